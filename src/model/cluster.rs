@@ -1,0 +1,115 @@
+//! What the engine must know of the configuration: nodes, times, groups. No paths, no commands.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{GroupName, NodeName};
+
+/// The part of the configuration on which decisions rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// This node; one of `nodes`.
+    pub me: NodeName,
+    /// All members in the order of ha.cf; the earlier has the better right between equals.
+    pub nodes: Vec<NodeName>,
+    /// Names of the links, in the order of ha.cf.
+    pub links: Vec<super::LinkName>,
+    /// Ping nodes and ping groups, each with one vote.
+    pub pings: Vec<PingNode>,
+    /// How long is long.
+    pub timing: Timing,
+    /// What becomes of the groups of a side that has no quorum.
+    pub quorum: QuorumPolicy,
+    /// Whether a group goes back to its preferred node when that returns.
+    pub auto_failback: bool,
+    /// For how long the preferred node must have been a candidate before a group goes back to it.
+    pub failback_delay: Duration,
+    /// Whether a group moves to a node that sees more ping nodes (`ipfail`).
+    pub follow_connectivity: bool,
+    /// The groups in the order of haresources.
+    pub groups: Vec<Group>,
+    /// Hash of all that must agree on every node; published, so that a difference shows.
+    pub digest: u64,
+}
+
+/// An outside witness of connectivity: a `ping` node or a `ping_group`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingNode {
+    /// The address as written, or the name of the group.
+    pub name: String,
+    /// Who is asked; one answer is enough.
+    pub addresses: Vec<std::net::IpAddr>,
+}
+
+/// The times of ha.cf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// A heartbeat is sent each such interval.
+    pub keepalive: Duration,
+    /// Silence that earns a warning.
+    pub warntime: Duration,
+    /// Silence that means dead.
+    pub deadtime: Duration,
+    /// Silence that means dead, for a peer not heard since our own start.
+    pub initdead: Duration,
+    /// Silence after which a ping node counts as unreachable.
+    pub deadping: Duration,
+    /// How much sooner than a survivor's deadtime an isolated owner gives up (OWNERSHIP, "Timing").
+    pub margin: Duration,
+}
+
+impl Timing {
+    /// The margin that a deadtime and a keepalive leave: `max(2 keepalive, 100 ms, deadtime / 5)`,
+    /// but never more than half of deadtime.
+    pub fn usual_margin(keepalive: Duration, deadtime: Duration) -> Duration {
+        let m = (keepalive * 2)
+            .max(Duration::from_millis(100))
+            .max(deadtime / 5);
+        m.min(deadtime / 2)
+    }
+}
+
+/// What a side without quorum does with its groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QuorumPolicy {
+    /// Stop them, before the others begin.
+    Stop,
+    /// Keep what runs, start nothing.
+    Freeze,
+    /// Count votes and show them, but act as if quorum were held.
+    Ignore,
+    /// No votes are counted: two nodes without an arbiter.
+    Off,
+}
+
+/// One line of haresources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its first resource word.
+    pub name: GroupName,
+    /// The node named first on the line.
+    pub preferred: NodeName,
+    /// The members in order, gathered into steps. Never empty.
+    pub steps: Vec<Step>,
+}
+
+/// Members of a group that are started and stopped as one: a run of consecutive addresses, or one other resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The members' words, in order.
+    pub members: Vec<String>,
+    /// Whether this is a run of addresses: batched, probed on the wire before a start next to a dead peer,
+    /// dropped first by a node that is cut off.
+    pub addresses: bool,
+    /// Deadline of a start.
+    pub start: Duration,
+    /// Deadline of a stop.
+    pub stop: Duration,
+    /// Deadline of a look.
+    pub monitor: Duration,
+    /// How long a node that lost the right to it may need to be rid of it; a takeover from a dead peer waits
+    /// that long beyond deadtime. Zero for addresses.
+    pub removal: Duration,
+}

@@ -1,0 +1,162 @@
+//! The heartbeat: the complete state of its sender, never a delta. Bytes are made of it in [`crate::wire`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
+
+/// One heartbeat. Where the groups do not fit one datagram there are several, each whole but for the groups,
+/// of which each carries a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Who sent it.
+    pub src: NodeName,
+    /// The sender's generation.
+    pub generation: Generation,
+    /// Its number within that generation.
+    pub sequence: Sequence,
+    /// How far the sender has come.
+    pub phase: Phase,
+    /// The sender's deadtime (`dt`).
+    pub deadtime: Duration,
+    /// What the sender has heard of each peer: an acknowledgement.
+    pub heard: Vec<Heard>,
+    /// What the sender says of each group.
+    pub groups: Vec<GroupReport>,
+    /// Ping nodes that answer the sender, of those configured.
+    pub reach: Reach,
+    /// Whether the sender counts enough votes.
+    pub quorate: bool,
+    /// What an administrator wants of the sender.
+    pub intent: Intent,
+    /// Hash of what must be configured alike.
+    pub digest: u64,
+}
+
+/// How far a node has come (`st`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Has not heard from everybody yet, nor waited initdead.
+    Init,
+    /// Takes part in all.
+    Active,
+    /// Is stopping its groups and will be gone.
+    Leaving,
+    /// Said goodbye with every group offline.
+    Left,
+}
+
+/// What was last heard of one peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Of whom.
+    pub node: NodeName,
+    /// That peer's generation.
+    pub generation: Generation,
+    /// The newest sequence heard on any link.
+    pub sequence: Sequence,
+    /// The links on which that peer is heard at present; the others are silent.
+    pub links: Vec<LinkName>,
+}
+
+/// What a node says of one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupReport {
+    /// Of which group.
+    pub group: GroupName,
+    /// Its state at the sender.
+    pub state: GroupState,
+    /// The term of the sender's claim or ownership; of the last one it had, otherwise.
+    pub term: Term,
+    /// Whether the group may run at the sender.
+    pub can: bool,
+    /// To whom the owner wants to hand it over.
+    pub offer: Option<NodeName>,
+    /// The one node that the sender recognises for this group. This published field is the promise.
+    pub to: Option<Recognition>,
+}
+
+/// A group's state at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupState {
+    /// Just started, not looked yet.
+    Unknown,
+    /// Nothing of it runs here, and nothing will be started without a claim.
+    Offline,
+    /// This node wants it and asks all others.
+    Claiming,
+    /// Being started.
+    Starting,
+    /// Runs here.
+    Online,
+    /// Being stopped.
+    Stopping,
+    /// Failed here and was stopped cleanly; no candidate until cleared or expired.
+    Failed,
+    /// A stop failed: what runs here is not known.
+    Stuck,
+}
+
+impl GroupState {
+    /// Whether something of the group may run at a node in this state.
+    pub fn holds(self) -> bool {
+        match self {
+            Self::Starting | Self::Online | Self::Stopping | Self::Stuck => true,
+            Self::Unknown | Self::Offline | Self::Claiming | Self::Failed => false,
+        }
+    }
+
+    /// The word on the wire and in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Offline => "offline",
+            Self::Claiming => "claiming",
+            Self::Starting => "starting",
+            Self::Online => "online",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// Whom a node recognises as the holder or the rightful claimant of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recognition {
+    /// The recognised node.
+    pub node: NodeName,
+    /// Its generation.
+    pub generation: Generation,
+    /// The term of its claim or ownership.
+    pub term: Term,
+    /// Whether it holds the group (or only claims it).
+    pub held: bool,
+}
+
+/// Ping nodes that answer, of those configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// That answer.
+    pub answering: u16,
+    /// That are configured.
+    pub configured: u16,
+}
+
+/// What an administrator wants of the sender.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Groups that must not run at the sender (`hactl standby`).
+    pub standby: Vec<GroupName>,
+    /// Groups that the sender gave away on request: it takes them only when nobody else can.
+    pub yielding: Vec<GroupName>,
+    /// Groups that the sender is told to take (`hactl takeover`).
+    pub wanted: Vec<GroupName>,
+    /// Groups that nobody shall start, stop or move.
+    pub maintenance: Vec<GroupName>,
+    /// The sender restarts and will be back within this time; until then it is late, not dead.
+    pub back_within: Option<Duration>,
+}

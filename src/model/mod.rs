@@ -1,0 +1,132 @@
+//! The words that all layers share.
+
+pub mod cluster;
+pub mod decision;
+pub mod heartbeat;
+pub mod keys;
+pub mod medium;
+pub mod status;
+pub mod token;
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// An instant on this machine's own clock, in nanoseconds since its boot, time asleep included
+/// (`CLOCK_BOOTTIME`). Never compared with another machine's.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The boot of the machine; no later than any other time.
+    pub const ZERO: Time = Time(0);
+    /// No instant reaches it: a lease without end, a deadline that never comes.
+    pub const NEVER: Time = Time(u64::MAX);
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+    fn add(self, d: Duration) -> Time {
+        Time(
+            self.0
+                .saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+impl Sub<Duration> for Time {
+    type Output = Time;
+    fn sub(self, d: Duration) -> Time {
+        Time(
+            self.0
+                .saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+/// Grows by one at each start of a node's daemon and never falls.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+/// Numbers the heartbeats of one generation, from 1.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Sequence(pub u64);
+
+/// Numbers the ownerships of one group over the whole cluster; a new claim is greater than all seen.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Term(pub u64);
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text as it is.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// A cluster member: what `uname -n` says there, in lower case.
+    NodeName
+}
+name! {
+    /// A resource group: the first resource word of its line in haresources, as written there.
+    GroupName
+}
+name! {
+    /// One path for heartbeats: the interface it uses, with the medium where one interface has several.
+    LinkName
+}
+
+impl NodeName {
+    /// Lower-cases, as heartbeat does.
+    pub fn new(name: &str) -> Self {
+        NodeName(name.to_lowercase())
+    }
+}
+
+impl GroupName {
+    /// Keeps the word exactly as haresources has it.
+    pub fn new(name: &str) -> Self {
+        GroupName(name.to_owned())
+    }
+}
+
+impl LinkName {
+    /// Keeps the name as it is.
+    pub fn new(name: &str) -> Self {
+        LinkName(name.to_owned())
+    }
+}
