@@ -182,6 +182,8 @@ pub enum Because {
     StuckAt(NodeName),
     /// No node may run it.
     NoCandidate(String),
+    /// A peer is heard that does not hear us and could act alone.
+    Unheard(NodeName),
     /// It was claimed by one that went away.
     ClaimantGone(NodeName),
     /// The configuration changed.
@@ -352,6 +354,10 @@ impl fmt::Display for Because {
                 "its stop failed on {n}, so it may still run there; see to that node, then run hactl clear"
             ),
             Self::NoCandidate(why) => write!(f, "no node may run it: {why}"),
+            Self::Unheard(n) => write!(
+                f,
+                "{n} is heard but does not hear us and will act as if this node were dead; look at its firewall and at our way to it"
+            ),
             Self::ClaimantGone(n) => write!(f, "{n} no longer wants it"),
             Self::Reconfigured => write!(f, "the configuration changed"),
             Self::StoreLost(n) => write!(

@@ -1,0 +1,271 @@
+//! The way to a group: claim, ask all others, withdraw before a better right, start when nobody objects.
+
+use super::desk::Desk;
+use super::group::Group;
+use super::peer::Peer;
+use super::placement::place;
+use super::view::View;
+use crate::model::decision::{Because, What};
+use crate::model::heartbeat::GroupState;
+use crate::model::status::Liveness;
+use crate::model::{NodeName, Term, Time};
+
+/// So many rounds of address probes in a row must stay unanswered.
+const SILENT_ROUNDS: u32 = 2;
+
+impl Group {
+    /// Nothing of it runs here: shall we claim it?
+    pub fn decide_offline(&mut self, now: Time, view: &View, desk: &mut Desk) {
+        if !view.joined || view.leaving || self.removed || self.frozen(view) {
+            return;
+        }
+        match self.wish(now, view, desk) {
+            Ok(Some(because)) => self.claim(because, now, view, desk),
+            Ok(None) => self.held = None,
+            Err(why) => self.hold(why, desk),
+        }
+    }
+
+    /// Rule 3 (and rule 7 for a group that is offered to us): why we want it, or nothing, or what stands in the way.
+    fn wish(&self, now: Time, view: &View, desk: &Desk) -> Result<Option<Because>, Because> {
+        let name = &self.spec.name;
+        let candidates = self.candidates(now, view, desk);
+        if let Some(holder) = view.living().find(|p| p.holds(name)) {
+            let ours = candidates.iter().find(|c| c.name == *view.me());
+            let able = ours.is_some_and(|c| c.barred.is_none());
+            let offered = self.offered_by(holder, view, now) && able;
+            return Ok(offered.then(|| Because::HeldBy(holder.name.clone())));
+        }
+        // Others that claim it or do not know yet are waited for; their next heartbeat tells.
+        if self.to.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown) {
+            return Ok(None);
+        }
+        if let Some((peer, recognises)) = self.hearsay(view, now) {
+            return Err(Because::Hearsay { peer, recognises });
+        }
+        if let Some(stuck) = self.stuck_elsewhere(view) {
+            return Err(Because::StuckAt(stuck));
+        }
+        let (node, because) = place(&candidates)?;
+        Ok((node == view.me()).then_some(because))
+    }
+
+    /// Whether a holder offers the group to us, and hears us.
+    fn offered_by(&self, holder: &Peer, view: &View, now: Time) -> bool {
+        let report = holder.groups.get(&self.spec.name);
+        !view.deaf(holder, now) && report.is_some_and(|r| r.offer.as_ref() == Some(view.me()))
+    }
+
+    /// A dead node whose stop of it had failed: it may still run there.
+    fn stuck_elsewhere(&self, view: &View) -> Option<NodeName> {
+        let stuck = |p: &&Peer| {
+            p.liveness == Liveness::Dead && p.state(&self.spec.name) == GroupState::Stuck
+        };
+        view.peers
+            .iter()
+            .find(stuck)
+            .filter(|_| !self.forced)
+            .map(|p| p.name.clone())
+    }
+
+    fn claim(&mut self, because: Because, now: Time, view: &View, desk: &mut Desk) {
+        let term = Term(self.seen.0.saturating_add(1));
+        desk.keep_ahead(&self.spec.name, term);
+        if !desk.may_use(&self.spec.name, term) {
+            return; // The answer to the order to save brings us back here.
+        }
+        self.term = term;
+        self.seen = term;
+        self.state = GroupState::Claiming;
+        self.supports.clear();
+        self.granted = Time::ZERO;
+        self.watch.silent_rounds = if self.watch.on {
+            self.watch.silent_rounds
+        } else {
+            0
+        };
+        self.held = None;
+        desk.load += 1;
+        let because = match self.dead_owner(view) {
+            Some(owner) => Because::OwnerDead(owner),
+            None => because,
+        };
+        desk.record(&self.spec.name, What::Claim(term), because);
+        self.recognise(now, view);
+        self.decide_claiming(now, view, desk);
+    }
+
+    /// The dead node that was last known to have it.
+    fn dead_owner(&self, view: &View) -> Option<NodeName> {
+        let held = |p: &&Peer| p.liveness == Liveness::Dead && p.holds(&self.spec.name);
+        view.peers.iter().find(held).map(|p| p.name.clone())
+    }
+
+    /// We asked: withdraw, start, or wait on.
+    pub fn decide_claiming(&mut self, now: Time, view: &View, desk: &mut Desk) {
+        if let Some(because) = self.must_withdraw(now, view, desk) {
+            self.state = GroupState::Offline;
+            self.supports.clear();
+            desk.record(&self.spec.name, What::Withdraw, because);
+            return;
+        }
+        match self.objection(now, view) {
+            Some(because @ (Because::AddressAnswers(_) | Because::ProbeRuns)) => {
+                // The first rounds of silence are the usual course and not worth a word.
+                if because != Because::ProbeRuns {
+                    self.hold(because, desk);
+                }
+            }
+            Some(_) => {}
+            None => {
+                self.state = GroupState::Starting;
+                self.held = None;
+                desk.record(&self.spec.name, What::Start, Because::AllAgreed);
+                self.stack
+                    .start(&self.spec, &mut desk.orders, &mut desk.out);
+            }
+        }
+    }
+
+    /// Rule 4.
+    fn must_withdraw(&self, now: Time, view: &View, desk: &Desk) -> Option<Because> {
+        let name = &self.spec.name;
+        if self.removed || self.frozen(view) {
+            return Some(Because::Administrator);
+        }
+        if view.leaving {
+            return Some(Because::Leaving);
+        }
+        let ours = self
+            .candidates(now, view, desk)
+            .into_iter()
+            .find(|c| c.name == *view.me());
+        if let Some(barred) = ours.and_then(|c| c.barred) {
+            return Some(Because::NoCandidate(format!("{} {barred}", view.me())));
+        }
+        for peer in view.living() {
+            let better = peer.rank < view.rank && peer.state(name) == GroupState::Claiming;
+            if better {
+                return Some(Because::BetterClaim(peer.name.clone()));
+            }
+            if peer.holds(name) && !self.offered_by(peer, view, now) {
+                return Some(Because::HeldBy(peer.name.clone()));
+            }
+        }
+        self.hearsay(view, now)
+            .map(|(peer, recognises)| Because::Hearsay { peer, recognises })
+    }
+
+    /// Rules 5, 6 and 10: what still stands between our claim and the start.
+    pub fn objection(&self, now: Time, view: &View) -> Option<Because> {
+        let waits = view
+            .peers
+            .iter()
+            .find_map(|p| self.peer_objects(p, now, view));
+        if waits.is_some() {
+            return waits;
+        }
+        if view.counted() && (!view.quorate || now >= self.lease_end(view)) {
+            return Some(Because::NoQuorum);
+        }
+        self.wire_objects(view)
+    }
+
+    fn peer_objects(&self, peer: &Peer, now: Time, view: &View) -> Option<Because> {
+        let waits = Some(Because::WaitsFor(peer.name.clone()));
+        match peer.liveness {
+            Liveness::Left | Liveness::Here => None,
+            Liveness::Init => waits,
+            Liveness::Dead if self.forced || now >= self.rid_of_it(peer, view) => None,
+            Liveness::Dead => waits,
+            Liveness::Active | Liveness::Late => {
+                let quiet = matches!(
+                    peer.state(&self.spec.name),
+                    GroupState::Offline | GroupState::Failed
+                );
+                let agrees = quiet && self.recognises_us(peer, view) && !view.deaf(peer, now);
+                // A peer that cannot hear us can never agree. Where more than half of the nodes recognise us,
+                // nobody else can be recognised by as many, and its silence need not hold us up.
+                let outvoted = quiet && view.deaf(peer, now) && self.majority_of_nodes(view, now);
+                if agrees || outvoted { None } else { waits }
+            }
+        }
+    }
+
+    fn majority_of_nodes(&self, view: &View, now: Time) -> bool {
+        let agree = view
+            .living()
+            .filter(|p| !view.deaf(p, now) && self.recognises_us(p, view))
+            .count();
+        (agree + 1) * 2 > view.cluster.nodes.len()
+    }
+
+    /// When a dead peer must be rid of the group: its leases end by themselves, other resources take what they take.
+    pub fn rid_of_it(&self, peer: &Peer, view: &View) -> Time {
+        let removal = if view.leases() {
+            self.spec.steps.iter().map(|s| s.removal).sum()
+        } else {
+            std::time::Duration::ZERO
+        };
+        peer.last_heard + view.cluster.timing.deadtime + removal
+    }
+
+    /// Next to a dead peer nobody may answer for the addresses any more.
+    fn wire_objects(&self, view: &View) -> Option<Because> {
+        let dead = view.peers.iter().any(|p| p.liveness == Liveness::Dead);
+        if !dead
+            || self.forced
+            || !self.has_addresses()
+            || self.watch.silent_rounds >= SILENT_ROUNDS
+        {
+            return None;
+        }
+        match &self.watch.answered {
+            Some((_, who)) => Some(Because::AddressAnswers(who.clone())),
+            None => Some(Because::ProbeRuns),
+        }
+    }
+
+    /// Asks on the wire while a peer that may have the group is late, and while we claim it next to a dead one: so in
+    /// the usual case the answer is there when deadtime ends.
+    pub fn watch_addresses(&mut self, view: &View, desk: &mut Desk) {
+        let name = &self.spec.name;
+        let late = view.peers.iter().any(|p| {
+            p.liveness == Liveness::Late
+                && (p.holds(name) || self.to.as_ref().is_some_and(|t| t.node == p.name))
+        });
+        let dead = view.peers.iter().any(|p| p.liveness == Liveness::Dead);
+        let idle = matches!(self.state, GroupState::Offline | GroupState::Failed);
+        let wanted = self.has_addresses()
+            && !view.leaving
+            && ((late && idle) || (dead && self.state == GroupState::Claiming));
+        if wanted != self.watch.on {
+            self.watch = super::group::Watch {
+                on: wanted,
+                ..Default::default()
+            };
+            desk.out.push(super::Action::WatchAddresses {
+                group: name.clone(),
+                on: wanted,
+            });
+        }
+    }
+
+    /// Somebody answered for an address.
+    pub fn address_answered(&mut self, now: Time, who: String) {
+        self.watch.answered = Some((now, who));
+        self.watch.silent_rounds = 0;
+    }
+
+    /// A round of probes stayed without an answer.
+    pub fn address_silent(&mut self, sent: Time) {
+        if self
+            .watch
+            .answered
+            .as_ref()
+            .is_none_or(|(at, _)| *at < sent)
+        {
+            self.watch.silent_rounds = self.watch.silent_rounds.saturating_add(1);
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! What an administrator asks: refused at once with the reason, or done and answered when the outcome is known.
+
+use std::time::Duration;
+
+use super::event::Command;
+use super::group::Group;
+use super::placement::place;
+use super::{Action, Engine};
+use crate::model::cluster;
+use crate::model::decision::{Because, What};
+use crate::model::heartbeat::{GroupState, Phase};
+use crate::model::status::Liveness;
+use crate::model::{GroupName, NodeName, Time};
+
+/// A command that waits for its outcome.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    id: u64,
+    kind: Kind,
+    groups: Vec<GroupName>,
+    pub until: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Standby,
+    Takeover,
+}
+
+/// What a command that is being carried out has come to.
+enum Progress {
+    Waiting,
+    Done(String),
+    Failed(String),
+}
+
+impl Engine {
+    pub(super) fn command(&mut self, now: Time, id: u64, command: Command) {
+        let answer = match command {
+            Command::Standby { groups, lasting } => self.standby(now, id, groups, lasting),
+            Command::Unstandby(groups) => Ok(Some(self.unstandby(&groups))),
+            Command::Takeover { groups, force } => self.takeover(now, id, groups, force),
+            Command::Clear(group) => self.clear(&group).map(Some),
+            Command::Maintenance { groups, on } => Ok(Some(self.maintenance(&groups, on))),
+            Command::Leave => Ok(Some(self.leave())),
+            Command::Restart { back_within } => self.restart(now, back_within).map(Some),
+        };
+        match answer {
+            Ok(None) => {}
+            Ok(Some(text)) => self.reply(id, Ok(text)),
+            Err(text) => self.reply(id, Err(text)),
+        }
+    }
+
+    fn reply(&mut self, id: u64, result: Result<String, String>) {
+        self.desk.out.push(Action::Reply { id, result });
+    }
+
+    fn named(&self, groups: &[GroupName]) -> Vec<GroupName> {
+        let known = self.groups.iter().map(|g| &g.spec.name);
+        known.filter(|n| groups.contains(n)).cloned().collect()
+    }
+
+    /// What forbids moving these groups at present.
+    fn refuse_to_move(&self, now: Time, groups: &[GroupName]) -> Option<String> {
+        if let Some(waiting) = self.view.waiting(now) {
+            return Some(format!(
+                "this node does not take part yet: it waits {waiting}"
+            ));
+        }
+        if self.view.leaving {
+            return Some("this node is leaving".to_owned());
+        }
+        let chosen = self.groups.iter().filter(|g| groups.contains(&g.spec.name));
+        let frozen: Vec<&str> = chosen
+            .filter(|g| g.frozen(&self.view))
+            .map(|g| g.spec.name.as_str())
+            .collect();
+        (!frozen.is_empty()).then(|| {
+            format!(
+                "{} is in maintenance; end that first: hactl maintenance off",
+                frozen.join(", ")
+            )
+        })
+    }
+
+    fn standby(
+        &mut self,
+        now: Time,
+        id: u64,
+        groups: Vec<GroupName>,
+        lasting: bool,
+    ) -> Result<Option<String>, String> {
+        if let Some(refusal) = self.refuse_to_move(now, &groups) {
+            return Err(refusal);
+        }
+        let groups = self.named(&groups);
+        for group in self.groups.iter().filter(|g| groups.contains(&g.spec.name)) {
+            self.can_be_given(group, now)?;
+        }
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|g| groups.contains(&g.spec.name))
+        {
+            group.standby |= lasting;
+            group.yielding |= !lasting && super::busy_with(group.state);
+            group.wanted = false;
+        }
+        self.commanded(&groups, "standby");
+        let until = now + self.time_to_move(&groups);
+        self.pending.push(Pending {
+            id,
+            kind: Kind::Standby,
+            groups,
+            until,
+        });
+        Ok(None)
+    }
+
+    fn can_be_given(&self, group: &Group, now: Time) -> Result<(), String> {
+        let name = &group.spec.name;
+        if group.state == GroupState::Stuck {
+            return Err(format!(
+                "{name} is stuck here: its stop failed; see to it, then run hactl clear {name}"
+            ));
+        }
+        if !super::busy_with(group.state) {
+            return Ok(());
+        }
+        let mut others = group.candidates(now, &self.view, &self.desk);
+        others.retain(|c| c.name != *self.view.me());
+        match place(&others) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(format!("{name} stays here: {why}")),
+        }
+    }
+
+    fn unstandby(&mut self, groups: &[GroupName]) -> String {
+        let groups = self.named(groups);
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|g| groups.contains(&g.spec.name))
+        {
+            group.standby = false;
+            group.yielding = false;
+        }
+        self.commanded(&groups, "end of standby");
+        format!("{} may run {} again", self.view.me(), list(&groups))
+    }
+
+    fn takeover(
+        &mut self,
+        now: Time,
+        id: u64,
+        groups: Vec<GroupName>,
+        force: bool,
+    ) -> Result<Option<String>, String> {
+        if let Some(refusal) = self.refuse_to_move(now, &groups) {
+            return Err(refusal);
+        }
+        let groups = self.named(&groups);
+        for group in self.groups.iter().filter(|g| groups.contains(&g.spec.name)) {
+            self.can_be_taken(group)?;
+        }
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|g| groups.contains(&g.spec.name))
+        {
+            group.standby = false;
+            group.yielding = false;
+            if group.state == GroupState::Online {
+                continue;
+            }
+            group.wanted = true;
+            group.forced |= force;
+            if group.state == GroupState::Failed {
+                group.failure = None;
+                group.state = GroupState::Offline;
+            }
+        }
+        self.commanded(
+            &groups,
+            if force {
+                "takeover --force"
+            } else {
+                "takeover"
+            },
+        );
+        let until = now + self.time_to_move(&groups);
+        self.pending.push(Pending {
+            id,
+            kind: Kind::Takeover,
+            groups,
+            until,
+        });
+        Ok(None)
+    }
+
+    fn can_be_taken(&self, group: &Group) -> Result<(), String> {
+        let name = &group.spec.name;
+        if group.state == GroupState::Stuck {
+            return Err(format!(
+                "{name} is stuck here: its stop failed; see to it, then run hactl clear {name}"
+            ));
+        }
+        if !self.view.quorate {
+            let help = "bring nodes or ping nodes back, or set `quorum ignore` in ha.cf and reload";
+            return Err(format!(
+                "{name} cannot be started: this side has no quorum; {help}"
+            ));
+        }
+        let Some(owner) = self.view.living().find(|p| p.holds(name)) else {
+            return Ok(());
+        };
+        if owner.state(name) == GroupState::Stuck {
+            return Err(format!(
+                "{name} is stuck on {}: its stop failed there",
+                owner.name
+            ));
+        }
+        if owner.digest.is_some_and(|d| d != self.view.cluster.digest) {
+            let help = "make the files alike and reload both";
+            return Err(format!(
+                "{name} stays on {}: its configuration differs from ours; {help}",
+                owner.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// How long a move of these groups may take before it is called failed.
+    fn time_to_move(&self, groups: &[GroupName]) -> Duration {
+        let steps = |spec: &cluster::Group| {
+            spec.steps
+                .iter()
+                .map(|s| s.start + s.stop)
+                .sum::<Duration>()
+        };
+        let chosen = self.groups.iter().filter(|g| groups.contains(&g.spec.name));
+        let longest = chosen.map(|g| steps(&g.spec)).max().unwrap_or_default();
+        longest + self.view.cluster.timing.deadtime + Duration::from_secs(10)
+    }
+
+    fn clear(&mut self, name: &GroupName) -> Result<String, String> {
+        let Some(group) = self.groups.iter_mut().find(|g| g.spec.name == *name) else {
+            return Err(format!("there is no group {name}"));
+        };
+        let mut cleared = Vec::new();
+        if group.failure.take().is_some() {
+            cleared.push("its failure here is forgotten".to_owned());
+        }
+        if group.state == GroupState::Failed {
+            group.state = GroupState::Offline;
+        } else if group.state == GroupState::Stuck {
+            group.look(&mut self.desk);
+            cleared.push("what runs of it here is looked at anew".to_owned());
+        }
+        for peer in self
+            .view
+            .peers
+            .iter_mut()
+            .filter(|p| p.liveness == Liveness::Dead)
+        {
+            if let Some(report) = peer
+                .groups
+                .get_mut(name)
+                .filter(|r| r.state == GroupState::Stuck)
+            {
+                report.state = GroupState::Offline;
+                cleared.push(format!(
+                    "what {} may still run of it counts as stopped",
+                    peer.name
+                ));
+            }
+        }
+        self.commanded(&[name.clone()], "clear");
+        if cleared.is_empty() {
+            cleared.push("nothing had failed".to_owned());
+        }
+        Ok(format!("{name}: {}", cleared.join(", ")))
+    }
+
+    fn maintenance(&mut self, groups: &[GroupName], on: bool) -> String {
+        let groups = self.named(groups);
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|g| groups.contains(&g.spec.name))
+        {
+            let ended = group.maintenance && !on;
+            group.maintenance = on;
+            // Whatever was done by hand meanwhile is looked at before it is counted as ours.
+            if ended && group.state == GroupState::Online && !group.stack.busy() {
+                group.look(&mut self.desk);
+            }
+        }
+        for peer in self.view.peers.iter_mut().filter(|p| !on && !p.living()) {
+            peer.intent.maintenance.retain(|g| !groups.contains(g));
+        }
+        self.commanded(
+            &groups,
+            if on {
+                "maintenance on"
+            } else {
+                "maintenance off"
+            },
+        );
+        let still: Vec<&str> = self
+            .view
+            .living()
+            .filter(|p| groups.iter().any(|g| p.maintains(g)))
+            .map(|p| p.name.as_str())
+            .collect();
+        match (on, still.is_empty()) {
+            (true, _) => format!("nobody starts, stops or moves {} now", list(&groups)),
+            (false, true) => format!("{} is managed again", list(&groups)),
+            (false, false) => format!(
+                "{} still has it in maintenance: end it there too",
+                still.join(", ")
+            ),
+        }
+    }
+
+    fn leave(&mut self) -> String {
+        if !self.view.leaving {
+            self.view.leaving = true;
+            self.desk.record_node(What::Leaving, Because::Administrator);
+        }
+        "giving up all groups".to_owned()
+    }
+
+    fn restart(&mut self, now: Time, back_within: Duration) -> Result<String, String> {
+        if self.in_transition() {
+            return Err(
+                "groups are changing hands; try again when hactl status is quiet".to_owned(),
+            );
+        }
+        self.publisher.end(now, Phase::Active, Some(back_within));
+        Ok(format!(
+            "restarting; the peers wait {back_within:.0?} for us"
+        ))
+    }
+
+    fn commanded(&mut self, groups: &[GroupName], what: &str) {
+        self.desk.save = true;
+        for group in groups {
+            self.desk.record(
+                group,
+                What::Commanded(what.to_owned()),
+                Because::Administrator,
+            );
+        }
+    }
+
+    /// Answers every command whose outcome is known now.
+    pub(super) fn settle_commands(&mut self, now: Time) {
+        for pending in std::mem::take(&mut self.pending) {
+            match self.progress(&pending, now) {
+                Progress::Waiting => self.pending.push(pending),
+                Progress::Done(text) => self.reply(pending.id, Ok(text)),
+                Progress::Failed(text) => {
+                    self.roll_back(&pending);
+                    self.reply(pending.id, Err(text));
+                }
+            }
+        }
+    }
+
+    fn progress(&self, pending: &Pending, now: Time) -> Progress {
+        let mut done = Vec::new();
+        for group in self
+            .groups
+            .iter()
+            .filter(|g| pending.groups.contains(&g.spec.name))
+        {
+            let progress = match pending.kind {
+                Kind::Standby => self.standby_progress(group, now),
+                Kind::Takeover => self.takeover_progress(group),
+            };
+            match progress {
+                Progress::Done(text) => done.push(text),
+                Progress::Failed(text) => return Progress::Failed(text),
+                Progress::Waiting if now >= pending.until => {
+                    return Progress::Failed(self.why_not_yet(group, now));
+                }
+                Progress::Waiting => return Progress::Waiting,
+            }
+        }
+        Progress::Done(done.join("; "))
+    }
+
+    fn standby_progress(&self, group: &Group, now: Time) -> Progress {
+        let name = &group.spec.name;
+        if group.state == GroupState::Stuck {
+            return Progress::Failed(self.stuck_here(group));
+        }
+        if super::busy_with(group.state) {
+            return Progress::Waiting;
+        }
+        let runs = |p: &&super::Peer| p.state(name) == GroupState::Online;
+        if let Some(owner) = self.view.living().find(runs) {
+            return Progress::Done(format!("{name} runs on {}", owner.name));
+        }
+        if self.view.living().any(|p| super::busy_with(p.state(name))) {
+            return Progress::Waiting;
+        }
+        let mut others = group.candidates(now, &self.view, &self.desk);
+        others.retain(|c| c.name != *self.view.me());
+        match place(&others) {
+            Ok(_) => Progress::Waiting,
+            Err(why) => Progress::Failed(format!("{name} comes back here: {why}")),
+        }
+    }
+
+    fn takeover_progress(&self, group: &Group) -> Progress {
+        let name = &group.spec.name;
+        match group.state {
+            GroupState::Online => Progress::Done(format!("{name} runs on {}", self.view.me())),
+            GroupState::Stuck => Progress::Failed(self.stuck_here(group)),
+            GroupState::Failed => {
+                let text = group.failure.as_ref().map_or("", |f| f.text.as_str());
+                Progress::Failed(format!("{name} could not be started here: {text}"))
+            }
+            GroupState::Unknown
+            | GroupState::Offline
+            | GroupState::Claiming
+            | GroupState::Starting
+            | GroupState::Stopping => {
+                let stuck = |p: &&super::Peer| p.state(name) == GroupState::Stuck;
+                match self.view.living().find(stuck) {
+                    Some(p) => Progress::Failed(format!(
+                        "{name} is stuck on {}: its stop failed there",
+                        p.name
+                    )),
+                    None => Progress::Waiting,
+                }
+            }
+        }
+    }
+
+    fn stuck_here(&self, group: &Group) -> String {
+        let text = group.failure.as_ref().map_or("", |f| f.text.as_str());
+        format!("{} is stuck on {}: {text}", group.spec.name, self.view.me())
+    }
+
+    fn why_not_yet(&self, group: &Group, now: Time) -> String {
+        let name = &group.spec.name;
+        let why = match group.state {
+            GroupState::Claiming => group.objection(now, &self.view).map(|b| b.to_string()),
+            _ => group.held.as_ref().map(ToString::to_string),
+        };
+        let holder: Option<&NodeName> = self.view.living().find(|p| p.holds(name)).map(|p| &p.name);
+        match (why, holder) {
+            (Some(why), _) => format!("{name} did not move in time: {why}"),
+            (None, Some(holder)) => format!("{name} did not move in time: it is still on {holder}"),
+            (None, None) => format!(
+                "{name} did not move in time: it is {} here",
+                group.state.as_str()
+            ),
+        }
+    }
+
+    /// A command that came to nothing leaves no wish behind; what nobody else could run may come back here.
+    fn roll_back(&mut self, pending: &Pending) {
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|g| pending.groups.contains(&g.spec.name))
+        {
+            let runs =
+                |p: &super::Peer| p.living() && p.state(&group.spec.name) == GroupState::Online;
+            if pending.kind == Kind::Takeover {
+                group.wanted = false;
+                group.forced = false;
+            } else if group.state != GroupState::Stuck && !self.view.peers.iter().any(runs) {
+                group.standby = false;
+                group.yielding = false;
+            }
+        }
+        self.desk.save = true;
+    }
+}
+
+fn list(groups: &[GroupName]) -> String {
+    groups
+        .iter()
+        .map(GroupName::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,52 @@
+//! What one round of decisions puts out: orders, and what must be saved before more can be said.
+
+use std::collections::BTreeMap;
+
+use super::Action;
+use crate::model::decision::{Because, Decision, What};
+use crate::model::{GroupName, Term};
+
+/// How many terms ahead are saved, so that a claim need not wait for the disk.
+const TERMS_AHEAD: u64 = 16;
+
+/// The orders of one round, and the terms that may be used.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Desk {
+    pub out: Vec<Action>,
+    /// The number of the last order given.
+    pub orders: u64,
+    /// Terms up to here are on disk.
+    pub saved_ceilings: BTreeMap<GroupName, Term>,
+    /// Terms up to here are on disk or on their way.
+    pub ceilings: BTreeMap<GroupName, Term>,
+    /// Something must be saved.
+    pub save: bool,
+    /// Groups that we hold or claim.
+    pub load: usize,
+}
+
+impl Desk {
+    pub fn record(&mut self, group: &GroupName, what: What, because: Because) {
+        self.out
+            .push(Action::Record(Decision::group(group, what, because)));
+    }
+
+    pub fn record_node(&mut self, what: What, because: Because) {
+        self.out.push(Action::Record(Decision::node(what, because)));
+    }
+
+    /// Asks for a higher ceiling long before it is reached.
+    pub fn keep_ahead(&mut self, group: &GroupName, seen: Term) {
+        let ceiling = self.ceilings.get(group).copied().unwrap_or_default();
+        if ceiling.0 < seen.0.saturating_add(TERMS_AHEAD / 2) {
+            self.ceilings
+                .insert(group.clone(), Term(seen.0.saturating_add(TERMS_AHEAD)));
+            self.save = true;
+        }
+    }
+
+    /// Whether a term may be used: its ceiling is on disk.
+    pub fn may_use(&self, group: &GroupName, term: Term) -> bool {
+        self.saved_ceilings.get(group).is_some_and(|c| term <= *c)
+    }
+}

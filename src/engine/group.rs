@@ -1,0 +1,424 @@
+//! One group on this node: its state, the rounds in which it is judged, and how work on it ends.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::desk::Desk;
+use super::event::{OrderId, Outcome};
+use super::placement::Candidate;
+use super::stack::{Ended, Stack};
+use super::view::View;
+use super::{Action, quorum};
+use crate::model::cluster;
+use crate::model::decision::{Because, What};
+use crate::model::heartbeat::{GroupReport, GroupState, Recognition};
+use crate::model::status::Liveness;
+use crate::model::{NodeName, Term, Time};
+
+/// After the first failure a group that no other node can run is tried again after this; the pause doubles.
+const FIRST_RETRY: Duration = Duration::from_secs(30);
+/// A failure counts no longer than this, and pauses grow no longer.
+const FAILURE_EXPIRES: Duration = Duration::from_secs(600);
+
+/// One group on this node.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub spec: cluster::Group,
+    pub state: GroupState,
+    pub term: Term,
+    /// The greatest term seen from anybody.
+    pub seen: Term,
+    /// The one node recognised: published, and that is the promise.
+    pub to: Option<Recognition>,
+    pub offer: Option<Offer>,
+    /// For each peer: when we sent what it acknowledged while it recognised us.
+    pub supports: BTreeMap<NodeName, Time>,
+    /// A right from before a restart or a gap in our time.
+    pub granted: Time,
+    /// The end of the right as last told to the runtime.
+    pub renewed: Time,
+    pub stack: Stack,
+    pub failure: Option<Failure>,
+    /// What the last look found, while the state is `Unknown`.
+    pub found: Option<Ended>,
+    /// A stop is wanted as soon as the running order has ended.
+    pub pending_stop: Option<bool>,
+    /// Why it is being stopped.
+    pub stopping_because: Option<Because>,
+    pub standby: bool,
+    pub yielding: bool,
+    pub wanted: bool,
+    pub forced: bool,
+    pub maintenance: bool,
+    pub watch: Watch,
+    /// Why it is not started, as last said.
+    pub held: Option<Because>,
+    /// Since when the preferred node could have it back; since when another node is better connected.
+    pub failback_since: Option<Time>,
+    pub better_since: Option<Time>,
+    /// Another holder was seen while we keep it.
+    pub contested: bool,
+    /// The configuration no longer has it: stop it and forget it.
+    pub removed: bool,
+    /// A newer definition to be taken when nothing of the old one runs.
+    pub replaced_by: Option<Box<cluster::Group>>,
+}
+
+/// To whom the group is offered, why, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub to: NodeName,
+    pub because: Because,
+    pub since: Time,
+}
+
+/// A failure on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub text: String,
+    pub count: u32,
+    pub retry_at: Time,
+    pub expires_at: Time,
+}
+
+/// The question on the wire whether somebody answers for the group's addresses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watch {
+    pub on: bool,
+    pub answered: Option<(Time, String)>,
+    pub silent_rounds: u32,
+}
+
+impl Group {
+    pub fn new(spec: cluster::Group, term: Term, granted: Time) -> Self {
+        Group {
+            stack: Stack::new(&spec),
+            spec,
+            state: GroupState::Unknown,
+            term,
+            seen: term,
+            to: None,
+            offer: None,
+            supports: BTreeMap::new(),
+            granted,
+            renewed: Time::ZERO,
+            failure: None,
+            found: None,
+            pending_stop: None,
+            stopping_because: None,
+            standby: false,
+            yielding: false,
+            wanted: false,
+            forced: false,
+            maintenance: false,
+            watch: Watch::default(),
+            held: None,
+            failback_since: None,
+            better_since: None,
+            contested: false,
+            removed: false,
+            replaced_by: None,
+        }
+    }
+
+    /// Judges the group once, with all that is known.
+    pub fn decide(&mut self, now: Time, view: &View, desk: &mut Desk) {
+        desk.keep_ahead(&self.spec.name, self.seen);
+        self.recognise(now, view);
+        match self.state {
+            GroupState::Unknown => self.decide_unknown(now, view, desk),
+            GroupState::Offline => self.decide_offline(now, view, desk),
+            GroupState::Claiming => self.decide_claiming(now, view, desk),
+            GroupState::Starting | GroupState::Online => self.decide_holding(now, view, desk),
+            GroupState::Failed => self.decide_failed(now, view, desk),
+            GroupState::Stopping | GroupState::Stuck => {}
+        }
+        self.recognise(now, view);
+        self.renew(view, desk);
+        self.watch_addresses(view, desk);
+    }
+
+    /// What is published of it.
+    pub fn report(&self) -> GroupReport {
+        GroupReport {
+            group: self.spec.name.clone(),
+            state: self.state,
+            term: self.term,
+            can: self.can(),
+            offer: self.offer.as_ref().map(|o| o.to.clone()),
+            to: self.to.clone(),
+        }
+    }
+
+    /// Whether it may run here as far as its own past tells.
+    pub fn can(&self) -> bool {
+        !self.removed && !matches!(self.state, GroupState::Failed | GroupState::Stuck)
+    }
+
+    /// Whether nobody shall touch it. A dead node's word on that still counts.
+    pub fn frozen(&self, view: &View) -> bool {
+        self.maintenance || view.peers.iter().any(|p| p.maintains(&self.spec.name))
+    }
+
+    pub fn has_addresses(&self) -> bool {
+        self.spec.steps.iter().any(|s| s.addresses)
+    }
+
+    /// Everybody as a candidate for it, in the order of ha.cf.
+    pub fn candidates(&self, now: Time, view: &View, desk: &Desk) -> Vec<Candidate> {
+        let of = |name: &NodeName| match view.peer(name) {
+            Some(peer) => view.candidate(peer, &self.spec.name, &self.spec.preferred, now),
+            None => self.ourselves(view, desk),
+        };
+        view.cluster.nodes.iter().map(of).collect()
+    }
+
+    fn ourselves(&self, view: &View, desk: &Desk) -> Candidate {
+        let failed = self
+            .failure
+            .as_ref()
+            .filter(|_| self.state == GroupState::Failed);
+        let barred = match () {
+            () if view.leaving => Some("is leaving".to_owned()),
+            () if self.state == GroupState::Stuck => Some("could not stop it".to_owned()),
+            () if failed.is_some() => Some("failed to run it".to_owned()),
+            () if self.standby => Some("is in standby".to_owned()),
+            () if !view.quorate => Some("has no quorum".to_owned()),
+            () => None,
+        };
+        Candidate {
+            name: view.me().clone(),
+            barred,
+            yielding: self.yielding,
+            wanted: self.wanted,
+            preferred: self.spec.preferred == *view.me(),
+            reach: view.reach().answering,
+            load: desk.load,
+        }
+    }
+
+    /// When our right to hold it ends.
+    pub fn lease_end(&self, view: &View) -> Time {
+        if !view.leases() {
+            return Time::NEVER;
+        }
+        let counts = |name: &NodeName| {
+            view.peer(name)
+                .is_some_and(|p| p.liveness != Liveness::Left)
+        };
+        let peers = self
+            .supports
+            .iter()
+            .filter(|(name, _)| counts(name))
+            .map(|(_, at)| *at);
+        let confirmed: Vec<Time> = peers
+            .chain(view.pings.iter().filter_map(|p| p.answered))
+            .collect();
+        quorum::lease_end(&confirmed, view.total_votes(), &view.cluster.timing).max(self.granted)
+    }
+
+    /// Tells the runtime how long the right lasts, when that has moved by a keepalive.
+    fn renew(&mut self, view: &View, desk: &mut Desk) {
+        if !matches!(self.state, GroupState::Starting | GroupState::Online) {
+            self.renewed = Time::ZERO;
+            return;
+        }
+        let until = self.lease_end(view);
+        if until != self.renewed
+            && (until == Time::NEVER || until >= self.renewed + view.cluster.timing.keepalive)
+        {
+            self.renewed = until;
+            desk.out.push(Action::Renew {
+                group: self.spec.name.clone(),
+                until,
+            });
+        }
+    }
+
+    /// Keeps a confirmation of our right that a peer's heartbeat brought.
+    pub fn support(&mut self, peer: &NodeName, sent: Time) {
+        let at = self.supports.entry(peer.clone()).or_insert(sent);
+        *at = (*at).max(sent);
+    }
+
+    /// Begins to stop it. The order that runs now is ended first.
+    pub fn begin_stop(&mut self, because: Because, addresses_first: bool, desk: &mut Desk) {
+        desk.record(&self.spec.name, What::Stop, because.clone());
+        self.state = GroupState::Stopping;
+        self.stopping_because = Some(because);
+        if self.stack.busy() {
+            self.pending_stop = Some(addresses_first);
+            desk.out.push(Action::Abort(self.spec.name.clone()));
+        } else {
+            self.stack
+                .stop(addresses_first, &self.spec, &mut desk.orders, &mut desk.out);
+        }
+    }
+
+    /// Asks for a look at what runs.
+    pub fn look(&mut self, desk: &mut Desk) {
+        self.state = GroupState::Unknown;
+        self.found = None;
+        self.stack
+            .probe(&self.spec, &mut desk.orders, &mut desk.out);
+    }
+
+    /// An order has ended.
+    pub fn done(&mut self, now: Time, order: OrderId, outcome: &Outcome, desk: &mut Desk) {
+        if let Some(addresses_first) = self.pending_stop
+            && self.stack.interrupted(order)
+        {
+            self.pending_stop = None;
+            self.stack
+                .stop(addresses_first, &self.spec, &mut desk.orders, &mut desk.out);
+            return;
+        }
+        match self
+            .stack
+            .done(order, outcome, &self.spec, &mut desk.orders, &mut desk.out)
+        {
+            Ended::NotYet => {}
+            found @ (Ended::AllRun | Ended::NoneRuns | Ended::SomeRun(_)) => {
+                self.found = Some(found)
+            }
+            Ended::Up => self.up(desk),
+            Ended::StartFailed(text) => self.start_failed(now, text, desk),
+            Ended::Down => self.down(now, desk),
+            Ended::StopFailed(text) => {
+                self.state = GroupState::Stuck;
+                self.offer = None;
+                desk.record(&self.spec.name, What::Stuck, Because::Agent(text.clone()));
+                self.failed(now, text);
+            }
+        }
+    }
+
+    fn up(&mut self, desk: &mut Desk) {
+        self.state = GroupState::Online;
+        self.failure = None;
+        self.wanted = false;
+        self.forced = false;
+        self.yielding = false;
+        self.held = None;
+        desk.save = true;
+        desk.record(&self.spec.name, What::Online, Because::Finished);
+    }
+
+    fn start_failed(&mut self, now: Time, text: String, desk: &mut Desk) {
+        self.failed(now, text.clone());
+        self.begin_stop(Because::Agent(text), false, desk);
+    }
+
+    /// Notes a failure; each one in a row doubles the pause before the next try.
+    pub fn failed(&mut self, now: Time, text: String) {
+        let count = self
+            .failure
+            .as_ref()
+            .map_or(0, |f| f.count)
+            .saturating_add(1);
+        let pause = FIRST_RETRY * 2u32.saturating_pow(count.saturating_sub(1).min(10));
+        self.failure = Some(Failure {
+            text,
+            count,
+            retry_at: now + pause.min(FAILURE_EXPIRES),
+            expires_at: now + FAILURE_EXPIRES,
+        });
+        self.wanted = false;
+    }
+
+    fn down(&mut self, now: Time, desk: &mut Desk) {
+        let because = self.stopping_because.take().unwrap_or(Because::Finished);
+        self.supports.clear();
+        self.granted = Time::ZERO;
+        self.contested = false;
+        self.offer = None;
+        // A failure of this very stop's making is newer than the stop; an old one was forgiven when it came up.
+        let failed = self
+            .failure
+            .as_ref()
+            .filter(|f| f.retry_at > now && matches!(because, Because::Agent(_)));
+        if let Some(failure) = failed {
+            let text = Because::Agent(failure.text.clone());
+            self.state = GroupState::Failed;
+            desk.record(&self.spec.name, What::Failed, text);
+        } else {
+            self.state = GroupState::Offline;
+            desk.record(&self.spec.name, What::Offline, because);
+        }
+        if let Some(spec) = self.replaced_by.take() {
+            self.spec = *spec;
+            self.stack = Stack::new(&self.spec);
+        }
+    }
+
+    /// A resource that ran was found down: the group has failed here.
+    pub fn lost(&mut self, now: Time, step: usize, text: String, view: &View, desk: &mut Desk) {
+        if self.state != GroupState::Online || self.frozen(view) {
+            return;
+        }
+        self.stack.lost(step, &text);
+        self.failed(now, text.clone());
+        self.begin_stop(Because::Agent(text), false, desk);
+    }
+
+    fn decide_failed(&mut self, now: Time, view: &View, desk: &mut Desk) {
+        let Some(failure) = &self.failure else {
+            self.state = GroupState::Offline;
+            return;
+        };
+        let alone = || {
+            let held = view.living().any(|p| p.holds(&self.spec.name));
+            !held && super::placement::place(&self.candidates(now, view, desk)).is_err()
+        };
+        if now >= failure.expires_at || (now >= failure.retry_at && alone()) {
+            desk.record(&self.spec.name, What::FailureExpired, Because::Expired);
+            self.state = GroupState::Offline;
+            self.decide_offline(now, view, desk);
+        }
+    }
+
+    /// Says why it is not started, once for each reason.
+    pub fn hold(&mut self, because: Because, desk: &mut Desk) {
+        if self.held.as_ref() != Some(&because) {
+            desk.record(&self.spec.name, What::Held, because.clone());
+            self.held = Some(because);
+        }
+    }
+
+    /// The times at which it must be judged again without an event.
+    pub fn deadlines(&self, now: Time, view: &View, due: &mut Vec<Time>) {
+        if let Some(f) = self
+            .failure
+            .as_ref()
+            .filter(|_| self.state == GroupState::Failed)
+        {
+            due.push(f.expires_at);
+            due.push(f.retry_at);
+        }
+        if matches!(
+            self.state,
+            GroupState::Starting | GroupState::Online | GroupState::Unknown
+        ) {
+            due.push(self.lease_end(view));
+            let t = &view.cluster.timing;
+            let heard_us = view
+                .living()
+                .map(|p| p.acked.unwrap_or(p.active_since).max(p.active_since));
+            due.extend(heard_us.map(|at| at + t.deadtime.saturating_sub(t.margin)));
+        }
+        if let Some(offer) = &self.offer {
+            due.push(offer.since + super::handover::patience(&view.cluster.timing));
+        }
+        if let Some(since) = self.failback_since {
+            due.push(since + view.cluster.failback_delay);
+        }
+        if let Some(since) = self.better_since {
+            due.push(since + view.cluster.timing.keepalive * 2);
+        }
+        if self.state == GroupState::Claiming {
+            let dead = view.peers.iter().filter(|p| p.liveness == Liveness::Dead);
+            due.extend(dead.map(|p| self.rid_of_it(p, view)));
+        }
+        due.retain(|at| *at > now);
+    }
+}

@@ -1,0 +1,162 @@
+//! Rule 7: a group that runs moves only by its owner's offer. The target answers with a claim, the owner stops, the
+//! target starts.
+
+use std::time::Duration;
+
+use super::desk::Desk;
+use super::group::{Group, Offer};
+use super::placement::{Candidate, place};
+use super::view::View;
+use crate::model::cluster::Timing;
+use crate::model::decision::{Because, What};
+use crate::model::heartbeat::GroupState;
+use crate::model::{NodeName, Time};
+
+/// How long a node that leaves waits for a claim on what it offers.
+pub(super) fn patience(timing: &Timing) -> Duration {
+    timing.keepalive * 2 + Duration::from_secs(1)
+}
+
+impl Group {
+    /// Online: shall another have it?
+    pub fn decide_handover(&mut self, now: Time, view: &View, desk: &mut Desk) {
+        let candidates = self.candidates(now, view, desk);
+        let wish = self.wish_to_give(now, view, &candidates);
+        match (self.offer.clone(), wish) {
+            (None, None) => {}
+            (None, Some((Some(to), because))) => {
+                desk.record(&self.spec.name, What::Offer(to.clone()), because.clone());
+                self.offer = Some(Offer {
+                    to,
+                    because,
+                    since: now,
+                });
+            }
+            (None, Some((None, because))) => {
+                if view.leaving {
+                    self.begin_stop(because, false, desk);
+                }
+            }
+            (Some(offer), wish) => self.follow_offer(&offer, wish, now, view, desk),
+        }
+    }
+
+    /// An offer is out: stop when the target claims, take it back when it makes no sense any more.
+    fn follow_offer(
+        &mut self,
+        offer: &Offer,
+        wish: Option<(Option<NodeName>, Because)>,
+        now: Time,
+        view: &View,
+        desk: &mut Desk,
+    ) {
+        let claims = view
+            .peer(&offer.to)
+            .is_some_and(|p| p.living() && p.state(&self.spec.name) == GroupState::Claiming);
+        let stands = wish.is_some_and(|(to, _)| to.as_ref() == Some(&offer.to));
+        if claims && stands {
+            if matches!(offer.because, Because::TakeoverBy(_)) && self.spec.preferred == *view.me()
+            {
+                // Else auto_failback would bring it straight back.
+                self.yielding = true;
+                desk.save = true;
+            }
+            self.begin_stop(offer.because.clone(), false, desk);
+        } else if view.leaving && now >= offer.since + patience(&view.cluster.timing) {
+            self.begin_stop(Because::Leaving, false, desk);
+        } else if !stands {
+            desk.record(
+                &self.spec.name,
+                What::OfferEnded(offer.to.clone()),
+                Because::ClaimantGone(offer.to.clone()),
+            );
+            self.offer = None;
+        }
+    }
+
+    /// To whom and why; to nobody in particular when it must go but none can take it.
+    fn wish_to_give(
+        &mut self,
+        now: Time,
+        view: &View,
+        candidates: &[Candidate],
+    ) -> Option<(Option<NodeName>, Because)> {
+        let others: Vec<Candidate> = candidates
+            .iter()
+            .filter(|c| c.name != *view.me())
+            .cloned()
+            .collect();
+        let next = || place(&others).ok().map(|(name, _)| name.clone());
+        if view.leaving {
+            return Some((next(), Because::Leaving));
+        }
+        if let Some(taker) = others.iter().find(|c| c.wanted && c.barred.is_none()) {
+            return Some((
+                Some(taker.name.clone()),
+                Because::TakeoverBy(taker.name.clone()),
+            ));
+        }
+        if self.standby || self.giving_away() {
+            return Some((next(), Because::Standby));
+        }
+        if let Some(name) = self.failback(now, view, &others) {
+            return Some((Some(name.clone()), Because::Failback(name)));
+        }
+        self.better_connected(now, view, &others)
+            .map(|name| (Some(name.clone()), Because::BetterConnected(name)))
+    }
+
+    /// Given away once on request, without lasting standby.
+    fn giving_away(&self) -> bool {
+        self.yielding
+    }
+
+    /// The preferred node, when it has been able to run it for long enough.
+    fn failback(&mut self, now: Time, view: &View, others: &[Candidate]) -> Option<NodeName> {
+        let able = view.cluster.auto_failback
+            && others
+                .iter()
+                .any(|c| c.preferred && c.barred.is_none() && !c.yielding);
+        settled(
+            &mut self.failback_since,
+            able,
+            now,
+            view.cluster.failback_delay,
+        )
+        .then(|| self.spec.preferred.clone())
+    }
+
+    /// A node that reaches more ping nodes than we do, when that has settled.
+    fn better_connected(
+        &mut self,
+        now: Time,
+        view: &View,
+        others: &[Candidate],
+    ) -> Option<NodeName> {
+        let ours = view.reach().answering;
+        let best = others
+            .iter()
+            .filter(|c| c.barred.is_none() && c.reach > ours)
+            .max_by_key(|c| c.reach);
+        let able = view.cluster.follow_connectivity && best.is_some();
+        let settle = view.cluster.timing.keepalive * 2;
+        settled(&mut self.better_since, able, now, settle)
+            .then(|| best.map(|c| c.name.clone()))
+            .flatten()
+    }
+}
+
+/// Whether something has been so, without a break, for a time.
+fn settled(since: &mut Option<Time>, is: bool, now: Time, pause: Duration) -> bool {
+    match (is, *since) {
+        (false, _) => {
+            *since = None;
+            false
+        }
+        (true, None) => {
+            *since = Some(now);
+            pause.is_zero()
+        }
+        (true, Some(at)) => now >= at + pause,
+    }
+}

@@ -1,0 +1,217 @@
+//! While it runs here: give way to a better right, let go when the right ends, hand over when that is wanted.
+//! And the two ways back into it: after a restart and after a gap in our own time.
+
+use super::Action;
+use super::desk::Desk;
+use super::group::Group;
+use super::peer::Peer;
+use super::quorum::Votes;
+use super::stack::Ended;
+use super::view::View;
+use crate::model::decision::{Because, What};
+use crate::model::heartbeat::{GroupState, Phase};
+use crate::model::status::Liveness;
+use crate::model::{NodeName, Term, Time};
+
+impl Group {
+    /// Starting or online: does anything end that?
+    pub fn decide_holding(&mut self, now: Time, view: &View, desk: &mut Desk) {
+        if self.frozen(view) {
+            self.offer = None;
+            return;
+        }
+        if let Some(because) = self.must_yield(now, view) {
+            self.begin_stop(because, true, desk);
+            return;
+        }
+        if now >= self.lease_end(view) {
+            self.begin_stop(Because::LeaseEnded, true, desk);
+            return;
+        }
+        self.announce_after_contest(view, desk);
+        if self.removed || self.replaced_by.is_some() {
+            self.begin_stop(Because::Reconfigured, false, desk);
+        } else if self.state == GroupState::Online {
+            self.decide_handover(now, view, desk);
+        } else if view.leaving {
+            self.begin_stop(Because::Leaving, false, desk);
+        }
+    }
+
+    /// Rules 8 and 9: another has the better right, or acts as if we were dead.
+    fn must_yield(&self, now: Time, view: &View) -> Option<Because> {
+        let name = &self.spec.name;
+        for peer in view.living() {
+            if self.will_be_buried_by(peer, now, view) {
+                return Some(Because::Unheard(peer.name.clone()));
+            }
+            let state = peer.state(name);
+            let runs = matches!(state, GroupState::Starting | GroupState::Online);
+            if view.deaf(peer, now) && peer.quorate && (runs || state == GroupState::Claiming) {
+                return Some(Because::HeldBy(peer.name.clone()));
+            }
+            if runs && self.right_of(peer) < (self.term, view.rank) {
+                return Some(Because::SplitHealed {
+                    keeper: peer.name.clone(),
+                });
+            }
+        }
+        None
+    }
+
+    /// A peer that we hear, but that has not heard us for almost deadtime, will call us dead and may then start the
+    /// group by itself: we are rid of it before that. Not where a third node hears us and recognises us: then that
+    /// peer cannot claim it, for it hears of us from there.
+    fn will_be_buried_by(&self, peer: &Peer, now: Time, view: &View) -> bool {
+        let t = &view.cluster.timing;
+        let heard_us = peer
+            .acked
+            .unwrap_or(peer.active_since)
+            .max(peer.active_since);
+        let unheard = now >= heard_us + t.deadtime.saturating_sub(t.margin);
+        let able = peer.liveness == Liveness::Active
+            && peer.phase == Phase::Active
+            && !peer.intent.standby.contains(&self.spec.name)
+            && peer.groups.get(&self.spec.name).is_some_and(|r| r.can);
+        let alone = !view.counted()
+            || 1 + u32::from(peer.reach.answering) >= Votes::needed(view.total_votes());
+        let vouched = || {
+            let others = view
+                .living()
+                .filter(|p| p.name != peer.name && !view.deaf(p, now));
+            others.into_iter().any(|p| self.recognises_us(p, view))
+        };
+        unheard && able && alone && !vouched()
+    }
+
+    /// The keeper of a doubly held group announces its addresses when it sees the other and when the other is gone:
+    /// whoever announced last is believed by the neighbours.
+    fn announce_after_contest(&mut self, view: &View, desk: &mut Desk) {
+        let contested = view.living().any(|p| p.holds(&self.spec.name));
+        if contested != self.contested && self.state == GroupState::Online {
+            self.contested = contested;
+            self.announce(desk);
+        }
+    }
+
+    /// Announces the addresses again, if it has any.
+    pub fn announce(&mut self, desk: &mut Desk) {
+        if self.has_addresses() {
+            desk.record(&self.spec.name, What::Announced, Because::Healed);
+            desk.out.push(Action::Announce(self.spec.name.clone()));
+        }
+    }
+
+    /// Rule 11: after a start of ours, or after a gap: what runs here, and may it?
+    pub fn decide_unknown(&mut self, now: Time, view: &View, desk: &mut Desk) {
+        let frozen = self.frozen(view);
+        match self.found.clone() {
+            Some(Ended::NoneRuns) => {
+                self.found = None;
+                self.state = GroupState::Offline;
+                self.granted = Time::ZERO;
+                self.decide_offline(now, view, desk);
+            }
+            Some(Ended::AllRun) if self.removed => {
+                self.begin_stop(Because::Reconfigured, false, desk)
+            }
+            Some(Ended::AllRun) if view.leaving && !frozen => {
+                self.begin_stop(Because::Leaving, false, desk)
+            }
+            Some(Ended::AllRun) => self.decide_found(now, view, desk, frozen),
+            Some(Ended::SomeRun(what)) if !frozen => {
+                self.begin_stop(Because::FoundPartly(what), true, desk);
+            }
+            _ => {}
+        }
+    }
+
+    fn decide_found(&mut self, now: Time, view: &View, desk: &mut Desk, frozen: bool) {
+        if !frozen {
+            if let Some(holder) = self.held_elsewhere(view) {
+                self.begin_stop(Because::HeldBy(holder), true, desk);
+                return;
+            }
+            if view.leases() && now >= self.lease_end(view) {
+                self.begin_stop(Because::LeaseEnded, true, desk);
+                return;
+            }
+        }
+        if !view.joined || (!view.quorate && !frozen) {
+            return;
+        }
+        if self.term == Term(0) {
+            self.term = Term(self.seen.0.saturating_add(1));
+        }
+        self.seen = self.seen.max(self.term);
+        self.found = None;
+        self.state = GroupState::Online;
+        desk.save = true;
+        desk.record(
+            &self.spec.name,
+            What::Adopt(self.term),
+            Because::FoundRunning,
+        );
+        self.decide_holding(now, view, desk);
+    }
+
+    /// A living peer has it, or recognises another holder.
+    fn held_elsewhere(&self, view: &View) -> Option<NodeName> {
+        view.living().find_map(|p| {
+            let report = p.groups.get(&self.spec.name)?;
+            if report.state.holds() {
+                return Some(p.name.clone());
+            }
+            let to = report
+                .to
+                .as_ref()
+                .filter(|to| to.held && to.node != *view.me())?;
+            Some(to.node.clone())
+        })
+    }
+
+    /// Rule 12: our own time stood still. What we hold is held under its old right only; it is looked at like after a
+    /// restart. `had_peers`: somebody was there who may have taken over meanwhile.
+    pub fn after_gap(
+        &mut self,
+        gap_began: Time,
+        now: Time,
+        had_peers: bool,
+        view: &View,
+        desk: &mut Desk,
+    ) {
+        match self.state {
+            GroupState::Claiming => {
+                self.state = GroupState::Offline;
+                self.supports.clear();
+                desk.record(&self.spec.name, What::Withdraw, Because::Expired);
+            }
+            GroupState::Online => {
+                let t = &view.cluster.timing;
+                let unheard = gap_began + t.deadtime.saturating_sub(t.margin);
+                self.granted = if view.leases() {
+                    self.lease_end(view)
+                } else {
+                    Time::ZERO
+                };
+                let lost = if view.leases() {
+                    now >= self.granted
+                } else {
+                    had_peers && now >= unheard
+                };
+                if lost && !self.frozen(view) {
+                    self.begin_stop(Because::LeaseEnded, true, desk);
+                } else {
+                    self.offer = None;
+                    self.look(desk);
+                }
+            }
+            GroupState::Unknown
+            | GroupState::Offline
+            | GroupState::Starting
+            | GroupState::Stopping
+            | GroupState::Failed
+            | GroupState::Stuck => {}
+        }
+    }
+}

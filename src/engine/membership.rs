@@ -1,0 +1,362 @@
+//! Who is alive: what hearing and silence make of peers, links and ping nodes, and what a gap in our own time does.
+
+use super::peer::{Hearing, Peer};
+use super::{Engine, View};
+use crate::model::decision::{Because, Decision, What};
+use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
+use crate::model::status::Liveness;
+use crate::model::{Generation, LinkName, NodeName, Time};
+
+impl Engine {
+    /// A believed heartbeat came in.
+    pub(super) fn hear(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) {
+        let mut notes = Vec::new();
+        let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
+            return;
+        };
+        let hearing = peer.hear(now, link, heartbeat);
+        if hearing == Hearing::Old {
+            return;
+        }
+        heard_on(peer, link, &mut notes);
+        let revived = hearing != Hearing::Copy && revive(peer, now, hearing, &mut notes);
+        self.desk
+            .out
+            .extend(notes.into_iter().map(super::Action::Record));
+        if hearing == Hearing::Copy {
+            return;
+        }
+        self.take_acknowledgement(now, heartbeat);
+        self.take_terms(heartbeat);
+        self.compare_configuration(&heartbeat.src, heartbeat.digest);
+        if heartbeat
+            .groups
+            .iter()
+            .any(|r| r.state == GroupState::Claiming)
+        {
+            self.publisher.answer();
+        }
+        if revived {
+            self.announce_all();
+        }
+        self.join();
+    }
+
+    /// What the peer has heard of us: the ground of our rights, and a witness of our own past.
+    fn take_acknowledgement(&mut self, now: Time, heartbeat: &Heartbeat) {
+        let Some(heard) = heartbeat.heard.iter().find(|h| h.node == *self.view.me()) else {
+            return;
+        };
+        let newest = self.publisher.sequence();
+        if heard.generation > self.view.generation
+            || (heard.generation == self.view.generation && heard.sequence > newest)
+        {
+            self.outlived(&heartbeat.src, heard.generation);
+            return;
+        }
+        let sent = (heard.generation == self.view.generation)
+            .then(|| self.view.sent.when(heard.sequence))
+            .flatten();
+        let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
+            return;
+        };
+        peer.hears_us_on = heard.links.clone();
+        let Some(sent) = sent else { return };
+        peer.acked = Some(peer.acked.map_or(sent, |a| a.max(sent)));
+        if peer.said_deaf && !peer.deaf(now, &self.view.cluster.timing) {
+            peer.said_deaf = false;
+        }
+        self.take_support(&heartbeat.src, sent);
+    }
+
+    /// Rule 6: a peer that recognises us confirms our right, from the time at which we sent what it acknowledges.
+    fn take_support(&mut self, from: &NodeName, sent: Time) {
+        let Some(peer) = self.view.peers.iter().find(|p| p.name == *from) else {
+            return;
+        };
+        for group in &mut self.groups {
+            let unclaimed = group.state == GroupState::Unknown
+                && peer.groups.get(&group.spec.name).is_some_and(|r| {
+                    r.to.is_none() && matches!(r.state, GroupState::Offline | GroupState::Failed)
+                });
+            // While we do not know what runs here, nobody claims it: that is as good as a recognition.
+            if unclaimed || group.recognises_us(peer, &self.view) {
+                group.support(from, sent);
+            }
+        }
+    }
+
+    fn take_terms(&mut self, heartbeat: &Heartbeat) {
+        for report in &heartbeat.groups {
+            let term = report
+                .to
+                .as_ref()
+                .map_or(report.term, |to| to.term.max(report.term));
+            if let Some(group) = self.groups.iter_mut().find(|g| g.spec.name == report.group) {
+                group.seen = group.seen.max(term);
+            }
+        }
+    }
+
+    fn compare_configuration(&mut self, from: &NodeName, digest: u64) {
+        let ours = self.view.cluster.digest;
+        let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == *from) else {
+            return;
+        };
+        let differs = digest != ours;
+        if differs && !peer.said_digest {
+            self.desk
+                .record_node(What::ConfigDiffers(from.clone()), Because::SaidSo);
+        }
+        peer.said_digest = differs;
+    }
+
+    /// Rule 13: a peer remembers a later life of ours than we do. The next life begins when it is on disk.
+    fn outlived(&mut self, witness: &NodeName, seen: Generation) {
+        let next = Generation(seen.0.saturating_add(1));
+        if self.next_generation.is_none_or(|g| g < next) {
+            self.next_generation = Some(next);
+            self.desk.save = true;
+            self.desk.record_node(
+                What::NewGeneration(next.0),
+                Because::StoreLost(witness.clone()),
+            );
+        }
+    }
+
+    pub(super) fn take_generation(&mut self, generation: Generation) {
+        self.next_generation = None;
+        self.view.generation = generation;
+        self.view.sent.clear();
+        self.publisher.begin_anew();
+    }
+
+    /// Silence is judged: all that has arrived has been heard.
+    pub(super) fn age(&mut self, now: Time) {
+        let timing = self.view.cluster.timing;
+        let mut notes = Vec::new();
+        for peer in &mut self.view.peers {
+            age_peer(peer, now, &timing, &mut notes);
+        }
+        for ping in &mut self.view.pings {
+            if ping.up && ping.answered.is_none_or(|at| now >= at + timing.deadping) {
+                ping.up = false;
+                let silent = Because::SilentFor(timing.deadping);
+                notes.push(Decision::node(What::PingDown(ping.name.clone()), silent));
+            }
+        }
+        self.desk
+            .out
+            .extend(notes.into_iter().map(super::Action::Record));
+        self.join();
+    }
+
+    /// We take part once every peer was heard or is known to be dead.
+    fn join(&mut self) {
+        let joined = self.view.peers.iter().all(|p| p.liveness != Liveness::Init);
+        if joined && !self.view.joined {
+            self.desk.record_node(What::Joined, Because::AllHeard);
+        }
+        self.view.joined = joined;
+    }
+
+    /// Rule 12: nothing that was known before a gap in our own time is believed after it.
+    pub(super) fn gap(&mut self, began: Time, now: Time) {
+        let had_peers = self.view.living().next().is_some();
+        self.desk
+            .record_node(What::Gap(now.since(began)), Because::Expired);
+        for group in &mut self.groups {
+            group.after_gap(began, now, had_peers, &self.view, &mut self.desk);
+        }
+        let deadtime = self.view.cluster.timing.deadtime;
+        for peer in self
+            .view
+            .peers
+            .iter_mut()
+            .filter(|p| p.living() || p.liveness == Liveness::Init)
+        {
+            peer.liveness = Liveness::Init;
+            peer.init_deadline = peer.init_deadline.max(now + deadtime);
+            peer.active_since = now;
+        }
+        self.view.joined = self.view.peers.iter().all(|p| p.liveness != Liveness::Init);
+    }
+
+    pub(super) fn pong(&mut self, ping: usize, sent: Time) {
+        let Some(ping) = self.view.pings.get_mut(ping) else {
+            return;
+        };
+        ping.answered = Some(ping.answered.map_or(sent, |at| at.max(sent)));
+        if !ping.up && self.now < sent + self.view.cluster.timing.deadping {
+            ping.up = true;
+            self.desk
+                .record_node(What::PingUp(ping.name.clone()), Because::Heard);
+        }
+    }
+
+    pub(super) fn refused(&mut self, peer: &NodeName) {
+        if let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == *peer) {
+            peer.refused = true;
+        }
+    }
+
+    /// A link whose carrier is gone is down at once; that alone never makes a peer dead.
+    pub(super) fn carrier(&mut self, link: &LinkName, up: bool) {
+        for peer in &mut self.view.peers {
+            for l in peer.links.iter_mut().filter(|l| l.name == *link) {
+                l.carrier = up;
+                if !up && l.up {
+                    l.up = false;
+                    let what = What::LinkDown(peer.name.clone(), link.clone());
+                    self.desk
+                        .record_node(what, Because::Agent("the interface has no carrier".into()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn membership_deadlines(&self, due: &mut Vec<Time>) {
+        let t = &self.view.cluster.timing;
+        for peer in &self.view.peers {
+            match peer.liveness {
+                Liveness::Init => due.push(peer.init_deadline),
+                Liveness::Active => due.push(peer.last_heard + t.warntime),
+                Liveness::Late => due.push((peer.last_heard + t.deadtime).max(peer.back_by)),
+                Liveness::Dead | Liveness::Left | Liveness::Here => {}
+            }
+            let up = peer.links.iter().filter(|l| l.up);
+            due.extend(up.filter_map(|l| l.last_heard).map(|at| at + t.deadtime));
+        }
+        let up = self.view.pings.iter().filter(|p| p.up);
+        due.extend(up.filter_map(|p| p.answered).map(|at| at + t.deadping));
+    }
+}
+
+fn heard_on(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {
+    if let Some(l) = peer.links.iter_mut().find(|l| l.name == *link && !l.up) {
+        l.up = true;
+        l.carrier = true;
+        let what = What::LinkUp(peer.name.clone(), link.clone());
+        notes.push(Decision::node(what, Because::Heard));
+    }
+}
+
+/// What a heartbeat makes of a peer's liveness; true when it was dead and others may remember the wrong owner.
+fn revive(peer: &mut Peer, now: Time, hearing: Hearing, notes: &mut Vec<Decision>) -> bool {
+    let before = peer.liveness;
+    let name = peer.name.clone();
+    if peer.phase == Phase::Left {
+        peer.liveness = Liveness::Left;
+        if before != Liveness::Left {
+            notes.push(Decision::node(What::PeerLeft(name), Because::SaidSo));
+        }
+        return false;
+    }
+    if hearing == Hearing::Restarted && before != Liveness::Init {
+        notes.push(Decision::node(
+            What::PeerRestarted(name.clone()),
+            Because::NewerGeneration,
+        ));
+    }
+    peer.liveness = Liveness::Active;
+    match before {
+        Liveness::Active | Liveness::Here => return false,
+        Liveness::Late => {
+            notes.push(Decision::node(What::PeerActive(name), Because::HeardAgain));
+            return false;
+        }
+        Liveness::Init => notes.push(Decision::node(What::PeerActive(name), Because::Heard)),
+        Liveness::Dead | Liveness::Left => {
+            notes.push(Decision::node(What::PeerActive(name), Because::HeardAgain));
+        }
+    }
+    peer.active_since = now;
+    peer.acked = None;
+    before == Liveness::Dead
+}
+
+fn age_peer(
+    peer: &mut Peer,
+    now: Time,
+    timing: &crate::model::cluster::Timing,
+    notes: &mut Vec<Decision>,
+) {
+    let silent = now.since(peer.last_heard);
+    for link in &mut peer.links {
+        let quiet = link.last_heard.is_none_or(|at| now >= at + timing.deadtime);
+        if link.up && quiet {
+            link.up = false;
+            let what = What::LinkDown(peer.name.clone(), link.name.clone());
+            notes.push(Decision::node(what, Because::SilentFor(timing.deadtime)));
+        }
+    }
+    if peer.deaf(now, timing) && !peer.said_deaf {
+        peer.said_deaf = true;
+        notes.push(Decision::node(
+            What::PeerDeaf(peer.name.clone()),
+            Because::SaidSo,
+        ));
+    }
+    match peer.liveness {
+        Liveness::Init if now >= peer.init_deadline => {
+            peer.liveness = Liveness::Dead;
+            peer.late_since = now;
+            notes.push(Decision::node(
+                What::PeerDead(peer.name.clone()),
+                Because::NeverHeard(now.since(peer.last_heard)),
+            ));
+        }
+        Liveness::Active | Liveness::Late if silent >= timing.deadtime && now >= peer.back_by => {
+            peer.liveness = Liveness::Dead;
+            notes.push(Decision::node(
+                What::PeerDead(peer.name.clone()),
+                Because::SilentFor(silent),
+            ));
+        }
+        Liveness::Active if silent >= timing.warntime => {
+            peer.liveness = Liveness::Late;
+            peer.late_since = now;
+            notes.push(Decision::node(
+                What::PeerLate(peer.name.clone()),
+                Because::SilentFor(silent),
+            ));
+        }
+        Liveness::Init
+        | Liveness::Active
+        | Liveness::Late
+        | Liveness::Dead
+        | Liveness::Left
+        | Liveness::Here => {}
+    }
+}
+
+impl Engine {
+    /// Announces what runs here again: a peer that was thought dead may have announced it meanwhile.
+    fn announce_all(&mut self) {
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|g| g.state == GroupState::Online)
+        {
+            group.announce(&mut self.desk);
+        }
+    }
+}
+
+impl View {
+    /// What this node waits for before it takes part.
+    pub(super) fn waiting(&self, now: Time) -> Option<String> {
+        let unheard: Vec<&Peer> = self
+            .peers
+            .iter()
+            .filter(|p| p.liveness == Liveness::Init)
+            .collect();
+        let latest = unheard.iter().map(|p| p.init_deadline).max()?;
+        let names: Vec<&str> = unheard.iter().map(|p| p.name.as_str()).collect();
+        let left = latest.since(now).as_secs_f64();
+        Some(format!(
+            "to hear {}, {left:.0} s more at most (initdead)",
+            names.join(" and ")
+        ))
+    }
+}

@@ -1,0 +1,202 @@
+//! One peer: when it was heard and on which links, what it said, and what it has heard of us.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::cluster::Timing;
+use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
+use crate::model::status::Liveness;
+use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Time};
+
+/// What is known of another member.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub name: NodeName,
+    /// Place in ha.cf; the smaller has the better right between equals.
+    pub rank: usize,
+    pub liveness: Liveness,
+    /// Until then a peer in `init` is waited for.
+    pub init_deadline: Time,
+    /// When it was last heard; the time of our own start before that.
+    pub last_heard: Time,
+    /// Since when it is heard without a break.
+    pub active_since: Time,
+    /// When it became late; only meaningful while it is late or dead.
+    pub late_since: Time,
+    pub generation: Option<Generation>,
+    pub sequence: Sequence,
+    pub phase: Phase,
+    pub reach: Reach,
+    pub quorate: bool,
+    pub intent: Intent,
+    pub digest: Option<u64>,
+    /// Until then its silence means a restart that it announced.
+    pub back_by: Time,
+    pub groups: BTreeMap<GroupName, GroupReport>,
+    /// When we sent the newest of our heartbeats that it has acknowledged.
+    pub acked: Option<Time>,
+    /// The links on which it says it hears us.
+    pub hears_us_on: Vec<LinkName>,
+    pub links: Vec<Link>,
+    /// Whether its daemon refused a heartbeat since it was last heard.
+    pub refused: bool,
+    /// What has been said about it already, so that it is said once.
+    pub said_deaf: bool,
+    pub said_digest: bool,
+}
+
+/// One peer on one link.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub name: LinkName,
+    pub last_heard: Option<Time>,
+    pub sequence: Sequence,
+    pub up: bool,
+    pub carrier: bool,
+}
+
+/// What a heartbeat that came in was worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// The first of a new life of the peer's daemon.
+    Restarted,
+    /// The newest so far.
+    Newest,
+    /// A copy that came by another link; it counts for that link only.
+    Copy,
+    /// Neither; an old or replayed one.
+    Old,
+}
+
+impl Peer {
+    pub fn new(name: NodeName, rank: usize, links: &[LinkName], now: Time, init: Duration) -> Self {
+        let link = |l: &LinkName| Link {
+            name: l.clone(),
+            last_heard: None,
+            sequence: Sequence(0),
+            up: false,
+            carrier: true,
+        };
+        Peer {
+            name,
+            rank,
+            liveness: Liveness::Init,
+            init_deadline: now + init,
+            last_heard: now,
+            active_since: now,
+            late_since: now,
+            generation: None,
+            sequence: Sequence(0),
+            phase: Phase::Init,
+            reach: Reach::default(),
+            quorate: false,
+            intent: Intent::default(),
+            digest: None,
+            back_by: Time::ZERO,
+            groups: BTreeMap::new(),
+            acked: None,
+            hears_us_on: Vec::new(),
+            links: links.iter().map(link).collect(),
+            refused: false,
+            said_deaf: false,
+            said_digest: false,
+        }
+    }
+
+    /// Takes a heartbeat in, unless it is old. What it acknowledges is judged by the caller, who knows what was sent when.
+    pub fn hear(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) -> Hearing {
+        let hearing = match self.generation {
+            Some(g) if heartbeat.generation < g => Hearing::Old,
+            Some(g) if heartbeat.generation > g => Hearing::Restarted,
+            None => Hearing::Newest,
+            Some(_) if heartbeat.sequence > self.sequence => Hearing::Newest,
+            Some(_) => Hearing::Copy,
+        };
+        match hearing {
+            Hearing::Old => return hearing,
+            Hearing::Copy => {
+                return if self.hear_on(now, link, heartbeat.sequence) {
+                    Hearing::Copy
+                } else {
+                    Hearing::Old
+                };
+            }
+            Hearing::Restarted => self.forget_life(now),
+            Hearing::Newest => {}
+        }
+        self.generation = Some(heartbeat.generation);
+        self.sequence = heartbeat.sequence;
+        self.last_heard = now;
+        self.refused = false;
+        self.phase = heartbeat.phase;
+        self.reach = heartbeat.reach;
+        self.quorate = heartbeat.quorate;
+        self.intent = heartbeat.intent.clone();
+        self.digest = Some(heartbeat.digest);
+        self.back_by = heartbeat
+            .intent
+            .back_within
+            .map_or(Time::ZERO, |within| now + within);
+        for report in &heartbeat.groups {
+            self.groups.insert(report.group.clone(), report.clone());
+        }
+        self.hear_on(now, link, heartbeat.sequence);
+        hearing
+    }
+
+    /// Counts a heartbeat for its link; false when that link has brought it or a newer one before.
+    fn hear_on(&mut self, now: Time, link: &LinkName, sequence: Sequence) -> bool {
+        match self.links.iter_mut().find(|l| l.name == *link) {
+            Some(l) if sequence > l.sequence => {
+                l.sequence = sequence;
+                l.last_heard = Some(now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What its former life said no longer counts.
+    fn forget_life(&mut self, now: Time) {
+        self.groups.clear();
+        self.acked = None;
+        self.active_since = now;
+        self.said_digest = false;
+        for link in &mut self.links {
+            link.sequence = Sequence(0);
+        }
+    }
+
+    /// Heard lately enough to be counted as alive.
+    pub fn living(&self) -> bool {
+        matches!(self.liveness, Liveness::Active | Liveness::Late)
+    }
+
+    /// Alive, but it has not heard us for deadtime: it will act as if we were dead.
+    pub fn deaf(&self, now: Time, timing: &Timing) -> bool {
+        self.living()
+            && now
+                > self
+                    .acked
+                    .unwrap_or(self.active_since)
+                    .max(self.active_since)
+                    + timing.deadtime
+    }
+
+    /// Its state of a group; `Unknown` while it has not said.
+    pub fn state(&self, group: &GroupName) -> GroupState {
+        self.groups
+            .get(group)
+            .map_or(GroupState::Unknown, |r| r.state)
+    }
+
+    /// Whether what it last said means that something of the group may run there.
+    pub fn holds(&self, group: &GroupName) -> bool {
+        self.state(group).holds()
+    }
+
+    /// Whether it announced that nobody shall touch the group.
+    pub fn maintains(&self, group: &GroupName) -> bool {
+        self.intent.maintenance.contains(group)
+    }
+}

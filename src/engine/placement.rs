@@ -1,0 +1,161 @@
+//! Who should own a group that nobody owns: one pure function of what is known, with its reason.
+//! No priorities that add up: each criterion decides alone, in order.
+
+use crate::model::NodeName;
+use crate::model::decision::Because;
+
+/// What placement knows of one member about one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub name: NodeName,
+    /// Why it may not run the group, in a few words; `None` when it may.
+    pub barred: Option<String>,
+    /// It gave the group away on request: the last choice.
+    pub yielding: bool,
+    /// An administrator told it to take the group.
+    pub wanted: bool,
+    pub preferred: bool,
+    /// Ping nodes it reaches.
+    pub reach: u16,
+    /// Groups it holds or claims.
+    pub load: usize,
+}
+
+/// The node that should own the group and why; or why nobody can. Candidates come in the order of ha.cf.
+pub(super) fn place(candidates: &[Candidate]) -> Result<(&NodeName, Because), Because> {
+    let free: Vec<&Candidate> = candidates.iter().filter(|c| c.barred.is_none()).collect();
+    let willing: Vec<&Candidate> = free
+        .iter()
+        .copied()
+        .filter(|c| !c.yielding || c.wanted)
+        .collect();
+    let pool = if willing.is_empty() { free } else { willing };
+    if let Some(c) = pool.iter().find(|c| c.wanted) {
+        return Ok((&c.name, Because::Administrator));
+    }
+    if let Some(c) = pool.iter().find(|c| c.preferred) {
+        return Ok((&c.name, Because::Preferred));
+    }
+    let best = pool
+        .iter()
+        .min_by(|a, b| b.reach.cmp(&a.reach).then(a.load.cmp(&b.load)));
+    let preferred = candidates.iter().find(|c| c.preferred);
+    match best {
+        Some(c) => Ok((
+            &c.name,
+            Because::NextChoice(next_choice(preferred, &pool, c)),
+        )),
+        None => Err(Because::NoCandidate(everybody_barred(candidates))),
+    }
+}
+
+/// Says what made a node that is not the preferred one the choice.
+fn next_choice(preferred: Option<&Candidate>, pool: &[&Candidate], chosen: &Candidate) -> String {
+    let first = match preferred {
+        Some(p) => match &p.barred {
+            Some(why) => format!("its preferred node {} {why}", p.name),
+            None => format!("its preferred node {} gave it away", p.name),
+        },
+        None => "it has no preferred node".to_owned(),
+    };
+    let others: Vec<&&Candidate> = pool.iter().filter(|c| c.name != chosen.name).collect();
+    let second = if others.is_empty() {
+        "is the only other candidate"
+    } else if others.iter().all(|c| c.reach < chosen.reach) {
+        "reaches most ping nodes"
+    } else if others.iter().all(|c| c.load > chosen.load) {
+        "has the fewest groups"
+    } else {
+        "comes first in ha.cf of the equal candidates"
+    };
+    format!("{first}, and {} {second}", chosen.name)
+}
+
+fn everybody_barred(candidates: &[Candidate]) -> String {
+    let each = |c: &Candidate| format!("{} {}", c.name, c.barred.as_deref().unwrap_or("may"));
+    candidates.iter().map(each).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(text: &str) -> Candidate {
+        let mut words = text.split(' ');
+        let name = NodeName::new(words.next().unwrap());
+        let mut c = Candidate {
+            name,
+            barred: None,
+            yielding: false,
+            wanted: false,
+            preferred: false,
+            reach: 0,
+            load: 0,
+        };
+        for word in words {
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("barred", why) => c.barred = Some(why.to_owned()),
+                ("yielding", _) => c.yielding = true,
+                ("wanted", _) => c.wanted = true,
+                ("preferred", _) => c.preferred = true,
+                ("reach", n) => c.reach = n.parse().unwrap(),
+                ("load", n) => c.load = n.parse().unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+        c
+    }
+
+    #[test]
+    fn each_criterion_decides_alone_and_in_order() {
+        let table = [
+            ("a preferred; b", "a", "this is its preferred node"),
+            ("a; b preferred", "b", "this is its preferred node"),
+            (
+                "a preferred barred=is-dead; b",
+                "b",
+                "its preferred node a is-dead, and b is the only other candidate",
+            ),
+            ("a preferred; b wanted", "b", "an administrator"),
+            ("a preferred yielding; b", "b", "a gave it away"),
+            (
+                "a preferred yielding; b barred=is-dead",
+                "a",
+                "preferred node",
+            ),
+            ("a preferred yielding wanted; b", "a", "an administrator"),
+            (
+                "a reach=1; b reach=2; c preferred barred=x",
+                "b",
+                "reaches most",
+            ),
+            (
+                "a load=2; b load=1; c preferred barred=x",
+                "b",
+                "fewest groups",
+            ),
+            (
+                "a reach=2 load=9; b reach=1; c preferred barred=x",
+                "a",
+                "reaches most",
+            ),
+            ("a; b; c preferred barred=x", "a", "first in ha.cf"),
+        ];
+        for (situation, winner, why) in table {
+            let all: Vec<Candidate> = situation.split("; ").map(candidate).collect();
+            let (name, because) = place(&all).unwrap();
+            assert_eq!(name.as_str(), winner, "{situation}");
+            assert!(because.to_string().contains(why), "{situation}: {because}");
+        }
+    }
+
+    #[test]
+    fn without_a_candidate_everybody_is_named() {
+        let all = ["a preferred barred=is-dead", "b barred=failed-it"].map(candidate);
+        let because = place(&all).unwrap_err();
+        assert_eq!(
+            because.to_string(),
+            "no node may run it: a is-dead, b failed-it"
+        );
+    }
+}

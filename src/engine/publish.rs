@@ -1,0 +1,318 @@
+//! The heartbeat of this node: each keepalive, at once when something in it changes, and at once in answer to a claim.
+
+use std::time::Duration;
+
+use super::{Action, Engine};
+use crate::model::cluster::Timing;
+use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
+use crate::model::{GroupName, NodeName, Sequence, Time};
+
+/// Extra heartbeats that may follow each other at once; after that one each [`REFILL`].
+const BURST: u32 = 8;
+const REFILL: Duration = Duration::from_millis(10);
+/// While nodes settle something a lost datagram is repaired after this, not only after a keepalive.
+const HURRY: Duration = Duration::from_millis(50);
+/// For so long after the last change.
+const HURRIES_FOR: Duration = Duration::from_secs(1);
+/// Groups in one heartbeat, so that it stays near the size of one Ethernet frame; more make several heartbeats.
+const GROUPS_EACH: usize = 12;
+/// Goodbyes are said so often: they are not repeated by anybody.
+const GOODBYES: u8 = 5;
+
+/// When to send, and what was sent last.
+#[derive(Clone, Debug)]
+pub(super) struct Publisher {
+    sequence: Sequence,
+    next: Time,
+    last_sent: Time,
+    /// What the last one said, but for what it acknowledges.
+    said: Option<Said>,
+    changed_at: Time,
+    tokens: u32,
+    refilled: Time,
+    /// A claim came in and wants an answer.
+    answer: bool,
+    /// An extra one is wanted and waits for a token.
+    deferred: bool,
+    ending: Option<Ending>,
+}
+
+/// The part of a heartbeat whose change is worth an extra one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Said {
+    phase: Phase,
+    groups: Vec<GroupReport>,
+    quorate: bool,
+    intent: Intent,
+}
+
+/// The last words of this life.
+#[derive(Clone, Debug)]
+struct Ending {
+    phase: Phase,
+    back_within: Option<Duration>,
+    left: u8,
+    next: Time,
+}
+
+impl Publisher {
+    pub fn new(now: Time) -> Self {
+        Publisher {
+            sequence: Sequence(0),
+            next: now,
+            last_sent: Time::ZERO,
+            said: None,
+            changed_at: now,
+            tokens: BURST,
+            refilled: now,
+            answer: false,
+            deferred: false,
+            ending: None,
+        }
+    }
+
+    /// The number of the newest heartbeat sent.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// A claim was heard: answer at once, even when nothing changed (our last answer may have been lost).
+    pub fn answer(&mut self) {
+        self.answer = true;
+    }
+
+    pub fn begin_anew(&mut self) {
+        self.sequence = Sequence(0);
+        self.said = None;
+    }
+
+    /// Whether the last words are being said.
+    pub fn ends(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub fn end(&mut self, now: Time, phase: Phase, back_within: Option<Duration>) {
+        if self.ending.is_none() {
+            self.ending = Some(Ending {
+                phase,
+                back_within,
+                left: GOODBYES,
+                next: now,
+            });
+        }
+    }
+
+    /// When the next one is due.
+    pub fn due(&self, in_transition: bool, timing: &Timing) -> Time {
+        if let Some(ending) = &self.ending {
+            return ending.next;
+        }
+        let mut due = self.next;
+        if self.deferred {
+            due = due.min(self.refilled + REFILL);
+        }
+        if in_transition && self.last_sent < self.changed_at + HURRIES_FOR {
+            due = due.min(self.last_sent + timing.keepalive.min(HURRY));
+        }
+        due
+    }
+
+    fn take_token(&mut self, now: Time) -> bool {
+        let refill = u32::try_from(now.since(self.refilled).as_millis() / REFILL.as_millis())
+            .unwrap_or(BURST);
+        if refill > 0 {
+            self.tokens = self.tokens.saturating_add(refill).min(BURST);
+            self.refilled = now;
+        }
+        self.deferred = self.tokens == 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        !self.deferred
+    }
+}
+
+impl Engine {
+    /// Whether nodes are settling something with us, so that a lost datagram is worth repairing soon.
+    pub(super) fn in_transition(&self) -> bool {
+        self.groups.iter().any(|g| {
+            g.offer.is_some()
+                || g.wanted
+                || matches!(
+                    g.state,
+                    GroupState::Claiming | GroupState::Starting | GroupState::Stopping
+                )
+                || g.to.as_ref().is_some_and(|to| !to.held)
+        })
+    }
+
+    /// Sends a heartbeat when one is due, and says goodbye when all is done.
+    pub(super) fn publish(&mut self, now: Time) {
+        if self.view.leaving && !self.publisher.ends() && self.given_up() {
+            let clean = self.groups.iter().all(|g| !g.state.holds());
+            let phase = if clean { Phase::Left } else { Phase::Leaving };
+            self.publisher.end(now, phase, None);
+        }
+        if self.publisher.ends() {
+            self.say_goodbye(now);
+            return;
+        }
+        let heartbeat = self.heartbeat();
+        let said = said(&heartbeat);
+        let changed = self.publisher.said.as_ref() != Some(&said);
+        if changed {
+            self.publisher.changed_at = now;
+        }
+        let on_time = now >= self.publisher.next;
+        let repeats = now
+            >= self
+                .publisher
+                .due(self.in_transition(), &self.view.cluster.timing);
+        let whole = on_time || repeats || self.publisher.answer;
+        if on_time || ((changed || whole) && self.publisher.take_token(now)) {
+            self.publisher.answer = false;
+            self.send(now, heartbeat, said, whole);
+        }
+        if on_time {
+            self.desk.out.push(Action::Ping);
+            let keepalive = self.view.cluster.timing.keepalive;
+            let next = self.publisher.next + keepalive;
+            self.publisher.next = if next > now { next } else { now + keepalive };
+        }
+    }
+
+    /// Sends it in as many parts as its groups need; only the parts that changed unless it shall be `whole`.
+    fn send(&mut self, now: Time, heartbeat: Heartbeat, said: Said, whole: bool) {
+        let before = self
+            .publisher
+            .said
+            .take()
+            .filter(|b| b.groups.len() == said.groups.len());
+        let changed = |at: usize, part: &[GroupReport]| {
+            let old = before
+                .as_ref()
+                .and_then(|b| b.groups.get(at..at.saturating_add(part.len())));
+            old != Some(part)
+        };
+        let mut parts: Vec<Vec<GroupReport>> = heartbeat
+            .groups
+            .chunks(GROUPS_EACH)
+            .enumerate()
+            .filter(|(i, part)| whole || changed(i * GROUPS_EACH, part))
+            .map(|(_, part)| part.to_vec())
+            .collect();
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        for groups in parts {
+            self.send_one(
+                now,
+                Heartbeat {
+                    groups,
+                    ..heartbeat.clone()
+                },
+            );
+        }
+        self.publisher.said = Some(said);
+        self.publisher.last_sent = now;
+        self.publisher.deferred = false;
+    }
+
+    fn send_one(&mut self, now: Time, mut heartbeat: Heartbeat) {
+        self.publisher.sequence = Sequence(self.publisher.sequence.0.saturating_add(1));
+        heartbeat.sequence = self.publisher.sequence;
+        let keep = self.view.cluster.timing.deadtime * 2;
+        self.view.sent.note(self.publisher.sequence, now, keep);
+        self.desk.out.push(Action::Send(Box::new(heartbeat)));
+    }
+
+    /// Whether nothing is left to stop. What is stuck or under maintenance stays as it is.
+    fn given_up(&self) -> bool {
+        self.groups.iter().all(|g| {
+            let rests = matches!(
+                g.state,
+                GroupState::Offline | GroupState::Failed | GroupState::Stuck
+            );
+            rests || (g.frozen(&self.view) && !g.stack.busy())
+        })
+    }
+
+    fn say_goodbye(&mut self, now: Time) {
+        let Some(mut ending) = self.publisher.ending.clone() else {
+            return;
+        };
+        if now < ending.next {
+            return;
+        }
+        if ending.left == 0 {
+            self.desk.out.push(Action::Exit);
+            ending.next = Time::NEVER;
+            self.publisher.ending = Some(ending);
+            return;
+        }
+        ending.left -= 1;
+        ending.next = now + REFILL;
+        let mut heartbeat = self.heartbeat();
+        heartbeat.phase = ending.phase;
+        heartbeat.intent.back_within = ending.back_within;
+        self.publisher.ending = Some(ending);
+        let said = said(&heartbeat);
+        self.send(now, heartbeat, said, true);
+    }
+
+    /// The complete state of this node as the others shall know it.
+    fn heartbeat(&self) -> Heartbeat {
+        let named = |is: fn(&super::Group) -> bool| -> Vec<GroupName> {
+            self.groups
+                .iter()
+                .filter(|g| is(g))
+                .map(|g| g.spec.name.clone())
+                .collect()
+        };
+        Heartbeat {
+            src: self.view.me().clone(),
+            generation: self.view.generation,
+            sequence: self.publisher.sequence,
+            phase: self.view.phase(),
+            deadtime: self.view.cluster.timing.deadtime,
+            heard: self.view.peers.iter().filter_map(heard).collect(),
+            groups: self.groups.iter().map(super::Group::report).collect(),
+            reach: self.view.reach(),
+            quorate: self.view.quorate,
+            intent: Intent {
+                standby: named(|g| g.standby),
+                yielding: named(|g| g.yielding),
+                wanted: named(|g| g.wanted),
+                maintenance: named(|g| g.maintenance),
+                back_within: None,
+            },
+            digest: self.view.cluster.digest,
+        }
+    }
+
+    /// Whether a name is a member's.
+    pub fn knows(&self, name: &NodeName) -> bool {
+        self.view.cluster.nodes.contains(name)
+    }
+}
+
+fn heard(peer: &super::Peer) -> Option<Heard> {
+    Some(Heard {
+        node: peer.name.clone(),
+        generation: peer.generation?,
+        sequence: peer.sequence,
+        links: peer
+            .links
+            .iter()
+            .filter(|l| l.up)
+            .map(|l| l.name.clone())
+            .collect(),
+    })
+}
+
+fn said(heartbeat: &Heartbeat) -> Said {
+    Said {
+        phase: heartbeat.phase,
+        groups: heartbeat.groups.clone(),
+        quorate: heartbeat.quorate,
+        intent: heartbeat.intent.clone(),
+    }
+}

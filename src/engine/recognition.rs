@@ -1,0 +1,103 @@
+//! Rule 1: each node recognises at most one node for a group, publishes whom, and holds to it. Nothing is remembered
+//! beside what is published.
+
+use super::group::Group;
+use super::peer::Peer;
+use super::view::View;
+use crate::model::heartbeat::{GroupState, Recognition};
+use crate::model::{NodeName, Term, Time};
+
+impl Group {
+    /// Brings the published recognition in line with what is known.
+    pub fn recognise(&mut self, _now: Time, view: &View) {
+        if self.state.holds() || self.state == GroupState::Claiming {
+            self.to = Some(Recognition {
+                node: view.me().clone(),
+                generation: view.generation,
+                term: self.term,
+                held: self.state.holds(),
+            });
+            return;
+        }
+        self.to = self
+            .kept_recognition(view)
+            .or_else(|| self.new_recognition(view));
+        if let Some(to) = &self.to {
+            self.seen = self.seen.max(to.term);
+        }
+    }
+
+    /// The present recognition, while its node lives and still shows that generation and term as its own.
+    fn kept_recognition(&self, view: &View) -> Option<Recognition> {
+        let to = self.to.as_ref()?;
+        let peer = view
+            .peer(&to.node)
+            .filter(|p| p.living() && p.generation == Some(to.generation))?;
+        let report = peer.groups.get(&self.spec.name)?;
+        let stands = report.term == to.term
+            && (report.state.holds()
+                || matches!(report.state, GroupState::Claiming | GroupState::Unknown));
+        stands.then(|| Recognition {
+            held: report.state.holds(),
+            ..to.clone()
+        })
+    }
+
+    fn new_recognition(&self, view: &View) -> Option<Recognition> {
+        let holders = view.living().filter(|p| p.holds(&self.spec.name));
+        if let Some(holder) = holders.min_by_key(|p| self.right_of(p)) {
+            return self.recognition_of(holder, true);
+        }
+        // Rule 2 and rule 11: who has not heard everybody, or does not know what runs here, promises nothing.
+        if !view.joined || self.state == GroupState::Unknown {
+            return None;
+        }
+        let claims = |p: &&Peer| p.state(&self.spec.name) == GroupState::Claiming;
+        let first = view.living().filter(claims).min_by_key(|p| p.rank)?;
+        self.recognition_of(first, false)
+    }
+
+    fn recognition_of(&self, peer: &Peer, held: bool) -> Option<Recognition> {
+        let term = peer.groups.get(&self.spec.name)?.term;
+        Some(Recognition {
+            node: peer.name.clone(),
+            generation: peer.generation?,
+            term,
+            held,
+        })
+    }
+
+    /// Rule 9: of two holders the smaller of these keeps.
+    pub fn right_of(&self, peer: &Peer) -> (Term, usize) {
+        (
+            peer.groups
+                .get(&self.spec.name)
+                .map(|r| r.term)
+                .unwrap_or_default(),
+            peer.rank,
+        )
+    }
+
+    /// Whether a peer's published recognition names us with our present generation and term.
+    pub fn recognises_us(&self, peer: &Peer, view: &View) -> bool {
+        let to = peer.groups.get(&self.spec.name).and_then(|r| r.to.as_ref());
+        to.is_some_and(|to| {
+            to.node == *view.me() && to.generation == view.generation && to.term == self.term
+        })
+    }
+
+    /// A living peer that recognises a node which we cannot hear ourselves: whoever that is may have it.
+    pub fn hearsay(&self, view: &View, now: Time) -> Option<(NodeName, NodeName)> {
+        view.living().filter(|p| !view.deaf(p, now)).find_map(|p| {
+            let to = p.groups.get(&self.spec.name)?.to.as_ref()?;
+            let other = to.node != *view.me() && to.node != p.name;
+            let unheard = view.peer(&to.node).is_none_or(|x| {
+                matches!(
+                    x.liveness,
+                    crate::model::status::Liveness::Dead | crate::model::status::Liveness::Init
+                )
+            });
+            (other && unheard).then(|| (p.name.clone(), to.node.clone()))
+        })
+    }
+}

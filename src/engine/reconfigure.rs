@@ -1,0 +1,107 @@
+//! A configuration read anew: what did not change is not touched.
+
+use super::group::Group;
+use super::stack::Stack;
+use super::{Engine, new_ping, peers_of};
+use crate::model::cluster::{self, Cluster};
+use crate::model::heartbeat::GroupState;
+use crate::model::{Term, Time};
+
+impl Engine {
+    pub(super) fn reconfigure(&mut self, now: Time, cluster: Cluster) {
+        self.reconfigure_peers(now, &cluster);
+        let old = std::mem::take(&mut self.view.pings);
+        let ping = |p: &cluster::PingNode| {
+            old.iter()
+                .find(|o| o.name == p.name)
+                .cloned()
+                .unwrap_or_else(|| new_ping(&p.name))
+        };
+        self.view.pings = cluster.pings.iter().map(ping).collect();
+        self.reconfigure_groups(&cluster);
+        self.view.rank = cluster
+            .nodes
+            .iter()
+            .position(|n| *n == cluster.me)
+            .unwrap_or(usize::MAX);
+        self.view.cluster = cluster;
+        self.desk.save = true;
+    }
+
+    fn reconfigure_peers(&mut self, now: Time, cluster: &Cluster) {
+        let old = std::mem::take(&mut self.view.peers);
+        let mut peers = peers_of(cluster, now, cluster.timing.deadtime);
+        for peer in &mut peers {
+            let Some(known) = old.iter().find(|o| o.name == peer.name) else {
+                continue;
+            };
+            let mut kept = known.clone();
+            kept.rank = peer.rank;
+            kept.said_digest = false;
+            let link = |fresh: &super::peer::Link| {
+                kept.links
+                    .iter()
+                    .find(|l| l.name == fresh.name)
+                    .unwrap_or(fresh)
+                    .clone()
+            };
+            kept.links = peer.links.iter().map(link).collect();
+            *peer = kept;
+        }
+        self.view.peers = peers;
+    }
+
+    fn reconfigure_groups(&mut self, cluster: &Cluster) {
+        let mut old = std::mem::take(&mut self.groups);
+        for spec in &cluster.groups {
+            match old.iter().position(|g| g.spec.name == spec.name) {
+                Some(at) => {
+                    let mut group = old.remove(at);
+                    group.removed = false;
+                    group.redefine(spec, &mut self.desk);
+                    self.groups.push(group);
+                }
+                None => {
+                    let mut group = Group::new(spec.clone(), Term(0), Time::ZERO);
+                    group.look(&mut self.desk);
+                    self.groups.push(group);
+                }
+            }
+        }
+        for mut group in old {
+            group.removed = true;
+            self.groups.push(group);
+        }
+    }
+
+    /// Groups that are configured away and of which nothing runs here any more.
+    pub(super) fn forget_removed(&mut self) {
+        self.groups.retain(|g| {
+            !(g.removed && !g.state.holds() && !g.stack.busy() && g.state != GroupState::Unknown)
+        });
+    }
+}
+
+impl Group {
+    /// Takes a new definition: at once where that changes nothing that runs, else when the old one is down.
+    fn redefine(&mut self, spec: &cluster::Group, desk: &mut super::Desk) {
+        let members = |g: &cluster::Group| {
+            g.steps
+                .iter()
+                .map(|s| s.members.clone())
+                .collect::<Vec<_>>()
+        };
+        self.replaced_by = None;
+        if members(&self.spec) == members(spec) {
+            self.spec = spec.clone();
+        } else if self.state.holds() || self.stack.busy() {
+            self.replaced_by = Some(Box::new(spec.clone()));
+        } else {
+            self.spec = spec.clone();
+            self.stack = Stack::new(spec);
+            if matches!(self.state, GroupState::Unknown | GroupState::Offline) {
+                self.look(desk);
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The steps of one group on this node: upward one by one, downward each one tried, and undone when a start fails.
+//! A half-done step is stopped like the others: it needs the stop most.
+
+use super::event::{OrderId, Outcome};
+use super::{Action, Call};
+use crate::model::cluster::Group;
+use crate::model::status::ResourceState;
+
+/// What the steps are doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Work {
+    Idle,
+    Probing(OrderId),
+    Starting {
+        order: OrderId,
+        step: usize,
+    },
+    Stopping {
+        order: OrderId,
+        step: usize,
+        rest: Vec<usize>,
+    },
+}
+
+/// How a piece of work on the whole group ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Still at it.
+    NotYet,
+    /// A look: every step runs, or none, or a part (said in words).
+    AllRun,
+    NoneRuns,
+    SomeRun(String),
+    /// Every step is up.
+    Up,
+    /// A step could not be started; what was begun is still up.
+    StartFailed(String),
+    /// Every step is down.
+    Down,
+    /// A stop failed; the others were tried all the same.
+    StopFailed(String),
+}
+
+/// One step as known here.
+#[derive(Clone, Debug)]
+pub(super) struct StepState {
+    pub state: ResourceState,
+    pub error: Option<String>,
+}
+
+/// The steps of one group.
+#[derive(Clone, Debug)]
+pub(super) struct Stack {
+    pub steps: Vec<StepState>,
+    work: Work,
+    stop_errors: Vec<String>,
+}
+
+impl Stack {
+    pub fn new(group: &Group) -> Self {
+        let step = StepState {
+            state: ResourceState::Unknown,
+            error: None,
+        };
+        Stack {
+            steps: vec![step; group.steps.len()],
+            work: Work::Idle,
+            stop_errors: Vec::new(),
+        }
+    }
+
+    /// Whether an order is out.
+    pub fn busy(&self) -> bool {
+        self.work != Work::Idle
+    }
+
+    pub fn probe(&mut self, group: &Group, orders: &mut u64, out: &mut Vec<Action>) {
+        let order = give(group, Call::Probe, orders, out);
+        self.work = Work::Probing(order);
+    }
+
+    pub fn start(&mut self, group: &Group, orders: &mut u64, out: &mut Vec<Action>) {
+        self.start_step(0, group, orders, out);
+    }
+
+    fn start_step(&mut self, step: usize, group: &Group, orders: &mut u64, out: &mut Vec<Action>) {
+        self.set(step, ResourceState::Starting, None);
+        let order = give(group, Call::Start(step), orders, out);
+        self.work = Work::Starting { order, step };
+    }
+
+    /// Stops every step from the last to the first; the addresses before all else when `addresses_first`.
+    pub fn stop(
+        &mut self,
+        addresses_first: bool,
+        group: &Group,
+        orders: &mut u64,
+        out: &mut Vec<Action>,
+    ) {
+        // Kept as a stack: the step to stop next is the last of the list.
+        let mut rest: Vec<usize> = (0..self.steps.len()).collect();
+        if addresses_first {
+            rest.sort_by_key(|s| group.steps.get(*s).is_some_and(|step| step.addresses));
+        }
+        self.stop_errors.clear();
+        self.stop_next(rest, group, orders, out);
+    }
+
+    fn stop_next(
+        &mut self,
+        mut rest: Vec<usize>,
+        group: &Group,
+        orders: &mut u64,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(step) = rest.pop() else {
+            self.work = Work::Idle;
+            return;
+        };
+        self.set(step, ResourceState::Stopping, None);
+        let order = give(group, Call::Stop(step), orders, out);
+        self.work = Work::Stopping { order, step, rest };
+    }
+
+    /// Takes in how an order ended and gives the next one. An order that is not ours changes nothing.
+    pub fn done(
+        &mut self,
+        order: OrderId,
+        outcome: &Outcome,
+        group: &Group,
+        orders: &mut u64,
+        out: &mut Vec<Action>,
+    ) -> Ended {
+        match self.work.clone() {
+            Work::Probing(o) if o == order => {
+                self.work = Work::Idle;
+                self.seen(outcome, group)
+            }
+            Work::Starting { order: o, step } if o == order => {
+                self.work = Work::Idle;
+                self.started(step, outcome, group, orders, out)
+            }
+            Work::Stopping {
+                order: o,
+                step,
+                rest,
+            } if o == order => self.stopped(step, rest, outcome, group, orders, out),
+            Work::Idle | Work::Probing(_) | Work::Starting { .. } | Work::Stopping { .. } => {
+                Ended::NotYet
+            }
+        }
+    }
+
+    fn seen(&mut self, outcome: &Outcome, group: &Group) -> Ended {
+        let looks: Vec<Option<bool>> = match outcome {
+            Outcome::Seen(looks) => looks.clone(),
+            Outcome::Succeeded | Outcome::Failed(_) | Outcome::TimedOut(_) => Vec::new(),
+        };
+        for (i, step) in self.steps.iter_mut().enumerate() {
+            step.state = match looks.get(i).copied().flatten() {
+                Some(true) => ResourceState::Running,
+                Some(false) => ResourceState::Stopped,
+                None => ResourceState::Unknown,
+            };
+        }
+        let is = |s: ResourceState| move |step: &StepState| step.state == s;
+        if self.steps.iter().all(is(ResourceState::Running)) {
+            Ended::AllRun
+        } else if self.steps.iter().all(is(ResourceState::Stopped)) {
+            Ended::NoneRuns
+        } else {
+            Ended::SomeRun(self.partly(group))
+        }
+    }
+
+    /// Names what was found running and what could not be looked at.
+    fn partly(&self, group: &Group) -> String {
+        let named = |state: ResourceState, word: &str| {
+            let found: Vec<String> = self
+                .steps
+                .iter()
+                .zip(&group.steps)
+                .filter(|(s, _)| s.state == state)
+                .map(|(_, step)| step.members.join(" "))
+                .collect();
+            (!found.is_empty()).then(|| format!("{word} {}", found.join(", ")))
+        };
+        let parts = [
+            named(ResourceState::Running, "runs:"),
+            named(ResourceState::Unknown, "not known:"),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    fn started(
+        &mut self,
+        step: usize,
+        outcome: &Outcome,
+        group: &Group,
+        orders: &mut u64,
+        out: &mut Vec<Action>,
+    ) -> Ended {
+        if let Some(text) = failure(outcome) {
+            self.set(step, ResourceState::Failed, Some(text.clone()));
+            return Ended::StartFailed(text);
+        }
+        self.set(step, ResourceState::Running, None);
+        if step + 1 >= self.steps.len() {
+            return Ended::Up;
+        }
+        self.start_step(step + 1, group, orders, out);
+        Ended::NotYet
+    }
+
+    fn stopped(
+        &mut self,
+        step: usize,
+        rest: Vec<usize>,
+        outcome: &Outcome,
+        group: &Group,
+        orders: &mut u64,
+        out: &mut Vec<Action>,
+    ) -> Ended {
+        if let Some(text) = failure(outcome) {
+            self.set(step, ResourceState::Failed, Some(text.clone()));
+            self.stop_errors.push(text);
+        } else {
+            self.set(step, ResourceState::Stopped, None);
+        }
+        self.stop_next(rest, group, orders, out);
+        if self.busy() {
+            Ended::NotYet
+        } else if self.stop_errors.is_empty() {
+            Ended::Down
+        } else {
+            Ended::StopFailed(self.stop_errors.join("; "))
+        }
+    }
+
+    /// Ends the running work if that is its order, whatever came of it; nothing further is begun.
+    pub fn interrupted(&mut self, order: OrderId) -> bool {
+        let ours = match &self.work {
+            Work::Probing(o)
+            | Work::Starting { order: o, .. }
+            | Work::Stopping { order: o, .. } => *o == order,
+            Work::Idle => false,
+        };
+        if ours {
+            self.work = Work::Idle;
+        }
+        ours
+    }
+
+    /// Notes that a running step was found down.
+    pub fn lost(&mut self, step: usize, text: &str) {
+        self.set(step, ResourceState::Failed, Some(text.to_owned()));
+    }
+
+    fn set(&mut self, step: usize, state: ResourceState, error: Option<String>) {
+        if let Some(s) = self.steps.get_mut(step) {
+            s.state = state;
+            s.error = error;
+        }
+    }
+}
+
+/// Gives an order for the group and returns its number.
+fn give(group: &Group, call: Call, orders: &mut u64, out: &mut Vec<Action>) -> OrderId {
+    *orders += 1;
+    let order = OrderId(*orders);
+    out.push(Action::Run {
+        group: group.name.clone(),
+        order,
+        call,
+    });
+    order
+}
+
+/// What an outcome says when it is not a success.
+fn failure(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Succeeded | Outcome::Seen(_) => None,
+        Outcome::Failed(text) | Outcome::TimedOut(text) => Some(text.clone()),
+    }
+}

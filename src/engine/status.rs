@@ -1,0 +1,269 @@
+//! The engine's view as plain data for `hactl status`, with a sentence for whatever is not normal.
+
+use super::group::Group;
+use super::peer::Peer;
+use super::placement::place;
+use super::{Desk, Engine};
+use crate::model::cluster::QuorumPolicy;
+use crate::model::heartbeat::{GroupState, Phase};
+use crate::model::status::{
+    GroupStatus, LinkStatus, Liveness, NodeStatus, PingStatus, QuorumStatus, ResourceStatus, Status,
+};
+use crate::model::{NodeName, Time};
+
+impl Engine {
+    /// Everything as seen from here at this time.
+    pub fn status(&self, now: Time) -> Status {
+        let now = now.max(self.now);
+        let votes = self.view.votes(now);
+        let node = |name: &NodeName| match self.view.peer(name) {
+            Some(peer) => self.peer_status(peer, now),
+            None => self.own_status(),
+        };
+        Status {
+            node: self.view.me().clone(),
+            generation: self.view.generation,
+            phase: self.view.phase(),
+            waiting: self.view.waiting(now),
+            nodes: self.view.cluster.nodes.iter().map(node).collect(),
+            pings: self
+                .view
+                .pings
+                .iter()
+                .map(|p| PingStatus {
+                    name: p.name.clone(),
+                    up: p.up,
+                })
+                .collect(),
+            quorum: QuorumStatus {
+                held: self.view.quorate,
+                counted: self.view.cluster.quorum != QuorumPolicy::Off,
+                votes: votes.ours,
+                total: votes.total,
+            },
+            groups: self
+                .groups
+                .iter()
+                .map(|g| self.group_status(g, now))
+                .collect(),
+        }
+    }
+
+    fn own_status(&self) -> NodeStatus {
+        let standing = self.groups.iter().filter(|g| g.standby).count();
+        let mut notes = Vec::new();
+        if standing > 0 && standing == self.groups.len() {
+            notes.push("in standby: it takes no group; end that with hactl standby off".to_owned());
+        }
+        NodeStatus {
+            name: self.view.me().clone(),
+            liveness: Liveness::Here,
+            silent_for: None,
+            generation: Some(self.view.generation),
+            reach: Some(self.view.reach()),
+            links: Vec::new(),
+            notes,
+        }
+    }
+
+    fn peer_status(&self, peer: &Peer, now: Time) -> NodeStatus {
+        let heard = peer.generation.is_some();
+        let link = |l: &super::peer::Link| LinkStatus {
+            link: l.name.clone(),
+            hears: l.up,
+            heard: peer.living().then(|| peer.hears_us_on.contains(&l.name)),
+        };
+        NodeStatus {
+            name: peer.name.clone(),
+            liveness: peer.liveness,
+            silent_for: heard.then(|| now.since(peer.last_heard)),
+            generation: peer.generation,
+            reach: heard.then_some(peer.reach),
+            links: peer.links.iter().map(link).collect(),
+            notes: self.peer_notes(peer, now),
+        }
+    }
+
+    fn peer_notes(&self, peer: &Peer, now: Time) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut note = |is: bool, text: String| {
+            if is {
+                notes.push(text);
+            }
+        };
+        let name = &peer.name;
+        note(
+            matches!(
+                peer.liveness,
+                Liveness::Init | Liveness::Dead | Liveness::Late
+            ) && peer.refused,
+            format!("the machine of {name} answers, but its daemon does not run: start it there"),
+        );
+        note(
+            self.view.deaf(peer, now),
+            format!(
+                "{name} is heard but does not hear us: look at its firewall and at our way to it"
+            ),
+        );
+        note(
+            peer.living() && peer.digest.is_some_and(|d| d != self.view.cluster.digest),
+            "its configuration differs from ours, so groups do not change hands: compare ha.cf and haresources, then hactl reload"
+                .to_owned(),
+        );
+        note(
+            peer.phase == Phase::Leaving && peer.living(),
+            "it is giving up its groups".to_owned(),
+        );
+        note(
+            peer.living() && peer.phase == Phase::Init,
+            "it does not take part yet".to_owned(),
+        );
+        note(
+            peer.back_by > now && peer.living(),
+            format!(
+                "it restarts and will be back within {:.0} s",
+                peer.back_by.since(now).as_secs_f64()
+            ),
+        );
+        for link in peer.links.iter().filter(|l| peer.living() && !l.up) {
+            let why = if link.carrier { "" } else { " (no carrier)" };
+            note(
+                true,
+                format!(
+                    "it is not heard on {}{why}: this link is no spare any more",
+                    link.name
+                ),
+            );
+        }
+        notes
+    }
+
+    fn group_status(&self, group: &Group, now: Time) -> GroupStatus {
+        let name = &group.spec.name;
+        let mut owners: Vec<NodeName> = self
+            .view
+            .living()
+            .filter(|p| p.holds(name))
+            .map(|p| p.name.clone())
+            .collect();
+        if group.state.holds() {
+            owners.insert(0, self.view.me().clone());
+        }
+        let mut states = vec![(self.view.me().clone(), group.state)];
+        states.extend(self.view.living().map(|p| (p.name.clone(), p.state(name))));
+        GroupStatus {
+            name: name.clone(),
+            preferred: group.spec.preferred.clone(),
+            notes: self.group_notes(group, &owners, now),
+            owners,
+            states,
+            term: group.term,
+            resources: resources(group),
+        }
+    }
+
+    fn group_notes(&self, group: &Group, owners: &[NodeName], now: Time) -> Vec<String> {
+        let name = &group.spec.name;
+        let mut notes = Vec::new();
+        if owners.len() > 1 {
+            notes.push("more than one node runs it".to_owned());
+        }
+        if let Some(failure) = &group.failure {
+            notes.push(failure_note(group, &failure.text));
+        }
+        notes.extend(self.peers_failures(group));
+        if let Some(because) = self.why_down(group, owners, now) {
+            notes.push(format!("not running: {because}"));
+        }
+        if group.frozen(&self.view) {
+            notes.push("in maintenance: nobody starts, stops or moves it; end that with hactl maintenance off".into());
+        }
+        if group.standby {
+            notes.push(format!(
+                "{} is in standby for it; end that with hactl standby off",
+                self.view.me()
+            ));
+        }
+        for peer in self
+            .view
+            .living()
+            .filter(|p| p.intent.standby.contains(name))
+        {
+            notes.push(format!("{} is in standby for it", peer.name));
+        }
+        if group.yielding {
+            notes.push(format!(
+                "{} gave it away on request and takes it only when nobody else can",
+                self.view.me()
+            ));
+        }
+        if let Some(offer) = &group.offer {
+            notes.push(format!("offered to {}: {}", offer.to, offer.because));
+        }
+        notes
+    }
+
+    /// Failures that the peers report; what failed there is told by the status of that node.
+    fn peers_failures(&self, group: &Group) -> Vec<String> {
+        let name = &group.spec.name;
+        let mut notes = Vec::new();
+        for peer in &self.view.peers {
+            let at = &peer.name;
+            match peer.state(name) {
+                GroupState::Failed if peer.living() => {
+                    notes.push(format!("failed on {at}; see hactl why there, then hactl clear {name} there"));
+                }
+                GroupState::Stuck => notes.push(format!(
+                    "stuck on {at}: its stop failed, so nobody else may start it; see to {at}, then hactl clear {name}"
+                )),
+                _ => {}
+            }
+        }
+        notes
+    }
+
+    fn why_down(&self, group: &Group, owners: &[NodeName], now: Time) -> Option<String> {
+        if !owners.is_empty() {
+            return None;
+        }
+        if group.state == GroupState::Claiming {
+            return group.objection(now, &self.view).map(|b| b.to_string());
+        }
+        if let Some(held) = &group.held {
+            return Some(held.to_string());
+        }
+        if let Some(waiting) = self.view.waiting(now) {
+            return Some(format!("this node waits {waiting}"));
+        }
+        let candidates = group.candidates(now, &self.view, &Desk::default());
+        place(&candidates).err().map(|b| b.to_string())
+    }
+}
+
+fn failure_note(group: &Group, text: &str) -> String {
+    let name = &group.spec.name;
+    match group.state {
+        GroupState::Stuck => {
+            format!("its stop failed here: {text}; see to it, then hactl clear {name}")
+        }
+        GroupState::Failed => format!("failed here: {text}; mend it, then hactl clear {name}"),
+        _ => format!("failed here before: {text}"),
+    }
+}
+
+/// Every member with the state of its step.
+fn resources(group: &Group) -> Vec<ResourceStatus> {
+    let steps = group.spec.steps.iter().zip(&group.stack.steps);
+    let members = |(spec, known): (&crate::model::cluster::Step, &super::stack::StepState)| {
+        let (state, error) = (known.state, known.error.clone());
+        spec.members
+            .iter()
+            .map(move |token| ResourceStatus {
+                token: token.clone(),
+                state,
+                error: error.clone(),
+            })
+            .collect::<Vec<_>>()
+    };
+    steps.flat_map(members).collect()
+}

@@ -1,0 +1,159 @@
+//! What this node knows of the others: the ground on which every group is judged.
+
+use std::collections::BTreeMap;
+
+use super::peer::Peer;
+use super::placement::Candidate;
+use super::quorum::{Ping, Votes};
+use super::sent::SentLog;
+use crate::model::cluster::{Cluster, QuorumPolicy};
+use crate::model::heartbeat::{Phase, Reach};
+use crate::model::status::Liveness;
+use crate::model::{Generation, GroupName, NodeName, Time};
+
+/// Everything but the groups themselves.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub cluster: Cluster,
+    pub rank: usize,
+    pub generation: Generation,
+    pub peers: Vec<Peer>,
+    pub pings: Vec<Ping>,
+    pub sent: SentLog,
+    /// Every peer has been heard or is known to be dead.
+    pub joined: bool,
+    /// We are giving up everything.
+    pub leaving: bool,
+    /// Whether this side has enough votes, as last counted.
+    pub quorate: bool,
+    /// Groups that each peer holds or claims.
+    pub loads: BTreeMap<NodeName, usize>,
+}
+
+impl View {
+    pub fn me(&self) -> &NodeName {
+        &self.cluster.me
+    }
+
+    pub fn peer(&self, name: &NodeName) -> Option<&Peer> {
+        self.peers.iter().find(|p| p.name == *name)
+    }
+
+    pub fn living(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter(|p| p.living())
+    }
+
+    /// Whether rights are leases that end without confirmation.
+    pub fn leases(&self) -> bool {
+        self.cluster.quorum == QuorumPolicy::Stop
+    }
+
+    /// Whether votes decide what may be started.
+    pub fn counted(&self) -> bool {
+        matches!(
+            self.cluster.quorum,
+            QuorumPolicy::Stop | QuorumPolicy::Freeze
+        )
+    }
+
+    pub fn deaf(&self, peer: &Peer, now: Time) -> bool {
+        peer.deaf(now, &self.cluster.timing)
+    }
+
+    /// All votes there are. A peer that left does not count, but where a ping node is the arbiter the nodes count as
+    /// two at least: else the last one would be its own majority while the other comes back elsewhere.
+    pub fn total_votes(&self) -> u32 {
+        let left = self
+            .peers
+            .iter()
+            .filter(|p| p.liveness == Liveness::Left)
+            .count();
+        let mut nodes = self.cluster.nodes.len().saturating_sub(left);
+        if !self.pings.is_empty() {
+            nodes = nodes.max(2);
+        }
+        u32::try_from(nodes + self.pings.len()).unwrap_or(u32::MAX)
+    }
+
+    pub fn votes(&self, now: Time) -> Votes {
+        let peers = self.living().filter(|p| !self.deaf(p, now)).count();
+        let pings = self.pings.iter().filter(|p| p.up).count();
+        Votes {
+            ours: u32::try_from(1 + peers + pings).unwrap_or(u32::MAX),
+            total: self.total_votes(),
+        }
+    }
+
+    pub fn reach(&self) -> Reach {
+        let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+        Reach {
+            answering: count(self.pings.iter().filter(|p| p.up).count()),
+            configured: count(self.pings.len()),
+        }
+    }
+
+    /// How far we have come ourselves.
+    pub fn phase(&self) -> Phase {
+        if self.leaving {
+            Phase::Leaving
+        } else if self.joined {
+            Phase::Active
+        } else {
+            Phase::Init
+        }
+    }
+
+    /// What placement must know of a peer about a group.
+    pub fn candidate(
+        &self,
+        peer: &Peer,
+        group: &GroupName,
+        preferred: &NodeName,
+        now: Time,
+    ) -> Candidate {
+        Candidate {
+            name: peer.name.clone(),
+            barred: self.barred(peer, group, now),
+            yielding: peer.intent.yielding.contains(group),
+            wanted: peer.intent.wanted.contains(group),
+            preferred: peer.name == *preferred,
+            reach: peer.reach.answering,
+            load: self.loads.get(&peer.name).copied().unwrap_or(0),
+        }
+    }
+
+    /// Why a peer may not run a group, in a few words that follow its name.
+    fn barred(&self, peer: &Peer, group: &GroupName, now: Time) -> Option<String> {
+        let words = match peer.liveness {
+            Liveness::Init => "was not heard yet",
+            Liveness::Late => "is late",
+            Liveness::Dead => "is dead",
+            Liveness::Left => "has left",
+            Liveness::Active | Liveness::Here => "",
+        };
+        if !words.is_empty() {
+            return Some(words.to_owned());
+        }
+        let report = peer.groups.get(group);
+        let barred = [
+            (self.deaf(peer, now), "does not hear us"),
+            (peer.phase == Phase::Init, "does not take part yet"),
+            (
+                matches!(peer.phase, Phase::Leaving | Phase::Left),
+                "is leaving",
+            ),
+            (
+                peer.digest.is_some_and(|d| d != self.cluster.digest),
+                "has another configuration",
+            ),
+            (peer.intent.standby.contains(group), "is in standby"),
+            (self.counted() && !peer.quorate, "has no quorum"),
+            (report.is_none(), "has not spoken of it yet"),
+            (report.is_some_and(|r| !r.can), "failed to run it"),
+        ];
+        barred
+            .iter()
+            .find(|(is, _)| *is)
+            .map(|(_, words)| (*words).to_owned())
+    }
+}

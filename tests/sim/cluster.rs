@@ -1,0 +1,218 @@
+//! The usual course: who gets what, and where it goes when a node dies or leaves.
+
+use crate::*;
+use had::engine::Command;
+use had::model::status::Liveness;
+use had::sim::World;
+
+#[test]
+fn both_start_and_the_preferred_node_gets_the_group_at_once() {
+    let mut world = World::of(&["alice", "bob"]).group("db", "bob", 1);
+    world.start_all();
+    let begun = world.now;
+    settle_on(&mut world, "db", "bob");
+    assert!(
+        world.now.since(begun) < ms(100),
+        "no wait when everybody is heard"
+    );
+    no_double(&world);
+}
+
+#[test]
+fn a_lone_node_waits_initdead_and_then_takes_all() {
+    let mut world = World::of(&["alice", "bob"]).group("db", "bob", 0);
+    world.start("alice");
+    world.run_for(ms(3900));
+    assert!(world.runs_on("db").is_empty(), "not before initdead");
+    settle_on(&mut world, "db", "alice");
+    assert!(
+        decisions(&world, "alice")
+            .iter()
+            .any(|d| d.contains("nothing heard since our start"))
+    );
+}
+
+#[test]
+fn a_dead_owner_is_replaced_at_deadtime_and_not_before() {
+    let mut world = pair(1);
+    let crashed = world.now;
+    world.crash("alice");
+    assert!(
+        world.run_till(secs(5), |w| w.runs_on("db") == ["bob"]),
+        "{}",
+        story(&world)
+    );
+    let took = world.now.since(crashed);
+    assert!(
+        took >= DEADTIME - ms(200) && took <= DEADTIME + ms(20),
+        "{took:?}\n{}",
+        story(&world)
+    );
+}
+
+#[test]
+fn a_clean_stop_hands_over_without_waiting_for_deadtime() {
+    let mut world = pair(1);
+    let told = world.now;
+    world.command("alice", Command::Leave);
+    settle_on(&mut world, "db", "bob");
+    assert!(world.now.since(told) < ms(50), "{}", story(&world));
+    world.run_for(secs(5));
+    let status = world.status("bob").unwrap();
+    assert_eq!(status.nodes[0].liveness, Liveness::Left);
+    assert!(world.at("alice").engine.is_none(), "the daemon ends");
+    no_double(&world);
+}
+
+#[test]
+fn a_returning_node_takes_nothing_without_auto_failback() {
+    let mut world = pair(1);
+    world.crash("alice");
+    settle_on(&mut world, "db", "bob");
+    for _ in 0..20 {
+        world.start("alice");
+        world.run_for(secs(6));
+        assert_eq!(world.runs_on("db"), ["bob"]);
+        world.crash("alice");
+        world.run_for(secs(3));
+    }
+    assert_eq!(world.at("bob").starts, 2, "one start of each step");
+    no_double(&world);
+}
+
+#[test]
+fn with_auto_failback_the_owner_gives_it_back() {
+    let mut world = World::of(&["alice", "bob"])
+        .group("db", "alice", 1)
+        .with(|c| c.auto_failback = true);
+    world.start_all();
+    settle_on(&mut world, "db", "alice");
+    world.crash("alice");
+    settle_on(&mut world, "db", "bob");
+    world.start("alice");
+    settle_on(&mut world, "db", "alice");
+    world.run_for(secs(10));
+    assert_eq!(world.runs_on("db"), ["alice"]);
+    no_double(&world);
+}
+
+#[test]
+fn failback_waits_its_delay() {
+    let mut world = World::of(&["alice", "bob"])
+        .group("db", "alice", 0)
+        .with(|c| {
+            c.auto_failback = true;
+            c.failback_delay = secs(30);
+        });
+    world.start_all();
+    settle_on(&mut world, "db", "alice");
+    world.crash("alice");
+    settle_on(&mut world, "db", "bob");
+    world.start("alice");
+    world.run_for(secs(29));
+    assert_eq!(world.runs_on("db"), ["bob"]);
+    world.run_for(secs(2));
+    assert_eq!(world.runs_on("db"), ["alice"]);
+}
+
+#[test]
+fn two_groups_with_crossed_preferences_are_active_on_both_nodes() {
+    let mut world = World::of(&["test1", "test2"])
+        .group("10.1.88.200", "test1", 0)
+        .group("10.1.88.201", "test2", 0)
+        .with(|c| c.auto_failback = true);
+    world.start_all();
+    settle_on(&mut world, "10.1.88.200", "test1");
+    settle_on(&mut world, "10.1.88.201", "test2");
+    world.crash("test1");
+    settle_on(&mut world, "10.1.88.200", "test2");
+    assert_eq!(world.runs_on("10.1.88.201"), ["test2"]);
+    world.start("test1");
+    settle_on(&mut world, "10.1.88.200", "test1");
+    assert_eq!(world.runs_on("10.1.88.201"), ["test2"]);
+    no_double(&world);
+}
+
+#[test]
+fn three_nodes_place_move_and_return_groups() {
+    let mut world = World::of(&["a", "b", "c"])
+        .group("g1", "a", 1)
+        .group("g2", "b", 0)
+        .group("g3", "c", 0)
+        .with(|c| {
+            c.auto_failback = true;
+            c.quorum = had::model::cluster::QuorumPolicy::Stop;
+        });
+    world.start_all();
+    for (group, node) in [("g1", "a"), ("g2", "b"), ("g3", "c")] {
+        settle_on(&mut world, group, node);
+    }
+    world.crash("a");
+    settle_on(&mut world, "g1", "b");
+    world.command("b", Command::Leave);
+    world.run_for(secs(5));
+    // One of three is left of two: the last node alone has 1 of 2 votes and must not go on by itself.
+    assert!(world.runs_on("g1").is_empty(), "{}", story(&world));
+    world.start("a");
+    world.run_for(secs(10));
+    world.start("b");
+    for (group, node) in [("g1", "a"), ("g2", "b"), ("g3", "c")] {
+        settle_on(&mut world, group, node);
+    }
+    no_double(&world);
+}
+
+#[test]
+fn five_nodes_spread_what_a_dead_node_had() {
+    let mut world = World::of(&["a", "b", "c", "d", "e"]).with(|c| {
+        c.quorum = had::model::cluster::QuorumPolicy::Stop;
+    });
+    for group in ["g1", "g2", "g3", "g4"] {
+        world = world.group(group, "a", 0);
+    }
+    world.start_all();
+    for group in ["g1", "g2", "g3", "g4"] {
+        settle_on(&mut world, group, "a");
+    }
+    world.crash("a");
+    world.run_for(secs(6));
+    let mut owners: Vec<String> = ["g1", "g2", "g3", "g4"]
+        .map(|g| world.runs_on(g).join("+"))
+        .to_vec();
+    owners.sort();
+    assert_eq!(owners, ["b", "c", "d", "e"], "{}", story(&world));
+    no_double(&world);
+}
+
+#[test]
+fn the_times_of_the_first_users_file_behave() {
+    // keepalive 2, deadtime 10, warntime 5, initdead 120, one gateway, auto_failback off.
+    let mut world = World::of(&["test6", "test7"])
+        .ping("10.1.88.254")
+        .group("10.1.88.199", "test6", 2)
+        .with(|c| {
+            c.timing.keepalive = secs(2);
+            c.timing.warntime = secs(5);
+            c.timing.deadtime = secs(10);
+            c.timing.deadping = secs(10);
+            c.timing.initdead = secs(120);
+            c.timing.margin = had::model::cluster::Timing::usual_margin(secs(2), secs(10));
+        });
+    world.start("test6");
+    world.run_for(secs(119));
+    assert!(world.runs_on("10.1.88.199").is_empty());
+    world.run_for(secs(2));
+    assert_eq!(world.runs_on("10.1.88.199"), ["test6"], "{}", story(&world));
+    world.start("test7");
+    world.run_for(secs(30));
+    assert_eq!(world.runs_on("10.1.88.199"), ["test6"]);
+    world.crash("test6");
+    world.run_for(secs(7));
+    assert!(world.runs_on("10.1.88.199").is_empty());
+    world.run_for(secs(4));
+    assert_eq!(world.runs_on("10.1.88.199"), ["test7"], "{}", story(&world));
+    world.start("test6");
+    world.run_for(secs(200));
+    assert_eq!(world.runs_on("10.1.88.199"), ["test7"]);
+    no_double(&world);
+}

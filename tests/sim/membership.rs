@@ -1,0 +1,102 @@
+//! Who is alive, and what silence on one path means.
+
+use crate::*;
+use had::model::status::Liveness;
+use had::sim::{Way, World};
+
+#[test]
+fn a_silent_link_alone_moves_nothing() {
+    let mut world = World::of(&["alice", "bob"])
+        .links(2)
+        .group("db", "alice", 0);
+    world.start_all();
+    settle_on(&mut world, "db", "alice");
+    world.run_for(secs(1));
+    world.cut("alice", "bob", 0, Way::Both);
+    world.run_for(DEADTIME * 10);
+    assert_eq!(world.runs_on("db"), ["alice"]);
+    assert_eq!(world.at("alice").stops, 0);
+    let status = world.status("bob").unwrap();
+    assert_eq!(status.nodes[0].liveness, Liveness::Active);
+    let links: Vec<bool> = status.nodes[0].links.iter().map(|l| l.hears).collect();
+    assert_eq!(links, [false, true]);
+    assert!(
+        status.nodes[0].notes[0].contains("not heard on eth0"),
+        "{:?}",
+        status.nodes[0].notes
+    );
+}
+
+#[test]
+fn a_short_silence_is_late_and_moves_nothing() {
+    let mut world = pair(0);
+    world.part("alice", "bob");
+    world.run_for(ms(1000));
+    assert_eq!(
+        world.status("bob").unwrap().nodes[0].liveness,
+        Liveness::Late
+    );
+    world.heal();
+    world.run_for(ms(500));
+    assert_eq!(
+        world.status("bob").unwrap().nodes[0].liveness,
+        Liveness::Active
+    );
+    assert_eq!(world.at("bob").starts, 0);
+    assert_eq!(world.runs_on("db"), ["alice"]);
+}
+
+#[test]
+fn a_node_that_loses_its_store_is_heard_again() {
+    let mut world = pair(0);
+    world.run_for(secs(2));
+    world.crash("bob");
+    world.machine("bob").kept = had::engine::Kept::default();
+    world.machine("bob").kept.generation = had::model::Generation(0);
+    // The peer remembers generation 1 with many heartbeats; the new life begins with generation 1 again.
+    world.start("bob");
+    world.run_for(secs(5));
+    let status = world.status("alice").unwrap();
+    assert_eq!(
+        status.nodes[1].liveness,
+        Liveness::Active,
+        "{}",
+        story(&world)
+    );
+    assert_eq!(world.runs_on("db"), ["alice"]);
+    assert!(
+        decisions(&world, "bob")
+            .iter()
+            .any(|d| d.contains("our store was lost"))
+    );
+}
+
+#[test]
+fn different_configurations_are_told_and_nothing_changes_hands() {
+    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 0);
+    world.start("alice");
+    let mut other = world.cluster.clone();
+    other.me = had::model::NodeName::new("bob");
+    other.digest = 2;
+    world.start_with("bob", other);
+    settle_on(&mut world, "db", "alice");
+    world.run_for(secs(1));
+    let status = world.status("alice").unwrap();
+    assert!(
+        status.nodes[1]
+            .notes
+            .iter()
+            .any(|n| n.contains("configuration differs"))
+    );
+    let id = world.command(
+        "bob",
+        had::engine::Command::Takeover {
+            groups: vec![had::model::GroupName::new("db")],
+            force: false,
+        },
+    );
+    world.run_for(ms(10));
+    let refused = world.answer("bob", id).unwrap().unwrap_err();
+    assert!(refused.contains("configuration differs"), "{refused}");
+    assert_eq!(world.runs_on("db"), ["alice"]);
+}
