@@ -175,9 +175,8 @@ impl Group {
         let waits = Some(Because::WaitsFor(peer.name.clone()));
         match peer.liveness {
             Liveness::Left | Liveness::Here => None,
-            Liveness::Init => waits,
             Liveness::Dead if self.forced || now >= self.rid_of_it(peer, view) => None,
-            Liveness::Dead => waits,
+            Liveness::Init | Liveness::Dead => waits,
             Liveness::Active | Liveness::Late => {
                 let quiet = matches!(
                     peer.state(&self.spec.name),

@@ -37,9 +37,9 @@ enum Progress {
 impl Engine {
     pub(super) fn command(&mut self, now: Time, id: u64, command: Command) {
         let answer = match command {
-            Command::Standby { groups, lasting } => self.standby(now, id, groups, lasting),
+            Command::Standby { groups, lasting } => self.standby(now, id, &groups, lasting),
             Command::Unstandby(groups) => Ok(Some(self.unstandby(&groups))),
-            Command::Takeover { groups, force } => self.takeover(now, id, groups, force),
+            Command::Takeover { groups, force } => self.takeover(now, id, &groups, force),
             Command::Clear(group) => self.clear(&group).map(Some),
             Command::Maintenance { groups, on } => Ok(Some(self.maintenance(&groups, on))),
             Command::Leave => Ok(Some(self.leave())),
@@ -88,13 +88,13 @@ impl Engine {
         &mut self,
         now: Time,
         id: u64,
-        groups: Vec<GroupName>,
+        groups: &[GroupName],
         lasting: bool,
     ) -> Result<Option<String>, String> {
-        if let Some(refusal) = self.refuse_to_move(now, &groups) {
+        if let Some(refusal) = self.refuse_to_move(now, groups) {
             return Err(refusal);
         }
-        let groups = self.named(&groups);
+        let groups = self.named(groups);
         for group in self.groups.iter().filter(|g| groups.contains(&g.spec.name)) {
             self.can_be_given(group, now)?;
         }
@@ -154,13 +154,13 @@ impl Engine {
         &mut self,
         now: Time,
         id: u64,
-        groups: Vec<GroupName>,
+        groups: &[GroupName],
         force: bool,
     ) -> Result<Option<String>, String> {
-        if let Some(refusal) = self.refuse_to_move(now, &groups) {
+        if let Some(refusal) = self.refuse_to_move(now, groups) {
             return Err(refusal);
         }
-        let groups = self.named(&groups);
+        let groups = self.named(groups);
         for group in self.groups.iter().filter(|g| groups.contains(&g.spec.name)) {
             self.can_be_taken(group)?;
         }
@@ -276,7 +276,7 @@ impl Engine {
                 ));
             }
         }
-        self.commanded(&[name.clone()], "clear");
+        self.commanded(std::slice::from_ref(name), "clear");
         if cleared.is_empty() {
             cleared.push("nothing had failed".to_owned());
         }

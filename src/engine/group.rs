@@ -279,7 +279,7 @@ impl Group {
         {
             Ended::NotYet => {}
             found @ (Ended::AllRun | Ended::NoneRuns | Ended::SomeRun(_)) => {
-                self.found = Some(found)
+                self.found = Some(found);
             }
             Ended::Up => self.up(desk),
             Ended::StartFailed(text) => self.start_failed(now, text, desk),

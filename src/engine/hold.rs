@@ -113,10 +113,10 @@ impl Group {
                 self.decide_offline(now, view, desk);
             }
             Some(Ended::AllRun) if self.removed => {
-                self.begin_stop(Because::Reconfigured, false, desk)
+                self.begin_stop(Because::Reconfigured, false, desk);
             }
             Some(Ended::AllRun) if view.leaving && !frozen => {
-                self.begin_stop(Because::Leaving, false, desk)
+                self.begin_stop(Because::Leaving, false, desk);
             }
             Some(Ended::AllRun) => self.decide_found(now, view, desk, frozen),
             Some(Ended::SomeRun(what)) if !frozen => {

@@ -60,7 +60,7 @@ impl Engine {
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
             return;
         };
-        peer.hears_us_on = heard.links.clone();
+        peer.hears_us_on.clone_from(&heard.links);
         let Some(sent) = sent else { return };
         peer.acked = Some(peer.acked.map_or(sent, |a| a.max(sent)));
         if peer.said_deaf && !peer.deaf(now, &self.view.cluster.timing) {

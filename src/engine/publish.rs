@@ -169,7 +169,7 @@ impl Engine {
         let whole = on_time || repeats || self.publisher.answer;
         if on_time || ((changed || whole) && self.publisher.take_token(now)) {
             self.publisher.answer = false;
-            self.send(now, heartbeat, said, whole);
+            self.send(now, &heartbeat, said, whole);
         }
         if on_time {
             self.desk.out.push(Action::Ping);
@@ -180,7 +180,7 @@ impl Engine {
     }
 
     /// Sends it in as many parts as its groups need; only the parts that changed unless it shall be `whole`.
-    fn send(&mut self, now: Time, heartbeat: Heartbeat, said: Said, whole: bool) {
+    fn send(&mut self, now: Time, heartbeat: &Heartbeat, said: Said, whole: bool) {
         let before = self
             .publisher
             .said
@@ -255,7 +255,7 @@ impl Engine {
         heartbeat.intent.back_within = ending.back_within;
         self.publisher.ending = Some(ending);
         let said = said(&heartbeat);
-        self.send(now, heartbeat, said, true);
+        self.send(now, &heartbeat, said, true);
     }
 
     /// The complete state of this node as the others shall know it.

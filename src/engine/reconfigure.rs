@@ -54,18 +54,15 @@ impl Engine {
     fn reconfigure_groups(&mut self, cluster: &Cluster) {
         let mut old = std::mem::take(&mut self.groups);
         for spec in &cluster.groups {
-            match old.iter().position(|g| g.spec.name == spec.name) {
-                Some(at) => {
-                    let mut group = old.remove(at);
-                    group.removed = false;
-                    group.redefine(spec, &mut self.desk);
-                    self.groups.push(group);
-                }
-                None => {
-                    let mut group = Group::new(spec.clone(), Term(0), Time::ZERO);
-                    group.look(&mut self.desk);
-                    self.groups.push(group);
-                }
+            if let Some(at) = old.iter().position(|g| g.spec.name == spec.name) {
+                let mut group = old.remove(at);
+                group.removed = false;
+                group.redefine(spec, &mut self.desk);
+                self.groups.push(group);
+            } else {
+                let mut group = Group::new(spec.clone(), Term(0), Time::ZERO);
+                group.look(&mut self.desk);
+                self.groups.push(group);
             }
         }
         for mut group in old {
@@ -76,9 +73,9 @@ impl Engine {
 
     /// Groups that are configured away and of which nothing runs here any more.
     pub(super) fn forget_removed(&mut self) {
-        self.groups.retain(|g| {
-            !(g.removed && !g.state.holds() && !g.stack.busy() && g.state != GroupState::Unknown)
-        });
+        let rests =
+            |g: &Group| !g.state.holds() && !g.stack.busy() && g.state != GroupState::Unknown;
+        self.groups.retain(|g| !g.removed || !rests(g));
     }
 }
 

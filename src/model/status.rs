@@ -1,5 +1,6 @@
 //! What `hactl status` shows: one node's view of the whole, as plain data. `--json` prints exactly this.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Status {
     pub quorum: QuorumStatus,
     /// All groups in the order of haresources.
     pub groups: Vec<GroupStatus>,
+    /// What is counted rather than logged, by what it is; zeros are left out.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// One member.

@@ -185,7 +185,10 @@ impl World {
         self
     }
 
-    /// A machine; a scenario that names one that is not there ends with a panic of the test.
+    /// A machine.
+    ///
+    /// # Panics
+    /// When there is none of that name: a mistake of the scenario.
     #[allow(clippy::panic)]
     pub fn machine(&mut self, name: &str) -> &mut Machine {
         match self.machines.get_mut(&NodeName::new(name)) {
@@ -194,7 +197,10 @@ impl World {
         }
     }
 
-    /// A look at a machine; as [`World::machine`].
+    /// A look at a machine.
+    ///
+    /// # Panics
+    /// As [`World::machine`].
     #[allow(clippy::panic)]
     pub fn at(&self, name: &str) -> &Machine {
         match self.machines.get(&NodeName::new(name)) {

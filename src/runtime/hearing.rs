@@ -1,0 +1,142 @@
+//! From the wire to the engine: datagrams are believed or counted. Forged ones cost a digest each and nothing more.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::counters::Counters;
+use super::pulse::Output;
+use crate::engine::Event;
+use crate::model::decision::Level;
+use crate::model::heartbeat::Heartbeat;
+use crate::model::keys::Keys;
+use crate::model::{LinkName, NodeName, Time};
+use crate::sys::udp::Receiver;
+use crate::wire::message::MAX_BYTES;
+use crate::wire::{self, Refused};
+
+/// How long a socket rests after an error.
+const AFTER_ERROR: Duration = Duration::from_millis(20);
+
+/// Something the engine shall hear.
+#[derive(Debug)]
+pub enum Heard {
+    /// A believed heartbeat.
+    Heartbeat(LinkName, Box<Heartbeat>),
+    /// A ping node answered what was sent then.
+    Pong(usize, Time),
+}
+
+impl Heard {
+    /// As a fact for the engine.
+    pub fn event(self) -> Event {
+        match self {
+            Heard::Heartbeat(link, heartbeat) => Event::Heard { link, heartbeat },
+            Heard::Pong(ping, sent) => Event::Pong { ping, sent },
+        }
+    }
+}
+
+/// Judges what comes in on every socket.
+#[derive(Debug)]
+pub struct Believer {
+    me: NodeName,
+    trusted: RwLock<Trusted>,
+    cluster_name: String,
+    counters: Arc<Counters>,
+    hear: mpsc::Sender<Heard>,
+    /// Where each kind of refusal is told once.
+    tell: Option<mpsc::UnboundedSender<Output>>,
+}
+
+#[derive(Debug)]
+struct Trusted {
+    nodes: Vec<NodeName>,
+    keys: Keys,
+}
+
+impl Believer {
+    /// Gives what it believes to `hear`.
+    pub fn new(
+        me: NodeName,
+        nodes: Vec<NodeName>,
+        cluster_name: String,
+        keys: Keys,
+        counters: Arc<Counters>,
+        hear: mpsc::Sender<Heard>,
+        tell: Option<mpsc::UnboundedSender<Output>>,
+    ) -> Believer {
+        let trusted = RwLock::new(Trusted { nodes, keys });
+        Believer { me, trusted, cluster_name, counters, hear, tell }
+    }
+
+    /// Takes other members and secrets.
+    pub fn change(&self, nodes: Vec<NodeName>, keys: Keys) {
+        *self.trusted.write().unwrap_or_else(PoisonError::into_inner) = Trusted { nodes, keys };
+    }
+
+    /// Gives a ping node's answer on.
+    pub fn pong(&self, ping: usize, sent: Time) {
+        self.pass_on(Heard::Pong(ping, sent));
+    }
+
+    /// Listens on a socket until the task is ended.
+    pub fn listen(self: &Arc<Self>, receiver: Receiver) -> JoinHandle<()> {
+        let believer = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut buffer = vec![0; MAX_BYTES + 1];
+            loop {
+                match receiver.receive(&mut buffer).await {
+                    Ok(arrival) => {
+                        let bytes = buffer.get(..arrival.length).unwrap_or_default();
+                        believer.judge(arrival.link, bytes, arrival.from);
+                    }
+                    Err(_) => {
+                        believer.counters.receive_failed();
+                        // A socket whose interface is gone fails at once, again and again.
+                        tokio::time::sleep(AFTER_ERROR).await;
+                    }
+                }
+            }
+        })
+    }
+
+    fn judge(&self, link: &LinkName, bytes: &[u8], from: SocketAddr) {
+        let trusted = self.trusted.read().unwrap_or_else(PoisonError::into_inner);
+        let heartbeat = match wire::decode(bytes, &trusted.keys, &self.cluster_name) {
+            Ok(heartbeat) => heartbeat,
+            Err(why) => {
+                self.refuse(why, link, from);
+                return;
+            }
+        };
+        if heartbeat.src == self.me {
+            return; // Our own, come back by broadcast or multicast.
+        }
+        if trusted.nodes.contains(&heartbeat.src) {
+            self.counters.believed();
+            self.pass_on(Heard::Heartbeat(link.clone(), Box::new(heartbeat)));
+        } else {
+            self.counters.stranger();
+        }
+    }
+
+    fn refuse(&self, why: Refused, link: &LinkName, from: SocketAddr) {
+        if self.counters.refused(why)
+            && let Some(tell) = &self.tell
+        {
+            let text = format!("a datagram from {from} on {link} is not believed: {why} (said once; hactl status counts)");
+            drop(tell.send(Output::Note(Level::Warning, text)));
+        }
+    }
+
+    /// To the engine; when its queue is full the next heartbeat repairs the loss.
+    fn pass_on(&self, heard: Heard) {
+        if self.hear.try_send(heard).is_err() {
+            self.counters.overrun();
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The heartbeat thread: sockets, clock and engine, and nothing that can wait for a disk, an agent or a client.
+//!
+//! It runs on a thread and a tokio runtime of its own. What the engine orders, other than to send, goes over a channel
+//! to the slow side ([`super::perform`]); what happens there comes back as an [`Input`]. Both channels are unbounded,
+//! because an order must not be lost; what goes through them is bounded by the engine, which gives one order for each
+//! group at a time, and by the number of control clients.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::counters::Counters;
+use super::hearing::{Believer, Heard};
+use super::speaking::Speaker;
+use crate::engine::{Action, Engine, Event, Kept};
+use crate::model::cluster::Cluster;
+use crate::model::decision::Level;
+use crate::model::keys::Keys;
+use crate::model::medium::Medium;
+use crate::model::status::Status;
+use crate::model::{NodeName, Time};
+use crate::sys::clock::{self, Alarm};
+use crate::sys::realtime;
+use crate::sys::udp;
+
+/// Believed heartbeats that wait for the engine. More than one round of a large cluster; a peer's next one repairs a loss.
+const HEARD_DEPTH: usize = 1024;
+/// Heartbeats taken in before deadlines are looked at again.
+const BATCH: usize = 64;
+
+/// What the heartbeat thread needs to begin.
+pub struct Pulse {
+    /// What decisions rest on.
+    pub cluster: Cluster,
+    /// What outlived our last life.
+    pub kept: Kept,
+    /// How heartbeats travel.
+    pub media: Vec<Medium>,
+    /// The secrets.
+    pub keys: Keys,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// This node's UUID.
+    pub uuid: [u8; 16],
+    /// Real-time priority, when it is wanted.
+    pub priority: Option<i32>,
+    /// Whether each kind of unusable datagram is told once.
+    pub tell_bad_packets: bool,
+}
+
+/// What the slow side tells the heartbeat thread.
+#[derive(Debug)]
+pub enum Input {
+    /// A fact for the engine.
+    Event(Event),
+    /// Somebody wants to see the state.
+    Status(oneshot::Sender<Status>),
+    /// The interface came, went, or changed its carrier.
+    Interface {
+        /// Which.
+        name: String,
+        /// Whether heartbeats can pass.
+        up: bool,
+    },
+    /// The configuration was read anew.
+    Reconfigure(Box<Reconfigured>),
+}
+
+/// A new configuration for the running heartbeat thread.
+#[derive(Debug)]
+pub struct Reconfigured {
+    /// For the engine.
+    pub cluster: Cluster,
+    /// The secrets.
+    pub keys: Keys,
+}
+
+/// What the heartbeat thread tells the slow side.
+#[derive(Debug)]
+pub enum Output {
+    /// An order of the engine.
+    Action(Action),
+    /// Something for the log.
+    Note(Level, String),
+    /// The state may look different now.
+    Changed,
+}
+
+/// A running heartbeat thread, seen from the slow side.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::UnboundedSender<Input>);
+
+impl Handle {
+    /// Tells the heartbeat thread. Once it has ended nobody needs to know any more.
+    pub fn tell(&self, input: Input) {
+        if self.0.send(input).is_err() {
+            tracing::debug!("the heartbeat thread has ended");
+        }
+    }
+
+    /// Tells it a fact.
+    pub fn event(&self, event: Event) {
+        self.tell(Input::Event(event));
+    }
+
+    /// Asks for the state.
+    pub async fn status(&self) -> Option<Status> {
+        let (ask, answer) = oneshot::channel();
+        self.tell(Input::Status(ask));
+        answer.await.ok()
+    }
+}
+
+/// Starts the heartbeat thread. Its outputs end when it ends.
+///
+/// # Errors
+/// When the thread, its runtime or a socket cannot be had; the text says which.
+pub fn start(pulse: Pulse) -> Result<(Handle, mpsc::UnboundedReceiver<Output>), String> {
+    let (inputs, inbox) = mpsc::unbounded_channel();
+    let (outbox, outputs) = mpsc::unbounded_channel();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let body = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let opened = runtime
+            .map_err(|e| format!("cannot make the heartbeat runtime: {e}"))
+            .and_then(|rt| rt.block_on(async { Beating::open(pulse, inbox, outbox) }).map(|b| (rt, b)));
+        match opened {
+            Ok((runtime, beating)) => {
+                if ready.send(Ok(())).is_ok() {
+                    runtime.block_on(beating.beat());
+                }
+            }
+            Err(text) => drop(ready.send(Err(text))),
+        }
+    };
+    std::thread::Builder::new()
+        .name("heartbeat".into())
+        .stack_size(512 * 1024)
+        .spawn(body)
+        .map_err(|e| format!("cannot start the heartbeat thread: {e}"))?;
+    is_ready.recv().map_err(|_| "the heartbeat thread ended at once".to_owned())??;
+    Ok((Handle(inputs), outputs))
+}
+
+/// The heartbeat thread at work.
+struct Beating {
+    engine: Engine,
+    alarm: Alarm,
+    inbox: mpsc::UnboundedReceiver<Input>,
+    out: mpsc::UnboundedSender<Output>,
+    heard: mpsc::Receiver<Heard>,
+    speaker: Speaker,
+    believer: Arc<Believer>,
+    ears: Vec<Ear>,
+    media: Vec<Medium>,
+    counters: Arc<Counters>,
+    first: Vec<Action>,
+    /// The moment that the alarm is set to.
+    due: Time,
+}
+
+impl Beating {
+    fn open(
+        pulse: Pulse,
+        inbox: mpsc::UnboundedReceiver<Input>,
+        out: mpsc::UnboundedSender<Output>,
+    ) -> Result<Beating, String> {
+        be_quick(pulse.priority, &out);
+        let alarm = Alarm::new().map_err(|e| format!("cannot make a timer: {e}"))?;
+        let counters = Arc::new(Counters::default());
+        let (hear, heard) = mpsc::channel(HEARD_DEPTH);
+        let names: Vec<NodeName> = pulse.cluster.nodes.clone();
+        let me = pulse.cluster.me.clone();
+        let believer = Arc::new(Believer::new(
+            me,
+            names,
+            pulse.cluster_name.clone(),
+            pulse.keys.clone(),
+            Arc::clone(&counters),
+            hear,
+            pulse.tell_bad_packets.then(|| out.clone()),
+        ));
+        let ears = open_ears(&pulse.media, &believer)?;
+        let speaker = Speaker::open(&pulse, &believer)?;
+        let (engine, first) = Engine::new(pulse.cluster, pulse.kept, clock::now());
+        let media = pulse.media;
+        Ok(Beating { engine, alarm, inbox, out, heard, speaker, believer, ears, media, counters, first, due: Time::ZERO })
+    }
+
+    async fn beat(mut self) {
+        let first = std::mem::take(&mut self.first);
+        let mut go_on = self.perform(first);
+        while go_on {
+            self.due = self.engine.next_deadline();
+            if let Err(e) = self.alarm.set((self.due != Time::NEVER).then_some(self.due)) {
+                self.note(Level::Error, format!("cannot set the timer: {e}"));
+            }
+            go_on = self.once().await;
+        }
+    }
+
+    /// Waits for one thing and takes it in; false when all is over.
+    async fn once(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            Some(heard) = self.heard.recv() => self.hear(heard).await,
+            input = self.inbox.recv() => match input {
+                Some(input) => self.take(input).await,
+                None => false,
+            },
+            rang = self.alarm.rang() => {
+                if let Err(e) = rang {
+                    self.note(Level::Error, format!("the timer failed: {e}"));
+                }
+                self.judge().await
+            }
+        }
+    }
+
+    /// Takes in what was heard, some of it at a time, so that a flood does not keep deadlines from being judged.
+    async fn hear(&mut self, first: Heard) -> bool {
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(heard) = next {
+            if !self.give(heard.event()) {
+                return false;
+            }
+            taken += 1;
+            next = if taken < BATCH { self.heard.try_recv().ok() } else { None };
+        }
+        if clock::now() >= self.due { self.judge().await } else { true }
+    }
+
+    /// A deadline has come: what has already arrived is heard first, then silence is judged.
+    async fn judge(&mut self) -> bool {
+        // Lets the listening tasks take from the kernel what is there; then what they took is heard.
+        tokio::task::yield_now().await;
+        let mut taken = 0;
+        while taken < HEARD_DEPTH
+            && let Ok(heard) = self.heard.try_recv()
+        {
+            if !self.give(heard.event()) {
+                return false;
+            }
+            taken += 1;
+        }
+        self.counters.late(clock::now().since(self.due));
+        self.give(Event::DeadlineReached)
+    }
+
+    fn give(&mut self, event: Event) -> bool {
+        let actions = self.engine.handle(clock::now(), event);
+        self.perform(actions)
+    }
+
+    async fn take(&mut self, input: Input) -> bool {
+        match input {
+            Input::Event(event) => self.give(event),
+            Input::Status(ask) => {
+                let mut status = self.engine.status(clock::now());
+                status.counters = self.counters.shown();
+                // The one who asked may have gone away meanwhile.
+                drop(ask.send(status));
+                true
+            }
+            Input::Interface { name, up } => self.interface(&name, up).await,
+            Input::Reconfigure(new) => {
+                self.believer.change(new.cluster.nodes.clone(), new.keys);
+                self.speaker.reconfigure(&new.cluster, &self.believer);
+                self.give(Event::Reconfigured(Box::new(new.cluster)))
+            }
+        }
+    }
+
+    /// An interface changed: sockets on it are opened anew where it is another one now.
+    async fn interface(&mut self, name: &str, up: bool) -> bool {
+        if up {
+            self.speaker.reopen(name);
+            for ear in self.ears.iter_mut().filter(|e| e.ear.interface() == name) {
+                if let Err(text) = ear.renew(&self.believer).await {
+                    drop(self.out.send(Output::Note(Level::Warning, text)));
+                }
+            }
+        }
+        let links: Vec<_> =
+            self.media.iter().filter(|m| m.interface == name).map(|m| m.link.clone()).collect();
+        links.into_iter().all(|link| self.give(Event::Carrier { link, up }))
+    }
+
+    /// Carries orders out or hands them over, never waiting; false when the engine has ended.
+    fn perform(&mut self, actions: Vec<Action>) -> bool {
+        let mut ended = false;
+        let mut refused = Vec::new();
+        for action in actions {
+            match action {
+                Action::Send(heartbeat) => {
+                    self.speaker.send(&heartbeat, &mut refused, &self.out);
+                    self.counters.sent();
+                }
+                Action::Ping => {
+                    self.speaker.ping();
+                    self.speaker.tell_watchdog();
+                }
+                Action::Exit => {
+                    ended = true;
+                    self.hand_over(Action::Exit);
+                }
+                Action::Record(decision) => {
+                    self.hand_over(Action::Record(decision));
+                    // The slow side is gone only at the very end.
+                    drop(self.out.send(Output::Changed));
+                }
+                other => self.hand_over(other),
+            }
+        }
+        let go_on = !ended;
+        refused.into_iter().fold(go_on, |go_on, event| go_on && self.give(event))
+    }
+
+    fn hand_over(&self, action: Action) {
+        drop(self.out.send(Output::Action(action)));
+    }
+
+    fn note(&self, level: Level, text: String) {
+        drop(self.out.send(Output::Note(level, text)));
+    }
+}
+
+/// Real-time priority and locked memory, as far as allowed; one warning each when not.
+fn be_quick(priority: Option<i32>, out: &mpsc::UnboundedSender<Output>) {
+    let Some(priority) = priority else { return };
+    for (what, result) in [
+        ("real-time priority", realtime::prioritise(priority)),
+        ("locked memory", realtime::lock_memory()),
+    ] {
+        if let Err(e) = result {
+            let text = format!(
+                "{what} is refused: {e}; heartbeats may be late on a busy machine (`realtime off` ends this warning)"
+            );
+            drop(out.send(Output::Note(Level::Warning, text)));
+        }
+    }
+}
+
+fn open_ears(media: &[Medium], believer: &Arc<Believer>) -> Result<Vec<Ear>, String> {
+    let open = |ear| Ear::open(ear, believer).map_err(|e| e.to_string());
+    udp::ears(media).into_iter().map(open).collect()
+}
+
+/// A place where we listen, and the task that does.
+struct Ear {
+    ear: udp::Ear,
+    index: Option<u32>,
+    task: JoinHandle<()>,
+}
+
+impl Ear {
+    fn open(ear: udp::Ear, believer: &Arc<Believer>) -> std::io::Result<Ear> {
+        let index = nix::net::if_::if_nametoindex(ear.interface()).ok();
+        let task = believer.listen(udp::Receiver::open(&ear)?);
+        Ok(Ear { ear, index, task })
+    }
+
+    /// Listens anew where the interface of that name is another one now: the old socket would stay deaf.
+    async fn renew(&mut self, believer: &Arc<Believer>) -> Result<(), String> {
+        let index = nix::net::if_::if_nametoindex(self.ear.interface()).ok();
+        if index == self.index || index.is_none() {
+            return Ok(());
+        }
+        self.task.abort();
+        // The port is free only when the old socket is closed.
+        drop((&mut self.task).await);
+        *self = Ear::open(self.ear.clone(), believer).map_err(|e| e.to_string())?;
+        Ok(())
+    }
+}
