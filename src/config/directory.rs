@@ -1,0 +1,302 @@
+//! Reads the files of a folder and checks what one says against what another says.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::authkeys::{self, AuthKeys};
+use super::ha_cf::{self, HaCf};
+use super::haresources::{self, GroupLine, address};
+use super::problem::{Place, Report};
+use super::similar::nearest;
+use super::{Config, Loaded, Machine, digest};
+use crate::model::medium::Target;
+use crate::model::{LinkName, NodeName};
+
+/// A longer file is no configuration.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// Reads `ha.cf`, `haresources` and `authkeys` in `dir`, as the node of that name on this machine.
+pub fn load(dir: &Path, node: &NodeName) -> Result<Loaded, Report> {
+    load_on(&Machine::here(), dir, node)
+}
+
+/// The same, judged against a machine that may be pretended.
+pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded, Report> {
+    let mut report = Report::default();
+    let report = &mut report;
+    let ha_cf_path = dir.join("ha.cf");
+    let ha_cf = read(&ha_cf_path, 0o002, report)
+        .map(|text| ha_cf::parse(&text, &ha_cf_path, machine, report));
+    if let Some(ha_cf) = &ha_cf {
+        judge_self(ha_cf, node, &ha_cf_path, report);
+    }
+    let nodes = ha_cf.as_ref().and_then(known_nodes);
+    let path = dir.join("haresources");
+    let groups = read(&path, 0o002, report).map(|text| {
+        let groups = haresources::parse(&text, &path, nodes.as_deref(), report);
+        if groups.is_empty() && !report.problems.iter().any(|p| *p.place.file == *path) {
+            report.warning(
+                &Place::whole(&path),
+                "no group: there is nothing to manage",
+                "",
+            );
+        }
+        groups
+    });
+    let path = dir.join("authkeys");
+    let keys = read(&path, 0o077, report).map(|text| authkeys::parse(&text, &path, report));
+    if let (Some(ha_cf), Some(keys)) = (&ha_cf, &keys) {
+        judge_crc(ha_cf, keys, report);
+    }
+    if let (Some(ha_cf), Some(groups)) = (&ha_cf, &groups) {
+        judge_addresses(ha_cf, groups, report);
+        judge_timeouts(ha_cf, groups, report);
+    }
+    report.sort();
+    if let (
+        Some(ha_cf),
+        Some(groups),
+        Some(AuthKeys {
+            keys: Some(keys), ..
+        }),
+    ) = (ha_cf, groups, keys)
+        && !report.has_errors()
+    {
+        let mut config = assemble(dir, node, ha_cf, groups, keys);
+        config.digest = digest::digest(&config);
+        let warnings = std::mem::take(report);
+        return Ok(Loaded { config, warnings });
+    }
+    Err(std::mem::take(report))
+}
+
+impl Machine {
+    /// This one.
+    pub fn here() -> Self {
+        let entries = fs::read_dir("/sys/class/net")
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut interfaces: Vec<String> = entries
+            .filter_map(|e| e.file_name().into_string().ok())
+            .filter(|name| name != "bonding_masters")
+            .collect();
+        interfaces.sort();
+        Machine {
+            interfaces,
+            user_exists: |name| matches!(nix::unistd::User::from_name(name), Ok(Some(_))),
+            executable: |path| {
+                let runs = |m: Metadata| m.is_file() && m.permissions().mode() & 0o111 != 0;
+                fs::metadata(path).is_ok_and(runs)
+            },
+        }
+    }
+}
+
+/// Reads one file whole. `forbidden` are the mode bits that let too many people at it.
+fn read(path: &Path, forbidden: u32, report: &mut Report) -> Option<String> {
+    let whole = Place::whole(path);
+    // A pipe of that name would block the open.
+    let meta = fs::metadata(path);
+    if meta.as_ref().is_ok_and(|m| !m.is_file()) {
+        report.error(&whole, "is not a regular file", "");
+        return None;
+    }
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (meta, file) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            report.error(&whole, format!("cannot be read: {error}"), "");
+            return None;
+        }
+    };
+    judge_mode(&meta, forbidden, &whole, path, report);
+    let mut bytes = Vec::new();
+    if let Err(error) = file.take(LONGEST_FILE + 1).read_to_end(&mut bytes) {
+        report.error(&whole, format!("cannot be read: {error}"), "");
+        return None;
+    }
+    if bytes.len() as u64 > LONGEST_FILE {
+        report.error(&whole, format!("is longer than {LONGEST_FILE} bytes"), "");
+        return None;
+    }
+    // Comments may be in any encoding; a word that is not UTF-8 is refused where it stands.
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn judge_mode(meta: &Metadata, forbidden: u32, whole: &Place, path: &Path, report: &mut Report) {
+    let mode = meta.permissions().mode() & 0o7777;
+    if mode & forbidden == 0 {
+        return;
+    }
+    if forbidden == 0o002 {
+        let message =
+            format!("anybody may write to it (mode {mode:04o}), and what it names is run as root");
+        report.warning(whole, message, format!("chmod o-w {}", path.display()));
+    } else {
+        let message = format!("group or others may get at the keys (mode {mode:04o})");
+        report.error(whole, message, format!("chmod 600 {}", path.display()));
+    }
+}
+
+/// The members, if all that ha.cf says of them could be read.
+fn known_nodes(ha_cf: &HaCf) -> Option<Vec<NodeName>> {
+    let lists = &ha_cf.lists;
+    let known = !lists.nodes_unclear && !lists.nodes.is_empty();
+    known.then(|| lists.nodes.iter().map(|(n, _)| n.clone()).collect())
+}
+
+fn judge_self(ha_cf: &HaCf, node: &NodeName, path: &Path, report: &mut Report) {
+    let Some(nodes) = known_nodes(ha_cf) else {
+        return;
+    };
+    if nodes.contains(node) {
+        return;
+    }
+    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+    let short = |name: &str| name.split('.').next().unwrap_or("").to_owned();
+    let same_short = names.iter().find(|n| short(n) == short(node.as_str()));
+    let close = same_short
+        .copied()
+        .or_else(|| nearest(node.as_str(), names.iter().copied()));
+    let help = match close {
+        Some(close) => format!("`uname -n` says `{node}` here; did you mean it by `{close}`?"),
+        None => format!(
+            "`uname -n` says `{node}` here; the nodes are {}",
+            names.join(", ")
+        ),
+    };
+    let message = format!("this node, `{node}`, is not among the nodes");
+    let place = ha_cf
+        .lists
+        .nodes
+        .iter()
+        .find(|(n, _)| close == Some(n.as_str()));
+    let whole = Place::whole(path);
+    report.error(place.map_or(&whole, |(_, place)| place), message, help);
+}
+
+fn judge_crc(ha_cf: &HaCf, keys: &AuthKeys, report: &mut Report) {
+    if ha_cf.lists.media.iter().all(|(m, _)| m.interface == "lo") {
+        return;
+    }
+    for place in &keys.crc {
+        let message = "`crc` has no secret: whoever reaches the network can speak as a node";
+        report.warning(
+            place,
+            message,
+            "use sha1 with a key, or sha256 where no 3.0.6 node is left",
+        );
+    }
+}
+
+/// An address that moves can neither bear witness nor be a peer.
+fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
+    let tokens = groups.iter().flat_map(|g| &g.tokens);
+    let virtuals: BTreeMap<IpAddr, usize> = tokens
+        .filter_map(|(token, place)| Some((address(token)?, place.line)))
+        .collect();
+    for (witness, place) in &ha_cf.lists.witnesses {
+        if let Some(line) = virtuals.get(witness) {
+            let message = format!(
+                "ping address {witness} is a resource (haresources line {line}): it bears witness only for whoever holds it"
+            );
+            report.warning(
+                place,
+                message,
+                "take an address outside the cluster, such as the gateway",
+            );
+        }
+    }
+    for (medium, place) in &ha_cf.lists.media {
+        let Target::Unicast(peer) = medium.target else {
+            continue;
+        };
+        if let Some(line) = virtuals.get(&peer) {
+            let message = format!(
+                "peer address {peer} is a resource (haresources line {line}) and will move"
+            );
+            report.warning(place, message, "take the address that belongs to the node");
+        }
+        if let Some(place) = ha_cf.lists.witnesses.get(&peer) {
+            let message =
+                format!("ping address {peer} is a node of this cluster, no outside witness");
+            report.warning(
+                place,
+                message,
+                "take an address outside the cluster, such as the gateway",
+            );
+        }
+    }
+}
+
+fn judge_timeouts(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
+    let tokens = || {
+        groups
+            .iter()
+            .flat_map(|g| &g.tokens)
+            .map(|(token, _)| token)
+    };
+    for (rule, place) in &ha_cf.lists.timeouts {
+        if rule.name == "*" || tokens().any(|t| t.name == rule.name || t.text == rule.name) {
+            continue;
+        }
+        let close = nearest(&rule.name, tokens().map(|t| t.name.as_str()));
+        let help = close.map_or_else(String::new, |c| format!("did you mean `{c}`?"));
+        let message = format!(
+            "no resource is called `{}`, so this changes nothing",
+            rule.name
+        );
+        report.warning(place, message, help);
+    }
+}
+
+fn assemble(
+    dir: &Path,
+    node: &NodeName,
+    ha_cf: HaCf,
+    groups: Vec<GroupLine>,
+    keys: crate::model::keys::Keys,
+) -> Config {
+    let lists = ha_cf.lists;
+    let media: Vec<_> = lists.media.into_iter().map(|(m, _)| m).collect();
+    let mut links: Vec<LinkName> = Vec::new();
+    for medium in &media {
+        if !links.contains(&medium.link) {
+            links.push(medium.link.clone());
+        }
+    }
+    Config {
+        dir: dir.to_owned(),
+        node: node.clone(),
+        directives: ha_cf.directives,
+        nodes: lists.nodes.into_iter().map(|(n, _)| n).collect(),
+        media,
+        links,
+        pings: lists.pings,
+        timing: ha_cf.timing,
+        quorum: ha_cf.quorum,
+        auto_failback: ha_cf.auto_failback,
+        failback_delay: ha_cf.failback_delay,
+        follow_connectivity: lists.ipfail.is_some(),
+        udpport: ha_cf.udpport,
+        cluster_name: ha_cf.cluster_name,
+        logging: ha_cf.logging,
+        respawn: lists.respawn,
+        env: lists.env,
+        realtime: ha_cf.realtime,
+        rtprio: ha_cf.rtprio,
+        generation_from_clock: ha_cf.generation_from_clock,
+        uuid_from_name: ha_cf.uuid_from_name,
+        log_badpack: ha_cf.log_badpack,
+        hopfudge: ha_cf.hopfudge,
+        timeouts: lists.timeouts.into_iter().map(|(t, _)| t).collect(),
+        groups,
+        keys,
+        digest: 0,
+    }
+}

@@ -1,0 +1,218 @@
+//! Children, their environment, and the deadlines of actions.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Reader, Statement};
+use crate::config::similar::did_you_mean;
+use crate::config::source::Word;
+use crate::config::values::time;
+use crate::config::{Respawn, TimeoutRule};
+
+/// Programs of heartbeat that speak its client protocol, which does not exist here.
+const CLIENTS: [&str; 8] = [
+    "dopd",
+    "ccm",
+    "pingd",
+    "hbagent",
+    "cib",
+    "crmd",
+    "mgmtd",
+    "quorumdtest",
+];
+
+pub(super) fn respawn(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    child(reader, statement, false);
+}
+
+pub(super) fn failfast(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    child(reader, statement, true);
+}
+
+fn child(reader: &mut Reader<'_>, statement: &Statement<'_>, failfast: bool) {
+    let words = statement.plain_values();
+    let [user, command, ..] = words.as_slice() else {
+        let message = format!("{} needs a user and a command", statement.name.quoted());
+        return reader.report.error(
+            &statement.name.place,
+            message,
+            "for example: respawn root /usr/local/sbin/watcher -v",
+        );
+    };
+    if !command.text.starts_with('/') {
+        let message = format!("{} is not the whole path of a program", command.quoted());
+        return reader
+            .report
+            .error(&command.place, message, "begin it with `/`");
+    }
+    let program = Path::new(&command.text);
+    let base = program.file_name().and_then(|n| n.to_str()).unwrap_or("");
+    if base == "ipfail" {
+        reader.lists.ipfail = Some(command.place.clone());
+        return;
+    }
+    if CLIENTS.contains(&base) {
+        let message = format!("`{base}` is not run: it needs heartbeat's client protocol");
+        return reader.report.warning(
+            &command.place,
+            message,
+            "remove the line; see the documentation for what takes its place",
+        );
+    }
+    let user_known = (reader.machine.user_exists)(&user.text);
+    if !user_known {
+        let message = format!("there is no user {}", user.quoted());
+        reader.report.error(&user.place, message, "");
+    }
+    if !(reader.machine.executable)(program) {
+        let message = format!("{} is not an executable file", command.quoted());
+        return reader.report.error(&command.place, message, "");
+    }
+    if user_known {
+        let user = user.text.clone();
+        let command = words.iter().skip(1).map(|w| w.text.clone()).collect();
+        reader.lists.respawn.push(Respawn {
+            user,
+            command,
+            failfast,
+        });
+    }
+}
+
+pub(super) fn apiauth(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    let words = statement.plain_values();
+    let Some((client, rights)) = words.split_first() else {
+        let message = "`apiauth` needs a client and uid= or gid=";
+        return reader.report.error(&statement.name.place, message, "");
+    };
+    if !reader.first("apiauth", &client.text, &client.place) {
+        return;
+    }
+    if rights.is_empty() {
+        let message = format!("`apiauth {}` needs uid= or gid=", client.text);
+        return reader.report.error(&client.place, message, "");
+    }
+    for right in rights {
+        let list = right
+            .text
+            .strip_prefix("uid=")
+            .or_else(|| right.text.strip_prefix("gid="));
+        if list.is_none_or(str::is_empty) {
+            let message = format!(
+                "{} is not uid= or gid= with a list of names",
+                right.quoted()
+            );
+            return reader.report.error(
+                &right.place,
+                message,
+                "for example: gid=haclient uid=hacluster",
+            );
+        }
+    }
+    // ipfail is part of the daemon here; that line is in nearly every file and deserves no complaint.
+    if client.text != "ipfail" {
+        let message = "`apiauth` has no effect: there is no client protocol";
+        reader.report.warning(
+            &statement.name.place,
+            message,
+            "root and the group haclient may command the daemon",
+        );
+    }
+}
+
+pub(super) fn env(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    if statement.values.is_empty() {
+        return reader
+            .report
+            .error(&statement.name.place, "`env` needs NAME=value", "");
+    }
+    for word in &statement.values {
+        let Some((name, value)) = word.text.split_once('=').filter(|(n, _)| variable(n)) else {
+            let message = format!("{} is not NAME=value", word.quoted());
+            reader.report.error(
+                &word.place,
+                message,
+                "a name has letters, digits and `_`; scripts get it as HA_NAME",
+            );
+            continue;
+        };
+        if reader.first("env", name, &word.place) {
+            reader.lists.env.push((name.to_owned(), value.to_owned()));
+        }
+    }
+}
+
+fn variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// `timeout NAME start 120s stop 60s`.
+pub(super) fn timeout(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    let Some((name, pairs)) = statement.values.split_first() else {
+        let message = "`timeout` needs a resource (or *) and times";
+        return reader.report.error(
+            &statement.name.place,
+            message,
+            "for example: timeout drbddisk start 120s stop 60s",
+        );
+    };
+    if !reader.first("timeout", &name.text, &name.place) {
+        return;
+    }
+    let mut rule = TimeoutRule {
+        name: name.text.clone(),
+        start: None,
+        stop: None,
+        monitor: None,
+    };
+    if pairs.is_empty() {
+        let message = format!("`timeout {}` sets nothing", name.text);
+        return reader.report.error(
+            &name.place,
+            message,
+            "add start, stop or monitor with a time",
+        );
+    }
+    for pair in pairs.chunks(2) {
+        if deadline(reader, &mut rule, pair).is_none() {
+            return;
+        }
+    }
+    reader.lists.timeouts.push((rule, name.place.clone()));
+}
+
+fn deadline(reader: &mut Reader<'_>, rule: &mut TimeoutRule, pair: &[Word]) -> Option<()> {
+    let action = pair.first()?;
+    let slot: &mut Option<Duration> = match action.text.as_str() {
+        "start" => &mut rule.start,
+        "stop" => &mut rule.stop,
+        "monitor" => &mut rule.monitor,
+        _ => {
+            let help = did_you_mean(&action.text, ["start", "stop", "monitor"]);
+            let message = format!("{} is not start, stop or monitor", action.quoted());
+            reader.report.error(&action.place, message, help);
+            return None;
+        }
+    };
+    let Some(word) = pair.get(1) else {
+        let message = format!("{} needs a time", action.quoted());
+        reader.report.error(&action.place, message, "");
+        return None;
+    };
+    if slot.is_some() {
+        let message = format!("{} is set twice", action.quoted());
+        reader
+            .report
+            .error(&action.place, message, "remove one of the two");
+        return None;
+    }
+    match time(&word.text) {
+        Ok(span) => *slot = Some(span.time),
+        Err(help) => {
+            let message = format!("{} is not a time", word.quoted());
+            reader.report.error(&word.place, message, help);
+            return None;
+        }
+    }
+    Some(())
+}

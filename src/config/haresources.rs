@@ -1,0 +1,365 @@
+//! `haresources`: lines of a node and the resources of one group.
+//!
+//! In heartbeat two readers went over this file, the daemon and a script, and they did not always agree. What they
+//! read alike is read so here; what they read differently is an error that says why.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
+
+use super::problem::{Place, Report, Severity};
+use super::similar::did_you_mean;
+use super::source::{Line, Word, blank, lines, quote};
+use crate::model::NodeName;
+use crate::model::token::Token;
+
+/// One group of resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupLine {
+    /// The node named first.
+    pub preferred: NodeName,
+    /// The resource words in order, never none; the first names the group.
+    pub tokens: Vec<(Token, Place)>,
+}
+
+/// Agents whose word may stand in several groups: they hold nothing that a second use could take away.
+const STATELESS: [&str; 4] = ["MailTo", "Delay", "AudibleAlarm", "WinPopup"];
+/// Agents whose first argument is an address that may be IPv6 in its short form.
+const ADDRESSES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
+
+/// Reads the text of `haresources`. Without `nodes` (because ha.cf is broken) their names are not judged.
+pub fn parse(
+    text: &str,
+    file: &Path,
+    nodes: Option<&[NodeName]>,
+    report: &mut Report,
+) -> Vec<GroupLine> {
+    let crlf = (
+        Severity::Error,
+        "heartbeat takes the CR for a part of the last resource",
+    );
+    let lines = lines(text, file, crlf, report);
+    let mut rest = lines.iter();
+    let mut groups = Vec::new();
+    while let Some(line) = rest.next() {
+        if line.code().trim_matches(blank).is_empty() {
+            continue;
+        }
+        let words = gather(line, &mut rest, report);
+        groups.extend(group(words, nodes, report));
+    }
+    judge_repetition(&groups, report);
+    groups
+}
+
+/// The words of one logical line, continuation lines included.
+fn gather<'a>(
+    first: &'a Line,
+    rest: &mut impl Iterator<Item = &'a Line>,
+    report: &mut Report,
+) -> Vec<Word> {
+    let mut words = first_words(first, report);
+    let mut line = first;
+    while let Some(part) = line.code().strip_suffix('\\') {
+        let end = line.place(line.text.chars().count(), 1);
+        let Some(next) = rest.next() else {
+            report.error(&end, "the file ends in a continuation", "remove the `\\`");
+            break;
+        };
+        let cut = !part.is_empty() && !part.ends_with(blank) && !part.ends_with('\\');
+        let glued = next.code().chars().next().is_some_and(|c| !blank(c));
+        if cut && glued {
+            let message = "the `\\` joins the words on both sides of it into one";
+            report.error(&end, message, "put a blank before it");
+        }
+        line = next;
+        words.extend(part_words(line, report));
+    }
+    words
+}
+
+/// The words of the first line of a group, and what the daemon's reader, which looks at no other, needs of it.
+fn first_words(line: &Line, report: &mut Report) -> Vec<Word> {
+    let words = part_words(line, report);
+    if let Some(part) = line.code().strip_suffix('\\') {
+        let end = line.place(line.text.chars().count(), 1);
+        let bare = part.trim_matches(blank).is_empty();
+        if bare || (words.len() == 1 && !part.ends_with(blank)) {
+            let message = "heartbeat's daemon takes the `\\` for a part of the node name, its script does not";
+            report.error(&end, message, "begin the line with the node, then a blank");
+        }
+    }
+    words
+}
+
+/// The words of one physical line, without the `\` that continues it.
+fn part_words(line: &Line, report: &mut Report) -> Vec<Word> {
+    let code = line.code();
+    let part = code.strip_suffix('\\').unwrap_or(code);
+    if line.text.ends_with('\\') && part.len() == code.len() {
+        let place = line.place(line.text.chars().count(), 1);
+        let message = "`\\` at the end of a comment: heartbeat's daemon continues the line here, its script does not";
+        report.error(&place, message, "remove the comment or the `\\`");
+    }
+    let mut words = line.words_of(part, blank);
+    words.retain(|word| {
+        if let Some((message, help)) = word.unreadable() {
+            report.error(&word.place, message, help);
+            return false;
+        }
+        if word.text.ends_with('\\') {
+            let message = "a `\\` that is not the last character of its line does not continue it";
+            report.error(
+                &word.place,
+                message,
+                "remove what stands after it, blanks too",
+            );
+            return false;
+        }
+        if word.text.contains(['"', '\'']) {
+            let message = format!(
+                "the quotation marks in {} are a part of the word",
+                word.quoted()
+            );
+            report.warning(&word.place, message, "there is no quoting in haresources");
+        }
+        true
+    });
+    words
+}
+
+fn group(words: Vec<Word>, nodes: Option<&[NodeName]>, report: &mut Report) -> Option<GroupLine> {
+    let mut words = words.into_iter();
+    let node = words.next()?;
+    let preferred = NodeName::new(&node.text);
+    if let Some(nodes) = nodes
+        && !nodes.contains(&preferred)
+    {
+        unknown_node(&node, nodes, report);
+    }
+    let tokens: Vec<_> = words.filter_map(|word| token(word, report)).collect();
+    if tokens.is_empty() {
+        let message = format!("no resource after {}", node.quoted());
+        report.error(
+            &node.place,
+            message,
+            "a line is a node and the resources of one group",
+        );
+        return None;
+    }
+    Some(GroupLine { preferred, tokens })
+}
+
+fn unknown_node(node: &Word, nodes: &[NodeName], report: &mut Report) {
+    let mut help = did_you_mean(&node.text, nodes.iter().map(NodeName::as_str));
+    if help.is_empty() {
+        let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+        help = format!(
+            "a line begins with a node of ha.cf ({}); to continue the line above, end that in ` \\`",
+            names.join(", ")
+        );
+    }
+    report.error(
+        &node.place,
+        format!("{} is not a node of ha.cf", node.quoted()),
+        help,
+    );
+}
+
+/// Takes a resource word apart.
+fn token(word: Word, report: &mut Report) -> Option<(Token, Place)> {
+    let Word { text, place } = word;
+    let (name, args) = if is_address(&text) {
+        if text.contains(':') {
+            let message = "heartbeat 3.0.6 cannot read an IPv6 address alone";
+            report.note(&place, message, "");
+        }
+        ("IPaddr", vec![text.clone()])
+    } else if let Some((name, rest)) = text.split_once("::") {
+        if ADDRESSES.contains(&name) && ipv6(rest).is_some() {
+            if rest.contains("::") {
+                let message = "heartbeat 3.0.6 cannot read `::` inside an address";
+                report.note(
+                    &place,
+                    message,
+                    "write the address out in full while a 3.0.6 node is in the cluster",
+                );
+            }
+            (name, vec![rest.to_owned()])
+        } else {
+            let args = rest.split("::").filter(|a| !a.is_empty());
+            (name, args.map(str::to_owned).collect())
+        }
+    } else {
+        (text.as_str(), Vec::new())
+    };
+    if name.is_empty() {
+        report.error(
+            &place,
+            format!("no name before the `::` of {}", quote(&text)),
+            "a resource is name::argument",
+        );
+        return None;
+    }
+    let name = name.to_owned();
+    Some((Token { text, name, args }, place))
+}
+
+/// Whether a word is an address alone: heartbeat's pattern of four parts, each beginning with a digit, with a dot
+/// between them; or, our addition, an IPv6 address.
+fn is_address(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    let dotted = bytes
+        .windows(2)
+        .skip(1)
+        .filter(|w| matches!(w, [b'.', b'0'..=b'9']))
+        .count();
+    (bytes.first().is_some_and(u8::is_ascii_digit) && dotted >= 3) || ipv6(word).is_some()
+}
+
+fn ipv6(word: &str) -> Option<Ipv6Addr> {
+    word.split('/').next()?.parse().ok()
+}
+
+/// The address that a resource word brings up, where it is one of the address agents.
+pub fn address(token: &Token) -> Option<IpAddr> {
+    if !ADDRESSES.contains(&token.name.as_str()) {
+        return None;
+    }
+    token.args.first()?.split('/').next()?.parse().ok()
+}
+
+/// Refuses a word that occurs twice. A group is found by its first word, so that must be unlike every other word;
+/// and a resource in two groups would be stopped under the feet of one when the other moves.
+fn judge_repetition(groups: &[GroupLine], report: &mut Report) {
+    let mut seen: BTreeMap<(String, Vec<String>), (&Place, usize)> = BTreeMap::new();
+    for (nth, group) in groups.iter().enumerate() {
+        for (position, (token, place)) in group.tokens.iter().enumerate() {
+            let identity = match address(token) {
+                Some(address) => ("an address".to_owned(), vec![address.to_string()]),
+                None => (token.name.clone(), token.args.clone()),
+            };
+            let stateless = position > 0 && STATELESS.contains(&token.name.as_str());
+            let Some((first, group)) = seen.get(&identity) else {
+                seen.insert(identity, (place, nth));
+                continue;
+            };
+            let is_key = groups
+                .get(*group)
+                .and_then(|g| g.tokens.first())
+                .is_some_and(|(_, p)| p == *first);
+            if stateless && !is_key {
+                continue;
+            }
+            let what = match address(token) {
+                Some(address) => format!("address {address}"),
+                None => quote(&token.text),
+            };
+            let help = if nth == *group {
+                "a resource can be a member of its group only once"
+            } else {
+                "a resource belongs to one group: two would start it twice and stop it under each other's feet"
+            };
+            report.error(
+                place,
+                format!("{what} is already on line {}", first.line),
+                help,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(line: &str) -> Vec<(String, Vec<String>)> {
+        let mut report = Report::default();
+        let groups = parse(
+            &format!("n1 {line}"),
+            Path::new("haresources"),
+            None,
+            &mut report,
+        );
+        assert!(!report.has_errors(), "{report}");
+        let group = groups.into_iter().next().unwrap();
+        group
+            .tokens
+            .into_iter()
+            .map(|(t, _)| (t.name, t.args))
+            .collect()
+    }
+
+    #[test]
+    fn words_come_apart_as_in_heartbeat() {
+        for (word, name, args) in [
+            ("httpd", "httpd", vec![]),
+            ("10.0.0.1", "IPaddr", vec!["10.0.0.1"]),
+            ("10.0.0.1/24/eth0:1", "IPaddr", vec!["10.0.0.1/24/eth0:1"]),
+            ("10x.0.0.1", "IPaddr", vec!["10x.0.0.1"]),
+            ("1.2.3", "1.2.3", vec![]),
+            ("a1.2.3.4", "a1.2.3.4", vec![]),
+            (
+                "IPaddr::10.1.88.199/24/eth0:1",
+                "IPaddr",
+                vec!["10.1.88.199/24/eth0:1"],
+            ),
+            (
+                "Filesystem::/dev/drbd1::/mnt::ext3",
+                "Filesystem",
+                vec!["/dev/drbd1", "/mnt", "ext3"],
+            ),
+            ("name::", "name", vec![]),
+            ("name::::x", "name", vec!["x"]),
+            ("p::q:r::s", "p", vec!["q:r", "s"]),
+            ("LinuxSCSI::0:0:1", "LinuxSCSI", vec!["0:0:1"]),
+            ("ocf:heartbeat:nginx", "ocf:heartbeat:nginx", vec![]),
+            ("systemd::nginx.service", "systemd", vec!["nginx.service"]),
+            ("/opt/a.sh::b", "/opt/a.sh", vec!["b"]),
+            ("fe80::1", "IPaddr", vec!["fe80::1"]),
+            ("2001:db8::5/64/eth0", "IPaddr", vec!["2001:db8::5/64/eth0"]),
+            (
+                "2001:db8:0:0:0:0:0:5",
+                "IPaddr",
+                vec!["2001:db8:0:0:0:0:0:5"],
+            ),
+            (
+                "IPaddr2::2001:db8::5/64/eth0",
+                "IPaddr2",
+                vec!["2001:db8::5/64/eth0"],
+            ),
+            ("IPv6addr::fe80::1", "IPv6addr", vec!["fe80::1"]),
+            ("other::fe80::1", "other", vec!["fe80", "1"]),
+            ("节点::参数", "节点", vec!["参数"]),
+        ] {
+            let args = args.into_iter().map(str::to_owned).collect();
+            assert_eq!(tokens(word), [(name.to_owned(), args)], "{word}");
+        }
+    }
+
+    #[test]
+    fn comments_and_continuations() {
+        let seen = tokens("a b # c d\n\n# only a comment \\\n  # another\n");
+        assert_eq!(seen.len(), 2);
+        let names: Vec<_> = tokens("a \\\n b#x\n").into_iter().map(|t| t.0).collect();
+        assert_eq!(names, ["a", "b"]);
+        let names: Vec<_> = tokens("a\\\n  b \\\nc").into_iter().map(|t| t.0).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn nodes_are_lower_cased_and_places_are_kept() {
+        let mut report = Report::default();
+        let nodes = [NodeName::new("n1")];
+        let groups = parse(
+            "N1 a\n",
+            Path::new("haresources"),
+            Some(&nodes),
+            &mut report,
+        );
+        assert!(report.is_empty());
+        assert_eq!(groups[0].preferred, nodes[0]);
+        let place = &groups[0].tokens[0].1;
+        assert_eq!((place.line, place.column, place.width), (1, 4, 1));
+    }
+}

@@ -1,0 +1,249 @@
+//! A text as lines and words, each with its place.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::problem::{Place, Report, Severity};
+
+/// Bytes of a line that heartbeat reads; it takes the rest for a line of its own.
+const HEARTBEAT_LINE: usize = 5118;
+/// Bytes of a line that are read here.
+const LONGEST_LINE: usize = 65536;
+/// Characters of a word that a message quotes.
+const QUOTED: usize = 40;
+
+/// One physical line, without its end.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    file: Arc<Path>,
+    /// From 1.
+    pub number: usize,
+    /// What it says.
+    pub text: Arc<str>,
+}
+
+/// One word with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    /// The word.
+    pub text: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Takes a text apart into lines. Says once per file what is strange about all of it:
+/// a byte order mark, and CR LF line ends (with the severity and the consequence given).
+pub(super) fn lines(
+    text: &str,
+    file: &Path,
+    crlf: (Severity, &str),
+    report: &mut Report,
+) -> Vec<Line> {
+    let file: Arc<Path> = file.into();
+    let mut lines: Vec<Line> = Vec::new();
+    let mut first_crlf = None;
+    let whole = text.strip_suffix('\n').unwrap_or(text);
+    for (index, raw) in whole.split('\n').enumerate() {
+        let raw = match raw.strip_prefix('\u{feff}') {
+            Some(rest) if index == 0 => {
+                let message = "the file begins with a byte order mark";
+                report.error(
+                    &Place::whole(&file),
+                    message,
+                    "save it as plain UTF-8 or ASCII",
+                );
+                rest
+            }
+            _ => raw,
+        };
+        let (text, cr) = raw.strip_suffix('\r').map_or((raw, false), |t| (t, true));
+        let mut line = Line {
+            file: file.clone(),
+            number: index + 1,
+            text: text.into(),
+        };
+        if cr && first_crlf.is_none() {
+            first_crlf = Some(line.number);
+        }
+        line.judge_length(report);
+        lines.push(line);
+    }
+    if let Some(line) = first_crlf {
+        let (severity, consequence) = crlf;
+        report.add(
+            severity,
+            &Place::whole(&file),
+            format!("lines end in CR LF, from line {line} on: {consequence}"),
+            format!("convert it: sed -i 's/\\r$//' {}", file.display()),
+        );
+    }
+    lines
+}
+
+impl Line {
+    fn judge_length(&mut self, report: &mut Report) {
+        let length = self.text.len();
+        if length > LONGEST_LINE {
+            let message = format!("the line is too long ({length} bytes, at most {LONGEST_LINE})");
+            self.text = "".into();
+            report.error(&self.place(1, 1), message, "");
+        } else if length > HEARTBEAT_LINE {
+            let message = format!("heartbeat 3.0.6 reads only {HEARTBEAT_LINE} bytes of this line");
+            report.note(&self.place(1, 1), message, "");
+        }
+    }
+
+    /// A place on this line; column from 1, both in characters.
+    pub fn place(&self, column: usize, width: usize) -> Place {
+        Place {
+            file: self.file.clone(),
+            line: self.number,
+            column,
+            width,
+            text: self.text.clone(),
+        }
+    }
+
+    /// What stands before the first `#`.
+    pub fn code(&self) -> &str {
+        self.text.split('#').next().unwrap_or("")
+    }
+
+    /// The words before the first `#`, split where `separates` says so.
+    pub fn words(&self, separates: impl Fn(char) -> bool) -> Vec<Word> {
+        self.words_of(self.code(), separates)
+    }
+
+    /// The words of `part`, which is a beginning of this line.
+    pub fn words_of(&self, part: &str, separates: impl Fn(char) -> bool) -> Vec<Word> {
+        let mut words = Vec::new();
+        let mut word = String::new();
+        let mut start = 1;
+        for (index, c) in part.chars().chain(['\n']).enumerate() {
+            if c != '\n' && !separates(c) {
+                word.push(c);
+                continue;
+            }
+            if !word.is_empty() {
+                let place = self.place(start, index + 1 - start);
+                words.push(Word {
+                    text: std::mem::take(&mut word),
+                    place,
+                });
+            }
+            start = index + 2;
+        }
+        words
+    }
+}
+
+impl Word {
+    /// The word for a message: in back quotes, cut when long, nothing in it that a terminal would obey.
+    pub fn quoted(&self) -> String {
+        quote(&self.text)
+    }
+
+    /// Why this word cannot be taken as text, with what to do: control characters, bytes that are not UTF-8,
+    /// blanks that only look like blanks.
+    pub fn unreadable(&self) -> Option<(String, &'static str)> {
+        let bad = self.text.chars().find(|c| {
+            c.is_control() || c.is_whitespace() || matches!(c, '\u{fffd}' | '\u{200b}' | '\u{feff}')
+        })?;
+        let number = u32::from(bad);
+        Some(match bad {
+            '\u{fffd}' => (
+                format!("{} is not UTF-8 text", self.quoted()),
+                "only comments may be in another encoding",
+            ),
+            c if c.is_control() => (
+                format!(
+                    "{} contains the control character U+{number:04X}",
+                    self.quoted()
+                ),
+                "remove it",
+            ),
+            _ => (
+                format!(
+                    "{} contains a blank that is none (U+{number:04X})",
+                    self.quoted()
+                ),
+                "type ordinary blanks; text copied from a web page often has others",
+            ),
+        })
+    }
+}
+
+/// A word for a message: in back quotes, cut when long, nothing in it that a terminal would obey.
+pub(super) fn quote(word: &str) -> String {
+    let mut shown: String = word
+        .chars()
+        .take(QUOTED)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if word.chars().count() > QUOTED {
+        shown.push_str("...");
+    }
+    format!("`{shown}`")
+}
+
+/// Whether a character separates words everywhere.
+pub(super) fn blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\u{c}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Vec<Line>, Report) {
+        let mut report = Report::default();
+        let lines = lines(text, Path::new("f"), (Severity::Error, "bad"), &mut report);
+        (lines, report)
+    }
+
+    #[test]
+    fn words_know_their_columns_in_characters() {
+        let (lines, _) = read("é ab,,cd\t# x y\n");
+        let words = lines[0].words(|c| blank(c) || c == ',');
+        let seen: Vec<_> = words
+            .iter()
+            .map(|w| (w.text.as_str(), w.place.column, w.place.width))
+            .collect();
+        assert_eq!(seen, [("é", 1, 1), ("ab", 3, 2), ("cd", 7, 2)]);
+    }
+
+    #[test]
+    fn cr_lf_and_byte_order_mark_are_said_once() {
+        let (lines, report) = read("\u{feff}a\r\nb\r\nc");
+        assert_eq!(report.problems.len(), 2);
+        assert_eq!(&*lines[0].text, "a");
+        assert_eq!(&*lines[1].text, "b");
+        assert_eq!(&*lines[2].text, "c");
+    }
+
+    #[test]
+    fn odd_blanks_and_foreign_bytes_are_named() {
+        for (text, says) in [
+            ("a\u{a0}b", "U+00A0"),
+            ("a\u{3000}b", "U+3000"),
+            ("a\u{7}b", "control character U+0007"),
+            ("a\u{fffd}b", "not UTF-8"),
+        ] {
+            let (lines, _) = read(text);
+            let words = lines[0].words(blank);
+            assert!(words[0].unreadable().unwrap().0.contains(says), "{says}");
+        }
+        let (lines, _) = read("节点");
+        assert_eq!(lines[0].words(blank)[0].unreadable(), None);
+    }
+
+    #[test]
+    fn lines_beyond_measure_are_not_read() {
+        let (lines, report) = read(&"x".repeat(LONGEST_LINE + 1));
+        assert!(report.has_errors());
+        assert_eq!(&*lines[0].text, "");
+        let (_, report) = read(&"x".repeat(6000));
+        assert!(!report.has_errors());
+        assert_eq!(report.problems.len(), 1);
+    }
+}

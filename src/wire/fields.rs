@@ -1,0 +1,212 @@
+//! The words inside our own fields; the table at the head of `heartbeat.rs` draws them.
+
+use std::collections::BTreeMap;
+
+use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
+use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
+
+/// Generations that the heartbeat names elsewhere, so that a group need not repeat them.
+pub(super) struct Known<'a> {
+    src: &'a NodeName,
+    generations: BTreeMap<&'a NodeName, Generation>,
+}
+
+impl<'a> Known<'a> {
+    /// Of the sender and of those it has heard. Writer and reader must arrive at the same, so a node that
+    /// is there twice counts as the last says, and the sender as `hg` says.
+    pub fn new(src: &'a NodeName, generation: Generation, heard: &'a [Heard]) -> Self {
+        let mut generations: BTreeMap<_, _> =
+            heard.iter().map(|h| (&h.node, h.generation)).collect();
+        generations.insert(src, generation);
+        Known { src, generations }
+    }
+}
+
+/// `NODE@GENERATION#SEQUENCE[,LINK]...`
+pub(super) fn heard_word(h: &Heard) -> String {
+    let node = escape(h.node.as_str());
+    let mut word = format!("{node}@{:x}#{:x}", h.generation.0, h.sequence.0);
+    for link in &h.links {
+        word.push(',');
+        word.push_str(&escape(link.as_str()));
+    }
+    word
+}
+
+/// The reverse of [`heard_word`].
+pub(super) fn read_heard(word: &str) -> Option<Heard> {
+    let mut parts = word.split(',');
+    let (node, numbers) = parts.next()?.split_once('@')?;
+    let (generation, sequence) = numbers.split_once('#')?;
+    let links: Option<Vec<LinkName>> = parts
+        .map(|link| Some(LinkName::new(&unescape(link)?)))
+        .collect();
+    Some(Heard {
+        node: NodeName::new(&unescape(node)?),
+        generation: Generation(number(generation)?),
+        sequence: Sequence(number(sequence)?),
+        links: links?,
+    })
+}
+
+/// `GROUP,STATE CAN TERM[,>NODE][,TO]`
+pub(super) fn group_word(report: &GroupReport, known: &Known<'_>) -> String {
+    let mut word = format!(
+        "{},{}{}{:x}",
+        escape(report.group.as_str()),
+        letter(report.state),
+        if report.can { '+' } else { '-' },
+        report.term.0,
+    );
+    if let Some(offer) = &report.offer {
+        word.push_str(",>");
+        word.push_str(&escape(offer.as_str()));
+    }
+    if let Some(to) = &report.to {
+        word.push(',');
+        word.push_str(&recognition_word(to, report.term, known));
+    }
+    word
+}
+
+/// The reverse of [`group_word`].
+pub(super) fn read_group(word: &str, known: &Known<'_>) -> Option<GroupReport> {
+    let mut parts = word.split(',');
+    let group = read_group_name(parts.next()?)?;
+    let mut state = parts.next()?.chars();
+    let (letter, can) = (state.next()?, state.next()?);
+    let term = Term(number(state.as_str())?);
+    let mut report = GroupReport {
+        group,
+        state: state_of(letter)?,
+        term,
+        can: sign(can)?,
+        offer: None,
+        to: None,
+    };
+    for part in parts {
+        if let Some(node) = part.strip_prefix('>') {
+            report.offer = Some(NodeName::new(&unescape(node)?));
+        } else {
+            report.to = Some(read_recognition(part, term, known)?);
+        }
+    }
+    Some(report)
+}
+
+/// `=` or `~`, then `[NODE][@GENERATION][#TERM]`
+fn recognition_word(to: &Recognition, term: Term, known: &Known<'_>) -> String {
+    let mark = if to.held { '=' } else { '~' };
+    let unless = |left_out: bool, text: String| if left_out { String::new() } else { text };
+    let node = unless(to.node == *known.src, escape(to.node.as_str()));
+    let stated = known.generations.get(&to.node) == Some(&to.generation);
+    let generation = unless(stated, format!("@{:x}", to.generation.0));
+    let term = unless(to.term == term, format!("#{:x}", to.term.0));
+    format!("{mark}{node}{generation}{term}")
+}
+
+fn read_recognition(word: &str, term: Term, known: &Known<'_>) -> Option<Recognition> {
+    let mut rest = word.chars();
+    let held = match rest.next()? {
+        '=' => true,
+        '~' => false,
+        _ => return None,
+    };
+    let (rest, term) = match rest.as_str().split_once('#') {
+        Some((rest, term)) => (rest, Term(number(term)?)),
+        None => (rest.as_str(), term),
+    };
+    let (node, generation) = match rest.split_once('@') {
+        Some((node, generation)) => (node, Some(Generation(number(generation)?))),
+        None => (rest, None),
+    };
+    let node = match node {
+        "" => known.src.clone(),
+        name => NodeName::new(&unescape(name)?),
+    };
+    let generation = generation.or_else(|| known.generations.get(&node).copied())?;
+    Some(Recognition {
+        node,
+        generation,
+        term,
+        held,
+    })
+}
+
+fn letter(state: GroupState) -> char {
+    match state {
+        GroupState::Unknown => 'u',
+        GroupState::Offline => 'f',
+        GroupState::Claiming => 'c',
+        GroupState::Starting => 's',
+        GroupState::Online => 'o',
+        GroupState::Stopping => 'p',
+        GroupState::Failed => 'x',
+        GroupState::Stuck => 'k',
+    }
+}
+
+fn state_of(letter: char) -> Option<GroupState> {
+    Some(match letter {
+        'u' => GroupState::Unknown,
+        'f' => GroupState::Offline,
+        'c' => GroupState::Claiming,
+        's' => GroupState::Starting,
+        'o' => GroupState::Online,
+        'p' => GroupState::Stopping,
+        'x' => GroupState::Failed,
+        'k' => GroupState::Stuck,
+        _ => return None,
+    })
+}
+
+fn sign(c: char) -> Option<bool> {
+    match c {
+        '+' => Some(true),
+        '-' => Some(false),
+        _ => None,
+    }
+}
+
+/// A group's name as a word of its own.
+pub(super) fn read_group_name(word: &str) -> Option<GroupName> {
+    Some(GroupName::new(&unescape(word)?))
+}
+
+/// Words with single blanks between them.
+pub(super) fn join(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A hexadecimal number.
+pub(super) fn number(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+/// Writes what would end a word as `%XX`.
+pub(super) fn escape(name: &str) -> String {
+    let mut word = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c <= ' ' || matches!(c, '%' | ',' | '@' | '#' | '\x7f') {
+            let code = u32::from(c);
+            let digits = [code / 16, code % 16].map(|d| char::from_digit(d, 16).unwrap_or('0'));
+            word.push('%');
+            word.extend(digits);
+        } else {
+            word.push(c);
+        }
+    }
+    word
+}
+
+/// The reverse of [`escape`]; a name is never empty.
+fn unescape(word: &str) -> Option<String> {
+    let mut parts = word.split('%');
+    let mut name = parts.next()?.to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        name.push(char::from(u8::from_str_radix(code, 16).ok()?));
+        name.push_str(rest);
+    }
+    (!name.is_empty()).then_some(name)
+}

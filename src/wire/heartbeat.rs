@@ -1,0 +1,254 @@
+//! The heartbeat as a message: heartbeat's classic `t=status` first, so that a 3.0.6 node can hear us, then ours.
+//!
+//! | field | content | example |
+//! |---|---|---|
+//! | `t st dt protocol src srcuuid seq hg ts ld ttl` | as 3.0.6 sends them; `st` is `up` until we take part, then `active`; `dt` in hexadecimal ms | |
+//! | `had` | version of this table; a status without it is a 3.0.6 node's | `1` |
+//! | `cn` | name of the cluster | `shop` |
+//! | `cd` | hash of what must be configured alike | `9f86d081884c7d65` |
+//! | `me` | phase (`init active leaving left`); `+` quorate, `-` not; ping nodes that answer / are configured | `active + 1/2` |
+//! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
+//! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
+//! | `bk` | back within so many ms | `7530` |
+//! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
+//!
+//! ```text
+//! GROUP,STATE CAN TERM [,>NODE] [,TO]      (written without the blanks)
+//!       |     |   |      |        `- = holds or ~ claims, then [NODE][@GENERATION][#TERM]: who is recognised.
+//!       |     |   |      |           Left out means: the sender; the generation that `hg` or `h` give
+//!       |     |   |      |           for that node; the term before.
+//!       |     |   |      `- offered to
+//!       |     |   `- term
+//!       |     `- + may run here, - may not
+//!       `- u unknown  f offline  c claiming  s starting  o online  p stopping  x failed  k stuck
+//! ```
+//! Numbers are hexadecimal unless said otherwise. Lists are separated by single blanks, and a field whose list is empty is left
+//! out. In a name a blank, a control character and each of `%,@#` are written `%XX`. A reader ignores fields that it does
+//! not know; the version grows when one that ignores them would go wrong.
+
+use std::time::Duration;
+
+use super::fields::{self, Known};
+use super::message::Message;
+use super::{Refused, auth, message};
+use crate::model::heartbeat::{Heartbeat, Intent, Phase, Reach};
+use crate::model::keys::Keys;
+use crate::model::{Generation, NodeName, Sequence};
+
+/// The `had` that we write and read.
+const VERSION: &str = "1";
+
+/// The longest `ld`; /proc/loadavg has less than 40.
+pub(super) const LOADAVG_MAX: usize = 40;
+
+/// What a heartbeat carries besides its meaning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The sender's UUID; not all zero, unlike any other node's.
+    pub uuid: [u8; 16],
+    /// The sender's wall clock, in seconds since 1970; not zero.
+    pub wall_seconds: u64,
+    /// The first line of /proc/loadavg.
+    pub loadavg: String,
+    /// Nodes and ping nodes, plus one. Nobody looks at it.
+    pub ttl: u32,
+    /// The cluster's name.
+    pub cluster: String,
+}
+
+/// The signed datagram of a heartbeat.
+pub fn encode(hb: &Heartbeat, env: &Envelope, keys: &Keys) -> Vec<u8> {
+    let signed = write(hb, env).to_netstrings();
+    let (index, digest) = auth::sign(keys, &signed);
+    message::close(signed, index, &digest)
+}
+
+/// The message of a heartbeat.
+pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
+    let mut m = Message::default();
+    write_classic(&mut m, hb, env);
+    m.string("had", VERSION);
+    m.string("cn", &env.cluster);
+    m.string("cd", hex(hb.digest));
+    m.string("me", me(hb));
+    let mut list = |name, words: String| {
+        if !words.is_empty() {
+            m.string(name, words);
+        }
+    };
+    list("h", fields::join(hb.heard.iter().map(fields::heard_word)));
+    let Intent {
+        standby,
+        yielding,
+        wanted,
+        maintenance,
+        back_within,
+    } = &hb.intent;
+    let named = [
+        ("sb", standby),
+        ("yi", yielding),
+        ("wa", wanted),
+        ("ma", maintenance),
+    ];
+    for (name, groups) in named {
+        list(
+            name,
+            fields::join(groups.iter().map(|g| fields::escape(g.as_str()))),
+        );
+    }
+    list("bk", back_within.map(milliseconds).unwrap_or_default());
+    let known = Known::new(&hb.src, hb.generation, &hb.heard);
+    list(
+        "g",
+        fields::join(hb.groups.iter().map(|g| fields::group_word(g, &known))),
+    );
+    m
+}
+
+fn write_classic<'a>(m: &mut Message<'a>, hb: &'a Heartbeat, env: &'a Envelope) {
+    m.string("t", "status");
+    m.string("st", classic_phase(hb.phase));
+    m.string("dt", milliseconds(hb.deadtime));
+    m.string("protocol", "1");
+    m.string("src", hb.src.as_str());
+    m.binary("srcuuid", &env.uuid);
+    m.string("seq", hex(hb.sequence.0));
+    m.string("hg", hex(hb.generation.0));
+    m.string("ts", hex(env.wall_seconds));
+    m.string("ld", loadavg(&env.loadavg));
+    m.string("ttl", env.ttl.to_string());
+}
+
+/// 3.0.6 knows only these words in a status.
+fn classic_phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Init => "up",
+        Phase::Active | Phase::Leaving | Phase::Left => "active",
+    }
+}
+
+fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Init => "init",
+        Phase::Active => "active",
+        Phase::Leaving => "leaving",
+        Phase::Left => "left",
+    }
+}
+
+fn loadavg(text: &str) -> String {
+    let printable = |c: &char| c.is_ascii_graphic() || *c == ' ';
+    let line: String = text.chars().filter(printable).take(LOADAVG_MAX).collect();
+    if line.is_empty() { "n/a".into() } else { line }
+}
+
+fn me(hb: &Heartbeat) -> String {
+    let Reach {
+        answering,
+        configured,
+    } = hb.reach;
+    let quorate = if hb.quorate { '+' } else { '-' };
+    format!(
+        "{} {quorate} {answering}/{configured}",
+        phase_word(hb.phase)
+    )
+}
+
+/// Reads a believed message.
+pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused> {
+    if m.get("t") != Some(b"status") {
+        return Err(Refused::ForeignHeartbeat);
+    }
+    match m.text("had")? {
+        None => return Err(Refused::ForeignHeartbeat),
+        Some(VERSION) => {}
+        Some(_) => return Err(Refused::OtherVersion),
+    }
+    if m.get("cn") != Some(cluster.as_bytes()) {
+        return Err(Refused::OtherCluster);
+    }
+    let src = NodeName::new(needed(m, "src")?);
+    let generation = Generation(number(needed(m, "hg")?)?);
+    let heard = read_list(m, "h", fields::read_heard)?;
+    let known = Known::new(&src, generation, &heard);
+    let groups = read_list(m, "g", |word| fields::read_group(word, &known))?;
+    let (phase, quorate, reach) =
+        read_me(needed(m, "me")?).ok_or(Refused::Malformed("field me makes no sense"))?;
+    Ok(Heartbeat {
+        sequence: Sequence(number(needed(m, "seq")?)?),
+        phase,
+        deadtime: Duration::from_millis(number(needed(m, "dt")?)?),
+        groups,
+        reach,
+        quorate,
+        intent: read_intent(m)?,
+        digest: number(needed(m, "cd")?)?,
+        src,
+        generation,
+        heard,
+    })
+}
+
+fn read_me(text: &str) -> Option<(Phase, bool, Reach)> {
+    let (phase, rest) = text.split_once(' ')?;
+    let (quorate, reach) = rest.split_once(' ')?;
+    let (answering, configured) = reach.split_once('/')?;
+    let all = [Phase::Init, Phase::Active, Phase::Leaving, Phase::Left];
+    let phase = all.into_iter().find(|p| phase_word(*p) == phase)?;
+    let quorate = match quorate {
+        "+" => true,
+        "-" => false,
+        _ => return None,
+    };
+    let reach = Reach {
+        answering: answering.parse().ok()?,
+        configured: configured.parse().ok()?,
+    };
+    Some((phase, quorate, reach))
+}
+
+fn read_intent(m: &Message<'_>) -> Result<Intent, Refused> {
+    let back_within = m.text("bk")?.map(number).transpose()?;
+    Ok(Intent {
+        standby: read_list(m, "sb", fields::read_group_name)?,
+        yielding: read_list(m, "yi", fields::read_group_name)?,
+        wanted: read_list(m, "wa", fields::read_group_name)?,
+        maintenance: read_list(m, "ma", fields::read_group_name)?,
+        back_within: back_within.map(Duration::from_millis),
+    })
+}
+
+/// A field of words; none when it is left out.
+fn read_list<T>(
+    m: &Message<'_>,
+    name: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, Refused> {
+    let Some(text) = m.text(name)? else {
+        return Ok(Vec::new());
+    };
+    let words: Option<Vec<T>> = text.split(' ').map(read).collect();
+    words.ok_or(Refused::Malformed("a word of a list makes no sense"))
+}
+
+fn needed<'m>(m: &'m Message<'_>, name: &str) -> Result<&'m str, Refused> {
+    m.text(name)?
+        .ok_or(Refused::Malformed("a field is missing"))
+}
+
+fn number(text: &str) -> Result<u64, Refused> {
+    fields::number(text).ok_or(Refused::Malformed("not a hexadecimal number"))
+}
+
+fn hex(number: u64) -> String {
+    format!("{number:x}")
+}
+
+/// Whole milliseconds in hexadecimal, rounded up so that a promised time is not cut short.
+fn milliseconds(d: Duration) -> String {
+    let ms = d.as_nanos().div_ceil(1_000_000);
+    hex(u64::try_from(ms).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,382 @@
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
+use crate::model::keys::{Key, Method};
+use crate::model::{GroupName, LinkName, Term};
+use crate::wire::{decode, pages};
+
+fn keys() -> Keys {
+    keyed(Method::Sha256, "a secret")
+}
+
+fn keyed(method: Method, secret: &str) -> Keys {
+    let key = Key {
+        method,
+        secret: secret.into(),
+    };
+    Keys {
+        signing: 1,
+        keys: [(1, key)].into(),
+    }
+}
+
+fn envelope() -> Envelope {
+    Envelope {
+        uuid: *b"\x2f\x71\x1c\xca\x48\xb1\x44\xdd\xb4\x8a\xaf\x83\xf2\x6a\x83\x02",
+        wall_seconds: 0x6b00_e19a,
+        loadavg: "1.78 1.27 0.65 2/115 18342".into(),
+        ttl: 3,
+        cluster: "ha".into(),
+    }
+}
+
+/// Two nodes with so many groups, all online at alice, as bob tells it after some months.
+fn usual(groups: usize) -> Heartbeat {
+    let alice = NodeName::new("alice");
+    let report = |n| GroupReport {
+        group: GroupName::new(&format!("IPaddr::192.168.10.{n}/24/eth0")),
+        state: GroupState::Offline,
+        term: Term(0x21),
+        can: true,
+        offer: None,
+        to: Some(Recognition {
+            node: alice.clone(),
+            generation: Generation(0x6b00_e19b),
+            term: Term(0x22),
+            held: true,
+        }),
+    };
+    Heartbeat {
+        src: NodeName::new("bob"),
+        generation: Generation(0x6b00_e1a0),
+        sequence: Sequence(0x23_4567),
+        phase: Phase::Active,
+        deadtime: Duration::from_secs(8),
+        heard: vec![Heard {
+            node: alice.clone(),
+            generation: Generation(0x6b00_e19b),
+            sequence: Sequence(0x23_4568),
+            links: vec![LinkName::new("eth0"), LinkName::new("eth1")],
+        }],
+        groups: (0..groups).map(report).collect(),
+        reach: Reach {
+            answering: 1,
+            configured: 1,
+        },
+        quorate: true,
+        intent: Intent::default(),
+        digest: 0x9f86_d081_884c_7d65,
+    }
+}
+
+#[test]
+fn it_looks_as_the_table_says() {
+    let mut hb = usual(2);
+    hb.groups[0].offer = Some(NodeName::new("carol"));
+    hb.groups[1].to = Some(Recognition {
+        node: NodeName::new("bob"),
+        generation: Generation(7),
+        term: Term(0x21),
+        held: false,
+    });
+    hb.intent.standby = vec![GroupName::new("a b"), GroupName::new("50%")];
+    hb.intent.back_within = Some(Duration::from_secs(30));
+    let env = envelope();
+    let text = String::from_utf8(write(&hb, &env).to_text()).unwrap();
+    let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
+        seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
+        had=1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
+        sb=a%20b 50%25\nbk=7530\n\
+        g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn it_is_small() {
+    let size = |groups| encode(&usual(groups), &envelope(), &keys()).len();
+    assert!(size(1) < 450, "{}", size(1));
+    assert!(size(10) < 1024, "{}", size(10));
+}
+
+#[test]
+fn every_truncation_and_every_flipped_bit_is_refused() {
+    for method in [Method::Crc, Method::Md5, Method::Sha1, Method::Sha256] {
+        let keys = keyed(method, "a secret");
+        let whole = encode(&usual(2), &envelope(), &keys);
+        assert_eq!(decode(&whole, &keys, "ha"), Ok(usual(2)));
+        for end in 0..whole.len() {
+            assert!(decode(&whole[..end], &keys, "ha").is_err(), "cut at {end}");
+        }
+        for bit in 0..whole.len() * 8 {
+            let mut bent = whole.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&bent, &keys, "ha").is_err(), "{method:?} bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn strangers_are_told_apart() {
+    let env = envelope();
+    let verdict = |keys: &Keys, cluster: &str, change: &dyn Fn(&mut Message<'_>)| {
+        let hb = usual(1);
+        let mut m = write(&hb, &env);
+        change(&mut m);
+        let signed = m.to_netstrings();
+        let (index, digest) = auth::sign(keys, &signed);
+        decode(
+            &message::close(signed, index, &digest),
+            &self::keys(),
+            cluster,
+        )
+        .map(|_| ())
+    };
+    let drop = |name: &'static str| {
+        move |m: &mut Message<'_>| m.fields.retain(|f| *f.name != *name.as_bytes())
+    };
+    let put = |name: &'static str, value: &'static str| {
+        move |m: &mut Message<'_>| {
+            m.fields.retain(|f| *f.name != *name.as_bytes());
+            m.string(name, value);
+        }
+    };
+    let (ours, same) = (keys(), |_: &mut Message<'_>| {});
+    assert_eq!(verdict(&ours, "ha", &same), Ok(()));
+    assert_eq!(verdict(&ours, "other", &same), Err(Refused::OtherCluster));
+    assert_eq!(
+        verdict(&keyed(Method::Sha256, "x"), "ha", &same),
+        Err(Refused::BadDigest)
+    );
+    assert_eq!(
+        verdict(&keyed(Method::Sha1, "a secret"), "ha", &same),
+        Err(Refused::BadDigest)
+    );
+    assert_eq!(
+        verdict(&ours, "ha", &drop("had")),
+        Err(Refused::ForeignHeartbeat)
+    );
+    assert_eq!(
+        verdict(&ours, "ha", &put("t", "reqnodes")),
+        Err(Refused::ForeignHeartbeat)
+    );
+    assert_eq!(
+        verdict(&ours, "ha", &put("had", "2")),
+        Err(Refused::OtherVersion)
+    );
+    assert_eq!(verdict(&ours, "ha", &put("new", "field")), Ok(()));
+    for name in ["src", "seq", "hg", "dt", "cd", "me"] {
+        assert!(
+            matches!(
+                verdict(&ours, "ha", &drop(name)),
+                Err(Refused::Malformed(_))
+            ),
+            "{name}"
+        );
+        assert!(
+            matches!(
+                verdict(&ours, "ha", &put(name, "\u{7}")),
+                Err(Refused::Malformed(_))
+            ) || name == "src"
+        );
+    }
+    let mut two = ours.clone();
+    two.signing = 2;
+    two.keys.insert(2, ours.keys[&1].clone());
+    assert_eq!(verdict(&two, "ha", &same), Err(Refused::UnknownKey(2)));
+}
+
+#[test]
+fn pages_hold_every_group_once_and_stay_below_the_limit() {
+    let hb = usual(300);
+    for limit in [800, 1024, 1400, 9000] {
+        let parts = pages(hb.clone(), limit);
+        let together: Vec<_> = parts.iter().flat_map(|p| p.groups.clone()).collect();
+        assert_eq!(together, hb.groups);
+        let sizes: Vec<_> = parts
+            .iter()
+            .map(|p| encode(p, &envelope(), &keys()).len())
+            .collect();
+        assert!(sizes.iter().all(|s| *s <= limit), "{limit}: {sizes:?}");
+        let [full @ .., _last] = sizes.as_slice() else {
+            panic!("no page")
+        };
+        assert!(
+            full.iter().all(|s| *s > limit - 250),
+            "half empty pages: {sizes:?}"
+        );
+    }
+    assert_eq!(pages(usual(0), 1400), vec![usual(0)]);
+    assert_eq!(pages(usual(5), 0).len(), 5);
+}
+
+fn node() -> impl Strategy<Value = NodeName> {
+    "[a-c]|\\PC{1,12}|[ -~\n\u{1}]{1,6}".prop_map(|s| NodeName::new(&s))
+}
+
+fn group_name() -> impl Strategy<Value = GroupName> {
+    "[ -~]{1,20}|\\PC{1,20}".prop_map(|s| GroupName::new(&s))
+}
+
+fn group_names() -> impl Strategy<Value = Vec<GroupName>> {
+    vec(group_name(), 0..3)
+}
+
+fn heard() -> impl Strategy<Value = Heard> {
+    let link = "[ -~]{1,8}".prop_map(|s| LinkName::new(&s));
+    (node(), 0..3_u64, any::<u64>(), vec(link, 0..3)).prop_map(|(node, g, s, links)| Heard {
+        node,
+        generation: Generation(g),
+        sequence: Sequence(s),
+        links,
+    })
+}
+
+fn recognition() -> impl Strategy<Value = Recognition> {
+    (node(), 0..3_u64, 0..3_u64, any::<bool>()).prop_map(|(node, g, t, held)| Recognition {
+        node,
+        generation: Generation(g),
+        term: Term(t),
+        held,
+    })
+}
+
+fn state() -> impl Strategy<Value = GroupState> {
+    prop::sample::select(vec![
+        GroupState::Unknown,
+        GroupState::Offline,
+        GroupState::Claiming,
+        GroupState::Starting,
+        GroupState::Online,
+        GroupState::Stopping,
+        GroupState::Failed,
+        GroupState::Stuck,
+    ])
+}
+
+fn report() -> impl Strategy<Value = GroupReport> {
+    let term = prop_oneof![0..3_u64, any::<u64>()];
+    let names = (option::of(node()), option::of(recognition()));
+    (group_name(), state(), term, any::<bool>(), names).prop_map(
+        |(group, state, term, can, (offer, to))| GroupReport {
+            group,
+            state,
+            term: Term(term),
+            can,
+            offer,
+            to,
+        },
+    )
+}
+
+fn intent() -> impl Strategy<Value = Intent> {
+    let back = option::of((0..1_u64 << 40).prop_map(Duration::from_millis));
+    (
+        group_names(),
+        group_names(),
+        group_names(),
+        group_names(),
+        back,
+    )
+        .prop_map(
+            |(standby, yielding, wanted, maintenance, back_within)| Intent {
+                standby,
+                yielding,
+                wanted,
+                maintenance,
+                back_within,
+            },
+        )
+}
+
+fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
+    let phase = prop::sample::select(vec![
+        Phase::Init,
+        Phase::Active,
+        Phase::Leaving,
+        Phase::Left,
+    ]);
+    let numbers = (0..3_u64, any::<u64>(), 0..1_u64 << 40, any::<u64>());
+    let state = (phase, any::<bool>(), any::<(u16, u16)>());
+    (
+        node(),
+        numbers,
+        state,
+        vec(heard(), 0..4),
+        vec(report(), 0..6),
+        intent(),
+    )
+        .prop_map(
+            |(
+                src,
+                (generation, sequence, dt, digest),
+                (phase, quorate, reach),
+                heard,
+                groups,
+                intent,
+            )| Heartbeat {
+                src,
+                generation: Generation(generation),
+                sequence: Sequence(sequence),
+                phase,
+                deadtime: Duration::from_millis(dt),
+                heard,
+                groups,
+                reach: Reach {
+                    answering: reach.0,
+                    configured: reach.1,
+                },
+                quorate,
+                intent,
+                digest,
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn every_heartbeat_round_trips(hb in any_heartbeat()) {
+        let bytes = encode(&hb, &envelope(), &keys());
+        prop_assert_eq!(decode(&bytes, &keys(), "ha"), Ok(hb));
+    }
+
+    #[test]
+    fn every_page_round_trips_and_none_is_lost(hb in any_heartbeat(), limit in 0..2000_usize) {
+        let mut together = Vec::new();
+        for page in pages(hb.clone(), limit) {
+            let bytes = encode(&page, &envelope(), &keys());
+            let back = decode(&bytes, &keys(), "ha").unwrap();
+            prop_assert_eq!(Heartbeat { groups: Vec::new(), ..back.clone() }, Heartbeat { groups: Vec::new(), ..hb.clone() });
+            together.extend(back.groups);
+        }
+        prop_assert_eq!(together, hb.groups);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused(bytes in vec(any::<u8>(), 0..300)) {
+        prop_assert!(decode(&bytes, &keys(), "ha").is_err());
+    }
+
+    /// What a holder of the key may send: our fields with anything in them.
+    #[test]
+    fn signed_nonsense_does_not_panic(
+        name in prop::sample::select(vec!["src", "dt", "seq", "hg", "cd", "me", "h", "sb", "bk", "g", "had", "cn", "t"]),
+        value in "[a-c@#,=~>+%f0-9 /-]{0,30}|\\PC{0,20}",
+    ) {
+        let (hb, env) = (usual(1), envelope());
+        let mut m = write(&hb, &env);
+        for field in &mut m.fields {
+            if *field.name == *name.as_bytes() {
+                field.value = value.as_bytes().into();
+            }
+        }
+        let signed = m.to_netstrings();
+        let (index, digest) = auth::sign(&keys(), &signed);
+        if let Ok(hb) = decode(&message::close(signed, index, &digest), &keys(), "ha") {
+            let again = encode(&hb, &env, &keys());
+            prop_assert_eq!(decode(&again, &keys(), "ha"), Ok(hb));
+        }
+    }
+}
