@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod decision;
 pub mod heartbeat;
+pub mod journal;
 pub mod keys;
 pub mod medium;
 pub mod status;

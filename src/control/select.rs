@@ -1,0 +1,249 @@
+//! From the words of an administrator to groups.
+//!
+//! A word is `all`, `local` (groups that prefer this node), `foreign` (the others), `failback` (those
+//! that would go home), a group's whole name, or the first argument of its name: `10.1.88.199` for
+//! `IPaddr::10.1.88.199/24/eth0:1`. Nothing is guessed: what fits nothing or several things is an error.
+
+use std::fmt::Write as _;
+
+use crate::model::{GroupName, NodeName};
+
+/// Which way groups are to move; it turns the sense of `failback`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Away from this node: `failback` are the groups that prefer another node.
+    Away,
+    /// To this node: `failback` are the groups that prefer this one.
+    Here,
+}
+
+/// The groups that the words mean, in the order of `groups` (that of haresources), each once, given
+/// with its preferred node. An error is a sentence that names the word and what would have fitted.
+/// A word such as `foreign` may well mean no group at all; no word at all is an error.
+pub fn select(
+    words: &[String],
+    groups: &[(GroupName, NodeName)],
+    me: &NodeName,
+    direction: Direction,
+) -> Result<Vec<GroupName>, String> {
+    if words.is_empty() {
+        return Err("no group is named; say a group, or all".to_owned());
+    }
+    let mut chosen = vec![false; groups.len()];
+    for word in words {
+        for (chosen, fits) in chosen
+            .iter_mut()
+            .zip(one_word(word, groups, me, direction)?)
+        {
+            *chosen |= fits;
+        }
+    }
+    let picked = groups.iter().zip(chosen).filter(|(_, chosen)| *chosen);
+    Ok(picked.map(|((name, _), _)| name.clone()).collect())
+}
+
+/// The one group that a word means.
+pub fn select_one(word: &str, groups: &[(GroupName, NodeName)]) -> Result<GroupName, String> {
+    let fits: Vec<&GroupName> = groups
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| name.as_str() == word)
+        .collect();
+    let fits = if fits.is_empty() {
+        let by_argument = |name: &&GroupName| abbreviations(name.as_str()).contains(&word);
+        groups
+            .iter()
+            .map(|(name, _)| name)
+            .filter(by_argument)
+            .collect()
+    } else {
+        fits
+    };
+    match fits.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err(unknown(word, groups)),
+        several => Err(format!(
+            "`{word}` fits several groups; say one of: {}",
+            join(several.iter().map(|g| g.as_str()))
+        )),
+    }
+}
+
+/// For each group, whether the word means it.
+fn one_word(
+    word: &str,
+    groups: &[(GroupName, NodeName)],
+    me: &NodeName,
+    direction: Direction,
+) -> Result<Vec<bool>, String> {
+    let prefers = |mine: bool| groups.iter().map(|(_, p)| (p == me) == mine).collect();
+    match word {
+        "all" => Ok(vec![true; groups.len()]),
+        "local" => Ok(prefers(true)),
+        "foreign" => Ok(prefers(false)),
+        "failback" => Ok(prefers(direction == Direction::Here)),
+        name => {
+            let one = select_one(name, groups)?;
+            Ok(groups.iter().map(|(group, _)| *group == one).collect())
+        }
+    }
+}
+
+/// The short forms of a group's name: its first argument, and that up to its first `/`. In
+/// `OCF::type::arg` the type is part of the agent's name.
+fn abbreviations(name: &str) -> Vec<&str> {
+    let mut parts = name.split("::").filter(|part| !part.is_empty());
+    let agent = parts.next().unwrap_or_default();
+    let argument = if agent.eq_ignore_ascii_case("OCF") {
+        parts.nth(1)
+    } else {
+        parts.next()
+    };
+    // An address alone is its own argument.
+    let argument = argument.unwrap_or(agent);
+    let head = argument.split('/').next().unwrap_or_default();
+    [argument, head]
+        .into_iter()
+        .filter(|short| !short.is_empty())
+        .collect()
+}
+
+fn unknown(word: &str, groups: &[(GroupName, NodeName)]) -> String {
+    let mut text = format!("no group fits `{word}`");
+    let known = groups.iter().flat_map(|(name, _)| {
+        let name = name.as_str();
+        std::iter::once(name).chain(abbreviations(name))
+    });
+    let near = known
+        .chain(["all", "local", "foreign", "failback"])
+        .map(|name| (distance(word, name), name))
+        .min();
+    // One slip of the finger in three characters is likely; more is another word.
+    if let Some((slips, name)) = near
+        && slips <= word.chars().count().div_ceil(3)
+    {
+        let _infallible = write!(text, "; did you mean `{name}`?");
+    } else if groups.is_empty() {
+        text.push_str("; haresources has no groups");
+    } else {
+        let names = join(groups.iter().map(|(name, _)| name.as_str()));
+        let _infallible = write!(text, "; the groups are: {names}");
+    }
+    text
+}
+
+/// Ten names are enough to recognise the pattern by.
+fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    let all = names.len();
+    names.truncate(10);
+    let mut text = names.join(", ");
+    if all > names.len() {
+        let _infallible = write!(text, " and {} more", all - names.len());
+    }
+    text
+}
+
+/// How many characters must be put in, left out, replaced to make one of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut corner = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (to, &above) in b.iter().zip(row.iter().skip(1)) {
+            left = (corner + usize::from(from != *to)).min(left.min(above) + 1);
+            corner = above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups() -> Vec<(GroupName, NodeName)> {
+        [
+            ("IPaddr::10.1.88.199/24/eth0:1", "alice"),
+            ("10.1.88.200/24", "bob"),
+            ("mysqld::shop", "alice"),
+            ("OCF::Dummy::shop", "bob"),
+            ("ocf:heartbeat:Dummy::red", "bob"),
+        ]
+        .map(|(group, node)| (GroupName::new(group), NodeName::new(node)))
+        .to_vec()
+    }
+
+    fn pick(words: &[&str], direction: Direction) -> Result<Vec<String>, String> {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        let names = select(&words, &groups(), &NodeName::new("alice"), direction)?;
+        Ok(names.iter().map(|n| n.as_str().to_owned()).collect())
+    }
+
+    #[test]
+    fn keywords_divide_by_the_preferred_node() {
+        assert_eq!(pick(&["all"], Direction::Away).unwrap().len(), 5);
+        let local = vec!["IPaddr::10.1.88.199/24/eth0:1", "mysqld::shop"];
+        assert_eq!(pick(&["local"], Direction::Away).unwrap(), local);
+        assert_eq!(pick(&["failback"], Direction::Here).unwrap(), local);
+        let foreign = pick(&["foreign"], Direction::Away).unwrap();
+        assert_eq!(foreign.len(), 3);
+        assert_eq!(pick(&["failback"], Direction::Away).unwrap(), foreign);
+    }
+
+    #[test]
+    fn short_forms_find_their_group_and_order_is_that_of_haresources() {
+        let found = pick(
+            &["red", "10.1.88.199", "mysqld::shop", "red"],
+            Direction::Away,
+        );
+        assert_eq!(
+            found.unwrap(),
+            [
+                "IPaddr::10.1.88.199/24/eth0:1",
+                "mysqld::shop",
+                "ocf:heartbeat:Dummy::red"
+            ]
+        );
+        assert_eq!(
+            pick(&["10.1.88.200"], Direction::Away).unwrap(),
+            ["10.1.88.200/24"]
+        );
+    }
+
+    #[test]
+    fn what_fits_two_groups_is_an_error_that_lists_them() {
+        let error = pick(&["shop"], Direction::Away).unwrap_err();
+        assert_eq!(
+            error,
+            "`shop` fits several groups; say one of: mysqld::shop, OCF::Dummy::shop"
+        );
+    }
+
+    #[test]
+    fn a_slip_earns_a_suggestion_and_nonsense_the_list() {
+        let slip = pick(&["10.1.88.198"], Direction::Away).unwrap_err();
+        assert!(slip.contains("did you mean `10.1.88.199`?"), "{slip}");
+        let slip = pick(&["foriegn"], Direction::Away).unwrap_err();
+        assert!(slip.contains("did you mean `foreign`?"), "{slip}");
+        let other = pick(&["zzz"], Direction::Away).unwrap_err();
+        assert!(other.contains("the groups are: IPaddr::"), "{other}");
+        assert!(
+            pick(&[], Direction::Away)
+                .unwrap_err()
+                .contains("no group is named")
+        );
+        assert!(pick(&[""], Direction::Away).is_err());
+    }
+
+    #[test]
+    fn distance_counts_slips() {
+        assert_eq!(distance("", ""), 0);
+        assert_eq!(distance("abc", ""), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

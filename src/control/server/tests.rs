@@ -1,0 +1,281 @@
+use super::*;
+use crate::control::api::Code;
+use crate::control::api::{Line, Response, VERSION};
+use crate::control::client::{Client, ClientError};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+
+/// Far more than anything here takes on the slowest machine; only a failure waits so long.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Bed {
+    folder: tempfile::TempDir,
+    calls: mpsc::Receiver<Call>,
+    changes: watch::Sender<()>,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        Bed::patient(LONG)
+    }
+
+    fn patient(patience: Duration) -> Bed {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Server::bind(&folder.path().join("had.sock")).unwrap();
+        server.patience = patience;
+        let (calls, receiver) = mpsc::channel(8);
+        let (changes, watched) = watch::channel(());
+        tokio::spawn(server.serve(calls, watched));
+        Bed {
+            folder,
+            calls: receiver,
+            changes,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("had.sock")
+    }
+
+    async fn connect(&self) -> BufReader<UnixStream> {
+        BufReader::new(UnixStream::connect(self.path()).await.unwrap())
+    }
+
+    async fn call(&mut self) -> Call {
+        tokio::time::timeout(LONG, self.calls.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+fn line(request: Request) -> String {
+    let line = Line {
+        version: VERSION,
+        request,
+    };
+    serde_json::to_string(&line).unwrap() + "\n"
+}
+
+async fn response(client: &mut BufReader<UnixStream>) -> Result<Answer, Refusal> {
+    let mut text = String::new();
+    tokio::time::timeout(LONG, client.read_line(&mut text))
+        .await
+        .unwrap()
+        .unwrap();
+    let response: Response = serde_json::from_str(&text).unwrap();
+    assert_eq!(response.version, VERSION);
+    response.result
+}
+
+fn done(text: &str) -> Answer {
+    Answer::Done(text.to_owned())
+}
+
+#[tokio::test]
+async fn a_request_reaches_the_daemon_and_its_answer_the_client() {
+    let mut bed = Bed::new();
+    let path = bed.path();
+    let client =
+        tokio::task::spawn_blocking(move || Client::connect(&path)?.ask(&Request::Restart, LONG));
+    let call = bed.call().await;
+    assert_eq!(call.request, Request::Restart);
+    assert_eq!(call.caller.uid, 0);
+    call.reply.send(Ok(done("good"))).unwrap();
+    assert_eq!(client.await.unwrap().unwrap(), Answer::Done("good".into()));
+}
+
+#[tokio::test]
+async fn bad_lines_are_refused_and_the_next_line_still_serves() {
+    let mut bed = Bed::new();
+    let mut client = bed.connect().await;
+    for (bad, code) in [
+        ("hello\n", Code::BadRequest),
+        ("\n", Code::BadRequest),
+        (
+            "{\"version\":9,\"request\":{\"do\":\"fly\"}}\n",
+            Code::Version,
+        ),
+        (
+            "{\"version\":1,\"request\":{\"do\":\"fly\"}}\n",
+            Code::BadRequest,
+        ),
+    ] {
+        client.write_all(bad.as_bytes()).await.unwrap();
+        assert_eq!(response(&mut client).await.unwrap_err().code, code, "{bad}");
+    }
+    client
+        .write_all(line(Request::Restart).as_bytes())
+        .await
+        .unwrap();
+    bed.call().await.reply.send(Ok(done("still here"))).unwrap();
+    assert_eq!(response(&mut client).await.unwrap(), done("still here"));
+}
+
+#[tokio::test]
+async fn an_endless_line_is_cut_off() {
+    let bed = Bed::new();
+    let mut client = bed.connect().await;
+    let (mut reader, mut writer) = client.get_mut().split();
+    let flood = async {
+        // Ends with an error once the server has closed.
+        while writer.write_all(&[b'x'; 8192]).await.is_ok() {}
+    };
+    let mut heard = Vec::new();
+    let listen = reader.read_to_end(&mut heard);
+    tokio::time::timeout(LONG, async { tokio::join!(flood, listen) })
+        .await
+        .unwrap()
+        .1
+        .ok();
+    // Closing with unread input may lose the refusal, as TCP would; what counts is the end.
+    assert!(heard.is_empty() || String::from_utf8_lossy(&heard).contains("bad_request"));
+}
+
+#[tokio::test]
+async fn silent_clients_hold_nobody_up_and_too_many_are_turned_away() {
+    let mut bed = Bed::new();
+    let mut silent = Vec::new();
+    for _ in 1..SEATS {
+        silent.push(bed.connect().await);
+    }
+    let mut client = bed.connect().await;
+    client
+        .write_all(line(Request::Restart).as_bytes())
+        .await
+        .unwrap();
+    bed.call().await.reply.send(Ok(done("served"))).unwrap();
+    assert_eq!(response(&mut client).await.unwrap(), done("served"));
+
+    let mut surplus = bed.connect().await;
+    assert_eq!(response(&mut surplus).await.unwrap_err().code, Code::Busy);
+
+    silent.pop();
+    // The seat is free once the server has noticed.
+    tokio::time::timeout(LONG, async {
+        loop {
+            let mut late = bed.connect().await;
+            late.write_all(line(Request::Restart).as_bytes()).await.ok();
+            tokio::select! {
+                refused = response(&mut late) => assert_eq!(refused.unwrap_err().code, Code::Busy),
+                call = bed.calls.recv() => break assert_eq!(call.unwrap().request, Request::Restart),
+            }
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_dropped_in_time() {
+    let bed = Bed::patient(Duration::from_millis(50));
+    let mut client = bed.connect().await;
+    client.write_all(b"{\"version\"").await.unwrap();
+    let mut rest = Vec::new();
+    tokio::time::timeout(LONG, client.read_to_end(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn the_reply_closes_when_the_client_leaves_but_not_when_it_only_stops_sending() {
+    let mut bed = Bed::new();
+    let mut half = bed.connect().await;
+    half.write_all(line(Request::Restart).as_bytes())
+        .await
+        .unwrap();
+    half.shutdown().await.unwrap();
+    let patient = bed.call().await;
+
+    let mut gone = bed.connect().await;
+    gone.write_all(line(Request::Restart).as_bytes())
+        .await
+        .unwrap();
+    let mut abandoned = bed.call().await;
+    drop(gone);
+    tokio::time::timeout(LONG, abandoned.reply.closed())
+        .await
+        .unwrap();
+
+    assert!(!patient.reply.is_closed());
+    patient.reply.send(Ok(done("late"))).unwrap();
+    assert_eq!(response(&mut half).await.unwrap(), done("late"));
+}
+
+#[tokio::test]
+async fn a_subscriber_hears_of_every_change() {
+    let mut bed = Bed::new();
+    let mut client = bed.connect().await;
+    client
+        .write_all(line(Request::Subscribe).as_bytes())
+        .await
+        .unwrap();
+    for n in 0..3 {
+        let call = bed.call().await;
+        assert_eq!(call.request, Request::Status);
+        call.reply.send(Ok(done(&n.to_string()))).unwrap();
+        assert_eq!(response(&mut client).await.unwrap(), done(&n.to_string()));
+        bed.changes.send_replace(());
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_the_daemon_drops_is_answered_all_the_same() {
+    let mut bed = Bed::new();
+    let mut client = bed.connect().await;
+    client
+        .write_all(line(Request::Status).as_bytes())
+        .await
+        .unwrap();
+    drop(bed.call().await);
+    assert_eq!(response(&mut client).await.unwrap_err().code, Code::Failed);
+}
+
+#[test]
+fn a_living_daemon_is_named_and_a_dead_one_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run/had.sock");
+    let first = Server::bind(&path).unwrap();
+    let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o666, 0o755));
+    let refused = Server::bind(&path).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        format!("already running (pid {})", std::process::id())
+    );
+    drop(first);
+    assert!(!path.exists());
+    // As after kill -9: the file is there, nobody listens, nobody holds the lock.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    drop(Server::bind(&path).unwrap());
+    fs::write(&path, "precious").unwrap();
+    let refused = Server::bind(&path).unwrap_err().to_string();
+    assert!(refused.contains("is not a socket"), "{refused}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn without_a_daemon_the_client_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.sock");
+    let error = Client::connect(&path).unwrap_err();
+    assert!(matches!(error, ClientError::NoDaemon { .. }), "{error}");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let error = Client::connect(&path).unwrap_err();
+    assert!(matches!(error, ClientError::NoDaemon { .. }), "{error}");
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_given_up_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.sock");
+    let _mute = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut client = Client::connect(&path).unwrap();
+    let error = client
+        .ask(&Request::Status, Duration::from_millis(20))
+        .unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut { .. }), "{error}");
+}

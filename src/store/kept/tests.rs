@@ -1,0 +1,149 @@
+use super::*;
+use crate::model::{GroupName, Term, Time};
+
+const CLOCK: u64 = 1_700_000_000;
+
+struct Bed {
+    folder: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        Bed {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("lib/had")
+    }
+
+    fn heartbeat(&self) -> PathBuf {
+        self.folder.path().join("heartbeat")
+    }
+
+    fn open(&self) -> Opened {
+        open(&self.state(), &self.heartbeat(), CLOCK).unwrap()
+    }
+}
+
+fn wishes() -> Kept {
+    let group = GroupName::new("IPaddr::10.0.0.1");
+    Kept {
+        generation: Generation(CLOCK),
+        ceilings: [(group.clone(), Term(1 << 60))].into(),
+        terms: [(group.clone(), Term(7))].into(),
+        leases: BTreeMap::new(),
+        standby: vec![group.clone()],
+        yielding: vec![],
+        maintenance: vec![group],
+    }
+}
+
+#[test]
+fn a_first_start_takes_the_clock_and_each_further_one_more() {
+    let bed = Bed::new();
+    let first = bed.open();
+    assert_eq!(first.kept.generation, Generation(CLOCK));
+    assert!(first.warnings.is_empty(), "{:?}", first.warnings);
+    assert_ne!(first.uuid, [0; 16]);
+    let uuid = first.uuid;
+    drop(first);
+    let second = bed.open();
+    assert_eq!(second.kept.generation, Generation(CLOCK + 1));
+    assert_eq!(second.uuid, uuid);
+}
+
+#[test]
+fn what_was_saved_comes_back_but_for_leases() {
+    let bed = Bed::new();
+    let opened = bed.open();
+    let mut kept = wishes();
+    kept.leases.insert(GroupName::new("x"), Time::NEVER);
+    opened.file.save(&kept).unwrap();
+    drop(opened);
+    let back = bed.open().kept;
+    assert_eq!(
+        back,
+        Kept {
+            generation: Generation(CLOCK + 1),
+            ..wishes()
+        }
+    );
+}
+
+#[test]
+fn heartbeat_s_generation_and_identity_are_carried_on() {
+    let bed = Bed::new();
+    fs::create_dir(bed.heartbeat()).unwrap();
+    let generation = bed.heartbeat().join("hb_generation");
+    fs::write(&generation, "     1650000000\n").unwrap();
+    fs::write(bed.heartbeat().join("hb_uuid"), [7; 16]).unwrap();
+    let first = bed.open();
+    assert_eq!(first.kept.generation, Generation(1_650_000_001));
+    assert_eq!(first.uuid, [7; 16]);
+    drop(first);
+    // Went back to heartbeat for some starts, and came again.
+    fs::write(&generation, "     1650000009\n").unwrap();
+    assert_eq!(bed.open().kept.generation, Generation(1_650_000_010));
+}
+
+#[test]
+fn whatever_damages_the_file_it_is_set_aside_and_said() {
+    let bed = Bed::new();
+    bed.open().file.save(&wishes()).unwrap();
+    let path = bed.state().join("kept");
+    let whole = fs::read(&path).unwrap();
+    let mut damages: Vec<Vec<u8>> = (0..whole.len()).map(|n| whole[..n].to_vec()).collect();
+    damages.extend((0..whole.len()).map(|n| {
+        let mut bytes = whole.clone();
+        bytes[n] ^= 0x10;
+        bytes
+    }));
+    damages.push(vec![0xff; 5000]);
+    for damage in damages {
+        assert!(parse(&damage).is_err(), "{damage:?}");
+    }
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let opened = bed.open();
+    assert_eq!(opened.kept.generation, Generation(CLOCK));
+    assert!(opened.kept.standby.is_empty());
+    let warning = opened.warnings.join("\n");
+    assert!(
+        warning.contains("is damaged (its checksum is wrong), it is now "),
+        "{warning}"
+    );
+    let aside = warning
+        .split("it is now ")
+        .nth(1)
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap();
+    assert_eq!(fs::read(aside).unwrap(), whole[..whole.len() / 2]);
+}
+
+#[test]
+fn two_daemons_do_not_share_a_folder() {
+    let bed = Bed::new();
+    let first = bed.open();
+    let refused = open(&bed.state(), &bed.heartbeat(), CLOCK).unwrap_err();
+    assert!(
+        refused.to_string().contains("in use by another had"),
+        "{refused}"
+    );
+    drop(first);
+    bed.open();
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_still_gives_a_growing_generation() {
+    let bed = Bed::new();
+    fs::write(bed.folder.path().join("lib"), "a file in the way").unwrap();
+    let opened = bed.open();
+    assert_eq!(opened.kept.generation, Generation(CLOCK));
+    let warning = opened.warnings.join("\n");
+    assert!(warning.contains("cannot use the state folder"), "{warning}");
+    assert!(warning.contains("cannot write"), "{warning}");
+    assert!(opened.file.save(&opened.kept).is_err());
+}
