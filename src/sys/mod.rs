@@ -1,1 +1,5 @@
-//! sys
+//! Thin hands on Linux. Nothing here decides.
+
+pub mod arp;
+pub mod netlink;
+pub mod packet;
