@@ -1,2 +1,39 @@
-//! The daemon.
-fn main() {}
+//! The daemon. It stays in the foreground; a service manager is its parent.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use had::runtime::{self, Folders};
+
+/// Cluster resource manager in the style of Linux-HA heartbeat.
+///
+/// Reads ha.cf, haresources and authkeys, watches the other nodes, and moves groups of resources between them.
+/// Stays in the foreground. SIGTERM: give up all groups in order and say goodbye. SIGHUP: read the configuration anew.
+/// See had(8); hactl(8) shows and commands it.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Folder of ha.cf, haresources, authkeys and resource.d
+    #[arg(long, value_name = "DIR", default_value = "/etc/ha.d")]
+    config: PathBuf,
+    /// Folder for what must outlive a boot: generation, terms, standby, journal
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/had")]
+    state: PathBuf,
+    /// Folder for the control socket and what lives until the next boot
+    #[arg(long, value_name = "DIR", default_value = "/run/had")]
+    run: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let folders = Folders { config: args.config, state: args.state, run: args.run };
+    match runtime::run(folders) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("{}", text.trim_end());
+            eprintln!("had did not start");
+            ExitCode::FAILURE
+        }
+    }
+}

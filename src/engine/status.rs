@@ -46,6 +46,7 @@ impl Engine {
                 .iter()
                 .map(|g| self.group_status(g, now))
                 .collect(),
+            counters: std::collections::BTreeMap::new(),
         }
     }
 

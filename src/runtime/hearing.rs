@@ -1,6 +1,6 @@
 //! From the wire to the engine: datagrams are believed or counted. Forged ones cost a digest each and nothing more.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -24,8 +24,15 @@ const AFTER_ERROR: Duration = Duration::from_millis(20);
 /// Something the engine shall hear.
 #[derive(Debug)]
 pub enum Heard {
-    /// A believed heartbeat.
-    Heartbeat(LinkName, Box<Heartbeat>),
+    /// A believed heartbeat, and from where it came: that address is its sender's on this link.
+    Heartbeat {
+        /// The link.
+        link: LinkName,
+        /// From where.
+        from: IpAddr,
+        /// What it says.
+        heartbeat: Box<Heartbeat>,
+    },
     /// A ping node answered what was sent then.
     Pong(usize, Time),
 }
@@ -34,7 +41,7 @@ impl Heard {
     /// As a fact for the engine.
     pub fn event(self) -> Event {
         match self {
-            Heard::Heartbeat(link, heartbeat) => Event::Heard { link, heartbeat },
+            Heard::Heartbeat { link, heartbeat, .. } => Event::Heard { link, heartbeat },
             Heard::Pong(ping, sent) => Event::Pong { ping, sent },
         }
     }
@@ -118,7 +125,8 @@ impl Believer {
         }
         if trusted.nodes.contains(&heartbeat.src) {
             self.counters.believed();
-            self.pass_on(Heard::Heartbeat(link.clone(), Box::new(heartbeat)));
+            let heartbeat = Box::new(heartbeat);
+            self.pass_on(Heard::Heartbeat { link: link.clone(), from: from.ip(), heartbeat });
         } else {
             self.counters.stranger();
         }

@@ -1,1 +1,126 @@
-//! runtime
+//! The daemon: engine and world put together.
+//!
+//! Two halves. [`pulse`] is the heartbeat thread: sockets, clock and engine, with `hearing` and `speaking` at its
+//! sides. [`daemon`] is the slow half: agents ([`perform`]), clients ([`serve`]), the log, the disk. They talk over
+//! channels; the heartbeat thread never waits for the slow half.
+
+pub mod assemble;
+mod counters;
+pub mod daemon;
+mod hearing;
+mod logging;
+mod perform;
+mod plan;
+mod pulse;
+mod respawn;
+mod serve;
+mod signals;
+mod speaking;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+pub use assemble::{Folders, check, own_name};
+use assemble::{Assembled, assemble};
+use daemon::Daemon;
+use perform::Performer;
+use pulse::Pulse;
+use signals::Signals;
+
+use crate::control::server::Server;
+use crate::engine::Kept;
+use crate::model::decision::Level;
+use crate::store::journal::Journal;
+use crate::store::kept::KeptFile;
+use crate::store::lease::LeaseFile;
+use crate::sys::netlink::Netlink;
+
+/// Control requests that wait for the daemon; more are refused by the server as busy.
+const CALLS_DEPTH: usize = 64;
+/// The priority that `realtime on` asks for without `rtprio`: low among the real-time ones, above all others.
+const USUAL_PRIORITY: i32 = 1;
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// Why it could not start; the text is for the administrator.
+pub fn run(folders: Folders) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_stack_size(256 * 1024)
+        .build()
+        .map_err(|e| format!("cannot make the runtime: {e}"))?;
+    runtime.block_on(begin(folders))
+}
+
+async fn begin(folders: Folders) -> Result<(), String> {
+    let netlink = Netlink::new();
+    let node = own_name();
+    let Assembled { config, cluster, groups, warnings } =
+        assemble(&folders, &node, &netlink).await.map_err(|report| report.to_string())?;
+    let server = Server::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
+    let troubles = logging::begin(&config.logging);
+    tracing::info!("had {} starts on {node}, {} nodes, {} groups", env!("CARGO_PKG_VERSION"), cluster.nodes.len(), cluster.groups.len());
+    if !warnings.is_empty() {
+        tracing::warn!("{}", warnings.to_string().trim_end());
+    }
+    troubles.iter().for_each(|text| tracing::warn!("{text}"));
+    let opened = KeptFile::open(&folders.state).map_err(|e| e.to_string())?;
+    opened.warnings.iter().for_each(|text| tracing::warn!("{text}"));
+    let leases = lease_file(&folders);
+    let mut kept = opened.kept;
+    kept.leases = leases.as_ref().map(LeaseFile::load).unwrap_or_default();
+    let journal = open_journal(&folders);
+    let signals = Signals::listen().map_err(|e| format!("cannot listen to signals: {e}"))?;
+    let (pulse, outputs) = pulse::start(Pulse {
+        cluster: cluster.clone(),
+        kept,
+        media: config.media.clone(),
+        keys: config.keys.clone(),
+        cluster_name: config.cluster_name.clone(),
+        uuid: opened.uuid,
+        priority: config.realtime.then(|| config.rtprio.unwrap_or(USUAL_PRIORITY)),
+        tell_bad_packets: config.log_badpack,
+    })?;
+    let (saver, wanted) = watch::channel((0, Kept::default()));
+    tokio::spawn(daemon::save_always(Arc::new(opened.file), wanted, pulse.clone()));
+    let (changed, changes) = watch::channel(());
+    let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
+    tokio::spawn(server.serve(calls_in, changes));
+    for child in config.respawn.clone() {
+        tokio::spawn(respawn::keep_running(child));
+    }
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+    let performer = Performer::new(groups, netlink.clone(), leases, pulse.clone());
+    let daemon = Daemon {
+        folders,
+        config,
+        cluster,
+        pulse,
+        performer,
+        netlink,
+        journal,
+        waiting: serve::Waiting::default(),
+        saver,
+        changed,
+        leaving: false,
+    };
+    daemon.run(outputs, calls, signals).await;
+    tracing::info!("had ends");
+    Ok(())
+}
+
+fn lease_file(folders: &Folders) -> Option<LeaseFile> {
+    LeaseFile::new(&folders.run)
+        .map_err(|e| tracing::warn!("cannot keep leases in {}: {e}; a restart will stop what it finds running", folders.run.display()))
+        .ok()
+}
+
+fn open_journal(folders: &Folders) -> Option<Journal> {
+    let say = |text: String| daemon::note(Level::Warning, &text);
+    Journal::open(folders.state.join("journal"), say)
+        .map_err(|e| tracing::warn!("there will be no journal: {e}"))
+        .ok()
+}

@@ -223,7 +223,7 @@ impl Beating {
         let mut next = Some(first);
         let mut taken = 0;
         while let Some(heard) = next {
-            if !self.give(heard.event()) {
+            if !self.give_heard(heard) {
                 return false;
             }
             taken += 1;
@@ -240,13 +240,20 @@ impl Beating {
         while taken < HEARD_DEPTH
             && let Ok(heard) = self.heard.try_recv()
         {
-            if !self.give(heard.event()) {
+            if !self.give_heard(heard) {
                 return false;
             }
             taken += 1;
         }
         self.counters.late(clock::now().since(self.due));
         self.give(Event::DeadlineReached)
+    }
+
+    fn give_heard(&mut self, heard: Heard) -> bool {
+        if let Heard::Heartbeat { from, heartbeat, .. } = &heard {
+            self.speaker.knows(*from, &heartbeat.src);
+        }
+        self.give(heard.event())
     }
 
     fn give(&mut self, event: Event) -> bool {
@@ -266,8 +273,10 @@ impl Beating {
             }
             Input::Interface { name, up } => self.interface(&name, up).await,
             Input::Reconfigure(new) => {
-                self.believer.change(new.cluster.nodes.clone(), new.keys);
-                self.speaker.reconfigure(&new.cluster, &self.believer);
+                self.believer.change(new.cluster.nodes.clone(), new.keys.clone());
+                if let Err(text) = self.speaker.reconfigure(&new.cluster, new.keys, &self.believer) {
+                    self.note(Level::Error, text);
+                }
                 self.give(Event::Reconfigured(Box::new(new.cluster)))
             }
         }

@@ -1,0 +1,181 @@
+//! From three files to what can be run: the configuration, what each resource word became, and what the engine needs.
+//! The daemon, `hactl check` and a reload all go this one way, so they say the same.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::agent::address::Network;
+use crate::agent::environment::ScriptEnv;
+use crate::agent::resolve::{ResolvedStep, Resolver, Timeouts};
+use crate::config::{self, Config, GroupLine, Report};
+use crate::model::NodeName;
+use crate::model::cluster::{Cluster, Group};
+use crate::model::GroupName;
+use crate::model::token::Token;
+use crate::sys::netlink::Netlink;
+
+/// Folders that the command line may change.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// `ha.cf`, `haresources`, `authkeys`, `resource.d`.
+    pub config: PathBuf,
+    /// What outlives a boot.
+    pub state: PathBuf,
+    /// What outlives the daemon until the next boot.
+    pub run: PathBuf,
+}
+
+/// A configuration that can be run.
+pub struct Assembled {
+    /// What the files say.
+    pub config: Config,
+    /// What the engine needs of it.
+    pub cluster: Cluster,
+    /// Each group's steps with their agents.
+    pub groups: Vec<(GroupName, Vec<ResolvedStep>)>,
+    /// Warnings and notes.
+    pub warnings: Report,
+}
+
+/// Reads, judges and resolves everything.
+///
+/// # Errors
+/// Every problem at once, warnings included.
+pub async fn assemble(folders: &Folders, node: &NodeName, netlink: &Netlink) -> Result<Assembled, Report> {
+    let loaded = config::load(&folders.config, node)?;
+    let (config, mut report) = (loaded.config, loaded.warnings);
+    let network = Network::of(netlink).await.map_err(|e| sole(&folders.config, &e.to_string()))?;
+    let env = Arc::new(environment(&config, folders));
+    let timeouts = |token: &Token| timeouts(&config, token);
+    let resolver = Resolver { env, network: &network, netlink, timeouts: &timeouts };
+    let mut groups = Vec::new();
+    for line in &config.groups {
+        if let Some(group) = resolve_line(&resolver, line, &mut report) {
+            groups.push(group);
+        }
+    }
+    if report.has_errors() {
+        return Err(report);
+    }
+    let cluster = cluster(&config, &groups);
+    Ok(Assembled { config, cluster, groups, warnings: report })
+}
+
+/// A problem that no line of a file has.
+fn sole(dir: &Path, message: &str) -> Report {
+    let mut report = Report::default();
+    report.error(&config::Place::whole(dir), message, "");
+    report
+}
+
+fn resolve_line(
+    resolver: &Resolver<'_>,
+    line: &GroupLine,
+    report: &mut Report,
+) -> Option<(GroupName, Vec<ResolvedStep>)> {
+    let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
+    let name = GroupName::new(tokens.first().map_or("", |t| t.text.as_str()));
+    match resolver.group(&tokens) {
+        Ok(steps) => Some((name, steps)),
+        Err(problems) => {
+            for problem in problems {
+                if let Some((_, place)) = line.tokens.get(problem.member) {
+                    report.error(place, problem.message, problem.help.unwrap_or_default());
+                }
+            }
+            None
+        }
+    }
+}
+
+/// The deadlines of a resource: the rule for its word or name wins over the one for all.
+fn timeouts(config: &Config, token: &Token) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    for wanted in ["*", token.name.as_str(), token.text.as_str()] {
+        for rule in config.timeouts.iter().filter(|r| r.name == wanted) {
+            timeouts.start = rule.start.unwrap_or(timeouts.start);
+            timeouts.stop = rule.stop.unwrap_or(timeouts.stop);
+            timeouts.monitor = rule.monitor.unwrap_or(timeouts.monitor);
+        }
+    }
+    timeouts
+}
+
+fn environment(config: &Config, folders: &Folders) -> ScriptEnv {
+    let text = |path: &Option<PathBuf>| path.as_ref().map(|p| p.to_string_lossy().into_owned());
+    ScriptEnv {
+        run_dir: folders.run.clone(),
+        work_dir: folders.state.clone(),
+        directives: config.directives.clone(),
+        env: config.env.clone(),
+        logfile: text(&config.logging.logfile),
+        debugfile: text(&config.logging.debugfile),
+        logfacility: config.logging.logfacility.clone(),
+        debug: u32::from(config.logging.debug),
+        ..ScriptEnv::new(config.node.clone(), folders.config.clone())
+    }
+}
+
+fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluster {
+    let group = |(line, (name, steps)): (&GroupLine, &(GroupName, Vec<ResolvedStep>))| Group {
+        name: name.clone(),
+        preferred: line.preferred.clone(),
+        steps: steps.iter().map(|s| s.step.clone()).collect(),
+    };
+    Cluster {
+        me: config.node.clone(),
+        nodes: config.nodes.clone(),
+        links: config.links.clone(),
+        pings: config.pings.clone(),
+        timing: config.timing,
+        quorum: config.quorum,
+        auto_failback: config.auto_failback,
+        failback_delay: config.failback_delay,
+        follow_connectivity: config.follow_connectivity,
+        groups: config.groups.iter().zip(groups).map(group).collect(),
+        digest: config.digest,
+    }
+}
+
+/// This node's name as heartbeat takes it: `uname -n`, lower-cased.
+pub fn own_name() -> NodeName {
+    let name = nix::unistd::gethostname().map_or_else(|_| String::new(), |n| n.to_string_lossy().into_owned());
+    NodeName::new(&name)
+}
+
+/// What `hactl check` prints, and whether the daemon would start.
+pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
+    let folders = Folders { config: dir.to_owned(), state: "/var/lib/had".into(), run: "/run/had".into() };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return (format!("cannot check: {e}\n"), false),
+    };
+    let netlink = Netlink::new();
+    match runtime.block_on(assemble(&folders, node, &netlink)) {
+        Ok(assembled) => (assembled.describe(), true),
+        Err(report) => (report.to_string(), false),
+    }
+}
+
+impl Assembled {
+    /// The warnings, then each group with what every word of it became.
+    pub fn describe(&self) -> String {
+        let mut text = self.warnings.to_string();
+        for (group, (name, steps)) in self.cluster.groups.iter().zip(&self.groups) {
+            text.push_str(&format!("group {name}, preferred node {}\n", group.preferred));
+            for (member, what) in steps.iter().flat_map(|s| s.step.members.iter().zip(&s.what)) {
+                text.push_str(&format!("    {member}: {what}\n"));
+            }
+        }
+        let c = &self.cluster;
+        text.push_str(&format!(
+            "{} nodes, {} links, {} ping nodes, {} groups: good for {}\n",
+            c.nodes.len(),
+            c.links.len(),
+            c.pings.len(),
+            c.groups.len(),
+            c.me
+        ));
+        text
+    }
+}

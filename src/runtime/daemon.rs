@@ -1,0 +1,180 @@
+//! The daemon's slow half: one loop over what the heartbeat thread orders, what clients ask and what signals say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::assemble::{Assembled, Folders, assemble};
+use super::perform::Performer;
+use super::plan;
+use super::pulse::{Handle, Input, Output, Reconfigured};
+use super::serve::Waiting;
+use super::signals::{Signal, Signals};
+use crate::config::Config;
+use crate::control::api::Answer;
+use crate::control::server::Call;
+use crate::engine::{Action, Command, Event, Kept};
+use crate::model::cluster::Cluster;
+use crate::model::decision::Level;
+use crate::model::journal::Entry;
+use crate::store::journal::Journal;
+use crate::store::kept::KeptFile;
+use crate::sys::clock;
+use crate::sys::netlink::Netlink;
+
+/// How long the journal may take to bring its last entries to the disk.
+const JOURNAL_ENDS: Duration = Duration::from_secs(2);
+
+/// Everything that the slow half holds.
+pub struct Daemon {
+    pub(super) folders: Folders,
+    pub(super) config: Config,
+    pub(super) cluster: Cluster,
+    pub(super) pulse: Handle,
+    pub(super) performer: Performer,
+    pub(super) netlink: Netlink,
+    pub(super) journal: Option<Journal>,
+    pub(super) waiting: Waiting,
+    pub(super) saver: watch::Sender<(u64, Kept)>,
+    pub(super) changed: watch::Sender<()>,
+    pub(super) leaving: bool,
+}
+
+impl Daemon {
+    /// Runs until the engine has given up everything and said goodbye.
+    pub async fn run(
+        mut self,
+        mut outputs: mpsc::UnboundedReceiver<Output>,
+        mut calls: mpsc::Receiver<Call>,
+        mut signals: Signals,
+    ) {
+        loop {
+            tokio::select! {
+                // The engine's orders before anybody's wishes.
+                biased;
+                output = outputs.recv() => match output {
+                    Some(Output::Action(Action::Exit)) => break,
+                    Some(output) => self.carry_out(output),
+                    None => {
+                        tracing::error!("the heartbeat thread has ended by itself; restart had");
+                        break;
+                    }
+                },
+                Some(call) = calls.recv() => self.serve(call).await,
+                signal = signals.next() => self.signalled(signal).await,
+            }
+        }
+        if let Some(journal) = self.journal.take()
+            && !journal.close(JOURNAL_ENDS)
+        {
+            tracing::warn!("the last journal entries may be missing");
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Action(action) => self.perform(action),
+            Output::Note(level, text) => note(level, &text),
+            Output::Changed => {
+                self.changed.send_replace(());
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Run { group, order, call } => self.performer.run(group, order, call),
+            Action::Abort(group) => self.performer.abort(&group),
+            Action::WatchAddresses { group, on } => self.performer.watch(&group, on),
+            Action::Announce(group) => self.performer.announce(&group),
+            Action::Renew { group, until } => self.performer.renew(group, until),
+            Action::Save { version, kept } => {
+                self.saver.send_replace((version, kept));
+            }
+            Action::Record(decision) => {
+                let entry = Entry::new(clock::wall_milliseconds(), decision);
+                note(entry.level, &entry.text);
+                if let Some(journal) = &self.journal {
+                    journal.append(entry);
+                }
+            }
+            Action::Reply { id, result } => self.waiting.answer(id, result),
+            // The heartbeat thread does these itself.
+            Action::Send(_) | Action::Ping | Action::Exit => {}
+        }
+    }
+
+    async fn signalled(&mut self, signal: Signal) {
+        match signal {
+            Signal::Leave if self.leaving => {
+                tracing::warn!("already giving up; wait for the stops to end (hactl status shows them)");
+            }
+            Signal::Leave => {
+                self.leaving = true;
+                tracing::info!("told to end: giving up all groups in order");
+                drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+                self.pulse.event(Event::Command { id: 0, command: Command::Leave });
+            }
+            Signal::Reload => match self.reload(false).await {
+                Ok(_) => {}
+                Err(text) => tracing::error!("the configuration was not taken; the running one stays:\n{text}"),
+            },
+        }
+    }
+
+    /// Reads the configuration anew, judges it, says what would change, and takes it unless it is a dry run.
+    pub(super) async fn reload(&mut self, dry_run: bool) -> Result<Answer, String> {
+        let new = assemble(&self.folders, &self.config.node, &self.netlink)
+            .await
+            .map_err(|report| report.to_string())?;
+        let plan = plan::of(&self.config, &self.cluster, &new)?;
+        if dry_run {
+            return Ok(Answer::Plan(plan));
+        }
+        tracing::info!("reloading: {plan}");
+        let Assembled { config, cluster, groups, warnings } = new;
+        if !warnings.is_empty() {
+            tracing::warn!("{warnings}");
+        }
+        self.performer.reconfigure(groups);
+        self.cluster = cluster.clone();
+        let keys = config.keys.clone();
+        self.config = config;
+        self.pulse.tell(Input::Reconfigure(Box::new(Reconfigured { cluster, keys })));
+        Ok(Answer::Done(plan))
+    }
+}
+
+/// Writes to the log.
+pub(super) fn note(level: Level, text: &str) {
+    match level {
+        Level::Info => tracing::info!("{text}"),
+        Level::Warning => tracing::warn!("{text}"),
+        Level::Error => tracing::error!("{text}"),
+    }
+}
+
+/// Brings to the disk what must outlive us. Only the newest matters, so a slow disk piles nothing up; a disk that
+/// refuses is told once and does not keep the engine from going on.
+pub(super) async fn save_always(
+    file: Arc<KeptFile>,
+    mut wanted: watch::Receiver<(u64, Kept)>,
+    pulse: Handle,
+) {
+    let mut told = false;
+    while wanted.changed().await.is_ok() {
+        let (version, kept) = wanted.borrow_and_update().clone();
+        let file = Arc::clone(&file);
+        let saved = tokio::task::spawn_blocking(move || file.save(&kept)).await;
+        match saved {
+            Ok(Ok(())) => told = false,
+            Ok(Err(e)) if !told => {
+                told = true;
+                tracing::error!("cannot save generation, terms and standby: {e}; had goes on without, mend the disk");
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+        pulse.event(Event::Saved { version });
+    }
+}

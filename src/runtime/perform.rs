@@ -1,0 +1,228 @@
+//! The slow side of the daemon: carries out what the engine orders and tells how it ended.
+//!
+//! Each action on a group is a task of its own, so groups move in parallel; the engine gives one order for a group at
+//! a time, so within a group there is never more than one. Every order ends in an event.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::pulse::{Handle, Input};
+use crate::agent::keeper::{AddressKeeper, KeeperEvent};
+use crate::agent::prober::{AddressProber, ProbeEvent};
+use crate::agent::resolve::ResolvedStep;
+use crate::agent::{Abort, AgentError, runner};
+use crate::engine::{Call, Event, OrderId, Outcome};
+use crate::model::{GroupName, Time};
+use crate::store::lease::LeaseFile;
+use crate::sys::netlink::{self, Netlink};
+
+/// Runs the agents.
+pub struct Performer {
+    groups: HashMap<GroupName, Arc<Vec<ResolvedStep>>>,
+    /// Agents of a new configuration that wait until what the old ones started is down.
+    next: HashMap<GroupName, Arc<Vec<ResolvedStep>>>,
+    running: HashMap<GroupName, Abort>,
+    keeper: Arc<AddressKeeper>,
+    prober: AddressProber,
+    leases: Option<LeaseFile>,
+    lease_ends: BTreeMap<GroupName, Time>,
+    pulse: Handle,
+}
+
+impl Performer {
+    /// Nothing runs yet.
+    pub fn new(
+        groups: Vec<(GroupName, Vec<ResolvedStep>)>,
+        netlink: Netlink,
+        leases: Option<LeaseFile>,
+        pulse: Handle,
+    ) -> Performer {
+        let (keeper, kept) = AddressKeeper::new();
+        let (prober, probed) = AddressProber::new(netlink);
+        tokio::spawn(tell_kept(kept, pulse.clone()));
+        tokio::spawn(tell_probed(probed, pulse.clone()));
+        tokio::spawn(tell_links(pulse.clone()));
+        Performer {
+            groups: groups.into_iter().map(|(name, steps)| (name, Arc::new(steps))).collect(),
+            next: HashMap::new(),
+            running: HashMap::new(),
+            keeper: Arc::new(keeper),
+            prober,
+            leases,
+            lease_ends: BTreeMap::new(),
+            pulse,
+        }
+    }
+
+    /// Takes the agents of a new configuration. A group whose members changed is stopped by the old ones; the new
+    /// ones take over with the first look or start after that.
+    pub fn reconfigure(&mut self, groups: Vec<(GroupName, Vec<ResolvedStep>)>) {
+        self.next.clear();
+        for (name, steps) in groups {
+            match self.groups.get(&name) {
+                Some(old) if members(old) == members(&steps) => {}
+                Some(_) => {
+                    self.next.insert(name, Arc::new(steps));
+                }
+                None => {
+                    self.groups.insert(name, Arc::new(steps));
+                }
+            }
+        }
+    }
+
+    /// Begins an action; how it ends is told to the engine.
+    pub fn run(&mut self, group: GroupName, order: OrderId, call: Call) {
+        if matches!(call, Call::Probe | Call::Start(0))
+            && let Some(next) = self.next.remove(&group)
+        {
+            self.groups.insert(group.clone(), next);
+        }
+        let Some(steps) = self.groups.get(&group).cloned() else {
+            let outcome = Outcome::Failed(format!("{group} is not configured any more"));
+            self.pulse.event(Event::Done { group, order, outcome });
+            return;
+        };
+        let abort = Abort::new();
+        self.running.insert(group.clone(), abort.clone());
+        let (pulse, keeper) = (self.pulse.clone(), Arc::clone(&self.keeper));
+        tokio::spawn(async move {
+            let outcome = act(&group, &steps, call, &abort, &keeper).await;
+            pulse.event(Event::Done { group, order, outcome });
+        });
+    }
+
+    /// Ends what runs for a group.
+    pub fn abort(&self, group: &GroupName) {
+        if let Some(abort) = self.running.get(group) {
+            abort.abort();
+        }
+    }
+
+    /// Begins or ends to ask on the wire for the addresses of a group.
+    pub fn watch(&self, group: &GroupName, on: bool) {
+        match self.groups.get(group).filter(|_| on) {
+            Some(steps) => {
+                let lists = steps.iter().filter_map(|s| s.addresses.as_ref());
+                self.prober.watch(group, lists.flat_map(|a| a.list().to_vec()).collect());
+            }
+            None => self.prober.unwatch(group),
+        }
+    }
+
+    /// Announces the addresses of a group again.
+    pub fn announce(&self, group: &GroupName) {
+        for step in self.groups.get(group).iter().flat_map(|steps| steps.iter()) {
+            if let Some(addresses) = step.addresses.clone() {
+                tokio::spawn(async move { addresses.announce().await });
+            }
+        }
+    }
+
+    /// Keeps until when a group may be held, for a daemon that comes after us in this boot.
+    pub fn renew(&mut self, group: GroupName, until: Time) {
+        self.lease_ends.insert(group, until);
+        if let Some(leases) = &self.leases
+            && let Err(e) = leases.save(&self.lease_ends)
+        {
+            tracing::warn!("cannot keep the leases: {e}; a restart of had will stop what it finds running");
+            self.leases = None;
+        }
+    }
+}
+
+fn members(steps: &[ResolvedStep]) -> Vec<&Vec<String>> {
+    steps.iter().map(|s| &s.step.members).collect()
+}
+
+async fn act(
+    group: &GroupName,
+    steps: &[ResolvedStep],
+    call: Call,
+    abort: &Abort,
+    keeper: &AddressKeeper,
+) -> Outcome {
+    match call {
+        Call::Probe => {
+            let seen = runner::probe(steps, abort).await;
+            for (i, step) in steps.iter().enumerate() {
+                if let (Some(Some(true)), Some(addresses)) = (seen.get(i), &step.addresses) {
+                    keeper.keep(group, i, Arc::clone(addresses));
+                }
+            }
+            Outcome::Seen(seen)
+        }
+        Call::Start(i) => match steps.get(i) {
+            Some(step) => {
+                let outcome = ended(runner::start(step, abort).await);
+                if let (Outcome::Succeeded, Some(addresses)) = (&outcome, &step.addresses) {
+                    keeper.keep(group, i, Arc::clone(addresses));
+                }
+                outcome
+            }
+            None => Outcome::Failed(format!("{group} has no step {i}")),
+        },
+        Call::Stop(i) => match steps.get(i) {
+            Some(step) => {
+                keeper.forget(group, i);
+                ended(runner::stop(step, abort).await)
+            }
+            None => Outcome::Failed(format!("{group} has no step {i}")),
+        },
+    }
+}
+
+fn ended(result: Result<(), AgentError>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Succeeded,
+        Err(AgentError::Failed(text)) => Outcome::Failed(text),
+        Err(AgentError::TimedOut(text)) => Outcome::TimedOut(text),
+    }
+}
+
+async fn tell_kept(mut events: mpsc::UnboundedReceiver<KeeperEvent>, pulse: Handle) {
+    while let Some(event) = events.recv().await {
+        match event {
+            KeeperEvent::Restored { group, addresses, times, .. } => {
+                let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                tracing::warn!(
+                    "{group}: {} was removed by something else and is back ({times} times so far); \
+                     look for what manages that interface",
+                    list.join(", ")
+                );
+            }
+            KeeperEvent::Lost { group, step, text } => {
+                pulse.event(Event::ResourceLost { group, step, text });
+            }
+        }
+    }
+}
+
+async fn tell_probed(mut events: mpsc::Receiver<ProbeEvent>, pulse: Handle) {
+    while let Some(event) = events.recv().await {
+        pulse.event(match event {
+            ProbeEvent::Answered { group, who } => Event::AddressAnswered { group, who },
+            ProbeEvent::Silent { group, sent } => Event::AddressSilent { group, sent },
+        });
+    }
+}
+
+/// Tells which interfaces come, go, and change their carrier.
+async fn tell_links(pulse: Handle) {
+    let mut known: HashMap<String, bool> = HashMap::new();
+    let mut changes = netlink::watch();
+    while let Some(change) = changes.recv().await {
+        let (name, up) = match change {
+            netlink::Change::Link(link) => (link.name.clone(), link.running()),
+            netlink::Change::LinkRemoved(link) => (link.name.clone(), false),
+            netlink::Change::AddressAdded(_)
+            | netlink::Change::AddressRemoved(_)
+            | netlink::Change::Resync => continue,
+        };
+        if known.insert(name.clone(), up) != Some(up) {
+            pulse.tell(Input::Interface { name, up });
+        }
+    }
+}

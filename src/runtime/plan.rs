@@ -1,0 +1,68 @@
+//! What a new configuration would change: the plan that a reload shows and follows.
+
+use super::assemble::Assembled;
+use crate::config::Config;
+use crate::model::cluster::{Cluster, Group};
+
+/// The plan in words, a line for each change.
+///
+/// # Errors
+/// When something changed that a running daemon cannot take over.
+pub fn of(config: &Config, cluster: &Cluster, new: &Assembled) -> Result<String, String> {
+    let fixed = [
+        ("the media (ucast, bcast, mcast, udpport)", config.media != new.config.media),
+        ("the name of the cluster", config.cluster_name != new.config.cluster_name),
+        ("the name of this node", config.node != new.config.node),
+    ];
+    if let Some((what, _)) = fixed.iter().find(|(_, differs)| *differs) {
+        return Err(format!(
+            "{what} changed, which a running daemon cannot take; nothing was changed. Run hactl restart: resources stay up"
+        ));
+    }
+    let mut lines = directives(config, &new.config);
+    lines.extend(groups(&cluster.groups, &new.cluster.groups));
+    if lines.is_empty() && config.keys != new.config.keys {
+        lines.push("authkeys: other keys".to_owned());
+    }
+    if lines.is_empty() {
+        lines.push("nothing changes".to_owned());
+    }
+    Ok(lines.join("\n"))
+}
+
+fn directives(old: &Config, new: &Config) -> Vec<String> {
+    let value = |config: &Config, name: &str| {
+        let all = config.directives.iter().filter(|(n, _)| n == name);
+        all.map(|(_, v)| v.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let mut names: Vec<&String> =
+        old.directives.iter().chain(&new.directives).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let changed = names.into_iter().filter(|n| value(old, n) != value(new, n));
+    changed.map(|n| format!("ha.cf: {n} {} becomes {}", value(old, n), value(new, n))).collect()
+}
+
+fn groups(old: &[Group], new: &[Group]) -> Vec<String> {
+    let find = |list: &[Group], group: &Group| list.iter().find(|g| g.name == group.name).cloned();
+    let members = |group: &Group| group.steps.iter().map(|s| s.members.clone()).collect::<Vec<_>>();
+    let mut lines = Vec::new();
+    for group in old.iter().filter(|g| find(new, g).is_none()) {
+        lines.push(format!("group {}: removed; it is stopped where it runs", group.name));
+    }
+    for group in new {
+        match find(old, group) {
+            None => lines.push(format!("group {}: new; it is started on {}", group.name, group.preferred)),
+            Some(before) if members(&before) != members(group) => lines.push(format!(
+                "group {}: its resources changed; it is stopped and started anew",
+                group.name
+            )),
+            Some(before) if before.preferred != group.preferred => lines.push(format!(
+                "group {}: preferred node {} becomes {}; it is not touched",
+                group.name, before.preferred, group.preferred
+            )),
+            Some(_) => {}
+        }
+    }
+    lines
+}
