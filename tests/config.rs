@@ -8,6 +8,8 @@
 //! ```
 //! `{CR}` and the like stand for characters that an editor would spoil. With `HAD_BLESS=1` the texts are
 //! written anew, to be read before they are committed.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::format_push_string)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -395,7 +397,7 @@ fn the_digest_sees_what_must_agree_and_nothing_else() {
     );
 }
 
-const DIGEST_OF_GOOD: u64 = 0;
+const DIGEST_OF_GOOD: u64 = 15_947_832_906_524_682_885;
 
 #[test]
 fn authkeys_that_others_may_read_are_refused() {
