@@ -164,7 +164,7 @@ fn judge_self(ha_cf: &HaCf, node: &NodeName, path: &Path, report: &mut Report) {
         .copied()
         .or_else(|| nearest(node.as_str(), names.iter().copied()));
     let help = match close {
-        Some(close) => format!("`uname -n` says `{node}` here; did you mean it by `{close}`?"),
+        Some(close) => format!("`uname -n` says `{node}` here; is it the one meant by `{close}`?"),
         None => format!(
             "`uname -n` says `{node}` here; the nodes are {}",
             names.join(", ")

@@ -5,6 +5,7 @@
 mod media;
 mod members;
 mod programs;
+mod settings;
 mod table;
 mod timing;
 
@@ -13,12 +14,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::table::{Rule, Shape};
+use self::settings::{Setting, Value};
+use self::table::Rule;
 use super::Machine;
 use super::problem::{Place, Report, Severity};
-use super::similar::{did_you_mean, nearest};
+use super::similar::nearest;
 use super::source::{Line, Word, blank, lines};
-use super::values::{boolean, number, time};
 use super::{Logging, Respawn, TimeoutRule};
 use crate::model::NodeName;
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
@@ -104,21 +105,6 @@ pub fn parse(text: &str, file: &Path, machine: &Machine, report: &mut Report) ->
     reader.finish()
 }
 
-/// A value of a directive that is said at most once.
-#[derive(Clone, Debug)]
-enum Value {
-    Time(Duration),
-    Flag(bool),
-    Number(u32),
-    Text(String),
-}
-
-struct Setting {
-    /// None where it could not be read: then nothing is concluded from it.
-    value: Option<Value>,
-    place: Place,
-}
-
 struct Reader<'a> {
     machine: &'a Machine,
     report: &'a mut Report,
@@ -165,7 +151,7 @@ impl Reader<'_> {
         for word in all {
             if let Some((message, help)) = word.unreadable() {
                 self.report.error(&word.place, message, help);
-                return self.unclear(&statement);
+                return self.meant(&statement.name.text, &statement.name.place);
             }
         }
         if let Some((name, rule)) = rule {
@@ -173,21 +159,24 @@ impl Reader<'_> {
         }
     }
 
-    /// Remembers that something was meant here, so that nothing is said about its absence.
-    fn unclear(&mut self, statement: &Statement) {
-        match statement.name.text.as_str() {
-            "node" => self.lists.nodes_unclear = true,
+    /// Remembers that `name` was meant on a line that cannot be read, so that nothing is said about its absence.
+    fn meant(&mut self, name: &str, place: &Place) {
+        let slot = match name {
+            "node" => return self.lists.nodes_unclear = true,
             "bcast" | "udp" | "ucast" | "ucast6" | "mcast" | "mcast6" | "serial" => {
-                self.media_seen = true;
+                return self.media_seen = true;
             }
-            _ => {
-                if let Some((name, _)) = table::find(&statement.name.text) {
-                    self.settings.entry(name).or_insert(Setting {
-                        value: None,
-                        place: statement.name.place.clone(),
-                    });
-                }
-            }
+            "ping" | "ping6" | "ping_group" => "ping",
+            "nice_failback" => "auto_failback",
+            "pacemaker" => "crm",
+            other => other,
+        };
+        if let Some((slot, _)) = table::find(slot) {
+            self.settings.entry(slot).or_insert(Setting {
+                value: None,
+                place: place.clone(),
+                guessed: true,
+            });
         }
     }
 
@@ -209,7 +198,7 @@ impl Reader<'_> {
             }
             Rule::Own(read) => read(self, statement),
             Rule::Refused(why, help) => {
-                self.unclear(statement);
+                self.meant(name, &statement.name.place);
                 let message = format!("`{name}` is not supported: {why}");
                 self.report.error(&statement.name.place, message, *help);
             }
@@ -219,99 +208,6 @@ impl Reader<'_> {
                     .error(&statement.name.place, message, "remove the line");
             }
         }
-    }
-
-    /// Keeps a directive as given, for the environment of scripts.
-    fn record(&mut self, statement: &Statement) {
-        if let Some(value) = statement.values.first() {
-            let name = statement.name.text.clone();
-            self.directives.push((name, value.text.clone()));
-        }
-    }
-
-    /// Reads the one value of a directive that may be said once.
-    fn one(
-        &mut self,
-        slot: &'static str,
-        shape: &Shape,
-        classic: bool,
-        statement: &Statement,
-    ) -> Option<Value> {
-        let name = &statement.name;
-        if let Some(before) = self.settings.get(slot) {
-            let message = format!(
-                "{} is already set on line {}",
-                name.quoted(),
-                before.place.line
-            );
-            self.report
-                .error(&name.place, message, "remove one of the two lines");
-            return None;
-        }
-        let value = self.value(shape, classic, statement);
-        let place = statement.values.first().map_or(&name.place, |w| &w.place);
-        let place = place.clone();
-        self.settings.insert(
-            slot,
-            Setting {
-                value: value.clone(),
-                place,
-            },
-        );
-        value
-    }
-
-    fn value(&mut self, shape: &Shape, classic: bool, statement: &Statement) -> Option<Value> {
-        let name = statement.name.quoted();
-        let Some(word) = statement.values.first() else {
-            let message = format!("{name} needs {}", shape.wanted());
-            self.report.error(&statement.name.place, message, "");
-            return None;
-        };
-        if let Some(extra) = statement.values.get(1) {
-            let unit = ["ms", "us", "s", "sec", "seconds", "m", "h"].contains(&extra.text.as_str());
-            let help = if matches!(shape, Shape::Time | Shape::Delay) && unit {
-                "write the number and its unit as one word, for example 500ms or 10s"
-            } else {
-                "a comment begins with `#`"
-            };
-            self.report
-                .error(&extra.place, format!("{name} takes one value"), help);
-            return None;
-        }
-        let value = self.shaped(shape, classic, word);
-        if let Err(help) = &value {
-            let message = format!("{} is not {}", word.quoted(), shape.wanted());
-            self.report.error(&word.place, message, help);
-        }
-        value.ok()
-    }
-
-    fn shaped(&mut self, shape: &Shape, classic: bool, word: &Word) -> Result<Value, String> {
-        let text = word.text.as_str();
-        match shape {
-            Shape::Delay if ["0", "0s"].contains(&text) => Ok(Value::Time(Duration::ZERO)),
-            Shape::Time | Shape::Delay => self.time(word, classic).map(Value::Time),
-            Shape::Flag => boolean(text)
-                .map(Value::Flag)
-                .ok_or_else(|| "write on or off".to_owned()),
-            Shape::Number(least, most) => number(text, *least, *most)
-                .map(Value::Number)
-                .ok_or_else(String::new),
-            Shape::OneOf(known) if known.contains(&text) => Ok(Value::Text(text.to_owned())),
-            Shape::OneOf(known) => Err(did_you_mean(text, known.iter().copied())),
-            Shape::Text => Ok(Value::Text(text.to_owned())),
-            Shape::Path if text.starts_with('/') => Ok(Value::Text(text.to_owned())),
-            Shape::Path => Err("write the whole path from `/` on".to_owned()),
-        }
-    }
-
-    fn time(&mut self, word: &Word, classic: bool) -> Result<Duration, String> {
-        let span = time(&word.text)?;
-        if classic && !span.classic {
-            self.modern.push(word.clone());
-        }
-        Ok(span.time)
     }
 
     /// Refuses a second mention of a thing. Whether it is the first.
@@ -343,18 +239,8 @@ impl Reader<'_> {
         } else {
             String::new()
         };
-        // Something was meant; what it was is not known, so nothing may be called missing.
-        let meant = if stem_known { Some(stem) } else { near };
-        if meant.is_some_and(|m| m == "node") {
-            self.lists.nodes_unclear = true;
-        }
-        self.media_seen |=
-            meant.is_some_and(|m| ["bcast", "ucast", "ucast6", "mcast", "mcast6"].contains(&m));
-        if let Some((slot, _)) = meant.and_then(table::find) {
-            let place = name.place.clone();
-            self.settings
-                .entry(slot)
-                .or_insert(Setting { value: None, place });
+        if let Some(meant) = if stem_known { Some(stem) } else { near } {
+            self.meant(meant, &name.place);
         }
         self.report.error(
             &name.place,
@@ -427,7 +313,7 @@ impl Reader<'_> {
         if let Some(word) = self.modern.first() {
             let others = match self.modern.len() - 1 {
                 0 => String::new(),
-                n => format!(", nor {n} more like it"),
+                n => format!(" (and {n} more like it)"),
             };
             let message = format!("heartbeat 3.0.6 does not read {}{others}", word.quoted());
             self.report.note(
@@ -471,43 +357,5 @@ impl Reader<'_> {
             }
         }
         all
-    }
-
-    fn value_of(&self, slot: &str) -> Option<&Value> {
-        self.settings.get(slot)?.value.as_ref()
-    }
-
-    fn duration(&self, slot: &str) -> Option<Duration> {
-        match self.value_of(slot)? {
-            Value::Time(time) => Some(*time),
-            Value::Flag(_) | Value::Number(_) | Value::Text(_) => None,
-        }
-    }
-
-    fn text(&self, slot: &str) -> Option<String> {
-        match self.value_of(slot)? {
-            Value::Text(text) => Some(text.clone()),
-            Value::Flag(_) | Value::Number(_) | Value::Time(_) => None,
-        }
-    }
-
-    fn number(&self, slot: &str) -> Option<u32> {
-        match self.value_of(slot)? {
-            Value::Number(number) => Some(*number),
-            Value::Flag(_) | Value::Text(_) | Value::Time(_) => None,
-        }
-    }
-
-    fn small(&self, slot: &str, default: u8) -> u8 {
-        self.number(slot)
-            .and_then(|n| u8::try_from(n).ok())
-            .unwrap_or(default)
-    }
-
-    fn flag(&self, slot: &str, default: bool) -> bool {
-        match self.value_of(slot) {
-            Some(Value::Flag(flag)) => *flag,
-            _ => default,
-        }
     }
 }

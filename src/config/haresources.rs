@@ -46,7 +46,8 @@ pub fn parse(
             continue;
         }
         let words = gather(line, &mut rest, report);
-        groups.extend(group(words, nodes, report));
+        let above = !groups.is_empty();
+        groups.extend(group(words, nodes, above, report));
     }
     judge_repetition(&groups, report);
     groups
@@ -102,68 +103,70 @@ fn part_words(line: &Line, report: &mut Report) -> Vec<Word> {
         report.error(&place, message, "remove the comment or the `\\`");
     }
     let mut words = line.words_of(part, blank);
-    words.retain(|word| {
-        if let Some((message, help)) = word.unreadable() {
+    for word in &mut words {
+        if let Some((message, help)) = refusal(word) {
             report.error(&word.place, message, help);
-            return false;
-        }
-        if word.text.ends_with('\\') {
-            let message = "a `\\` that is not the last character of its line does not continue it";
-            report.error(
-                &word.place,
-                message,
-                "remove what stands after it, blanks too",
-            );
-            return false;
-        }
-        if word.text.contains(['"', '\'']) {
+            // Empty: it stands for itself no more, yet something was said here.
+            word.text.clear();
+        } else if word.text.contains(['"', '\'']) {
             let message = format!(
                 "the quotation marks in {} are a part of the word",
                 word.quoted()
             );
             report.warning(&word.place, message, "there is no quoting in haresources");
         }
-        true
-    });
+    }
     words
 }
 
-fn group(words: Vec<Word>, nodes: Option<&[NodeName]>, report: &mut Report) -> Option<GroupLine> {
+/// Why a word cannot be taken, and what to do.
+fn refusal(word: &Word) -> Option<(String, &'static str)> {
+    if word.text.ends_with('\\') {
+        let message = "a `\\` that is not the last character of its line does not continue it";
+        return Some((
+            message.to_owned(),
+            "remove what stands after it, blanks too",
+        ));
+    }
+    word.unreadable()
+}
+
+fn group(
+    words: Vec<Word>,
+    nodes: Option<&[NodeName]>,
+    above: bool,
+    report: &mut Report,
+) -> Option<GroupLine> {
     let mut words = words.into_iter();
     let node = words.next()?;
     let preferred = NodeName::new(&node.text);
-    if let Some(nodes) = nodes
-        && !nodes.contains(&preferred)
-    {
-        unknown_node(&node, nodes, report);
-    }
-    let tokens: Vec<_> = words.filter_map(|word| token(word, report)).collect();
-    if tokens.is_empty() {
+    let unknown = nodes.filter(|n| !n.contains(&preferred) && !node.text.is_empty());
+    if let Some(nodes) = unknown {
+        unknown_node(&node, nodes, above, report);
+    } else if words.len() == 0 && !node.text.is_empty() {
         let message = format!("no resource after {}", node.quoted());
-        report.error(
-            &node.place,
-            message,
-            "a line is a node and the resources of one group",
-        );
-        return None;
+        let help = "a line is a node and the resources of one group";
+        report.error(&node.place, message, help);
     }
-    Some(GroupLine { preferred, tokens })
+    let tokens: Vec<_> = words
+        .filter(|word| !word.text.is_empty())
+        .filter_map(|word| token(word, report))
+        .collect();
+    (!tokens.is_empty()).then_some(GroupLine { preferred, tokens })
 }
 
-fn unknown_node(node: &Word, nodes: &[NodeName], report: &mut Report) {
-    let mut help = did_you_mean(&node.text, nodes.iter().map(NodeName::as_str));
+/// `above` is whether there is a group that this line might have been meant to continue.
+fn unknown_node(node: &Word, nodes: &[NodeName], above: bool, report: &mut Report) {
+    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+    let mut help = did_you_mean(&node.text, names.iter().copied());
     if help.is_empty() {
-        let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-        help = format!(
-            "a line begins with a node of ha.cf ({}); to continue the line above, end that in ` \\`",
-            names.join(", ")
-        );
+        help = format!("a line begins with a node of ha.cf ({})", names.join(", "));
+        if above {
+            help += "; to continue the line above, end that in ` \\`";
+        }
     }
-    report.error(
-        &node.place,
-        format!("{} is not a node of ha.cf", node.quoted()),
-        help,
-    );
+    let message = format!("{} is not a node of ha.cf", node.quoted());
+    report.error(&node.place, message, help);
 }
 
 /// Takes a resource word apart.

@@ -164,7 +164,7 @@ impl Word {
             ),
             _ => (
                 format!(
-                    "{} contains a blank that is none (U+{number:04X})",
+                    "{} contains a character that only looks like a blank (U+{number:04X})",
                     self.quoted()
                 ),
                 "type ordinary blanks; text copied from a web page often has others",

@@ -96,6 +96,9 @@ pub(super) fn ip(
         Ok(address) if address.is_ipv6() == six => return Some(address),
         Ok(_) if six => format!("write `{directive}` for an IPv4 address"),
         Ok(_) => format!("write `{directive}6` for an IPv6 address"),
+        Err(_) if word.text.contains('%') => {
+            "leave out the `%` and what follows: the directive names the interface".to_owned()
+        }
         Err(_) => {
             "names are not resolved, so that no name server can stop the cluster; write the address"
                 .to_owned()

@@ -28,7 +28,7 @@ pub(super) fn node(reader: &mut Reader<'_>, statement: &Statement<'_>) {
             continue;
         }
         let name = NodeName::new(&word.text);
-        if reader.first("member", name.as_str(), &word.place) && room(reader, word) {
+        if reader.first("the name", name.as_str(), &word.place) && room(reader, word) {
             reader.lists.nodes.push((name, word.place.clone()));
         }
     }
@@ -38,11 +38,11 @@ pub(super) fn node(reader: &mut Reader<'_>, statement: &Statement<'_>) {
 fn member_name(reader: &mut Reader<'_>, word: &Word) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if !word.text.bytes().all(plain) {
-        let message = format!("{} is not the name of a node", word.quoted());
+        let message = format!("{} is not a name", word.quoted());
         reader.report.error(
             &word.place,
             message,
-            "a name has letters, digits, `-`, `.` and `_`, as `uname -n` prints it",
+            "a name has letters, digits, `-`, `.` and `_`",
         );
         return false;
     }
@@ -72,7 +72,7 @@ pub(super) fn ping6(reader: &mut Reader<'_>, statement: &Statement<'_>) {
 }
 
 fn pings(reader: &mut Reader<'_>, statement: &Statement<'_>, six: bool) {
-    reader.unclear_ping(statement);
+    reader.meant("ping", &statement.name.place);
     if statement.values.is_empty() {
         let message = format!("{} needs an address", statement.name.quoted());
         return reader.report.error(
@@ -94,7 +94,7 @@ fn pings(reader: &mut Reader<'_>, statement: &Statement<'_>, six: bool) {
 }
 
 pub(super) fn ping_group(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.unclear_ping(statement);
+    reader.meant("ping", &statement.name.place);
     let Some((name, hosts)) = statement
         .values
         .split_first()
@@ -107,7 +107,8 @@ pub(super) fn ping_group(reader: &mut Reader<'_>, statement: &Statement<'_>) {
             "for example: ping_group gateways 10.0.0.1 10.0.0.2",
         );
     };
-    if !member_name(reader, name) || !reader.first("member", &name.text.to_lowercase(), &name.place)
+    if !member_name(reader, name)
+        || !reader.first("the name", &name.text.to_lowercase(), &name.place)
     {
         return;
     }
@@ -143,16 +144,6 @@ fn witness(reader: &mut Reader<'_>, address: IpAddr, word: &Word) -> bool {
     }
     reader.lists.witnesses.insert(address, word.place.clone());
     true
-}
-
-impl Reader<'_> {
-    /// Remembers that ping nodes were meant, even if none of them can be read.
-    fn unclear_ping(&mut self, statement: &Statement<'_>) {
-        self.settings.entry("ping").or_insert(super::Setting {
-            value: None,
-            place: statement.name.place.clone(),
-        });
-    }
 }
 
 pub(super) fn autojoin(reader: &mut Reader<'_>, statement: &Statement<'_>) {

@@ -258,6 +258,20 @@ mod tests {
     }
 
     #[test]
+    fn every_directive_of_heartbeat_has_a_rule() {
+        let all = "node bcast udp ucast mcast ucast6 mcast6 serial ping ping6 ping_group hbaping rds tipc openais \
+            udpport baud keepalive deadtime warntime initdead deadping auto_failback nice_failback stonith stonith_host \
+            watchdog respawn failfast apiauth env logfile debugfile logfacility use_logd conn_logd_time syslogmsgfmt \
+            debug log_badpack coredumps coreroot realtime rtprio memreserve hopfudge hbgenmethod uuidfrom autojoin \
+            cluster quorum_server msgfmt compression compression_threshold traditional_compression max_rexmit_delay \
+            normalpoll use_apphbd pacemaker crm crm_daemon_dir crmd_spawns_pengine record_config_changes \
+            record_pengine_inputs enable_config_writes";
+        for name in all.split_whitespace() {
+            assert!(find(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
     fn every_default_belongs_to_a_directive() {
         for (name, _) in DEFAULTS {
             assert!(find(name).is_some(), "{name}");

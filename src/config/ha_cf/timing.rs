@@ -326,7 +326,12 @@ fn failback(
     }
     let value = meaning.map(|(on, _)| Value::Flag(on));
     let place = word.place.clone();
-    reader
-        .settings
-        .insert("auto_failback", Setting { value, place });
+    reader.settings.insert(
+        "auto_failback",
+        Setting {
+            value,
+            place,
+            guessed: false,
+        },
+    );
 }
