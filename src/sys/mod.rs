@@ -1,8 +1,14 @@
 //! Thin hands on Linux. Nothing here decides.
 
 pub mod arp;
+pub mod clock;
+pub mod icmp;
 pub mod local_time;
 pub mod netlink;
 pub mod packet;
 pub mod peer;
+pub mod realtime;
 pub mod terminal;
+#[cfg(test)]
+mod testing;
+pub mod udp;
