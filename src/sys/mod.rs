@@ -3,3 +3,6 @@
 pub mod arp;
 pub mod netlink;
 pub mod packet;
+
+#[cfg(test)]
+pub mod machine;
