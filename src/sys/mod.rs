@@ -4,6 +4,8 @@ pub mod arp;
 pub mod clock;
 pub mod icmp;
 pub mod local_time;
+#[cfg(test)]
+pub mod machine;
 pub mod netlink;
 pub mod packet;
 pub mod peer;

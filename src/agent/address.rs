@@ -1,0 +1,371 @@
+//! The argument of `IPaddr`: `ip[/netmask[/interface[:label]][/broadcast]]` or `ip/netmask/broadcast`, and what the
+//! machine's own networks add to it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::sys::netlink::{Link, Netlink, NetlinkError, Route};
+
+/// Longest label and longest interface name that the kernel takes.
+const LONGEST_NAME: usize = 15;
+
+/// An address that moves between nodes, with its place on this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// Bits of its network.
+    pub prefix: u8,
+    /// The interface, by name: its number changes when it is made anew.
+    pub interface: String,
+    /// Label, IPv4 only.
+    pub label: Option<String>,
+    /// Broadcast address, IPv4 only.
+    pub broadcast: Option<Ipv4Addr>,
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} on {}", self.ip, self.prefix, self.interface)?;
+        match &self.label {
+            Some(label) => write!(f, " label {label}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with an argument, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Mistake {
+    /// Without a remedy that is known.
+    pub fn new(message: impl Into<String>) -> Self {
+        Mistake {
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// With a remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// The interfaces and routes of this machine at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// All interfaces.
+    pub links: Vec<Link>,
+    /// All unicast routes of the main table.
+    pub routes: Vec<Route>,
+}
+
+impl Network {
+    /// Looks.
+    pub async fn of(netlink: &Netlink) -> Result<Self, NetlinkError> {
+        Ok(Network {
+            links: netlink.links().await?,
+            routes: netlink.routes().await?,
+        })
+    }
+
+    fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|l| l.name == name)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.links.iter().map(|l| l.name.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+/// The argument taken apart, before the machine is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Written {
+    ip: IpAddr,
+    prefix: Option<u8>,
+    interface: Option<String>,
+    label: Option<String>,
+    broadcast: Option<Ipv4Addr>,
+}
+
+/// What the argument means on this machine.
+pub fn resolve(argument: &str, network: &Network) -> Result<VirtualAddress, Mistake> {
+    place(read(argument)?, network)
+}
+
+fn read(argument: &str) -> Result<Written, Mistake> {
+    let mut parts = argument.split('/');
+    let ip = read_ip(parts.next().unwrap_or_default())?;
+    let mut written = Written {
+        ip,
+        prefix: None,
+        interface: None,
+        label: None,
+        broadcast: None,
+    };
+    if let Some(netmask) = parts.next().filter(|p| !p.is_empty()) {
+        written.prefix = Some(read_netmask(netmask, ip)?);
+    }
+    for (nth, part) in parts.enumerate().filter(|(_, p)| !p.is_empty()) {
+        let is_broadcast = part.starts_with(|c: char| c.is_ascii_digit());
+        match nth {
+            0 if !is_broadcast => read_interface(part, &mut written)?,
+            0 | 1 if written.broadcast.is_none() => {
+                written.broadcast = Some(read_broadcast(part, ip)?);
+            }
+            _ => return Err(too_long(argument, part)),
+        }
+    }
+    Ok(written)
+}
+
+fn too_long(argument: &str, part: &str) -> Mistake {
+    Mistake::new(format!("`{part}` is one part too many in `{argument}`"))
+        .help("the form is ip/netmask/interface:label/broadcast")
+}
+
+fn read_ip(text: &str) -> Result<IpAddr, Mistake> {
+    let ip: IpAddr = text.parse().map_err(|_| bad_ip(text))?;
+    let unusable = match ip {
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
+        _ if ip.is_unspecified() => Some("the unspecified address"),
+        _ if ip.is_multicast() => Some("a multicast address"),
+        _ => None,
+    };
+    match unusable {
+        Some(kind) => Err(Mistake::new(format!("{ip} is {kind}; no node can have it"))),
+        None => Ok(ip),
+    }
+}
+
+/// Says which octet is wrong and how.
+fn bad_ip(text: &str) -> Mistake {
+    let octets: Vec<&str> = text.split('.').collect();
+    let numeric = octets.iter().all(|o| o.chars().all(|c| c.is_ascii_digit()));
+    if text.contains(':') || !numeric || octets.len() < 2 {
+        return Mistake::new(format!("`{text}` is not an IP address"));
+    }
+    if octets.len() != 4 {
+        let n = octets.len();
+        return Mistake::new(format!(
+            "`{text}` is not an IPv4 address: it has {n} numbers instead of 4"
+        ));
+    }
+    let why = octets.iter().find_map(|o| match o.parse::<u64>() {
+        _ if o.is_empty() => Some("a number is missing".to_owned()),
+        Ok(n) if n <= 255 && o.len() > 1 && o.starts_with('0') => {
+            Some(format!("`{o}` has a leading zero"))
+        }
+        Ok(0..=255) => None,
+        _ => Some(format!("{o} is greater than 255")),
+    });
+    let why = why.unwrap_or_else(|| "it cannot be read".to_owned());
+    Mistake::new(format!("`{text}` is not an IPv4 address: {why}"))
+}
+
+fn read_netmask(text: &str, ip: IpAddr) -> Result<u8, Mistake> {
+    let longest = bits(ip);
+    if text.contains('.') && ip.is_ipv4() {
+        let mask: Ipv4Addr = text
+            .parse()
+            .map_err(|_| Mistake::new(format!("`{text}` is not a netmask")))?;
+        let ones = mask.to_bits().leading_ones();
+        if ones == 0 || ones != mask.to_bits().count_ones() {
+            return Err(Mistake::new(format!(
+                "`{text}` is not a netmask: its ones are not all in front"
+            ))
+            .help("a usual one is 255.255.255.0, which is the same as 24"));
+        }
+        return Ok(u8::try_from(ones).unwrap_or(longest));
+    }
+    match text.parse::<u8>() {
+        Ok(prefix) if (1..=longest).contains(&prefix) => Ok(prefix),
+        _ => Err(Mistake::new(format!(
+            "`{text}` is not a prefix length: it must be a number from 1 to {longest}"
+        ))),
+    }
+}
+
+fn read_interface(text: &str, written: &mut Written) -> Result<(), Mistake> {
+    let (interface, label) = match text.split_once(':') {
+        Some((interface, _)) => (interface, Some(text)),
+        None => (text, None),
+    };
+    if interface.is_empty() {
+        return Err(Mistake::new(format!("`{text}` names no interface"))
+            .help("write interface:label, for example eth0:1"));
+    }
+    if let Some(label) = label {
+        check_label(label, interface, written.ip)?;
+    }
+    written.interface = Some(interface.to_owned());
+    written.label = label.map(str::to_owned);
+    Ok(())
+}
+
+fn check_label(label: &str, interface: &str, ip: IpAddr) -> Result<(), Mistake> {
+    if ip.is_ipv6() {
+        return Err(Mistake::new(format!(
+            "`{label}` is a label, and IPv6 addresses have none"
+        ))
+        .help(format!("write {interface}")));
+    }
+    if label.len() == interface.len() + 1 {
+        return Err(Mistake::new(format!("the label after `{label}` is empty"))
+            .help(format!("write {interface}, or {interface}:1")));
+    }
+    if label.len() > LONGEST_NAME {
+        let len = label.len();
+        return Err(Mistake::new(format!(
+            "the label `{label}` has {len} characters; the kernel takes at most {LONGEST_NAME}"
+        )));
+    }
+    Ok(())
+}
+
+fn read_broadcast(text: &str, ip: IpAddr) -> Result<Ipv4Addr, Mistake> {
+    if ip.is_ipv6() {
+        return Err(Mistake::new(format!(
+            "`{text}` stands where a broadcast address would, and IPv6 has none"
+        )));
+    }
+    text.parse()
+        .map_err(|_| Mistake::new(format!("`{text}` is not a broadcast address")))
+}
+
+fn place(written: Written, network: &Network) -> Result<VirtualAddress, Mistake> {
+    let named = written.interface.as_deref();
+    let named = named
+        .map(|name| {
+            network
+                .link(name)
+                .ok_or_else(|| no_interface(name, network))
+        })
+        .transpose()?;
+    let (link, prefix) = match (named, written.prefix) {
+        (Some(link), Some(prefix)) => (link, prefix),
+        (named, prefix) => find(&written, named, prefix, network)?,
+    };
+    if let Some(network_part) = not_a_host(written.ip, prefix) {
+        return Err(Mistake::new(format!(
+            "{} is the {network_part} address of its network (/{prefix}); no node can have it",
+            written.ip
+        )));
+    }
+    Ok(VirtualAddress {
+        ip: written.ip,
+        prefix,
+        interface: link.name.clone(),
+        label: written.label,
+        broadcast: written.broadcast.or(broadcast(written.ip, prefix)),
+    })
+}
+
+fn no_interface(name: &str, network: &Network) -> Mistake {
+    Mistake::new(format!("there is no interface `{name}` on this node"))
+        .help(format!("its interfaces are {}", network.names()))
+}
+
+/// Takes what is missing from the routes: of the connected networks that the address belongs to the one with the
+/// longest prefix, then the lowest metric. A given prefix alone may also lead over a gateway.
+fn find<'n>(
+    written: &Written,
+    named: Option<&'n Link>,
+    prefix: Option<u8>,
+    network: &'n Network,
+) -> Result<(&'n Link, u8), Mistake> {
+    let ip = written.ip;
+    if ip.is_loopback()
+        && let Some(lo) = network.link("lo")
+    {
+        return Ok((lo, prefix.unwrap_or(if ip.is_ipv4() { 8 } else { 128 })));
+    }
+    let fits = |route: &&Route| {
+        named.is_none_or(|l| l.index == route.index)
+            && network.links.iter().any(|l| l.index == route.index)
+            && contains(route.destination, route.prefix, ip)
+            && (route.connected || prefix.is_some())
+    };
+    let best = network
+        .routes
+        .iter()
+        .filter(fits)
+        .max_by_key(|r| (r.connected, r.prefix, std::cmp::Reverse(r.metric)));
+    let found = best.and_then(|route| {
+        let link = network.links.iter().find(|l| l.index == route.index)?;
+        Some((link, prefix.unwrap_or(route.prefix)))
+    });
+    found.ok_or_else(|| unconnected(ip, named))
+}
+
+fn unconnected(ip: IpAddr, named: Option<&Link>) -> Mistake {
+    let example = if ip.is_ipv4() { 24 } else { 64 };
+    match named {
+        Some(link) => Mistake::new(format!(
+            "{ip} belongs to no network that is connected to {}, so its prefix length is not known",
+            link.name
+        ))
+        .help(format!("write it: {ip}/{example}/{}", link.name)),
+        None => Mistake::new(format!(
+            "{ip} belongs to no connected network of this node, so neither its interface nor its prefix length is known"
+        ))
+        .help(format!("write them: {ip}/{example}/eth0")),
+    }
+}
+
+/// Length of the address in bits.
+fn bits(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+fn contains(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
+    match (network, ip) {
+        (IpAddr::V4(n), IpAddr::V4(i)) => (n.to_bits() ^ i.to_bits()) & mask(prefix) == 0,
+        (IpAddr::V6(n), IpAddr::V6(i)) => {
+            let mask = u128::MAX
+                .checked_shl(128_u32.saturating_sub(prefix.into()))
+                .unwrap_or(0);
+            (Ipv6Addr::to_bits(n) ^ Ipv6Addr::to_bits(i)) & mask == 0
+        }
+        _ => false,
+    }
+}
+
+fn mask(prefix: u8) -> u32 {
+    u32::MAX
+        .checked_shl(32_u32.saturating_sub(prefix.into()))
+        .unwrap_or(0)
+}
+
+/// The last address of an IPv4 network. Networks of one or two addresses have none.
+fn broadcast(ip: IpAddr, prefix: u8) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(v4) if prefix < 31 => Some(Ipv4Addr::from(v4.to_bits() | !mask(prefix))),
+        _ => None,
+    }
+}
+
+fn not_a_host(ip: IpAddr, prefix: u8) -> Option<&'static str> {
+    let last = broadcast(ip, prefix)?;
+    let IpAddr::V4(v4) = ip else { return None };
+    if v4 == last {
+        Some("broadcast")
+    } else if v4.to_bits() & !mask(prefix) == 0 {
+        Some("network")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

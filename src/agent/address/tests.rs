@@ -1,0 +1,185 @@
+use super::*;
+
+fn link(index: u32, name: &str) -> Link {
+    Link {
+        index,
+        name: name.to_owned(),
+        mac: None,
+        up: true,
+        carrier: true,
+        arp: true,
+    }
+}
+
+fn route(network: &str, prefix: u8, index: u32, metric: u32) -> Route {
+    Route {
+        destination: network.parse().unwrap(),
+        prefix,
+        index,
+        metric,
+        connected: prefix > 0,
+    }
+}
+
+/// eth0: 10.1.88.0/24 and the default route; eth1: 10.1.0.0/16 and fd00::/64; eth2: 10.1.88.0/24 with a worse metric.
+fn network() -> Network {
+    Network {
+        links: vec![
+            link(1, "lo"),
+            link(2, "eth0"),
+            link(3, "eth1"),
+            link(4, "eth2"),
+        ],
+        routes: vec![
+            route("0.0.0.0", 0, 2, 0),
+            route("10.1.0.0", 16, 3, 0),
+            route("10.1.88.0", 24, 4, 100),
+            route("10.1.88.0", 24, 2, 0),
+            route("fd00::", 64, 3, 256),
+        ],
+    }
+}
+
+fn shown(argument: &str) -> String {
+    match resolve(argument, &network()) {
+        Ok(address) => match address.broadcast {
+            Some(broadcast) => format!("{address} brd {broadcast}"),
+            None => address.to_string(),
+        },
+        Err(mistake) => format!("error: {}", mistake.message),
+    }
+}
+
+#[test]
+fn what_each_form_means() {
+    let table = [
+        ("10.1.88.199", "10.1.88.199/24 on eth0 brd 10.1.88.255"),
+        ("10.1.7.9", "10.1.7.9/16 on eth1 brd 10.1.255.255"),
+        (
+            "10.1.88.199/24/eth0:1",
+            "10.1.88.199/24 on eth0 label eth0:1 brd 10.1.88.255",
+        ),
+        ("10.1.88.199/25", "10.1.88.199/25 on eth0 brd 10.1.88.255"),
+        ("10.1.88.99/25", "10.1.88.99/25 on eth0 brd 10.1.88.127"),
+        (
+            "10.1.88.199/255.255.255.0/eth1",
+            "10.1.88.199/24 on eth1 brd 10.1.88.255",
+        ),
+        (
+            "10.1.88.199/24/10.1.88.250",
+            "10.1.88.199/24 on eth0 brd 10.1.88.250",
+        ),
+        (
+            "10.1.88.199/24/eth2/10.1.88.250",
+            "10.1.88.199/24 on eth2 brd 10.1.88.250",
+        ),
+        (
+            "10.1.88.199//eth2",
+            "10.1.88.199/24 on eth2 brd 10.1.88.255",
+        ),
+        ("192.168.5.5/24", "192.168.5.5/24 on eth0 brd 192.168.5.255"),
+        ("10.1.88.199/32/eth0", "10.1.88.199/32 on eth0"),
+        ("127.0.0.9", "127.0.0.9/8 on lo brd 127.255.255.255"),
+        ("fd00::9", "fd00::9/64 on eth1"),
+        ("fd00:0:0:0:0:0:0:9/128/eth0", "fd00::9/128 on eth0"),
+    ];
+    for (argument, meaning) in table {
+        assert_eq!(shown(argument), meaning, "{argument}");
+    }
+}
+
+#[test]
+fn what_each_mistake_earns() {
+    let table = [
+        (
+            "10.1.88.256",
+            "`10.1.88.256` is not an IPv4 address: 256 is greater than 255",
+        ),
+        (
+            "10.1.88",
+            "`10.1.88` is not an IPv4 address: it has 3 numbers instead of 4",
+        ),
+        (
+            "10.1.88.010",
+            "`10.1.88.010` is not an IPv4 address: `010` has a leading zero",
+        ),
+        (
+            "10.1..5",
+            "`10.1..5` is not an IPv4 address: a number is missing",
+        ),
+        ("web", "`web` is not an IP address"),
+        ("", "`` is not an IP address"),
+        (
+            "10.1.88.9/33",
+            "`33` is not a prefix length: it must be a number from 1 to 32",
+        ),
+        (
+            "10.1.88.9/0",
+            "`0` is not a prefix length: it must be a number from 1 to 32",
+        ),
+        (
+            "fd00::9/129",
+            "`129` is not a prefix length: it must be a number from 1 to 128",
+        ),
+        (
+            "10.1.88.9/255.0.255.0",
+            "`255.0.255.0` is not a netmask: its ones are not all in front",
+        ),
+        (
+            "10.1.88.9/24/eth9",
+            "there is no interface `eth9` on this node",
+        ),
+        (
+            "10.1.88.9/24/eth0:loadbalancer1",
+            "the label `eth0:loadbalancer1` has 18 characters; the kernel takes at most 15",
+        ),
+        ("10.1.88.9/24/eth0:", "the label after `eth0:` is empty"),
+        ("10.1.88.9/24/:1", "`:1` names no interface"),
+        (
+            "fd00::9/64/eth1:1",
+            "`eth1:1` is a label, and IPv6 addresses have none",
+        ),
+        (
+            "fd00::9/64/eth1/10.0.0.1",
+            "`10.0.0.1` stands where a broadcast address would, and IPv6 has none",
+        ),
+        (
+            "10.1.88.9/24/eth0/10.1.88.255/x",
+            "`x` is one part too many in `10.1.88.9/24/eth0/10.1.88.255/x`",
+        ),
+        (
+            "10.1.88.9/24/eth0/eth1",
+            "`eth1` is not a broadcast address",
+        ),
+        (
+            "10.1.88.0/24/eth0",
+            "10.1.88.0 is the network address of its network (/24); no node can have it",
+        ),
+        (
+            "10.1.88.255",
+            "10.1.88.255 is the broadcast address of its network (/24); no node can have it",
+        ),
+        (
+            "224.0.0.1/24",
+            "224.0.0.1 is a multicast address; no node can have it",
+        ),
+        (
+            "192.168.5.5",
+            "192.168.5.5 belongs to no connected network of this node, so neither its interface nor its prefix length is known",
+        ),
+        (
+            "192.168.5.5//eth1",
+            "192.168.5.5 belongs to no network that is connected to eth1, so its prefix length is not known",
+        ),
+    ];
+    for (argument, error) in table {
+        assert_eq!(shown(argument), format!("error: {error}"), "{argument}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_argument_makes_the_reader_fall(argument in "[0-9a-f:./et ]{0,40}") {
+        let _meaning = resolve(&argument, &network());
+    }
+}

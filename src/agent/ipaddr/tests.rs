@@ -1,0 +1,188 @@
+use super::*;
+use crate::agent::Abort;
+use crate::agent::address::{Network, resolve};
+use crate::sys::machine::{Machine, ip};
+use crate::sys::packet::AnswerReceiver;
+
+fn limits() -> Limits {
+    Limits::within(Duration::from_secs(60), &Abort::new())
+}
+
+async fn addresses(arguments: &[&str]) -> Addresses {
+    let netlink = Netlink::new();
+    let network = Network::of(&netlink).await.unwrap();
+    let list = arguments.iter().map(|a| resolve(a, &network).unwrap());
+    Addresses::new(list.collect(), netlink)
+}
+
+#[test]
+fn start_monitor_and_stop_are_idempotent() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50/24/eth0:1", "fd00::50"]).await;
+        assert_eq!(run.monitor(&limits()).await, Ok(Status::Stopped));
+        run.stop(&limits()).await.unwrap();
+        run.start(&limits()).await.unwrap();
+        run.start(&limits()).await.unwrap();
+        assert_eq!(run.monitor(&limits()).await, Ok(Status::Running));
+        let shown = ip("-o addr show dev eth0");
+        assert!(
+            shown.contains(
+                "inet 10.0.0.50/24 brd 10.0.0.255 scope global secondary proto 0x68 eth0:1"
+            ),
+            "{shown}"
+        );
+        assert!(shown.contains("inet6 fd00::50/64"), "{shown}");
+        assert!(!shown.contains("tentative"), "{shown}");
+        run.stop(&limits()).await.unwrap();
+        run.stop(&limits()).await.unwrap();
+        assert_eq!(run.monitor(&limits()).await, Ok(Status::Stopped));
+    });
+}
+
+#[test]
+fn an_address_already_there_by_hand_is_success_and_stop_removes_it() {
+    Machine::with_eth0().run(|| async {
+        ip("addr add 10.0.0.50/24 dev eth0");
+        let run = addresses(&["10.0.0.50"]).await;
+        run.start(&limits()).await.unwrap();
+        run.stop(&limits()).await.unwrap();
+        assert!(!ip("addr show").contains("10.0.0.50"));
+    });
+}
+
+#[test]
+fn a_stop_takes_no_other_address_of_its_network_along() {
+    Machine::with_bare_eth0().run(|| async {
+        let run = Addresses::new(
+            vec![
+                resolve(
+                    "10.0.0.50/24/eth0",
+                    &Network::of(&Netlink::new()).await.unwrap(),
+                )
+                .unwrap(),
+            ],
+            Netlink::new(),
+        );
+        run.start(&limits()).await.unwrap();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.0.2/24 dev eth0 label eth0:x");
+        run.stop(&limits()).await.unwrap();
+        let shown = ip("-o addr show dev eth0");
+        assert!(shown.contains("10.0.0.1/24"), "{shown}");
+        assert!(shown.contains("eth0:x"), "{shown}");
+        assert!(!shown.contains("10.0.0.50"), "{shown}");
+    });
+}
+
+#[test]
+fn a_thousand_addresses_go_up_and_down_as_one() {
+    Machine::with_eth0().run(|| async {
+        let arguments: Vec<String> = (0..1000)
+            .map(|n| format!("10.9.{}.{}/32/eth0", n / 250, n % 250 + 1))
+            .collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let run = addresses(&arguments).await;
+        let began = std::time::Instant::now();
+        run.start(&limits()).await.unwrap();
+        println!("1000 addresses started in {:?}", began.elapsed());
+        assert_eq!(run.monitor(&limits()).await, Ok(Status::Running));
+        let began = std::time::Instant::now();
+        run.stop(&limits()).await.unwrap();
+        println!("1000 addresses stopped in {:?}", began.elapsed());
+        assert_eq!(run.monitor(&limits()).await, Ok(Status::Stopped));
+    });
+}
+
+#[test]
+fn a_part_of_a_run_or_a_link_that_is_down_is_not_well() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50", "10.0.0.51"]).await;
+        run.start(&limits()).await.unwrap();
+        ip("addr del 10.0.0.51/24 dev eth0");
+        let error = run.monitor(&limits()).await.unwrap_err().to_string();
+        assert!(error.contains("10.0.0.51/24 on eth0 is missing"), "{error}");
+        ip("link set eth0 down");
+        let error = run.monitor(&limits()).await.unwrap_err().to_string();
+        assert!(error.contains("eth0 is down"), "{error}");
+        let error = run.start(&limits()).await.unwrap_err().to_string();
+        assert!(error.contains("eth0 is down"), "{error}");
+        run.stop(&limits()).await.unwrap();
+        ip("link del eth0");
+        run.stop(&limits()).await.unwrap();
+    });
+}
+
+#[test]
+fn the_kernel_drops_an_address_whose_right_ends_and_nobody_restores_it() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50", "fd00::50"]).await;
+        run.renew(now() + Duration::from_secs(3)).await.unwrap();
+        assert!(
+            !ip("addr show").contains("10.0.0.50"),
+            "a renewal starts nothing"
+        );
+        run.start(&limits()).await.unwrap();
+        assert!(ip("addr show dev eth0").contains("dynamic"));
+        run.renew(now() + Duration::from_secs(2)).await.unwrap();
+        while run.monitor(&limits()).await != Ok(Status::Stopped) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(run.restore().await, Ok(Vec::new()));
+        assert!(!ip("addr show").contains("10.0.0.50"));
+    });
+}
+
+#[test]
+fn a_right_without_end_makes_a_lasting_address() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50"]).await;
+        run.renew(now() + Duration::from_secs(30)).await.unwrap();
+        run.start(&limits()).await.unwrap();
+        run.renew(Time::NEVER).await.unwrap();
+        let shown = ip("-o addr show dev eth0 to 10.0.0.50");
+        assert!(shown.contains("valid_lft forever"), "{shown}");
+    });
+}
+
+#[test]
+fn nothing_that_comes_after_a_stop_brings_an_address_back() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50"]).await;
+        run.start(&limits()).await.unwrap();
+        run.stop(&limits()).await.unwrap();
+        run.renew(now() + Duration::from_secs(60)).await.unwrap();
+        assert_eq!(run.restore().await, Ok(Vec::new()));
+        assert!(!ip("addr show").contains("10.0.0.50"));
+    });
+}
+
+#[test]
+fn a_neighbour_hears_the_announcement_and_no_more_after_the_stop() {
+    let (a, b) = Machine::pair();
+    let (ready_tx, ready_rx) = std::sync::mpsc::channel();
+    let heard = b.begin(move || async move {
+        let index = Netlink::new().links().await.unwrap();
+        let index = index.iter().find(|l| l.name == "eth0").unwrap().index;
+        let v4 = AnswerReceiver::arp(index).unwrap();
+        let v6 = AnswerReceiver::neighbours(index).unwrap();
+        ready_tx.send(()).unwrap();
+        let wanted = |ip: &str| ip.parse::<IpAddr>().unwrap();
+        // Request, reply, and at least one repeat.
+        let mut times = 0;
+        while times < 3 {
+            let answer = v4.next().await.unwrap();
+            times += usize::from(answer.ip == wanted("10.0.0.50"));
+        }
+        while v6.next().await.unwrap().ip != wanted("fd00::50") {}
+        true
+    });
+    ready_rx.recv().unwrap();
+    a.run(move || async move {
+        let run = addresses(&["10.0.0.50", "fd00::50"]).await;
+        run.start(&limits()).await.unwrap();
+        while heard.try_recv().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        run.stop(&limits()).await.unwrap();
+    });
+}

@@ -1,0 +1,367 @@
+//! Decides what each resource word of a group becomes, before anything of the group is touched.
+//!
+//! The first match counts: a built-in; a script by its absolute path; `resource.d/NAME`; `/etc/init.d/NAME`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Agent;
+use super::address::{self, Mistake, Network, VirtualAddress};
+use super::environment::ScriptEnv;
+use super::ipaddr::Addresses;
+use super::pseudo::{Delay, SendArp};
+use super::safe_path;
+use super::script::Script;
+use crate::model::cluster::Step;
+use crate::model::token::Token;
+use crate::sys::netlink::Netlink;
+
+/// The built-ins for addresses.
+const ADDRESS_NAMES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
+/// All built-ins, for suggestions.
+const BUILT_INS: [&str; 5] = ["IPaddr", "IPaddr2", "IPv6addr", "SendArp", "Delay"];
+/// Added to the length of a `Delay`, whose own deadline would otherwise always end it.
+const DELAY_MARGIN: Duration = Duration::from_secs(10);
+
+/// The deadlines of one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Of a start.
+    pub start: Duration,
+    /// Of a stop.
+    pub stop: Duration,
+    /// Of a look.
+    pub monitor: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            start: Duration::from_secs(60),
+            stop: Duration::from_secs(60),
+            monitor: Duration::from_secs(20),
+        }
+    }
+}
+
+/// One step of a group, ready to be run.
+#[derive(Clone)]
+pub struct ResolvedStep {
+    /// What the engine knows of it.
+    pub step: Step,
+    /// Starts, stops and looks.
+    pub agent: Arc<dyn Agent>,
+    /// The same agent, where the step is a run of addresses.
+    pub addresses: Option<Arc<Addresses>>,
+    /// What each member became, for an administrator.
+    pub what: Vec<String>,
+}
+
+/// What is wrong with one member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which member, from 0.
+    pub member: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// What is needed to know what a word means on this node.
+pub struct Resolver<'a> {
+    /// Where scripts are and what they are told.
+    pub env: Arc<ScriptEnv>,
+    /// This node's interfaces and routes.
+    pub network: &'a Network,
+    /// Given to the agents of addresses.
+    pub netlink: &'a Netlink,
+    /// The deadlines that the configuration sets for a word.
+    pub timeouts: &'a dyn Fn(&Token) -> Timeouts,
+}
+
+/// What a word became.
+enum Member {
+    Address(VirtualAddress),
+    Other {
+        agent: Arc<dyn Agent>,
+        what: String,
+        timeouts: Timeouts,
+    },
+}
+
+impl Resolver<'_> {
+    /// All steps of a group, or all that is wrong with its members.
+    pub fn group(&self, tokens: &[Token]) -> Result<Vec<ResolvedStep>, Vec<Problem>> {
+        let mut members = Vec::new();
+        let mut problems = Vec::new();
+        for (member, token) in tokens.iter().enumerate() {
+            match self.member(token) {
+                Ok(found) => members.push((token, found)),
+                Err(Mistake { message, help }) => problems.push(Problem {
+                    member,
+                    message,
+                    help,
+                }),
+            }
+        }
+        if problems.is_empty() {
+            Ok(self.steps(members))
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn member(&self, token: &Token) -> Result<Member, Mistake> {
+        let name = token.name.as_str();
+        let timeouts = (self.timeouts)(token);
+        if ADDRESS_NAMES.contains(&name) {
+            return self.address(token).map(Member::Address);
+        }
+        if name == "Delay" {
+            return self.delay(token, timeouts);
+        }
+        if name == "SendArp" {
+            return self.send_arp(token, timeouts);
+        }
+        refuse_foreign(name)?;
+        let path = self.script(name)?;
+        safe_path::check(&path)?;
+        let script = Script {
+            path,
+            args: token.args.clone(),
+            env: self.env.clone(),
+            look: timeouts.monitor,
+        };
+        Ok(Member::Other {
+            what: script.describe(),
+            agent: Arc::new(script),
+            timeouts,
+        })
+    }
+
+    fn address(&self, token: &Token) -> Result<VirtualAddress, Mistake> {
+        match token.args.as_slice() {
+            [argument] => address::resolve(argument, self.network),
+            [] => Err(Mistake::new(format!("{} names no address", token.name))
+                .help(format!("write {}::10.0.0.1/24/eth0", token.name))),
+            several => Err(too_many(token, several)),
+        }
+    }
+
+    fn delay(&self, token: &Token, mut timeouts: Timeouts) -> Result<Member, Mistake> {
+        let delay = Delay::new(&token.args, &token.text, &self.env.run_dir)?;
+        timeouts.start = timeouts.start.max(delay.start + DELAY_MARGIN);
+        timeouts.stop = timeouts.stop.max(delay.stop + DELAY_MARGIN);
+        Ok(Member::Other {
+            what: format!(
+                "built-in Delay: {} s at start, {} s at stop",
+                delay.start.as_secs(),
+                delay.stop.as_secs()
+            ),
+            agent: Arc::new(delay),
+            timeouts,
+        })
+    }
+
+    fn send_arp(&self, token: &Token, timeouts: Timeouts) -> Result<Member, Mistake> {
+        let run_dir = &self.env.run_dir;
+        let agent = SendArp::new(
+            &token.args,
+            &token.text,
+            run_dir,
+            self.network,
+            self.netlink,
+        )?;
+        Ok(Member::Other {
+            what: format!("built-in SendArp: {}", agent.describe()),
+            agent: Arc::new(agent),
+            timeouts,
+        })
+    }
+
+    /// The file of a script: the first executable one, as heartbeat looked for it.
+    fn script(&self, name: &str) -> Result<PathBuf, Mistake> {
+        if name.starts_with('/') {
+            let path = PathBuf::from(name);
+            return if path.is_file() {
+                Ok(path)
+            } else {
+                Err(Mistake::new(format!("there is no script {name}")))
+            };
+        }
+        if name.is_empty() || name.contains('/') {
+            return Err(
+                Mistake::new(format!("`{name}` is not the name of a resource"))
+                    .help("write a name, or the absolute path of a script"),
+            );
+        }
+        let folders = [self.env.resource_dir(), self.env.init_dir.clone()];
+        let candidates = folders.iter().map(|f| f.join(name));
+        let files: Vec<PathBuf> = candidates.filter(|p| p.is_file()).collect();
+        let first = files.iter().find(|p| is_executable(p)).or(files.first());
+        first.cloned().ok_or_else(|| not_found(name, &folders))
+    }
+
+    /// Gathers runs of addresses into one step each.
+    fn steps(&self, members: Vec<(&Token, Member)>) -> Vec<ResolvedStep> {
+        let mut steps = Vec::new();
+        let mut run: Vec<(&Token, VirtualAddress)> = Vec::new();
+        for (token, member) in members {
+            match member {
+                Member::Address(address) => run.push((token, address)),
+                Member::Other {
+                    agent,
+                    what,
+                    timeouts,
+                } => {
+                    steps.extend(self.addresses(std::mem::take(&mut run)));
+                    steps.push(one_step(token, agent, what, timeouts));
+                }
+            }
+        }
+        steps.extend(self.addresses(run));
+        steps
+    }
+
+    /// The step of a run; its deadlines are the longest of its members.
+    fn addresses(&self, run: Vec<(&Token, VirtualAddress)>) -> Option<ResolvedStep> {
+        let timeouts = run
+            .iter()
+            .map(|(token, _)| (self.timeouts)(token))
+            .reduce(|a, b| Timeouts {
+                start: a.start.max(b.start),
+                stop: a.stop.max(b.stop),
+                monitor: a.monitor.max(b.monitor),
+            })?;
+        let what = run
+            .iter()
+            .map(|(token, address)| format!("built-in {}: {address}", token.name))
+            .collect();
+        let members = run.iter().map(|(token, _)| token.text.clone()).collect();
+        let list = run.into_iter().map(|(_, address)| address).collect();
+        let agent = Arc::new(Addresses::new(list, self.netlink.clone()));
+        Some(ResolvedStep {
+            step: Step {
+                members,
+                addresses: true,
+                start: timeouts.start,
+                stop: timeouts.stop,
+                monitor: timeouts.monitor,
+                removal: Duration::ZERO,
+            },
+            agent: agent.clone(),
+            addresses: Some(agent),
+            what,
+        })
+    }
+}
+
+fn one_step(
+    token: &Token,
+    agent: Arc<dyn Agent>,
+    what: String,
+    timeouts: Timeouts,
+) -> ResolvedStep {
+    ResolvedStep {
+        step: Step {
+            members: vec![token.text.clone()],
+            addresses: false,
+            start: timeouts.start,
+            stop: timeouts.stop,
+            monitor: timeouts.monitor,
+            removal: timeouts.stop,
+        },
+        agent,
+        addresses: None,
+        what: vec![what],
+    }
+}
+
+/// `::` separates arguments, so a shortened IPv6 address falls apart.
+fn too_many(token: &Token, args: &[String]) -> Mistake {
+    let name = &token.name;
+    let mistake = Mistake::new(format!(
+        "{name} takes exactly one argument, and here are {}",
+        args.len()
+    ));
+    let joined = args.join("::");
+    let (ip, rest) = joined.split_once('/').unwrap_or((&joined, ""));
+    let Ok(ip) = ip.parse::<std::net::Ipv6Addr>() else {
+        return mistake.help(format!("write one {name} for each address"));
+    };
+    let full: Vec<String> = ip.segments().iter().map(|s| format!("{s:x}")).collect();
+    let slash = if rest.is_empty() { "" } else { "/" };
+    mistake.help(format!(
+        "`::` separates arguments, so an IPv6 address must be written in full: {name}::{}{slash}{rest}",
+        full.join(":")
+    ))
+}
+
+fn refuse_foreign(name: &str) -> Result<(), Mistake> {
+    let kind = if name.starts_with("ocf:") || name == "OCF" {
+        "OCF agents are"
+    } else if name == "systemd" {
+        "systemd units are"
+    } else {
+        return Ok(());
+    };
+    Err(Mistake::new(format!("{kind} not supported yet"))
+        .help("put a script with start, stop and status into resource.d and name it here"))
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o111 != 0)
+}
+
+fn not_found(name: &str, folders: &[PathBuf]) -> Mistake {
+    let looked: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+    let mistake = Mistake::new(format!(
+        "there is no resource `{name}`: it is no built-in, and no script in {}",
+        looked.join(" or ")
+    ));
+    let mut known: Vec<String> = BUILT_INS.iter().map(ToString::to_string).collect();
+    for folder in folders {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.filter(|e| is_executable(&e.path()));
+        known.extend(names.filter_map(|e| e.file_name().into_string().ok()));
+    }
+    match closest(name, &known) {
+        Some(guess) => mistake.help(format!("did you mean {guess}?")),
+        None => mistake,
+    }
+}
+
+/// The known word that differs by at most two letters, or by case alone.
+fn closest<'k>(word: &str, known: &'k [String]) -> Option<&'k str> {
+    let lower = word.to_lowercase();
+    let near = known
+        .iter()
+        .map(|k| (distance(&lower, &k.to_lowercase()), k));
+    let (_, best) = near
+        .filter(|(d, k)| *d <= 2 && *d < k.chars().count())
+        .min_by_key(|(d, _)| *d)?;
+    Some(best)
+}
+
+/// How many letters must be put in, taken out or changed.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (cb, pair) in b.chars().zip(row.windows(2)) {
+            let [diagonal, above] = pair else { continue };
+            let left = next.last().copied().unwrap_or(0);
+            let change = diagonal + usize::from(ca != cb);
+            next.push(change.min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! What the runtime calls: one action on one step, within the step's deadline.
+//!
+//! Agents end what they run by themselves when their time is over. The bound here is for those that do not.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{sleep, sleep_until};
+
+use super::resolve::ResolvedStep;
+use super::supervise::GRACE;
+use super::{Abort, AgentError, Limits, Status};
+
+/// What an agent may need beyond its deadline: TERM, KILL, and to see that it is dead.
+const SLACK: Duration = Duration::from_secs(3 * GRACE.as_secs() + 1);
+
+/// Looks at every step of a group, all at the same time. `None` where a step is there but not well, or the look
+/// failed; the reason is logged.
+pub async fn probe(steps: &[ResolvedStep], abort: &Abort) -> Vec<Option<bool>> {
+    let looks = steps.iter().map(|step| async {
+        match monitor(step, abort).await {
+            Ok(status) => Some(status == Status::Running),
+            Err(error) => {
+                tracing::warn!("{error}");
+                None
+            }
+        }
+    });
+    join_all(looks).await
+}
+
+/// Starts a step. Running already is success.
+pub async fn start(step: &ResolvedStep, abort: &Abort) -> Result<(), AgentError> {
+    let limits = Limits::within(step.step.start, abort);
+    bounded(step, "start", &limits, step.agent.start(&limits)).await
+}
+
+/// Stops a step, whatever its state. An error means that it may still run.
+pub async fn stop(step: &ResolvedStep, abort: &Abort) -> Result<(), AgentError> {
+    let limits = Limits::within(step.step.stop, abort);
+    bounded(step, "stop", &limits, step.agent.stop(&limits)).await
+}
+
+/// Looks at a step.
+pub async fn monitor(step: &ResolvedStep, abort: &Abort) -> Result<Status, AgentError> {
+    let limits = Limits::within(step.step.monitor, abort);
+    bounded(step, "monitor", &limits, step.agent.monitor(&limits)).await
+}
+
+async fn bounded<T>(
+    step: &ResolvedStep,
+    action: &str,
+    limits: &Limits,
+    work: impl Future<Output = Result<T, AgentError>>,
+) -> Result<T, AgentError> {
+    let what = || format!("{action} of {}", step.step.members.join(" "));
+    let aborted = async {
+        limits.abort.aborted().await;
+        sleep(SLACK).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = sleep_until(limits.until + SLACK) => {
+            Err(AgentError::TimedOut(format!("{}: no end at its deadline", what())))
+        }
+        () = aborted => Err(AgentError::Failed(format!("{}: ended by order", what()))),
+    }
+}

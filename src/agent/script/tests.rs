@@ -1,0 +1,212 @@
+use super::*;
+use crate::agent::Abort;
+use crate::model::NodeName;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+
+/// A script with this body, called as `script one two ACTION`; `$LOG` is a file to write to.
+struct Sandbox(tempfile::TempDir);
+
+impl Sandbox {
+    fn new(body: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let text = format!("#!/bin/sh\nLOG={}\n{body}\n", log.display());
+        let path = dir.path().join("script");
+        // Written beside and renamed: a test that forks meanwhile would hold the file open for writing.
+        std::fs::write(dir.path().join("new"), text).unwrap();
+        std::process::Command::new("cp")
+            .arg(dir.path().join("new"))
+            .arg(&path)
+            .status()
+            .unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Sandbox(dir)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn script(&self) -> Script {
+        let mut env = ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d");
+        env.work_dir = self.path().to_path_buf();
+        env.directives = vec![("deadtime".into(), "4".into())];
+        Script {
+            path: self.path().join("script"),
+            args: vec!["one".into(), "two".into()],
+            env: Arc::new(env),
+            look: LONG,
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+}
+
+fn within(time: Duration) -> Limits {
+    Limits::within(time, &Abort::new())
+}
+
+#[test]
+fn status_is_judged_by_words_as_heartbeat_did() {
+    let table = [
+        ("nginx is running", Words::Running),
+        ("Running", Words::Running),
+        ("INFO: IPaddr Running OK", Words::Running),
+        ("OK", Words::Running),
+        ("not OK", Words::Running),
+        ("not running", Words::Stopped),
+        ("NOT running", Words::Stopped),
+        ("is Not, well: not quite Running", Words::Stopped),
+        ("running, or not \nrunning", Words::Stopped),
+        ("nothing is running", Words::Running),
+        ("not-running", Words::Running),
+        ("RUNNING", Words::Unclear),
+        ("ok", Words::Unclear),
+        ("", Words::Unclear),
+        ("Resource is stopped", Words::Stopped),
+    ];
+    for (output, words) in table {
+        assert_eq!(judge(output), words, "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_come_before_the_action_and_status_before_start() {
+    let sandbox = Sandbox::new(r#"echo "$@" >> $LOG; [ "$3" = status ] && echo stopped; exit 0"#);
+    let script = sandbox.script();
+    script.start(&within(LONG)).await.unwrap();
+    script.stop(&within(LONG)).await.unwrap();
+    assert_eq!(
+        sandbox.log(),
+        "one two status\none two start\none two stop\n"
+    );
+}
+
+#[tokio::test]
+async fn what_runs_already_is_not_started() {
+    let sandbox = Sandbox::new(r#"echo "$3" >> $LOG; echo running; exit 3"#);
+    sandbox.script().start(&within(LONG)).await.unwrap();
+    assert_eq!(sandbox.log(), "status\n");
+}
+
+#[tokio::test]
+async fn words_on_standard_error_do_not_count_nor_does_the_exit_code() {
+    let sandbox = Sandbox::new("echo running >&2; exit 0");
+    let status = sandbox.script().monitor(&within(LONG)).await;
+    assert_eq!(status, Ok(Status::Stopped));
+}
+
+#[tokio::test]
+async fn a_script_gets_the_environment_of_heartbeat_and_nothing_of_ours() {
+    let sandbox =
+        Sandbox::new(r#"env > $LOG; echo "cwd=$(pwd)" >> $LOG; readlink /proc/self/fd/0 >> $LOG"#);
+    sandbox.script().stop(&within(LONG)).await.unwrap();
+    let log = sandbox.log();
+    assert!(log.contains("HA_CURHOST=alice\n"), "{log}");
+    assert!(log.contains("HA_deadtime=4\n"), "{log}");
+    assert!(log.contains("HA_FUNCS=/etc/ha.d/shellfuncs\n"), "{log}");
+    assert!(
+        log.contains(&format!("cwd={}\n", sandbox.path().display())),
+        "{log}"
+    );
+    assert!(log.ends_with("/dev/null\n"), "{log}");
+    assert!(!log.contains("CARGO"), "{log}");
+}
+
+#[tokio::test]
+async fn a_failed_start_says_which_script_which_code_and_the_last_lines() {
+    let sandbox =
+        Sandbox::new(r#"[ $3 = start ] && { seq 100; echo "no port" >&2; exit 7; }; echo stopped"#);
+    let error = sandbox.script().start(&within(LONG)).await.unwrap_err();
+    let path = sandbox.path().join("script");
+    let expected = format!(
+        "script {} one two start: exit code 7; it said: 97 | 98 | 99 | 100 | no port",
+        path.display()
+    );
+    assert_eq!(error, AgentError::Failed(expected));
+}
+
+#[tokio::test]
+async fn a_failed_stop_is_forgiven_when_status_says_stopped_in_words() {
+    let sandbox = Sandbox::new("[ $3 = status ] && echo 'not running'; exit 1");
+    assert_eq!(sandbox.script().stop(&within(LONG)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_failed_stop_is_never_taken_for_stopped_without_words() {
+    for body in [
+        "exit 1",
+        "[ $3 = status ] && echo running; exit 1",
+        "kill -9 $$",
+    ] {
+        let sandbox = Sandbox::new(body);
+        let limits = within(Duration::from_millis(900));
+        let error = sandbox.script().stop(&limits).await.unwrap_err();
+        assert!(matches!(error, AgentError::Failed(_)), "{body}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_that_fails_once_is_tried_again() {
+    let sandbox = Sandbox::new(
+        r#"[ $3 = status ] && { echo running; exit 0; }; echo x >> $LOG; [ $(wc -l < $LOG) -ge 2 ]"#,
+    );
+    assert_eq!(sandbox.script().stop(&within(LONG)).await, Ok(()));
+    assert_eq!(sandbox.log(), "x\nx\n");
+}
+
+#[tokio::test]
+async fn a_hang_in_any_action_is_a_timeout_that_names_it() {
+    let hang =
+        |action: &str| Sandbox::new(&format!("[ $3 = {action} ] && sleep 1000; echo stopped"));
+    let sandbox = hang("start");
+    let error = sandbox.script().start(&within(SHORT)).await.unwrap_err();
+    assert!(
+        matches!(&error, AgentError::TimedOut(t) if t.contains("two start: still running")),
+        "{error:?}"
+    );
+
+    let sandbox = hang("stop");
+    let error = sandbox.script().stop(&within(SHORT)).await.unwrap_err();
+    assert!(
+        matches!(&error, AgentError::TimedOut(t) if t.contains("two stop: still running")),
+        "{error:?}"
+    );
+
+    let sandbox = hang("status");
+    let script = Script {
+        look: SHORT,
+        ..sandbox.script()
+    };
+    let error = script.start(&within(LONG)).await.unwrap_err();
+    assert!(
+        matches!(&error, AgentError::TimedOut(t) if t.contains("two status: still running")),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_status_that_floods_or_is_killed_is_no_verdict() {
+    for body in ["echo running; seq 100000", "kill -9 $$"] {
+        let sandbox = Sandbox::new(body);
+        let error = sandbox.script().monitor(&within(LONG)).await.unwrap_err();
+        assert!(matches!(error, AgentError::Failed(_)), "{body}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_cannot_be_run_says_so() {
+    let sandbox = Sandbox::new("");
+    let script = Script {
+        path: "/nonexistent/script".into(),
+        ..sandbox.script()
+    };
+    let error = script.stop(&within(LONG)).await.unwrap_err();
+    assert!(error.to_string().contains("cannot run it"), "{error}");
+}

@@ -1,0 +1,407 @@
+//! Runs one process in a process group of its own, until it ends or its time is over.
+//!
+//! At the deadline the group gets TERM, and [`GRACE`] later KILL; when aborted or dropped it gets KILL at once. What is
+//! read of its output is bounded. After its exit only what is there is read: a daemon that it left behind may
+//! hold the pipe open for ever.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use std::{future, io};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::Limits;
+
+/// Between TERM and KILL, and for how long KILL is believed to take.
+pub const GRACE: Duration = Duration::from_secs(2);
+/// How much of the output is kept: its end.
+pub const KEPT: usize = 64 * 1024;
+/// How much is read after the exit; more than a pipe holds.
+const DRAINED: usize = 256 * 1024;
+/// How often a dying group is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself.
+    Exited(ExitStatus),
+    /// At its deadline, by TERM or KILL.
+    TimedOut,
+    /// By order.
+    Aborted,
+    /// It got KILL and did not die: it waits inside the kernel.
+    Unkillable,
+}
+
+/// What is known of a process that ended.
+#[derive(Debug)]
+pub struct Report {
+    /// How.
+    pub ended: Ended,
+    /// What it wrote to standard output; with [`Streams::Merged`] also to standard error.
+    pub output: Captured,
+    /// What it wrote to standard error, with [`Streams::Split`].
+    pub errors: Captured,
+}
+
+/// Whether standard error goes with standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// Into one, in the order written.
+    Merged,
+    /// Each for itself.
+    Split,
+}
+
+/// The end of what was written.
+#[derive(Debug, Default)]
+pub struct Captured {
+    tail: VecDeque<u8>,
+    /// Whether the beginning was dropped.
+    pub cut: bool,
+}
+
+impl Captured {
+    /// As text; what is not UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        let (a, b) = self.tail.as_slices();
+        String::from_utf8_lossy(&[a, b].concat()).into_owned()
+    }
+
+    /// The last lines that are not empty, at most `count`, joined with ` | `.
+    pub fn last_lines(&self, count: usize) -> String {
+        let text = self.text();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect();
+        lines
+            .get(lines.len().saturating_sub(count)..)
+            .unwrap_or(&[])
+            .join(" | ")
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.tail.extend(bytes);
+        let over = self.tail.len().saturating_sub(KEPT);
+        self.tail.drain(..over);
+        self.cut |= over > 0;
+    }
+}
+
+/// Runs `command` to its end. An error means that it was never started.
+pub async fn run(command: Command, streams: Streams, limits: &Limits) -> io::Result<Report> {
+    let (mut child, mut pipes) = spawn(command, streams)?;
+    let mut group = Group::of(&child);
+    let first = async {
+        tokio::select! {
+            biased;
+            status = child.wait() => status.map(Ended::Exited),
+            () = limits.abort.aborted() => Ok(Ended::Aborted),
+            () = sleep_until(limits.until) => Ok(Ended::TimedOut),
+        }
+    };
+    let ended = pipes.read_during(first).await?;
+    let dead = match ended {
+        Ended::Exited(_) => true,
+        Ended::TimedOut => pipes.read_during(group.terminate(&mut child)).await,
+        Ended::Aborted | Ended::Unkillable => pipes.read_during(group.kill(&mut child)).await,
+    };
+    group.release();
+    pipes.drain();
+    Ok(Report {
+        ended: if dead { ended } else { Ended::Unkillable },
+        output: pipes.output.captured,
+        errors: pipes.errors.captured,
+    })
+}
+
+fn spawn(mut command: Command, streams: Streams) -> io::Result<(Child, Pipes)> {
+    let (output, writer) = Pipe::new()?;
+    let mut errors = Pipe::none();
+    let error_writer = match streams {
+        Streams::Merged => writer.try_clone()?,
+        Streams::Split => {
+            let (reader, writer) = Pipe::new()?;
+            errors = reader;
+            writer
+        }
+    };
+    command
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(error_writer)
+        .process_group(0);
+    let child = command.spawn()?;
+    Ok((child, Pipes { output, errors }))
+    // `command` ends here and with it our copies of the writing ends.
+}
+
+/// The process group of a child; killed when dropped before its release.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Group(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .map(Pid::from_raw),
+        )
+    }
+
+    /// TERM, then KILL for what is left. Whether the child is dead now.
+    async fn terminate(&mut self, child: &mut Child) -> bool {
+        self.signal(Signal::SIGTERM);
+        let until = Instant::now() + GRACE;
+        let gone = async {
+            if child.wait().await.is_ok() {
+                self.gone().await;
+            }
+        };
+        // Over time or not: what is left gets KILL.
+        timeout_at(until, gone).await.unwrap_or_default();
+        self.kill(child).await
+    }
+
+    async fn kill(&mut self, child: &mut Child) -> bool {
+        self.signal(Signal::SIGKILL);
+        let dead = timeout(GRACE, child.wait()).await.is_ok();
+        timeout(GRACE, self.gone()).await.unwrap_or_default();
+        dead
+    }
+
+    /// Comes back when the group has no member.
+    async fn gone(&self) {
+        while let Some(group) = self.0 {
+            if killpg(group, None).is_err() {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0
+            && let Err(error) = killpg(group, signal)
+            && error != nix::errno::Errno::ESRCH
+        {
+            tracing::warn!(%group, %signal, %error, "cannot signal a process group");
+        }
+    }
+
+    /// What still runs of it may go on: a daemon that was started.
+    fn release(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+/// The reading ends of both streams.
+struct Pipes {
+    output: Pipe,
+    errors: Pipe,
+}
+
+impl Pipes {
+    /// Reads until `work` is done, so that a full pipe never holds it up.
+    async fn read_during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = self.output.read() => {}
+                () = self.errors.read() => {}
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.output.drain();
+        self.errors.drain();
+    }
+}
+
+struct Pipe {
+    reader: Option<Receiver>,
+    captured: Captured,
+}
+
+impl Pipe {
+    fn none() -> Self {
+        Pipe {
+            reader: None,
+            captured: Captured::default(),
+        }
+    }
+
+    fn new() -> io::Result<(Self, OwnedFd)> {
+        let (reader, writer) = io::pipe()?;
+        let reader = Receiver::from_owned_fd(reader.into())?;
+        let pipe = Pipe {
+            reader: Some(reader),
+            ..Pipe::none()
+        };
+        Ok((pipe, writer.into()))
+    }
+
+    /// Reads once; never comes back when there is nothing more to come.
+    async fn read(&mut self) {
+        let Some(reader) = &self.reader else {
+            return future::pending().await;
+        };
+        let mut buffer = [0_u8; 8192];
+        let ready = reader.readable().await;
+        match ready.and_then(|()| reader.try_read(&mut buffer)) {
+            Ok(0) => self.reader = None,
+            Ok(n) => self.captured.push(buffer.get(..n).unwrap_or(&[])),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.reader = None,
+        }
+    }
+
+    fn drain(&mut self) {
+        let Some(reader) = self.reader.take() else {
+            return;
+        };
+        let mut buffer = [0_u8; 8192];
+        let mut total = 0_usize;
+        while total < DRAINED
+            && let Ok(n @ 1..) = reader.try_read(&mut buffer)
+        {
+            self.captured.push(buffer.get(..n).unwrap_or(&[]));
+            total = total.saturating_add(n);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Abort;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(script);
+        command
+    }
+
+    async fn run_for(script: &str, time: Duration) -> Report {
+        let limits = Limits::within(time, &Abort::new());
+        run(sh(script), Streams::Merged, &limits).await.unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(100);
+
+    fn alive(pid: &str) -> bool {
+        // A zombie that nobody has reaped yet is dead enough.
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+    }
+
+    #[tokio::test]
+    async fn exit_code_and_both_streams_come_back() {
+        let report = run_for("echo one; echo two >&2; exit 3", LONG).await;
+        let Ended::Exited(status) = report.ended else {
+            panic!("{report:?}")
+        };
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(report.output.last_lines(9), "one | two");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_left_behind_does_not_hold_us_up() {
+        let began = Instant::now();
+        let report = run_for("sleep 50 & echo $!", LONG).await;
+        assert!(began.elapsed() < Duration::from_secs(40));
+        assert!(matches!(report.ended, Ended::Exited(_)));
+        let pid = report.output.last_lines(1);
+        assert!(alive(&pid), "what a successful start leaves must live on");
+        let pid = Pid::from_raw(pid.parse().unwrap());
+        nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_hang_is_ended_with_its_grandchildren() {
+        let report = run_for("sleep 1000 & echo $!; wait", SHORT).await;
+        assert_eq!(report.ended, Ended::TimedOut);
+        assert!(!alive(&report.output.last_lines(1)));
+    }
+
+    #[tokio::test]
+    async fn what_ignores_term_gets_kill() {
+        let script = "trap '' TERM; sh -c 'trap \"\" TERM; sleep 1000' & echo $!; wait; wait";
+        let report = run_for(script, SHORT).await;
+        assert_eq!(report.ended, Ended::TimedOut);
+        assert!(!alive(&report.output.last_lines(1)));
+    }
+
+    #[tokio::test]
+    async fn an_abort_kills_at_once() {
+        let abort = Abort::new();
+        let limits = Limits::within(LONG, &abort);
+        let running = tokio::spawn(async move {
+            run(sh("trap '' TERM; sleep 1000"), Streams::Split, &limits).await
+        });
+        abort.abort();
+        let report = running.await.unwrap().unwrap();
+        assert_eq!(report.ended, Ended::Aborted);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_read_but_only_its_end_is_kept() {
+        let report = run_for("yes flood | head -c 3000000; echo end", LONG).await;
+        assert!(matches!(report.ended, Ended::Exited(_)));
+        assert!(report.output.cut);
+        assert_eq!(report.output.text().len(), KEPT);
+        assert!(report.output.last_lines(1).ends_with("end"));
+    }
+
+    #[tokio::test]
+    async fn a_flood_does_not_outlive_the_deadline() {
+        let report = run_for("yes", SHORT).await;
+        assert_eq!(report.ended, Ended::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_run_takes_its_group_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!(
+            "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            file.display()
+        );
+        let limits = Limits::within(LONG, &Abort::new());
+        let task = tokio::spawn(async move { run(sh(&script), Streams::Merged, &limits).await });
+        let pid = loop {
+            match std::fs::read_to_string(&file) {
+                Ok(pid) => break pid.trim().to_owned(),
+                Err(_) => sleep(LOOK).await,
+            }
+        };
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        timeout(LONG, async {
+            while alive(&pid) {
+                sleep(LOOK).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+}

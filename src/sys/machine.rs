@@ -1,0 +1,124 @@
+//! A machine for tests: a thread in a network namespace of its own, with a runtime of its own. The namespace goes
+//! when the machine is dropped.
+
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use nix::sched::{CloneFlags, unshare};
+
+type Job = Box<dyn FnOnce(&tokio::runtime::Runtime) + Send>;
+
+pub struct Machine {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    tid: i32,
+}
+
+impl Machine {
+    /// With loopback up, and nothing else.
+    pub fn new() -> Self {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (tid_tx, tid_rx) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("these tests run as root");
+            tid_tx.send(nix::unistd::gettid().as_raw()).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            for job in queue {
+                job(&runtime);
+            }
+        });
+        let machine = Machine {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            tid: tid_rx.recv().unwrap(),
+        };
+        machine.ip("link set lo up");
+        machine
+    }
+
+    /// With `eth0` that is up and has no address. Its cable ends at `port`, on the same machine.
+    pub fn with_bare_eth0() -> Self {
+        let machine = Machine::new();
+        machine.ip("link add eth0 type veth peer name port");
+        machine.ip("link set port up");
+        machine.ip("link set eth0 up");
+        machine
+    }
+
+    /// With `eth0` that has 10.0.0.1/24 and fd00::1/64.
+    pub fn with_eth0() -> Self {
+        let machine = Machine::with_bare_eth0();
+        machine.ip("addr add 10.0.0.1/24 brd + dev eth0");
+        machine.ip("addr add fd00::1/64 dev eth0 nodad");
+        machine
+    }
+
+    /// Two machines on one cable, `eth0` at either end: 10.0.0.1 and 10.0.0.2, fd00::1 and fd00::2.
+    pub fn pair() -> (Self, Self) {
+        let (a, b) = (Machine::new(), Machine::new());
+        let tid = b.tid;
+        a.ip(&format!(
+            "link add eth0 type veth peer name eth0 netns {tid}"
+        ));
+        for (machine, n) in [(&a, 1), (&b, 2)] {
+            machine.ip("link set eth0 up");
+            machine.ip(&format!("addr add 10.0.0.{n}/24 brd + dev eth0"));
+            machine.ip(&format!("addr add fd00::{n}/64 dev eth0 nodad"));
+        }
+        (a, b)
+    }
+
+    /// Runs a task here and waits for it.
+    pub fn run<T, F>(&self, task: impl FnOnce() -> F + Send + 'static) -> T
+    where
+        F: Future<Output = T>,
+        T: Send + 'static,
+    {
+        self.begin(task).recv().expect("the task panicked")
+    }
+
+    /// Begins a task here; its value comes over the channel.
+    pub fn begin<T, F>(&self, task: impl FnOnce() -> F + Send + 'static) -> mpsc::Receiver<T>
+    where
+        F: Future<Output = T>,
+        T: Send + 'static,
+    {
+        let (tx, rx) = mpsc::channel();
+        let job: Job = Box::new(move |runtime| {
+            tx.send(runtime.block_on(task())).ok();
+        });
+        self.jobs.as_ref().unwrap().send(job).expect("alive");
+        rx
+    }
+
+    /// `ip` with these words; returns what it prints.
+    pub fn ip(&self, words: &str) -> String {
+        let words = words.to_owned();
+        self.run(move || async move { ip(&words) })
+    }
+}
+
+/// `ip` in the namespace of the calling thread.
+pub fn ip(words: &str) -> String {
+    let output = Command::new("ip")
+        .args(words.split_whitespace())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {words}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A failed test has said its word already.
+            thread.join().ok();
+        }
+    }
+}
