@@ -2,7 +2,8 @@
 //!
 //! Measured of sled 0.34: a damaged store may panic while it is opened, or open with rows missing and fail
 //! only when it is read through; a full disk stops it opening. So a store counts as good when it
-//! was opened *and* read through, all under `catch_unwind`, and every value carries its own checksum.
+//! was opened *and* read through, all under `catch_unwind`, and every value carries its own checksum. Rows
+//! that vanished without an error show as gaps in the numbers, or by the missing mark of a whole store.
 
 use std::fs::File;
 use std::io;
@@ -30,13 +31,16 @@ pub(super) enum OpenError {
     Unusable(String),
 }
 
+/// Written when a store is made; its key comes after those of all entries.
+const MARK: ([u8; 9], &[u8]) = ([0xff; 9], b"had journal 1");
+
 /// The open store: entries by a number that grows.
 pub(super) struct Disk {
     store: sled::Db,
     next: u64,
     entries: usize,
-    /// How many values were found damaged at the opening, and were removed.
-    pub(super) unreadable: usize,
+    /// How many entries were found missing or damaged at the opening, where sled itself found nothing.
+    pub(super) lost: u64,
 }
 
 impl Disk {
@@ -106,28 +110,56 @@ fn refuse_when_locked(folder: &Path) -> Result<(), OpenError> {
 }
 
 fn open_and_read(folder: &Path) -> sled::Result<Disk> {
+    let existed = folder.join("db").exists();
     let store = sled::Config::default()
         .path(folder)
         .mode(sled::Mode::LowSpace)
         .cache_capacity(CACHE)
         .open()?;
-    let mut disk = Disk {
+    let found = read_through(&store)?;
+    if existed && !found.marked {
+        let text = "nothing in it could be read".to_owned();
+        return Err(sled::Error::ReportableBug(text));
+    }
+    if !found.marked {
+        store.insert(MARK.0, MARK.1)?;
+        store.flush()?;
+    }
+    Ok(Disk {
         store,
-        next: 0,
-        entries: 0,
-        unreadable: 0,
-    };
-    for row in disk.store.iter() {
+        next: found.next,
+        entries: found.entries,
+        lost: found.lost,
+    })
+}
+
+#[derive(Default)]
+struct Found {
+    next: u64,
+    entries: usize,
+    lost: u64,
+    marked: bool,
+}
+
+/// Reads every row, removes those that are of no use, and counts what is missing.
+fn read_through(store: &sled::Db) -> sled::Result<Found> {
+    let mut found = Found::default();
+    for row in store.iter() {
         let (key, value) = row?;
-        if let (Ok(key), Some(_)) = (<[u8; 8]>::try_from(&*key), decode(&value)) {
-            disk.next = u64::from_be_bytes(key).saturating_add(1);
-            disk.entries += 1;
+        if *key == MARK.0 {
+            found.marked = true;
+        } else if let (Ok(key), Some(_)) = (<[u8; 8]>::try_from(&*key), decode(&value)) {
+            let number = u64::from_be_bytes(key);
+            if found.entries > 0 {
+                found.lost += number.saturating_sub(found.next);
+            }
+            found.next = number.saturating_add(1);
+            found.entries += 1;
         } else {
-            disk.store.remove(key)?;
-            disk.unreadable += 1;
+            store.remove(key)?;
         }
     }
-    Ok(disk)
+    Ok(found)
 }
 
 /// Damage, or a system that refuses?
@@ -142,6 +174,7 @@ fn judge(error: &sled::Error) -> OpenError {
         {
             OpenError::Unusable(io.to_string())
         }
+        sled::Error::ReportableBug(text) => OpenError::Damaged(text.clone()),
         damage => OpenError::Damaged(damage.to_string()),
     }
 }

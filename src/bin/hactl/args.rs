@@ -1,0 +1,177 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  refused or failed; the reason is on standard error
+  2  wrong usage
+  3  no daemon answers
+  4  no outcome in time; what was asked for may still happen
+
+Root and members of the group haclient may command; everybody may look.";
+
+const GROUPS: &str = "Groups are named by:
+  all        every group
+  local      those that prefer this node
+  foreign    those that prefer another node
+  failback   those that would go home
+  GROUP      a name as in haresources, or its first argument:
+             10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1";
+
+/// Looks at a cluster of had daemons and commands it.
+#[derive(Parser)]
+#[command(name = "hactl", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// Where the daemon listens [default: $HAD_SOCKET, or /run/had/had.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show nodes, links, quorum, groups and every problem with what to do about it
+    Status {
+        /// Print all that is known, as JSON
+        #[arg(long)]
+        json: bool,
+        /// Show it again whenever it changes, until Ctrl-C
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Give groups up to other nodes and take them no more, until `standby off`
+    #[command(after_help = GROUPS)]
+    Standby {
+        /// Which groups; `off` ends standby, for all or for the groups that follow
+        #[arg(value_name = "GROUP", default_value = "all")]
+        words: Vec<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Take groups over from other nodes
+    #[command(after_help = GROUPS)]
+    Takeover {
+        /// Which groups
+        #[arg(value_name = "GROUP", default_value = "all")]
+        words: Vec<String>,
+        /// Also against an address that still answers, and against a dead node on which a stop failed.
+        /// Only when you know that nothing of the group runs elsewhere!
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Show the latest decisions and their reasons, about one group or about everything
+    Why {
+        /// A group's name or its first argument
+        group: Option<String>,
+        /// As of that long ago, such as 30m or 8h
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        ago: Option<Duration>,
+    },
+    /// Show the journal of this node
+    History {
+        /// How many entries, 1000 at most
+        #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Forget the failure or the failed stop of a group on this node; see first that nothing of it runs
+    Clear {
+        /// A group's name or its first argument
+        group: String,
+    },
+    /// Neither start, stop nor move groups on any node, or do so again
+    #[command(after_help = GROUPS)]
+    Maintenance {
+        /// on or off
+        #[arg(value_parser = ["on", "off"])]
+        switch: String,
+        /// Which groups
+        #[arg(value_name = "GROUP", default_value = "all")]
+        words: Vec<String>,
+    },
+    /// Read the configuration anew; groups that did not change are not touched
+    Reload {
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Restart the daemon; resources keep running, and the other nodes wait
+    Restart {
+        #[command(flatten)]
+        wait: Wait,
+    },
+    #[command(name = "hb_standby", hide = true, disable_help_flag = true)]
+    HbStandby(Rest),
+    #[command(name = "hb_takeover", hide = true, disable_help_flag = true)]
+    HbTakeover(Rest),
+    #[command(name = "cl_status", hide = true, disable_help_flag = true)]
+    ClStatus(Rest),
+}
+
+/// Words that heartbeat's tools read themselves.
+#[derive(Args)]
+pub struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
+}
+
+/// How long to wait for the outcome.
+#[derive(Args)]
+pub struct Wait {
+    /// Come back at once; do not wait for the outcome
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait for the outcome, such as 90, 90s or 2m
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// A number with a unit: `ms`, `s` (also without), `m`, `h`, `d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a time is a number with a unit, such as 90s, 2m or 8h".to_owned())?;
+    let milliseconds = match text.get(digits.len()..).unwrap_or_default() {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        unit => return Err(format!("`{unit}` is no unit of time; use ms, s, m, h or d")),
+    };
+    Ok(Duration::from_millis(number.saturating_mul(milliseconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units_and_nonsense_is_refused() {
+        let seconds = |text| duration(text).map(|d| d.as_secs_f64());
+        assert_eq!(seconds("90"), Ok(90.0));
+        assert_eq!(seconds("1500ms"), Ok(1.5));
+        assert_eq!(seconds("2m"), Ok(120.0));
+        assert_eq!(seconds("8h"), Ok(28800.0));
+        for bad in ["", "s", "-1", "1w", "1.5s", "99999999999999999999s", "5 s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(duration("18446744073709551615d").is_ok());
+    }
+}

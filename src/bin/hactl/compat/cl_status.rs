@@ -1,0 +1,390 @@
+//! `cl_status`: one fact per call, for scripts.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use had::control::api::{Answer, Request};
+use had::control::client::{Client, ClientError};
+use had::model::heartbeat::{GroupState, Phase};
+use had::model::status::{LinkStatus, Liveness, NodeStatus, Status};
+
+use crate::screen::print;
+
+const USAGE: &str = "usage: cl_status SUBCOMMAND [OPTIONS] [PARAMETERS]
+  hbstatus [-v]                 whether heartbeat runs on this machine
+  listnodes [-p|-n] [-v]        all nodes; only ping nodes; only members
+  nodestatus NODE               init, up, active, dead or ping
+  nodetype NODE                 normal or ping
+  nodeweight NODE               its weight
+  nodesite NODE                 its site
+  listhblinks NODE [-v]         the links to it
+  hblinkstatus NODE LINK        up or dead
+  clientstatus NODE CLIENT [MS] online, offline, join or leave
+  rscstatus                     none, local, foreign, all or transition
+  hbparameter -p NAME           the value of a directive
+  -m with any of them: for people
+";
+
+/// heartbeat's tool gave up after 5 s.
+const ALARM: Duration = Duration::from_secs(5);
+const BAD_PARAMETER: u8 = 11;
+const TIMED_OUT: u8 = 12;
+const UNKNOWN: u8 = 13;
+
+/// What to print, and the exit code.
+struct Fact {
+    text: String,
+    code: u8,
+}
+
+/// Why there is no fact.
+enum Trouble {
+    /// The words make no sense.
+    Usage,
+    /// There is no daemon, or it refuses.
+    Client(ClientError),
+    /// The daemon answered something else.
+    Odd,
+}
+
+impl From<ClientError> for Trouble {
+    fn from(error: ClientError) -> Self {
+        Trouble::Client(error)
+    }
+}
+
+/// The command line, taken apart.
+struct Words<'a> {
+    parameters: Vec<&'a str>,
+    flags: Vec<char>,
+}
+
+impl<'a> Words<'a> {
+    /// Of the words after the subcommand. Only `-v -m -p -n` exist, together or apart.
+    fn of(words: &'a [String]) -> Result<Self, Trouble> {
+        let mut parsed = Words {
+            parameters: Vec::new(),
+            flags: Vec::new(),
+        };
+        for word in words {
+            match word.strip_prefix('-') {
+                Some(flags) if flags.chars().all(|c| "vmpn".contains(c)) => {
+                    parsed.flags.extend(flags.chars());
+                }
+                Some(_) => return Err(Trouble::Usage),
+                None => parsed.parameters.push(word),
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn has(&self, flag: char) -> bool {
+        self.flags.contains(&flag)
+    }
+}
+
+pub fn run(words: &[String], socket: &Path) -> ExitCode {
+    let Some((command, rest)) = words.split_first() else {
+        return finish(&fact(USAGE));
+    };
+    if matches!(command.as_str(), "-h" | "--help") {
+        return finish(&fact(USAGE));
+    }
+    match Words::of(rest).and_then(|words| answer(command, &words, socket)) {
+        Ok(fact) => finish(&fact),
+        Err(trouble) => complain(&trouble),
+    }
+}
+
+fn answer(command: &str, words: &Words<'_>, socket: &Path) -> Result<Fact, Trouble> {
+    match (command, words.parameters.as_slice()) {
+        ("hbstatus", []) => hbstatus(words, socket),
+        ("listnodes", []) => Ok(listnodes(&status(socket)?, words)),
+        ("nodestatus", [node]) => Ok(nodestatus(&status(socket)?, node, words)),
+        ("nodetype", [node]) => Ok(nodetype(&status(socket)?, node)),
+        // Neither is known to this implementation; these are what heartbeat says where none is set.
+        ("nodeweight", [node]) => Ok(of_known(&status(socket)?, node, "100\n")),
+        ("nodesite", [node]) => Ok(of_known(&status(socket)?, node, "\n")),
+        ("listhblinks", [node]) => Ok(listhblinks(&status(socket)?, node, words)),
+        ("hblinkstatus", [node, link]) => Ok(hblinkstatus(&status(socket)?, node, link)),
+        ("clientstatus", [_, _] | [_, _, _]) => status(socket).map(|_| Fact {
+            // No process signs on to this daemon: what ipfail did it does itself.
+            text: "offline\n".to_owned(),
+            code: 1,
+        }),
+        ("rscstatus", []) => Ok(rscstatus(&status(socket)?, words)),
+        ("hbparameter", [name]) if words.has('p') => hbparameter(name, socket),
+        _ => Err(Trouble::Usage),
+    }
+}
+
+fn ask(socket: &Path, request: &Request) -> Result<Answer, Trouble> {
+    Ok(Client::connect(socket)?.ask(request, ALARM)?)
+}
+
+fn status(socket: &Path) -> Result<Status, Trouble> {
+    match ask(socket, &Request::Status)? {
+        Answer::Status(status) => Ok(*status),
+        Answer::Done(_) | Answer::Decisions(_) | Answer::Plan(_) => Err(Trouble::Odd),
+    }
+}
+
+fn hbstatus(words: &Words<'_>, socket: &Path) -> Result<Fact, Trouble> {
+    let status = match status(socket) {
+        Ok(status) => status,
+        Err(Trouble::Client(ClientError::NoDaemon { .. } | ClientError::Closed)) => {
+            return Ok(Fact {
+                text: "Heartbeat is stopped on this machine.\n".to_owned(),
+                code: 1,
+            });
+        }
+        Err(trouble) => return Err(trouble),
+    };
+    let mut text = "Heartbeat is running on this machine.\n".to_owned();
+    if words.has('v') {
+        let version = env!("CARGO_PKG_VERSION");
+        text += &format!("version:\t{version}\nmanaged by:\t\"haresources\"\n");
+        for node in &status.nodes {
+            text += &format!("{}\t{}\n", node.name, node_word(node, &status));
+            text += &links_text(&status, node, true);
+        }
+        for ping in &status.pings {
+            text += &format!("{}\t{}\n", ping.name, ping_word(ping.up));
+        }
+    }
+    Ok(fact(text))
+}
+
+fn listnodes(status: &Status, words: &Words<'_>) -> Fact {
+    let mut text = String::new();
+    for node in status.nodes.iter().filter(|_| !words.has('p')) {
+        text += node.name.as_str();
+        if words.has('v') {
+            let word = node_word(node, status);
+            text += &format!("\t{word}\t(nodetype: normal)\n");
+            text += &links_text(status, node, true);
+        } else {
+            text.push('\n');
+        }
+    }
+    for ping in status.pings.iter().filter(|_| !words.has('n')) {
+        text += &ping.name;
+        if words.has('v') {
+            text += &format!("\t{}\t(nodetype: ping)", ping_word(ping.up));
+        }
+        text.push('\n');
+    }
+    fact(text)
+}
+
+fn nodestatus(status: &Status, name: &str, words: &Words<'_>) -> Fact {
+    let word = if let Some(node) = member(status, name) {
+        node_word(node, status)
+    } else if let Some(ping) = status.pings.iter().find(|ping| ping.name == name) {
+        ping_word(ping.up)
+    } else {
+        return no_node(name);
+    };
+    let text = if words.has('m') {
+        format!("The cluster node {name} is {word}.\n")
+    } else {
+        format!("{word}\n")
+    };
+    let good = matches!(word, "active" | "up" | "ping");
+    Fact {
+        text,
+        code: u8::from(!good),
+    }
+}
+
+fn nodetype(status: &Status, name: &str) -> Fact {
+    let normal = member(status, name).is_some();
+    of_known(status, name, if normal { "normal\n" } else { "ping\n" })
+}
+
+fn listhblinks(status: &Status, name: &str, words: &Words<'_>) -> Fact {
+    match member(status, name) {
+        Some(node) => fact(links_text(status, node, words.has('v'))),
+        // heartbeat counts a ping node as its own link.
+        None => of_known(status, name, &format!("\t{name}\n")),
+    }
+}
+
+fn hblinkstatus(status: &Status, name: &str, link: &str) -> Fact {
+    let up = match member(status, name) {
+        Some(node) => links(status, node)
+            .iter()
+            .find(|known| known.link.as_str() == link)
+            .map(|known| known.hears),
+        None => status
+            .pings
+            .iter()
+            .find(|ping| ping.name == name && link == name)
+            .map(|ping| ping.up),
+    };
+    match up {
+        Some(up) => Fact {
+            text: link_word(up).to_owned() + "\n",
+            code: u8::from(!up),
+        },
+        None => no_node(&format!("{name} with link {link}")),
+    }
+}
+
+/// Which classes of groups this node holds. A group on its way makes it `transition`.
+fn rscstatus(status: &Status, words: &Words<'_>) -> Fact {
+    let (mut local, mut foreign, mut moving) = (false, false, status.phase == Phase::Init);
+    for group in &status.groups {
+        let here = group.states.iter().find(|(node, _)| *node == status.node);
+        match here.map(|(_, state)| *state) {
+            Some(GroupState::Online | GroupState::Stuck) if group.preferred == status.node => {
+                local = true;
+            }
+            Some(GroupState::Online | GroupState::Stuck) => foreign = true,
+            Some(
+                GroupState::Unknown
+                | GroupState::Claiming
+                | GroupState::Starting
+                | GroupState::Stopping,
+            ) => moving = true,
+            Some(GroupState::Offline | GroupState::Failed) | None => {}
+        }
+    }
+    let word = match (moving, local, foreign) {
+        (true, ..) => "transition",
+        (_, true, true) => "all",
+        (_, true, false) => "local",
+        (_, false, true) => "foreign",
+        (_, false, false) => "none",
+    };
+    if words.has('m') {
+        return fact(format!("This node is holding {word} resources.\n"));
+    }
+    fact(format!("{word}\n"))
+}
+
+fn hbparameter(name: &str, socket: &Path) -> Result<Fact, Trouble> {
+    if name == "hbversion" {
+        status(socket)?;
+        return Ok(fact(concat!(env!("CARGO_PKG_VERSION"), "\n")));
+    }
+    let name = name.to_owned();
+    match ask(socket, &Request::Parameter { name })? {
+        Answer::Done(value) => Ok(fact(value + "\n")),
+        Answer::Status(_) | Answer::Decisions(_) | Answer::Plan(_) => Err(Trouble::Odd),
+    }
+}
+
+fn member<'a>(status: &'a Status, name: &str) -> Option<&'a NodeStatus> {
+    let name = name.to_lowercase();
+    status.nodes.iter().find(|node| node.name.as_str() == name)
+}
+
+/// heartbeat's word for a member's life.
+fn node_word(node: &NodeStatus, status: &Status) -> &'static str {
+    match node.liveness {
+        Liveness::Here if status.phase == Phase::Init => "up",
+        Liveness::Here | Liveness::Active | Liveness::Late => "active",
+        Liveness::Init => "init",
+        Liveness::Dead | Liveness::Left => "dead",
+    }
+}
+
+fn ping_word(up: bool) -> &'static str {
+    if up { "ping" } else { "dead" }
+}
+
+fn link_word(up: bool) -> &'static str {
+    if up { "up" } else { "dead" }
+}
+
+/// A node's links; our own are those on which we know anybody.
+fn links(status: &Status, node: &NodeStatus) -> Vec<LinkStatus> {
+    if node.liveness != Liveness::Here {
+        return node.links.clone();
+    }
+    let mut own: Vec<LinkStatus> = Vec::new();
+    for link in status.nodes.iter().flat_map(|peer| &peer.links) {
+        if own.iter().all(|known| known.link != link.link) {
+            own.push(LinkStatus {
+                hears: true,
+                ..link.clone()
+            });
+        }
+    }
+    own
+}
+
+fn links_text(status: &Status, node: &NodeStatus, verbose: bool) -> String {
+    let line = |link: LinkStatus| {
+        if verbose {
+            format!("\t{}\t{}\n", link.link, link_word(link.hears))
+        } else {
+            format!("\t{}\n", link.link)
+        }
+    };
+    links(status, node).into_iter().map(line).collect()
+}
+
+/// That text, if there is such a node.
+fn of_known(status: &Status, name: &str, text: &str) -> Fact {
+    let ping = status.pings.iter().any(|ping| ping.name == name);
+    if ping || member(status, name).is_some() {
+        return fact(text);
+    }
+    no_node(name)
+}
+
+fn no_node(name: &str) -> Fact {
+    eprintln!("cl_status: there is no node {name} in ha.cf");
+    Fact {
+        text: String::new(),
+        code: 1,
+    }
+}
+
+fn fact(text: impl Into<String>) -> Fact {
+    Fact {
+        text: text.into(),
+        code: 0,
+    }
+}
+
+fn finish(fact: &Fact) -> ExitCode {
+    match print(&fact.text) {
+        Ok(()) => ExitCode::from(fact.code),
+        Err(error) => {
+            eprintln!("cl_status: {error}");
+            ExitCode::from(UNKNOWN)
+        }
+    }
+}
+
+fn complain(trouble: &Trouble) -> ExitCode {
+    let code = match trouble {
+        Trouble::Usage => {
+            eprint!("{USAGE}");
+            BAD_PARAMETER
+        }
+        Trouble::Client(error) => {
+            eprintln!("cl_status: {error}");
+            match error {
+                ClientError::TimedOut { .. } => TIMED_OUT,
+                ClientError::NoDaemon { .. }
+                | ClientError::NotAllowed { .. }
+                | ClientError::Closed
+                | ClientError::Refused(_) => 1,
+                ClientError::Version(_) | ClientError::Garbled(_) | ClientError::Io(_) => UNKNOWN,
+            }
+        }
+        Trouble::Odd => {
+            eprintln!("cl_status: the daemon answered something else than was asked");
+            UNKNOWN
+        }
+    };
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests;

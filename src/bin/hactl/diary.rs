@@ -1,0 +1,54 @@
+//! Journal entries as text.
+
+use had::control::api::HISTORY_MAX;
+use had::model::decision::Level;
+use had::model::journal::Entry;
+use had::sys::local_time::LocalTime;
+
+use crate::screen::{Screen, Tone};
+
+/// One entry after the other, oldest first.
+pub fn render(entries: &[Entry], screen: Screen) -> String {
+    entries.iter().map(|entry| line(entry, screen)).collect()
+}
+
+/// How many entries can be asked for.
+pub fn limit(wanted: usize) -> usize {
+    wanted.min(HISTORY_MAX)
+}
+
+fn line(entry: &Entry, screen: Screen) -> String {
+    let (word, tone) = match entry.level {
+        Level::Info => ("info   ", Tone::Plain),
+        Level::Warning => ("warning", Tone::Plain),
+        Level::Error => ("error  ", Tone::Bad),
+    };
+    let time = LocalTime::of_unix(entry.at_ms / 1000);
+    screen.wrap(tone, &format!("{time}  {word}  "), &entry.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use had::model::GroupName;
+    use had::model::decision::{Because, Decision, What};
+
+    #[test]
+    fn an_entry_is_a_line_with_time_level_and_sentence() {
+        let group = GroupName::new("web");
+        let stuck = Decision::group(&group, What::Stuck, Because::Agent("busy".into()));
+        let entry = Entry::new(1_768_500_000_123, stuck);
+        let screen = Screen {
+            width: 60,
+            colour: false,
+            rows: None,
+        };
+        let text = render(&[entry], screen);
+        let (time, rest) = text.split_at(19);
+        assert!(time.starts_with("2026-01-1"), "{time}");
+        assert_eq!(
+            rest,
+            "  error    web: stuck: its stop failed,\n                              it may still run here: busy\n"
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! The tool: one subcommand, one request, a text, an exit code.
+//!
+//! Called by the name of one of heartbeat's tools, it behaves as that one did ([`compat`]).
+
+// A page of text is made once per command: its allocations do not matter, its readability does.
+#![allow(clippy::format_push_string)]
+
+mod args;
+mod commands;
+mod compat;
+mod diary;
+mod screen;
+mod status;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use had::control::client::ClientError;
+
+/// Why a command did not succeed.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    /// Refused or failed.
+    const FAILED: u8 = 1;
+    /// There is no daemon.
+    const NO_DAEMON: u8 = 3;
+    /// There was no answer in time.
+    const TIMED_OUT: u8 = 4;
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let code = match &error {
+            ClientError::NoDaemon { .. } | ClientError::Closed => Failure::NO_DAEMON,
+            ClientError::TimedOut { .. } => Failure::TIMED_OUT,
+            ClientError::NotAllowed { .. }
+            | ClientError::Version(_)
+            | ClientError::Garbled(_)
+            | ClientError::Io(_)
+            | ClientError::Refused(_) => Failure::FAILED,
+        };
+        let mut text = error.to_string();
+        if !matches!(
+            error,
+            ClientError::NoDaemon { .. } | ClientError::NotAllowed { .. }
+        ) && let Some(source) = error.source()
+        {
+            text = format!("{text}: {source}");
+        }
+        Failure { code, text }
+    }
+}
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let called = words.first().map(Path::new).and_then(Path::file_name);
+    let called = called.unwrap_or_default().to_string_lossy();
+    if let Some(code) = compat::run(&called, words.get(1..).unwrap_or_default(), None) {
+        return code;
+    }
+    let cli = match args::Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe below `--help | head` is no error.
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("hactl: {}", failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! How text gets to the eye: width, colour, wrapping, and a closed pipe.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use had::sys::terminal;
+
+/// What the output can do.
+#[derive(Clone, Copy)]
+pub struct Screen {
+    /// Characters in a line.
+    pub width: usize,
+    /// Whether colours are shown.
+    pub colour: bool,
+    /// Lines on a terminal.
+    pub rows: Option<usize>,
+}
+
+/// What a piece of text says beyond its words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Heading,
+    Good,
+    Bad,
+}
+
+impl Screen {
+    /// Standard output as it is. What goes into a pipe is not wrapped, so that it can be searched by lines.
+    pub fn stdout() -> Screen {
+        let size = terminal::size(io::stdout());
+        let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+        let width = size.map(|size| size.columns).or(columns);
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Screen {
+            width: width.unwrap_or(usize::MAX).max(20),
+            colour: io::stdout().is_terminal() && !plain,
+            rows: size.map(|size| size.rows),
+        }
+    }
+
+    /// The text in the tone's colour.
+    pub fn paint(self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Plain => return text.to_owned(),
+            Tone::Heading => "1",
+            Tone::Good => "32",
+            Tone::Bad => "31",
+        };
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Lines of at most the width; the first begins with `first`, the others with as many blanks.
+    /// A word that is longer than a line is left whole: it is a name that somebody will want to copy.
+    pub fn wrap(self, tone: Tone, first: &str, text: &str) -> String {
+        let indent = first.chars().count();
+        let mut lines = Vec::new();
+        let mut line = first.to_owned();
+        let mut used = indent;
+        for word in text.split_whitespace() {
+            let len = word.chars().count();
+            if used > indent && used.saturating_add(1 + len) > self.width {
+                lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+                used = indent;
+            }
+            if used > indent {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += len;
+        }
+        lines.push(line);
+        let painted: Vec<String> = lines.iter().map(|line| self.paint(tone, line)).collect();
+        painted.join("\n") + "\n"
+    }
+}
+
+/// Writes to standard output. That nobody reads on (`hactl status | head -1`) is no error, but the end.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result,
+    }
+}
+
+/// A time as one says it: to a tenth of a second where that matters, then in larger units.
+pub fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        10..180 => format!("{seconds} s"),
+        180..10_800 => format!("{} min", seconds / 60),
+        10_800..259_200 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screen(width: usize, colour: bool) -> Screen {
+        Screen {
+            width,
+            colour,
+            rows: None,
+        }
+    }
+
+    #[test]
+    fn lines_are_wrapped_between_words_and_hang_under_the_first() {
+        let text = screen(20, false).wrap(
+            Tone::Bad,
+            "  ! ",
+            "one two three four averyverylongwordindeed x",
+        );
+        assert_eq!(
+            text,
+            "  ! one two three\n    four\n    averyverylongwordindeed\n    x\n"
+        );
+        assert_eq!(screen(20, false).wrap(Tone::Plain, "- ", ""), "- \n");
+    }
+
+    #[test]
+    fn colour_surrounds_each_line() {
+        let text = screen(6, true).wrap(Tone::Bad, "", "one two");
+        assert_eq!(text, "\x1b[31mone\x1b[0m\n\x1b[31mtwo\x1b[0m\n");
+    }
+
+    #[test]
+    fn times_are_spoken_in_the_unit_that_matters() {
+        let said = |ms| spoken(Duration::from_millis(ms));
+        assert_eq!(said(123), "0.1 s");
+        assert_eq!(said(61_900), "61 s");
+        assert_eq!(said(180_000), "3 min");
+        assert_eq!(said(7_200_000 * 2), "4 h");
+        assert_eq!(said(u64::MAX), "213503982334 days");
+    }
+}

@@ -1,0 +1,351 @@
+//! Pages as they must look, line by line.
+
+use super::*;
+use had::model::heartbeat::Reach;
+use had::model::status::PingStatus;
+use had::model::{Generation, GroupName, LinkName, Term};
+use std::time::Duration;
+
+const WIDE: Screen = Screen {
+    width: 80,
+    colour: false,
+    rows: None,
+};
+
+fn name(node: &str) -> NodeName {
+    NodeName::new(node)
+}
+
+fn link(link: &str, hears: bool, heard: Option<bool>) -> LinkStatus {
+    LinkStatus {
+        link: LinkName::new(link),
+        hears,
+        heard,
+    }
+}
+
+fn member(node: &str, liveness: Liveness, silent_ms: u64, links: Vec<LinkStatus>) -> NodeStatus {
+    let here = liveness == Liveness::Here;
+    NodeStatus {
+        name: name(node),
+        liveness,
+        silent_for: (!here).then(|| Duration::from_millis(silent_ms)),
+        generation: Some(Generation(7)),
+        reach: Some(Reach {
+            answering: 1,
+            configured: 1,
+        }),
+        links,
+        notes: vec![],
+    }
+}
+
+fn group(group: &str, preferred: &str, owners: &[&str], states: [GroupState; 2]) -> GroupStatus {
+    let running = states[0] == GroupState::Online;
+    GroupStatus {
+        name: GroupName::new(group),
+        preferred: name(preferred),
+        owners: owners.iter().map(|owner| name(owner)).collect(),
+        states: vec![(name("alice"), states[0]), (name("bob"), states[1])],
+        term: Term(3),
+        resources: [group, "nginx"]
+            .map(|token| ResourceStatus {
+                token: token.to_owned(),
+                state: if running {
+                    ResourceState::Running
+                } else {
+                    ResourceState::Stopped
+                },
+                error: None,
+            })
+            .to_vec(),
+        notes: vec![],
+    }
+}
+
+/// What alice sees when all is well.
+fn pair() -> Status {
+    use GroupState::{Offline, Online};
+    Status {
+        node: name("alice"),
+        generation: Generation(1732),
+        phase: Phase::Active,
+        waiting: None,
+        nodes: vec![
+            member("alice", Liveness::Here, 0, vec![]),
+            member(
+                "bob",
+                Liveness::Active,
+                123,
+                vec![
+                    link("eth0", true, Some(true)),
+                    link("eth1", true, Some(true)),
+                ],
+            ),
+        ],
+        pings: vec![PingStatus {
+            name: "10.1.88.254".into(),
+            up: true,
+        }],
+        quorum: QuorumStatus {
+            held: true,
+            counted: true,
+            votes: 3,
+            total: 3,
+        },
+        groups: vec![
+            group(
+                "10.1.88.199/24/eth0",
+                "alice",
+                &["alice"],
+                [Online, Offline],
+            ),
+            group("mysqld::shop", "bob", &["bob"], [Offline, Online]),
+        ],
+    }
+}
+
+#[track_caller]
+fn looks(status: &Status, screen: Screen, expected: &str) {
+    let page = render(status, screen);
+    assert!(page == expected, "got:\n{page}\nexpected:\n{expected}");
+}
+
+/// The part of the page between two headings.
+fn part<'a>(page: &'a str, heading: &str) -> &'a str {
+    let from = page.find(heading).unwrap() + heading.len();
+    let rest = &page[from..];
+    rest[..rest.find("\n\n").unwrap_or(rest.len())].trim_matches('\n')
+}
+
+#[test]
+fn a_healthy_pair() {
+    looks(
+        &pair(),
+        WIDE,
+        "\
+The cluster as alice sees it: all is well
+
+Nodes
+  alice  here, reaches 1 of 1 ping nodes
+  bob    active, heard 0.1 s ago, reaches 1 of 1 ping nodes
+         eth0: both ways
+         eth1: both ways
+
+Ping nodes
+  10.1.88.254  answers
+
+Quorum
+  held, with 3 of 3 votes
+
+Groups, with their resources on alice
+  10.1.88.199/24/eth0 runs on alice
+      10.1.88.199/24/eth0  running
+      nginx                running
+  mysqld::shop runs on bob
+      mysqld::shop  stopped
+      nginx         stopped
+",
+    );
+}
+
+#[test]
+fn the_owner_is_dead() {
+    let mut status = pair();
+    status.nodes[1].liveness = Liveness::Dead;
+    status.nodes[1].silent_for = Some(Duration::from_secs(75));
+    status.nodes[1].reach = None;
+    status.nodes[1].links = vec![link("eth0", false, None), link("eth1", false, None)];
+    status.quorum.votes = 2;
+    status.groups[1].owners.clear();
+    status.groups[1].states = vec![(name("alice"), GroupState::Claiming)];
+    status.groups[1].notes = vec![
+        "split brain suspected: 00:16:3e:01:02:03 still answers for its address; end what runs there, or overrule with hactl takeover --force".into(),
+    ];
+    looks(
+        &status,
+        WIDE,
+        "\
+The cluster as alice sees it: 2 problems, marked with !
+
+Nodes
+  alice  here, reaches 1 of 1 ping nodes
+  bob    dead, heard 75 s ago
+         ! silent for longer than deadtime; see to that machine and its links
+
+Ping nodes
+  10.1.88.254  answers
+
+Quorum
+  held, with 2 of 3 votes
+
+Groups, with their resources on alice
+  10.1.88.199/24/eth0 runs on alice
+      10.1.88.199/24/eth0  running
+      nginx                running
+  mysqld::shop is about to be started on alice, prefers bob
+      mysqld::shop  stopped
+      nginx         stopped
+    ! split brain suspected: 00:16:3e:01:02:03 still answers for its address;
+      end what runs there, or overrule with hactl takeover --force
+",
+    );
+}
+
+#[test]
+fn a_split() {
+    let mut status = pair();
+    status.groups = vec![group(
+        "web",
+        "alice",
+        &["alice", "bob"],
+        [GroupState::Online, GroupState::Online],
+    )];
+    let page = render(&status, WIDE);
+    assert!(page.starts_with("The cluster as alice sees it: 1 problem, marked with !\n"));
+    assert_eq!(
+        part(&page, "on alice\n"),
+        "! web SPLIT: runs on alice and bob\n      web    running\n      nginx  running"
+    );
+}
+
+#[test]
+fn a_group_is_stuck_and_another_failed() {
+    use GroupState::{Failed, Offline, Online, Stuck};
+    let mut status = pair();
+    let mut stuck = group("web", "alice", &["alice"], [Stuck, Offline]);
+    stuck.resources[0].state = ResourceState::Failed;
+    stuck.resources[0].error = Some("umount: /data: target is busy".into());
+    stuck.notes = vec!["see to alice, then run hactl clear web".into()];
+    status.groups = vec![
+        stuck,
+        group("mail", "alice", &["bob"], [Failed, Online]),
+        group("db", "alice", &[], [Failed, Failed]),
+    ];
+    assert_eq!(
+        part(&render(&status, WIDE), "on alice\n"),
+        "\
+! web is stuck on alice
+    ! web    failed: umount: /data: target is busy
+      nginx  stopped
+    ! see to alice, then run hactl clear web
+! mail runs on bob, prefers alice; failed on alice
+      mail   stopped
+      nginx  stopped
+! db runs nowhere, prefers alice; failed on alice; failed on bob
+      db     stopped
+      nginx  stopped"
+    );
+}
+
+#[test]
+fn a_node_is_late_and_links_are_one_way() {
+    let mut status = pair();
+    let bob = &mut status.nodes[1];
+    bob.liveness = Liveness::Late;
+    bob.silent_for = Some(Duration::from_millis(6400));
+    bob.links = vec![
+        link("eth0", true, Some(false)),
+        link("eth1", false, Some(true)),
+        link("eth2", false, Some(false)),
+        link("eth3", true, None),
+    ];
+    bob.notes = vec!["its configuration differs from ours; compare haresources".into()];
+    assert_eq!(
+        part(&render(&status, WIDE), "Nodes\n"),
+        "  alice  here, reaches 1 of 1 ping nodes
+  bob    late, heard 6.4 s ago, reaches 1 of 1 ping nodes
+         ! eth0: we hear it, it does not hear us
+         ! eth1: it hears us, we do not hear it
+         ! eth2: down
+         eth3: we hear it; whether it hears us is not known yet
+         ! its configuration differs from ours; compare haresources"
+    );
+}
+
+#[test]
+fn there_is_no_quorum() {
+    let mut status = pair();
+    status.quorum = QuorumStatus {
+        held: false,
+        counted: true,
+        votes: 1,
+        total: 3,
+    };
+    status.pings[0].up = false;
+    let page = render(&status, WIDE);
+    assert_eq!(part(&page, "Ping nodes\n"), "! 10.1.88.254 does not answer");
+    assert_eq!(
+        part(&page, "Quorum\n"),
+        "! lost: 1 of 3 votes, more than half are needed; this side must not run groups"
+    );
+    status.quorum.counted = false;
+    assert_eq!(
+        part(&render(&status, WIDE), "Quorum\n"),
+        "  votes are not counted"
+    );
+}
+
+#[test]
+fn just_started() {
+    use GroupState::Unknown;
+    let mut status = pair();
+    status.phase = Phase::Init;
+    status.waiting = Some("bob, or initdead (110 s more)".into());
+    status.nodes[1].liveness = Liveness::Init;
+    status.nodes[1].silent_for = None;
+    status.nodes[1].reach = None;
+    status.pings.clear();
+    status.groups = vec![group("web", "alice", &[], [Unknown, Unknown])];
+    status.groups[0].states.truncate(1);
+    looks(
+        &status,
+        Screen { width: 50, ..WIDE },
+        "\
+The cluster as alice sees it: 3 problems, marked
+with !
+! this node does not take part yet; it waits for
+  bob, or initdead (110 s more)
+
+Nodes
+  alice  here, reaches 1 of 1 ping nodes
+  bob    init
+         ! not heard since this daemon started; is
+           it running there?
+
+Quorum
+  held, with 3 of 3 votes
+
+Groups, with their resources on alice
+! web runs nowhere, prefers alice; not looked for
+  yet on alice
+      web    stopped
+      nginx  stopped
+",
+    );
+}
+
+#[test]
+fn red_is_only_what_is_bad_and_green_the_good_news() {
+    let colour = Screen {
+        colour: true,
+        ..WIDE
+    };
+    let page = render(&pair(), colour);
+    assert!(page.contains("\x1b[32mThe cluster as alice sees it: all is well\x1b[0m\n"));
+    assert!(!page.contains("\x1b[31m"));
+    let mut status = pair();
+    status.groups[1].owners.clear();
+    status.groups[1].states.clear();
+    let page = render(&status, colour);
+    assert_eq!(page.matches("\x1b[31m").count(), 2);
+    assert!(page.contains("\x1b[31m! mysqld::shop runs nowhere, prefers bob\x1b[0m\n"));
+}
+
+#[test]
+fn who_has_what_after_a_command() {
+    assert_eq!(
+        owners(&pair(), WIDE),
+        "  10.1.88.199/24/eth0  runs on alice\n  mysqld::shop         runs on bob\n"
+    );
+}
