@@ -1,4 +1,5 @@
 //! The lab itself: what the other tests stand on. Needs root (and checks an ordinary user's lab too).
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::net::IpAddr;
@@ -325,10 +326,7 @@ fn a_probe_measures_a_silence() {
     assert!(pings(&lab, "client", "10.0.0.100"));
     let report = probe.finish().unwrap();
     let most = before.elapsed() + Duration::from_millis(250);
-    assert!(
-        report.longest_gap >= silence - Duration::from_millis(10),
-        "{report:?}"
-    );
+    assert!(report.longest_gap >= silence, "{report:?}");
     assert!(report.longest_gap <= most, "{report:?}");
     assert!(
         report.answered > 0 && report.answered < report.sent,
@@ -397,6 +395,7 @@ fn programs_end_as_they_end_and_not_later_than_allowed() {
     until("its children are gone", || {
         !sh(&lab, "alice", "ps ax").contains("sleep 1000")
     });
+    assert_eq!(sh(&lab, "alice", "command -v hactl"), HACTL);
     // What a program leaves behind lives on.
     sh(&lab, "alice", "sleep 1001 &");
     assert!(sh(&lab, "alice", "ps ax").contains("sleep 1001"));

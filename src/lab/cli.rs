@@ -246,13 +246,13 @@ fn act(lab: Lab, verb: Verb) -> Result<ExitCode, LabError> {
             wait(seconds);
             print_probe(&probe.finish()?);
         }
-        Verb::Arp { host, address } => match lab.neighbour(&host, address)? {
-            Some(mac) => println!("{}", mac.map(|b| format!("{b:02x}")).join(":")),
-            None => {
+        Verb::Arp { host, address } => {
+            let Some(mac) = lab.neighbour(&host, address)? else {
                 println!("unknown");
                 return Ok(ExitCode::FAILURE);
-            }
-        },
+            };
+            println!("{}", mac.map(|b| format!("{b:02x}")).join(":"));
+        }
         Verb::Status => print_status(&lab.status()?),
         Verb::Logs { host } => print!("{}", lab.log(&host)?),
         Verb::Down => lab.down()?,

@@ -1,19 +1,14 @@
 //! A lab as its caller holds it: synchronous, one call per wish.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::Signal;
-
-use super::control::{Address, Exit, LabStatus, Line, Reply, Request, Way};
+use super::control::{Address, LabStatus, Line, Reply, Request, Way};
 use super::plan::Plan;
 use super::probe::ProbeReport;
 use super::sampler::SamplerReport;
@@ -21,12 +16,10 @@ use super::serve::SOCKET;
 use super::supervise::labs_dir;
 use super::{Doing, LabError};
 
-/// How long a program of [`Lab::exec`] may run.
-pub const EXEC_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the daemon may take to stop in [`Lab::stop_had`]: longer than any agent's own deadline.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the supervisor may take for anything that does not wait for a program.
-const ANSWER: Duration = Duration::from_secs(60);
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
 
 /// A lab that runs. One made by [`Lab::up`] ends when this is dropped, or when this process dies.
 #[derive(Debug)]
@@ -34,31 +27,6 @@ pub struct Lab {
     name: String,
     socket: PathBuf,
     supervisor: Option<(Child, Option<ChildStdin>)>,
-}
-
-/// How a program of [`Lab::exec`] ended, and what it wrote.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
-    /// How it ended.
-    pub exit: Exit,
-    /// What it wrote to stdout.
-    pub stdout: String,
-    /// What it wrote to stderr.
-    pub stderr: String,
-}
-
-impl Output {
-    /// Whether it ended by itself with code 0.
-    pub fn success(&self) -> bool {
-        self.exit == Exit::Code(0)
-    }
-}
-
-/// A program of [`Lab::spawn`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Its process number in its host; also its process group.
-    pub pid: i32,
 }
 
 impl Lab {
@@ -156,7 +124,7 @@ impl Lab {
             // Dropping does it.
             return Ok(());
         }
-        self.done(Request::Down)?;
+        self.done(&Request::Down)?;
         let dir = self.socket.with_file_name("");
         let until = Instant::now() + ANSWER;
         while dir.exists() && Instant::now() < until {
@@ -167,110 +135,36 @@ impl Lab {
 
     /// Who lives, and which cables are cut.
     pub fn status(&self) -> Result<LabStatus, LabError> {
-        match self.ask(Request::Status)? {
+        match self.ask(&Request::Status)? {
             Reply::Status(status) => Ok(status),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// Runs a program in a host and waits for its end, at most [`EXEC_TIMEOUT`].
-    pub fn exec(&self, host: &str, argv: &[&str]) -> Result<Output, LabError> {
-        self.exec_within(host, argv, EXEC_TIMEOUT)
-    }
-
-    /// Runs a program in a host and waits for its end; it is killed when it takes longer than `timeout`.
-    pub fn exec_within(
-        &self,
-        host: &str,
-        argv: &[&str],
-        timeout: Duration,
-    ) -> Result<Output, LabError> {
-        let null = File::open("/dev/null").doing(|| "cannot open /dev/null".to_owned())?;
-        // Files, not pipes: a daemon that the program leaves behind may hold them open for ever.
-        let (stdout, stderr) = (memory_file()?, memory_file()?);
-        let files = [null.as_fd(), stdout.as_fd(), stderr.as_fd()];
-        let exit = self.exec_with(host, argv, Some(timeout), files)?;
-        Ok(Output {
-            exit,
-            stdout: text_of(&stdout)?,
-            stderr: text_of(&stderr)?,
-        })
-    }
-
-    /// Runs a program in a host with these files as stdin, stdout and stderr, and waits for its end.
-    pub fn exec_with(
-        &self,
-        host: &str,
-        argv: &[&str],
-        timeout: Option<Duration>,
-        files: [BorrowedFd<'_>; 3],
-    ) -> Result<Exit, LabError> {
-        let request = Request::Exec {
-            host: host.to_owned(),
-            argv: own(argv),
-            timeout,
-        };
-        let patience = timeout.map(|t| t.saturating_add(ANSWER));
-        match self.ask_with(request, &files, patience)? {
-            Reply::Exited(exit) => Ok(exit),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Starts a program in a host and does not wait; what it writes is lost.
-    pub fn spawn(&self, host: &str, argv: &[&str]) -> Result<Job, LabError> {
-        let null = File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/null")
-            .doing(|| "cannot open /dev/null".to_owned())?;
-        let request = Request::Spawn {
-            host: host.to_owned(),
-            argv: own(argv),
-        };
-        match self.ask_with(
-            request,
-            &[null.as_fd(), null.as_fd(), null.as_fd()],
-            Some(ANSWER),
-        )? {
-            Reply::Pid(Some(pid)) => Ok(Job { pid }),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Sends a signal to a process by its number in its host (negative: to a process group).
-    pub fn signal(&self, host: &str, pid: i32, signal: Signal) -> Result<(), LabError> {
-        self.done(Request::Signal {
-            host: host.to_owned(),
-            pid,
-            signal: signal as i32,
-        })
-    }
-
     /// Cuts a host's power: all links silent and all processes gone, at once.
     pub fn crash(&self, host: &str) -> Result<(), LabError> {
-        self.done(Request::Crash {
+        self.done(&Request::Crash {
             host: host.to_owned(),
         })
     }
 
     /// Boots a host (after a power cut if it is on). Its disk is as it was.
     pub fn restart(&self, host: &str) -> Result<(), LabError> {
-        self.done(Request::Restart {
+        self.done(&Request::Restart {
             host: host.to_owned(),
         })
     }
 
     /// Stops all processes of a host with SIGSTOP. Its kernel goes on answering.
     pub fn freeze(&self, host: &str) -> Result<(), LabError> {
-        self.done(Request::Freeze {
+        self.done(&Request::Freeze {
             host: host.to_owned(),
         })
     }
 
     /// Lets them go on.
     pub fn thaw(&self, host: &str) -> Result<(), LabError> {
-        self.done(Request::Thaw {
+        self.done(&Request::Thaw {
             host: host.to_owned(),
         })
     }
@@ -278,12 +172,12 @@ impl Lab {
     /// Nothing passes between two hosts any more, on one link (an interface or a segment) or all.
     pub fn cut(&self, a: &str, b: &str, link: Option<&str>, way: Way) -> Result<(), LabError> {
         let (a, b, link) = (a.to_owned(), Some(b.to_owned()), link.map(str::to_owned));
-        self.done(Request::Cut { a, b, link, way })
+        self.done(&Request::Cut { a, b, link, way })
     }
 
     /// Nothing passes between a host and any other.
     pub fn isolate(&self, a: &str, link: Option<&str>, way: Way) -> Result<(), LabError> {
-        self.done(Request::Cut {
+        self.done(&Request::Cut {
             a: a.to_owned(),
             b: None,
             link: link.map(str::to_owned),
@@ -303,7 +197,7 @@ impl Lab {
 
     /// Ends cuts and losses between two hosts; none stands for all.
     pub(super) fn heal_some(&self, a: Option<&str>, b: Option<&str>) -> Result<(), LabError> {
-        self.done(Request::Heal {
+        self.done(&Request::Heal {
             a: a.map(str::to_owned),
             b: b.map(str::to_owned),
         })
@@ -311,7 +205,7 @@ impl Lab {
 
     /// Of a hundred frames so many are lost on their way to each receiver, on one link or all. A request and its answer can each be lost.
     pub fn loss(&self, percent: u8, link: Option<&str>) -> Result<(), LabError> {
-        self.done(Request::Loss {
+        self.done(&Request::Loss {
             percent,
             link: link.map(str::to_owned),
             between: None,
@@ -327,7 +221,7 @@ impl Lab {
         link: Option<&str>,
     ) -> Result<(), LabError> {
         let between = Some((a.to_owned(), b.to_owned()));
-        self.done(Request::Loss {
+        self.done(&Request::Loss {
             percent,
             link: link.map(str::to_owned),
             between,
@@ -336,7 +230,7 @@ impl Lab {
 
     /// Pulls the cable out of a host's card (or all): it sees its carrier go.
     pub fn unplug(&self, host: &str, link: Option<&str>) -> Result<(), LabError> {
-        self.done(Request::Carrier {
+        self.done(&Request::Carrier {
             host: host.to_owned(),
             link: link.map(str::to_owned),
             on: false,
@@ -345,7 +239,7 @@ impl Lab {
 
     /// Plugs it in again.
     pub fn plug(&self, host: &str, link: Option<&str>) -> Result<(), LabError> {
-        self.done(Request::Carrier {
+        self.done(&Request::Carrier {
             host: host.to_owned(),
             link: link.map(str::to_owned),
             on: true,
@@ -354,7 +248,7 @@ impl Lab {
 
     /// Starts the daemon.
     pub fn start_had(&self, node: &str) -> Result<(), LabError> {
-        self.done(Request::StartHad {
+        self.done(&Request::StartHad {
             host: node.to_owned(),
         })
     }
@@ -365,19 +259,19 @@ impl Lab {
             host: node.to_owned(),
             timeout: STOP_TIMEOUT,
         };
-        is_done(self.ask_with(request, &[], Some(STOP_TIMEOUT + ANSWER))?)
+        is_done(self.ask_with(&request, &[], Some(STOP_TIMEOUT + ANSWER))?)
     }
 
     /// Kills the daemon alone; its agents and their programs live on.
     pub fn kill_had(&self, node: &str) -> Result<(), LabError> {
-        self.done(Request::KillHad {
+        self.done(&Request::KillHad {
             host: node.to_owned(),
         })
     }
 
     /// The daemon's process number in its host, while it runs.
     pub fn had_pid(&self, node: &str) -> Result<Option<i32>, LabError> {
-        match self.ask(Request::HadPid {
+        match self.ask(&Request::HadPid {
             host: node.to_owned(),
         })? {
             Reply::Pid(pid) => Ok(pid),
@@ -387,7 +281,7 @@ impl Lab {
 
     /// All addresses of a host, loopback's included.
     pub fn addresses(&self, host: &str) -> Result<Vec<Address>, LabError> {
-        match self.ask(Request::Addresses {
+        match self.ask(&Request::Addresses {
             host: host.to_owned(),
         })? {
             Reply::Addresses(addresses) => Ok(addresses),
@@ -397,7 +291,7 @@ impl Lab {
 
     /// The MAC that a host's neighbour table (ARP cache) has for an address.
     pub fn neighbour(&self, host: &str, address: IpAddr) -> Result<Option<[u8; 6]>, LabError> {
-        self.mac_reply(Request::Neighbour {
+        self.mac_reply(&Request::Neighbour {
             host: host.to_owned(),
             address,
         })
@@ -405,7 +299,7 @@ impl Lab {
 
     /// The MAC of a host's card.
     pub fn mac(&self, host: &str, interface: &str) -> Result<Option<[u8; 6]>, LabError> {
-        self.mac_reply(Request::Mac {
+        self.mac_reply(&Request::Mac {
             host: host.to_owned(),
             interface: interface.to_owned(),
         })
@@ -413,7 +307,7 @@ impl Lab {
 
     /// What the daemon of a node has written since the lab was made.
     pub fn log(&self, node: &str) -> Result<String, LabError> {
-        match self.ask(Request::Log {
+        match self.ask(&Request::Log {
             host: node.to_owned(),
         })? {
             Reply::Text(text) => Ok(text),
@@ -441,28 +335,28 @@ impl Lab {
         Ok(line)
     }
 
-    fn mac_reply(&self, request: Request) -> Result<Option<[u8; 6]>, LabError> {
+    fn mac_reply(&self, request: &Request) -> Result<Option<[u8; 6]>, LabError> {
         match self.ask(request)? {
             Reply::Mac(mac) => Ok(mac),
             other => Err(unexpected(&other)),
         }
     }
 
-    fn done(&self, request: Request) -> Result<(), LabError> {
+    pub(super) fn done(&self, request: &Request) -> Result<(), LabError> {
         is_done(self.ask(request)?)
     }
 
-    fn ask(&self, request: Request) -> Result<Reply, LabError> {
+    fn ask(&self, request: &Request) -> Result<Reply, LabError> {
         self.ask_with(request, &[], Some(ANSWER))
     }
 
-    fn ask_with(
+    pub(super) fn ask_with(
         &self,
-        request: Request,
+        request: &Request,
         fds: &[BorrowedFd<'_>],
         patience: Option<Duration>,
     ) -> Result<Reply, LabError> {
-        talk(&mut self.connect()?, &request, fds, patience)
+        talk(&mut self.connect()?, request, fds, patience)
     }
 
     fn connect(&self) -> Result<Line, LabError> {
@@ -533,27 +427,8 @@ fn is_done(reply: Reply) -> Result<(), LabError> {
 }
 
 /// Only another version of the supervisor could do that.
-fn unexpected(reply: &Reply) -> LabError {
+pub(super) fn unexpected(reply: &Reply) -> LabError {
     LabError::Refused(format!(
         "the lab's supervisor answers something else ({reply:?}); is it another version?"
     ))
-}
-
-fn own(argv: &[&str]) -> Vec<String> {
-    argv.iter().map(|a| (*a).to_owned()).collect()
-}
-
-fn memory_file() -> Result<File, LabError> {
-    let fd = memfd_create("output", MFdFlags::MFD_CLOEXEC)
-        .doing(|| "cannot make a file in memory".to_owned())?;
-    Ok(File::from(fd))
-}
-
-/// All of a file, wherever its position is: the program shares it.
-fn text_of(file: &File) -> Result<String, LabError> {
-    let doing = || "cannot read what the program wrote".to_owned();
-    let length = file.metadata().doing(doing)?.len();
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    let n = file.read_at(&mut bytes, 0).doing(doing)?;
-    Ok(String::from_utf8_lossy(bytes.get(..n).unwrap_or_default()).into_owned())
 }

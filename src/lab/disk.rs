@@ -39,12 +39,12 @@ impl Disk {
             return Ok(());
         }
         let ha_cf = self.0.join("ha.d/ha.cf");
-        let added: String = lines.iter().map(|l| format!("\n{l}")).collect();
+        let added = lines.join("\n");
         OpenOptions::new()
             .append(true)
             .create(true)
             .open(&ha_cf)
-            .and_then(|mut f| writeln!(f, "\n# added by the lab for this node:{added}"))
+            .and_then(|mut f| writeln!(f, "\n# added by the lab for this node:\n{added}"))
             .doing(|| format!("cannot add to {}", ha_cf.display()))
     }
 

@@ -23,6 +23,8 @@ mod client;
 mod control;
 pub mod derive;
 mod disk;
+mod exec;
+mod faults;
 mod host;
 mod init;
 mod net;
@@ -30,6 +32,7 @@ mod plan;
 mod probe;
 mod sampler;
 mod serve;
+mod subnet;
 mod supervise;
 mod switch;
 
@@ -37,8 +40,9 @@ use std::io;
 
 use nix::time::{ClockId, clock_gettime};
 
-pub use client::{Job, Lab, Output, Probe, Sampler};
+pub use client::{Lab, Probe, Sampler};
 pub use control::{Address, Exit, HostStatus, LabStatus, Way};
+pub use exec::{Job, Output};
 pub use plan::{CLIENT, Iface, NodePlan, PingPlan, Plan};
 pub use probe::ProbeReport;
 pub use sampler::{Double, SamplerReport};

@@ -40,6 +40,9 @@ pub fn inside<T: Send>(
     })
 }
 
+/// Index, name and MAC of an interface.
+type Link = (u32, String, Option<[u8; 6]>);
+
 /// A netlink connection to the namespace in which it was opened; it may be used from any other.
 pub struct Netlink {
     runtime: Runtime,
@@ -177,8 +180,8 @@ impl Netlink {
         found.ok_or_else(|| LabError::Refused(format!("there is no interface {name}")))
     }
 
-    /// Index, name and MAC of every link.
-    fn links(&self) -> Result<Vec<(u32, String, Option<[u8; 6]>)>, LabError> {
+    /// All links.
+    fn links(&self) -> Result<Vec<Link>, LabError> {
         let messages = self.all(
             || "cannot list interfaces".to_owned(),
             self.handle.link().get().execute(),

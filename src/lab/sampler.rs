@@ -99,10 +99,10 @@ fn owners(
         addresses.iter().map(|a| (*a, Vec::new())).collect();
     for eye in eyes {
         for held in eye.held()? {
-            if let Some(names) = owners.get_mut(&held) {
-                if names.last() != Some(&eye.host.plan.name) {
-                    names.push(eye.host.plan.name.clone());
-                }
+            if let Some(names) = owners.get_mut(&held)
+                && names.last() != Some(&eye.host.plan.name)
+            {
+                names.push(eye.host.plan.name.clone());
             }
         }
     }

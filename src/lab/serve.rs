@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::control::{Exit, HostStatus, LabStatus, Line, Reply, Request, Way};
+use super::control::{Exit, HostStatus, LabStatus, Line, Reply, Request};
 use super::disk::{self, Disk};
 use super::host::{Host, Running, lock};
 use super::net::{self, Netlink};
 use super::plan::Plan;
-use super::switch::{Fate, Switch};
+use super::switch::Switch;
 use super::{Doing, LabError, probe, sampler};
 
 /// The name of the control socket in the lab's folder.
@@ -49,11 +49,12 @@ fn end_with_stdin() {
     });
 }
 
-struct World {
-    plan: Plan,
-    segments: Vec<String>,
-    switch: Switch,
-    hosts: Vec<Arc<Host>>,
+/// A lab that runs.
+pub struct World {
+    pub(super) plan: Plan,
+    pub(super) segments: Vec<String>,
+    pub(super) switch: Switch,
+    pub(super) hosts: Vec<Arc<Host>>,
 }
 
 impl World {
@@ -140,7 +141,7 @@ impl World {
             }
             Request::StartHad { host } => self.start_had(self.host(&host)?)?,
             Request::StopHad { host, timeout } => {
-                stop_had(&host, &self.host(&host)?.on()?, timeout)?
+                stop_had(&host, &self.host(&host)?.on()?, timeout)?;
             }
             Request::KillHad { host } => kill_had(&host, &self.host(&host)?.on()?)?,
             Request::HadPid { host } => {
@@ -180,7 +181,8 @@ impl World {
         Ok(Reply::Done)
     }
 
-    fn host(&self, name: &str) -> Result<&Arc<Host>, LabError> {
+    /// The host of that name, or an error that lists them all.
+    pub(super) fn host(&self, name: &str) -> Result<&Arc<Host>, LabError> {
         self.hosts
             .iter()
             .find(|h| h.plan.name == name)
@@ -292,129 +294,6 @@ impl World {
             hosts: self.hosts.iter().map(|h| host_status(h)).collect(),
             faults: self.faults(),
         }
-    }
-
-    fn faults(&self) -> Vec<(String, String, String, bool, u8)> {
-        let mut faults = Vec::new();
-        for (number, segment) in self.segments.iter().enumerate() {
-            for from in &self.hosts {
-                for to in &self.hosts {
-                    let fate = self.switch.fate(number, from.number, to.number);
-                    if fate != Fate::default() {
-                        let (from, to) = (from.plan.name.clone(), to.plan.name.clone());
-                        faults.push((segment.clone(), from, to, fate.cut, fate.loss));
-                    }
-                }
-            }
-        }
-        faults
-    }
-
-    /// The segments that a link's name means: the segment of that name, or those of the interfaces of that name.
-    fn segments_of(&self, link: Option<&str>) -> Result<Vec<usize>, LabError> {
-        let Some(link) = link else {
-            return Ok((0..self.segments.len()).collect());
-        };
-        let cards = || {
-            self.hosts
-                .iter()
-                .filter(|h| h.plan.config.is_some())
-                .flat_map(|h| &h.plan.interfaces)
-        };
-        let meant: Vec<usize> = (0..)
-            .zip(&self.segments)
-            .filter(|(_, s)| *s == link || cards().any(|c| c.name == link && c.segment == **s))
-            .map(|(number, _)| number)
-            .collect();
-        if meant.is_empty() {
-            return Err(LabError::Refused(format!(
-                "no node has an interface {link}, and no segment is called so; segments are: {}",
-                self.segments.join(", ")
-            )));
-        }
-        Ok(meant)
-    }
-
-    /// The numbers of one host, or of all.
-    fn numbers(&self, name: Option<&str>) -> Result<Vec<usize>, LabError> {
-        match name {
-            Some(name) => Ok(vec![self.host(name)?.number]),
-            None => Ok(self.hosts.iter().map(|h| h.number).collect()),
-        }
-    }
-
-    fn cut(&self, a: &str, b: Option<&str>, link: Option<&str>, way: Way) -> Result<(), LabError> {
-        let cut = |fate: &mut Fate| fate.cut = true;
-        for segment in self.segments_of(link)? {
-            self.change(
-                segment,
-                &self.numbers(Some(a))?,
-                &self.numbers(b)?,
-                way,
-                cut,
-            );
-        }
-        Ok(())
-    }
-
-    fn heal(&self, a: Option<&str>, b: Option<&str>) -> Result<(), LabError> {
-        let (a, b) = (self.numbers(a)?, self.numbers(b)?);
-        for segment in 0..self.segments.len() {
-            self.change(segment, &a, &b, Way::Both, |fate| *fate = Fate::default());
-        }
-        Ok(())
-    }
-
-    fn lose(
-        &self,
-        percent: u8,
-        link: Option<&str>,
-        between: Option<(String, String)>,
-    ) -> Result<(), LabError> {
-        let (a, b) = between.unzip();
-        let (a, b) = (self.numbers(a.as_deref())?, self.numbers(b.as_deref())?);
-        for segment in self.segments_of(link)? {
-            self.change(segment, &a, &b, Way::Both, |fate| {
-                fate.loss = percent.min(100)
-            });
-        }
-        Ok(())
-    }
-
-    fn change(
-        &self,
-        segment: usize,
-        a: &[usize],
-        b: &[usize],
-        way: Way,
-        change: impl Fn(&mut Fate),
-    ) {
-        for a in a {
-            for b in b.iter().filter(|b| *b != a) {
-                self.switch.set_fate(segment, *a, *b, &change);
-                if way == Way::Both {
-                    self.switch.set_fate(segment, *b, *a, &change);
-                }
-            }
-        }
-    }
-
-    fn set_carrier(&self, host: &str, link: Option<&str>, on: bool) -> Result<(), LabError> {
-        let running = self.host(host)?.on()?;
-        let meant: Vec<_> = running
-            .ports
-            .iter()
-            .filter(|(name, _)| link.is_none_or(|l| l == name))
-            .collect();
-        if meant.is_empty() {
-            return Err(LabError::Refused(format!(
-                "{host} has no interface {}",
-                link.unwrap_or("at all")
-            )));
-        }
-        meant
-            .iter()
-            .try_for_each(|(_, port)| self.switch.set_carrier(*port, on))
     }
 }
 

@@ -4,6 +4,7 @@
 //! removes the lab's folder when `serve` has ended. It has one thread: a process that has unshared its pid namespace
 //! can have no second one.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -88,7 +89,7 @@ fn supervise(lifeline: bool) -> Result<(), LabError> {
         become_root_of_our_own()?;
     }
     unshare(CloneFlags::CLONE_NEWPID).map_err(|e| no_namespaces("a pid namespace", e.into()))?;
-    let mut serve = start_serve(&claimed.dir)?;
+    let mut serve = start_serve(&claimed.dir, &plan)?;
     wait_for_the_end(&mut serve, lifeline.then_some(stdin.get_ref()))
 }
 
@@ -187,15 +188,31 @@ fn no_namespaces(what: &str, source: io::Error) -> LabError {
     }
 }
 
-fn start_serve(dir: &Path) -> Result<Child, LabError> {
+fn start_serve(dir: &Path, plan: &Plan) -> Result<Child, LabError> {
     let doing = || "cannot start the lab's first process".to_owned();
     let exe = std::env::current_exe().doing(doing)?;
-    Command::new(exe)
+    Command::new(&exe)
         .args(["lab", "serve"])
         .arg(dir)
+        .env("PATH", path_with(&[&plan.had, &exe]))
+        // The lab's daemons have no service manager.
+        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::piped())
         .spawn()
         .doing(doing)
+}
+
+/// Where hosts look for programs: first beside these, so that `hactl` in a host is the one that belongs to its daemon.
+fn path_with(programs: &[&Path]) -> OsString {
+    let usual = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let folders = programs
+        .iter()
+        .filter_map(|p| p.parent())
+        .map(Path::to_owned);
+    let folders = folders
+        .filter(|f| f.is_absolute())
+        .chain(std::env::split_paths(&usual));
+    std::env::join_paths(folders).unwrap_or(usual)
 }
 
 /// Until `serve` ends by itself (its end of the pipe closes), or the caller does (its end of the lifeline closes).

@@ -229,7 +229,7 @@ impl Paths {
             return;
         };
         self.learn(segment, *source, port);
-        let known = if is_group(destination) {
+        let known = if is_group(*destination) {
             None
         } else {
             self.learned.get(&(segment, *destination)).copied()
@@ -247,7 +247,7 @@ impl Paths {
     }
 
     fn learn(&mut self, segment: usize, source: Mac, port: PortId) {
-        if is_group(&source) {
+        if is_group(source) {
             return;
         }
         if self.learned.len() >= MOST_LEARNED {
@@ -274,7 +274,7 @@ impl Paths {
 }
 
 /// Broadcast and multicast, which nobody owns.
-fn is_group(mac: &Mac) -> bool {
+fn is_group(mac: Mac) -> bool {
     mac.first().is_some_and(|first| first & 1 == 1)
 }
 
@@ -336,5 +336,64 @@ mod tests {
         reach(&mut p, 1, &frame(0xff, 0x02));
         p.remove_port(1);
         assert_eq!(reach(&mut p, 0, &frame(0x02, 0x04)), [2]);
+    }
+
+    /// A thousand addresses announce themselves with 2,000 frames at once, while the switch is not even looking.
+    #[test]
+    fn a_burst_of_announcements_arrives_whole() {
+        use std::time::{Duration, Instant};
+
+        use crate::lab::net::Netlink;
+        use crate::lab::plan::Iface;
+
+        const BURST: u32 = 2_000;
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("run as root");
+        let netlink = Netlink::open().unwrap();
+        let tap = |name: &str, last: u8| {
+            let tap = Tap::create(name).unwrap();
+            let addresses = vec![([10, 99, last, 1].into(), 24)];
+            let card = Iface {
+                name: name.into(),
+                segment: "s".into(),
+                addresses,
+            };
+            netlink.configure(&card, [2, 0, 0, 0, 0, last]).unwrap();
+            tap
+        };
+        let (from, to) = (tap("from", 1), tap("to", 2));
+        let socket = std::net::UdpSocket::bind("10.99.1.1:0").unwrap();
+        socket.set_broadcast(true).unwrap();
+        // All of the burst shall wait in the device, none of it in the socket.
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::SndBufForce, &(16 << 20))
+            .unwrap();
+        for _ in 0..BURST {
+            socket.send_to(b"here", "10.99.1.255:9").unwrap();
+        }
+        let switch = Switch::start(2, 1).unwrap();
+        switch.plug(to, 1, 0).unwrap();
+        switch.plug(from, 0, 0).unwrap();
+        let end = Instant::now() + Duration::from_secs(30);
+        while received("to") < BURST {
+            assert!(
+                Instant::now() < end,
+                "{} of {BURST} arrived",
+                received("to")
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Frames that came in on an interface of this thread's network.
+    fn received(interface: &str) -> u32 {
+        let text = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+        let line = text
+            .lines()
+            .find_map(|l| l.trim().strip_prefix(interface)?.strip_prefix(':'));
+        line.unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 }
