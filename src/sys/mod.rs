@@ -2,6 +2,7 @@
 
 pub mod arp;
 pub mod clock;
+pub mod fdpass;
 pub mod icmp;
 pub mod local_time;
 #[cfg(test)]
@@ -10,6 +11,7 @@ pub mod netlink;
 pub mod packet;
 pub mod peer;
 pub mod realtime;
+pub mod tap;
 pub mod terminal;
 #[cfg(test)]
 mod testing;

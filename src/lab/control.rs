@@ -1,0 +1,238 @@
+//! What a caller may ask of a lab's supervisor: one JSON line each way, open files beside it.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::probe::ProbeReport;
+use super::sampler::SamplerReport;
+use crate::sys::fdpass;
+
+/// What can be asked. `host` is a name of the plan.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Who lives, and which cables are cut.
+    Status,
+    /// End everything.
+    Down,
+    /// Run a program and wait for its end. Its stdin, stdout and stderr come beside the message.
+    Exec {
+        host: String,
+        argv: Vec<String>,
+        timeout: Option<Duration>,
+    },
+    /// Run a program and do not wait. Files as above.
+    Spawn { host: String, argv: Vec<String> },
+    /// Send a signal to a process, by the number it has in its host; -1 is all but the first process.
+    Signal { host: String, pid: i32, signal: i32 },
+    /// Power off, at once.
+    Crash { host: String },
+    /// Power off if it is on, then on.
+    Restart { host: String },
+    /// Start the daemon.
+    StartHad { host: String },
+    /// SIGTERM to the daemon, and wait for its end.
+    StopHad { host: String, timeout: Duration },
+    /// SIGKILL to the daemon alone.
+    KillHad { host: String },
+    /// The daemon's process number in its host.
+    HadPid { host: String },
+    /// SIGSTOP to all processes of a host.
+    Freeze { host: String },
+    /// SIGCONT to all processes of a host.
+    Thaw { host: String },
+    /// No frame passes between `a` and `b` (or anybody, when `b` is absent).
+    Cut {
+        a: String,
+        b: Option<String>,
+        link: Option<String>,
+        way: Way,
+    },
+    /// Cuts and losses between two hosts (or of one with anybody, or all) are over.
+    Heal {
+        a: Option<String>,
+        b: Option<String>,
+    },
+    /// Of a hundred frames so many are lost on a link (or all links), between two hosts (or any).
+    Loss {
+        percent: u8,
+        link: Option<String>,
+        between: Option<(String, String)>,
+    },
+    /// Plug or unplug a host's card (or all).
+    Carrier {
+        host: String,
+        link: Option<String>,
+        on: bool,
+    },
+    /// All addresses of a host.
+    Addresses { host: String },
+    /// What a host's neighbour table (ARP cache) has for an address.
+    Neighbour { host: String, address: IpAddr },
+    /// The MAC of a host's card.
+    Mac { host: String, interface: String },
+    /// What the daemon has written.
+    Log { host: String },
+    /// Ask an address from the client, again and again, until the caller sends anything.
+    Probe { address: IpAddr, every: Duration },
+    /// Watch who holds these addresses, until the caller sends anything.
+    Sample {
+        addresses: Vec<IpAddr>,
+        every: Duration,
+    },
+}
+
+/// What comes back.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// Not done, and why.
+    Refused(String),
+    /// To `Status`.
+    Status(LabStatus),
+    /// To `Exec`.
+    Exited(Exit),
+    /// To `Spawn`, `HadPid`.
+    Pid(Option<i32>),
+    /// To `Addresses`.
+    Addresses(Vec<Address>),
+    /// To `Neighbour`, `Mac`.
+    Mac(Option<[u8; 6]>),
+    /// To `Log`.
+    Text(String),
+    /// To the end of `Probe`.
+    Probe(ProbeReport),
+    /// To the end of `Sample`.
+    Sample(SamplerReport),
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It did not in the time given, and was killed with its process group.
+    TimedOut,
+    /// Its host was powered off.
+    HostDied,
+}
+
+/// In which direction a cable is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Neither hears the other.
+    Both,
+    /// What the first host sends does not reach the second.
+    Out,
+}
+
+/// An address that a host holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// On this interface.
+    pub interface: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix.
+    pub prefix: u8,
+    /// Its label; IPv6 has none.
+    pub label: Option<String>,
+}
+
+/// The whole lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabStatus {
+    /// Its name.
+    pub name: String,
+    /// All hosts: members, ping nodes, the client.
+    pub hosts: Vec<HostStatus>,
+    /// Every cut or lossy way: (segment, from, to, cut, percent lost).
+    pub faults: Vec<(String, String, String, bool, u8)>,
+}
+
+/// One host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a cluster member.
+    pub member: bool,
+    /// Whether it is powered on.
+    pub alive: bool,
+    /// Whether all its processes are stopped.
+    pub frozen: bool,
+    /// How often it was powered on.
+    pub boots: u64,
+    /// The daemon's process number in the host.
+    pub had: Option<i32>,
+    /// Its addresses, loopback's left out.
+    pub addresses: Vec<Address>,
+}
+
+/// A connection on which whole messages travel, a line each.
+pub struct Line {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Line {
+    /// Over this stream.
+    pub fn over(stream: UnixStream) -> Line {
+        Line {
+            stream,
+            buffer: Vec::new(),
+            fds: Vec::new(),
+        }
+    }
+
+    /// Sends a message, with open files beside it.
+    pub fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(message)?;
+        bytes.push(b'\n');
+        let mut rest = bytes.as_slice();
+        let mut fds = fds;
+        while !rest.is_empty() {
+            let sent = fdpass::send(self.stream.as_fd(), rest, fds)?;
+            fds = &[];
+            rest = rest.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Waits for a message; none when the other side has gone. Files that came with it are in [`Line::take_fds`].
+    pub fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let mut chunk = [0; 16_384];
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            let (n, fds) = fdpass::receive(self.stream.as_fd(), &mut chunk)?;
+            if n == 0 {
+                return Ok(None);
+            }
+            self.fds.extend(fds);
+            self.buffer
+                .extend_from_slice(chunk.get(..n).unwrap_or_default());
+        }
+    }
+
+    /// The files that came with the messages so far.
+    pub fn take_fds(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.fds)
+    }
+
+    /// The stream itself: for timeouts and to wait on.
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+}

@@ -1,0 +1,147 @@
+//! What can be done to the network of a running lab: cuts, losses, pulled cables.
+
+use super::LabError;
+use super::control::Way;
+use super::serve::World;
+use super::switch::Fate;
+
+impl World {
+    /// Every cut or lossy way: (segment, from, to, cut, percent lost).
+    pub(super) fn faults(&self) -> Vec<(String, String, String, bool, u8)> {
+        let mut faults = Vec::new();
+        for (number, segment) in self.segments.iter().enumerate() {
+            for from in &self.hosts {
+                for to in &self.hosts {
+                    let fate = self.switch.fate(number, from.number, to.number);
+                    if fate != Fate::default() {
+                        let (from, to) = (from.plan.name.clone(), to.plan.name.clone());
+                        faults.push((segment.clone(), from, to, fate.cut, fate.loss));
+                    }
+                }
+            }
+        }
+        faults
+    }
+
+    /// The segments that a link's name means: the segment of that name, or those of the interfaces of that name.
+    fn segments_of(&self, link: Option<&str>) -> Result<Vec<usize>, LabError> {
+        let Some(link) = link else {
+            return Ok((0..self.segments.len()).collect());
+        };
+        let cards = || {
+            self.hosts
+                .iter()
+                .filter(|h| h.plan.config.is_some())
+                .flat_map(|h| &h.plan.interfaces)
+        };
+        let meant: Vec<usize> = (0..)
+            .zip(&self.segments)
+            .filter(|(_, s)| *s == link || cards().any(|c| c.name == link && c.segment == **s))
+            .map(|(number, _)| number)
+            .collect();
+        if meant.is_empty() {
+            return Err(LabError::Refused(format!(
+                "no node has an interface {link}, and no segment is called so; segments are: {}",
+                self.segments.join(", ")
+            )));
+        }
+        Ok(meant)
+    }
+
+    /// The numbers of one host, or of all.
+    fn numbers(&self, name: Option<&str>) -> Result<Vec<usize>, LabError> {
+        match name {
+            Some(name) => Ok(vec![self.host(name)?.number]),
+            None => Ok(self.hosts.iter().map(|h| h.number).collect()),
+        }
+    }
+
+    /// Cuts one host from another, or from all.
+    pub(super) fn cut(
+        &self,
+        a: &str,
+        b: Option<&str>,
+        link: Option<&str>,
+        way: Way,
+    ) -> Result<(), LabError> {
+        let cut = |fate: &mut Fate| fate.cut = true;
+        for segment in self.segments_of(link)? {
+            self.change(
+                segment,
+                &self.numbers(Some(a))?,
+                &self.numbers(b)?,
+                way,
+                cut,
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends cuts and losses between two hosts, of one with all, or all.
+    pub(super) fn heal(&self, a: Option<&str>, b: Option<&str>) -> Result<(), LabError> {
+        let (a, b) = (self.numbers(a)?, self.numbers(b)?);
+        for segment in 0..self.segments.len() {
+            self.change(segment, &a, &b, Way::Both, |fate| *fate = Fate::default());
+        }
+        Ok(())
+    }
+
+    /// Loses so many of a hundred frames between two hosts, or all.
+    pub(super) fn lose(
+        &self,
+        percent: u8,
+        link: Option<&str>,
+        between: Option<(String, String)>,
+    ) -> Result<(), LabError> {
+        let (a, b) = between.unzip();
+        let (a, b) = (self.numbers(a.as_deref())?, self.numbers(b.as_deref())?);
+        for segment in self.segments_of(link)? {
+            self.change(segment, &a, &b, Way::Both, |fate| {
+                fate.loss = percent.min(100);
+            });
+        }
+        Ok(())
+    }
+
+    fn change(
+        &self,
+        segment: usize,
+        a: &[usize],
+        b: &[usize],
+        way: Way,
+        change: impl Fn(&mut Fate),
+    ) {
+        for a in a {
+            for b in b.iter().filter(|b| *b != a) {
+                self.switch.set_fate(segment, *a, *b, &change);
+                if way == Way::Both {
+                    self.switch.set_fate(segment, *b, *a, &change);
+                }
+            }
+        }
+    }
+
+    /// Plugs or unplugs a host's card, or all.
+    pub(super) fn set_carrier(
+        &self,
+        host: &str,
+        link: Option<&str>,
+        on: bool,
+    ) -> Result<(), LabError> {
+        let running = self.host(host)?.on()?;
+        let meant: Vec<_> = running
+            .ports
+            .iter()
+            .filter(|(name, _)| link.is_none_or(|l| l == name))
+            .collect();
+        if meant.is_empty() {
+            return Err(LabError::Refused(format!(
+                "{host} has no interface {}",
+                link.unwrap_or("at all")
+            )));
+        }
+        meant
+            .iter()
+            .try_for_each(|(_, port)| self.switch.set_carrier(*port, on))
+    }
+}

@@ -1,0 +1,242 @@
+//! Who holds an address, moment by moment; and whether two ever held one at the same time.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use serde::{Deserialize, Serialize};
+
+use super::host::Host;
+use super::net::{self, Netlink};
+use super::{LabError, now};
+use crate::model::Time;
+
+/// What a sampler saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SamplerReport {
+    /// How often it looked.
+    pub samples: u64,
+    /// Every time an address had two owners.
+    pub double: Vec<Double>,
+    /// Every change of owners: (when first seen, address, all its owners by name). The first entry of an address is
+    /// what held when the sampler began.
+    pub owners: Vec<(Time, IpAddr, Vec<String>)>,
+}
+
+/// Two owners at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Double {
+    /// First seen.
+    pub from: Time,
+    /// Until it was no longer so; the sampling interval is its error.
+    pub lasted: Duration,
+    /// Of which address.
+    pub address: IpAddr,
+    /// By whom.
+    pub nodes: Vec<String>,
+}
+
+/// Looks at these hosts until `stop` becomes readable.
+pub fn run(
+    hosts: &[Arc<Host>],
+    addresses: &[IpAddr],
+    every: Duration,
+    stop: BorrowedFd<'_>,
+) -> Result<SamplerReport, LabError> {
+    let mut eyes: Vec<Eye> = hosts
+        .iter()
+        .map(|h| Eye {
+            host: Arc::clone(h),
+            open: None,
+        })
+        .collect();
+    let mut record = Record::default();
+    let mut next = now();
+    loop {
+        look(&mut eyes, addresses, &mut record)?;
+        next = std::cmp::max(next + every, now());
+        let mut polled = [PollFd::new(stop, PollFlags::POLLIN)];
+        let timeout = TimeSpec::from(next.since(now()));
+        // An interrupted wait only makes the next look come early.
+        if ppoll(&mut polled, Some(timeout), None).is_ok_and(|n| n > 0) {
+            look(&mut eyes, addresses, &mut record)?;
+            return Ok(record.finish(now()));
+        }
+    }
+}
+
+/// One look at all hosts. What seems to have two owners is looked at again: hosts are not seen at the same instant, and an
+/// address that moved from the first to the second in between was never doubled. Only when an earlier one still holds
+/// it *after* the last one was seen with it, both held it at once.
+fn look(eyes: &mut [Eye], addresses: &[IpAddr], record: &mut Record) -> Result<(), LabError> {
+    let mut first = owners(eyes, addresses)?;
+    let at = now();
+    if first.values().any(|names| names.len() > 1) {
+        let again = owners(eyes, addresses)?;
+        for (address, names) in &mut first {
+            confirm(names, again.get(address).map_or(&[], Vec::as_slice));
+        }
+    }
+    record.note(at, first);
+    Ok(())
+}
+
+/// Of owners seen one after the other, keeps the last, and of the earlier ones those that were owners afterwards too.
+fn confirm(names: &mut Vec<String>, afterwards: &[String]) {
+    let last = names.last().cloned();
+    names.retain(|n| Some(n) == last.as_ref() || afterwards.contains(n));
+}
+
+fn owners(
+    eyes: &mut [Eye],
+    addresses: &[IpAddr],
+) -> Result<BTreeMap<IpAddr, Vec<String>>, LabError> {
+    let mut owners: BTreeMap<IpAddr, Vec<String>> =
+        addresses.iter().map(|a| (*a, Vec::new())).collect();
+    for eye in eyes {
+        for held in eye.held()? {
+            if let Some(names) = owners.get_mut(&held)
+                && names.last() != Some(&eye.host.plan.name)
+            {
+                names.push(eye.host.plan.name.clone());
+            }
+        }
+    }
+    Ok(owners)
+}
+
+/// A view into one host, renewed when it boots again.
+struct Eye {
+    host: Arc<Host>,
+    open: Option<(u64, Netlink)>,
+}
+
+impl Eye {
+    /// What the host holds; nothing while it is off.
+    fn held(&mut self) -> Result<Vec<IpAddr>, LabError> {
+        let Some(running) = self.host.running() else {
+            self.open = None;
+            return Ok(Vec::new());
+        };
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|(boot, _)| *boot != running.boot)
+        {
+            self.open = Some((running.boot, net::inside(&running.netns, Netlink::open)?));
+        }
+        let held = self
+            .open
+            .as_ref()
+            .map_or(Ok(Vec::new()), |(_, netlink)| netlink.held())?;
+        // It may have been powered off meanwhile; what a silent host holds does not count.
+        let on = self.host.running().is_some_and(|r| r.boot == running.boot);
+        Ok(if on { held } else { Vec::new() })
+    }
+}
+
+#[derive(Default)]
+struct Record {
+    report: SamplerReport,
+    last: BTreeMap<IpAddr, (Time, Vec<String>)>,
+}
+
+impl Record {
+    fn note(&mut self, at: Time, owners: BTreeMap<IpAddr, Vec<String>>) {
+        self.report.samples = self.report.samples.saturating_add(1);
+        for (address, names) in owners {
+            if self
+                .last
+                .get(&address)
+                .is_some_and(|(_, before)| *before == names)
+            {
+                continue;
+            }
+            self.report.owners.push((at, address, names.clone()));
+            if let Some((from, before)) = self.last.insert(address, (at, names)) {
+                self.ended(address, from, before, at);
+            }
+        }
+    }
+
+    fn ended(&mut self, address: IpAddr, from: Time, nodes: Vec<String>, at: Time) {
+        if nodes.len() > 1 {
+            self.report.double.push(Double {
+                from,
+                lasted: at.since(from),
+                address,
+                nodes,
+            });
+        }
+    }
+
+    fn finish(mut self, at: Time) -> SamplerReport {
+        for (address, (from, names)) in std::mem::take(&mut self.last) {
+            self.ended(address, from, names, at);
+        }
+        self.report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_become_a_timeline_and_doubles_have_a_length() {
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        let mut record = Record::default();
+        for (at, names) in [
+            (1, vec!["a"]),
+            (2, vec!["a"]),
+            (3, vec!["a", "b"]),
+            (4, vec!["a", "b"]),
+            (5, vec!["b"]),
+        ] {
+            let names = names.into_iter().map(String::from).collect();
+            record.note(Time(at), BTreeMap::from([(address, names)]));
+        }
+        let report = record.finish(Time(9));
+        assert_eq!(report.samples, 5);
+        let times: Vec<u64> = report.owners.iter().map(|o| o.0.0).collect();
+        assert_eq!(times, [1, 3, 5]);
+        let nodes = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(
+            report.double,
+            [Double {
+                from: Time(3),
+                lasted: Duration::from_nanos(2),
+                address,
+                nodes
+            }]
+        );
+    }
+
+    #[test]
+    fn an_address_that_moved_while_being_looked_for_is_not_doubled() {
+        let confirmed = |first: &[&str], afterwards: &[&str]| {
+            let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+            let mut names = own(first);
+            confirm(&mut names, &own(afterwards));
+            names
+        };
+        assert_eq!(confirmed(&["a", "b"], &["b"]), ["b"]);
+        assert_eq!(confirmed(&["a", "b"], &["a", "b"]), ["a", "b"]);
+        assert_eq!(confirmed(&["a", "b"], &["a"]), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_double_that_never_ended_is_reported() {
+        let address: IpAddr = "::1".parse().unwrap();
+        let mut record = Record::default();
+        record.note(
+            Time(3),
+            BTreeMap::from([(address, vec!["a".into(), "b".into()])]),
+        );
+        assert_eq!(record.finish(Time(9)).double.len(), 1);
+    }
+}

@@ -1,0 +1,373 @@
+//! `hactl lab serve`: the first process of a lab. Builds the hosts, then does what callers ask, a thread for each.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::control::{Exit, HostStatus, LabStatus, Line, Reply, Request};
+use super::disk::{self, Disk};
+use super::host::{Host, Running, lock};
+use super::net::{self, Netlink};
+use super::plan::Plan;
+use super::switch::Switch;
+use super::{Doing, LabError, probe, sampler};
+
+/// The name of the control socket in the lab's folder.
+pub const SOCKET: &str = "control";
+/// The sampler looks no oftener than this.
+const FASTEST_SAMPLING: Duration = Duration::from_millis(1);
+
+/// Runs until `supervise` closes our stdin or a caller says `down`.
+pub fn run(dir: &Path) -> ExitCode {
+    end_with_stdin();
+    match World::build(dir) {
+        Ok((world, listener)) => {
+            println!("ready");
+            world.serve(&listener);
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            println!("{}", e.to_string().replace('\n', " "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Our stdin is a pipe on which nothing is ever written. Its end is the end of whoever holds us.
+fn end_with_stdin() {
+    std::thread::spawn(|| {
+        drop(std::io::stdin().read(&mut [0]));
+        std::process::exit(0);
+    });
+}
+
+/// A lab that runs.
+pub struct World {
+    pub(super) plan: Plan,
+    pub(super) segments: Vec<String>,
+    pub(super) switch: Switch,
+    pub(super) hosts: Vec<Arc<Host>>,
+}
+
+impl World {
+    fn build(dir: &Path) -> Result<(Arc<World>, UnixListener), LabError> {
+        let text = fs::read_to_string(dir.join("plan.json"))
+            .doing(|| "cannot read the plan".to_owned())?;
+        let plan: Plan = serde_json::from_str(&text).map_err(|e| LabError::Plan(e.to_string()))?;
+        let disks = dir.join("hosts");
+        disk::make_dir(&disks)?;
+        let mut hosts = Vec::new();
+        for (number, host) in plan.hosts().into_iter().enumerate() {
+            let folder: PathBuf = disks.join(&host.name);
+            disk::make_dir(&folder)?;
+            let disk = Disk::at(folder);
+            disk.format(&host)?;
+            hosts.push(Arc::new(Host::new(host, number, disk)));
+        }
+        let segments = plan.segments();
+        let switch = Switch::start(hosts.len(), segments.len())?;
+        let world = Arc::new(World {
+            plan,
+            segments,
+            switch,
+            hosts,
+        });
+        for host in world.hosts.iter().rev() {
+            world.power_on(host)?;
+        }
+        let socket = dir.join(SOCKET);
+        let listener = UnixListener::bind(&socket)
+            .doing(|| format!("cannot listen on {}", socket.display()))?;
+        Ok((world, listener))
+    }
+
+    fn serve(self: Arc<World>, listener: &UnixListener) {
+        for stream in listener.incoming().flatten() {
+            let world = Arc::clone(&self);
+            std::thread::spawn(move || world.converse(Line::over(stream)));
+        }
+    }
+
+    fn converse(&self, mut line: Line) {
+        // A caller that goes away in the middle needs no answer.
+        while let Ok(Some(request)) = line.receive::<Request>() {
+            let down = matches!(request, Request::Down);
+            let reply = self
+                .answer(request, &mut line)
+                .unwrap_or_else(|e| Reply::Refused(e.to_string()));
+            let sent = line.send(&reply, &[]);
+            if down {
+                std::process::exit(0);
+            }
+            if sent.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, request: Request, line: &mut Line) -> Result<Reply, LabError> {
+        match request {
+            Request::Status => return Ok(Reply::Status(self.status())),
+            Request::Down => {}
+            Request::Exec {
+                host,
+                argv,
+                timeout,
+            } => return self.exec(&host, argv, timeout, line),
+            Request::Spawn { host, argv } => {
+                let files = three(line.take_fds())?;
+                let program = self
+                    .host(&host)?
+                    .on()?
+                    .spawn(argv, files.each_ref().map(AsFd::as_fd))?;
+                return Ok(Reply::Pid(Some(program.pid)));
+            }
+            Request::Signal { host, pid, signal } => self.host(&host)?.on()?.signal(pid, signal)?,
+            Request::Crash { host } => self.host(&host)?.crash(&self.switch)?,
+            Request::Restart { host } => {
+                let host = self.host(&host)?;
+                if host.running().is_some() {
+                    host.crash(&self.switch)?;
+                }
+                self.power_on(host)?;
+            }
+            Request::StartHad { host } => self.start_had(self.host(&host)?)?,
+            Request::StopHad { host, timeout } => {
+                stop_had(&host, &self.host(&host)?.on()?, timeout)?;
+            }
+            Request::KillHad { host } => kill_had(&host, &self.host(&host)?.on()?)?,
+            Request::HadPid { host } => {
+                return Ok(Reply::Pid(
+                    self.host(&host)?.running().and_then(|r| r.had_pid()),
+                ));
+            }
+            Request::Freeze { host } => freeze(&self.host(&host)?.on()?, true)?,
+            Request::Thaw { host } => freeze(&self.host(&host)?.on()?, false)?,
+            Request::Cut { a, b, link, way } => self.cut(&a, b.as_deref(), link.as_deref(), way)?,
+            Request::Heal { a, b } => self.heal(a.as_deref(), b.as_deref())?,
+            Request::Loss {
+                percent,
+                link,
+                between,
+            } => self.lose(percent, link.as_deref(), between)?,
+            Request::Carrier { host, link, on } => self.set_carrier(&host, link.as_deref(), on)?,
+            Request::Addresses { host } => {
+                return self.see(&host, |n| Ok(Reply::Addresses(n.addresses()?)));
+            }
+            Request::Neighbour { host, address } => {
+                return self.see(&host, |n| Ok(Reply::Mac(n.neighbour(address)?)));
+            }
+            Request::Mac { host, interface } => {
+                return self.see(&host, |n| Ok(Reply::Mac(n.mac(&interface)?)));
+            }
+            Request::Log { host } => return self.log(&host),
+            Request::Probe { address, every } => return self.probe(address, every, line),
+            Request::Sample { addresses, every } => {
+                line.send(&Reply::Done, &[])
+                    .doing(|| "the caller has gone".to_owned())?;
+                let every = every.max(FASTEST_SAMPLING);
+                let report = sampler::run(&self.hosts, &addresses, every, line.stream().as_fd())?;
+                return Ok(Reply::Sample(report));
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The host of that name, or an error that lists them all.
+    pub(super) fn host(&self, name: &str) -> Result<&Arc<Host>, LabError> {
+        self.hosts
+            .iter()
+            .find(|h| h.plan.name == name)
+            .ok_or_else(|| {
+                let all: Vec<&str> = self.hosts.iter().map(|h| h.plan.name.as_str()).collect();
+                LabError::Refused(format!(
+                    "there is no host {name} in this lab; there are: {}",
+                    all.join(", ")
+                ))
+            })
+    }
+
+    fn power_on(&self, host: &Arc<Host>) -> Result<(), LabError> {
+        host.boot(&self.switch, &self.segments)?;
+        if self.plan.start && host.plan.config.is_some() {
+            self.start_had(host)?;
+        }
+        Ok(())
+    }
+
+    fn see(
+        &self,
+        host: &str,
+        what: impl FnOnce(&Netlink) -> Result<Reply, LabError> + Send,
+    ) -> Result<Reply, LabError> {
+        let running = self.host(host)?.on()?;
+        net::inside(&running.netns, || what(&Netlink::open()?))
+    }
+
+    fn log(&self, host: &str) -> Result<Reply, LabError> {
+        let path = self.host(host)?.disk.log_path();
+        let bytes = fs::read(&path).doing(|| format!("cannot read {}", path.display()))?;
+        Ok(Reply::Text(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn exec(
+        &self,
+        host: &str,
+        argv: Vec<String>,
+        timeout: Option<Duration>,
+        line: &mut Line,
+    ) -> Result<Reply, LabError> {
+        let running = self.host(host)?.on()?;
+        let files = three(line.take_fds())?;
+        let program = running.spawn(argv, files.each_ref().map(AsFd::as_fd))?;
+        drop(files);
+        let stream = line
+            .stream()
+            .try_clone()
+            .doing(|| "cannot watch the caller".to_owned())?;
+        let ended = AtomicBool::new(false);
+        let exit = std::thread::scope(|scope| {
+            // A caller that gives up (Ctrl-C) takes its program with it.
+            let watcher =
+                scope.spawn(|| kill_when_caller_goes(&stream, &ended, &running, program.pid));
+            let exit = program.wait(timeout);
+            ended.store(true, Ordering::SeqCst);
+            if exit.is_none() {
+                drop(running.signal(group(program.pid), Signal::SIGKILL as i32));
+            }
+            drop(stream.shutdown(std::net::Shutdown::Read));
+            drop(watcher.join());
+            exit
+        });
+        Ok(Reply::Exited(exit.unwrap_or(Exit::TimedOut)))
+    }
+
+    fn start_had(&self, host: &Host) -> Result<(), LabError> {
+        let name = &host.plan.name;
+        let running = host.on()?;
+        if let Some(pid) = running.had_pid() {
+            return Err(LabError::Refused(format!(
+                "the daemon runs already on {name} (pid {pid})"
+            )));
+        }
+        let argv = vec![
+            self.plan.had.display().to_string(),
+            "--config".into(),
+            "/etc/ha.d".into(),
+        ];
+        let null = File::open("/dev/null").doing(|| "cannot open /dev/null".to_owned())?;
+        let log = host.disk.log()?;
+        let program = running
+            .spawn(argv, [null.as_fd(), log.as_fd(), log.as_fd()])
+            .map_err(|e| LabError::Refused(format!("{name}: {e}")))?;
+        *lock(&running.had) = Some(program);
+        Ok(())
+    }
+
+    /// What an address answers from the client's place in the network.
+    fn probe(
+        &self,
+        address: std::net::IpAddr,
+        every: Duration,
+        line: &Line,
+    ) -> Result<Reply, LabError> {
+        let client = self.host(super::CLIENT)?.on()?;
+        line.send(&Reply::Done, &[])
+            .doing(|| "the caller has gone".to_owned())?;
+        let stop = line.stream().as_fd();
+        Ok(Reply::Probe(net::inside(&client.netns, || {
+            probe::run(address, every, stop)
+        })?))
+    }
+
+    fn status(&self) -> LabStatus {
+        LabStatus {
+            name: self.plan.name.clone(),
+            hosts: self.hosts.iter().map(|h| host_status(h)).collect(),
+            faults: self.faults(),
+        }
+    }
+}
+
+fn host_status(host: &Host) -> HostStatus {
+    let running = host.running();
+    let seen = running
+        .as_ref()
+        .map(|r| net::inside(&r.netns, || Netlink::open()?.addresses()));
+    let mut addresses = seen.and_then(Result::ok).unwrap_or_default();
+    addresses.retain(|a| a.interface != "lo");
+    HostStatus {
+        name: host.plan.name.clone(),
+        member: host.plan.config.is_some(),
+        alive: running.is_some(),
+        frozen: running
+            .as_ref()
+            .is_some_and(|r| r.frozen.load(Ordering::Relaxed)),
+        boots: host.boots.load(Ordering::Relaxed),
+        had: running.and_then(|r| r.had_pid()),
+        addresses,
+    }
+}
+
+fn stop_had(host: &str, running: &Arc<Running>, timeout: Duration) -> Result<(), LabError> {
+    let taken = lock(&running.had).take();
+    let Some(program) = taken else {
+        return Err(LabError::Refused(format!(
+            "the daemon does not run on {host}"
+        )));
+    };
+    running.signal(program.pid, Signal::SIGTERM as i32)?;
+    if program.wait(Some(timeout)).is_some() {
+        return Ok(());
+    }
+    *lock(&running.had) = Some(program);
+    Err(LabError::Refused(format!(
+        "the daemon on {host} has not stopped within {timeout:?}; see: hactl lab logs {host}"
+    )))
+}
+
+fn kill_had(host: &str, running: &Arc<Running>) -> Result<(), LabError> {
+    let taken = lock(&running.had).take();
+    let Some(program) = taken else {
+        return Err(LabError::Refused(format!(
+            "the daemon does not run on {host}"
+        )));
+    };
+    running.signal(program.pid, Signal::SIGKILL as i32)?;
+    program.wait(None);
+    Ok(())
+}
+
+fn freeze(running: &Arc<Running>, on: bool) -> Result<(), LabError> {
+    let signal = if on { Signal::SIGSTOP } else { Signal::SIGCONT };
+    running.signal(-1, signal as i32)?;
+    running.frozen.store(on, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Programs lead a process group of their own.
+fn group(pid: i32) -> i32 {
+    pid.saturating_neg()
+}
+
+/// Nothing is sent while a program runs, so a read returns when the caller has gone, or when our side is shut down because
+/// the program has ended.
+fn kill_when_caller_goes(mut stream: &UnixStream, ended: &AtomicBool, running: &Running, pid: i32) {
+    drop(stream.read(&mut [0]));
+    if !ended.load(Ordering::SeqCst) {
+        drop(running.signal(group(pid), Signal::SIGKILL as i32));
+    }
+}
+
+fn three(fds: Vec<OwnedFd>) -> Result<[OwnedFd; 3], LabError> {
+    <[OwnedFd; 3]>::try_from(fds)
+        .map_err(|_| LabError::Refused("stdin, stdout and stderr must come along".to_owned()))
+}
