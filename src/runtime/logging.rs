@@ -17,12 +17,12 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Logging;
-use crate::sys::local_time;
+use crate::sys::local_time::LocalTime;
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Sets the log up for the life of the process. What could not be opened is given back as sentences.
-pub fn begin(logging: &Logging, node: &str) -> Vec<String> {
+pub fn begin(logging: &Logging) -> Vec<String> {
     let mut troubles = Vec::new();
     let debug = if logging.debug > 0 { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let mut layers: Vec<Boxed> = vec![console(debug)];
@@ -31,7 +31,7 @@ pub fn begin(logging: &Logging, node: &str) -> Vec<String> {
     {
         let Some(path) = path else { continue };
         match Reopened::open(path) {
-            Ok(file) => layers.push(lines(file, level, node)),
+            Ok(file) => layers.push(lines(file, level)),
             Err(e) => troubles.push(format!("cannot write {}: {e}", path.display())),
         }
     }
@@ -58,25 +58,25 @@ fn console(level: LevelFilter) -> Boxed {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .with_timer(LocalTime);
+        .with_timer(WallClock);
     Box::new(layer.with_filter(level))
 }
 
-fn lines(file: Reopened, level: LevelFilter, _node: &str) -> Boxed {
+fn lines(file: Reopened, level: LevelFilter) -> Boxed {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(file)
         .with_ansi(false)
         .with_target(false)
-        .with_timer(LocalTime);
+        .with_timer(WallClock);
     Box::new(layer.with_filter(level))
 }
 
 /// Local wall-clock time, for people.
-struct LocalTime;
+struct WallClock;
 
-impl FormatTime for LocalTime {
+impl FormatTime for WallClock {
     fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        write!(w, "{}", local_time::now())
+        write!(w, "{}", LocalTime::now())
     }
 }
 

@@ -215,7 +215,7 @@ async fn tell_links(pulse: Handle) {
     let mut changes = netlink::watch();
     while let Some(change) = changes.recv().await {
         let (name, up) = match change {
-            netlink::Change::Link(link) => (link.name.clone(), link.running()),
+            netlink::Change::Link(link) => (link.name.clone(), link.up && link.carrier),
             netlink::Change::LinkRemoved(link) => (link.name.clone(), false),
             netlink::Change::AddressAdded(_)
             | netlink::Change::AddressRemoved(_)

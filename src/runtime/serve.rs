@@ -50,7 +50,8 @@ impl Daemon {
     /// Answers one request.
     pub(super) async fn serve(&mut self, call: Call) {
         if !call.request.only_looks() {
-            tracing::info!("asked by {}: {:?}", call.caller, call.request);
+            let pid = call.caller.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            tracing::info!("user {}{pid} asks: {:?}", call.caller.uid, call.request);
         }
         match call.request {
             Request::Status | Request::Subscribe => {

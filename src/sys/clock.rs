@@ -26,6 +26,13 @@ pub fn wall_seconds() -> u64 {
         .map_or(0, |d| d.as_secs())
 }
 
+/// Milliseconds since 1970 by the wall clock; as [`wall_seconds`].
+pub fn wall_milliseconds() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Wakes its one waiter at an instant of [`now`], within some 50 microseconds where a tokio timer takes one to
 /// two milliseconds, and at once after a sleep of the machine that went past the instant.
 #[derive(Debug)]

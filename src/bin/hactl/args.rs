@@ -47,6 +47,17 @@ pub enum Command {
         #[arg(long, short)]
         watch: bool,
     },
+    /// Read a configuration folder and print every problem, and what each resource word became
+    Check {
+        /// The folder
+        #[arg(value_name = "DIR", default_value = "/etc/ha.d")]
+        dir: PathBuf,
+        /// Judge it as that node [default: this machine's name]
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+    },
+    /// Rehearse: a whole cluster on this machine, in namespaces
+    Lab(had::lab::cli::LabArgs),
     /// Give groups up to other nodes and take them no more, until `standby off`
     #[command(after_help = GROUPS)]
     Standby {
