@@ -18,7 +18,7 @@ const LOW_DELAY: u32 = 0x10;
 pub enum Sent {
     /// It went out, as far as this machine can know.
     Ok,
-    /// It went out, but an earlier one was refused: the peer's machine lives, its daemon does not. A hint only:
+    /// It was sent again after an earlier one had been refused: the peer's machine lives, its daemon does not. A hint:
     /// the peer's kernel limits how often it says so.
     Refused,
     /// It did not go out.

@@ -119,6 +119,17 @@ fn every_truncation_and_every_flipped_bit_is_refused() {
 }
 
 #[test]
+fn a_cluster_without_a_name_is_a_cluster_too() {
+    let env = Envelope {
+        cluster: String::new(),
+        ..envelope()
+    };
+    let bytes = encode(&usual(1), &env, &keys());
+    assert_eq!(decode(&bytes, &keys(), ""), Ok(usual(1)));
+    assert_eq!(decode(&bytes, &keys(), "ha"), Err(Refused::OtherCluster));
+}
+
+#[test]
 fn strangers_are_told_apart() {
     let env = envelope();
     let verdict = |keys: &Keys, cluster: &str, change: &dyn Fn(&mut Message<'_>)| {
