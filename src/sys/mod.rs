@@ -1,3 +1,3 @@
-//! sys
+//! Thin hands on Linux: what needs the kernel and decides nothing.
 pub mod fdpass;
 pub mod tap;
