@@ -32,6 +32,9 @@ pub struct LabArgs {
 #[derive(Subcommand, Debug)]
 pub enum Verb {
     /// Build a cluster from a folder with ha.cf, haresources and authkeys, and start it.
+    ///
+    /// Agents run for real, and see this machine's disk: only /etc/ha.d (a copy of the folder), /var/lib/had, /var/log, /run, the
+    /// processes and the network are a node's own. An ordinary user's lab has one user only, so agents cannot become another.
     Up {
         /// The folder.
         dir: PathBuf,
