@@ -96,7 +96,7 @@ impl Journal {
     }
 
     /// The newest entries that fit, oldest first. The channel closes without an answer when the thread
-    /// is too far behind.
+    /// is too far behind; a disk that hangs keeps it open, so wait with a deadline.
     pub fn last(&self, query: Query) -> oneshot::Receiver<Vec<Entry>> {
         let (reply, answer) = oneshot::channel();
         match self.queue.try_send(Message::Last(query, reply)) {

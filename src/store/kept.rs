@@ -71,7 +71,8 @@ struct Found {
 }
 
 impl KeptFile {
-    /// Opens the file of that state folder, takes the next generation and saves it. Whatever is missing,
+    /// Opens the file of that state folder, takes the next generation (the last plus one, or the seconds since
+    /// 1970 if they are more) and saves it. Whatever is missing,
     /// damaged or cannot be written is made up for and told in the warnings: a daemon without
     /// a disk is better than none. Only a second daemon is refused.
     pub fn open(state: &Path) -> Result<Opened, InUse> {
@@ -113,21 +114,23 @@ fn open(state: &Path, heartbeat: &Path, clock: u64) -> Result<Opened, InUse> {
     let uuid = uuid
         .or_else(|| heartbeat_uuid(heartbeat))
         .unwrap_or_else(|| random_uuid(&mut warnings));
-    // The greater of both: a node may have gone back to heartbeat for a while.
-    let next = known.into_iter().flatten().max();
-    kept.generation = Generation(next.map_or(clock, |last| last.saturating_add(1)));
+    // The greatest of all: a node may have gone back to heartbeat for a while, or its last life may have had
+    // no disk to save to and taken the clock's.
+    let next = known
+        .into_iter()
+        .flatten()
+        .map(|last| last.saturating_add(1));
+    kept.generation = Generation(next.fold(clock, u64::max));
     let file = KeptFile {
         path,
         uuid,
         _lock: lock,
     };
     if let Err(error) = file.save(&kept) {
-        // The next life will read the same old number. The clock is ahead of it as a rule.
-        kept.generation = Generation(kept.generation.0.max(clock));
         let what = if first { "write" } else { "replace" };
         let path = file.path.display();
         warnings.push(format!(
-            "cannot {what} {path} ({error}): the generation comes from the clock, and standby and maintenance will not outlive this daemon; make the folder writable and see that its disk has room"
+            "cannot {what} {path} ({error}): standby and maintenance will not outlive this daemon, and its generation rests on the clock alone; make the folder writable and see that its disk has room"
         ));
     }
     Ok(Opened {

@@ -7,6 +7,8 @@
 pub mod journal;
 pub mod kept;
 pub mod lease;
+#[cfg(test)]
+mod small_disk;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

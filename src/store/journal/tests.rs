@@ -1,13 +1,15 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Instant;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::MsFlags;
 
 use super::*;
 use crate::model::NodeName;
 use crate::model::decision::{Because, Decision, What};
+use crate::store::small_disk::{on_tmpfs, remount};
 
 /// Far more than anything here takes on the slowest machine; only a failure waits so long.
 const LONG: Duration = Duration::from_secs(60);
@@ -20,6 +22,7 @@ fn entry(n: u64) -> Entry {
 
 /// An open journal, and what it said.
 struct Bed {
+    folder: PathBuf,
     journal: Journal,
     said: Arc<Mutex<Vec<String>>>,
 }
@@ -30,6 +33,7 @@ impl Bed {
         let ears = Arc::clone(&said);
         let say = move |text| ears.lock().unwrap().push(text);
         Bed {
+            folder: folder.to_owned(),
             journal: Journal::open(folder.to_owned(), say).unwrap(),
             said,
         }
@@ -75,7 +79,21 @@ impl Bed {
     fn close(self) -> String {
         let said = self.said();
         assert!(self.journal.close(LONG));
+        wait_for_lock(&self.folder);
         said
+    }
+}
+
+/// sled's threads let go of a closed store a little later. In life the next daemon is another process.
+fn wait_for_lock(folder: &Path) {
+    let deadline = Instant::now() + LONG;
+    let locked = || {
+        let db = fs::File::open(folder.join("db")).ok()?;
+        Flock::lock(db, FlockArg::LockExclusiveNonblock).err()
+    };
+    while locked().is_some() {
+        assert!(Instant::now() < deadline, "the store stays locked");
+        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -226,7 +244,7 @@ fn a_store_in_use_is_left_alone() {
     let second = Bed::open(folder.path());
     second.append(7..9);
     assert_eq!(second.newest(10), [7, 8]);
-    let said = second.close();
+    let said = second.said();
     assert!(said.contains("another process has it open"), "{said}");
     assert!(said.contains("in memory only"), "{said}");
     assert_eq!(first.newest(10), [0, 1, 2, 3]);
@@ -253,26 +271,6 @@ fn memory_is_bounded_and_a_full_queue_drops_and_counts() {
     assert_eq!(stuck.dropped(), 9);
     assert!(stuck.last(Query::default()).blocking_recv().is_err());
     assert!(!stuck.close(Duration::from_secs(1)));
-}
-
-/// Runs a test on a small tmpfs that nobody else sees.
-fn on_tmpfs(options: &'static str, test: impl FnOnce(&Path) + Send + 'static) {
-    let thread = thread::spawn(move || {
-        let folder = tempfile::tempdir().unwrap();
-        let none = None::<&str>;
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-        let tmpfs = Some("tmpfs");
-        mount(tmpfs, folder.path(), tmpfs, MsFlags::empty(), Some(options)).unwrap();
-        test(folder.path());
-        nix::mount::umount2(folder.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
-    });
-    thread.join().unwrap();
-}
-
-fn remount(folder: &Path, flags: MsFlags, options: &str) {
-    let flags = flags | MsFlags::MS_REMOUNT;
-    mount(None::<&str>, folder, None::<&str>, flags, Some(options)).unwrap();
 }
 
 #[test]

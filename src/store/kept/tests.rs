@@ -1,5 +1,7 @@
 use super::*;
 use crate::model::{GroupName, Term, Time};
+use crate::store::small_disk::{on_tmpfs, remount};
+use nix::mount::MsFlags;
 
 const CLOCK: u64 = 1_700_000_000;
 
@@ -77,15 +79,15 @@ fn heartbeat_s_generation_and_identity_are_carried_on() {
     let bed = Bed::new();
     fs::create_dir(bed.heartbeat()).unwrap();
     let generation = bed.heartbeat().join("hb_generation");
-    fs::write(&generation, "     1650000000\n").unwrap();
+    fs::write(&generation, "     1750000000\n").unwrap();
     fs::write(bed.heartbeat().join("hb_uuid"), [7; 16]).unwrap();
     let first = bed.open();
-    assert_eq!(first.kept.generation, Generation(1_650_000_001));
+    assert_eq!(first.kept.generation, Generation(1_750_000_001));
     assert_eq!(first.uuid, [7; 16]);
     drop(first);
     // Went back to heartbeat for some starts, and came again.
-    fs::write(&generation, "     1650000009\n").unwrap();
-    assert_eq!(bed.open().kept.generation, Generation(1_650_000_010));
+    fs::write(&generation, "     1750000009\n").unwrap();
+    assert_eq!(bed.open().kept.generation, Generation(1_750_000_010));
 }
 
 #[test]
@@ -146,4 +148,39 @@ fn a_folder_that_cannot_be_written_still_gives_a_growing_generation() {
     assert!(warning.contains("cannot use the state folder"), "{warning}");
     assert!(warning.contains("cannot write"), "{warning}");
     assert!(opened.file.save(&opened.kept).is_err());
+}
+
+#[test]
+fn on_a_full_disk_what_was_kept_is_read_and_stays() {
+    on_tmpfs("size=64k", |folder| {
+        let start = |clock| open(folder, Path::new("/nonexistent"), clock).unwrap();
+        start(CLOCK).file.save(&wishes()).unwrap();
+        assert!(fs::write(folder.join("filler"), vec![1; 1 << 20]).is_err());
+        let opened = start(CLOCK + 1000);
+        assert_eq!(opened.kept.standby, wishes().standby);
+        assert_eq!(opened.kept.generation, Generation(CLOCK + 1000));
+        let warning = opened.warnings.join("\n");
+        assert!(warning.contains("cannot replace"), "{warning}");
+        assert!(warning.contains("No space left on device"), "{warning}");
+        assert!(opened.file.save(&opened.kept).is_err());
+        drop(opened);
+        fs::remove_file(folder.join("filler")).unwrap();
+        let opened = start(CLOCK + 2000);
+        assert_eq!(opened.kept.generation, Generation(CLOCK + 2000));
+        assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
+    });
+}
+
+#[test]
+fn on_a_read_only_disk_what_was_kept_is_read_and_a_second_daemon_refused() {
+    on_tmpfs("size=64k", |folder| {
+        let start = || open(folder, Path::new("/nonexistent"), CLOCK);
+        start().unwrap().file.save(&wishes()).unwrap();
+        remount(folder, MsFlags::MS_RDONLY, "size=64k");
+        let opened = start().unwrap();
+        assert_eq!(opened.kept.standby, wishes().standby);
+        let warning = opened.warnings.join("\n");
+        assert!(warning.contains("Read-only file system"), "{warning}");
+        assert!(start().is_err());
+    });
 }
