@@ -27,7 +27,11 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let folders = Folders { config: args.config, state: args.state, run: args.run };
+    let folders = Folders {
+        config: args.config,
+        state: args.state,
+        run: args.run,
+    };
     match runtime::run(folders) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {

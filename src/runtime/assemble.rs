@@ -8,9 +8,9 @@ use crate::agent::address::Network;
 use crate::agent::environment::ScriptEnv;
 use crate::agent::resolve::{ResolvedStep, Resolver, Timeouts};
 use crate::config::{self, Config, GroupLine, Report};
+use crate::model::GroupName;
 use crate::model::NodeName;
 use crate::model::cluster::{Cluster, Group};
-use crate::model::GroupName;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 
@@ -41,13 +41,24 @@ pub struct Assembled {
 ///
 /// # Errors
 /// Every problem at once, warnings included.
-pub async fn assemble(folders: &Folders, node: &NodeName, netlink: &Netlink) -> Result<Assembled, Report> {
+pub async fn assemble(
+    folders: &Folders,
+    node: &NodeName,
+    netlink: &Netlink,
+) -> Result<Assembled, Report> {
     let loaded = config::load(&folders.config, node)?;
     let (config, mut report) = (loaded.config, loaded.warnings);
-    let network = Network::of(netlink).await.map_err(|e| sole(&folders.config, &e.to_string()))?;
+    let network = Network::of(netlink)
+        .await
+        .map_err(|e| sole(&folders.config, &e.to_string()))?;
     let env = Arc::new(environment(&config, folders));
     let timeouts = |token: &Token| timeouts(&config, token);
-    let resolver = Resolver { env, network: &network, netlink, timeouts: &timeouts };
+    let resolver = Resolver {
+        env,
+        network: &network,
+        netlink,
+        timeouts: &timeouts,
+    };
     let mut groups = Vec::new();
     for line in &config.groups {
         if let Some(group) = resolve_line(&resolver, line, &mut report) {
@@ -58,7 +69,12 @@ pub async fn assemble(folders: &Folders, node: &NodeName, netlink: &Netlink) -> 
         return Err(report);
     }
     let cluster = cluster(&config, &groups);
-    Ok(Assembled { config, cluster, groups, warnings: report })
+    Ok(Assembled {
+        config,
+        cluster,
+        groups,
+        warnings: report,
+    })
 }
 
 /// A problem that no line of a file has.
@@ -139,14 +155,22 @@ fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluste
 
 /// This node's name as heartbeat takes it: `uname -n`, lower-cased.
 pub fn own_name() -> NodeName {
-    let name = nix::unistd::gethostname().map_or_else(|_| String::new(), |n| n.to_string_lossy().into_owned());
+    let name = nix::unistd::gethostname()
+        .map_or_else(|_| String::new(), |n| n.to_string_lossy().into_owned());
     NodeName::new(&name)
 }
 
 /// What `hactl check` prints, and whether the daemon would start.
 pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
-    let folders = Folders { config: dir.to_owned(), state: "/var/lib/had".into(), run: "/run/had".into() };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let folders = Folders {
+        config: dir.to_owned(),
+        state: "/var/lib/had".into(),
+        run: "/run/had".into(),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => return (format!("cannot check: {e}\n"), false),
     };
@@ -162,8 +186,14 @@ impl Assembled {
     pub fn describe(&self) -> String {
         let mut text = self.warnings.to_string();
         for (group, (name, steps)) in self.cluster.groups.iter().zip(&self.groups) {
-            text.push_str(&format!("group {name}, preferred node {}\n", group.preferred));
-            for (member, what) in steps.iter().flat_map(|s| s.step.members.iter().zip(&s.what)) {
+            text.push_str(&format!(
+                "group {name}, preferred node {}\n",
+                group.preferred
+            ));
+            for (member, what) in steps
+                .iter()
+                .flat_map(|s| s.step.members.iter().zip(&s.what))
+            {
                 text.push_str(&format!("    {member}: {what}\n"));
             }
         }

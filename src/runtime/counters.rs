@@ -64,15 +64,30 @@ impl Counters {
         let named = [
             ("heartbeats sent", &self.sent),
             ("heartbeats believed", &self.believed),
-            ("heartbeats dropped because the queue was full", &self.overrun),
+            (
+                "heartbeats dropped because the queue was full",
+                &self.overrun,
+            ),
             ("errors while receiving", &self.receive_failed),
-            ("heartbeats of nodes that ha.cf does not name", &self.strangers),
-            ("greatest lateness of the heartbeat loop in microseconds", &self.latest),
+            (
+                "heartbeats of nodes that ha.cf does not name",
+                &self.strangers,
+            ),
+            (
+                "greatest lateness of the heartbeat loop in microseconds",
+                &self.latest,
+            ),
         ];
-        let mut shown: BTreeMap<String, u64> =
-            named.iter().map(|(name, n)| ((*name).to_owned(), n.load(Ordering::Relaxed))).collect();
+        let mut shown: BTreeMap<String, u64> = named
+            .iter()
+            .map(|(name, n)| ((*name).to_owned(), n.load(Ordering::Relaxed)))
+            .collect();
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.extend(refused.iter().map(|(why, n)| (format!("datagrams refused: {why}"), *n)));
+        shown.extend(
+            refused
+                .iter()
+                .map(|(why, n)| (format!("datagrams refused: {why}"), *n)),
+        );
         shown.retain(|_, n| *n > 0);
         shown
     }

@@ -108,17 +108,24 @@ impl Daemon {
     async fn signalled(&mut self, signal: Signal) {
         match signal {
             Signal::Leave if self.leaving => {
-                tracing::warn!("already giving up; wait for the stops to end (hactl status shows them)");
+                tracing::warn!(
+                    "already giving up; wait for the stops to end (hactl status shows them)"
+                );
             }
             Signal::Leave => {
                 self.leaving = true;
                 tracing::info!("told to end: giving up all groups in order");
                 drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
-                self.pulse.event(Event::Command { id: 0, command: Command::Leave });
+                self.pulse.event(Event::Command {
+                    id: 0,
+                    command: Command::Leave,
+                });
             }
             Signal::Reload => match self.reload(false).await {
                 Ok(_) => {}
-                Err(text) => tracing::error!("the configuration was not taken; the running one stays:\n{text}"),
+                Err(text) => tracing::error!(
+                    "the configuration was not taken; the running one stays:\n{text}"
+                ),
             },
         }
     }
@@ -133,7 +140,12 @@ impl Daemon {
             return Ok(Answer::Plan(plan));
         }
         tracing::info!("reloading: {plan}");
-        let Assembled { config, cluster, groups, warnings } = new;
+        let Assembled {
+            config,
+            cluster,
+            groups,
+            warnings,
+        } = new;
         if !warnings.is_empty() {
             tracing::warn!("{warnings}");
         }
@@ -141,7 +153,8 @@ impl Daemon {
         self.cluster = cluster.clone();
         let keys = config.keys.clone();
         self.config = config;
-        self.pulse.tell(Input::Reconfigure(Box::new(Reconfigured { cluster, keys })));
+        self.pulse
+            .tell(Input::Reconfigure(Box::new(Reconfigured { cluster, keys })));
         Ok(Answer::Done(plan))
     }
 }
@@ -171,7 +184,9 @@ pub(super) async fn save_always(
             Ok(Ok(())) => told = false,
             Ok(Err(e)) if !told => {
                 told = true;
-                tracing::error!("cannot save generation, terms and standby: {e}; had goes on without, mend the disk");
+                tracing::error!(
+                    "cannot save generation, terms and standby: {e}; had goes on without, mend the disk"
+                );
             }
             Ok(Err(_)) | Err(_) => {}
         }

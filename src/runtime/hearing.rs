@@ -41,7 +41,9 @@ impl Heard {
     /// As a fact for the engine.
     pub fn event(self) -> Event {
         match self {
-            Heard::Heartbeat { link, heartbeat, .. } => Event::Heard { link, heartbeat },
+            Heard::Heartbeat {
+                link, heartbeat, ..
+            } => Event::Heard { link, heartbeat },
             Heard::Pong(ping, sent) => Event::Pong { ping, sent },
         }
     }
@@ -77,7 +79,14 @@ impl Believer {
         tell: Option<mpsc::UnboundedSender<Output>>,
     ) -> Believer {
         let trusted = RwLock::new(Trusted { nodes, keys });
-        Believer { me, trusted, cluster_name, counters, hear, tell }
+        Believer {
+            me,
+            trusted,
+            cluster_name,
+            counters,
+            hear,
+            tell,
+        }
     }
 
     /// Takes other members and secrets.
@@ -126,7 +135,11 @@ impl Believer {
         if trusted.nodes.contains(&heartbeat.src) {
             self.counters.believed();
             let heartbeat = Box::new(heartbeat);
-            self.pass_on(Heard::Heartbeat { link: link.clone(), from: from.ip(), heartbeat });
+            self.pass_on(Heard::Heartbeat {
+                link: link.clone(),
+                from: from.ip(),
+                heartbeat,
+            });
         } else {
             self.counters.stranger();
         }
@@ -136,7 +149,9 @@ impl Believer {
         if self.counters.refused(why)
             && let Some(tell) = &self.tell
         {
-            let text = format!("a datagram from {from} on {link} is not believed: {why} (said once; hactl status counts)");
+            let text = format!(
+                "a datagram from {from} on {link} is not believed: {why} (said once; hactl status counts)"
+            );
             drop(tell.send(Output::Note(Level::Warning, text)));
         }
     }

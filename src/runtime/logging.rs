@@ -24,11 +24,16 @@ type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 /// Sets the log up for the life of the process. What could not be opened is given back as sentences.
 pub fn begin(logging: &Logging) -> Vec<String> {
     let mut troubles = Vec::new();
-    let debug = if logging.debug > 0 { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    let debug = if logging.debug > 0 {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::INFO
+    };
     let mut layers: Vec<Boxed> = vec![console(debug)];
-    for (path, level) in
-        [(&logging.logfile, LevelFilter::INFO), (&logging.debugfile, debug)]
-    {
+    for (path, level) in [
+        (&logging.logfile, LevelFilter::INFO),
+        (&logging.debugfile, debug),
+    ] {
         let Some(path) = path else { continue };
         match Reopened::open(path) {
             Ok(file) => layers.push(lines(file, level)),
@@ -41,7 +46,11 @@ pub fn begin(logging: &Logging) -> Vec<String> {
             Err(e) => troubles.push(format!("cannot log to syslog ({facility}): {e}")),
         }
     }
-    if tracing_subscriber::registry().with(layers).try_init().is_err() {
+    if tracing_subscriber::registry()
+        .with(layers)
+        .try_init()
+        .is_err()
+    {
         troubles.push("the log was set up before".to_owned());
     }
     troubles
@@ -52,7 +61,11 @@ fn console(level: LevelFilter) -> Boxed {
     if std::env::var_os("JOURNAL_STREAM").is_some()
         && let Ok(journald) = tracing_journald::layer()
     {
-        return Box::new(journald.with_syslog_identifier("had".to_owned()).with_filter(level));
+        return Box::new(
+            journald
+                .with_syslog_identifier("had".to_owned())
+                .with_filter(level),
+        );
     }
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
@@ -118,19 +131,30 @@ impl Syslog {
         socket.connect("/dev/log")?;
         socket.set_nonblocking(true)?;
         let facility = facility_code(facility).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Syslog { socket: Mutex::new(socket), facility })
+        Ok(Syslog {
+            socket: Mutex::new(socket),
+            facility,
+        })
     }
 }
 
 /// The facilities of RFC 3164, section 4.1.1, by their names in syslog.conf.
 fn facility_code(name: &str) -> Option<u8> {
     const NAMES: [&str; 12] = [
-        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
+        "authpriv", "ftp",
     ];
-    if let Some(local) = name.strip_prefix("local").and_then(|n| n.parse::<u8>().ok()).filter(|n| *n < 8) {
+    if let Some(local) = name
+        .strip_prefix("local")
+        .and_then(|n| n.parse::<u8>().ok())
+        .filter(|n| *n < 8)
+    {
         return Some(16 + local);
     }
-    NAMES.iter().position(|n| *n == name).and_then(|at| u8::try_from(at).ok())
+    NAMES
+        .iter()
+        .position(|n| *n == name)
+        .and_then(|at| u8::try_from(at).ok())
 }
 
 impl<S: tracing::Subscriber> Layer<S> for Syslog {
@@ -143,7 +167,12 @@ impl<S: tracing::Subscriber> Layer<S> for Syslog {
         };
         let mut text = Message(String::new());
         event.record(&mut text);
-        let line = format!("<{}>had[{}]: {}", self.facility * 8 + severity, std::process::id(), text.0);
+        let line = format!(
+            "<{}>had[{}]: {}",
+            self.facility * 8 + severity,
+            std::process::id(),
+            text.0
+        );
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         if socket.send(line.as_bytes()).is_err() && socket.connect("/dev/log").is_ok() {
             // The log daemon was restarted; when it is not there the console has the line.
@@ -175,7 +204,12 @@ mod tests {
 
     #[test]
     fn facilities_have_the_numbers_of_the_standard() {
-        for (name, code) in [("kern", Some(0)), ("daemon", Some(3)), ("local0", Some(16)), ("local7", Some(23))] {
+        for (name, code) in [
+            ("kern", Some(0)),
+            ("daemon", Some(3)),
+            ("local0", Some(16)),
+            ("local7", Some(23)),
+        ] {
             assert_eq!(facility_code(name), code);
         }
         for wrong in ["local8", "local", "none", ""] {

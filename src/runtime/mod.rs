@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-pub use assemble::{Folders, check, own_name};
 use assemble::{Assembled, assemble};
+pub use assemble::{Folders, check, own_name};
 use daemon::Daemon;
 use perform::Performer;
 use pulse::Pulse;
@@ -58,17 +58,31 @@ pub fn run(folders: Folders) -> Result<(), String> {
 async fn begin(folders: Folders) -> Result<(), String> {
     let netlink = Netlink::new();
     let node = own_name();
-    let Assembled { config, cluster, groups, warnings } =
-        assemble(&folders, &node, &netlink).await.map_err(|report| report.to_string())?;
+    let Assembled {
+        config,
+        cluster,
+        groups,
+        warnings,
+    } = assemble(&folders, &node, &netlink)
+        .await
+        .map_err(|report| report.to_string())?;
     let server = Server::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
     let troubles = logging::begin(&config.logging);
-    tracing::info!("had {} starts on {node}, {} nodes, {} groups", env!("CARGO_PKG_VERSION"), cluster.nodes.len(), cluster.groups.len());
+    tracing::info!(
+        "had {} starts on {node}, {} nodes, {} groups",
+        env!("CARGO_PKG_VERSION"),
+        cluster.nodes.len(),
+        cluster.groups.len()
+    );
     if !warnings.is_empty() {
         tracing::warn!("{}", warnings.to_string().trim_end());
     }
     troubles.iter().for_each(|text| tracing::warn!("{text}"));
     let opened = KeptFile::open(&folders.state).map_err(|e| e.to_string())?;
-    opened.warnings.iter().for_each(|text| tracing::warn!("{text}"));
+    opened
+        .warnings
+        .iter()
+        .for_each(|text| tracing::warn!("{text}"));
     let leases = lease_file(&folders);
     let mut kept = opened.kept;
     kept.leases = leases.as_ref().map(LeaseFile::load).unwrap_or_default();
@@ -81,11 +95,17 @@ async fn begin(folders: Folders) -> Result<(), String> {
         keys: config.keys.clone(),
         cluster_name: config.cluster_name.clone(),
         uuid: opened.uuid,
-        priority: config.realtime.then(|| config.rtprio.unwrap_or(USUAL_PRIORITY)),
+        priority: config
+            .realtime
+            .then(|| config.rtprio.unwrap_or(USUAL_PRIORITY)),
         tell_bad_packets: config.log_badpack,
     })?;
     let (saver, wanted) = watch::channel((0, Kept::default()));
-    tokio::spawn(daemon::save_always(Arc::new(opened.file), wanted, pulse.clone()));
+    tokio::spawn(daemon::save_always(
+        Arc::new(opened.file),
+        wanted,
+        pulse.clone(),
+    ));
     let (changed, changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
     tokio::spawn(server.serve(calls_in, changes));
@@ -114,7 +134,12 @@ async fn begin(folders: Folders) -> Result<(), String> {
 
 fn lease_file(folders: &Folders) -> Option<LeaseFile> {
     LeaseFile::new(&folders.run)
-        .map_err(|e| tracing::warn!("cannot keep leases in {}: {e}; a restart will stop what it finds running", folders.run.display()))
+        .map_err(|e| {
+            tracing::warn!(
+                "cannot keep leases in {}: {e}; a restart will stop what it finds running",
+                folders.run.display()
+            )
+        })
         .ok()
 }
 

@@ -45,7 +45,10 @@ impl Performer {
         tokio::spawn(tell_probed(probed, pulse.clone()));
         tokio::spawn(tell_links(pulse.clone()));
         Performer {
-            groups: groups.into_iter().map(|(name, steps)| (name, Arc::new(steps))).collect(),
+            groups: groups
+                .into_iter()
+                .map(|(name, steps)| (name, Arc::new(steps)))
+                .collect(),
             next: HashMap::new(),
             running: HashMap::new(),
             keeper: Arc::new(keeper),
@@ -82,7 +85,11 @@ impl Performer {
         }
         let Some(steps) = self.groups.get(&group).cloned() else {
             let outcome = Outcome::Failed(format!("{group} is not configured any more"));
-            self.pulse.event(Event::Done { group, order, outcome });
+            self.pulse.event(Event::Done {
+                group,
+                order,
+                outcome,
+            });
             return;
         };
         let abort = Abort::new();
@@ -90,7 +97,11 @@ impl Performer {
         let (pulse, keeper) = (self.pulse.clone(), Arc::clone(&self.keeper));
         tokio::spawn(async move {
             let outcome = act(&group, &steps, call, &abort, &keeper).await;
-            pulse.event(Event::Done { group, order, outcome });
+            pulse.event(Event::Done {
+                group,
+                order,
+                outcome,
+            });
         });
     }
 
@@ -106,7 +117,8 @@ impl Performer {
         match self.groups.get(group).filter(|_| on) {
             Some(steps) => {
                 let lists = steps.iter().filter_map(|s| s.addresses.as_ref());
-                self.prober.watch(group, lists.flat_map(|a| a.list().to_vec()).collect());
+                self.prober
+                    .watch(group, lists.flat_map(|a| a.list().to_vec()).collect());
             }
             None => self.prober.unwatch(group),
         }
@@ -127,7 +139,9 @@ impl Performer {
         if let Some(leases) = &self.leases
             && let Err(e) = leases.save(&self.lease_ends)
         {
-            tracing::warn!("cannot keep the leases: {e}; a restart of had will stop what it finds running");
+            tracing::warn!(
+                "cannot keep the leases: {e}; a restart of had will stop what it finds running"
+            );
             self.leases = None;
         }
     }
@@ -185,7 +199,12 @@ fn ended(result: Result<(), AgentError>) -> Outcome {
 async fn tell_kept(mut events: mpsc::UnboundedReceiver<KeeperEvent>, pulse: Handle) {
     while let Some(event) = events.recv().await {
         match event {
-            KeeperEvent::Restored { group, addresses, times, .. } => {
+            KeeperEvent::Restored {
+                group,
+                addresses,
+                times,
+                ..
+            } => {
                 let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 tracing::warn!(
                     "{group}: {} was removed by something else and is back ({times} times so far); \

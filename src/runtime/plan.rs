@@ -10,8 +10,14 @@ use crate::model::cluster::{Cluster, Group};
 /// When something changed that a running daemon cannot take over.
 pub fn of(config: &Config, cluster: &Cluster, new: &Assembled) -> Result<String, String> {
     let fixed = [
-        ("the media (ucast, bcast, mcast, udpport)", config.media != new.config.media),
-        ("the name of the cluster", config.cluster_name != new.config.cluster_name),
+        (
+            "the media (ucast, bcast, mcast, udpport)",
+            config.media != new.config.media,
+        ),
+        (
+            "the name of the cluster",
+            config.cluster_name != new.config.cluster_name,
+        ),
         ("the name of this node", config.node != new.config.node),
     ];
     if let Some((what, _)) = fixed.iter().find(|(_, differs)| *differs) {
@@ -35,24 +41,42 @@ fn directives(old: &Config, new: &Config) -> Vec<String> {
         let all = config.directives.iter().filter(|(n, _)| n == name);
         all.map(|(_, v)| v.as_str()).collect::<Vec<_>>().join(" ")
     };
-    let mut names: Vec<&String> =
-        old.directives.iter().chain(&new.directives).map(|(name, _)| name).collect();
+    let mut names: Vec<&String> = old
+        .directives
+        .iter()
+        .chain(&new.directives)
+        .map(|(name, _)| name)
+        .collect();
     names.sort_unstable();
     names.dedup();
     let changed = names.into_iter().filter(|n| value(old, n) != value(new, n));
-    changed.map(|n| format!("ha.cf: {n} {} becomes {}", value(old, n), value(new, n))).collect()
+    changed
+        .map(|n| format!("ha.cf: {n} {} becomes {}", value(old, n), value(new, n)))
+        .collect()
 }
 
 fn groups(old: &[Group], new: &[Group]) -> Vec<String> {
     let find = |list: &[Group], group: &Group| list.iter().find(|g| g.name == group.name).cloned();
-    let members = |group: &Group| group.steps.iter().map(|s| s.members.clone()).collect::<Vec<_>>();
+    let members = |group: &Group| {
+        group
+            .steps
+            .iter()
+            .map(|s| s.members.clone())
+            .collect::<Vec<_>>()
+    };
     let mut lines = Vec::new();
     for group in old.iter().filter(|g| find(new, g).is_none()) {
-        lines.push(format!("group {}: removed; it is stopped where it runs", group.name));
+        lines.push(format!(
+            "group {}: removed; it is stopped where it runs",
+            group.name
+        ));
     }
     for group in new {
         match find(old, group) {
-            None => lines.push(format!("group {}: new; it is started on {}", group.name, group.preferred)),
+            None => lines.push(format!(
+                "group {}: new; it is started on {}",
+                group.name, group.preferred
+            )),
             Some(before) if members(&before) != members(group) => lines.push(format!(
                 "group {}: its resources changed; it is stopped and started anew",
                 group.name

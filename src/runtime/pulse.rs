@@ -121,10 +121,15 @@ pub fn start(pulse: Pulse) -> Result<(Handle, mpsc::UnboundedReceiver<Output>), 
     let (outbox, outputs) = mpsc::unbounded_channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let body = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let opened = runtime
             .map_err(|e| format!("cannot make the heartbeat runtime: {e}"))
-            .and_then(|rt| rt.block_on(async { Beating::open(pulse, inbox, outbox) }).map(|b| (rt, b)));
+            .and_then(|rt| {
+                rt.block_on(async { Beating::open(pulse, inbox, outbox) })
+                    .map(|b| (rt, b))
+            });
         match opened {
             Ok((runtime, beating)) => {
                 if ready.send(Ok(())).is_ok() {
@@ -139,7 +144,9 @@ pub fn start(pulse: Pulse) -> Result<(Handle, mpsc::UnboundedReceiver<Output>), 
         .stack_size(512 * 1024)
         .spawn(body)
         .map_err(|e| format!("cannot start the heartbeat thread: {e}"))?;
-    is_ready.recv().map_err(|_| "the heartbeat thread ended at once".to_owned())??;
+    is_ready
+        .recv()
+        .map_err(|_| "the heartbeat thread ended at once".to_owned())??;
     Ok((Handle(inputs), outputs))
 }
 
@@ -185,7 +192,20 @@ impl Beating {
         let speaker = Speaker::open(&pulse, &believer)?;
         let (engine, first) = Engine::new(pulse.cluster, pulse.kept, clock::now());
         let media = pulse.media;
-        Ok(Beating { engine, alarm, inbox, out, heard, speaker, believer, ears, media, counters, first, due: Time::ZERO })
+        Ok(Beating {
+            engine,
+            alarm,
+            inbox,
+            out,
+            heard,
+            speaker,
+            believer,
+            ears,
+            media,
+            counters,
+            first,
+            due: Time::ZERO,
+        })
     }
 
     async fn beat(mut self) {
@@ -193,7 +213,10 @@ impl Beating {
         let mut go_on = self.perform(first);
         while go_on {
             self.due = self.engine.next_deadline();
-            if let Err(e) = self.alarm.set((self.due != Time::NEVER).then_some(self.due)) {
+            if let Err(e) = self
+                .alarm
+                .set((self.due != Time::NEVER).then_some(self.due))
+            {
                 self.note(Level::Error, format!("cannot set the timer: {e}"));
             }
             go_on = self.once().await;
@@ -227,9 +250,17 @@ impl Beating {
                 return false;
             }
             taken += 1;
-            next = if taken < BATCH { self.heard.try_recv().ok() } else { None };
+            next = if taken < BATCH {
+                self.heard.try_recv().ok()
+            } else {
+                None
+            };
         }
-        if clock::now() >= self.due { self.judge().await } else { true }
+        if clock::now() >= self.due {
+            self.judge().await
+        } else {
+            true
+        }
     }
 
     /// A deadline has come: what has already arrived is heard first, then silence is judged.
@@ -250,7 +281,10 @@ impl Beating {
     }
 
     fn give_heard(&mut self, heard: Heard) -> bool {
-        if let Heard::Heartbeat { from, heartbeat, .. } = &heard {
+        if let Heard::Heartbeat {
+            from, heartbeat, ..
+        } = &heard
+        {
             self.speaker.knows(*from, &heartbeat.src);
         }
         self.give(heard.event())
@@ -273,8 +307,12 @@ impl Beating {
             }
             Input::Interface { name, up } => self.interface(&name, up).await,
             Input::Reconfigure(new) => {
-                self.believer.change(new.cluster.nodes.clone(), new.keys.clone());
-                if let Err(text) = self.speaker.reconfigure(&new.cluster, new.keys, &self.believer) {
+                self.believer
+                    .change(new.cluster.nodes.clone(), new.keys.clone());
+                if let Err(text) = self
+                    .speaker
+                    .reconfigure(&new.cluster, new.keys, &self.believer)
+                {
                     self.note(Level::Error, text);
                 }
                 self.give(Event::Reconfigured(Box::new(new.cluster)))
@@ -292,9 +330,15 @@ impl Beating {
                 }
             }
         }
-        let links: Vec<_> =
-            self.media.iter().filter(|m| m.interface == name).map(|m| m.link.clone()).collect();
-        links.into_iter().all(|link| self.give(Event::Carrier { link, up }))
+        let links: Vec<_> = self
+            .media
+            .iter()
+            .filter(|m| m.interface == name)
+            .map(|m| m.link.clone())
+            .collect();
+        links
+            .into_iter()
+            .all(|link| self.give(Event::Carrier { link, up }))
     }
 
     /// Carries orders out or hands them over, never waiting; false when the engine has ended.
@@ -324,7 +368,9 @@ impl Beating {
             }
         }
         let go_on = !ended;
-        refused.into_iter().fold(go_on, |go_on, event| go_on && self.give(event))
+        refused
+            .into_iter()
+            .fold(go_on, |go_on, event| go_on && self.give(event))
     }
 
     fn hand_over(&self, action: Action) {

@@ -33,9 +33,15 @@ pub async fn keep_running(respawn: Respawn) {
             }
             Err(text) => tracing::error!("cannot start {name}: {text}"),
         }
-        at_once = if began.elapsed() < AT_ONCE { at_once + 1 } else { 0 };
+        at_once = if began.elapsed() < AT_ONCE {
+            at_once + 1
+        } else {
+            0
+        };
         if at_once > TOO_OFTEN {
-            tracing::error!("{name} ended {at_once} times in a row within {AT_ONCE:?}: it is given up; mend it and restart had");
+            tracing::error!(
+                "{name} ended {at_once} times in a row within {AT_ONCE:?}: it is given up; mend it and restart had"
+            );
             return;
         }
         tokio::time::sleep(PAUSE).await;
@@ -55,11 +61,18 @@ async fn wants_no_more(child: &mut Child, name: &str, failfast: bool) -> bool {
             tracing::info!("{name} ended with {NO_MORE}: it wants no more");
             return true;
         }
-        (Some(code), _) => tracing::warn!("{name} ended with exit code {code}; it is started again"),
-        (None, signal) => tracing::warn!("{name} was ended by signal {}; it is started again", signal.unwrap_or(0)),
+        (Some(code), _) => {
+            tracing::warn!("{name} ended with exit code {code}; it is started again")
+        }
+        (None, signal) => tracing::warn!(
+            "{name} was ended by signal {}; it is started again",
+            signal.unwrap_or(0)
+        ),
     }
     if failfast {
-        tracing::error!("{name} is marked failfast, which would reboot this node; had does not do that yet");
+        tracing::error!(
+            "{name} is marked failfast, which would reboot this node; had does not do that yet"
+        );
     }
     false
 }

@@ -35,7 +35,9 @@ impl Waiting {
     /// Brings the outcome of a command to who waits for it.
     pub fn answer(&mut self, id: u64, result: Result<String, String>) {
         if let Some(reply) = self.clients.remove(&id) {
-            let result = result.map(Answer::Done).map_err(|text| Refusal::new(Code::Failed, text));
+            let result = result
+                .map(Answer::Done)
+                .map_err(|text| Refusal::new(Code::Failed, text));
             send(reply, result);
         }
     }
@@ -50,38 +52,69 @@ impl Daemon {
     /// Answers one request.
     pub(super) async fn serve(&mut self, call: Call) {
         if !call.request.only_looks() {
-            let pid = call.caller.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            let pid = call
+                .caller
+                .pid
+                .map_or_else(String::new, |pid| format!(" (pid {pid})"));
             tracing::info!("user {}{pid} asks: {:?}", call.caller.uid, call.request);
         }
         match call.request {
             Request::Status | Request::Subscribe => {
                 let status = self.pulse.status().await;
-                send(call.reply, status.map(|s| Answer::Status(Box::new(s))).ok_or_else(ending));
+                send(
+                    call.reply,
+                    status
+                        .map(|s| Answer::Status(Box::new(s)))
+                        .ok_or_else(ending),
+                );
             }
             Request::Why { group, at_ms } => self.why(group, at_ms, call.reply),
             Request::History { limit } => {
                 let limit = limit.min(HISTORY_MAX);
-                self.look_up(Query { limit, group: None, until_ms: None }, call.reply);
+                self.look_up(
+                    Query {
+                        limit,
+                        group: None,
+                        until_ms: None,
+                    },
+                    call.reply,
+                );
             }
             Request::Parameter { name } => {
                 let found = self.config.directives.iter().find(|(n, _)| *n == name);
                 let value = found.map(|(_, value)| Answer::Done(value.clone()));
-                send(call.reply, value.ok_or_else(|| Refusal::new(Code::Refused, format!("{name} is not set"))));
+                send(
+                    call.reply,
+                    value.ok_or_else(|| Refusal::new(Code::Refused, format!("{name} is not set"))),
+                );
             }
             Request::Reload { dry_run } => {
                 let result = self.reload(dry_run).await;
-                send(call.reply, result.map_err(|text| Refusal::new(Code::Refused, text)));
+                send(
+                    call.reply,
+                    result.map_err(|text| Refusal::new(Code::Refused, text)),
+                );
             }
             other => self.command(other, call.reply),
         }
     }
 
     fn why(&mut self, group: Option<String>, until_ms: Option<u64>, reply: Reply) {
-        let group = match group.map(|word| select_one(&word, &self.names())).transpose() {
+        let group = match group
+            .map(|word| select_one(&word, &self.names()))
+            .transpose()
+        {
             Ok(group) => group,
             Err(text) => return send(reply, Err(Refusal::new(Code::NoSuchGroup, text))),
         };
-        self.look_up(Query { limit: WHY, group, until_ms }, reply);
+        self.look_up(
+            Query {
+                limit: WHY,
+                group,
+                until_ms,
+            },
+            reply,
+        );
     }
 
     fn look_up(&mut self, query: Query, reply: Reply) {
@@ -91,13 +124,18 @@ impl Daemon {
                 Some(answer) => answer.await.ok(),
                 None => None,
             };
-            let missing = || Refusal::new(Code::Failed, "the journal is not available; see the log");
+            let missing =
+                || Refusal::new(Code::Failed, "the journal is not available; see the log");
             send(reply, entries.map(Answer::Decisions).ok_or_else(missing));
         });
     }
 
     fn names(&self) -> Vec<(GroupName, NodeName)> {
-        self.cluster.groups.iter().map(|g| (g.name.clone(), g.preferred.clone())).collect()
+        self.cluster
+            .groups
+            .iter()
+            .map(|g| (g.name.clone(), g.preferred.clone()))
+            .collect()
     }
 
     fn command(&mut self, request: Request, reply: Reply) {
@@ -119,18 +157,41 @@ impl Daemon {
         let names = self.names();
         let chosen = |words: &[String], way| select(words, &names, &self.config.node, way);
         Ok(match request {
-            Request::Standby { words, lasting, wait } => {
-                (Command::Standby { groups: chosen(&words, Direction::Away)?, lasting }, wait)
+            Request::Standby {
+                words,
+                lasting,
+                wait,
+            } => (
+                Command::Standby {
+                    groups: chosen(&words, Direction::Away)?,
+                    lasting,
+                },
+                wait,
+            ),
+            Request::Unstandby { words } => {
+                (Command::Unstandby(chosen(&words, Direction::Away)?), true)
             }
-            Request::Unstandby { words } => (Command::Unstandby(chosen(&words, Direction::Away)?), true),
-            Request::Takeover { words, force, wait } => {
-                (Command::Takeover { groups: chosen(&words, Direction::Here)?, force }, wait)
-            }
-            Request::Maintenance { words, on } => {
-                (Command::Maintenance { groups: chosen(&words, Direction::Away)?, on }, true)
-            }
+            Request::Takeover { words, force, wait } => (
+                Command::Takeover {
+                    groups: chosen(&words, Direction::Here)?,
+                    force,
+                },
+                wait,
+            ),
+            Request::Maintenance { words, on } => (
+                Command::Maintenance {
+                    groups: chosen(&words, Direction::Away)?,
+                    on,
+                },
+                true,
+            ),
             Request::Clear { group } => (Command::Clear(select_one(&group, &names)?), true),
-            Request::Restart => (Command::Restart { back_within: BACK_WITHIN }, true),
+            Request::Restart => (
+                Command::Restart {
+                    back_within: BACK_WITHIN,
+                },
+                true,
+            ),
             Request::Status
             | Request::Subscribe
             | Request::Why { .. }

@@ -85,7 +85,12 @@ impl Speaker {
     }
 
     /// Takes new secrets and ping nodes.
-    pub fn reconfigure(&mut self, cluster: &Cluster, keys: Keys, believer: &Arc<Believer>) -> Result<(), String> {
+    pub fn reconfigure(
+        &mut self,
+        cluster: &Cluster,
+        keys: Keys,
+        believer: &Arc<Believer>,
+    ) -> Result<(), String> {
         self.keys = keys;
         self.open_pings(cluster, believer)
     }
@@ -101,7 +106,12 @@ impl Speaker {
     }
 
     /// Sends a heartbeat on every medium. Refusals are given back as facts; other troubles are told once.
-    pub fn send(&mut self, heartbeat: &Heartbeat, refused: &mut Vec<Event>, out: &mpsc::UnboundedSender<Output>) {
+    pub fn send(
+        &mut self,
+        heartbeat: &Heartbeat,
+        refused: &mut Vec<Event>,
+        out: &mpsc::UnboundedSender<Output>,
+    ) {
         let now = clock::now();
         self.envelope.wall_seconds = clock::wall_seconds();
         if now.since(self.load_read) > LOAD_KEPT || self.envelope.loadavg.is_empty() {
@@ -119,7 +129,8 @@ impl Speaker {
     /// Remembers which peer is at a unicast address, so that a refusal names it.
     pub fn knows(&mut self, address: std::net::IpAddr, peer: &NodeName) {
         for mouth in &mut self.mouths {
-            if mouth.medium.target == Target::Unicast(address) && mouth.peer.as_ref() != Some(peer) {
+            if mouth.medium.target == Target::Unicast(address) && mouth.peer.as_ref() != Some(peer)
+            {
                 mouth.peer = Some(peer.clone());
             }
         }
@@ -135,7 +146,11 @@ impl Speaker {
     /// Tells the service manager that we live, as often as it asked for.
     pub fn tell_watchdog(&mut self) {
         let now = clock::now();
-        if let Some(watchdog) = self.watchdog.as_mut().filter(|w| now.since(w.told) >= w.every) {
+        if let Some(watchdog) = self
+            .watchdog
+            .as_mut()
+            .filter(|w| now.since(w.told) >= w.every)
+        {
             watchdog.told = now;
             // When the service manager cannot be told there is nobody to tell that to.
             drop(sd_notify::notify(&[sd_notify::NotifyState::Watchdog]));
@@ -144,8 +159,15 @@ impl Speaker {
 
     /// The interface came back: sockets on it are made anew.
     pub fn reopen(&mut self, interface: &str) {
-        for mouth in self.mouths.iter_mut().filter(|m| m.medium.interface == interface) {
-            *mouth = Mouth { peer: mouth.peer.take(), ..Mouth::open(&mouth.medium) };
+        for mouth in self
+            .mouths
+            .iter_mut()
+            .filter(|m| m.medium.interface == interface)
+        {
+            *mouth = Mouth {
+                peer: mouth.peer.take(),
+                ..Mouth::open(&mouth.medium)
+            };
         }
     }
 }
@@ -156,10 +178,21 @@ impl Mouth {
             Ok(sender) => (Some(sender), None),
             Err(e) => (None, Some(e.to_string())),
         };
-        Mouth { medium: medium.clone(), sender, tried: clock::now(), trouble, peer: None }
+        Mouth {
+            medium: medium.clone(),
+            sender,
+            tried: clock::now(),
+            trouble,
+            peer: None,
+        }
     }
 
-    fn say(&mut self, bytes: &[u8], now: Time, out: &mpsc::UnboundedSender<Output>) -> Option<Event> {
+    fn say(
+        &mut self,
+        bytes: &[u8],
+        now: Time,
+        out: &mpsc::UnboundedSender<Output>,
+    ) -> Option<Event> {
         if self.sender.is_none() && now.since(self.tried) >= REOPEN_AFTER {
             self.tried = now;
             self.sender = Sender::open(&self.medium).ok();
@@ -171,7 +204,10 @@ impl Mouth {
             }
             Sent::Refused => {
                 self.well(out);
-                Some(Event::Refused { peer: self.peer.clone()?, link: self.link().clone() })
+                Some(Event::Refused {
+                    peer: self.peer.clone()?,
+                    link: self.link().clone(),
+                })
             }
             Sent::Failed(e) => {
                 self.ill(&e, out);
@@ -194,12 +230,18 @@ impl Mouth {
     fn ill(&mut self, error: &std::io::Error, out: &mpsc::UnboundedSender<Output>) {
         let text = error.to_string();
         if self.trouble.as_ref() != Some(&text) {
-            let note = format!("a heartbeat on {} could not be sent: {text}", self.medium.interface);
+            let note = format!(
+                "a heartbeat on {} could not be sent: {text}",
+                self.medium.interface
+            );
             drop(out.send(Output::Note(Level::Warning, note)));
             self.trouble = Some(text);
         }
         let gone = [libc::ENODEV, libc::ENXIO, libc::EADDRNOTAVAIL];
-        if error.raw_os_error().is_some_and(|code| gone.contains(&code)) {
+        if error
+            .raw_os_error()
+            .is_some_and(|code| gone.contains(&code))
+        {
             self.sender = None;
         }
     }
@@ -218,8 +260,18 @@ impl Pings {
         let pinger = Arc::new(pinger);
         let sent = Arc::new(Mutex::new(VecDeque::new()));
         let owners: Vec<usize> = targets.iter().map(|(i, _)| *i).collect();
-        let task = tokio::spawn(hear_replies(Arc::clone(&pinger), Arc::clone(&sent), owners, Arc::clone(believer)));
-        Ok(Pings { pinger, sequence: 0, sent, task })
+        let task = tokio::spawn(hear_replies(
+            Arc::clone(&pinger),
+            Arc::clone(&sent),
+            owners,
+            Arc::clone(believer),
+        ));
+        Ok(Pings {
+            pinger,
+            sequence: 0,
+            sent,
+            task,
+        })
     }
 
     fn ask(&mut self) {
@@ -254,7 +306,10 @@ async fn hear_replies(
             Ok(reply) => {
                 let asked = {
                     let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
-                    sent.iter().rev().find(|(s, _)| *s == reply.sequence).map(|(_, at)| *at)
+                    sent.iter()
+                        .rev()
+                        .find(|(s, _)| *s == reply.sequence)
+                        .map(|(_, at)| *at)
                 };
                 if let (Some(at), Some(ping)) = (asked, owners.get(reply.target)) {
                     believer.pong(*ping, at);
@@ -268,7 +323,10 @@ async fn hear_replies(
 /// What the service manager asks for: a sign of life at least each so long; we give two in that time.
 fn watchdog() -> Option<Watchdog> {
     let every = sd_notify::watchdog_enabled()?;
-    Some(Watchdog { every: every / 2, told: Time::ZERO })
+    Some(Watchdog {
+        every: every / 2,
+        told: Time::ZERO,
+    })
 }
 
 fn load_average() -> String {

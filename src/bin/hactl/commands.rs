@@ -44,7 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Reload { dry_run } => tool.say(&Request::Reload { dry_run })?,
         Command::Restart { wait } => tool.restart(&wait)?,
         Command::Check { dir, node } => return Ok(check(&dir, node.as_deref())),
-        Command::Lab(args) => return Ok(had::lab::cli::run(args, had::runtime::rehearsal)),
+        Command::Lab(args) => return Ok(had::lab::cli::run(args, crate::rehearse::of)),
         Command::HbStandby(rest) => return Ok(compatible("hb_standby", &rest.words, &socket)),
         Command::HbTakeover(rest) => return Ok(compatible("hb_takeover", &rest.words, &socket)),
         Command::ClStatus(rest) => return Ok(compatible("cl_status", &rest.words, &socket)),
@@ -57,7 +57,11 @@ fn check(dir: &Path, node: Option<&str>) -> ExitCode {
     let node = node.map_or_else(had::runtime::own_name, had::model::NodeName::new);
     let (text, good) = had::runtime::check(dir, &node);
     print!("{text}");
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Where the daemon listens: as said, as in the environment, or as always.

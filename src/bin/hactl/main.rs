@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod compat;
 mod diary;
+mod rehearse;
 mod screen;
 mod status;
 

@@ -1,0 +1,93 @@
+//! From a folder of configuration to the plan of a lab.
+
+use std::path::{Path, PathBuf};
+
+use had::config::{self, Machine};
+use had::lab::derive::{Derive, Virtual, plan};
+use had::lab::Plan;
+use had::model::NodeName;
+use had::model::token::Token;
+
+/// The lab that rehearses the configuration of a folder.
+pub fn of(dir: &Path, name: &str) -> Result<Plan, String> {
+    let dir = dir
+        .canonicalize()
+        .map_err(|e| format!("{}: {e}", dir.display()))?;
+    let ha_cf = dir.join("ha.cf");
+    let text = std::fs::read_to_string(&ha_cf).map_err(|e| format!("{}: {e}", ha_cf.display()))?;
+    let node = member(&text).ok_or_else(|| format!("{} has no node line", ha_cf.display()))?;
+    // Whatever interface the file names, the lab makes it; so every word may be one.
+    let machine = Machine {
+        interfaces: text.split_whitespace().map(str::to_owned).collect(),
+        ..Machine::here()
+    };
+    let loaded = config::load_on(&machine, &dir, &node).map_err(|report| report.to_string())?;
+    let config = loaded.config;
+    let pings: Vec<std::net::IpAddr> = config
+        .pings
+        .iter()
+        .flat_map(|p| p.addresses.iter().copied())
+        .collect();
+    let tokens = config
+        .groups
+        .iter()
+        .flat_map(|g| g.tokens.iter().map(|(token, _)| token));
+    let addresses: Vec<Virtual> = tokens.filter_map(virtual_address).collect();
+    let (had, hactl) = programs()?;
+    let here = had::runtime::own_name();
+    plan(&Derive {
+        name: name.to_owned(),
+        nodes: &config.nodes,
+        here: config.nodes.contains(&here).then_some(here),
+        media: &config.media,
+        pings: &pings,
+        addresses: &addresses,
+        config_dir: dir,
+        had,
+        hactl,
+    })
+    .map_err(|e| e.to_string())
+}
+
+/// Any member: the configuration is judged as that node.
+fn member(ha_cf: &str) -> Option<NodeName> {
+    let mut lines = ha_cf
+        .lines()
+        .map(|l| l.split('#').next().unwrap_or_default().split_whitespace());
+    lines
+        .find_map(|mut words| {
+            (words.next() == Some("node"))
+                .then(|| words.next())
+                .flatten()
+        })
+        .map(NodeName::new)
+}
+
+fn virtual_address(token: &Token) -> Option<Virtual> {
+    let is_address = matches!(token.name.as_str(), "IPaddr" | "IPaddr2" | "IPv6addr");
+    let mut parts = token.args.first().filter(|_| is_address)?.split('/');
+    let address = parts.next()?.parse().ok()?;
+    let prefix = parts.next().and_then(|p| p.parse().ok());
+    let interface = parts
+        .next()
+        .filter(|p| !p.starts_with(|c: char| c.is_ascii_digit()));
+    Some(Virtual {
+        address,
+        prefix,
+        interface: interface.map(str::to_owned),
+    })
+}
+
+/// The daemon beside this very tool, and the tool.
+fn programs() -> Result<(PathBuf, PathBuf), String> {
+    let hactl = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+    let had = hactl.with_file_name("had");
+    if had.exists() {
+        Ok((had, hactl))
+    } else {
+        Err(format!(
+            "{} is missing: build it with cargo build",
+            had.display()
+        ))
+    }
+}
