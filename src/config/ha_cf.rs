@@ -130,7 +130,7 @@ struct Statement<'a> {
 impl Statement<'_> {
     /// The values, split at blanks only.
     fn plain_values(&self) -> Vec<Word> {
-        self.line.words(blank).split_off(1)
+        self.line.words(blank).into_iter().skip(1).collect()
     }
 }
 
