@@ -300,3 +300,19 @@ fn assemble(
         digest: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_loopback_a_root_and_a_shell() {
+        let machine = Machine::here();
+        assert!(machine.interfaces.iter().any(|i| i == "lo"));
+        assert!((machine.user_exists)("root"));
+        assert!(!(machine.user_exists)("nobody-of-this-name"));
+        assert!((machine.executable)(Path::new("/bin/sh")));
+        assert!(!(machine.executable)(Path::new("/etc/passwd")));
+        assert!(!(machine.executable)(Path::new("/etc")));
+    }
+}

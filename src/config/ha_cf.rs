@@ -130,7 +130,7 @@ struct Statement<'a> {
 impl Statement<'_> {
     /// The values, split at blanks only.
     fn plain_values(&self) -> Vec<Word> {
-        self.line.words(blank).split_off(1)
+        self.line.words(blank).into_iter().skip(1).collect()
     }
 }
 
@@ -151,7 +151,10 @@ impl Reader<'_> {
         for word in all {
             if let Some((message, help)) = word.unreadable() {
                 self.report.error(&word.place, message, help);
-                return self.meant(&statement.name.text, &statement.name.place);
+                let name = &statement.name;
+                let odd = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+                let meant = name.text.split(odd).next().unwrap_or("");
+                return self.meant(meant, &name.place);
             }
         }
         if let Some((name, rule)) = rule {

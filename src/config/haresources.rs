@@ -50,6 +50,7 @@ pub fn parse(
         groups.extend(group(words, nodes, above, report));
     }
     judge_repetition(&groups, report);
+    note_modern_address(&groups, report);
     groups
 }
 
@@ -173,21 +174,9 @@ fn unknown_node(node: &Word, nodes: &[NodeName], above: bool, report: &mut Repor
 fn token(word: Word, report: &mut Report) -> Option<(Token, Place)> {
     let Word { text, place } = word;
     let (name, args) = if is_address(&text) {
-        if text.contains(':') {
-            let message = "heartbeat 3.0.6 cannot read an IPv6 address alone";
-            report.note(&place, message, "");
-        }
         ("IPaddr", vec![text.clone()])
     } else if let Some((name, rest)) = text.split_once("::") {
         if ADDRESSES.contains(&name) && ipv6(rest).is_some() {
-            if rest.contains("::") {
-                let message = "heartbeat 3.0.6 cannot read `::` inside an address";
-                report.note(
-                    &place,
-                    message,
-                    "write the address out in full while a 3.0.6 node is in the cluster",
-                );
-            }
             (name, vec![rest.to_owned()])
         } else {
             let args = rest.split("::").filter(|a| !a.is_empty());
@@ -230,6 +219,21 @@ pub fn address(token: &Token) -> Option<IpAddr> {
         return None;
     }
     token.args.first()?.split('/').next()?.parse().ok()
+}
+
+/// Heartbeat takes every `::` for the end of an argument, and only IPv4 addresses alone. Said once, at the first.
+fn note_modern_address(groups: &[GroupLine], report: &mut Report) {
+    let mut tokens = groups.iter().flat_map(|g| &g.tokens);
+    let modern = tokens.find(|(token, _)| {
+        let word = token.args.first().map_or("", String::as_str);
+        let alone = *word == token.text;
+        address(token).is_some_and(|a| a.is_ipv6()) && (alone || word.contains("::"))
+    });
+    if let Some((token, place)) = modern {
+        let message = format!("heartbeat 3.0.6 cannot read {}", quote(&token.text));
+        let help = "write IPv6addr:: and the address in full while a 3.0.6 node is in the cluster";
+        report.note(place, message, help);
+    }
 }
 
 /// Refuses a word that occurs twice. A group is found by its first word, so that must be unlike every other word;

@@ -73,12 +73,14 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// How many more there were than are kept.
     pub left_out: usize,
+    /// Whether one of those was an error.
+    pub left_out_error: bool,
 }
 
 impl Report {
     /// Whether the configuration must be refused.
     pub fn has_errors(&self) -> bool {
-        self.left_out > 0 || self.problems.iter().any(|p| p.severity == Severity::Error)
+        self.left_out_error || self.problems.iter().any(|p| p.severity == Severity::Error)
     }
 
     /// Whether nothing at all is to be said.
@@ -96,6 +98,7 @@ impl Report {
     ) {
         if self.problems.len() >= MOST_PROBLEMS {
             self.left_out += 1;
+            self.left_out_error |= severity == Severity::Error;
             return;
         }
         let help = help.into();
@@ -295,5 +298,8 @@ mod tests {
         }
         assert_eq!(report.problems.len(), MOST_PROBLEMS);
         assert!(report.to_string().ends_with("and 800 problems more\n"));
+        assert!(!report.has_errors());
+        report.error(&at("abc", 1, 1), "x", "");
+        assert!(report.has_errors());
     }
 }

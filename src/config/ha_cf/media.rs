@@ -96,6 +96,10 @@ pub(super) fn ip(
         Ok(address) if address.is_ipv6() == six => return Some(address),
         Ok(_) if six => format!("write `{directive}` for an IPv4 address"),
         Ok(_) => format!("write `{directive}6` for an IPv6 address"),
+        Err(_) if word.text.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
+            "an address is four numbers from 0 to 255 with dots between, without leading zeros"
+                .to_owned()
+        }
         Err(_) if word.text.contains('%') => {
             "leave out the `%` and what follows: the directive names the interface".to_owned()
         }
