@@ -1,7 +1,7 @@
 //! A whole cluster on this machine: every node in namespaces of its own, and a network in user space between them.
 //!
 //! Nothing but a kernel with namespaces and `/dev/net/tun` is needed. The network cards of the hosts are TAP devices; the
-//! other end of each is a descriptor in the [`switch`], which forwards frames and loses, cuts and silences at command.
+//! other end of each is a descriptor in the switch, which forwards frames and loses, cuts and silences at command.
 //!
 //! The processes of a lab:
 //!
@@ -40,9 +40,9 @@ use std::io;
 
 use nix::time::{ClockId, clock_gettime};
 
-pub use client::{Lab, Probe, Sampler};
+pub use client::{Lab, Probe, STOP_TIMEOUT, Sampler};
 pub use control::{Address, Exit, HostStatus, LabStatus, Way};
-pub use exec::{Job, Output};
+pub use exec::{EXEC_TIMEOUT, Job, Output};
 pub use plan::{CLIENT, Iface, NodePlan, PingPlan, Plan};
 pub use probe::ProbeReport;
 pub use sampler::{Double, SamplerReport};
