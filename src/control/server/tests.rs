@@ -205,13 +205,14 @@ async fn the_reply_closes_when_the_client_leaves_but_not_when_it_only_stops_send
 }
 
 #[tokio::test]
-async fn a_subscriber_hears_of_every_change() {
+async fn a_subscriber_hears_of_every_change_but_not_more_often_than_it_can_read() {
     let mut bed = Bed::new();
     let mut client = bed.connect().await;
     client
         .write_all(line(Request::Subscribe).as_bytes())
         .await
         .unwrap();
+    let began = std::time::Instant::now();
     for n in 0..3 {
         let call = bed.call().await;
         assert_eq!(call.request, Request::Status);
@@ -219,6 +220,8 @@ async fn a_subscriber_hears_of_every_change() {
         assert_eq!(response(&mut client).await.unwrap(), done(&n.to_string()));
         bed.changes.send_replace(());
     }
+    // Two rests lie between three pushes.
+    assert!(began.elapsed() >= Duration::from_millis(400));
 }
 
 #[tokio::test]
