@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::AgentError;
 use super::address::VirtualAddress;
 use super::ipaddr::Addresses;
 use crate::model::GroupName;
@@ -21,6 +22,10 @@ use crate::sys::netlink::{self, Change};
 pub const OFTEN: usize = 3;
 /// The time in which removals are counted.
 pub const WITHIN: Duration = Duration::from_secs(10);
+/// How long a restoration may fail before the addresses are lost: a link that is restarted is back by then.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is tried meanwhile.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// What the keeper tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +65,8 @@ struct Run {
     /// The last restorations, oldest first.
     recent: VecDeque<Instant>,
     times: u64,
+    /// Since when restoring them fails.
+    failing: Option<Instant>,
 }
 
 impl AddressKeeper {
@@ -77,6 +84,7 @@ impl AddressKeeper {
             addresses,
             recent: VecDeque::new(),
             times: 0,
+            failing: None,
         };
         locked(&self.kept).insert((group.clone(), step), run);
     }
@@ -106,6 +114,16 @@ struct Touched {
 }
 
 impl Touched {
+    /// By this change and all that wait behind it.
+    fn by_burst(change: Change, waiting: &mut mpsc::Receiver<Change>) -> Self {
+        let mut touched = Touched::default();
+        touched.note(change);
+        while let Ok(more) = waiting.try_recv() {
+            touched.note(more);
+        }
+        touched
+    }
+
     fn note(&mut self, change: Change) {
         match change {
             Change::Resync => self.all = true,
@@ -131,19 +149,23 @@ impl Touched {
 
 async fn watch(kept: Arc<Mutex<Kept>>, events: mpsc::UnboundedSender<KeeperEvent>) {
     let mut changes = netlink::watch();
-    while let Some(change) = changes.recv().await {
-        let mut touched = Touched::default();
-        touched.note(change);
-        while let Ok(more) = changes.try_recv() {
-            touched.note(more);
-        }
+    loop {
+        let failing = locked(&kept).values().any(|run| run.failing.is_some());
+        let touched = tokio::select! {
+            change = changes.recv() => match change {
+                Some(change) => Touched::by_burst(change, &mut changes),
+                None => return,
+            },
+            () = sleep(RETRY), if failing => Touched::default(),
+        };
         let concerned: Vec<_> = locked(&kept)
             .iter()
-            .filter(|(_, run)| touched.concerns(&run.addresses))
+            .filter(|(_, run)| run.failing.is_some() || touched.concerns(&run.addresses))
             .map(|(key, run)| (key.clone(), run.addresses.clone()))
             .collect();
-        for ((group, step), addresses) in concerned {
-            let event = restore(&kept, &group, step, &addresses).await;
+        for (key, addresses) in concerned {
+            let restored = addresses.restore().await;
+            let event = judge(&mut locked(&kept), &key, restored);
             if event.is_some_and(|e| events.send(e).is_err()) {
                 return; // nobody listens any more
             }
@@ -151,36 +173,41 @@ async fn watch(kept: Arc<Mutex<Kept>>, events: mpsc::UnboundedSender<KeeperEvent
     }
 }
 
-async fn restore(
-    kept: &Mutex<Kept>,
-    group: &GroupName,
-    step: usize,
-    addresses: &Addresses,
+/// What a restoration means for the step; a lost step is kept no longer.
+fn judge(
+    kept: &mut Kept,
+    key: &(GroupName, usize),
+    restored: Result<Vec<VirtualAddress>, AgentError>,
 ) -> Option<KeeperEvent> {
-    let restored = addresses.restore().await;
-    let mut kept = locked(kept);
-    let run = kept.get_mut(&(group.clone(), step))?;
+    let run = kept.get_mut(key)?;
+    let (group, step) = key.clone();
+    let now = Instant::now();
     let text = match restored {
-        Ok(restored) if restored.is_empty() => return None,
-        Ok(restored) => match run.count(Instant::now()) {
-            0..=OFTEN => {
+        Ok(restored) => {
+            run.failing = None;
+            if restored.is_empty() {
+                return None;
+            }
+            if run.count(now) <= OFTEN {
                 return Some(KeeperEvent::Restored {
-                    group: group.clone(),
+                    group,
                     step,
                     addresses: restored,
                     times: run.times,
                 });
             }
-            _ => too_often(&restored),
-        },
-        Err(error) => format!("an address was removed and could not be put back: {error}"),
+            too_often(&restored)
+        }
+        Err(error) => {
+            let since = *run.failing.get_or_insert(now);
+            if now.saturating_duration_since(since) < PATIENCE {
+                return None;
+            }
+            format!("an address was removed and cannot be put back: {error}")
+        }
     };
-    kept.remove(&(group.clone(), step));
-    Some(KeeperEvent::Lost {
-        group: group.clone(),
-        step,
-        text,
-    })
+    kept.remove(key);
+    Some(KeeperEvent::Lost { group, step, text })
 }
 
 fn too_often(restored: &[VirtualAddress]) -> String {

@@ -116,7 +116,7 @@ impl Abort {
         let mut used = self.0.subscribe();
         // Cannot fail: `self` keeps the sending side alive.
         if used.wait_for(|used| *used).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

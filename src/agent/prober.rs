@@ -225,9 +225,12 @@ fn plan(addresses: &[VirtualAddress], links: &[Link]) -> io::Result<(Round, Hash
 
 impl Sockets {
     fn open(heard_on: HashSet<(u32, bool)>) -> io::Result<Self> {
-        let open = |&(index, v4): &(u32, bool)| match v4 {
-            true => AnswerReceiver::arp(index),
-            false => AnswerReceiver::neighbours(index),
+        let open = |&(index, v4): &(u32, bool)| {
+            if v4 {
+                AnswerReceiver::arp(index)
+            } else {
+                AnswerReceiver::neighbours(index)
+            }
         };
         Ok(Sockets {
             sender: FrameSender::open()?,

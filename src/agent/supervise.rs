@@ -265,8 +265,8 @@ impl Pipe {
         let Some(reader) = &self.reader else {
             return future::pending().await;
         };
-        let mut buffer = [0_u8; 8192];
         let ready = reader.readable().await;
+        let mut buffer = [0_u8; 8192];
         match ready.and_then(|()| reader.try_read(&mut buffer)) {
             Ok(0) => self.reader = None,
             Ok(n) => self.captured.push(buffer.get(..n).unwrap_or(&[])),

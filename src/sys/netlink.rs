@@ -141,11 +141,13 @@ impl Netlink {
     pub async fn delete_addresses(&self, batch: &[Address]) -> Result<Vec<Address>, NetlinkError> {
         let before = self.addresses().await?;
         let names = self.links().await?;
-        let promoted = batch
+        let touched = names
             .iter()
-            .filter_map(|a| names.iter().find(|l| l.index == a.index))
-            .map(|l| promote_secondaries(&l.name))
-            .fold(true, |all, one| all && one);
+            .filter(|l| batch.iter().any(|a| a.index == l.index));
+        let mut promoted = true;
+        for link in touched {
+            promoted &= promote_secondaries(&link.name);
+        }
         let requests = batch.iter().map(rows::delete_request).collect();
         for (address, answer) in batch.iter().zip(self.change(requests).await?) {
             if let Some(source) = answer.filter(|e| !is_absent(e)) {
@@ -307,3 +309,6 @@ fn promote_secondaries(interface: &str) -> bool {
         _ => fs::write(&path, "1").is_ok(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,233 @@
+use super::*;
+use crate::model::NodeName;
+use crate::sys::netlink::{Link, Route};
 
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["resource.d", "init.d"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        Folder(dir)
+    }
+
+    fn script(&self, path: &str, mode: u32) -> PathBuf {
+        let path = self.0.path().join(path);
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    fn resolve(&self, words: &[&str]) -> Result<Vec<ResolvedStep>, Vec<Problem>> {
+        let mut env = ScriptEnv::new(NodeName::new("alice"), self.0.path());
+        env.init_dir = self.0.path().join("init.d");
+        let tokens: Vec<Token> = words.iter().map(|w| token(w)).collect();
+        Resolver {
+            env: Arc::new(env),
+            network: &network(),
+            netlink: &Netlink::new(),
+            timeouts: &|_| Timeouts::default(),
+        }
+        .group(&tokens)
+    }
+
+    fn what(&self, words: &[&str]) -> Vec<Vec<String>> {
+        let steps = self.resolve(words).unwrap_or_else(|p| panic!("{p:?}"));
+        steps.into_iter().map(|s| s.what).collect()
+    }
+
+    fn problem(&self, word: &str) -> Problem {
+        match self.resolve(&[word]) {
+            Ok(_) => panic!("{word} is good"),
+            Err(mut problems) => problems.remove(0),
+        }
+    }
+}
+
+/// As the reader of haresources takes a word apart.
+fn token(word: &str) -> Token {
+    let mut parts = word.split("::");
+    let name = parts.next().unwrap();
+    let is_address = name.starts_with(|c: char| c.is_ascii_digit());
+    let args = parts.filter(|a| !a.is_empty()).map(str::to_owned);
+    Token {
+        text: word.to_owned(),
+        name: if is_address { "IPaddr" } else { name }.to_owned(),
+        args: if is_address {
+            vec![word.to_owned()]
+        } else {
+            args.collect()
+        },
+    }
+}
+
+fn network() -> Network {
+    let eth0 = Link {
+        index: 2,
+        name: "eth0".into(),
+        mac: None,
+        up: true,
+        carrier: true,
+        arp: true,
+    };
+    let route = |destination: &str, prefix| Route {
+        destination: destination.parse().unwrap(),
+        prefix,
+        index: 2,
+        metric: 0,
+        connected: true,
+    };
+    Network {
+        links: vec![eth0],
+        routes: vec![route("10.0.0.0", 24), route("fd00::", 64)],
+    }
+}
+
+#[test]
+fn runs_of_addresses_become_one_step_each() {
+    let folder = Folder::new();
+    folder.script("resource.d/nginx", 0o755);
+    let words = [
+        "10.0.0.5",
+        "IPaddr2::10.0.0.6/24/eth0:1",
+        "nginx::a::b",
+        "10.0.0.7",
+        "Delay::3",
+    ];
+    let steps = folder.resolve(&words).unwrap_or_else(|p| panic!("{p:?}"));
+    let members: Vec<_> = steps.iter().map(|s| s.step.members.join(" ")).collect();
+    assert_eq!(
+        members,
+        [
+            "10.0.0.5 IPaddr2::10.0.0.6/24/eth0:1",
+            "nginx::a::b",
+            "10.0.0.7",
+            "Delay::3"
+        ]
+    );
+    let kinds: Vec<bool> = steps.iter().map(|s| s.step.addresses).collect();
+    assert_eq!(kinds, [true, false, true, false]);
+    assert_eq!(steps[0].step.removal, Duration::ZERO);
+    assert_eq!(steps[1].step.removal, steps[1].step.stop);
+    assert_eq!(steps[0].addresses.as_ref().unwrap().list().len(), 2);
+    assert_eq!(
+        steps[0].what,
+        [
+            "built-in IPaddr: 10.0.0.5/24 on eth0",
+            "built-in IPaddr2: 10.0.0.6/24 on eth0 label eth0:1"
+        ]
+    );
+    let nginx = folder.0.path().join("resource.d/nginx");
+    assert_eq!(steps[1].what, [format!("script {} a b", nginx.display())]);
+}
+
+#[test]
+fn a_built_in_comes_first_then_resource_d_then_init_d() {
+    let folder = Folder::new();
+    folder.script("resource.d/IPaddr", 0o755);
+    folder.script("resource.d/both", 0o755);
+    folder.script("init.d/both", 0o755);
+    folder.script("init.d/only", 0o755);
+    folder.script("resource.d/plain", 0o644);
+    folder.script("init.d/plain", 0o755);
+    let own = folder.script("own", 0o755);
+    let what = folder.what(&[
+        "IPaddr::10.0.0.5",
+        "both",
+        "only",
+        "plain",
+        own.to_str().unwrap(),
+    ]);
+    let ends = [
+        "on eth0",
+        "resource.d/both",
+        "init.d/only",
+        "init.d/plain",
+        "/own",
+    ];
+    for (what, end) in what.iter().zip(ends) {
+        assert!(what[0].ends_with(end), "{what:?} {end}");
+    }
+}
+
+#[test]
+fn what_is_not_found_says_where_it_was_looked_for_and_what_was_meant() {
+    let folder = Folder::new();
+    folder.script("init.d/nginx", 0o755);
+    let problem = folder.problem("ngnix");
+    let (resources, init) = (
+        folder.0.path().join("resource.d"),
+        folder.0.path().join("init.d"),
+    );
+    assert_eq!(
+        problem.message,
+        format!(
+            "there is no resource `ngnix`: it is no built-in, and no script in {} or {}",
+            resources.display(),
+            init.display()
+        )
+    );
+    assert_eq!(problem.help.as_deref(), Some("did you mean nginx?"));
+    assert_eq!(
+        folder.problem("ipaddr::10.0.0.5").help.as_deref(),
+        Some("did you mean IPaddr?")
+    );
+    assert_eq!(folder.problem("postgresql").help, None);
+}
+
+#[test]
+fn all_problems_of_a_group_come_at_once() {
+    let folder = Folder::new();
+    folder.script("resource.d/open", 0o777);
+    folder.script("resource.d/template", 0o644);
+    let words = [
+        "10.0.0.5",
+        "10.0.0.256",
+        "open",
+        "template",
+        "ocf:heartbeat:nginx",
+        "systemd::nginx",
+        "/no/such",
+    ];
+    let problems = folder.resolve(&words).map(|_| ()).unwrap_err();
+    let members: Vec<usize> = problems.iter().map(|p| p.member).collect();
+    assert_eq!(members, [1, 2, 3, 4, 5, 6]);
+    let wanted = [
+        "256 is greater than 255",
+        "resource.d/open can be written by others than root (owner root, mode 0777)",
+        "is not executable (mode 0644)",
+        "OCF agents are not supported yet",
+        "systemd units are not supported yet",
+        "there is no script /no/such",
+    ];
+    for (problem, wanted) in problems.iter().zip(wanted) {
+        assert!(problem.message.contains(wanted), "{problem:?}");
+    }
+}
+
+#[test]
+fn a_shortened_ipv6_address_gets_its_full_form() {
+    let problem = Folder::new().problem("IPv6addr::fd00::5/64/eth0");
+    assert_eq!(
+        problem.message,
+        "IPv6addr takes exactly one argument, and here are 2"
+    );
+    let help = problem.help.unwrap();
+    assert!(
+        help.ends_with("IPv6addr::fd00:0:0:0:0:0:0:5/64/eth0"),
+        "{help}"
+    );
+    let what = Folder::new().what(&["IPv6addr::fd00:0:0:0:0:0:0:5/64/eth0"]);
+    assert_eq!(what, [["built-in IPv6addr: fd00::5/64 on eth0"]]);
+}
+
+#[test]
+fn a_long_delay_fits_into_its_own_deadline() {
+    let steps = Folder::new()
+        .resolve(&["Delay::300::1"])
+        .unwrap_or_else(|p| panic!("{p:?}"));
+    assert!(steps[0].step.start > Duration::from_secs(300));
+    assert_eq!(steps[0].step.stop, Timeouts::default().stop);
+}

@@ -155,7 +155,7 @@ async fn a_failed_stop_is_never_taken_for_stopped_without_words() {
 #[tokio::test]
 async fn a_stop_that_fails_once_is_tried_again() {
     let sandbox = Sandbox::new(
-        r#"[ $3 = status ] && { echo running; exit 0; }; echo x >> $LOG; [ $(wc -l < $LOG) -ge 2 ]"#,
+        r"[ $3 = status ] && { echo running; exit 0; }; echo x >> $LOG; [ $(wc -l < $LOG) -ge 2 ]",
     );
     assert_eq!(sandbox.script().stop(&within(LONG)).await, Ok(()));
     assert_eq!(sandbox.log(), "x\nx\n");

@@ -67,10 +67,8 @@ where
 {
     let mut resync_owed = true;
     loop {
-        if resync_owed {
-            if tx.send(Change::Resync).await.is_err() {
-                return;
-            }
+        if resync_owed && tx.send(Change::Resync).await.is_err() {
+            return;
         }
         let message = tokio::select! {
             message = messages.next() => message,
