@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use had::config::{self, Machine};
-use had::lab::derive::{Derive, Virtual, plan};
 use had::lab::Plan;
+use had::lab::derive::{Derive, Virtual, plan};
 use had::model::NodeName;
 use had::model::token::Token;
 
