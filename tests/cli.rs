@@ -29,6 +29,7 @@ fn status(generation: u64) -> Status {
             total: 0,
         },
         groups: vec![],
+        counters: std::collections::BTreeMap::new(),
     }
 }
 

@@ -19,7 +19,7 @@ impl Group {
         if !view.joined || view.leaving || self.removed || self.frozen(view) {
             return;
         }
-        match self.wish(now, view, desk) {
+        match self.wish(view, desk) {
             Ok(Some(because)) => self.claim(because, now, view, desk),
             Ok(None) => self.held = None,
             Err(why) => self.hold(why, desk),
@@ -27,20 +27,20 @@ impl Group {
     }
 
     /// Rule 3 (and rule 7 for a group that is offered to us): why we want it, or nothing, or what stands in the way.
-    fn wish(&self, now: Time, view: &View, desk: &Desk) -> Result<Option<Because>, Because> {
+    fn wish(&self, view: &View, desk: &Desk) -> Result<Option<Because>, Because> {
         let name = &self.spec.name;
-        let candidates = self.candidates(now, view, desk);
+        let candidates = self.candidates(view, desk);
         if let Some(holder) = view.living().find(|p| p.holds(name)) {
             let ours = candidates.iter().find(|c| c.name == *view.me());
             let able = ours.is_some_and(|c| c.barred.is_none());
-            let offered = self.offered_by(holder, view, now) && able;
+            let offered = self.offered_by(holder, view) && able;
             return Ok(offered.then(|| Because::HeldBy(holder.name.clone())));
         }
         // Others that claim it or do not know yet are waited for; their next heartbeat tells.
         if self.to.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown) {
             return Ok(None);
         }
-        if let Some((peer, recognises)) = self.hearsay(view, now) {
+        if let Some((peer, recognises)) = self.hearsay(view) {
             return Err(Because::Hearsay { peer, recognises });
         }
         if let Some(stuck) = self.stuck_elsewhere(view) {
@@ -51,9 +51,9 @@ impl Group {
     }
 
     /// Whether a holder offers the group to us, and hears us.
-    fn offered_by(&self, holder: &Peer, view: &View, now: Time) -> bool {
+    fn offered_by(&self, holder: &Peer, view: &View) -> bool {
         let report = holder.groups.get(&self.spec.name);
-        !view.deaf(holder, now) && report.is_some_and(|r| r.offer.as_ref() == Some(view.me()))
+        !view.deaf(holder) && report.is_some_and(|r| r.offer.as_ref() == Some(view.me()))
     }
 
     /// A dead node whose stop of it had failed: it may still run there.
@@ -91,7 +91,7 @@ impl Group {
             None => because,
         };
         desk.record(&self.spec.name, What::Claim(term), because);
-        self.recognise(now, view);
+        self.recognise(view);
         self.decide_claiming(now, view, desk);
     }
 
@@ -103,7 +103,7 @@ impl Group {
 
     /// We asked: withdraw, start, or wait on.
     pub fn decide_claiming(&mut self, now: Time, view: &View, desk: &mut Desk) {
-        if let Some(because) = self.must_withdraw(now, view, desk) {
+        if let Some(because) = self.must_withdraw(view, desk) {
             self.state = GroupState::Offline;
             self.supports.clear();
             desk.record(&self.spec.name, What::Withdraw, because);
@@ -128,7 +128,7 @@ impl Group {
     }
 
     /// Rule 4.
-    fn must_withdraw(&self, now: Time, view: &View, desk: &Desk) -> Option<Because> {
+    fn must_withdraw(&self, view: &View, desk: &Desk) -> Option<Because> {
         let name = &self.spec.name;
         if self.removed || self.frozen(view) {
             return Some(Because::Administrator);
@@ -137,7 +137,7 @@ impl Group {
             return Some(Because::Leaving);
         }
         let ours = self
-            .candidates(now, view, desk)
+            .candidates(view, desk)
             .into_iter()
             .find(|c| c.name == *view.me());
         if let Some(barred) = ours.and_then(|c| c.barred) {
@@ -148,11 +148,11 @@ impl Group {
             if better {
                 return Some(Because::BetterClaim(peer.name.clone()));
             }
-            if peer.holds(name) && !self.offered_by(peer, view, now) {
+            if peer.holds(name) && !self.offered_by(peer, view) {
                 return Some(Because::HeldBy(peer.name.clone()));
             }
         }
-        self.hearsay(view, now)
+        self.hearsay(view)
             .map(|(peer, recognises)| Because::Hearsay { peer, recognises })
     }
 
@@ -182,19 +182,19 @@ impl Group {
                     peer.state(&self.spec.name),
                     GroupState::Offline | GroupState::Failed
                 );
-                let agrees = quiet && self.recognises_us(peer, view) && !view.deaf(peer, now);
+                let agrees = quiet && self.recognises_us(peer, view) && !view.deaf(peer);
                 // A peer that cannot hear us can never agree. Where more than half of the nodes recognise us,
                 // nobody else can be recognised by as many, and its silence need not hold us up.
-                let outvoted = quiet && view.deaf(peer, now) && self.majority_of_nodes(view, now);
+                let outvoted = quiet && view.deaf(peer) && self.majority_of_nodes(view);
                 if agrees || outvoted { None } else { waits }
             }
         }
     }
 
-    fn majority_of_nodes(&self, view: &View, now: Time) -> bool {
+    fn majority_of_nodes(&self, view: &View) -> bool {
         let agree = view
             .living()
-            .filter(|p| !view.deaf(p, now) && self.recognises_us(p, view))
+            .filter(|p| !view.deaf(p) && self.recognises_us(p, view))
             .count();
         (agree + 1) * 2 > view.cluster.nodes.len()
     }

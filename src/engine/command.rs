@@ -96,7 +96,7 @@ impl Engine {
         }
         let groups = self.named(groups);
         for group in self.groups.iter().filter(|g| groups.contains(&g.spec.name)) {
-            self.can_be_given(group, now)?;
+            self.can_be_given(group)?;
         }
         for group in self
             .groups
@@ -118,7 +118,7 @@ impl Engine {
         Ok(None)
     }
 
-    fn can_be_given(&self, group: &Group, now: Time) -> Result<(), String> {
+    fn can_be_given(&self, group: &Group) -> Result<(), String> {
         let name = &group.spec.name;
         if group.state == GroupState::Stuck {
             return Err(format!(
@@ -128,7 +128,7 @@ impl Engine {
         if !super::busy_with(group.state) {
             return Ok(());
         }
-        let mut others = group.candidates(now, &self.view, &self.desk);
+        let mut others = group.candidates(&self.view, &self.desk);
         others.retain(|c| c.name != *self.view.me());
         match place(&others) {
             Ok(_) => Ok(()),
@@ -377,7 +377,7 @@ impl Engine {
             .filter(|g| pending.groups.contains(&g.spec.name))
         {
             let progress = match pending.kind {
-                Kind::Standby => self.standby_progress(group, now),
+                Kind::Standby => self.standby_progress(group),
                 Kind::Takeover => self.takeover_progress(group),
             };
             match progress {
@@ -392,7 +392,7 @@ impl Engine {
         Progress::Done(done.join("; "))
     }
 
-    fn standby_progress(&self, group: &Group, now: Time) -> Progress {
+    fn standby_progress(&self, group: &Group) -> Progress {
         let name = &group.spec.name;
         if group.state == GroupState::Stuck {
             return Progress::Failed(self.stuck_here(group));
@@ -407,7 +407,7 @@ impl Engine {
         if self.view.living().any(|p| super::busy_with(p.state(name))) {
             return Progress::Waiting;
         }
-        let mut others = group.candidates(now, &self.view, &self.desk);
+        let mut others = group.candidates(&self.view, &self.desk);
         others.retain(|c| c.name != *self.view.me());
         match place(&others) {
             Ok(_) => Progress::Waiting,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::desk::Desk;
 use super::event::{OrderId, Outcome};
+use super::peer::Peer;
 use super::placement::Candidate;
 use super::stack::{Ended, Stack};
 use super::view::View;
@@ -124,7 +125,7 @@ impl Group {
     /// Judges the group once, with all that is known.
     pub fn decide(&mut self, now: Time, view: &View, desk: &mut Desk) {
         desk.keep_ahead(&self.spec.name, self.seen);
-        self.recognise(now, view);
+        self.recognise(view);
         match self.state {
             GroupState::Unknown => self.decide_unknown(now, view, desk),
             GroupState::Offline => self.decide_offline(now, view, desk),
@@ -133,7 +134,7 @@ impl Group {
             GroupState::Failed => self.decide_failed(now, view, desk),
             GroupState::Stopping | GroupState::Stuck => {}
         }
-        self.recognise(now, view);
+        self.recognise(view);
         self.renew(view, desk);
         self.watch_addresses(view, desk);
     }
@@ -165,9 +166,9 @@ impl Group {
     }
 
     /// Everybody as a candidate for it, in the order of ha.cf.
-    pub fn candidates(&self, now: Time, view: &View, desk: &Desk) -> Vec<Candidate> {
+    pub fn candidates(&self, view: &View, desk: &Desk) -> Vec<Candidate> {
         let of = |name: &NodeName| match view.peer(name) {
-            Some(peer) => view.candidate(peer, &self.spec.name, &self.spec.preferred, now),
+            Some(peer) => view.candidate(peer, &self.spec.name, &self.spec.preferred),
             None => self.ourselves(view, desk),
         };
         view.cluster.nodes.iter().map(of).collect()
@@ -368,7 +369,7 @@ impl Group {
         };
         let alone = || {
             let held = view.living().any(|p| p.holds(&self.spec.name));
-            !held && super::placement::place(&self.candidates(now, view, desk)).is_err()
+            !held && super::placement::place(&self.candidates(view, desk)).is_err()
         };
         if now >= failure.expires_at || (now >= failure.retry_at && alone()) {
             desk.record(&self.spec.name, What::FailureExpired, Because::Expired);
@@ -401,9 +402,7 @@ impl Group {
         ) {
             due.push(self.lease_end(view));
             let t = &view.cluster.timing;
-            let heard_us = view
-                .living()
-                .map(|p| p.acked.unwrap_or(p.active_since).max(p.active_since));
+            let heard_us = view.living().map(Peer::unheard_since);
             due.extend(heard_us.map(|at| at + t.deadtime.saturating_sub(t.margin)));
         }
         if let Some(offer) = &self.offer {

@@ -20,7 +20,7 @@ pub(super) fn patience(timing: &Timing) -> Duration {
 impl Group {
     /// Online: shall another have it?
     pub fn decide_handover(&mut self, now: Time, view: &View, desk: &mut Desk) {
-        let candidates = self.candidates(now, view, desk);
+        let candidates = self.candidates(view, desk);
         let wish = self.wish_to_give(now, view, &candidates);
         match (self.offer.clone(), wish) {
             (None, None) => {}

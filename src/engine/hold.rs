@@ -47,7 +47,7 @@ impl Group {
             }
             let state = peer.state(name);
             let runs = matches!(state, GroupState::Starting | GroupState::Online);
-            if view.deaf(peer, now) && peer.quorate && (runs || state == GroupState::Claiming) {
+            if view.deaf(peer) && peer.quorate && (runs || state == GroupState::Claiming) {
                 return Some(Because::HeldBy(peer.name.clone()));
             }
             if runs && self.right_of(peer) < (self.term, view.rank) {
@@ -64,10 +64,7 @@ impl Group {
     /// peer cannot claim it, for it hears of us from there.
     fn will_be_buried_by(&self, peer: &Peer, now: Time, view: &View) -> bool {
         let t = &view.cluster.timing;
-        let heard_us = peer
-            .acked
-            .unwrap_or(peer.active_since)
-            .max(peer.active_since);
+        let heard_us = peer.unheard_since();
         let unheard = now >= heard_us + t.deadtime.saturating_sub(t.margin);
         let able = peer.liveness == Liveness::Active
             && peer.phase == Phase::Active
@@ -78,7 +75,7 @@ impl Group {
         let vouched = || {
             let others = view
                 .living()
-                .filter(|p| p.name != peer.name && !view.deaf(p, now));
+                .filter(|p| p.name != peer.name && !view.deaf(p));
             others.into_iter().any(|p| self.recognises_us(p, view))
         };
         unheard && able && alone && !vouched()

@@ -26,7 +26,7 @@ impl Engine {
         if hearing == Hearing::Copy {
             return;
         }
-        self.take_acknowledgement(now, heartbeat);
+        self.take_acknowledgement(heartbeat);
         self.take_terms(heartbeat);
         self.compare_configuration(&heartbeat.src, heartbeat.digest);
         if heartbeat
@@ -43,7 +43,7 @@ impl Engine {
     }
 
     /// What the peer has heard of us: the ground of our rights, and a witness of our own past.
-    fn take_acknowledgement(&mut self, now: Time, heartbeat: &Heartbeat) {
+    fn take_acknowledgement(&mut self, heartbeat: &Heartbeat) {
         let Some(heard) = heartbeat.heard.iter().find(|h| h.node == *self.view.me()) else {
             return;
         };
@@ -63,7 +63,7 @@ impl Engine {
         peer.hears_us_on.clone_from(&heard.links);
         let Some(sent) = sent else { return };
         peer.acked = Some(peer.acked.map_or(sent, |a| a.max(sent)));
-        if peer.said_deaf && !peer.deaf(now, &self.view.cluster.timing) {
+        if peer.said_deaf && !peer.deaf(&self.view.cluster.timing) {
             peer.said_deaf = false;
         }
         self.take_support(&heartbeat.src, sent);
@@ -290,7 +290,7 @@ fn age_peer(
             notes.push(Decision::node(what, Because::SilentFor(timing.deadtime)));
         }
     }
-    if peer.deaf(now, timing) && !peer.said_deaf {
+    if peer.deaf(timing) && !peer.said_deaf {
         peer.said_deaf = true;
         notes.push(Decision::node(
             What::PeerDeaf(peer.name.clone()),

@@ -158,7 +158,7 @@ impl Engine {
 
     /// Judges everything once with what is known now.
     fn settle(&mut self, now: Time) -> Vec<Action> {
-        self.count(now);
+        self.count();
         self.desk.load = self.groups.iter().filter(|g| busy_with(g.state)).count();
         for group in &mut self.groups {
             group.decide(now, &self.view, &mut self.desk);
@@ -171,8 +171,8 @@ impl Engine {
     }
 
     /// Votes and loads.
-    fn count(&mut self, now: Time) {
-        let votes = self.view.votes(now);
+    fn count(&mut self) {
+        let votes = self.view.votes();
         let enough = match self.view.cluster.quorum {
             QuorumPolicy::Stop | QuorumPolicy::Freeze => votes.enough(),
             QuorumPolicy::Ignore | QuorumPolicy::Off => true,

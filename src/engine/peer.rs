@@ -172,15 +172,17 @@ impl Peer {
         matches!(self.liveness, Liveness::Active | Liveness::Late)
     }
 
-    /// Alive, but it has not heard us for deadtime: it will act as if we were dead.
-    pub fn deaf(&self, now: Time, timing: &Timing) -> bool {
-        self.living()
-            && now
-                > self
-                    .acked
-                    .unwrap_or(self.active_since)
-                    .max(self.active_since)
-                    + timing.deadtime
+    /// Since when it has not heard us, as far as it told.
+    pub fn unheard_since(&self) -> Time {
+        self.acked
+            .unwrap_or(self.active_since)
+            .max(self.active_since)
+    }
+
+    /// Alive, but when it last spoke it had not heard us for deadtime: it acts as if we were dead. What it has heard
+    /// since it last spoke is not known, so its own silence does not make it deaf.
+    pub fn deaf(&self, timing: &Timing) -> bool {
+        self.living() && self.last_heard > self.unheard_since() + timing.deadtime
     }
 
     /// Its state of a group; `Unknown` while it has not said.

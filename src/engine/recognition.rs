@@ -5,11 +5,11 @@ use super::group::Group;
 use super::peer::Peer;
 use super::view::View;
 use crate::model::heartbeat::{GroupState, Recognition};
-use crate::model::{NodeName, Term, Time};
+use crate::model::{NodeName, Term};
 
 impl Group {
     /// Brings the published recognition in line with what is known.
-    pub fn recognise(&mut self, _now: Time, view: &View) {
+    pub fn recognise(&mut self, view: &View) {
         if self.state.holds() || self.state == GroupState::Claiming {
             self.to = Some(Recognition {
                 node: view.me().clone(),
@@ -87,8 +87,8 @@ impl Group {
     }
 
     /// A living peer that recognises a node which we cannot hear ourselves: whoever that is may have it.
-    pub fn hearsay(&self, view: &View, now: Time) -> Option<(NodeName, NodeName)> {
-        view.living().filter(|p| !view.deaf(p, now)).find_map(|p| {
+    pub fn hearsay(&self, view: &View) -> Option<(NodeName, NodeName)> {
+        view.living().filter(|p| !view.deaf(p)).find_map(|p| {
             let to = p.groups.get(&self.spec.name)?.to.as_ref()?;
             let other = to.node != *view.me() && to.node != p.name;
             let unheard = view.peer(&to.node).is_none_or(|x| {

@@ -15,7 +15,7 @@ impl Engine {
     /// Everything as seen from here at this time.
     pub fn status(&self, now: Time) -> Status {
         let now = now.max(self.now);
-        let votes = self.view.votes(now);
+        let votes = self.view.votes();
         let node = |name: &NodeName| match self.view.peer(name) {
             Some(peer) => self.peer_status(peer, now),
             None => self.own_status(),
@@ -101,7 +101,7 @@ impl Engine {
             format!("the machine of {name} answers, but its daemon does not run: start it there"),
         );
         note(
-            self.view.deaf(peer, now),
+            self.view.deaf(peer),
             format!(
                 "{name} is heard but does not hear us: look at its firewall and at our way to it"
             ),
@@ -236,7 +236,7 @@ impl Engine {
         if let Some(waiting) = self.view.waiting(now) {
             return Some(format!("this node waits {waiting}"));
         }
-        let candidates = group.candidates(now, &self.view, &Desk::default());
+        let candidates = group.candidates(&self.view, &Desk::default());
         place(&candidates).err().map(|b| b.to_string())
     }
 }

@@ -9,7 +9,7 @@ use super::sent::SentLog;
 use crate::model::cluster::{Cluster, QuorumPolicy};
 use crate::model::heartbeat::{Phase, Reach};
 use crate::model::status::Liveness;
-use crate::model::{Generation, GroupName, NodeName, Time};
+use crate::model::{Generation, GroupName, NodeName};
 
 /// Everything but the groups themselves.
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ impl View {
         )
     }
 
-    pub fn deaf(&self, peer: &Peer, now: Time) -> bool {
-        peer.deaf(now, &self.cluster.timing)
+    pub fn deaf(&self, peer: &Peer) -> bool {
+        peer.deaf(&self.cluster.timing)
     }
 
     /// All votes there are. A peer that left does not count, but where a ping node is the arbiter the nodes count as
@@ -75,8 +75,8 @@ impl View {
         u32::try_from(nodes + self.pings.len()).unwrap_or(u32::MAX)
     }
 
-    pub fn votes(&self, now: Time) -> Votes {
-        let peers = self.living().filter(|p| !self.deaf(p, now)).count();
+    pub fn votes(&self) -> Votes {
+        let peers = self.living().filter(|p| !self.deaf(p)).count();
         let pings = self.pings.iter().filter(|p| p.up).count();
         Votes {
             ours: u32::try_from(1 + peers + pings).unwrap_or(u32::MAX),
@@ -104,16 +104,10 @@ impl View {
     }
 
     /// What placement must know of a peer about a group.
-    pub fn candidate(
-        &self,
-        peer: &Peer,
-        group: &GroupName,
-        preferred: &NodeName,
-        now: Time,
-    ) -> Candidate {
+    pub fn candidate(&self, peer: &Peer, group: &GroupName, preferred: &NodeName) -> Candidate {
         Candidate {
             name: peer.name.clone(),
-            barred: self.barred(peer, group, now),
+            barred: self.barred(peer, group),
             yielding: peer.intent.yielding.contains(group),
             wanted: peer.intent.wanted.contains(group),
             preferred: peer.name == *preferred,
@@ -123,7 +117,7 @@ impl View {
     }
 
     /// Why a peer may not run a group, in a few words that follow its name.
-    fn barred(&self, peer: &Peer, group: &GroupName, now: Time) -> Option<String> {
+    fn barred(&self, peer: &Peer, group: &GroupName) -> Option<String> {
         let words = match peer.liveness {
             Liveness::Init => "was not heard yet",
             Liveness::Late => "is late",
@@ -136,7 +130,7 @@ impl View {
         }
         let report = peer.groups.get(group);
         let barred = [
-            (self.deaf(peer, now), "does not hear us"),
+            (self.deaf(peer), "does not hear us"),
             (peer.phase == Phase::Init, "does not take part yet"),
             (
                 matches!(peer.phase, Phase::Leaving | Phase::Left),

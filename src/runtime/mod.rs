@@ -77,12 +77,10 @@ async fn begin(folders: Folders) -> Result<(), String> {
     if !warnings.is_empty() {
         tracing::warn!("{}", warnings.to_string().trim_end());
     }
-    troubles.iter().for_each(|text| tracing::warn!("{text}"));
     let opened = KeptFile::open(&folders.state).map_err(|e| e.to_string())?;
-    opened
-        .warnings
-        .iter()
-        .for_each(|text| tracing::warn!("{text}"));
+    for text in troubles.iter().chain(&opened.warnings) {
+        tracing::warn!("{text}");
+    }
     let leases = lease_file(&folders);
     let mut kept = opened.kept;
     kept.leases = leases.as_ref().map(LeaseFile::load).unwrap_or_default();
@@ -94,7 +92,12 @@ async fn begin(folders: Folders) -> Result<(), String> {
         media: config.media.clone(),
         keys: config.keys.clone(),
         cluster_name: config.cluster_name.clone(),
-        uuid: opened.uuid,
+        uuid: if config.uuid_from_name {
+            uuid_of(&node)
+        } else {
+            opened.uuid
+        },
+        hopfudge: config.hopfudge,
         priority: config
             .realtime
             .then(|| config.rtprio.unwrap_or(USUAL_PRIORITY)),
@@ -132,13 +135,20 @@ async fn begin(folders: Folders) -> Result<(), String> {
     Ok(())
 }
 
+/// A UUID made from a node's name (`uuidfrom nodename`): the same after every loss of the disk.
+fn uuid_of(node: &crate::model::NodeName) -> [u8; 16] {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(node.as_str());
+    digest.first_chunk().copied().unwrap_or([1; 16])
+}
+
 fn lease_file(folders: &Folders) -> Option<LeaseFile> {
     LeaseFile::new(&folders.run)
         .map_err(|e| {
             tracing::warn!(
                 "cannot keep leases in {}: {e}; a restart will stop what it finds running",
                 folders.run.display()
-            )
+            );
         })
         .ok()
 }

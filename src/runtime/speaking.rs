@@ -65,7 +65,8 @@ struct Watchdog {
 impl Speaker {
     /// Opens every medium. An interface that is not there yet is no error: it is tried again.
     pub fn open(pulse: &Pulse, believer: &Arc<Believer>) -> Result<Speaker, String> {
-        let ttl = pulse.cluster.nodes.len() + pulse.cluster.pings.len() + 1;
+        let ttl =
+            pulse.cluster.nodes.len() + pulse.cluster.pings.len() + usize::from(pulse.hopfudge);
         let mut speaker = Speaker {
             mouths: pulse.media.iter().map(Mouth::open).collect(),
             keys: pulse.keys.clone(),

@@ -32,6 +32,7 @@ pub fn render(status: &Status, screen: Screen) -> String {
     if status.groups.is_empty() {
         page.line(Tone::Plain, "  ", "none in haresources");
     }
+    page.counters(status);
     page.headline(status) + &page.text
 }
 
@@ -65,6 +66,24 @@ impl Page {
     fn heading(&mut self, text: &str) {
         self.text.push('\n');
         self.line(Tone::Heading, "", text);
+    }
+
+    /// What was refused or lost: strangers on the wire, mostly. The usual counts are left to `--json`.
+    fn counters(&mut self, status: &Status) {
+        let usual = ["heartbeats sent", "heartbeats believed"];
+        let odd = |name: &str| !usual.contains(&name) && !name.starts_with("greatest lateness");
+        let shown: Vec<_> = status
+            .counters
+            .iter()
+            .filter(|(name, _)| odd(name))
+            .collect();
+        if shown.is_empty() {
+            return;
+        }
+        self.heading("Counted since the daemon started");
+        for (name, count) in shown {
+            self.line(Tone::Plain, "  ", &format!("{count} {name}"));
+        }
     }
 
     /// Comes first, but is known last.

@@ -102,6 +102,7 @@ fn pair() -> Status {
             ),
             group("mysqld::shop", "bob", &["bob"], [Offline, Online]),
         ],
+        counters: std::collections::BTreeMap::new(),
     }
 }
 

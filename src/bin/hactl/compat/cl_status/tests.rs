@@ -58,6 +58,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
             total: 0,
         },
         groups,
+        counters: std::collections::BTreeMap::new(),
     }
 }
 
