@@ -21,6 +21,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(30);
 /// A failure counts no longer than this, and pauses grow no longer.
 const FAILURE_EXPIRES: Duration = Duration::from_secs(600);
 
+/// A right that has grown by less is not told anew.
+const LEASE_STEP: Duration = Duration::from_millis(50);
+
 /// One group on this node.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
@@ -218,21 +221,22 @@ impl Group {
         quorum::lease_end(&confirmed, view.total_votes(), &view.cluster.timing).max(self.granted)
     }
 
-    /// Tells the runtime how long the right lasts, when that has moved by a keepalive.
+    /// Tells the runtime how long the right lasts, when that has grown by a good part of a lease: what is kept of it
+    /// serves a daemon that comes after us, and each time costs a file.
     fn renew(&mut self, view: &View, desk: &mut Desk) {
         if !matches!(self.state, GroupState::Starting | GroupState::Online) {
             self.renewed = Time::ZERO;
             return;
         }
         let until = self.lease_end(view);
-        if until != self.renewed
-            && (until == Time::NEVER || until >= self.renewed + view.cluster.timing.keepalive)
-        {
+        let t = &view.cluster.timing;
+        let step = (t.deadtime.saturating_sub(t.margin) / 8)
+            .max(t.keepalive)
+            .max(LEASE_STEP);
+        if until > self.renewed && (until == Time::NEVER || until >= self.renewed + step) {
             self.renewed = until;
-            desk.out.push(Action::Renew {
-                group: self.spec.name.clone(),
-                until,
-            });
+            let group = self.spec.name.clone();
+            desk.out.push(Action::Renew { group, until });
         }
     }
 

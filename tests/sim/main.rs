@@ -53,9 +53,11 @@ pub fn story(world: &World) -> String {
         );
     }
     all.sort();
-    all.iter()
-        .map(|(at, line)| format!("{:>10.3} {line}\n", *at as f64 / 1e9 - 1000.0))
-        .collect()
+    let line = |(at, line): &(u64, String)| {
+        let since = std::time::Duration::from_nanos(at.saturating_sub(1_000_000_000_000));
+        format!("{:>10.3?} {line}", since)
+    };
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Everything a node decided about a group, as text.
