@@ -55,7 +55,7 @@ pub fn story(world: &World) -> String {
     all.sort();
     let line = |(at, line): &(u64, String)| {
         let since = std::time::Duration::from_nanos(at.saturating_sub(1_000_000_000_000));
-        format!("{:>10.3?} {line}", since)
+        format!("{since:>10.3?} {line}")
     };
     all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
