@@ -11,11 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::address::VirtualAddress;
+use super::address::{VirtualAddress, network_of};
 use super::announce::Announcement;
 use super::{Agent, AgentError, Limits, Status, now};
 use crate::model::Time;
-use crate::sys::netlink::{Address, Link, Netlink, NetlinkError};
+use crate::sys::netlink::{self, Address, Link, Netlink, NetlinkError};
 
 /// The shortest lifetime that the kernel takes; it counts in whole seconds.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -62,11 +62,18 @@ impl Addresses {
     }
 
     /// Sets when the right to hold them ends: for a start to come, and in the kernel for addresses that are up. The
-    /// kernel's end is earlier by a part of a second; only a right that ends within a second does it outlast.
+    /// kernel is told only what moves its end by a useful step, and its end is a little earlier than that of the
+    /// right; only a right that ends within a second does it outlast. Waits while a start or stop is under way.
     pub async fn renew(&self, until: Time) -> Result<(), AgentError> {
         self.until.store(until.0, Ordering::Relaxed);
         let mut state = self.state.lock().await;
-        if !state.up || until <= now() {
+        let now = now();
+        if !state.up || until <= now {
+            return Ok(());
+        }
+        let valid = lifetime(until, now);
+        let end = valid.map_or(Time::NEVER, |valid| now + valid);
+        if end >= state.expires && end.since(state.expires) <= self.step(valid) {
             return Ok(());
         }
         state.expires = self.add().await?;
@@ -99,6 +106,14 @@ impl Addresses {
         Ok(missing)
     }
 
+    /// How far the end in the kernel must move to be worth telling: for many addresses that costs the kernel some
+    /// milliseconds. Never more than half of the lifetime, or it would come too late.
+    fn step(&self, valid: Option<Duration>) -> Duration {
+        let cost = Duration::from_millis(u64::try_from(self.list.len()).unwrap_or(u64::MAX));
+        let half = valid.map_or(Duration::ZERO, |valid| valid / 2);
+        cost.max(SHORTEST / 2).min(half)
+    }
+
     async fn missing(&self) -> Result<Vec<VirtualAddress>, AgentError> {
         let links = self.by_name().await?;
         let found = self.netlink.addresses().await.map_err(failed)?;
@@ -116,22 +131,41 @@ impl Addresses {
     async fn add(&self) -> Result<Time, AgentError> {
         let links = self.by_name().await?;
         let now = now();
-        let valid = match self.until() {
-            Time::NEVER => None,
-            until => Some(Duration::from_secs(until.since(now).as_secs()).max(SHORTEST)),
-        };
+        let valid = lifetime(self.until(), now);
+        let others = self.others().await?;
         let mut batch = Vec::with_capacity(self.list.len());
         for address in &self.list {
             let link = usable(address, &links)?;
             batch.push(Address {
+                prefix_route: !others
+                    .contains(&(link.index, network_of(address.ip, address.prefix))),
                 broadcast: address.broadcast,
                 label: address.label.clone(),
                 valid,
                 ..Address::new(link.index, address.ip, address.prefix)
             });
         }
+        for name in self.interfaces() {
+            netlink::promote_secondaries(name);
+        }
         self.netlink.add_addresses(&batch).await.map_err(failed)?;
         Ok(valid.map_or(Time::NEVER, |valid| now + valid))
+    }
+
+    fn interfaces(&self) -> HashSet<&str> {
+        self.list.iter().map(|a| a.interface.as_str()).collect()
+    }
+
+    /// The IPv6 networks in which this node has addresses of its own. Ours then need no route to that network, and
+    /// must have none: the kernel would give the shared route the lifetime of ours.
+    async fn others(&self) -> Result<HashSet<(u32, IpAddr)>, AgentError> {
+        if !self.list.iter().any(|a| a.ip.is_ipv6()) {
+            return Ok(HashSet::new());
+        }
+        let mut all = self.netlink.addresses().await.map_err(failed)?;
+        all.retain(|a| a.ip.is_ipv6() && !a.ours && !self.list.iter().any(|o| o.ip == a.ip));
+        let networks = all.iter().map(|a| (a.index, network_of(a.ip, a.prefix)));
+        Ok(networks.collect())
     }
 
     async fn by_name(&self) -> Result<HashMap<String, Link>, AgentError> {
@@ -202,6 +236,14 @@ impl Agent for Addresses {
             state.expires = lifetimes.min().map_or(Time::NEVER, |valid| now() + valid);
         }
         Ok(Status::Running)
+    }
+}
+
+/// What the kernel is told of a right: whole seconds, rounded down, and none for one without end.
+fn lifetime(until: Time, now: Time) -> Option<Duration> {
+    match until {
+        Time::NEVER => None,
+        until => Some(Duration::from_secs(until.since(now).as_secs()).max(SHORTEST)),
     }
 }
 

@@ -17,7 +17,6 @@ pub struct Machine {
 
 impl Machine {
     /// With loopback up, and nothing else.
-    #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (tid_tx, tid_rx) = mpsc::channel();

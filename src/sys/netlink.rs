@@ -301,8 +301,9 @@ fn innocents(before: &[Address], after: &[Address], batch: &[Address]) -> Vec<Ad
         .collect()
 }
 
-/// Lets the next address of a network take the place of a deleted first one. False when that cannot be set.
-fn promote_secondaries(interface: &str) -> bool {
+/// Lets the next address of a network take the place of the first when that is deleted or its lifetime ends; else
+/// the kernel removes them all. False when that cannot be set.
+pub fn promote_secondaries(interface: &str) -> bool {
     let path = format!("/proc/sys/net/ipv4/conf/{interface}/promote_secondaries");
     match fs::read_to_string(&path) {
         Ok(text) if text.trim() == "1" => true,
