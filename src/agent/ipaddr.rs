@@ -37,6 +37,8 @@ struct State {
     up: bool,
     /// When the kernel removes them, as last told.
     expires: Time,
+    /// Found missing, and not yet known to be back and announced.
+    missed: Vec<VirtualAddress>,
     announcement: Announcement,
 }
 
@@ -96,14 +98,20 @@ impl Addresses {
         if !state.up || now() + EARLY >= state.expires.min(self.until()) {
             return Ok(Vec::new());
         }
-        let missing = self.missing().await?;
-        if missing.is_empty() {
-            return Ok(missing);
+        for missing in self.missing().await? {
+            if !state.missed.contains(&missing) {
+                state.missed.push(missing);
+            }
         }
+        if state.missed.is_empty() {
+            return Ok(Vec::new());
+        }
+        // An error leaves them noted: part of them may be back, and nobody has heard of it.
         state.expires = self.add().await?;
+        let restored = std::mem::take(&mut state.missed);
         state.announcement.end().await;
-        state.announcement = Announcement::begin(&self.netlink, &missing).await;
-        Ok(missing)
+        state.announcement = Announcement::begin(&self.netlink, &restored).await;
+        Ok(restored)
     }
 
     /// How far the end in the kernel must move to be worth telling: for many addresses that costs the kernel some
@@ -193,6 +201,7 @@ impl Agent for Addresses {
         state.announcement.end().await;
         // Before the first is added: a start that fails half-way is then still undone by a stop, and kept by nobody.
         state.up = false;
+        state.missed.clear();
         state.expires = self.add().await?;
         state.up = true;
         state.announcement = Announcement::begin(&self.netlink, &self.list).await;
@@ -202,6 +211,7 @@ impl Agent for Addresses {
     async fn stop(&self, _limits: &Limits) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
         state.up = false;
+        state.missed.clear();
         state.announcement.end().await;
         let links = self.by_name().await?;
         let present = self.present(&links).await?;
