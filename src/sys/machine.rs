@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 
 type Job = Box<dyn FnOnce(&tokio::runtime::Runtime) + Send>;
 
-pub struct Machine {
+pub(crate) struct Machine {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     tid: i32,
@@ -103,7 +103,7 @@ impl Machine {
 }
 
 /// `ip` in the namespace of the calling thread.
-pub fn ip(words: &str) -> String {
+pub(crate) fn ip(words: &str) -> String {
     let output = Command::new("ip")
         .args(words.split_whitespace())
         .output()

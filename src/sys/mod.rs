@@ -5,4 +5,4 @@ pub mod netlink;
 pub mod packet;
 
 #[cfg(test)]
-pub(crate) mod machine;
+pub mod machine;
