@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,6 +29,8 @@ pub struct Addresses {
     netlink: Netlink,
     /// When the right to hold them ends; the kernel removes them then, if we do not.
     until: AtomicU64,
+    /// Whether a task is on its way to tell the kernel of a new end.
+    telling: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -49,6 +52,7 @@ impl Addresses {
             list,
             netlink,
             until: AtomicU64::new(Time::NEVER.0),
+            telling: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -63,12 +67,28 @@ impl Addresses {
         Time(self.until.load(Ordering::Relaxed))
     }
 
-    /// Sets when the right to hold them ends: for a start to come, and in the kernel for addresses that are up. The
-    /// kernel is told only what moves its end by a useful step, and its end is a little earlier than that of the
-    /// right; only a right that ends within a second does it outlast. Waits while a start or stop is under way.
-    pub async fn renew(&self, until: Time) -> Result<(), AgentError> {
+    /// Sets when the right to hold them ends: at once for a start or a restoration to come, and soon, in the background,
+    /// in the kernel for addresses that are up. Cheap enough for every heartbeat.
+    pub fn renew(self: &Arc<Self>, until: Time) {
         self.until.store(until.0, Ordering::Relaxed);
+        if self.telling.swap(true, Ordering::Relaxed) {
+            return; // the task that is under way will see it
+        }
+        let addresses = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = addresses.tell_kernel().await {
+                tracing::warn!(%error, "cannot renew the lifetime of addresses");
+            }
+        });
+    }
+
+    /// Gives addresses that are up the lifetime that their right has. The kernel is told only what moves its end by a
+    /// useful step, and its end is a little earlier than that of the right; only a right that ends within a second
+    /// does it outlast.
+    async fn tell_kernel(&self) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
+        self.telling.store(false, Ordering::Relaxed);
+        let until = self.until();
         let now = now();
         if !state.up || until <= now {
             return Ok(());

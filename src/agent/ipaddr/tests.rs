@@ -16,6 +16,26 @@ async fn addresses(arguments: &[&str]) -> Addresses {
     Addresses::new(list.collect(), netlink)
 }
 
+/// Renews and waits until the kernel knows.
+async fn renewed(run: &Addresses, until: Time) {
+    run.until.store(until.0, Ordering::Relaxed);
+    run.tell_kernel().await.unwrap();
+}
+
+#[test]
+fn a_renewal_reaches_the_kernel_in_the_background() {
+    Machine::with_eth0().run(|| async {
+        let run = Arc::new(addresses(&["10.0.0.50"]).await);
+        run.start(&limits()).await.unwrap();
+        for seconds in [100, 200, 300] {
+            run.renew(now() + Duration::from_secs(seconds));
+        }
+        while !ip("-o addr show to 10.0.0.50").contains("valid_lft 2") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
 #[test]
 fn start_monitor_and_stop_are_idempotent() {
     Machine::with_eth0().run(|| async {
@@ -118,14 +138,14 @@ fn a_part_of_a_run_or_a_link_that_is_down_is_not_well() {
 fn the_kernel_drops_an_address_whose_right_ends_and_nobody_restores_it() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
-        run.renew(now() + Duration::from_secs(3)).await.unwrap();
+        renewed(&run, now() + Duration::from_secs(3)).await;
         assert!(
             !ip("addr show").contains("10.0.0.50"),
             "a renewal starts nothing"
         );
         run.start(&limits()).await.unwrap();
         assert!(ip("addr show dev eth0").contains("dynamic"));
-        run.renew(now() + Duration::from_secs(2)).await.unwrap();
+        renewed(&run, now() + Duration::from_secs(2)).await;
         while run.monitor(&limits()).await != Ok(Status::Stopped) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -138,9 +158,9 @@ fn the_kernel_drops_an_address_whose_right_ends_and_nobody_restores_it() {
 fn a_right_without_end_makes_a_lasting_address() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
-        run.renew(now() + Duration::from_secs(30)).await.unwrap();
+        renewed(&run, now() + Duration::from_secs(30)).await;
         run.start(&limits()).await.unwrap();
-        run.renew(Time::NEVER).await.unwrap();
+        renewed(&run, Time::NEVER).await;
         let shown = ip("-o addr show dev eth0 to 10.0.0.50");
         assert!(shown.contains("valid_lft forever"), "{shown}");
     });
@@ -152,7 +172,7 @@ fn nothing_that_comes_after_a_stop_brings_an_address_back() {
         let run = addresses(&["10.0.0.50"]).await;
         run.start(&limits()).await.unwrap();
         run.stop(&limits()).await.unwrap();
-        run.renew(now() + Duration::from_secs(60)).await.unwrap();
+        renewed(&run, now() + Duration::from_secs(60)).await;
         assert_eq!(run.restore().await, Ok(Vec::new()));
         assert!(!ip("addr show").contains("10.0.0.50"));
     });
@@ -165,9 +185,7 @@ fn the_route_of_a_network_outlives_an_address_whose_right_ended() {
         let run = addresses(&["fd00::50", "10.0.0.50"]).await;
         ip("addr add fd00::50/64 dev eth0 nodad");
         run.start(&limits()).await.unwrap();
-        run.renew(now() + Duration::from_millis(1500))
-            .await
-            .unwrap();
+        renewed(&run, now() + Duration::from_millis(1500)).await;
         assert!(connected(&ip("-6 route show fd00::/64")));
         while run.monitor(&limits()).await != Ok(Status::Stopped) {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -181,9 +199,7 @@ fn the_route_of_a_network_outlives_an_address_whose_right_ended() {
 fn an_address_that_is_first_in_its_network_ends_alone() {
     Machine::with_bare_eth0().run(|| async {
         let run = addresses(&["10.0.0.50/24/eth0", "fd00::50/64/eth0"]).await;
-        run.renew(now() + Duration::from_millis(1500))
-            .await
-            .unwrap();
+        renewed(&run, now() + Duration::from_millis(1500)).await;
         run.start(&limits()).await.unwrap();
         assert!(
             ip("-6 route show fd00::/64").contains("eth0"),
@@ -202,7 +218,7 @@ fn a_right_that_is_renewed_never_ends() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
         let right = Duration::from_millis(1600);
-        run.renew(now() + right).await.unwrap();
+        renewed(&run, now() + right).await;
         run.start(&limits()).await.unwrap();
         let mut changes = netlink::watch();
         let end = now() + 2 * right;
@@ -213,7 +229,7 @@ fn a_right_that_is_renewed_never_ends() {
             // On a machine that stands still the kernel is right to take the addresses.
             held_up |= now().since(last) > Duration::from_millis(400);
             last = now();
-            run.renew(now() + right).await.unwrap();
+            renewed(&run, now() + right).await;
         }
         while let Ok(change) = changes.try_recv() {
             let removed = matches!(change, netlink::Change::AddressRemoved(_));
