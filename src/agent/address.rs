@@ -329,15 +329,18 @@ fn bits(ip: IpAddr) -> u8 {
 }
 
 fn contains(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
-    match (network, ip) {
-        (IpAddr::V4(n), IpAddr::V4(i)) => (n.to_bits() ^ i.to_bits()) & mask(prefix) == 0,
-        (IpAddr::V6(n), IpAddr::V6(i)) => {
-            let mask = u128::MAX
-                .checked_shl(128_u32.saturating_sub(prefix.into()))
-                .unwrap_or(0);
-            (Ipv6Addr::to_bits(n) ^ Ipv6Addr::to_bits(i)) & mask == 0
+    network.is_ipv4() == ip.is_ipv4() && network_of(network, prefix) == network_of(ip, prefix)
+}
+
+/// The network of an address: its bits behind the prefix cleared.
+pub fn network_of(ip: IpAddr, prefix: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & mask(prefix)).into(),
+        IpAddr::V6(v6) => {
+            let behind = 128_u32.saturating_sub(prefix.into());
+            let mask = u128::MAX.checked_shl(behind).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
         }
-        _ => false,
     }
 }
 

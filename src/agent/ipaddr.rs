@@ -5,17 +5,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::address::VirtualAddress;
+use super::address::{VirtualAddress, network_of};
 use super::announce::Announcement;
 use super::{Agent, AgentError, Limits, Status, now};
 use crate::model::Time;
-use crate::sys::netlink::{Address, Link, Netlink, NetlinkError};
+use crate::sys::netlink::{self, Address, Link, Netlink, NetlinkError};
 
 /// The shortest lifetime that the kernel takes; it counts in whole seconds.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -28,6 +29,8 @@ pub struct Addresses {
     netlink: Netlink,
     /// When the right to hold them ends; the kernel removes them then, if we do not.
     until: AtomicU64,
+    /// Whether a task is on its way to tell the kernel of a new end.
+    telling: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -37,6 +40,8 @@ struct State {
     up: bool,
     /// When the kernel removes them, as last told.
     expires: Time,
+    /// Found missing, and not yet known to be back and announced.
+    missed: Vec<VirtualAddress>,
     announcement: Announcement,
 }
 
@@ -47,6 +52,7 @@ impl Addresses {
             list,
             netlink,
             until: AtomicU64::new(Time::NEVER.0),
+            telling: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -61,12 +67,35 @@ impl Addresses {
         Time(self.until.load(Ordering::Relaxed))
     }
 
-    /// Sets when the right to hold them ends: for a start to come, and in the kernel for addresses that are up. The
-    /// kernel's end is earlier by a part of a second; only a right that ends within a second does it outlast.
-    pub async fn renew(&self, until: Time) -> Result<(), AgentError> {
+    /// Sets when the right to hold them ends: at once for a start or a restoration to come, and soon, in the background,
+    /// in the kernel for addresses that are up. Cheap enough for every heartbeat.
+    pub fn renew(self: &Arc<Self>, until: Time) {
         self.until.store(until.0, Ordering::Relaxed);
+        if self.telling.swap(true, Ordering::Relaxed) {
+            return; // the task that is under way will see it
+        }
+        let addresses = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = addresses.tell_kernel().await {
+                tracing::warn!(%error, "cannot renew the lifetime of addresses");
+            }
+        });
+    }
+
+    /// Gives addresses that are up the lifetime that their right has. The kernel is told only what moves its end by a
+    /// useful step, and its end is a little earlier than that of the right; only a right that ends within a second
+    /// does it outlast.
+    async fn tell_kernel(&self) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
-        if !state.up || until <= now() {
+        self.telling.store(false, Ordering::Relaxed);
+        let until = self.until();
+        let now = now();
+        if !state.up || until <= now {
+            return Ok(());
+        }
+        let valid = lifetime(until, now);
+        let end = valid.map_or(Time::NEVER, |valid| now + valid);
+        if end >= state.expires && end.since(state.expires) <= self.step(valid) {
             return Ok(());
         }
         state.expires = self.add().await?;
@@ -89,14 +118,28 @@ impl Addresses {
         if !state.up || now() + EARLY >= state.expires.min(self.until()) {
             return Ok(Vec::new());
         }
-        let missing = self.missing().await?;
-        if missing.is_empty() {
-            return Ok(missing);
+        for missing in self.missing().await? {
+            if !state.missed.contains(&missing) {
+                state.missed.push(missing);
+            }
         }
+        if state.missed.is_empty() {
+            return Ok(Vec::new());
+        }
+        // An error leaves them noted: part of them may be back, and nobody has heard of it.
         state.expires = self.add().await?;
+        let restored = std::mem::take(&mut state.missed);
         state.announcement.end().await;
-        state.announcement = Announcement::begin(&self.netlink, &missing).await;
-        Ok(missing)
+        state.announcement = Announcement::begin(&self.netlink, &restored).await;
+        Ok(restored)
+    }
+
+    /// How far the end in the kernel must move to be worth telling: for many addresses that costs the kernel some
+    /// milliseconds. Never more than half of the lifetime, or it would come too late.
+    fn step(&self, valid: Option<Duration>) -> Duration {
+        let cost = Duration::from_millis(u64::try_from(self.list.len()).unwrap_or(u64::MAX));
+        let half = valid.map_or(Duration::ZERO, |valid| valid / 2);
+        cost.max(SHORTEST / 2).min(half)
     }
 
     async fn missing(&self) -> Result<Vec<VirtualAddress>, AgentError> {
@@ -116,22 +159,41 @@ impl Addresses {
     async fn add(&self) -> Result<Time, AgentError> {
         let links = self.by_name().await?;
         let now = now();
-        let valid = match self.until() {
-            Time::NEVER => None,
-            until => Some(Duration::from_secs(until.since(now).as_secs()).max(SHORTEST)),
-        };
+        let valid = lifetime(self.until(), now);
+        let others = self.others().await?;
         let mut batch = Vec::with_capacity(self.list.len());
         for address in &self.list {
             let link = usable(address, &links)?;
             batch.push(Address {
+                prefix_route: !others
+                    .contains(&(link.index, network_of(address.ip, address.prefix))),
                 broadcast: address.broadcast,
                 label: address.label.clone(),
                 valid,
                 ..Address::new(link.index, address.ip, address.prefix)
             });
         }
+        for name in self.interfaces() {
+            netlink::promote_secondaries(name);
+        }
         self.netlink.add_addresses(&batch).await.map_err(failed)?;
         Ok(valid.map_or(Time::NEVER, |valid| now + valid))
+    }
+
+    fn interfaces(&self) -> HashSet<&str> {
+        self.list.iter().map(|a| a.interface.as_str()).collect()
+    }
+
+    /// The IPv6 networks in which this node has addresses of its own. Ours then need no route to that network, and
+    /// must have none: the kernel would give the shared route the lifetime of ours.
+    async fn others(&self) -> Result<HashSet<(u32, IpAddr)>, AgentError> {
+        if !self.list.iter().any(|a| a.ip.is_ipv6()) {
+            return Ok(HashSet::new());
+        }
+        let mut all = self.netlink.addresses().await.map_err(failed)?;
+        all.retain(|a| a.ip.is_ipv6() && !a.ours && !self.list.iter().any(|o| o.ip == a.ip));
+        let networks = all.iter().map(|a| (a.index, network_of(a.ip, a.prefix)));
+        Ok(networks.collect())
     }
 
     async fn by_name(&self) -> Result<HashMap<String, Link>, AgentError> {
@@ -159,6 +221,7 @@ impl Agent for Addresses {
         state.announcement.end().await;
         // Before the first is added: a start that fails half-way is then still undone by a stop, and kept by nobody.
         state.up = false;
+        state.missed.clear();
         state.expires = self.add().await?;
         state.up = true;
         state.announcement = Announcement::begin(&self.netlink, &self.list).await;
@@ -168,6 +231,7 @@ impl Agent for Addresses {
     async fn stop(&self, _limits: &Limits) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
         state.up = false;
+        state.missed.clear();
         state.announcement.end().await;
         let links = self.by_name().await?;
         let present = self.present(&links).await?;
@@ -202,6 +266,14 @@ impl Agent for Addresses {
             state.expires = lifetimes.min().map_or(Time::NEVER, |valid| now() + valid);
         }
         Ok(Status::Running)
+    }
+}
+
+/// What the kernel is told of a right: whole seconds, rounded down, and none for one without end.
+fn lifetime(until: Time, now: Time) -> Option<Duration> {
+    match until {
+        Time::NEVER => None,
+        until => Some(Duration::from_secs(until.since(now).as_secs()).max(SHORTEST)),
     }
 }
 

@@ -67,3 +67,73 @@ async fn bounded<T>(
         () = aborted => Err(AgentError::Failed(format!("{}: ended by order", what()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::agent::Agent;
+    use crate::model::cluster::Step;
+
+    /// Looks like this; starting hangs until aborted, and then takes its time.
+    struct Fake(Result<Status, AgentError>);
+
+    #[async_trait]
+    impl Agent for Fake {
+        async fn start(&self, limits: &Limits) -> Result<(), AgentError> {
+            limits.abort.aborted().await;
+            Err(AgentError::Failed("aborted".to_owned()))
+        }
+
+        async fn stop(&self, _limits: &Limits) -> Result<(), AgentError> {
+            std::future::pending().await
+        }
+
+        async fn monitor(&self, _limits: &Limits) -> Result<Status, AgentError> {
+            self.0.clone()
+        }
+    }
+
+    fn step(look: Result<Status, AgentError>) -> ResolvedStep {
+        ResolvedStep {
+            step: Step {
+                members: vec!["fake".to_owned(), "two".to_owned()],
+                addresses: false,
+                start: Duration::from_secs(600),
+                stop: Duration::ZERO,
+                monitor: Duration::from_secs(600),
+                removal: Duration::ZERO,
+            },
+            agent: Arc::new(Fake(look)),
+            addresses: None,
+            what: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_probe_tells_running_stopped_and_unknown_in_order() {
+        let failed = AgentError::Failed("cannot look".to_owned());
+        let looks = [Ok(Status::Running), Err(failed), Ok(Status::Stopped)];
+        let steps = looks.map(step);
+        let seen = probe(&steps, &Abort::new()).await;
+        assert_eq!(seen, [Some(true), None, Some(false)]);
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_heeds_the_abort_has_the_last_word() {
+        let abort = Abort::new();
+        abort.abort();
+        let error = start(&step(Ok(Status::Stopped)), &abort).await;
+        assert_eq!(error, Err(AgentError::Failed("aborted".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_knows_no_deadline_is_ended_all_the_same() {
+        let error = stop(&step(Ok(Status::Running)), &Abort::new()).await;
+        let text = "stop of fake two: no end at its deadline".to_owned();
+        assert_eq!(error, Err(AgentError::TimedOut(text)));
+    }
+}

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::environment::ScriptEnv;
-use super::supervise::{self, Captured, Ended, GRACE, Report, Streams};
+use super::supervise::{self, Captured, Ended, Report, Streams};
 use super::{Agent, AgentError, Limits, Status};
 
 /// How often a failed stop is tried again, and the pause before.
@@ -107,7 +107,7 @@ impl Script {
         if !output.trim().is_empty() {
             tracing::info!(script = %self.path.display(), action, "{}", output.trim_end());
         }
-        let status = self.exit(action, &report, limits)?;
+        let status = self.exit(action, &report)?;
         if status.success() {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl Script {
             errors = %report.errors.last_lines(SHOWN),
             "status"
         );
-        let status = self.exit("status", &report, limits)?;
+        let status = self.exit("status", &report)?;
         if status.code().is_none() {
             return Err(self.failed("status", &how(status), &report.output));
         }
@@ -148,12 +148,7 @@ impl Script {
     }
 
     /// The exit status, or the error that there is none.
-    fn exit(
-        &self,
-        action: &str,
-        report: &Report,
-        limits: &Limits,
-    ) -> Result<ExitStatus, AgentError> {
+    fn exit(&self, action: &str, report: &Report) -> Result<ExitStatus, AgentError> {
         let what = format!("{} {action}", self.describe());
         let said = said(&report.output);
         match report.ended {
@@ -163,9 +158,7 @@ impl Script {
             ))),
             Ended::Aborted => Err(AgentError::Failed(format!("{what}: ended by order{said}"))),
             Ended::Unkillable => Err(AgentError::TimedOut(format!(
-                "{what}: still running {} s after KILL, it waits inside the kernel (is a disk or a network file \
-                 system gone?){said}",
-                (GRACE + limits.until.elapsed()).as_secs()
+                "{what}: still there after KILL, it waits inside the kernel (is a disk or a network file system gone?){said}"
             ))),
         }
     }

@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 
 type Job = Box<dyn FnOnce(&tokio::runtime::Runtime) + Send>;
 
-pub struct Machine {
+pub(crate) struct Machine {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     tid: i32,
@@ -17,7 +17,6 @@ pub struct Machine {
 
 impl Machine {
     /// With loopback up, and nothing else.
-    #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (tid_tx, tid_rx) = mpsc::channel();
@@ -104,7 +103,7 @@ impl Machine {
 }
 
 /// `ip` in the namespace of the calling thread.
-pub fn ip(words: &str) -> String {
+pub(crate) fn ip(words: &str) -> String {
     let output = Command::new("ip")
         .args(words.split_whitespace())
         .output()

@@ -24,7 +24,7 @@ use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::route::RouteMessage;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub use rows::{Address, Link, Route};
 pub use watch::{Change, watch};
@@ -35,6 +35,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests in flight at once. Each acknowledgement takes a place in the socket's receive buffer, which has room
 /// for a few hundred.
 const WINDOW: usize = 64;
+
+/// How often a table is asked for, when it changes all the time, and the pause in between.
+const DUMPS: u32 = 100;
+const DUMP_PAUSE: Duration = Duration::from_millis(2);
+/// Set on the rows of a table that changed while it was read.
+const NLM_F_DUMP_INTR: u16 = 0x10;
 
 /// Why netlink did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +69,14 @@ pub enum NetlinkError {
 
 /// A handle to the kernel's tables of the network namespace in which it first connects. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Netlink(Arc<Mutex<Option<Connected>>>);
+pub struct Netlink(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    connected: Mutex<Option<Connected>>,
+    /// Held for a dump: the kernel knows one at a time on a connection, and calls the next one "busy".
+    dumping: tokio::sync::Mutex<()>,
+}
 
 /// The handle and the task that moves its bytes.
 struct Connected {
@@ -174,7 +187,11 @@ impl Netlink {
 
     /// The living connection, or a new one.
     fn handle(&self) -> Result<Handle, NetlinkError> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self
+            .0
+            .connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(connected) = slot.as_ref().filter(|c| !c.task.is_finished()) {
             return Ok(connected.handle.clone());
         }
@@ -191,7 +208,11 @@ impl Netlink {
     }
 
     fn forget_connection(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self
+            .0
+            .connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Runs one round under the timeout; a round that failed for want of an answer takes its connection with it.
@@ -238,35 +259,51 @@ impl Netlink {
         Ok(answers)
     }
 
-    /// A whole table. Taken again when the kernel says that it changed underneath (at most a few times).
+    /// A whole table. Taken again when it changed underneath, or while the kernel is still busy with a dump whose
+    /// asker went away.
     async fn dump(
         &self,
         ask: RouteNetlinkMessage,
         what: &str,
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-        let mut handle = self.handle()?;
-        let work = async {
-            let mut message = NetlinkMessage::from(ask);
-            message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-            let mut stream = Box::pin(handle.request(message).ok()?);
-            let mut rows = Vec::new();
-            while let Some(answer) = stream.next().await {
-                match answer.payload {
-                    NetlinkPayload::InnerMessage(row) => rows.push(row),
-                    NetlinkPayload::Done(_) => return Some(Ok(rows)),
-                    NetlinkPayload::Error(e) if e.code.is_some() => return Some(Err(e.to_io())),
-                    _ => {}
+        let _one_at_a_time = self.0.dumping.lock().await;
+        for _ in 0..DUMPS {
+            match self.round(what, dump_once(self.handle()?, &ask)).await? {
+                Ok(Some(rows)) => return Ok(rows),
+                Ok(None) => {}
+                Err(source) if source.raw_os_error() == Some(libc::EBUSY) => {}
+                Err(source) => {
+                    let what = what.to_owned();
+                    return Err(NetlinkError::Refused { what, source });
                 }
             }
-            None
-        };
-        self.round(what, work)
-            .await?
-            .map_err(|source| NetlinkError::Refused {
-                what: what.to_owned(),
-                source,
-            })
+            sleep(DUMP_PAUSE).await;
+        }
+        Err(NetlinkError::Timeout(what.to_owned()))
     }
+}
+
+/// Asks for a table once: its rows, nothing when it changed underneath, or the kernel's refusal. `None` is that the
+/// connection ended first.
+async fn dump_once(
+    mut handle: Handle,
+    ask: &RouteNetlinkMessage,
+) -> Option<io::Result<Option<Vec<RouteNetlinkMessage>>>> {
+    let mut message = NetlinkMessage::from(ask.clone());
+    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut stream = Box::pin(handle.request(message).ok()?);
+    let mut rows = Vec::new();
+    let mut whole = true;
+    while let Some(answer) = stream.next().await {
+        whole &= answer.header.flags & NLM_F_DUMP_INTR == 0;
+        match answer.payload {
+            NetlinkPayload::InnerMessage(row) => rows.push(row),
+            NetlinkPayload::Done(_) => return Some(Ok(whole.then_some(rows))),
+            NetlinkPayload::Error(e) if e.code.is_some() => return Some(Err(e.to_io())),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The kernel's verdict on one change: `Some(None)` is yes, `None` is that the connection ended first.
@@ -301,8 +338,9 @@ fn innocents(before: &[Address], after: &[Address], batch: &[Address]) -> Vec<Ad
         .collect()
 }
 
-/// Lets the next address of a network take the place of a deleted first one. False when that cannot be set.
-fn promote_secondaries(interface: &str) -> bool {
+/// Lets the next address of a network take the place of the first when that is deleted or its lifetime ends; else
+/// the kernel removes them all. False when that cannot be set.
+pub fn promote_secondaries(interface: &str) -> bool {
     let path = format!("/proc/sys/net/ipv4/conf/{interface}/promote_secondaries");
     match fs::read_to_string(&path) {
         Ok(text) if text.trim() == "1" => true,

@@ -1,8 +1,9 @@
 use super::*;
 use crate::agent::Abort;
 use crate::agent::address::{Network, resolve};
+use crate::sys::arp;
 use crate::sys::machine::{Machine, ip};
-use crate::sys::packet::AnswerReceiver;
+use crate::sys::packet::{AnswerReceiver, FrameSender, Outgoing};
 
 fn limits() -> Limits {
     Limits::within(Duration::from_secs(60), &Abort::new())
@@ -13,6 +14,26 @@ async fn addresses(arguments: &[&str]) -> Addresses {
     let network = Network::of(&netlink).await.unwrap();
     let list = arguments.iter().map(|a| resolve(a, &network).unwrap());
     Addresses::new(list.collect(), netlink)
+}
+
+/// Renews and waits until the kernel knows.
+async fn renewed(run: &Addresses, until: Time) {
+    run.until.store(until.0, Ordering::Relaxed);
+    run.tell_kernel().await.unwrap();
+}
+
+#[test]
+fn a_renewal_reaches_the_kernel_in_the_background() {
+    Machine::with_eth0().run(|| async {
+        let run = Arc::new(addresses(&["10.0.0.50"]).await);
+        run.start(&limits()).await.unwrap();
+        for seconds in [100, 200, 300] {
+            run.renew(now() + Duration::from_secs(seconds));
+        }
+        while !ip("-o addr show to 10.0.0.50").contains("valid_lft 2") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
 }
 
 #[test]
@@ -117,14 +138,14 @@ fn a_part_of_a_run_or_a_link_that_is_down_is_not_well() {
 fn the_kernel_drops_an_address_whose_right_ends_and_nobody_restores_it() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
-        run.renew(now() + Duration::from_secs(3)).await.unwrap();
+        renewed(&run, now() + Duration::from_secs(3)).await;
         assert!(
             !ip("addr show").contains("10.0.0.50"),
             "a renewal starts nothing"
         );
         run.start(&limits()).await.unwrap();
         assert!(ip("addr show dev eth0").contains("dynamic"));
-        run.renew(now() + Duration::from_secs(2)).await.unwrap();
+        renewed(&run, now() + Duration::from_secs(2)).await;
         while run.monitor(&limits()).await != Ok(Status::Stopped) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -137,9 +158,9 @@ fn the_kernel_drops_an_address_whose_right_ends_and_nobody_restores_it() {
 fn a_right_without_end_makes_a_lasting_address() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
-        run.renew(now() + Duration::from_secs(30)).await.unwrap();
+        renewed(&run, now() + Duration::from_secs(30)).await;
         run.start(&limits()).await.unwrap();
-        run.renew(Time::NEVER).await.unwrap();
+        renewed(&run, Time::NEVER).await;
         let shown = ip("-o addr show dev eth0 to 10.0.0.50");
         assert!(shown.contains("valid_lft forever"), "{shown}");
     });
@@ -151,19 +172,78 @@ fn nothing_that_comes_after_a_stop_brings_an_address_back() {
         let run = addresses(&["10.0.0.50"]).await;
         run.start(&limits()).await.unwrap();
         run.stop(&limits()).await.unwrap();
-        run.renew(now() + Duration::from_secs(60)).await.unwrap();
+        renewed(&run, now() + Duration::from_secs(60)).await;
         assert_eq!(run.restore().await, Ok(Vec::new()));
         assert!(!ip("addr show").contains("10.0.0.50"));
     });
 }
 
 #[test]
-fn a_neighbour_hears_the_announcement_and_no_more_after_the_stop() {
+fn the_route_of_a_network_outlives_an_address_whose_right_ended() {
+    Machine::with_eth0().run(|| async {
+        let connected = |ip: &str| ip.contains("dev eth0") && !ip.contains("expires");
+        let run = addresses(&["fd00::50", "10.0.0.50"]).await;
+        ip("addr add fd00::50/64 dev eth0 nodad");
+        run.start(&limits()).await.unwrap();
+        renewed(&run, now() + Duration::from_millis(1500)).await;
+        assert!(connected(&ip("-6 route show fd00::/64")));
+        while run.monitor(&limits()).await != Ok(Status::Stopped) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(connected(&ip("-6 route show fd00::/64")));
+        assert!(connected(&ip("route show 10.0.0.0/24")));
+    });
+}
+
+#[test]
+fn an_address_that_is_first_in_its_network_ends_alone() {
+    Machine::with_bare_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50/24/eth0", "fd00::50/64/eth0"]).await;
+        renewed(&run, now() + Duration::from_millis(1500)).await;
+        run.start(&limits()).await.unwrap();
+        assert!(
+            ip("-6 route show fd00::/64").contains("eth0"),
+            "its own network needs a route"
+        );
+        ip("addr add 10.0.0.1/24 dev eth0");
+        while run.monitor(&limits()).await != Ok(Status::Stopped) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(ip("addr show dev eth0").contains("10.0.0.1/24"));
+    });
+}
+
+#[test]
+fn a_right_that_is_renewed_never_ends() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50", "fd00::50"]).await;
+        let right = Duration::from_millis(1600);
+        renewed(&run, now() + right).await;
+        run.start(&limits()).await.unwrap();
+        let mut changes = netlink::watch();
+        let end = now() + 2 * right;
+        let mut held_up = false;
+        let mut last = now();
+        while now() < end {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            // On a machine that stands still the kernel is right to take the addresses.
+            held_up |= now().since(last) > Duration::from_millis(400);
+            last = now();
+            renewed(&run, now() + right).await;
+        }
+        while let Ok(change) = changes.try_recv() {
+            let removed = matches!(change, netlink::Change::AddressRemoved(_));
+            assert!(!removed || held_up, "{change:?}");
+        }
+    });
+}
+
+#[test]
+fn a_neighbour_hears_the_announcement_and_its_repeats() {
     let (a, b) = Machine::pair();
     let (ready_tx, ready_rx) = std::sync::mpsc::channel();
     let heard = b.begin(move || async move {
-        let index = Netlink::new().links().await.unwrap();
-        let index = index.iter().find(|l| l.name == "eth0").unwrap().index;
+        let index = eth0().await.index;
         let v4 = AnswerReceiver::arp(index).unwrap();
         let v6 = AnswerReceiver::neighbours(index).unwrap();
         ready_tx.send(()).unwrap();
@@ -175,7 +255,6 @@ fn a_neighbour_hears_the_announcement_and_no_more_after_the_stop() {
             times += usize::from(answer.ip == wanted("10.0.0.50"));
         }
         while v6.next().await.unwrap().ip != wanted("fd00::50") {}
-        true
     });
     ready_rx.recv().unwrap();
     a.run(move || async move {
@@ -184,6 +263,59 @@ fn a_neighbour_hears_the_announcement_and_no_more_after_the_stop() {
         while heard.try_recv().is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        run.stop(&limits()).await.unwrap();
     });
+}
+
+async fn eth0() -> Link {
+    let links = Netlink::new().links().await.unwrap();
+    links.into_iter().find(|l| l.name == "eth0").unwrap()
+}
+
+/// Announces an address that nobody has: a mark between the frames on the wire.
+async fn mark(ip: &str) {
+    let link = eth0().await;
+    let frames = arp::announcement(link.mac.unwrap(), ip.parse().unwrap(), false);
+    let frames: Vec<Outgoing> = frames
+        .into_iter()
+        .map(|frame| Outgoing {
+            index: link.index,
+            frame,
+        })
+        .collect();
+    FrameSender::open().unwrap().send(&frames).await.unwrap();
+}
+
+#[test]
+fn nothing_is_announced_after_a_stop() {
+    let (a, b) = Machine::pair();
+    let (ready_tx, ready_rx) = std::sync::mpsc::channel();
+    let heard = b.begin(move || async move {
+        let ears = AnswerReceiver::arp(eth0().await.index).unwrap();
+        ready_tx.send(()).unwrap();
+        let mut heard = Vec::new();
+        while heard.last().map(String::as_str) != Some("10.0.0.99") {
+            heard.push(ears.next().await.unwrap().ip.to_string());
+        }
+        heard
+    });
+    ready_rx.recv().unwrap();
+    a.run(|| async {
+        let run = addresses(&["10.0.0.50"]).await;
+        run.start(&limits()).await.unwrap();
+        run.stop(&limits()).await.unwrap();
+        mark("10.0.0.98").await;
+        // Longer than from one repeat to the next.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        mark("10.0.0.99").await;
+    });
+    let heard = heard.recv().unwrap();
+    let stopped = heard.iter().position(|ip| ip == "10.0.0.98").unwrap();
+    assert!(
+        heard[..stopped].contains(&"10.0.0.50".to_owned()),
+        "{heard:?}"
+    );
+    assert!(
+        !heard[stopped..].contains(&"10.0.0.50".to_owned()),
+        "{heard:?}"
+    );
 }

@@ -21,6 +21,15 @@ fn group() -> GroupName {
     GroupName::new("web")
 }
 
+/// The next answer. A machine under load may need more than one round to give it.
+async fn answer(events: &mut mpsc::Receiver<ProbeEvent>) -> String {
+    loop {
+        if let ProbeEvent::Answered { who, .. } = next(events).await {
+            return who;
+        }
+    }
+}
+
 fn who(event: &ProbeEvent) -> &str {
     match event {
         ProbeEvent::Answered { who, .. } => who,
@@ -40,10 +49,7 @@ fn who_has_an_address_is_named_with_its_hardware_address() {
         a.run(move || async move {
             let (prober, mut events) = AddressProber::new(Netlink::new());
             prober.watch(&group(), placed(&[address]).await);
-            assert_eq!(
-                who(&next(&mut events).await),
-                format!("{address} is at {mac}")
-            );
+            assert_eq!(answer(&mut events).await, format!("{address} is at {mac}"));
         });
     }
 }
@@ -74,7 +80,7 @@ fn silence_begins_when_the_owner_is_gone() {
     let done = a.begin(move || async move {
         let (prober, mut events) = AddressProber::new(Netlink::new());
         prober.watch(&group(), placed(&["10.0.0.50"]).await);
-        assert_ne!(who(&next(&mut events).await), "silent");
+        answer(&mut events).await;
         told.send(()).unwrap();
         while who(&next(&mut events).await) != "silent" {}
     });

@@ -37,6 +37,8 @@ pub struct Address {
     pub valid: Option<Duration>,
     /// Whether it carries our mark (kernels since 5.18 keep it).
     pub ours: bool,
+    /// Whether the kernel makes a route to its network for it. IPv6 only; IPv4 always has one.
+    pub prefix_route: bool,
     /// Not usable yet: duplicate address detection runs. IPv6 only.
     pub tentative: bool,
     /// Duplicate address detection found another owner. IPv6 only.
@@ -54,6 +56,7 @@ impl Address {
             label: None,
             valid: None,
             ours: true,
+            prefix_route: true,
             tentative: false,
             duplicate: false,
         }
@@ -127,7 +130,9 @@ pub(super) fn add_request(address: &Address) -> RouteNetlinkMessage {
     attributes.extend(address.broadcast.map(AddressAttribute::Broadcast));
     attributes.extend(address.label.clone().map(AddressAttribute::Label));
     if address.ip.is_ipv6() {
-        attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        let mut flags = AddressFlags::Nodad;
+        flags.set(AddressFlags::Noprefixroute, !address.prefix_route);
+        attributes.push(AddressAttribute::Flags(flags));
     }
     if address.ours {
         attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(
@@ -175,6 +180,7 @@ pub(super) fn address_of(message: &AddressMessage) -> Option<Address> {
             AddressAttribute::Protocol(p) => address.ours = u8::from(*p) == OUR_PROTOCOL,
             AddressAttribute::Flags(flags) => {
                 address.tentative = flags.contains(AddressFlags::Tentative);
+                address.prefix_route = !flags.contains(AddressFlags::Noprefixroute);
                 address.duplicate = flags.contains(AddressFlags::Dadfailed);
             }
             AddressAttribute::CacheInfo(info) if info.ifa_valid != FOREVER => {

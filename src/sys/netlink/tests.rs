@@ -79,12 +79,34 @@ fn deleting_what_is_absent_is_no_error() {
 }
 
 #[test]
+fn many_may_ask_at_once() {
+    Machine::with_eth0().run(|| async {
+        let netlink = Netlink::new();
+        let eth0 = index(&netlink, "eth0").await;
+        let batch: Vec<Address> = (0..=250)
+            .map(|n| Address::new(eth0, IpAddr::from([10, 7, 0, n]), 32))
+            .collect();
+        netlink.add_addresses(&batch).await.unwrap();
+        // One goes away in the middle; the next must not suffer for it.
+        let asking = netlink.clone();
+        let gone = tokio::spawn(async move { asking.addresses().await });
+        tokio::task::yield_now().await;
+        gone.abort();
+        let all = (0..20).map(|_| netlink.addresses());
+        for found in futures::future::join_all(all).await {
+            assert!(found.unwrap().len() > batch.len());
+        }
+    });
+}
+
+#[test]
 fn a_connection_that_ended_is_made_anew() {
     Machine::with_eth0().run(|| async {
         let netlink = Netlink::new();
         let before = netlink.addresses().await.unwrap();
         let task = netlink
             .0
+            .connected
             .lock()
             .unwrap()
             .as_ref()
@@ -105,7 +127,15 @@ fn a_connection_that_ends_under_a_request_is_an_error_and_never_a_success() {
         let netlink = Netlink::new();
         let eth0 = index(&netlink, "eth0").await;
         // Cancelled, but not yet run: the request is still queued on it.
-        netlink.0.lock().unwrap().as_ref().unwrap().task.abort();
+        netlink
+            .0
+            .connected
+            .lock()
+            .unwrap()
+            .as_ref()
+            .unwrap()
+            .task
+            .abort();
         let address = [Address::new(eth0, addr("10.0.0.9"), 24)];
         let result = netlink.add_addresses(&address).await;
         let there = ip("addr show").contains("10.0.0.9");
