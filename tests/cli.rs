@@ -1,6 +1,7 @@
 //! `hactl` against a daemon that is played: what is sent, what is printed, how it ends.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ fn status(generation: u64) -> Status {
             total: 0,
         },
         groups: vec![],
+        counters: BTreeMap::new(),
     }
 }
 

@@ -105,16 +105,13 @@ impl Believer {
         tokio::spawn(async move {
             let mut buffer = vec![0; MAX_BYTES + 1];
             loop {
-                match receiver.receive(&mut buffer).await {
-                    Ok(arrival) => {
-                        let bytes = buffer.get(..arrival.length).unwrap_or_default();
-                        believer.judge(arrival.link, bytes, arrival.from);
-                    }
-                    Err(_) => {
-                        believer.counters.receive_failed();
-                        // A socket whose interface is gone fails at once, again and again.
-                        tokio::time::sleep(AFTER_ERROR).await;
-                    }
+                if let Ok(arrival) = receiver.receive(&mut buffer).await {
+                    let bytes = buffer.get(..arrival.length).unwrap_or_default();
+                    believer.judge(arrival.link, bytes, arrival.from);
+                } else {
+                    believer.counters.receive_failed();
+                    // A socket whose interface is gone fails at once, again and again.
+                    tokio::time::sleep(AFTER_ERROR).await;
                 }
             }
         })

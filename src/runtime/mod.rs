@@ -1,7 +1,7 @@
 //! The daemon: engine and world put together.
 //!
-//! Two halves. [`pulse`] is the heartbeat thread: sockets, clock and engine, with `hearing` and `speaking` at its
-//! sides. [`daemon`] is the slow half: agents ([`perform`]), clients ([`serve`]), the log, the disk. They talk over
+//! Two halves. `pulse` is the heartbeat thread: sockets, clock and engine, with `hearing` and `speaking` at its
+//! sides. [`daemon`] is the slow half: agents (`perform`), clients (`serve`), the log, the disk. They talk over
 //! channels; the heartbeat thread never waits for the slow half.
 
 pub mod assemble;
@@ -77,7 +77,9 @@ async fn begin(folders: Folders) -> Result<(), String> {
     if !warnings.is_empty() {
         tracing::warn!("{}", warnings.to_string().trim_end());
     }
-    troubles.iter().for_each(|text| tracing::warn!("{text}"));
+    for text in &troubles {
+        tracing::warn!("{text}");
+    }
     let opened = KeptFile::open(&folders.state).map_err(|e| e.to_string())?;
     opened
         .warnings
@@ -138,7 +140,7 @@ fn lease_file(folders: &Folders) -> Option<LeaseFile> {
             tracing::warn!(
                 "cannot keep leases in {}: {e}; a restart will stop what it finds running",
                 folders.run.display()
-            )
+            );
         })
         .ok()
 }

@@ -324,7 +324,7 @@ impl Beating {
     async fn interface(&mut self, name: &str, up: bool) -> bool {
         if up {
             self.speaker.reopen(name);
-            for ear in self.ears.iter_mut().filter(|e| e.ear.interface() == name) {
+            for ear in self.ears.iter_mut().filter(|e| e.place.interface() == name) {
                 if let Err(text) = ear.renew(&self.believer).await {
                     drop(self.out.send(Output::Note(Level::Warning, text)));
                 }
@@ -405,28 +405,28 @@ fn open_ears(media: &[Medium], believer: &Arc<Believer>) -> Result<Vec<Ear>, Str
 
 /// A place where we listen, and the task that does.
 struct Ear {
-    ear: udp::Ear,
+    place: udp::Ear,
     index: Option<u32>,
     task: JoinHandle<()>,
 }
 
 impl Ear {
-    fn open(ear: udp::Ear, believer: &Arc<Believer>) -> std::io::Result<Ear> {
-        let index = nix::net::if_::if_nametoindex(ear.interface()).ok();
-        let task = believer.listen(udp::Receiver::open(&ear)?);
-        Ok(Ear { ear, index, task })
+    fn open(place: udp::Ear, believer: &Arc<Believer>) -> std::io::Result<Ear> {
+        let index = nix::net::if_::if_nametoindex(place.interface()).ok();
+        let task = believer.listen(udp::Receiver::open(&place)?);
+        Ok(Ear { place, index, task })
     }
 
     /// Listens anew where the interface of that name is another one now: the old socket would stay deaf.
     async fn renew(&mut self, believer: &Arc<Believer>) -> Result<(), String> {
-        let index = nix::net::if_::if_nametoindex(self.ear.interface()).ok();
+        let index = nix::net::if_::if_nametoindex(self.place.interface()).ok();
         if index == self.index || index.is_none() {
             return Ok(());
         }
         self.task.abort();
         // The port is free only when the old socket is closed.
         drop((&mut self.task).await);
-        *self = Ear::open(self.ear.clone(), believer).map_err(|e| e.to_string())?;
+        *self = Ear::open(self.place.clone(), believer).map_err(|e| e.to_string())?;
         Ok(())
     }
 }

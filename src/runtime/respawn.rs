@@ -62,7 +62,7 @@ async fn wants_no_more(child: &mut Child, name: &str, failfast: bool) -> bool {
             return true;
         }
         (Some(code), _) => {
-            tracing::warn!("{name} ended with exit code {code}; it is started again")
+            tracing::warn!("{name} ended with exit code {code}; it is started again");
         }
         (None, signal) => tracing::warn!(
             "{name} was ended by signal {}; it is started again",

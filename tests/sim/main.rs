@@ -1,5 +1,6 @@
 //! Scenarios of two to five nodes in virtual time, on the engine that the daemon runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::missing_panics_doc)]
 
 mod cluster;
 mod failures;
@@ -53,9 +54,14 @@ pub fn story(world: &World) -> String {
         );
     }
     all.sort();
-    all.iter()
-        .map(|(at, line)| format!("{:>10.3} {line}\n", *at as f64 / 1e9 - 1000.0))
-        .collect()
+    let lines: Vec<String> = all
+        .iter()
+        .map(|(at, line)| {
+            let since_start = Duration::from_nanos(*at).saturating_sub(secs(1000));
+            format!("{:>10.3} {line}", since_start.as_secs_f64())
+        })
+        .collect();
+    lines.join("\n")
 }
 
 /// Everything a node decided about a group, as text.
