@@ -1,5 +1,7 @@
 //! Pages as they must look, line by line.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use had::model::heartbeat::Reach;
 use had::model::status::PingStatus;
@@ -102,6 +104,7 @@ fn pair() -> Status {
             ),
             group("mysqld::shop", "bob", &["bob"], [Offline, Online]),
         ],
+        counters: BTreeMap::new(),
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use had::model::status::{GroupStatus, PingStatus, QuorumStatus};
 use had::model::{Generation, GroupName, LinkName, NodeName, Term};
@@ -58,6 +60,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
             total: 0,
         },
         groups,
+        counters: BTreeMap::new(),
     }
 }
 
