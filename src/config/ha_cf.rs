@@ -1,6 +1,6 @@
 //! `ha.cf`: one directive per line, its values after it, `#` begins a comment anywhere.
 //!
-//! Every directive that heartbeat 3.0.6 knows stands in [`table`] with what becomes of it here.
+//! Every directive that heartbeat 3.0.6 knows stands in `table.rs` with what becomes of it here.
 
 mod media;
 mod members;

@@ -1,6 +1,8 @@
 //! A machine for tests: a thread in a network namespace of its own, with a runtime of its own. The namespace goes
 //! when the machine is dropped.
 
+#![allow(clippy::missing_panics_doc)]
+
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread::JoinHandle;

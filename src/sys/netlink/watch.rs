@@ -13,7 +13,7 @@ use super::rows::{Address, Link, address_of, link_of};
 /// Changes that may wait for a slow watcher before they are replaced by one [`Change::Resync`].
 const CHANGES: usize = 1024;
 
-/// What [`Netlink::watch`] tells.
+/// What [`watch`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// An address appeared or was changed.
