@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use had::lab::{Exit, Iface, Lab, NodePlan, Output, PingPlan, Plan, Sampler, SamplerReport};
@@ -43,6 +44,8 @@ pub struct Blueprint {
     folder: TempDir,
     plan: Plan,
     watched: Vec<IpAddr>,
+    /// Members with an ha.cf of their own, and its text.
+    own: Vec<(String, String)>,
 }
 
 impl Blueprint {
@@ -61,6 +64,7 @@ impl Blueprint {
             folder: tempfile::tempdir().unwrap(),
             plan,
             watched: vec![],
+            own: vec![],
         }
         .file("ha.cf", ha_cf, 0o644)
         .file("haresources", haresources, 0o644)
@@ -119,8 +123,28 @@ impl Blueprint {
         self
     }
 
+    /// One member's ha.cf is another text.
+    pub fn ha_cf_of(mut self, node: &str, text: &str) -> Blueprint {
+        self.own.push((node.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// The daemons are not started.
+    pub fn idle(mut self) -> Blueprint {
+        self.plan.start = false;
+        self
+    }
+
     /// Boots it, and watches its addresses from then on.
-    pub fn up(self) -> Cluster {
+    pub fn up(mut self) -> Cluster {
+        let mut folders = Vec::new();
+        for (node, text) in &self.own {
+            let folder = copy_of(self.folder.path());
+            write(&folder.path().join("ha.cf"), text, 0o644);
+            let mut nodes = self.plan.nodes.iter_mut();
+            nodes.find(|n| n.name == *node).unwrap().config_dir = folder.path().to_owned();
+            folders.push(folder);
+        }
         let lab = Lab::up(&self.plan).unwrap();
         let sampler = Some(lab.sampler(&self.watched, SAMPLE).unwrap());
         Cluster {
@@ -128,9 +152,19 @@ impl Blueprint {
             watched: self.watched,
             sampler,
             lab,
-            _folder: self.folder,
         }
     }
+}
+
+fn copy_of(folder: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(folder.join("."))
+        .arg(copy.path())
+        .status();
+    assert!(copied.unwrap().success());
+    copy
 }
 
 fn write(path: &Path, text: &str, mode: u32) {
@@ -160,7 +194,6 @@ pub struct Cluster {
     nodes: Vec<String>,
     watched: Vec<IpAddr>,
     sampler: Option<Sampler>,
-    _folder: TempDir,
 }
 
 impl Drop for Cluster {
@@ -277,14 +310,11 @@ impl Cluster {
         assert!(waited, "{host} does not know {owner}'s card for {address}");
     }
 
-    /// The calls of the stand-ins on a node since the last time; without those of `status`, unless wanted.
-    pub fn calls(&self, node: &str, with_status: bool) -> Vec<String> {
+    /// The calls of the stand-ins on a node since the last time; those of `status` too.
+    pub fn calls(&self, node: &str) -> Vec<String> {
         let text = self.sh(node, "touch /var/log/calls; cat /var/log/calls");
         self.sh(node, ": > /var/log/calls");
-        text.lines()
-            .filter(|l| with_status || !l.ends_with("status"))
-            .map(str::to_owned)
-            .collect()
+        text.lines().map(str::to_owned).collect()
     }
 }
 

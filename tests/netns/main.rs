@@ -7,4 +7,7 @@
 )]
 
 mod common;
+mod groups;
+mod media;
+mod mysql;
 mod seeds;
