@@ -1,0 +1,13 @@
+//! The usual course, with real daemons, on real kernels: every node in namespaces of its own. Needs root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod common;
+mod groups;
+mod media;
+mod mysql;
+mod seeds;
