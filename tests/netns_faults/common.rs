@@ -1,0 +1,444 @@
+//! The cluster that these tests stand on: alice and bob on two segments, a gateway and a client on the first.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use had::lab::{Iface, Lab, NodePlan, PingPlan, Plan, Probe, ProbeReport, Sampler, SamplerReport};
+use had::model::Time;
+use had::model::heartbeat::GroupState;
+use had::model::status::{GroupStatus, LinkStatus, Liveness, NodeStatus, Status};
+use tempfile::TempDir;
+
+/// How long anything may take that is to happen at all. Never part of what is measured.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const WARNTIME: Duration = Duration::from_millis(1200);
+pub const DEADTIME: Duration = Duration::from_secs(3);
+/// The usual group: an address and a script.
+pub const GROUP: &str = "10.0.0.100/24/eth0";
+/// Its line in haresources.
+pub const LINE: &str = "alice 10.0.0.100/24/eth0 svc::web\n";
+/// The line of a group that is nothing but an address.
+pub const ADDRESS_LINE: &str = "alice 10.0.0.100/24/eth0\n";
+/// The gateway as an arbiter.
+pub const PING: &str = "ping 10.0.0.254\n";
+
+/// The virtual address of the usual group.
+pub fn vip() -> IpAddr {
+    IpAddr::from([10, 0, 0, 100])
+}
+
+/// What is not usual about a cluster.
+pub struct Setup<'a> {
+    /// Where heartbeats travel.
+    pub links: &'a [&'a str],
+    /// More lines of ha.cf.
+    pub ha_cf: &'a str,
+    pub haresources: &'a str,
+    /// Whether the daemons are started, and everything awaited.
+    pub start: bool,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Setup {
+            links: &["eth0"],
+            ha_cf: PING,
+            haresources: LINE,
+            start: true,
+        }
+    }
+}
+
+/// A cluster that runs. It is judged and taken down when it is dropped.
+pub struct Cluster {
+    pub lab: Lab,
+    /// Holds the configuration, and what the scripts are told and tell.
+    dir: TempDir,
+    sampler: Option<Sampler>,
+    nodes: Vec<String>,
+}
+
+/// The resource script: it tells each call, and does before it what the test has put into `NODE-ACTION`.
+const SCRIPT: &str = r#"#!/bin/sh
+dir=DIR
+node=$(uname -n)
+note() { read -r up rest < /proc/uptime; echo "$up $node $1 $2 $3" >> $dir/calls; }
+state=/run/svc-$1
+[ "$2" = status ] || note "$1" "$2" begin
+[ ! -e "$dir/$node-$2" ] || . "$dir/$node-$2"
+case $2 in
+    start) : > $state ;;
+    stop) rm -f $state ;;
+    status) if [ -e $state ]; then echo running; else echo stopped; fi ;;
+esac
+[ "$2" = status ] || note "$1" "$2" end
+"#;
+
+/// A call of the resource script: when, where, what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub at: f64,
+    pub node: String,
+    pub what: String,
+}
+
+/// The text of ha.cf for these nodes.
+pub fn ha_cf(nodes: &[&str], links: &[&str], more: &str) -> String {
+    let mut text = format!("node {}\nudpport 694\n", nodes.join(" "));
+    for link in links {
+        let segment = link.trim_start_matches("eth");
+        for host in 1..=4 {
+            text.push_str(&format!("ucast {link} 10.0.{segment}.{host}\n"));
+        }
+    }
+    text + "keepalive 200ms\nwarntime 1200ms\ndeadtime 3s\ninitdead 6s\nauto_failback off\n" + more
+}
+
+/// Writes a configuration folder whose script tells its calls to `told`.
+pub fn write_config(folder: &Path, told: &Path, ha_cf: &str, haresources: &str, key: &str) {
+    fs::create_dir_all(folder.join("resource.d")).unwrap();
+    fs::write(folder.join("ha.cf"), ha_cf).unwrap();
+    fs::write(folder.join("haresources"), haresources).unwrap();
+    let authkeys = folder.join("authkeys");
+    fs::write(&authkeys, format!("auth 1\n1 sha1 {key}\n")).unwrap();
+    fs::set_permissions(&authkeys, fs::Permissions::from_mode(0o600)).unwrap();
+    let script = folder.join("resource.d/svc");
+    fs::write(&script, SCRIPT.replace("DIR", &told.display().to_string())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A node with this last byte of its addresses.
+pub fn node(name: &str, last: u8, config: &Path) -> NodePlan {
+    NodePlan {
+        name: name.to_owned(),
+        config_dir: config.to_owned(),
+        ha_cf_lines: vec![],
+        interfaces: (0..2u8)
+            .map(|n| Iface {
+                name: format!("eth{n}"),
+                segment: format!("seg{n}"),
+                addresses: vec![(IpAddr::from([10, 0, n, last]), 24)],
+            })
+            .collect(),
+    }
+}
+
+/// A plan with these nodes, a gateway and a client.
+pub fn plan(name: &str, nodes: Vec<NodePlan>) -> Plan {
+    Plan {
+        name: format!("{name}-{}", std::process::id()),
+        nodes,
+        pings: vec![PingPlan {
+            name: "gateway".into(),
+            segment: "seg0".into(),
+            address: IpAddr::from([10, 0, 0, 254]),
+            prefix: 24,
+        }],
+        client: vec![
+            ("seg0".into(), IpAddr::from([10, 0, 0, 9]), 24),
+            ("seg1".into(), IpAddr::from([10, 0, 1, 9]), 24),
+        ],
+        had: env!("CARGO_BIN_EXE_had").into(),
+        hactl: env!("CARGO_BIN_EXE_hactl").into(),
+        start: false,
+    }
+}
+
+impl Cluster {
+    /// Builds one; with `setup.start`, until both nodes are active and alice runs all groups.
+    pub fn up(name: &str, setup: &Setup<'_>) -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("ha.d");
+        let text = ha_cf(&["alice", "bob"], setup.links, setup.ha_cf);
+        write_config(&config, dir.path(), &text, setup.haresources, "secret");
+        let nodes = vec![node("alice", 1, &config), node("bob", 2, &config)];
+        let cluster = Cluster::of(&plan(name, nodes), dir, &[vip()]);
+        if setup.start {
+            cluster.start("alice");
+            cluster.start("bob");
+            cluster.until_owner("alice");
+            cluster.until_owner_seen("bob", "alice");
+        }
+        cluster
+    }
+
+    /// Builds one of that plan, with a sampler of these addresses; no daemon runs.
+    pub fn of(plan: &Plan, dir: TempDir, addresses: &[IpAddr]) -> Cluster {
+        let lab = Lab::up(plan).unwrap();
+        let sampler = lab.sampler(addresses, Duration::from_millis(10)).unwrap();
+        Cluster {
+            sampler: Some(sampler),
+            nodes: plan.nodes.iter().map(|n| n.name.clone()).collect(),
+            lab,
+            dir,
+        }
+    }
+
+    pub fn start(&self, node: &str) {
+        self.lab.start_had(node).unwrap();
+    }
+
+    /// Waits for a condition; what it last saw is told when the time is over.
+    pub fn until<T: std::fmt::Debug>(
+        &self,
+        what: &str,
+        see: impl Fn() -> T,
+        good: impl Fn(&T) -> bool,
+    ) -> T {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let seen = see();
+            if good(&seen) {
+                return seen;
+            }
+            assert!(
+                Instant::now() < end,
+                "not within {DEADLINE:?}: {what}; last seen: {seen:#?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until a node's status is as wanted.
+    pub fn until_status(&self, node: &str, what: &str, good: impl Fn(&Status) -> bool) -> Status {
+        let see = || self.try_status(node);
+        let what = format!("{node}: {what}");
+        self.until(&what, see, |s| s.as_ref().is_some_and(&good))
+            .unwrap()
+    }
+
+    /// Waits until this node alone runs the usual group, as it says itself.
+    pub fn until_owner(&self, node: &str) -> Status {
+        self.until_status(node, "runs the group", |s| {
+            owners(s) == [node] && state(s, node) == Some(GroupState::Online)
+        })
+    }
+
+    /// Waits until one node sees that another (and nobody else) runs the usual group, and that peer is active.
+    pub fn until_owner_seen(&self, by: &str, owner: &str) -> Status {
+        self.until_status(by, "sees the owner", |s| {
+            owners(s) == [owner]
+                && state(s, owner) == Some(GroupState::Online)
+                && (by == owner || peer(s, owner).liveness == Liveness::Active)
+        })
+    }
+
+    /// Waits until a node sees another in that condition.
+    pub fn until_liveness(&self, by: &str, of: &str, liveness: Liveness) -> Status {
+        self.until_status(by, &format!("sees {of} {liveness:?}"), |s| {
+            peer(s, of).liveness == liveness
+        })
+    }
+
+    /// Waits until the log of a node has the text.
+    pub fn until_log(&self, node: &str, text: &str) {
+        let what = format!("the log of {node} says {text:?}");
+        let see = || self.lab.log(node).unwrap().contains(text);
+        self.until(&what, see, |said| *said);
+    }
+
+    /// Waits until a node's daemon no longer runs.
+    pub fn until_gone(&self, node: &str) {
+        self.until("the daemon is gone", || self.lab.had_pid(node).unwrap(), Option::is_none);
+    }
+
+    pub fn try_status(&self, node: &str) -> Option<Status> {
+        let output = self
+            .lab
+            .exec_within(node, &["hactl", "status", "--json"], DEADLINE)
+            .unwrap();
+        serde_json::from_str(&output.stdout).ok()
+    }
+
+    pub fn status(&self, node: &str) -> Status {
+        self.try_status(node)
+            .unwrap_or_else(|| panic!("{node} gives no status"))
+    }
+
+    /// Runs a tool that must succeed; what it writes to both streams.
+    pub fn run(&self, host: &str, argv: &[&str]) -> String {
+        let output = self.lab.exec(host, argv).unwrap();
+        assert!(output.success(), "{argv:?} on {host}: {output:?}");
+        output.stdout + &output.stderr
+    }
+
+    pub fn sh(&self, host: &str, script: &str) -> String {
+        self.run(host, &["sh", "-c", script]).trim().to_owned()
+    }
+
+    /// From now on the script does this on that node before that action.
+    pub fn script_does(&self, node: &str, action: &str, shell: &str) {
+        let path = self.dir.path().join(format!("{node}-{action}"));
+        let new = path.with_extension("new");
+        fs::write(&new, format!("{shell}\n")).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+
+    /// From now on the script does the usual again.
+    pub fn script_is_well(&self, node: &str, action: &str) {
+        fs::remove_file(self.dir.path().join(format!("{node}-{action}"))).unwrap();
+    }
+
+    /// The folder that scripts of all nodes see.
+    pub fn shared(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// All starts and stops that the scripts told, in order; `what` is such as "web start begin".
+    pub fn calls(&self) -> Vec<Call> {
+        let text = fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default();
+        text.lines()
+            .map(|line| {
+                let mut words = line.splitn(3, ' ');
+                let mut word = || words.next().unwrap().to_owned();
+                Call {
+                    at: word().parse().unwrap(),
+                    node: word(),
+                    what: word(),
+                }
+            })
+            .collect()
+    }
+
+    /// Every process of a node whose command line contains the text.
+    pub fn processes(&self, node: &str, text: &str) -> Vec<String> {
+        let all = self.run(node, &["ps", "axo", "pid,args"]);
+        all.lines()
+            .filter(|l| l.contains(text) && !l.contains("ps axo"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Asks the virtual address from the client every 5 ms, once it is known to answer.
+    pub fn probe(&self) -> Probe {
+        self.until(
+            "the address answers",
+            || {
+                self.lab
+                    .exec("client", &["ping", "-c", "1", "-W", "1", "10.0.0.100"])
+                    .unwrap()
+            },
+            had::lab::Output::success,
+        );
+        self.lab.probe(vip(), Duration::from_millis(5)).unwrap()
+    }
+
+    /// Lets time pass: at least so long. For what must *not* happen; everything else has a condition to wait for.
+    pub fn pass(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    /// Ends the sampler and gives its report, after the usual judgement.
+    pub fn never_two_owners(&mut self) -> SamplerReport {
+        let report = self.sampler_report();
+        assert_eq!(report.double, [], "two owners at once: {report:#?}");
+        report
+    }
+
+    /// Ends the sampler and gives its report unjudged: the test says why there may be two owners.
+    pub fn sampler_report(&mut self) -> SamplerReport {
+        let report = self.sampler.take().unwrap().finish().unwrap();
+        assert!(report.samples > 10);
+        report
+    }
+
+    fn tell_all(&self) {
+        for node in &self.nodes {
+            let log = self.lab.log(node).unwrap_or_else(|e| e.to_string());
+            eprintln!("===== log of {node}\n{log}");
+            if let Ok(output) = self.lab.exec_within(node, &["hactl", "status"], Duration::from_secs(5)) {
+                eprintln!("===== status of {node}\n{}{}", output.stdout, output.stderr);
+            }
+        }
+        for call in self.calls() {
+            eprintln!("{call:?}");
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_all();
+            if let Some(Ok(report)) = self.sampler.take().map(Sampler::finish) {
+                eprintln!("===== owners {report:#?}");
+            }
+            return;
+        }
+        if self.sampler.is_some() {
+            let report = self.sampler_report();
+            if !report.double.is_empty() {
+                self.tell_all();
+            }
+            assert_eq!(report.double, [], "two owners at once: {report:#?}");
+        }
+        for node in &self.nodes {
+            let log = self.lab.log(node).unwrap_or_default();
+            assert!(!log.contains("panicked"), "{node}: {log}");
+        }
+    }
+}
+
+/// The usual group.
+pub fn group(status: &Status) -> &GroupStatus {
+    let found = status.groups.iter().find(|g| g.name.as_str() == GROUP);
+    found.unwrap_or_else(|| panic!("no group {GROUP}: {status:#?}"))
+}
+
+/// Who runs the usual group as far as this view tells.
+pub fn owners(status: &Status) -> Vec<&str> {
+    group(status).owners.iter().map(|n| n.as_str()).collect()
+}
+
+/// The state of the usual group at a node.
+pub fn state(status: &Status, node: &str) -> Option<GroupState> {
+    let states = &group(status).states;
+    states.iter().find(|s| s.0.as_str() == node).map(|s| s.1)
+}
+
+/// All that status says is not normal about the usual group.
+pub fn notes(status: &Status) -> String {
+    group(status).notes.join("\n")
+}
+
+/// A member.
+pub fn peer<'s>(status: &'s Status, name: &str) -> &'s NodeStatus {
+    let found = status.nodes.iter().find(|n| n.name.as_str() == name);
+    found.unwrap_or_else(|| panic!("no node {name}: {status:#?}"))
+}
+
+/// A link to a member.
+pub fn link<'s>(status: &'s Status, node: &str, link: &str) -> &'s LinkStatus {
+    let links = &peer(status, node).links;
+    let found = links.iter().find(|l| l.link.as_str() == link);
+    found.unwrap_or_else(|| panic!("no link {link}: {links:#?}"))
+}
+
+/// When the virtual address was first seen (`true`) or first missed (`false`) at a node, not before `after`.
+pub fn when(report: &SamplerReport, node: &str, held: bool, after: Time) -> Option<Time> {
+    report
+        .owners
+        .iter()
+        .find(|(at, address, names)| {
+            *at >= after && *address == vip() && names.iter().any(|n| n == node) == held
+        })
+        .map(|o| o.0)
+}
+
+/// Now, on the clock of the sampler's report and of the scripts' calls.
+pub fn now() -> Time {
+    let read = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    Time::ZERO + Duration::from(read)
+}
+
+/// Prints what a probe measured, for the record.
+pub fn tell_gap(what: &str, report: &ProbeReport) {
+    let gap = report.longest_gap.as_secs_f64() * 1000.0;
+    println!(
+        "MEASURED {what}: longest gap {gap:.1} ms; {} of {} requests answered",
+        report.answered, report.sent
+    );
+}

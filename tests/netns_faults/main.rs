@@ -1,0 +1,8 @@
+//! Faults, with real daemons on the real kernel: a cluster in a lab for each test. Needs root and `/dev/net/tun`.
+//!
+//! While a test runs a sampler looks every 10 ms into all nodes: an address with two owners fails the test, whatever
+//! it is about. A test that has to allow two owners says why, and for how long.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+mod common;
+mod network;

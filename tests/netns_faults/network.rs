@@ -1,0 +1,104 @@
+//! Links that lose, flap, hear in one direction only, or have no carrier: as long as one way is left, nothing moves.
+
+use std::time::Instant;
+
+use had::lab::Way;
+use had::model::status::Liveness;
+
+use crate::common::*;
+
+const TWO: Setup<'_> = Setup {
+    links: &["eth0", "eth1"],
+    ha_cf: PING,
+    haresources: LINE,
+    start: true,
+};
+
+/// Exactly one start, at alice, was ever made.
+fn nothing_moved(cluster: &Cluster) {
+    let calls = cluster.calls();
+    let told: Vec<_> = calls
+        .iter()
+        .map(|c| (c.node.as_str(), c.what.as_str()))
+        .collect();
+    assert_eq!(told, [("alice", "web start begin"), ("alice", "web start end")]);
+    assert_eq!(owners(&cluster.status("alice")), ["alice"]);
+    assert_eq!(owners(&cluster.status("bob")), ["alice"]);
+}
+
+#[test]
+fn a_link_that_loses_a_third_moves_nothing() {
+    let cluster = Cluster::up("nf-loss", &TWO);
+    let probe = cluster.probe();
+    cluster.lab.loss_between("alice", "bob", 30, Some("eth1")).unwrap();
+    cluster.pass(3 * DEADTIME);
+    cluster.lab.heal_all().unwrap();
+    let report = probe.finish().unwrap();
+    tell_gap("30 % loss on one of two links", &report);
+    nothing_moved(&cluster);
+    let log = cluster.lab.log("alice").unwrap();
+    assert!(!log.contains("is dead"), "{log}");
+}
+
+#[test]
+fn a_link_that_flaps_faster_than_deadtime_moves_nothing() {
+    let cluster = Cluster::up("nf-flap", &Setup::default());
+    let probe = cluster.probe();
+    for _ in 0..4 {
+        // Well under deadtime even on a machine that stalls for a second.
+        cluster.lab.cut("alice", "bob", None, Way::Both).unwrap();
+        cluster.pass(DEADTIME / 4);
+        cluster.lab.heal_all().unwrap();
+        cluster.until_liveness("bob", "alice", Liveness::Active);
+        cluster.until_liveness("alice", "bob", Liveness::Active);
+    }
+    tell_gap("a link that flaps", &probe.finish().unwrap());
+    nothing_moved(&cluster);
+}
+
+#[test]
+fn two_links_cut_one_after_the_other_move_nothing_while_one_is_left() {
+    let cluster = Cluster::up("nf-two", &TWO);
+    for (cut, left) in [("eth0", "eth1"), ("eth1", "eth0")] {
+        cluster.lab.cut("alice", "bob", Some(cut), Way::Both).unwrap();
+        for (by, of) in [("alice", "bob"), ("bob", "alice")] {
+            let status = cluster.until_status(by, "misses the link", |s| {
+                !link(s, of, cut).hears && link(s, of, left).hears
+            });
+            assert_eq!(peer(&status, of).liveness, Liveness::Active);
+            let note = format!("it is not heard on {cut}");
+            assert!(peer(&status, of).notes.iter().any(|n| n.starts_with(&note)));
+        }
+        cluster.lab.heal_all().unwrap();
+        cluster.until_status("bob", "hears on both", |s| {
+            ["eth0", "eth1"].iter().all(|l| link(s, "alice", l).hears)
+        });
+    }
+    nothing_moved(&cluster);
+}
+
+#[test]
+fn a_pulled_cable_is_known_at_once_and_moves_nothing() {
+    let cluster = Cluster::up("nf-carrier", &TWO);
+    let begin = Instant::now();
+    cluster.lab.unplug("alice", Some("eth1")).unwrap();
+    let status = cluster.until_status("alice", "knows that the link is down", |s| {
+        !link(s, "bob", "eth1").hears
+    });
+    let took = begin.elapsed();
+    println!("MEASURED carrier loss in status after {took:?}");
+    assert!(took < DEADTIME, "as slow as silence: {took:?}");
+    let log = cluster.lab.log("alice").unwrap();
+    assert!(
+        log.contains("node bob is not heard on eth1: the interface has no carrier"),
+        "{log}"
+    );
+    let notes = &peer(&status, "bob").notes;
+    assert!(notes.iter().any(|n| n.contains("eth1 (no carrier)")), "{notes:?}");
+    cluster.pass(2 * DEADTIME);
+    cluster.lab.plug("alice", Some("eth1")).unwrap();
+    for (by, of) in [("alice", "bob"), ("bob", "alice")] {
+        cluster.until_status(by, "hears on eth1 again", |s| link(s, of, "eth1").hears);
+    }
+    nothing_moved(&cluster);
+}
