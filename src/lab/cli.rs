@@ -31,6 +31,8 @@ pub struct LabArgs {
 /// The verbs of `hactl lab`.
 #[derive(Subcommand, Debug)]
 pub enum Verb {
+    /// See a cluster at work: half a minute of crashes and moves, told and measured.
+    Demo,
     /// Build a cluster from a folder with ha.cf, haresources and authkeys, and start it.
     ///
     /// Agents run for real, and see this machine's disk: only /etc/ha.d (a copy of the folder), /var/lib/had, /var/log, /run, the
@@ -166,17 +168,19 @@ pub enum Verb {
 }
 
 /// Does what the arguments say. `plan` makes the plan of a folder (the caller can read configurations, this module cannot): it is
-/// given the folder and the lab's name.
+/// given the folder and the lab's name. `demo` is the caller's too: it speaks with daemons.
 ///
 /// Must be called from a process that has started no thread: the supervisor makes a user namespace.
 pub fn run(
     args: LabArgs,
     plan: impl FnOnce(&std::path::Path, &str) -> Result<Plan, String>,
+    demo: impl FnOnce() -> ExitCode,
 ) -> ExitCode {
     match args.verb {
         Verb::Supervise { lifeline } => supervise::run(lifeline),
         Verb::Serve { dir } => serve::run(&dir),
         Verb::Init => init::run(),
+        Verb::Demo => demo(),
         Verb::Up { dir, no_start } => report(up(&dir, args.name.as_deref(), no_start, plan)),
         verb => report(find(args.name.as_deref()).and_then(|lab| act(lab, verb))),
     }
@@ -260,7 +264,8 @@ fn act(lab: Lab, verb: Verb) -> Result<ExitCode, LabError> {
         Verb::Logs { host } => print!("{}", lab.log(&host)?),
         Verb::Down => lab.down()?,
         // Done before a lab was looked for.
-        Verb::Up { .. } | Verb::Supervise { .. } | Verb::Serve { .. } | Verb::Init => {}
+        Verb::Demo | Verb::Up { .. } | Verb::Supervise { .. } | Verb::Serve { .. } | Verb::Init => {
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -310,6 +315,7 @@ fn print_probe(report: &ProbeReport) {
         );
     }
     println!("longest silence: {:.3} s", report.longest_gap.as_secs_f64());
+    println!("slowest answer: {:.3} s", report.slowest.as_secs_f64());
 }
 
 fn print_status(status: &LabStatus) {

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::control::{Address, LabStatus, Line, Reply, Request, Way};
-use super::plan::Plan;
+use super::plan::{CLIENT, Plan};
 use super::probe::ProbeReport;
 use super::sampler::SamplerReport;
 use super::serve::SOCKET;
@@ -317,7 +317,23 @@ impl Lab {
 
     /// Asks an address from the client each `every`, until [`Probe::finish`].
     pub fn probe(&self, address: IpAddr, every: Duration) -> Result<Probe, LabError> {
-        Ok(Probe(self.begin(&Request::Probe { address, every })?))
+        self.probe_from(CLIENT, address, every)
+    }
+
+    /// Asks an address from any host each `every`, until [`Probe::finish`].
+    pub fn probe_from(
+        &self,
+        host: &str,
+        address: IpAddr,
+        every: Duration,
+    ) -> Result<Probe, LabError> {
+        let host = host.to_owned();
+        let request = Request::Probe {
+            host,
+            address,
+            every,
+        };
+        Ok(Probe(self.begin(&request)?))
     }
 
     /// Looks each `every` which hosts hold these addresses, until [`Sampler::finish`]. 10 ms is a good interval.

@@ -78,8 +78,12 @@ pub enum Request {
     Mac { host: String, interface: String },
     /// What the daemon has written.
     Log { host: String },
-    /// Ask an address from the client, again and again, until the caller sends anything.
-    Probe { address: IpAddr, every: Duration },
+    /// Ask an address from a host, again and again, until the caller sends anything.
+    Probe {
+        host: String,
+        address: IpAddr,
+        every: Duration,
+    },
     /// Watch who holds these addresses, until the caller sends anything.
     Sample {
         addresses: Vec<IpAddr>,

@@ -26,6 +26,8 @@ pub struct ProbeReport {
     pub answered: u64,
     /// The longest of `gaps`; zero without any.
     pub longest_gap: Duration,
+    /// The longest that an answer took. A request that waits in the client's kernel for a MAC is answered late, not lost.
+    pub slowest: Duration,
     /// Every silence in which at least one request went unanswered: from the last answer before it (or the start of
     /// the probe) to the first answer after it (or the end).
     pub gaps: Vec<(Time, Duration)>,
@@ -148,6 +150,13 @@ impl Echo {
     }
 }
 
+impl ProbeReport {
+    /// How long a client was without an answer: the longest silence, or the slowest answer.
+    pub fn outage(&self) -> Duration {
+        self.longest_gap.max(self.slowest)
+    }
+}
+
 impl AsFd for Echo {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -196,6 +205,12 @@ impl Answers {
         self.heard.last().is_none_or(Option::is_some)
     }
 
+    fn slowest(&self) -> Duration {
+        let pairs = self.sent.iter().zip(&self.heard);
+        let waits = pairs.filter_map(|(sent, heard)| Some((*heard)?.since(*sent)));
+        waits.max().unwrap_or_default()
+    }
+
     fn report(&self, begin: Time, end: Time) -> ProbeReport {
         let mut gaps = Vec::new();
         let mut last_heard = begin;
@@ -218,6 +233,7 @@ impl Answers {
             sent: self.sent(),
             answered: self.heard.iter().flatten().count() as u64,
             longest_gap: gaps.iter().map(|g| g.1).max().unwrap_or_default(),
+            slowest: self.slowest(),
             gaps,
         }
     }
@@ -267,6 +283,18 @@ mod tests {
     fn without_loss_there_is_no_gap() {
         assert_eq!(report(&[true; 20]).gaps, []);
         assert_eq!(report(&[]), ProbeReport::default());
+    }
+
+    #[test]
+    fn a_late_answer_is_an_outage_though_nothing_was_lost() {
+        let mut answers = Answers::default();
+        for (number, sent, heard) in [(1, 0, 1), (2, 10, 51), (3, 20, 51)] {
+            answers.sent_at(ms(sent));
+            answers.heard(number, ms(heard));
+        }
+        let report = answers.report(ms(0), ms(60));
+        assert_eq!((report.answered, &report.gaps), (3, &vec![]));
+        assert_eq!(report.outage(), Duration::from_millis(41));
     }
 
     #[test]

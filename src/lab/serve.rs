@@ -169,7 +169,11 @@ impl World {
                 return self.see(&host, |n| Ok(Reply::Mac(n.mac(&interface)?)));
             }
             Request::Log { host } => return self.log(&host),
-            Request::Probe { address, every } => return self.probe(address, every, line),
+            Request::Probe {
+                host,
+                address,
+                every,
+            } => return self.probe(&host, address, every, line),
             Request::Sample { addresses, every } => {
                 line.send(&Reply::Done, &[])
                     .doing(|| "the caller has gone".to_owned())?;
@@ -272,18 +276,19 @@ impl World {
         Ok(())
     }
 
-    /// What an address answers from the client's place in the network.
+    /// What an address answers from a host's place in the network.
     fn probe(
         &self,
+        host: &str,
         address: std::net::IpAddr,
         every: Duration,
         line: &Line,
     ) -> Result<Reply, LabError> {
-        let client = self.host(super::CLIENT)?.on()?;
+        let host = self.host(host)?.on()?;
         line.send(&Reply::Done, &[])
             .doing(|| "the caller has gone".to_owned())?;
         let stop = line.stream().as_fd();
-        Ok(Reply::Probe(net::inside(&client.netns, || {
+        Ok(Reply::Probe(net::inside(&host.netns, || {
             probe::run(address, every, stop)
         })?))
     }

@@ -1,6 +1,7 @@
 //! The tool: one subcommand, one request, a text, an exit code.
 //!
-//! Called by the name of one of heartbeat's tools, it behaves as that one did ([`compat`]).
+//! Called by the name of one of heartbeat's tools, it behaves as that one did ([`compat`]); by that of the demo's
+//! daemon, it is one ([`demo`]).
 
 // A page of text is made once per command: its allocations do not matter, its readability does.
 #![allow(clippy::format_push_string)]
@@ -8,6 +9,7 @@
 mod args;
 mod commands;
 mod compat;
+mod demo;
 mod diary;
 mod rehearse;
 mod screen;
@@ -63,6 +65,9 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let called = words.first().map(Path::new).and_then(Path::file_name);
     let called = called.unwrap_or_default().to_string_lossy();
+    if called == demo::DAEMON {
+        return demo::daemon();
+    }
     if let Some(code) = compat::run(&called, words.get(1..).unwrap_or_default(), None) {
         return code;
     }

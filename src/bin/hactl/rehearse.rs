@@ -10,6 +10,12 @@ use had::model::token::Token;
 
 /// The lab that rehearses the configuration of a folder.
 pub fn of(dir: &Path, name: &str) -> Result<Plan, String> {
+    let (had, hactl) = programs()?;
+    with(dir, name, had, hactl)
+}
+
+/// The same with these programs.
+pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<Plan, String> {
     let dir = dir
         .canonicalize()
         .map_err(|e| format!("{}: {e}", dir.display()))?;
@@ -33,7 +39,6 @@ pub fn of(dir: &Path, name: &str) -> Result<Plan, String> {
         .iter()
         .flat_map(|g| g.tokens.iter().map(|(token, _)| token));
     let addresses: Vec<Virtual> = tokens.filter_map(virtual_address).collect();
-    let (had, hactl) = programs()?;
     let here = had::runtime::own_name();
     plan(&Derive {
         name: name.to_owned(),
