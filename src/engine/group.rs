@@ -228,12 +228,19 @@ impl Group {
             self.renewed = Time::ZERO;
             return;
         }
-        let until = self.lease_end(view);
+        // In maintenance what runs shall outlive even the daemon.
+        let until = if self.frozen(view) {
+            Time::NEVER
+        } else {
+            self.lease_end(view)
+        };
         let t = &view.cluster.timing;
         let step = (t.deadtime.saturating_sub(t.margin) / 8)
             .max(t.keepalive)
             .max(LEASE_STEP);
-        if until > self.renewed && (until == Time::NEVER || until >= self.renewed + step) {
+        let told =
+            self.renewed == until || (self.renewed != Time::NEVER && until < self.renewed + step);
+        if until == Time::NEVER && self.renewed != Time::NEVER || !told {
             self.renewed = until;
             let group = self.spec.name.clone();
             desk.out.push(Action::Renew { group, until });

@@ -149,7 +149,7 @@ impl Daemon {
         if !warnings.is_empty() {
             tracing::warn!("{warnings}");
         }
-        self.performer.reconfigure(groups);
+        self.performer.reconfigure(groups, &cluster.timing);
         self.cluster = cluster.clone();
         let keys = config.keys.clone();
         self.config = config;

@@ -116,7 +116,13 @@ async fn begin(folders: Folders) -> Result<(), String> {
         tokio::spawn(respawn::keep_running(child));
     }
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
-    let performer = Performer::new(groups, netlink.clone(), leases, pulse.clone());
+    let performer = Performer::new(
+        groups,
+        netlink.clone(),
+        leases,
+        &cluster.timing,
+        pulse.clone(),
+    );
     let daemon = Daemon {
         folders,
         config,

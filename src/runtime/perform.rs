@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -14,6 +15,7 @@ use crate::agent::prober::{AddressProber, ProbeEvent};
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError, runner};
 use crate::engine::{Call, Event, OrderId, Outcome};
+use crate::model::cluster::Timing;
 use crate::model::{GroupName, Time};
 use crate::store::lease::LeaseFile;
 use crate::sys::netlink::{self, Netlink};
@@ -28,6 +30,8 @@ pub struct Performer {
     prober: AddressProber,
     leases: Option<LeaseFile>,
     lease_ends: BTreeMap<GroupName, Time>,
+    /// Whether the kernel gets addresses on loan: it counts in whole seconds, so a short right is left to us alone.
+    lends: bool,
     pulse: Handle,
 }
 
@@ -37,6 +41,7 @@ impl Performer {
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
         netlink: Netlink,
         leases: Option<LeaseFile>,
+        timing: &Timing,
         pulse: Handle,
     ) -> Performer {
         let (keeper, kept) = AddressKeeper::new();
@@ -55,13 +60,15 @@ impl Performer {
             prober,
             leases,
             lease_ends: BTreeMap::new(),
+            lends: lends(timing),
             pulse,
         }
     }
 
     /// Takes the agents of a new configuration. A group whose members changed is stopped by the old ones; the new
     /// ones take over with the first look or start after that.
-    pub fn reconfigure(&mut self, groups: Vec<(GroupName, Vec<ResolvedStep>)>) {
+    pub fn reconfigure(&mut self, groups: Vec<(GroupName, Vec<ResolvedStep>)>, timing: &Timing) {
+        self.lends = lends(timing);
         self.next.clear();
         for (name, steps) in groups {
             match self.groups.get(&name) {
@@ -133,8 +140,19 @@ impl Performer {
         }
     }
 
-    /// Keeps until when a group may be held, for a daemon that comes after us in this boot.
+    /// Tells the kernel until when it may keep the addresses of a group without us, and keeps that for a daemon that
+    /// comes after us in this boot.
     pub fn renew(&mut self, group: GroupName, until: Time) {
+        if self.lends {
+            let steps = self
+                .groups
+                .get(&group)
+                .into_iter()
+                .flat_map(|steps| steps.iter());
+            for addresses in steps.filter_map(|s| s.addresses.as_ref()) {
+                addresses.renew(until);
+            }
+        }
         self.lease_ends.insert(group, until);
         if let Some(leases) = &self.leases
             && let Err(e) = leases.save(&self.lease_ends)
@@ -145,6 +163,13 @@ impl Performer {
             self.leases = None;
         }
     }
+}
+
+/// The shortest right for which the kernel's lifetimes, in whole seconds, leave room for a renewal that is late.
+const SHORTEST_LOAN: Duration = Duration::from_secs(3);
+
+fn lends(timing: &Timing) -> bool {
+    timing.deadtime.saturating_sub(timing.margin) >= SHORTEST_LOAN
 }
 
 fn members(steps: &[ResolvedStep]) -> Vec<&Vec<String>> {

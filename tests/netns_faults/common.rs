@@ -242,7 +242,11 @@ impl Cluster {
 
     /// Waits until a node's daemon no longer runs.
     pub fn until_gone(&self, node: &str) {
-        self.until("the daemon is gone", || self.lab.had_pid(node).unwrap(), Option::is_none);
+        self.until(
+            "the daemon is gone",
+            || self.lab.had_pid(node).unwrap(),
+            Option::is_none,
+        );
     }
 
     pub fn try_status(&self, node: &str) -> Option<Status> {
@@ -349,7 +353,10 @@ impl Cluster {
         for node in &self.nodes {
             let log = self.lab.log(node).unwrap_or_else(|e| e.to_string());
             eprintln!("===== log of {node}\n{log}");
-            if let Ok(output) = self.lab.exec_within(node, &["hactl", "status"], Duration::from_secs(5)) {
+            if let Ok(output) =
+                self.lab
+                    .exec_within(node, &["hactl", "status"], Duration::from_secs(5))
+            {
                 eprintln!("===== status of {node}\n{}{}", output.stdout, output.stderr);
             }
         }
