@@ -20,10 +20,21 @@ impl Group {
             return;
         }
         match self.wish(view, desk) {
+            Ok(Some(Because::NextChoice(_))) if self.preferred_gets_ready(now, view) => {
+                self.held = None;
+            }
             Ok(Some(because)) => self.claim(because, now, view, desk),
             Ok(None) => self.held = None,
             Err(why) => self.hold(why, desk),
         }
+    }
+
+    /// Whether the preferred node was heard only a moment ago: it may still be counting votes and looking at what runs
+    /// there. It gets the time of two heartbeats, so that a cold start is no race.
+    fn preferred_gets_ready(&self, now: Time, view: &View) -> bool {
+        let settled = view.cluster.timing.keepalive * 2;
+        view.living()
+            .any(|p| p.name == self.spec.preferred && now < p.active_since + settled)
     }
 
     /// Rule 3 (and rule 7 for a group that is offered to us): why we want it, or nothing, or what stands in the way.

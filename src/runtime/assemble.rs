@@ -46,11 +46,14 @@ pub async fn assemble(
     node: &NodeName,
     netlink: &Netlink,
 ) -> Result<Assembled, Report> {
-    let loaded = config::load(&folders.config, node)?;
-    let (config, mut report) = (loaded.config, loaded.warnings);
     let network = Network::of(netlink)
         .await
         .map_err(|e| sole(&folders.config, &e.to_string()))?;
+    let loaded = match config::load(&folders.config, node) {
+        Ok(loaded) => loaded,
+        Err(report) => return Err(with_resources(report, folders, node, &network, netlink)),
+    };
+    let (config, mut report) = (loaded.config, loaded.warnings);
     let env = Arc::new(environment(&config, folders));
     let timeouts = |token: &Token| timeouts(&config, token);
     let resolver = Resolver {
@@ -65,6 +68,7 @@ pub async fn assemble(
             groups.push(group);
         }
     }
+    report.sort();
     if report.has_errors() {
         return Err(report);
     }
@@ -81,6 +85,31 @@ pub async fn assemble(
 fn sole(dir: &Path, message: &str) -> Report {
     let mut report = Report::default();
     report.error(&config::Place::whole(dir), message, "");
+    report
+}
+
+/// The files are bad; what is wrong with the resources is said all the same, so that one look shows everything.
+fn with_resources(
+    mut report: Report,
+    folders: &Folders,
+    node: &NodeName,
+    network: &Network,
+    netlink: &Netlink,
+) -> Report {
+    let path = folders.config.join("haresources");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let lines = config::haresources::parse(&text, &path, None, &mut Report::default());
+    let env = Arc::new(ScriptEnv::new(node.clone(), folders.config.clone()));
+    let resolver = Resolver {
+        env,
+        network,
+        netlink,
+        timeouts: &|_| Timeouts::default(),
+    };
+    for line in &lines {
+        resolve_line(&resolver, line, &mut report);
+    }
+    report.sort();
     report
 }
 
@@ -206,5 +235,32 @@ impl Assembled {
             c.me
         );
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn one_look_shows_what_is_wrong_with_files_and_resources() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("ha.cf"), "keepaliv 1\nnode a b\nbcast lo\n").unwrap();
+        fs::write(at("haresources"), "a 127.0.0.300/8/lo nosuchscript\n").unwrap();
+        fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
+        fs::set_permissions(at("authkeys"), fs::Permissions::from_mode(0o600)).unwrap();
+        let (text, good) = check(dir.path(), &NodeName::new("a"));
+        assert!(!good);
+        for wrong in [
+            "ha.cf:1:1: unknown directive",
+            "haresources:1:3:",
+            "haresources:1:22:",
+        ] {
+            assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
+        }
     }
 }

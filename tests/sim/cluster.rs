@@ -216,3 +216,33 @@ fn the_times_of_the_first_users_file_behave() {
     assert_eq!(world.runs_on("10.1.88.199"), ["test7"]);
     no_double(&world);
 }
+
+/// Each node hears the other while one of them is still getting ready; the group shall not go to whoever is quicker.
+#[test]
+fn at_a_cold_start_the_preferred_node_is_given_the_time_to_get_ready() {
+    for first in ["alice", "bob"] {
+        for offset in (0..=200).step_by(10) {
+            let mut world = World::of(&["alice", "bob"])
+                .ping("gateway")
+                .group("db", "alice", 0)
+                .group("web", "bob", 0);
+            world.delay = ms(20);
+            world.start(first);
+            world.run_for(ms(offset));
+            world.start(if first == "alice" { "bob" } else { "alice" });
+            world.run_for(secs(3));
+            assert_eq!(
+                world.runs_on("db"),
+                ["alice"],
+                "{first}, {offset} ms\n{}",
+                story(&world)
+            );
+            assert_eq!(
+                world.runs_on("web"),
+                ["bob"],
+                "{first}, {offset} ms\n{}",
+                story(&world)
+            );
+        }
+    }
+}
