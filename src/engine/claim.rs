@@ -57,6 +57,9 @@ impl Group {
         if let Some(stuck) = self.stuck_elsewhere(view) {
             return Err(Because::StuckAt(stuck));
         }
+        if view.about_to_join(&self.spec.preferred) {
+            return Ok(None);
+        }
         let (node, because) = place(&candidates)?;
         Ok((node == view.me()).then_some(because))
     }

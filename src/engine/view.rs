@@ -60,6 +60,15 @@ impl View {
         peer.deaf(&self.cluster.timing)
     }
 
+    /// Whether a peer that does not take part yet soon will: it hears us, and there is nobody left whom it would have
+    /// to wait for. To place its groups elsewhere now would leave them there.
+    pub fn about_to_join(&self, name: &NodeName) -> bool {
+        self.peers.iter().all(Peer::living)
+            && self
+                .peer(name)
+                .is_some_and(|p| p.phase == Phase::Init && !self.deaf(p))
+    }
+
     /// All votes there are. A peer that left does not count, but where a ping node is the arbiter the nodes count as
     /// two at least: else the last one would be its own majority while the other comes back elsewhere.
     pub fn total_votes(&self) -> u32 {

@@ -23,14 +23,15 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const SAMPLE: Duration = Duration::from_millis(10);
 
 /// A resource script that does nothing but remember: its calls in `/var/log/calls`, the environment of each start
-/// in `/var/log/NAME.env`, and whether it runs in `/run`, which does not outlive a crash.
+/// in `/var/log/NAME.env`, and whether it runs in `/run`, which does not outlive a crash. While there is a `/run/NAME.slow`
+/// its stop does not end.
 pub const STAND_IN: &str = "#!/bin/sh
 name=${0##*/}
 echo \"$name $*\" >> /var/log/calls
 for action; do :; done
 case $action in
 start) env > /var/log/$name.env; touch /run/$name.on;;
-stop) rm -f /run/$name.on;;
+stop) while [ -e /run/$name.slow ]; do sleep 0.05; done; rm -f /run/$name.on;;
 status) if [ -e /run/$name.on ]; then echo running; else echo stopped; fi;;
 esac
 ";

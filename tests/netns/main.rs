@@ -11,3 +11,4 @@ mod groups;
 mod media;
 mod mysql;
 mod seeds;
+mod tool;

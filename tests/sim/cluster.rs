@@ -19,6 +19,21 @@ fn both_start_and_the_preferred_node_gets_the_group_at_once() {
 }
 
 #[test]
+fn the_preferred_node_gets_the_group_however_the_starts_fall() {
+    for preferred in ["alice", "bob"] {
+        for between in 0..50 {
+            let mut world = World::of(&["alice", "bob"]).group("db", preferred, 0);
+            // Long enough that a node has looked at its resources before its heartbeat arrives.
+            world.delay = ms(20);
+            world.start("alice");
+            world.run_for(ms(between * 7));
+            world.start("bob");
+            settle_on(&mut world, "db", preferred);
+        }
+    }
+}
+
+#[test]
 fn a_lone_node_waits_initdead_and_then_takes_all() {
     let mut world = World::of(&["alice", "bob"]).group("db", "bob", 0);
     world.start("alice");
