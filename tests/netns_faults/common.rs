@@ -153,7 +153,13 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("ha.d");
         let text = ha_cf(&["alice", "bob"], setup.links, setup.ha_cf);
-        write_config(&config, dir.path(), &text, setup.haresources, "secret");
+        write_config(
+            &config,
+            dir.path(),
+            &text,
+            setup.haresources,
+            "secret-of-this-lab",
+        );
         let nodes = vec![node("alice", 1, &config), node("bob", 2, &config)];
         let cluster = Cluster::of(&plan(name, nodes), dir, &[vip()]);
         if setup.start {
@@ -242,7 +248,11 @@ impl Cluster {
 
     /// Waits until a node's daemon no longer runs.
     pub fn until_gone(&self, node: &str) {
-        self.until("the daemon is gone", || self.lab.had_pid(node).unwrap(), Option::is_none);
+        self.until(
+            "the daemon is gone",
+            || self.lab.had_pid(node).unwrap(),
+            Option::is_none,
+        );
     }
 
     pub fn try_status(&self, node: &str) -> Option<Status> {
@@ -349,7 +359,10 @@ impl Cluster {
         for node in &self.nodes {
             let log = self.lab.log(node).unwrap_or_else(|e| e.to_string());
             eprintln!("===== log of {node}\n{log}");
-            if let Ok(output) = self.lab.exec_within(node, &["hactl", "status"], Duration::from_secs(5)) {
+            if let Ok(output) =
+                self.lab
+                    .exec_within(node, &["hactl", "status"], Duration::from_secs(5))
+            {
                 eprintln!("===== status of {node}\n{}{}", output.stdout, output.stderr);
             }
         }

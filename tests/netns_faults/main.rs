@@ -6,3 +6,5 @@
 
 mod common;
 mod network;
+mod partition;
+mod restart;
