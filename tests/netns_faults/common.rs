@@ -351,7 +351,6 @@ impl Cluster {
     /// Ends the sampler and gives its report unjudged: the test says why there may be two owners.
     pub fn sampler_report(&mut self) -> SamplerReport {
         let report = self.sampler.take().unwrap().finish().unwrap();
-        assert!(report.samples > 10);
         report
     }
 
@@ -449,9 +448,10 @@ pub fn now() -> Time {
 
 /// Prints what a probe measured, for the record.
 pub fn tell_gap(what: &str, report: &ProbeReport) {
-    let gap = report.longest_gap.as_secs_f64() * 1000.0;
     println!(
-        "MEASURED {what}: longest gap {gap:.1} ms; {} of {} requests answered",
-        report.answered, report.sent
+        "MEASURED {what}: longest outage {:.1} ms; {} of {} requests answered",
+        report.outage().as_secs_f64() * 1000.0,
+        report.answered,
+        report.sent
     );
 }
