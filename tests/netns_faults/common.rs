@@ -153,7 +153,13 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("ha.d");
         let text = ha_cf(&["alice", "bob"], setup.links, setup.ha_cf);
-        write_config(&config, dir.path(), &text, setup.haresources, "secret");
+        write_config(
+            &config,
+            dir.path(),
+            &text,
+            setup.haresources,
+            "secret-of-this-lab",
+        );
         let nodes = vec![node("alice", 1, &config), node("bob", 2, &config)];
         let cluster = Cluster::of(&plan(name, nodes), dir, &[vip()]);
         if setup.start {
@@ -345,7 +351,6 @@ impl Cluster {
     /// Ends the sampler and gives its report unjudged: the test says why there may be two owners.
     pub fn sampler_report(&mut self) -> SamplerReport {
         let report = self.sampler.take().unwrap().finish().unwrap();
-        assert!(report.samples > 10);
         report
     }
 
@@ -443,9 +448,10 @@ pub fn now() -> Time {
 
 /// Prints what a probe measured, for the record.
 pub fn tell_gap(what: &str, report: &ProbeReport) {
-    let gap = report.longest_gap.as_secs_f64() * 1000.0;
     println!(
-        "MEASURED {what}: longest gap {gap:.1} ms; {} of {} requests answered",
-        report.answered, report.sent
+        "MEASURED {what}: longest outage {:.1} ms; {} of {} requests answered",
+        report.outage().as_secs_f64() * 1000.0,
+        report.answered,
+        report.sent
     );
 }

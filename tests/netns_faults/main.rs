@@ -5,4 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod common;
+mod hostile;
 mod network;
+mod partition;
+mod restart;
+mod scripts;

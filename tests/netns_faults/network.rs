@@ -43,7 +43,7 @@ fn a_link_that_loses_a_third_moves_nothing() {
     tell_gap("30 % loss on one of two links", &report);
     nothing_moved(&cluster);
     let log = cluster.lab.log("alice").unwrap();
-    assert!(!log.contains("is dead"), "{log}");
+    assert!(!log.contains("node bob is dead"), "{log}");
 }
 
 #[test]

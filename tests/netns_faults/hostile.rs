@@ -1,0 +1,250 @@
+//! Strangers on the wire: forged, damaged, old and foreign datagrams are counted and change nothing.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use had::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
+use had::model::keys::{Key, Keys, Method};
+use had::model::status::{Liveness, Status};
+use had::model::{Generation, GroupName, NodeName, Sequence, Term};
+use had::wire::{Envelope, encode};
+
+use crate::common::*;
+
+fn keys(secret: &str) -> Keys {
+    let key = Key {
+        method: Method::Sha1,
+        secret: secret.as_bytes().to_vec(),
+    };
+    Keys {
+        signing: 1,
+        keys: [(1, key)].into(),
+    }
+}
+
+/// What would do most harm if it were believed: bob says that he has the group, by an older right than anybody's.
+fn harmful(src: &str, generation: u64, sequence: u64) -> Heartbeat {
+    Heartbeat {
+        src: NodeName::new(src),
+        generation: Generation(generation),
+        sequence: Sequence(sequence),
+        phase: Phase::Active,
+        deadtime: DEADTIME,
+        heard: vec![],
+        groups: vec![GroupReport {
+            group: GroupName::new(GROUP),
+            state: GroupState::Online,
+            term: Term(0),
+            can: true,
+            offer: None,
+            to: None,
+        }],
+        reach: Reach::default(),
+        quorate: true,
+        intent: Intent::default(),
+        digest: 0,
+    }
+}
+
+fn signed(heartbeat: &Heartbeat, secret: &str) -> Vec<u8> {
+    let envelope = Envelope {
+        uuid: [7; 16],
+        wall_seconds: 1,
+        loadavg: "0.0".into(),
+        ttl: 3,
+        cluster: "linux-ha".into(),
+    };
+    encode(heartbeat, &envelope, &keys(secret))
+}
+
+/// Sends files as datagrams from the client; each file is one.
+fn send(cluster: &Cluster, to: &str, folder: &Path) {
+    let script = format!(
+        "for f in {}/*; do cat $f > /dev/udp/{to}/694; done",
+        folder.display()
+    );
+    cluster.run("client", &["bash", "-c", &script]);
+}
+
+fn counted(status: &Status, what: &str) -> u64 {
+    let fits = |(name, n): (&String, &u64)| name.contains(what).then_some(*n);
+    status.counters.iter().filter_map(fits).sum()
+}
+
+/// All is as it was before the strangers came.
+fn undisturbed(cluster: &Cluster) {
+    cluster.until_owner_seen("alice", "alice");
+    cluster.until_owner_seen("bob", "alice");
+    assert_eq!(cluster.calls().len(), 2, "{:?}", cluster.calls());
+    for (by, of) in [("alice", "bob"), ("bob", "alice")] {
+        let log = cluster.lab.log(by).unwrap();
+        let dead = format!("node {of} is dead");
+        assert!(!log.contains(&dead) && !log.contains("stops it"), "{log}");
+    }
+}
+
+#[test]
+fn forged_damaged_old_and_random_datagrams_are_counted_and_change_nothing() {
+    let mut cluster = Cluster::up("nf-hostile", &Setup::default());
+    let before = cluster.status("alice");
+    let folder = cluster.shared().join("datagrams");
+    fs::create_dir(&folder).unwrap();
+    let good = signed(&harmful("bob", 1, 1), "secret-of-this-lab");
+    let mut datagrams = vec![
+        // Of bob's past: rightly signed, but older than what was heard of him.
+        good.clone(),
+        // By one that does not know the secret.
+        signed(&harmful("bob", 1 << 40, 1), "another-secret"),
+        // By a node that ha.cf does not name.
+        signed(&harmful("mallory", 1 << 40, 1), "secret-of-this-lab"),
+        b"A".to_vec(),
+        vec![0xff; 60_000],
+    ];
+    // Damaged in every byte, and cut at every length.
+    for at in (1..good.len()).step_by(7) {
+        let mut damaged = good.clone();
+        damaged[at] ^= 0x20;
+        datagrams.push(damaged);
+        datagrams.push(good[..at].to_vec());
+    }
+    let mut noise = 1u64;
+    for length in 1..100 {
+        let mut random = vec![];
+        for _ in 0..length * 5 {
+            noise = noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            random.push((noise >> 56) as u8);
+        }
+        datagrams.push(random);
+    }
+    for (n, bytes) in datagrams.iter().enumerate() {
+        fs::write(folder.join(format!("{n:05}")), bytes).unwrap();
+    }
+    for node in ["10.0.0.1", "10.0.0.2"] {
+        send(&cluster, node, &folder);
+    }
+    let status = cluster.until_status("alice", "has counted them", |s| {
+        counted(s, "datagrams refused") >= datagrams.len() as u64 - 2
+    });
+    println!("counted: {:#?}", status.counters);
+    assert!(counted(&status, "digest does not match") >= 1);
+    assert!(counted(&status, "malformed datagram") >= 99);
+    assert_eq!(counted(&status, "that ha.cf does not name"), 1);
+    assert_eq!(status.generation, before.generation);
+    assert_eq!(group(&status).term, group(&before).term);
+    let bob = |s: &Status| peer(s, "bob").generation;
+    assert_eq!(
+        bob(&status),
+        bob(&before),
+        "a forged generation was believed"
+    );
+    undisturbed(&cluster);
+    // Told once for each kind, not once for each datagram.
+    let log = cluster.lab.log("alice").unwrap();
+    let told = log.matches("is not believed").count();
+    assert!((2..20).contains(&told), "{log}");
+    cluster.never_two_owners();
+}
+
+/// Twenty thousand forged datagrams, as fast as one client can: the daemons go on hearing each other.
+#[test]
+fn a_flood_costs_no_heartbeat() {
+    const FLOOD: u64 = 20_000;
+    let mut cluster = Cluster::up("nf-flood", &Setup::default());
+    let probe = cluster.probe();
+    let forged = signed(&harmful("bob", 1 << 40, 1), "another-secret");
+    let escaped: String = forged.iter().map(|b| format!("\\x{b:02x}")).collect();
+    let heard = |s: &Status| counted(s, "heartbeats believed");
+    let (alice, bob) = (cluster.status("alice"), cluster.status("bob"));
+    // A refused write (the daemon's port is open, so there is none) would end the loop early and be seen below.
+    let script = format!(
+        "exec 3> /dev/udp/10.0.0.1/694; for ((i = 0; i < {FLOOD}; i++)); do printf '{escaped}' >&3; done"
+    );
+    let begin = now();
+    cluster.run("client", &["bash", "-c", &script]);
+    let took = now().since(begin);
+    let refused = |s: &Status| counted(s, "digest does not match");
+    // The kernel may drop some when its buffer is full; that is its right, as long as heartbeats get through.
+    let after = cluster.until_status("alice", "has counted the flood", |s| refused(s) > FLOOD / 2);
+    let bob_after = cluster.status("bob");
+    let sent = counted(&bob_after, "heartbeats sent") - counted(&bob, "heartbeats sent");
+    let believed = heard(&after) - heard(&alice);
+    println!(
+        "MEASURED flood: {FLOOD} datagrams in {took:?}, {} refused one by one; of {sent} heartbeats {believed} heard; latest {} us",
+        refused(&after),
+        counted(&after, "greatest lateness")
+    );
+    // Both counts are read one after the other, so the last few heartbeats are in one of them only.
+    assert!(believed + 5 >= sent, "{sent} sent, {believed} heard");
+    assert_eq!(counted(&after, "queue was full"), 0);
+    assert_eq!(peer(&after, "bob").liveness, Liveness::Active);
+    undisturbed(&cluster);
+    tell_gap("a flood of forged datagrams", &probe.finish().unwrap());
+    cluster.never_two_owners();
+}
+
+/// Two clusters on the same segment and port; every datagram of one reaches the nodes of the other.
+fn neighbours(name: &str, second: &str, key: &str, counter: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let line = "carol 10.0.0.110/24/eth0 svc::other\n";
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    let text = ha_cf(&["alice", "bob"], &["eth0"], PING);
+    write_config(&ours, dir.path(), &text, LINE, "secret-of-this-lab");
+    let text = ha_cf(&["carol", "dave"], &["eth0"], &format!("{PING}{second}"));
+    write_config(&theirs, dir.path(), &text, line, key);
+    let nodes = vec![
+        node("alice", 1, &ours),
+        node("bob", 2, &ours),
+        node("carol", 3, &theirs),
+        node("dave", 4, &theirs),
+    ];
+    let other = IpAddr::from([10, 0, 0, 110]);
+    let mut cluster = Cluster::of(&plan(name, nodes), dir, &[vip(), other]);
+    for node in ["alice", "bob", "carol", "dave"] {
+        cluster.start(node);
+    }
+    cluster.until_owner("alice");
+    cluster.until_owner_seen("bob", "alice");
+    let owned_by = |s: &Status, owner: &str| {
+        let names: Vec<&str> = s.groups[0].owners.iter().map(|n| n.as_str()).collect();
+        names == [owner]
+    };
+    cluster.until_status("dave", "sees carol own it", |s| owned_by(s, "carol"));
+    for node in ["alice", "bob", "carol", "dave"] {
+        let status = cluster.until_status(node, "counts strangers", |s| counted(s, counter) > 10);
+        assert_eq!(status.nodes.len(), 2);
+    }
+    // Each works for itself: one moves its group, and the other does not notice.
+    cluster.lab.crash("carol").unwrap();
+    cluster.until_status("dave", "has taken over", |s| owned_by(s, "dave"));
+    cluster.pass(Duration::from_millis(500));
+    let status = cluster.status("alice");
+    assert_eq!(owners(&status), ["alice"]);
+    assert_eq!(peer(&status, "bob").liveness, Liveness::Active);
+    let log = cluster.lab.log("alice").unwrap();
+    assert!(!log.contains("carol"), "{log}");
+    cluster.never_two_owners();
+}
+
+#[test]
+fn a_second_cluster_with_another_key_disturbs_nothing() {
+    neighbours(
+        "nf-key",
+        "timeout svc stop 2s\n",
+        "secret-of-the-others",
+        "digest does not match",
+    );
+}
+
+#[test]
+fn a_second_cluster_with_another_name_and_the_same_key_disturbs_nothing() {
+    neighbours(
+        "nf-name",
+        "timeout svc stop 2s\ncluster theirs\n",
+        "secret-of-this-lab",
+        "another cluster that uses the same key",
+    );
+}

@@ -1,0 +1,256 @@
+//! Resource scripts that hang or fail, and addresses that somebody else removes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use had::model::heartbeat::GroupState;
+use had::model::status::Liveness;
+
+use crate::common::*;
+
+/// Short deadlines for the script.
+const SHORT: &str = "ping 10.0.0.254\ntimeout svc start 2s stop 2s monitor 2s\n";
+/// Hangs, and so does a grandchild; neither heeds TERM.
+const HANG: &str = "trap '' TERM; sh -c \"trap '' TERM; sleep 98765; true\" & sleep 98765; true";
+
+fn cluster(name: &str, start: bool) -> Cluster {
+    Cluster::up(
+        name,
+        &Setup {
+            ha_cf: SHORT,
+            start,
+            ..Setup::default()
+        },
+    )
+}
+
+fn nothing_left(cluster: &Cluster, node: &str) {
+    assert_eq!(cluster.processes(node, "sleep 98765"), [] as [String; 0]);
+}
+
+/// How often a script was called so.
+fn count(cluster: &Cluster, node: &str, what: &str) -> usize {
+    let calls = cluster.calls();
+    calls
+        .iter()
+        .filter(|c| c.node == node && c.what == what)
+        .count()
+}
+
+/// Alice, the preferred node, cannot start it: it goes to bob, and she says why.
+fn a_bad_start(name: &str, action: &str, does: &str, why: &[&str]) {
+    let mut cluster = cluster(name, false);
+    cluster.script_does("alice", action, does);
+    cluster.start("alice");
+    cluster.start("bob");
+    cluster.until_owner("bob");
+    let status = cluster.until_owner_seen("alice", "bob");
+    assert_eq!(state(&status, "alice"), Some(GroupState::Failed));
+    for text in why {
+        assert!(notes(&status).contains(text), "{}", notes(&status));
+    }
+    nothing_left(&cluster, "alice");
+    let seen = cluster.until_status("bob", "hears that it failed", |s| {
+        notes(s).contains("failed on alice")
+    });
+    assert_eq!(owners(&seen), ["bob"]);
+    // Forgiven: she could take it again, and nothing moves for that.
+    cluster.script_is_well("alice", action);
+    let said = cluster.run("alice", &["hactl", "clear", GROUP]);
+    assert!(said.contains("its failure here is forgotten"), "{said}");
+    cluster.until_status("bob", "hears that it was cleared", |s| {
+        state(s, "alice") == Some(GroupState::Offline)
+    });
+    assert_eq!(count(&cluster, "bob", "web start end"), 1);
+    assert_eq!(count(&cluster, "bob", "web stop begin"), 0);
+    cluster.never_two_owners();
+}
+
+#[test]
+fn a_start_that_hangs_is_ended_with_all_it_began_and_the_group_goes_elsewhere() {
+    a_bad_start(
+        "nf-hang-start",
+        "start",
+        HANG,
+        &[
+            "failed here: script /etc/ha.d/resource.d/svc web start",
+            "still running at its deadline and ended",
+        ],
+    );
+}
+
+#[test]
+fn a_start_that_fails_goes_elsewhere_and_says_what_it_said() {
+    a_bad_start(
+        "nf-fail-start",
+        "start",
+        "echo no such disk; exit 3",
+        &["svc web start: exit code 3; it said: no such disk"],
+    );
+}
+
+#[test]
+fn a_look_that_hangs_is_a_failure_and_the_group_goes_elsewhere() {
+    a_bad_start(
+        "nf-hang-status",
+        "status",
+        HANG,
+        &["svc web status: still running at its deadline and ended"],
+    );
+}
+
+/// What alice could not stop may still run: nobody starts it, whatever becomes of her, until a person has looked.
+fn a_bad_stop(name: &str, does: &str, why: &str) {
+    let mut cluster = cluster(name, true);
+    cluster.script_does("alice", "stop", does);
+    let refused = cluster.lab.exec("alice", &["hactl", "standby"]).unwrap();
+    assert!(!refused.success(), "{refused:?}");
+    let status = cluster.until_status("alice", "is stuck", |s| {
+        state(s, "alice") == Some(GroupState::Stuck)
+    });
+    assert!(
+        notes(&status).contains("its stop failed here"),
+        "{}",
+        notes(&status)
+    );
+    assert!(notes(&status).contains(why), "{}", notes(&status));
+    nothing_left(&cluster, "alice");
+    cluster.until_status("bob", "says that it is stuck", |s| {
+        notes(s).contains("stuck on alice: its stop failed")
+    });
+    cluster.pass(DEADTIME);
+    cluster.lab.crash("alice").unwrap();
+    cluster.until_liveness("bob", "alice", Liveness::Dead);
+    let status = cluster.until_status("bob", "does not start it", |s| {
+        notes(s).contains("not running: its stop failed on alice")
+    });
+    assert!(notes(&status).contains("hactl clear"), "{}", notes(&status));
+    cluster.pass(2 * DEADTIME);
+    assert_eq!(count(&cluster, "bob", "web start begin"), 0);
+    assert_eq!(owners(&cluster.status("bob")), [] as [&str; 0]);
+    cluster.run("bob", &["hactl", "clear", GROUP]);
+    cluster.until_owner("bob");
+    cluster.never_two_owners();
+}
+
+#[test]
+fn a_stop_that_hangs_makes_the_group_stuck_until_it_is_cleared() {
+    a_bad_stop(
+        "nf-hang-stop",
+        HANG,
+        "still running at its deadline and ended",
+    );
+}
+
+#[test]
+fn a_stop_that_fails_makes_the_group_stuck_until_it_is_cleared() {
+    a_bad_stop(
+        "nf-fail-stop",
+        "echo busy; exit 1",
+        "exit code 1; it said: busy",
+    );
+}
+
+#[test]
+fn a_stuck_group_that_is_mended_and_cleared_on_its_node_goes_on() {
+    let mut cluster = cluster("nf-mended", true);
+    cluster.script_does("alice", "stop", "echo busy; exit 1");
+    cluster.lab.exec("alice", &["hactl", "standby"]).unwrap();
+    cluster.until_status("alice", "is stuck", |s| {
+        state(s, "alice") == Some(GroupState::Stuck)
+    });
+    cluster.script_is_well("alice", "stop");
+    cluster.sh("alice", "/etc/ha.d/resource.d/svc web stop");
+    cluster.run("alice", &["hactl", "clear", GROUP]);
+    let see = || {
+        let status = cluster.status("bob");
+        let owners: Vec<String> = owners(&status).iter().map(ToString::to_string).collect();
+        (owners, group(&status).states.clone())
+    };
+    cluster.until("somebody runs it", see, |(owners, states)| {
+        owners.len() == 1 && states.iter().any(|s| s.1 == GroupState::Online)
+    });
+    cluster.never_two_owners();
+}
+
+/// What the client's neighbour table is poisoned with: an entry that only an announcement can mend.
+fn poison(cluster: &Cluster) {
+    let words = "ip neigh replace 10.0.0.100 lladdr 02:00:00:00:00:01 dev eth0 nud stale";
+    cluster.sh("client", words);
+}
+
+#[test]
+fn an_address_removed_by_hand_is_back_at_once_announced_and_told() {
+    let mut cluster = Cluster::up("nf-hand", &Setup::default());
+    let mac = cluster.lab.mac("alice", "eth0").unwrap();
+    let removals = [
+        "ip address del 10.0.0.100/24 dev eth0",
+        // Takes the node's own address along, which only the test can put back.
+        "ip address flush dev eth0; ip address add 10.0.0.1/24 dev eth0",
+    ];
+    for removal in removals {
+        poison(&cluster);
+        let sampler = cluster
+            .lab
+            .sampler(&[vip()], Duration::from_millis(1))
+            .unwrap();
+        cluster.sh("alice", removal);
+        cluster.until(
+            "the client was told",
+            || cluster.lab.neighbour("client", vip()).unwrap(),
+            |known| *known == mac,
+        );
+        let report = sampler.finish().unwrap();
+        let away: Vec<_> = report.owners.iter().filter(|o| o.2.is_empty()).collect();
+        let back = report.owners.last().unwrap();
+        assert_eq!(back.2, ["alice"], "{report:#?}");
+        let gap = away
+            .first()
+            .map_or(Duration::ZERO, |gone| back.0.since(gone.0));
+        println!("MEASURED after `{removal}` the address was away for {gap:?}");
+        assert!(gap < Duration::from_secs(2), "{report:#?}");
+    }
+    cluster.until_log("alice", "was removed by something else and is back");
+    cluster.until_owner_seen("bob", "alice");
+    assert_eq!(cluster.calls().len(), 2, "{:?}", cluster.calls());
+    cluster.never_two_owners();
+}
+
+#[test]
+fn an_address_that_is_removed_again_and_again_is_lost_and_the_group_moves() {
+    let mut cluster = Cluster::up("nf-fight", &Setup::default());
+    let fight = "while :; do ip address del 10.0.0.100/24 dev eth0 2>/dev/null; sleep 0.1; done";
+    cluster.lab.spawn("alice", &["sh", "-c", fight]).unwrap();
+    cluster.until_owner("bob");
+    let status = cluster.until_owner_seen("alice", "bob");
+    assert!(
+        notes(&status).contains("a network manager?"),
+        "{}",
+        notes(&status)
+    );
+    assert_eq!(count(&cluster, "alice", "web stop end"), 1);
+    cluster.never_two_owners();
+}
+
+/// Every address of a group is looked after, also those that are not the first.
+#[test]
+fn two_addresses_removed_at_once_are_both_back() {
+    let mut cluster = Cluster::up(
+        "nf-both",
+        &Setup {
+            haresources: "alice 10.0.0.100/24/eth0 10.0.0.101/24/eth0 svc::web\n",
+            ..Setup::default()
+        },
+    );
+    let second = IpAddr::from([10, 0, 0, 101]);
+    cluster.sh(
+        "alice",
+        "ip address del 10.0.0.101/24 dev eth0; ip address del 10.0.0.100/24 dev eth0",
+    );
+    let held = || {
+        let all = cluster.lab.addresses("alice").unwrap();
+        [vip(), second].map(|ip| all.iter().any(|a| a.address == ip))
+    };
+    cluster.until("both are back", held, |held| *held == [true, true]);
+    cluster.never_two_owners();
+}
