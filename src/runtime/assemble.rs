@@ -258,7 +258,7 @@ mod tests {
         for wrong in [
             "ha.cf:1:1: unknown directive",
             "haresources:1:3:",
-            "haresources:1:21:",
+            "haresources:1:20:",
         ] {
             assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
         }
