@@ -1,0 +1,176 @@
+//! The manual says what the programs do: no directive, subcommand or option without its words, none invented.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn help(program: &str, words: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(words)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{words:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn hactl(words: &[&str]) -> String {
+    help(env!("CARGO_BIN_EXE_hactl"), words)
+}
+
+/// The names below `Commands:`.
+fn subcommands(help: &str) -> Vec<String> {
+    let below = help.lines().skip_while(|l| *l != "Commands:").skip(1);
+    let names = below
+        .take_while(|l| !l.is_empty())
+        .filter_map(|l| l.split_whitespace().next());
+    let names: Vec<String> = names.filter(|n| *n != "help").map(str::to_owned).collect();
+    assert!(!names.is_empty(), "{help}");
+    names
+}
+
+/// The long options of a help text, without those that every command has.
+fn options(help: &str) -> BTreeSet<String> {
+    let lines = help
+        .lines()
+        .map(str::trim_start)
+        .filter(|l| l.starts_with('-'));
+    let words = lines.flat_map(str::split_whitespace);
+    let long = words.filter_map(|w| w.strip_prefix("--"));
+    long.filter(|name| !matches!(*name, "help" | "version"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The words that follow a macro at the beginning of an item: `.It Ic keepalive` gives `keepalive`.
+fn items(page: &str, macro_name: &str) -> BTreeSet<String> {
+    let start = format!(".It {macro_name} ");
+    let items = page.lines().filter_map(|l| l.strip_prefix(&start));
+    items
+        .filter_map(|l| l.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The names in the table of directives.
+fn directives() -> BTreeSet<String> {
+    let text = read("src/config/ha_cf/table.rs");
+    let table = text.split("const TABLE").nth(1).unwrap();
+    let table = table.split("\n];").next().unwrap();
+    let rows = table.split('(').filter_map(|row| {
+        let (name, rest) = row.trim_start().strip_prefix('"')?.split_once('"')?;
+        let rule = rest.strip_prefix(',')?.trim_start();
+        rule.starts_with("Rule::").then(|| name.to_owned())
+    });
+    let names: BTreeSet<String> = rows.collect();
+    assert!(names.len() > 60, "the table was not understood: {names:?}");
+    names
+}
+
+fn same(what: &str, programs: &BTreeSet<String>, manual: &BTreeSet<String>) {
+    let missing: Vec<_> = programs.difference(manual).collect();
+    let invented: Vec<_> = manual.difference(programs).collect();
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "{what}: missing in the manual {missing:?}, unknown to the program {invented:?}"
+    );
+}
+
+#[test]
+fn every_directive_is_in_its_page() {
+    let page = read("packaging/man/ha.cf.5");
+    same("ha.cf", &directives(), &items(&page, "Ic"));
+}
+
+#[test]
+fn every_subcommand_of_hactl_is_in_its_page() {
+    let page = read("packaging/man/hactl.8");
+    let mut names: BTreeSet<String> = subcommands(&hactl(&[])).into_iter().collect();
+    for name in subcommands(&hactl(&["lab"])) {
+        names.insert(format!("lab-{name}"));
+    }
+    let mut manual = items(&page, "Cm");
+    let of_lab = items(&page, "Cm lab");
+    manual.extend(of_lab.into_iter().map(|name| format!("lab-{name}")));
+    same("hactl", &names, &manual);
+}
+
+#[test]
+fn every_option_is_in_its_page() {
+    let page = read("packaging/man/hactl.8");
+    let mut pages = vec![hactl(&[])];
+    for name in subcommands(&hactl(&[])) {
+        pages.push(hactl(&[&name]));
+    }
+    for name in subcommands(&hactl(&["lab"])) {
+        pages.push(hactl(&["lab", &name]));
+    }
+    let all: BTreeSet<String> = pages.iter().flat_map(|p| options(p)).collect();
+    documented(&page, &all);
+    documented(
+        &read("packaging/man/had.8"),
+        &options(&help(env!("CARGO_BIN_EXE_had"), &[])),
+    );
+}
+
+fn documented(page: &str, options: &BTreeSet<String>) {
+    assert!(!options.is_empty());
+    let words: BTreeSet<&str> = page.split_whitespace().collect();
+    let missing: Vec<_> = options
+        .iter()
+        .filter(|o| !words.contains(format!("-{o}").as_str()))
+        .collect();
+    assert!(missing.is_empty(), "without a word: {missing:?}");
+}
+
+#[test]
+fn what_the_readme_types_exists() {
+    let readme = read("README.md");
+    let known: BTreeSet<String> = subcommands(&hactl(&[])).into_iter().collect();
+    let lab: BTreeSet<String> = subcommands(&hactl(&["lab"])).into_iter().collect();
+    // Only what is typed: blocks of code and words between backticks.
+    let typed = readme.split('`').skip(1).step_by(2);
+    for line in typed.flat_map(str::lines) {
+        for part in line.split("hactl ").skip(1) {
+            let mut words = part
+                .split_whitespace()
+                .filter(|w| w.starts_with(|c: char| c.is_ascii_lowercase()));
+            let Some(first) = words.next() else { continue };
+            assert!(known.contains(first), "hactl {first}: {line}");
+            if first == "lab"
+                && let Some(second) = words.next()
+            {
+                assert!(lab.contains(second), "hactl lab {second}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_that_point_elsewhere_point_to_a_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/man");
+    let pages: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    let mut pointers = 0;
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        if let Some(target) = text.strip_prefix(".so ") {
+            let name = Path::new(target.trim()).file_name().unwrap();
+            assert!(folder.join(name).exists(), "{}: {target}", page.display());
+            pointers += 1;
+        }
+    }
+    assert_eq!(
+        pointers, 3,
+        "hb_standby, hb_takeover and cl_status are hactl"
+    );
+}
