@@ -143,7 +143,7 @@ impl Blueprint {
             let folder = copy_of(self.folder.path());
             write(&folder.path().join("ha.cf"), text, 0o644);
             let mut nodes = self.plan.nodes.iter_mut();
-            nodes.find(|n| n.name == *node).unwrap().config_dir = folder.path().to_owned();
+            nodes.find(|n| n.name == *node).unwrap().config_dir = folder.path().into();
             folders.push(folder);
         }
         let lab = Lab::up(&self.plan).unwrap();

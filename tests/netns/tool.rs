@@ -114,9 +114,21 @@ fn check_judges_a_folder() {
         &said,
         &["10.0.0.100/24 on eth0", "/etc/ha.d/resource.d/first"],
     );
-    cluster.sh("alice", "echo deadtme 3 >> /etc/ha.d/ha.cf; echo 'alice 10.0.0.101 nginxx' >> /etc/ha.d/haresources");
+    cluster.sh(
+        "alice",
+        "echo 'alice 10.0.0.101 nginxx' >> /etc/ha.d/haresources",
+    );
     let said = cluster.exits(1, "alice", "hactl check /etc/ha.d");
-    assert_says(&said, &["ha.cf:9:1", "deadtime", "nginxx", "haresources:2"]);
+    assert_says(&said, &["haresources:2:18", "nginxx"]);
+    cluster.sh(
+        "alice",
+        "echo deadtme 3 >> /etc/ha.d/ha.cf; echo carol 10.0.0.102 >> /etc/ha.d/haresources",
+    );
+    let said = cluster.exits(1, "alice", "hactl check");
+    assert_says(
+        &said,
+        &["ha.cf:9:1", "deadtime", "haresources:3:1", "carol"],
+    );
 }
 
 #[test]
