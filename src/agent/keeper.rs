@@ -1,7 +1,8 @@
 //! Puts back addresses that something else removed: a network manager that thinks it knows better, or a hand.
 //!
 //! The kernel tells of a removal within milliseconds. What is removed more often than [`OFTEN`] times
-//! [`WITHIN`] is fought over, and reported as lost.
+//! [`WITHIN`] is fought over, and reported as lost. Removals within [`BURST`] are one: `ip address flush` removes again
+//! what came back meanwhile, until nothing is left.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -22,6 +23,8 @@ use crate::sys::netlink::{self, Change};
 pub const OFTEN: usize = 3;
 /// The time in which removals are counted.
 pub const WITHIN: Duration = Duration::from_secs(10);
+/// Removals so close together count as one.
+pub const BURST: Duration = Duration::from_millis(500);
 /// How long a restoration may fail before the addresses are lost: a link that is restarted is back by then.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is tried meanwhile.
@@ -62,7 +65,7 @@ type Kept = HashMap<(GroupName, usize), Run>;
 
 struct Run {
     addresses: Arc<Addresses>,
-    /// The last restorations, oldest first.
+    /// When the last bursts of restorations began, oldest first.
     recent: VecDeque<Instant>,
     times: u64,
     /// Since when restoring them fails.
@@ -220,10 +223,13 @@ fn too_often(restored: &[VirtualAddress]) -> String {
 }
 
 impl Run {
-    /// Notes a restoration; how many there were lately, this one included.
+    /// Notes a restoration; how many bursts there were lately, this one included.
     fn count(&mut self, now: Instant) -> usize {
         self.times = self.times.saturating_add(1);
-        self.recent.push_back(now);
+        let began = self.recent.back();
+        if began.is_none_or(|at| now.saturating_duration_since(*at) >= BURST) {
+            self.recent.push_back(now);
+        }
         self.recent
             .retain(|at| now.saturating_duration_since(*at) <= WITHIN);
         self.recent.len()

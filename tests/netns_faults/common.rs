@@ -163,8 +163,7 @@ impl Cluster {
         let nodes = vec![node("alice", 1, &config), node("bob", 2, &config)];
         let cluster = Cluster::of(&plan(name, nodes), dir, &[vip()]);
         if setup.start {
-            cluster.start("alice");
-            cluster.start("bob");
+            cluster.start_both();
             cluster.until_owner("alice");
             cluster.until_owner_seen("bob", "alice");
         }
@@ -185,6 +184,13 @@ impl Cluster {
 
     pub fn start(&self, node: &str) {
         self.lab.start_had(node).unwrap();
+    }
+
+    /// Starts alice's daemon and, once it listens, bob's: so she takes part first, and the group begins where it prefers.
+    pub fn start_both(&self) {
+        self.start("alice");
+        self.until_status("alice", "listens", |_| true);
+        self.start("bob");
     }
 
     /// Waits for a condition; what it last saw is told when the time is over.

@@ -325,8 +325,7 @@ fn told_to_end_while_a_start_hangs_it_gives_up_and_says_goodbye() {
         },
     );
     cluster.script_does("alice", "start", "sleep 98765");
-    cluster.start("alice");
-    cluster.start("bob");
+    cluster.start_both();
     cluster.until("the start hangs", || cluster.calls(), |c| !c.is_empty());
     let begin = Instant::now();
     cluster.lab.stop_had("alice").unwrap();

@@ -49,14 +49,34 @@ fn a_removed_address_is_put_back_and_one_that_goes_too_often_is_lost() {
             assert_eq!(addresses[0].ip, "10.0.0.51".parse::<IpAddr>().unwrap());
             assert!(ip("addr show").contains("10.0.0.51/24"));
         }
-        ip("addr del 10.0.0.51/24 dev eth0");
-        let KeeperEvent::Lost { text, .. } = next(&mut events).await else {
-            panic!("not lost")
+        let text = loop {
+            ip("addr del 10.0.0.51/24 dev eth0");
+            if let KeeperEvent::Lost { text, .. } = next(&mut events).await {
+                break text;
+            }
         };
         assert!(
             text.contains("removed 10.0.0.51/24 on eth0 more than 3 times"),
             "{text}"
         );
+    });
+}
+
+#[test]
+fn removals_close_together_count_as_one() {
+    Machine::with_eth0().run(|| async {
+        let mut run = Run {
+            addresses: started(&["10.0.0.50"]).await,
+            recent: VecDeque::new(),
+            times: 0,
+            failing: None,
+        };
+        let begin = Instant::now();
+        let mut count = |milliseconds| run.count(begin + Duration::from_millis(milliseconds));
+        assert_eq!([0, 2, 4, 499].map(&mut count), [1, 1, 1, 1]);
+        // One that never ends is counted on.
+        assert_eq!([500, 900, 1000, 1500].map(&mut count), [2, 2, 3, 4]);
+        assert_eq!(run.times, 8);
     });
 }
 
