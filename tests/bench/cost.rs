@@ -1,0 +1,97 @@
+//! What a daemon takes from the machine and from the network while nothing happens.
+
+use std::time::Duration;
+
+use crate::numbers;
+use crate::stage::{ADDRESS, Setup, Stage};
+
+const OVER: Duration = Duration::from_secs(20);
+
+pub fn measure() {
+    for keepalive in [1000, 10] {
+        idle(Duration::from_millis(keepalive));
+    }
+}
+
+fn idle(keepalive: Duration) {
+    let stage = Stage::of(&Setup {
+        keepalive,
+        deadtime: keepalive * 10,
+        haresources: format!("alice {ADDRESS}/24/eth0 web\n"),
+        ..Setup::usual()
+    });
+    let before = Taken::look(&stage);
+    std::thread::sleep(OVER);
+    let after = Taken::look(&stage);
+    let seconds = OVER.as_secs_f64();
+    let ms = keepalive.as_millis();
+    println!("owner of an address and a script, keepalive {ms} ms:");
+    numbers::one("   memory (PSS)", after.pss_kib / 1024.0, "MiB", "< 5");
+    numbers::one("   threads", after.threads, "", "");
+    numbers::one(
+        "   processor",
+        (after.cpu_ns - before.cpu_ns) / seconds / 1e7,
+        "% of one",
+        "",
+    );
+    // Ours are two: what looked, and the shell in it.
+    numbers::one(
+        "   processes begun by it",
+        after.last_pid - before.last_pid - 1.0,
+        "in 20 s",
+        "0",
+    );
+    let rate = |n: usize| (after.traffic[n] - before.traffic[n]) / seconds;
+    numbers::one("   packets out", rate(1), "a second", "");
+    numbers::one("   bytes out", rate(0), "a second", "");
+    numbers::one("   packets in", rate(3), "a second", "");
+    numbers::one("   bytes in", rate(2), "a second", "");
+}
+
+struct Taken {
+    pss_kib: f64,
+    threads: f64,
+    cpu_ns: f64,
+    /// The newest process number of the node.
+    last_pid: f64,
+    /// Bytes and packets out, bytes and packets in.
+    traffic: [f64; 4],
+}
+
+impl Taken {
+    fn look(stage: &Stage) -> Taken {
+        let pid = stage.lab.had_pid("alice").unwrap().unwrap();
+        let script = format!(
+            "echo pid $$; cat /proc/{pid}/smaps_rollup /proc/{pid}/status /proc/net/dev; sed 's/^/cpu /' /proc/{pid}/task/*/schedstat"
+        );
+        let text = stage
+            .lab
+            .exec("alice", &["sh", "-c", &script])
+            .unwrap()
+            .stdout;
+        let value = |key: &str| -> f64 {
+            let line = text.lines().find_map(|l| l.trim().strip_prefix(key));
+            line.and_then(|l| l.split_whitespace().next())
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        let network: Vec<f64> = text
+            .lines()
+            .find_map(|l| l.trim().strip_prefix("eth0:"))
+            .unwrap()
+            .split_whitespace()
+            .map(|n| n.parse().unwrap())
+            .collect();
+        let cpu = text.lines().filter_map(|l| l.strip_prefix("cpu "));
+        Taken {
+            pss_kib: value("Pss:"),
+            threads: value("Threads:"),
+            cpu_ns: cpu
+                .map(|l| l.split(' ').next().unwrap().parse::<f64>().unwrap())
+                .sum(),
+            last_pid: value("pid "),
+            traffic: [network[8], network[9], network[0], network[1]],
+        }
+    }
+}

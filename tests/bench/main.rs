@@ -1,0 +1,41 @@
+//! How quick the cluster is, and what it costs. Prints numbers and asserts none: they are of this machine and this hour.
+//!
+//! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, cost, heal.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod cost;
+mod crash;
+mod heal;
+mod many;
+mod moves;
+mod numbers;
+mod stage;
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let word = words.first().map_or("", String::as_str);
+    if word == stage::JOURNAL {
+        stage::print_journal();
+        return;
+    }
+    if std::env::var_os("HAD_BENCH").is_none() {
+        // A test runner that asks for our tests must hear nothing.
+        if !words.iter().any(|w| w == "--list") {
+            println!("measures only when asked: HAD_BENCH=1 cargo test --release --test bench");
+        }
+        return;
+    }
+    let parts: [(&str, fn()); 5] = [
+        ("moves", moves::measure),
+        ("crash", crash::measure),
+        ("many", many::measure),
+        ("heal", heal::measure),
+        ("cost", cost::measure),
+    ];
+    numbers::head();
+    for (name, measure) in parts {
+        if word.is_empty() || word == name {
+            measure();
+        }
+    }
+}
