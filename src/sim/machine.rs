@@ -1,12 +1,12 @@
-//! One machine of the simulated cluster: its engine, what really runs on it, and how its agents behave.
+//! One machine of the simulated cluster: its engine, what really runs on it, its clock, and how its agents behave.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::engine::{Engine, Kept, Outcome};
+use super::witness::Memory;
+use crate::engine::{Engine, Event, Kept, Outcome};
 use crate::model::decision::Decision;
-use crate::model::heartbeat::Heartbeat;
-use crate::model::{GroupName, LinkName, Time};
+use crate::model::{GroupName, Time};
 
 /// How an agent behaves on one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,41 @@ pub enum Behaviour {
     Hangs,
 }
 
+/// A machine's own clock: it began somewhere, and runs a little fast or slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    world: Time,
+    local: Time,
+    /// So many millionths faster than the world's.
+    ppm: i32,
+}
+
+impl Clock {
+    /// A clock that shows `local` at the world's `world`, and is so many millionths too fast from then on.
+    pub fn new(world: Time, local: Time, ppm: i32) -> Self {
+        Clock { world, local, ppm }
+    }
+
+    fn rate(self) -> u128 {
+        u128::try_from(1_000_000 + i64::from(self.ppm)).unwrap_or(1)
+    }
+
+    /// What it shows.
+    pub fn local(self, world: Time) -> Time {
+        let passed = world.since(self.world).as_nanos() * self.rate() / 1_000_000;
+        self.local + Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
+    /// The first moment of the world at which it shows this.
+    pub fn world(self, local: Time) -> Time {
+        if local == Time::NEVER {
+            return Time::NEVER;
+        }
+        let passed = (local.since(self.local).as_nanos() * 1_000_000).div_ceil(self.rate().max(1));
+        self.world + Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
 /// A machine, with or without a running daemon.
 #[derive(Debug)]
 pub struct Machine {
@@ -28,8 +63,10 @@ pub struct Machine {
     pub kept: Kept,
     /// Whether the machine has power.
     pub powered: bool,
-    /// Whether all its processes stand still.
+    /// Whether its daemon stands still.
     pub frozen: bool,
+    /// How late its daemon may wake, at most.
+    pub lateness: Duration,
     /// For each group: which steps really run.
     pub running: BTreeMap<GroupName, Vec<bool>>,
     /// How often each step was really started and stopped.
@@ -46,10 +83,14 @@ pub struct Machine {
     pub replies: BTreeMap<u64, Result<String, String>>,
     /// How often each group's addresses were announced anew on order.
     pub announced: u32,
+    pub(super) clock: Clock,
+    /// Numbers the lives of its daemon: what was under way in one does not end in the next.
+    pub(super) life: u64,
     pub(super) watching: BTreeSet<GroupName>,
     pub(super) wake: Time,
-    pub(super) inbox: Vec<(LinkName, Heartbeat)>,
+    pub(super) inbox: Vec<Event>,
     pub(super) exited: bool,
+    pub(super) memory: Memory,
 }
 
 impl Machine {
@@ -59,6 +100,7 @@ impl Machine {
             kept: Kept::default(),
             powered: true,
             frozen: false,
+            lateness: Duration::ZERO,
             running: BTreeMap::new(),
             starts: 0,
             stops: 0,
@@ -67,10 +109,13 @@ impl Machine {
             decisions: Vec::new(),
             replies: BTreeMap::new(),
             announced: 0,
+            clock: Clock::new(Time::ZERO, Time::ZERO, 0),
+            life: 0,
             watching: BTreeSet::new(),
             wake: Time::NEVER,
             inbox: Vec::new(),
             exited: false,
+            memory: Memory::default(),
         }
     }
 
@@ -86,6 +131,15 @@ impl Machine {
                 .running
                 .get(group)
                 .is_some_and(|steps| steps.iter().any(|r| *r))
+    }
+
+    /// The life of its daemon ends, and with it all that it had under way.
+    pub(super) fn end_life(&mut self) {
+        self.engine = None;
+        self.frozen = false;
+        self.life += 1;
+        self.watching.clear();
+        self.inbox.clear();
     }
 
     /// How a call on a step would go: how long it takes and what comes out.
@@ -114,6 +168,23 @@ impl Machine {
                 self.stops += 1;
             }
             *s = runs;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_wakes_no_earlier_than_it_shows() {
+        for ppm in [-500, -1, 0, 1, 500] {
+            let clock = Clock::new(Time(1_000), Time(77), ppm);
+            for local in [77, 78, 1_000_077, 123_456_789_012] {
+                let world = clock.world(Time(local));
+                assert!(clock.local(world) >= Time(local), "{ppm} {local}");
+                assert!(clock.local(world) <= Time(local + 2), "{ppm} {local}");
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Scenarios of two to five nodes in virtual time, on the engine that the daemon runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod chaos;
 mod cluster;
 mod failures;
 mod handover;
 mod membership;
 mod partition;
 mod restart;
+mod swarm;
 
 use std::time::Duration;
 

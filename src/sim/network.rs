@@ -1,0 +1,100 @@
+//! What becomes of a heartbeat on its way: lost, late, twice, overtaken. And the answers of ping nodes.
+
+use std::time::Duration;
+
+use super::random::Random;
+use super::world::{Future, World};
+use crate::engine::Event;
+use crate::model::heartbeat::Heartbeat;
+use crate::model::{LinkName, NodeName};
+
+/// What a path does to what goes over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weather {
+    /// So many of a thousand are lost.
+    pub loss: u32,
+    /// So many of a thousand come twice.
+    pub twice: u32,
+    /// The least delay.
+    pub delay: Duration,
+    /// Up to so much is added, each time anew: one overtakes another.
+    pub jitter: Duration,
+}
+
+impl Weather {
+    /// A quiet local network.
+    pub const CALM: Weather = Weather {
+        loss: 0,
+        twice: 0,
+        delay: Duration::from_micros(200),
+        jitter: Duration::ZERO,
+    };
+
+    /// The delays after which one datagram arrives: none, once or twice.
+    pub(super) fn fate(self, random: &mut Random) -> Vec<Duration> {
+        let copies = 1 + usize::from(random.chance(self.twice));
+        (0..copies)
+            .filter_map(|_| {
+                let after = self.delay + random.between(Duration::ZERO, self.jitter);
+                (!random.chance(self.loss)).then_some(after)
+            })
+            .collect()
+    }
+}
+
+impl World {
+    /// Sets the weather between two machines on one link, one way; elsewhere it is [`World::weather`].
+    pub fn weather_between(&mut self, from: &str, to: &str, link: usize, weather: Weather) {
+        let key = (NodeName::new(from), NodeName::new(to), link_name(link));
+        self.local_weather.insert(key, weather);
+    }
+
+    /// The same weather everywhere.
+    pub fn weather_everywhere(&mut self, weather: Weather) {
+        self.local_weather.clear();
+        self.weather = weather;
+    }
+
+    pub(super) fn send(&mut self, from: &NodeName, heartbeat: &Heartbeat) {
+        let others: Vec<NodeName> = self.names().filter(|n| n != from).collect();
+        for link in self.cluster.links.clone() {
+            for to in &others {
+                let path = (from.clone(), to.clone(), link.clone());
+                if self.cuts.contains(&path) || self.blocked.contains(&(from.clone(), to.clone())) {
+                    continue;
+                }
+                let weather = *self.local_weather.get(&path).unwrap_or(&self.weather);
+                for after in weather.fate(&mut self.random) {
+                    let event = Event::Heard {
+                        link: link.clone(),
+                        heartbeat: Box::new(heartbeat.clone()),
+                    };
+                    let to = to.clone();
+                    self.later(after, Future::Arrive { to, event });
+                }
+            }
+        }
+    }
+
+    pub(super) fn ping_all(&mut self, by: &NodeName) {
+        let Some((life, sent)) = self.life_and_clock(by) else {
+            return;
+        };
+        for ping in 0..self.cluster.pings.len() {
+            if self.blind.contains(&(by.clone(), ping)) {
+                continue;
+            }
+            let weather = self.weather;
+            for after in weather.fate(&mut self.random) {
+                let at = by.clone();
+                let event = Event::Pong { ping, sent };
+                self.later(after * 2, Future::Tell { at, life, event });
+            }
+        }
+    }
+}
+
+/// Links are named as Linux does.
+pub(super) fn link_name(link: usize) -> LinkName {
+    LinkName::new(&format!("eth{link}"))
+}
