@@ -24,7 +24,7 @@ fn the_preferred_node_gets_the_group_however_the_starts_fall() {
         for between in 0..50 {
             let mut world = World::of(&["alice", "bob"]).group("db", preferred, 0);
             // Long enough that a node has looked at its resources before its heartbeat arrives.
-            world.delay = ms(20);
+            world.weather.delay = ms(20);
             world.start("alice");
             world.run_for(ms(between * 7));
             world.start("bob");
@@ -241,7 +241,7 @@ fn at_a_cold_start_the_preferred_node_is_given_the_time_to_get_ready() {
                 .ping("gateway")
                 .group("db", "alice", 0)
                 .group("web", "bob", 0);
-            world.delay = ms(20);
+            world.weather.delay = ms(20);
             world.start(first);
             world.run_for(ms(offset));
             world.start(if first == "alice" { "bob" } else { "alice" });
