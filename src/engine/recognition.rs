@@ -52,6 +52,14 @@ impl Group {
         if !view.joined || self.state == GroupState::Unknown {
             return None;
         }
+        // Nor is anything promised while another looks at what it runs: the claimant may not hear that one, and ours is
+        // then the only recognition that it counts.
+        if view
+            .living()
+            .any(|p| p.state(&self.spec.name) == GroupState::Unknown)
+        {
+            return None;
+        }
         let claims = |p: &&Peer| p.state(&self.spec.name) == GroupState::Claiming;
         let first = view.living().filter(claims).min_by_key(|p| p.rank)?;
         self.recognition_of(first, false)
