@@ -290,6 +290,7 @@ fn new_view(cluster: Cluster, kept: &Kept, now: Time) -> View {
         pings,
         sent: SentLog::default(),
         joined: false,
+        listen_until: Time::ZERO,
         leaving: false,
         quorate: false,
         loads: BTreeMap::new(),

@@ -9,7 +9,7 @@ use super::sent::SentLog;
 use crate::model::cluster::{Cluster, QuorumPolicy};
 use crate::model::heartbeat::{Phase, Reach};
 use crate::model::status::Liveness;
-use crate::model::{Generation, GroupName, NodeName};
+use crate::model::{Generation, GroupName, NodeName, Time};
 
 /// Everything but the groups themselves.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(super) struct View {
     pub sent: SentLog,
     /// Every peer has been heard or is known to be dead.
     pub joined: bool,
+    /// After a gap in our own time: until then nobody is believed to be as they were, not even dead or gone.
+    pub listen_until: Time,
     /// We are giving up everything.
     pub leaving: bool,
     /// Whether this side has enough votes, as last counted.
@@ -41,6 +43,14 @@ impl View {
 
     pub fn living(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter().filter(|p| p.living())
+    }
+
+    /// Rule 2, and the same after a gap (rule 12): every peer has been heard, or was waited for.
+    pub fn may_join(&self, now: Time) -> bool {
+        let waited = now >= self.listen_until;
+        self.peers
+            .iter()
+            .all(|p| p.living() || (waited && p.liveness != Liveness::Init))
     }
 
     /// Whether rights are leases that end without confirmation.
