@@ -183,7 +183,7 @@ impl Group {
                 self.supports.clear();
                 desk.record(&self.spec.name, What::Withdraw, Because::Expired);
             }
-            GroupState::Online => {
+            GroupState::Starting | GroupState::Online => {
                 let t = &view.cluster.timing;
                 let unheard = gap_began + t.deadtime.saturating_sub(t.margin);
                 self.granted = if view.leases() {
@@ -198,14 +198,13 @@ impl Group {
                 };
                 if lost && !self.frozen(view) {
                     self.begin_stop(Because::LeaseEnded, true, desk);
-                } else {
+                } else if self.state == GroupState::Online {
                     self.offer = None;
                     self.look(desk);
                 }
             }
             GroupState::Unknown
             | GroupState::Offline
-            | GroupState::Starting
             | GroupState::Stopping
             | GroupState::Failed
             | GroupState::Stuck => {}
