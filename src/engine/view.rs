@@ -72,13 +72,20 @@ impl View {
 
     /// All votes there are. A peer that left does not count, but where a ping node is the arbiter the nodes count as
     /// two at least: else the last one would be its own majority while the other comes back elsewhere.
+    ///
+    /// Those that left may also come back unheard, count everybody, and be a majority themselves. So they lower the
+    /// total only as far as whatever is still enough here leaves too few others for that: half of the nodes, rounded
+    /// up. (Rule 14 says "never less than two where a ping node is the arbiter" and nothing of this; with it three nodes
+    /// of which two left ran a group twice.)
     pub fn total_votes(&self) -> u32 {
         let left = self
             .peers
             .iter()
             .filter(|p| p.liveness == Liveness::Left)
             .count();
-        let mut nodes = self.cluster.nodes.len().saturating_sub(left);
+        let all = self.cluster.nodes.len();
+        let needed = all.div_ceil(2);
+        let mut nodes = all.saturating_sub(left).max(needed.saturating_sub(1) * 2);
         if !self.pings.is_empty() {
             nodes = nodes.max(2);
         }
