@@ -5,6 +5,7 @@ use super::group::Group;
 use super::peer::Peer;
 use super::view::View;
 use crate::model::heartbeat::{GroupState, Recognition};
+use crate::model::status::Liveness;
 use crate::model::{NodeName, Term};
 
 impl Group {
@@ -100,10 +101,7 @@ impl Group {
             let to = p.groups.get(&self.spec.name)?.to.as_ref()?;
             let other = to.node != *view.me() && to.node != p.name;
             let unheard = view.peer(&to.node).is_none_or(|x| {
-                matches!(
-                    x.liveness,
-                    crate::model::status::Liveness::Dead | crate::model::status::Liveness::Init
-                )
+                matches!(x.liveness, Liveness::Dead | Liveness::Init | Liveness::Left)
             });
             (other && unheard).then(|| (p.name.clone(), to.node.clone()))
         })

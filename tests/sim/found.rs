@@ -105,7 +105,12 @@ fn a_failed_start_with_a_slow_stop_is_a_failure_all_the_same() {
     world.on_stop("alice", "db", 1, Behaviour::Works(secs(40)));
     world.start_all();
     world.run_for(secs(50));
-    assert_eq!(world.state("alice", "db"), Some(GroupState::Failed), "{}", story(&world));
+    assert_eq!(
+        world.state("alice", "db"),
+        Some(GroupState::Failed),
+        "{}",
+        story(&world)
+    );
     settle_on(&mut world, "db", "bob");
 }
 
@@ -174,13 +179,30 @@ fn a_node_that_left_and_is_back_unheard_is_known_by_hearsay() {
     world.part("a", "c");
     world.start("a");
     world.run_for(secs(6));
-    world.command("c", Command::Standby { groups: db(), lasting: true });
+    world.command(
+        "c",
+        Command::Standby {
+            groups: db(),
+            lasting: true,
+        },
+    );
     settle_on(&mut world, "db", "b");
-    world.command("a", Command::Takeover { groups: db(), force: false });
+    world.command(
+        "a",
+        Command::Takeover {
+            groups: db(),
+            force: false,
+        },
+    );
     settle_on(&mut world, "db", "a");
     world.command("c", Command::Unstandby(db()));
     world.run_for(secs(5));
-    assert_eq!(world.state("c", "db"), Some(GroupState::Offline), "{}", story(&world));
+    assert_eq!(
+        world.state("c", "db"),
+        Some(GroupState::Offline),
+        "{}",
+        story(&world)
+    );
     in_order(&world);
 }
 
@@ -192,7 +214,12 @@ fn an_announced_restart_that_outlives_the_lease_moves_and_stops_nothing() {
         ..had::sim::Weather::CALM
     });
     world.run_for(secs(1));
-    world.command("a", Command::Restart { back_within: secs(20) });
+    world.command(
+        "a",
+        Command::Restart {
+            back_within: secs(20),
+        },
+    );
     world.run_for(secs(3));
     assert!(world.at("a").engine.is_none());
     world.start("a");
@@ -209,7 +236,10 @@ fn a_node_added_by_a_reload_is_waited_for() {
     cluster.nodes.push(had::model::NodeName::new("carol"));
     cluster.me = had::model::NodeName::new("alice");
     world.reload("alice", cluster);
-    assert_eq!(world.status("alice").unwrap().phase, had::model::heartbeat::Phase::Init);
+    assert_eq!(
+        world.status("alice").unwrap().phase,
+        had::model::heartbeat::Phase::Init
+    );
 }
 
 #[test]
@@ -224,6 +254,9 @@ fn a_reload_during_the_first_look_starts_only_the_new_definition() {
     }
     settle_on(&mut world, "db", "alice");
     world.run_for(secs(2));
-    let starts = decisions(&world, "alice").iter().filter(|d| d.contains("starts it")).count();
+    let starts = decisions(&world, "alice")
+        .iter()
+        .filter(|d| d.contains("starts it"))
+        .count();
     assert_eq!(starts, 1, "{}", story(&world));
 }
