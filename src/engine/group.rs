@@ -346,10 +346,17 @@ impl Group {
             self.state = GroupState::Offline;
             desk.record(&self.spec.name, What::Offline, because);
         }
-        if let Some(spec) = self.replaced_by.take() {
-            self.spec = *spec;
-            self.stack = Stack::new(&self.spec);
-        }
+        self.take_definition();
+    }
+
+    /// Nothing of the old definition runs: the newer one counts. Whether there was one.
+    pub fn take_definition(&mut self) -> bool {
+        let Some(spec) = self.replaced_by.take() else {
+            return false;
+        };
+        self.spec = *spec;
+        self.stack = Stack::new(&self.spec);
+        true
     }
 
     /// A resource that ran was found down: the group has failed here.

@@ -103,6 +103,8 @@ impl Group {
     pub fn decide_unknown(&mut self, now: Time, view: &View, desk: &mut Desk) {
         let frozen = self.frozen(view);
         match self.found.clone() {
+            // The look was for the old definition; what the new one names may run.
+            Some(Ended::NoneRuns) if self.take_definition() => self.look(desk),
             Some(Ended::NoneRuns) => {
                 self.found = None;
                 self.state = GroupState::Offline;
