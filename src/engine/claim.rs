@@ -40,12 +40,10 @@ impl Group {
     /// Rule 3 (and rule 7 for a group that is offered to us): why we want it, or nothing, or what stands in the way.
     fn wish(&self, view: &View, desk: &Desk) -> Result<Option<Because>, Because> {
         let name = &self.spec.name;
-        let candidates = self.candidates(view, desk);
         if let Some(holder) = view.living().find(|p| p.holds(name)) {
-            let ours = candidates.iter().find(|c| c.name == *view.me());
-            let able = ours.is_some_and(|c| c.barred.is_none());
-            let offered = self.offered_by(holder, view) && able;
-            return Ok(offered.then(|| Because::HeldBy(holder.name.clone())));
+            // A claim that would have to be withdrawn at once is not made: both would be said again and again.
+            let ours = self.offered_by(holder, view) && self.must_withdraw(view, desk).is_none();
+            return Ok(ours.then(|| Because::HeldBy(holder.name.clone())));
         }
         // Others that claim it or do not know yet are waited for; their next heartbeat tells.
         if self.to.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown) {
@@ -57,9 +55,7 @@ impl Group {
         if let Some(stuck) = self.stuck_elsewhere(view) {
             return Err(Because::StuckAt(stuck));
         }
-        if view.about_to_join(&self.spec.preferred) {
-            return Ok(None);
-        }
+        let candidates = self.candidates(view, desk);
         let (node, because) = place(&candidates)?;
         Ok((node == view.me()).then_some(because))
     }

@@ -295,7 +295,7 @@ impl Group {
             }
             Ended::Up => self.up(desk),
             Ended::StartFailed(text) => self.start_failed(now, text, desk),
-            Ended::Down => self.down(now, desk),
+            Ended::Down => self.down(desk),
             Ended::StopFailed(text) => {
                 self.state = GroupState::Stuck;
                 self.offer = None;
@@ -338,17 +338,17 @@ impl Group {
         self.wanted = false;
     }
 
-    fn down(&mut self, now: Time, desk: &mut Desk) {
+    fn down(&mut self, desk: &mut Desk) {
         let because = self.stopping_because.take().unwrap_or(Because::Finished);
         self.supports.clear();
         self.granted = Time::ZERO;
         self.contested = false;
         self.offer = None;
-        // A failure of this very stop's making is newer than the stop; an old one was forgiven when it came up.
+        // However long the stop took: the failure that made it counts. An old one was forgiven when it came up.
         let failed = self
             .failure
             .as_ref()
-            .filter(|f| f.retry_at > now && matches!(because, Because::Agent(_)));
+            .filter(|_| matches!(because, Because::Agent(_)));
         if let Some(failure) = failed {
             let text = Because::Agent(failure.text.clone());
             self.state = GroupState::Failed;
@@ -357,10 +357,17 @@ impl Group {
             self.state = GroupState::Offline;
             desk.record(&self.spec.name, What::Offline, because);
         }
-        if let Some(spec) = self.replaced_by.take() {
-            self.spec = *spec;
-            self.stack = Stack::new(&self.spec);
-        }
+        self.take_definition();
+    }
+
+    /// Nothing of the old definition runs: the newer one counts. Whether there was one.
+    pub fn take_definition(&mut self) -> bool {
+        let Some(spec) = self.replaced_by.take() else {
+            return false;
+        };
+        self.spec = *spec;
+        self.stack = Stack::new(&self.spec);
+        true
     }
 
     /// A resource that ran was found down: the group has failed here.

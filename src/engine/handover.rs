@@ -86,7 +86,14 @@ impl Group {
             .filter(|c| c.name != *view.me())
             .cloned()
             .collect();
-        let next = || place(&others).ok().map(|(name, _)| name.clone());
+        // Whoever was offered it stays the one while able: its claim itself makes it look busier than the next.
+        let chosen = self.offer.as_ref().map(|o| o.to.clone());
+        let able = |name: &NodeName| others.iter().any(|c| c.name == *name && c.barred.is_none());
+        let next = || {
+            chosen
+                .filter(able)
+                .or_else(|| place(&others).ok().map(|(name, _)| name.clone()))
+        };
         if view.leaving {
             return Some((next(), Because::Leaving));
         }

@@ -103,6 +103,8 @@ impl Group {
     pub fn decide_unknown(&mut self, now: Time, view: &View, desk: &mut Desk) {
         let frozen = self.frozen(view);
         match self.found.clone() {
+            // The look was for the old definition; what the new one names may run.
+            Some(Ended::NoneRuns) if self.take_definition() => self.look(desk),
             Some(Ended::NoneRuns) => {
                 self.found = None;
                 self.state = GroupState::Offline;
@@ -183,7 +185,7 @@ impl Group {
                 self.supports.clear();
                 desk.record(&self.spec.name, What::Withdraw, Because::Expired);
             }
-            GroupState::Online => {
+            GroupState::Starting | GroupState::Online => {
                 let t = &view.cluster.timing;
                 let unheard = gap_began + t.deadtime.saturating_sub(t.margin);
                 self.granted = if view.leases() {
@@ -198,14 +200,13 @@ impl Group {
                 };
                 if lost && !self.frozen(view) {
                     self.begin_stop(Because::LeaseEnded, true, desk);
-                } else {
+                } else if self.state == GroupState::Online {
                     self.offer = None;
                     self.look(desk);
                 }
             }
             GroupState::Unknown
             | GroupState::Offline
-            | GroupState::Starting
             | GroupState::Stopping
             | GroupState::Failed
             | GroupState::Stuck => {}

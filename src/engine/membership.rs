@@ -152,8 +152,8 @@ impl Engine {
     }
 
     /// We take part once every peer was heard or is known to be dead.
-    fn join(&mut self) {
-        let joined = self.view.peers.iter().all(|p| p.liveness != Liveness::Init);
+    pub(super) fn join(&mut self) {
+        let joined = self.view.may_join(self.now);
         if joined && !self.view.joined {
             self.desk.record_node(What::Joined, Because::AllHeard);
         }
@@ -179,7 +179,9 @@ impl Engine {
             peer.init_deadline = peer.init_deadline.max(now + deadtime);
             peer.active_since = now;
         }
-        self.view.joined = self.view.peers.iter().all(|p| p.liveness != Liveness::Init);
+        // A peer that was dead or had left may be back since; that it keeps its name for now decides nothing.
+        self.view.listen_until = now + deadtime;
+        self.view.joined = self.view.may_join(now);
     }
 
     pub(super) fn pong(&mut self, ping: usize, sent: Time) {
@@ -226,6 +228,9 @@ impl Engine {
             }
             let up = peer.links.iter().filter(|l| l.up);
             due.extend(up.filter_map(|l| l.last_heard).map(|at| at + t.deadtime));
+        }
+        if !self.view.joined && self.view.listen_until > self.now {
+            due.push(self.view.listen_until);
         }
         let up = self.view.pings.iter().filter(|p| p.up);
         due.extend(up.filter_map(|p| p.answered).map(|at| at + t.deadping));
@@ -346,12 +351,17 @@ impl Engine {
 impl View {
     /// What this node waits for before it takes part.
     pub(super) fn waiting(&self, now: Time) -> Option<String> {
+        let listens = now < self.listen_until;
         let unheard: Vec<&Peer> = self
             .peers
             .iter()
-            .filter(|p| p.liveness == Liveness::Init)
+            .filter(|p| p.liveness == Liveness::Init || (listens && !p.living()))
             .collect();
-        let latest = unheard.iter().map(|p| p.init_deadline).max()?;
+        let until = |p: &&Peer| match p.liveness {
+            Liveness::Init => p.init_deadline,
+            _ => self.listen_until,
+        };
+        let latest = unheard.iter().map(until).max()?;
         let names: Vec<&str> = unheard.iter().map(|p| p.name.as_str()).collect();
         let left = latest.since(now).as_secs_f64();
         Some(format!(

@@ -37,7 +37,7 @@ pub use event::{Command, Event, Kept, OrderId, Outcome};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::cluster::{Cluster, QuorumPolicy};
+use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Term, Time};
@@ -82,7 +82,7 @@ impl Engine {
             .cluster
             .groups
             .iter()
-            .map(|spec| kept_group(spec, &kept))
+            .map(|spec| kept_group(spec, &kept, &view.cluster.timing, now))
             .collect();
         for group in &mut groups {
             group.look(&mut desk);
@@ -290,6 +290,7 @@ fn new_view(cluster: Cluster, kept: &Kept, now: Time) -> View {
         pings,
         sent: SentLog::default(),
         joined: false,
+        listen_until: Time::ZERO,
         leaving: false,
         quorate: false,
         loads: BTreeMap::new(),
@@ -316,9 +317,18 @@ fn new_ping(name: &str) -> Ping {
     }
 }
 
-fn kept_group(spec: &crate::model::cluster::Group, kept: &Kept) -> Group {
+fn kept_group(
+    spec: &crate::model::cluster::Group,
+    kept: &Kept,
+    timing: &Timing,
+    now: Time,
+) -> Group {
     let name = &spec.name;
-    let lease = kept.leases.get(name).copied().unwrap_or(Time::ZERO);
+    // A lease that ran out while no daemon was here is not the end yet: the peers may have waited for us, because we
+    // announced the restart or the wire held them back, and confirm us in their next heartbeat; or they have it, and
+    // say so in that. (Rule 11 says "stop" at once; then every announced restart longer than the lease stops all.)
+    let stored = kept.leases.get(name).copied().filter(|at| *at > Time::ZERO);
+    let lease = stored.map_or(Time::ZERO, |at| at.max(now + timing.warntime));
     let mut group = Group::new(
         spec.clone(),
         kept.terms.get(name).copied().unwrap_or_default(),

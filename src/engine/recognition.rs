@@ -5,6 +5,7 @@ use super::group::Group;
 use super::peer::Peer;
 use super::view::View;
 use crate::model::heartbeat::{GroupState, Recognition};
+use crate::model::status::Liveness;
 use crate::model::{NodeName, Term};
 
 impl Group {
@@ -52,6 +53,14 @@ impl Group {
         if !view.joined || self.state == GroupState::Unknown {
             return None;
         }
+        // Nor is anything promised while another looks at what it runs: the claimant may not hear that one, and ours is
+        // then the only recognition that it counts.
+        if view
+            .living()
+            .any(|p| p.state(&self.spec.name) == GroupState::Unknown)
+        {
+            return None;
+        }
         let claims = |p: &&Peer| p.state(&self.spec.name) == GroupState::Claiming;
         let first = view.living().filter(claims).min_by_key(|p| p.rank)?;
         self.recognition_of(first, false)
@@ -92,10 +101,7 @@ impl Group {
             let to = p.groups.get(&self.spec.name)?.to.as_ref()?;
             let other = to.node != *view.me() && to.node != p.name;
             let unheard = view.peer(&to.node).is_none_or(|x| {
-                matches!(
-                    x.liveness,
-                    crate::model::status::Liveness::Dead | crate::model::status::Liveness::Init
-                )
+                matches!(x.liveness, Liveness::Dead | Liveness::Init | Liveness::Left)
             });
             (other && unheard).then(|| (p.name.clone(), to.node.clone()))
         })

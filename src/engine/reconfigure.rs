@@ -25,6 +25,8 @@ impl Engine {
             .position(|n| *n == cluster.me)
             .unwrap_or(usize::MAX);
         self.view.cluster = cluster;
+        // A node that is new here is waited for before anything is decided.
+        self.join();
         self.desk.save = true;
     }
 

@@ -9,7 +9,7 @@ use super::sent::SentLog;
 use crate::model::cluster::{Cluster, QuorumPolicy};
 use crate::model::heartbeat::{Phase, Reach};
 use crate::model::status::Liveness;
-use crate::model::{Generation, GroupName, NodeName};
+use crate::model::{Generation, GroupName, NodeName, Time};
 
 /// Everything but the groups themselves.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(super) struct View {
     pub sent: SentLog,
     /// Every peer has been heard or is known to be dead.
     pub joined: bool,
+    /// After a gap in our own time: until then nobody is believed to be as they were, not even dead or gone.
+    pub listen_until: Time,
     /// We are giving up everything.
     pub leaving: bool,
     /// Whether this side has enough votes, as last counted.
@@ -43,6 +45,14 @@ impl View {
         self.peers.iter().filter(|p| p.living())
     }
 
+    /// Rule 2, and the same after a gap (rule 12): every peer has been heard, or was waited for.
+    pub fn may_join(&self, now: Time) -> bool {
+        let waited = now >= self.listen_until;
+        self.peers
+            .iter()
+            .all(|p| p.living() || (waited && p.liveness != Liveness::Init))
+    }
+
     /// Whether rights are leases that end without confirmation.
     pub fn leases(&self) -> bool {
         self.cluster.quorum == QuorumPolicy::Stop
@@ -60,24 +70,22 @@ impl View {
         peer.deaf(&self.cluster.timing)
     }
 
-    /// Whether a peer that does not take part yet soon will: it hears us, and there is nobody left whom it would have
-    /// to wait for. To place its groups elsewhere now would leave them there.
-    pub fn about_to_join(&self, name: &NodeName) -> bool {
-        self.peers.iter().all(Peer::living)
-            && self
-                .peer(name)
-                .is_some_and(|p| p.phase == Phase::Init && !self.deaf(p))
-    }
-
     /// All votes there are. A peer that left does not count, but where a ping node is the arbiter the nodes count as
     /// two at least: else the last one would be its own majority while the other comes back elsewhere.
+    ///
+    /// Those that left may also come back unheard, count everybody, and be a majority themselves. So they lower the
+    /// total only as far as whatever is still enough here leaves too few others for that: half of the nodes, rounded
+    /// up. (Rule 14 says "never less than two where a ping node is the arbiter" and nothing of this; with it three nodes
+    /// of which two left ran a group twice.)
     pub fn total_votes(&self) -> u32 {
         let left = self
             .peers
             .iter()
             .filter(|p| p.liveness == Liveness::Left)
             .count();
-        let mut nodes = self.cluster.nodes.len().saturating_sub(left);
+        let all = self.cluster.nodes.len();
+        let needed = all.div_ceil(2);
+        let mut nodes = all.saturating_sub(left).max(needed.saturating_sub(1) * 2);
         if !self.pings.is_empty() {
             nodes = nodes.max(2);
         }

@@ -91,25 +91,33 @@ impl World {
         }
     }
 
-    /// The kernel drops the addresses of a group whose lease was not renewed.
+    /// The kernel drops the addresses of a group whose lease was not renewed. A daemon that moves stops them itself,
+    /// or puts them back when its right was renewed meanwhile; one that stands still finds them lost.
     pub(super) fn lease_ends(&mut self, at: &NodeName, group: &GroupName) {
         let now = self.now;
         let spec = self.cluster.groups.iter().find(|g| g.name == *group);
         let steps = spec.map(|g| g.steps.clone()).unwrap_or_default();
-        let Some(machine) = self.machines.get_mut(at).filter(|m| m.powered) else {
+        let Some(machine) = self.machines.get_mut(at).filter(|m| !m.alive()) else {
             return;
         };
-        let renewed = machine
-            .kept
-            .leases
-            .get(group)
-            .is_some_and(|until| *until > machine.clock.local(now));
-        for (i, _) in steps
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| s.addresses && !renewed)
-        {
-            machine.set_step(group, i, false);
+        let until = machine.kept.leases.get(group).copied();
+        if until.is_some_and(|until| until > machine.clock.local(now)) {
+            return;
+        }
+        let mut lost = Vec::new();
+        for (step, _) in steps.iter().enumerate().filter(|(_, s)| s.addresses) {
+            if machine.running.get(group).and_then(|r| r.get(step)) == Some(&true) {
+                machine.set_step(group, step, false);
+                lost.push(step);
+            }
+        }
+        for step in lost {
+            let event = Event::ResourceLost {
+                group: group.clone(),
+                step,
+                text: "its lease ran out".to_owned(),
+            };
+            self.give(at, event);
         }
     }
 

@@ -350,9 +350,10 @@ impl Chaos {
     fn break_start(&mut self, world: &mut World) {
         let a = self.node(world);
         let (group, step) = self.step(world);
-        let how = match world.random.below(3) {
-            0 => Behaviour::Works(world.random.between(ms(1), ms(3000))),
-            1 => Behaviour::Works(world.random.between(ms(1), secs(12))),
+        let how = match world.random.below(2) {
+            // An address is there at once or never: until it is, no probe on the wire finds it.
+            0 if self.is_address(world, &group, step) => Behaviour::Works(ms(1)),
+            0 => Behaviour::Works(world.random.between(ms(1), secs(12))),
             _ => Behaviour::Fails("no".into()),
         };
         self.note(world, format!("start of {group} {step} on {a}: {how:?}"));
@@ -380,6 +381,11 @@ impl Chaos {
         (group, step)
     }
 
+    fn is_address(&self, world: &World, group: &GroupName, step: usize) -> bool {
+        let spec = world.cluster.groups.iter().find(|g| g.name == *group);
+        spec.is_some_and(|g| g.steps.get(step).is_some_and(|s| s.addresses))
+    }
+
     pub fn mend_agents(&mut self, world: &mut World) {
         self.note(world, "all agents work".into());
         for node in self.nodes.clone() {
@@ -388,8 +394,8 @@ impl Chaos {
         }
     }
 
-    /// Every fault ends. With `amends` an administrator also takes back what was ordered and clears what failed.
-    pub fn end(&mut self, world: &mut World, amends: bool) {
+    /// Every fault ends.
+    pub fn end(&mut self, world: &mut World) {
         self.heal(world);
         world.weather_everywhere(Weather::CALM);
         self.mend_agents(world);
@@ -401,11 +407,9 @@ impl Chaos {
                 self.start(world, &node);
             }
         }
-        if amends {
-            self.make_amends(world);
-        }
     }
 
+    /// An administrator takes back what was ordered and clears what failed.
     pub fn make_amends(&mut self, world: &mut World) {
         for node in self.nodes.clone() {
             let groups = self.groups.clone();

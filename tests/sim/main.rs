@@ -4,6 +4,7 @@
 mod chaos;
 mod cluster;
 mod failures;
+mod found;
 mod handover;
 mod membership;
 mod partition;

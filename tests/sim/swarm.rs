@@ -125,12 +125,19 @@ fn course(world: &mut World, chaos: &mut Chaos) -> Option<String> {
             if world.run_till(lasts, bad) {
                 return why(world);
             }
-            chaos.end(world, false);
+            chaos.end(world);
         }
     }
     let forgiven = world.random.chance(900);
-    chaos.end(world, forgiven);
-    if !forgiven {
+    chaos.end(world);
+    // What is under way comes to its end before an administrator judges it.
+    let slow = chaos.faults.slow_stops.unwrap_or_default() * 4;
+    if world.run_till(slow, bad) {
+        return why(world);
+    }
+    if forgiven {
+        chaos.make_amends(world);
+    } else {
         // Failures expire by themselves, and every command finds its end.
         if world.run_till(secs(1300), bad) {
             return why(world);
@@ -141,7 +148,6 @@ fn course(world: &mut World, chaos: &mut Chaos) -> Option<String> {
         chaos.make_amends(world);
     }
     let mut since = None;
-    let slow = chaos.faults.slow_stops.unwrap_or_default() * 4;
     let settled = world.run_till(SETTLED + slow, |w| {
         let now = w.now;
         since = if whole(w) { since.or(Some(now)) } else { None };
