@@ -135,6 +135,7 @@ fn what_the_readme_types_exists() {
     let readme = read("README.md");
     let known: BTreeSet<String> = subcommands(&hactl(&[])).into_iter().collect();
     let lab: BTreeSet<String> = subcommands(&hactl(&["lab"])).into_iter().collect();
+    let mut seen = 0;
     // Only what is typed: blocks of code and words between backticks.
     let typed = readme.split('`').skip(1).step_by(2);
     for line in typed.flat_map(str::lines) {
@@ -142,6 +143,7 @@ fn what_the_readme_types_exists() {
         for part in line.split(" -- ").filter_map(|p| p.strip_prefix("hactl ")) {
             let mut words = part.split_whitespace();
             let Some(first) = words.next() else { continue };
+            seen += 1;
             assert!(known.contains(first), "hactl {first}: {line}");
             if first == "lab"
                 && let Some(second) = words.next()
@@ -150,6 +152,7 @@ fn what_the_readme_types_exists() {
             }
         }
     }
+    assert!(seen > 15, "the README was not understood: {seen}");
 }
 
 #[test]
