@@ -345,10 +345,13 @@ impl fmt::Display for Because {
             Self::Agent(text) => write!(f, "{text}"),
             Self::AddressAnswers(who) => write!(
                 f,
-                "split brain suspected: {who} still answers for its address; end what runs there, or overrule with hactl takeover --force"
+                "split brain suspected: an address of it still answers ({who}); end what runs there, or overrule with hactl takeover --force"
             ),
             Self::ProbeRuns => write!(f, "asking on the wire whether its address still answers"),
-            Self::WaitsFor(n) => write!(f, "{n} may need that long to be rid of it"),
+            Self::WaitsFor(n) => write!(
+                f,
+                "{n} may still be stopping it; it has as long as the stop deadlines say (timeout in ha.cf)"
+            ),
             Self::StuckAt(n) => write!(
                 f,
                 "its stop failed on {n}, so it may still run there; see to that node, then run hactl clear"

@@ -13,7 +13,8 @@ const EXIT_CODES: &str = "Exit codes:
   3  no daemon answers
   4  no outcome in time; what was asked for may still happen
 
-Root and members of the group haclient may command; everybody may look.";
+Root and members of the group haclient may command; everybody may look.
+When something is wrong, begin with `hactl status`, then `hactl why`. Manual: hactl(8)";
 
 const GROUPS: &str = "Groups are named by:
   all        every group
@@ -80,7 +81,7 @@ pub enum Command {
         #[command(flatten)]
         wait: Wait,
     },
-    /// Show the latest decisions and their reasons, about one group or about everything
+    /// Show what this node decided last, and why, about one group or about everything
     Why {
         /// A group's name or its first argument
         group: Option<String>,
@@ -88,7 +89,7 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = duration)]
         ago: Option<Duration>,
     },
-    /// Show the journal of this node
+    /// Show all that this node recorded: the journal
     History {
         /// How many entries, 1000 at most
         #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 50)]
@@ -115,7 +116,7 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Restart the daemon; resources keep running, and the other nodes wait
+    /// End the daemon, for its service manager to start it again; resources keep running, other nodes wait
     Restart {
         #[command(flatten)]
         wait: Wait,

@@ -203,7 +203,7 @@ impl Tool<'_> {
         Err(Failure {
             code: Failure::TIMED_OUT,
             text: format!(
-                "the daemon is not back within {:?}; see its log",
+                "the daemon ended and is not back within {:?}; start it (systemctl start had), or the other nodes take over",
                 wait.timeout
             ),
         })

@@ -118,8 +118,14 @@ impl Page {
         if let Some(silent) = node.silent_for {
             facts.push(format!("heard {} ago", spoken(silent)));
         }
+        // What a node reached that is not heard any more is past.
+        let heard = matches!(
+            node.liveness,
+            Liveness::Here | Liveness::Active | Liveness::Late
+        );
         if let Some(reach) = node.reach
             && reach.configured > 0
+            && heard
         {
             let (answering, configured) = (reach.answering, reach.configured);
             facts.push(format!("reaches {answering} of {configured} ping nodes"));

@@ -155,13 +155,12 @@ fn the_owner_is_dead() {
     let mut status = pair();
     status.nodes[1].liveness = Liveness::Dead;
     status.nodes[1].silent_for = Some(Duration::from_secs(75));
-    status.nodes[1].reach = None;
     status.nodes[1].links = vec![link("eth0", false, None), link("eth1", false, None)];
     status.quorum.votes = 2;
     status.groups[1].owners.clear();
     status.groups[1].states = vec![(name("alice"), GroupState::Claiming)];
     status.groups[1].notes = vec![
-        "split brain suspected: 00:16:3e:01:02:03 still answers for its address; end what runs there, or overrule with hactl takeover --force".into(),
+        "split brain suspected: an address of it still answers (10.1.88.200 is at 00:16:3e:01:02:03); end what runs there, or overrule with hactl takeover --force".into(),
     ];
     looks(
         &status,
@@ -187,8 +186,9 @@ Groups, with their resources on alice
   mysqld::shop is about to be started on alice, prefers bob
       mysqld::shop  stopped
       nginx         stopped
-    ! split brain suspected: 00:16:3e:01:02:03 still answers for its address;
-      end what runs there, or overrule with hactl takeover --force
+    ! split brain suspected: an address of it still answers (10.1.88.200 is at
+      00:16:3e:01:02:03); end what runs there, or overrule with hactl takeover
+      --force
 ",
     );
 }
