@@ -224,6 +224,7 @@ impl Resolver<'_> {
             }
         }
         steps.extend(self.addresses(run));
+        wait_for_storage(&mut steps);
         steps
     }
 
@@ -260,6 +261,39 @@ impl Resolver<'_> {
     }
 }
 
+/// Resources whose data another node may open at the same time, to its ruin.
+const SHARED_STORAGE: [&str; 9] = [
+    "drbddisk",
+    "drbdupper",
+    "drbd",
+    "Filesystem",
+    "LVM",
+    "Raid1",
+    "LinuxSCSI",
+    "ICP",
+    "ServeRAID",
+];
+
+/// A takeover from a dead node waits until that node must have let go of shared storage and of all that stands on it.
+/// It does not wait for other scripts: what they run is cut off with the address, and to wait for the stop deadline of
+/// each would make every takeover slow.
+fn wait_for_storage(steps: &mut [ResolvedStep]) {
+    let name = |word: &String| word.split("::").next().unwrap_or_default().to_owned();
+    let shared = |s: &ResolvedStep| {
+        let mut names = s.step.members.iter().map(name);
+        !s.step.addresses && names.any(|n| SHARED_STORAGE.contains(&n.as_str()))
+    };
+    if let Some(first) = steps.iter().position(shared) {
+        for step in steps.iter_mut().skip(first).map(|s| &mut s.step) {
+            step.removal = if step.addresses {
+                Duration::ZERO
+            } else {
+                step.stop
+            };
+        }
+    }
+}
+
 fn one_step(
     token: &Token,
     agent: Arc<dyn Agent>,
@@ -273,7 +307,7 @@ fn one_step(
             start: timeouts.start,
             stop: timeouts.stop,
             monitor: timeouts.monitor,
-            removal: timeouts.stop,
+            removal: Duration::ZERO,
         },
         agent,
         addresses: None,

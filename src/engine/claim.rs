@@ -1,10 +1,13 @@
 //! The way to a group: claim, ask all others, withdraw before a better right, start when nobody objects.
 
+use std::time::Duration;
+
 use super::desk::Desk;
 use super::group::Group;
 use super::peer::Peer;
 use super::placement::place;
 use super::view::View;
+
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::GroupState;
 use crate::model::status::Liveness;
@@ -120,12 +123,10 @@ impl Group {
             return;
         }
         match self.objection(now, view) {
-            Some(because @ (Because::AddressAnswers(_) | Because::ProbeRuns)) => {
-                // The first rounds of silence are the usual course and not worth a word.
-                if because != Because::ProbeRuns {
-                    self.hold(because, desk);
-                }
+            Some(because @ (Because::AddressAnswers(_) | Because::StopsStill(..))) => {
+                self.hold(because, desk);
             }
+            // Agreement and the first rounds of silence are the usual course and not worth a word.
             Some(_) => {}
             None => {
                 self.state = GroupState::Starting;
@@ -186,7 +187,8 @@ impl Group {
         match peer.liveness {
             Liveness::Left | Liveness::Here => None,
             Liveness::Dead if self.forced || now >= self.rid_of_it(peer, view) => None,
-            Liveness::Init | Liveness::Dead => waits,
+            Liveness::Dead => Some(Because::StopsStill(peer.name.clone(), self.removal(view))),
+            Liveness::Init => waits,
             Liveness::Active | Liveness::Late => {
                 let quiet = matches!(
                     peer.state(&self.spec.name),
@@ -211,12 +213,15 @@ impl Group {
 
     /// When a dead peer must be rid of the group: its leases end by themselves, other resources take what they take.
     pub fn rid_of_it(&self, peer: &Peer, view: &View) -> Time {
-        let removal = if view.leases() {
+        peer.last_heard + view.cluster.timing.deadtime + self.removal(view)
+    }
+
+    fn removal(&self, view: &View) -> Duration {
+        if view.leases() {
             self.spec.steps.iter().map(|s| s.removal).sum()
         } else {
-            std::time::Duration::ZERO
-        };
-        peer.last_heard + view.cluster.timing.deadtime + removal
+            Duration::ZERO
+        }
     }
 
     /// Next to a dead peer nobody may answer for the addresses any more.

@@ -110,6 +110,6 @@ pub struct Step {
     /// Deadline of a look.
     pub monitor: Duration,
     /// How long a node that lost the right to it may need to be rid of it; a takeover from a dead peer waits
-    /// that long beyond deadtime. Zero for addresses.
+    /// that long beyond deadtime. Zero for addresses, and for what does not stand on shared storage.
     pub removal: Duration,
 }

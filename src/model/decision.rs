@@ -178,6 +178,8 @@ pub enum Because {
     ProbeRuns,
     /// A peer that is not known to have released it must first be waited for.
     WaitsFor(NodeName),
+    /// A dead peer may have lost its right to it only at the end, and then needs this long for its stops.
+    StopsStill(NodeName, Duration),
     /// A peer died or is held with a failed stop of it.
     StuckAt(NodeName),
     /// No node may run it.
@@ -348,9 +350,10 @@ impl fmt::Display for Because {
                 "split brain suspected: an address of it still answers ({who}); end what runs there, or overrule with hactl takeover --force"
             ),
             Self::ProbeRuns => write!(f, "asking on the wire whether its address still answers"),
-            Self::WaitsFor(n) => write!(
+            Self::WaitsFor(n) => write!(f, "{n} has not agreed yet"),
+            Self::StopsStill(n, time) => write!(
                 f,
-                "{n} may still be stopping it; it has as long as the stop deadlines say (timeout in ha.cf)"
+                "{n} may still be stopping it, for {time:?} at most (timeout in ha.cf); if {n} is known to be off, do not wait: hactl takeover --force"
             ),
             Self::StuckAt(n) => write!(
                 f,

@@ -26,7 +26,6 @@ fn crossed() -> Cluster {
 #[test]
 fn crossed_groups_are_active_on_both_nodes_and_meet_on_the_survivor() {
     let mut cluster = crossed();
-    cluster.owners_so_far();
     cluster.lab.crash("test1").unwrap();
     cluster.until_owner("10.1.88.200", "test2");
     cluster.until_owner("10.1.88.201", "test2");

@@ -66,6 +66,27 @@ fn a_dead_owner_is_replaced_at_deadtime_and_not_before() {
 }
 
 #[test]
+fn a_survivor_says_how_long_it_waits_for_the_stops_of_a_dead_node() {
+    let mut world = World::of(&["a", "b", "c"]).group("db", "a", 1).with(|c| {
+        c.quorum = had::model::cluster::QuorumPolicy::Stop;
+        c.groups[0].steps[1].removal = secs(60);
+    });
+    world.start_all();
+    settle_on(&mut world, "db", "a");
+    world.crash("a");
+    world.run_for(secs(10));
+    assert!(world.runs_on("db").is_empty());
+    let wanted = "a may still be stopping it, for 60s at most";
+    let said = |d: &Vec<String>| d.iter().filter(|d| d.contains(wanted)).count();
+    assert_eq!(said(&decisions(&world, "b")), 1, "{}", story(&world));
+    let notes = &world.status("b").unwrap().groups[0].notes;
+    assert_eq!(said(notes), 1, "{notes:?}");
+    world.run_for(secs(60));
+    assert_eq!(world.runs_on("db"), ["b"], "{}", story(&world));
+    no_double(&world);
+}
+
+#[test]
 fn a_clean_stop_hands_over_without_waiting_for_deadtime() {
     let mut world = pair(1);
     let told = world.now;

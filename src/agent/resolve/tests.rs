@@ -110,7 +110,7 @@ fn runs_of_addresses_become_one_step_each() {
     let kinds: Vec<bool> = steps.iter().map(|s| s.step.addresses).collect();
     assert_eq!(kinds, [true, false, true, false]);
     assert_eq!(steps[0].step.removal, Duration::ZERO);
-    assert_eq!(steps[1].step.removal, steps[1].step.stop);
+    assert_eq!(steps[1].step.removal, Duration::ZERO);
     assert_eq!(steps[0].addresses.as_ref().unwrap().list().len(), 2);
     assert_eq!(
         steps[0].what,
@@ -230,4 +230,16 @@ fn a_long_delay_fits_into_its_own_deadline() {
         .unwrap_or_else(|p| panic!("{p:?}"));
     assert!(steps[0].step.start > Duration::from_secs(300));
     assert_eq!(steps[0].step.stop, Timeouts::default().stop);
+}
+
+#[test]
+fn only_shared_storage_and_what_stands_on_it_is_waited_for() {
+    let folder = Folder::new();
+    for script in ["nginx", "drbddisk", "mysqld"] {
+        folder.script(&format!("resource.d/{script}"), 0o755);
+    }
+    let words = ["nginx", "drbddisk::db", "10.0.0.5", "mysqld"];
+    let steps = folder.resolve(&words).unwrap_or_else(|p| panic!("{p:?}"));
+    let waits: Vec<bool> = steps.iter().map(|s| !s.step.removal.is_zero()).collect();
+    assert_eq!(waits, [false, true, false, true]);
 }
