@@ -175,7 +175,7 @@ fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_le
         counted(&after, "greatest lateness")
     );
     // The two are read one after the other, so the last few heartbeats are in one count only; and of a burst the lab's
-    // own switch loses a part before the daemon could hear it. Half is far from what silence would be.
+    // own switch may lose a part before the daemon could hear it. Half is far from what silence would be.
     assert!(2 * (believed + 2) >= sent, "{sent} sent, {believed} heard");
     assert_eq!(counted(&after, "queue was full"), 0);
     assert_eq!(peer(&after, "bob").liveness, Liveness::Active);
