@@ -7,14 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use had::lab::{Iface, Lab, NodePlan, PingPlan, Plan, Probe, ProbeReport, Sampler, SamplerReport};
-use had::model::Time;
 use had::model::heartbeat::GroupState;
 use had::model::status::{GroupStatus, LinkStatus, Liveness, NodeStatus, Status};
+use had::model::{NodeName, Time};
 use tempfile::TempDir;
 
 /// How long anything may take that is to happen at all. Never part of what is measured.
 pub const DEADLINE: Duration = Duration::from_secs(60);
-pub const WARNTIME: Duration = Duration::from_millis(1200);
 pub const DEADTIME: Duration = Duration::from_secs(3);
 /// The usual group: an address and a script.
 pub const GROUP: &str = "10.0.0.100/24/eth0";
@@ -193,33 +192,11 @@ impl Cluster {
         self.start("bob");
     }
 
-    /// Waits for a condition; what it last saw is told when the time is over.
-    pub fn until<T: std::fmt::Debug>(
-        &self,
-        what: &str,
-        see: impl Fn() -> T,
-        good: impl Fn(&T) -> bool,
-    ) -> T {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            let seen = see();
-            if good(&seen) {
-                return seen;
-            }
-            assert!(
-                Instant::now() < end,
-                "not within {DEADLINE:?}: {what}; last seen: {seen:#?}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     /// Waits until a node's status is as wanted.
     pub fn until_status(&self, node: &str, what: &str, good: impl Fn(&Status) -> bool) -> Status {
         let see = || self.try_status(node);
         let what = format!("{node}: {what}");
-        self.until(&what, see, |s| s.as_ref().is_some_and(&good))
-            .unwrap()
+        until(&what, see, |s| s.as_ref().is_some_and(&good)).unwrap()
     }
 
     /// Waits until this node alone runs the usual group, as it says itself.
@@ -249,12 +226,12 @@ impl Cluster {
     pub fn until_log(&self, node: &str, text: &str) {
         let what = format!("the log of {node} says {text:?}");
         let see = || self.lab.log(node).unwrap().contains(text);
-        self.until(&what, see, |said| *said);
+        until(&what, see, |said| *said);
     }
 
     /// Waits until a node's daemon no longer runs.
     pub fn until_gone(&self, node: &str) {
-        self.until(
+        until(
             "the daemon is gone",
             || self.lab.had_pid(node).unwrap(),
             Option::is_none,
@@ -330,7 +307,7 @@ impl Cluster {
 
     /// Asks the virtual address from the client every 5 ms, once it is known to answer.
     pub fn probe(&self) -> Probe {
-        self.until(
+        until(
             "the address answers",
             || {
                 self.lab
@@ -342,11 +319,6 @@ impl Cluster {
         self.lab.probe(vip(), Duration::from_millis(5)).unwrap()
     }
 
-    /// Lets time pass: at least so long. For what must *not* happen; everything else has a condition to wait for.
-    pub fn pass(&self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
     /// Ends the sampler and gives its report, after the usual judgement.
     pub fn never_two_owners(&mut self) -> SamplerReport {
         let report = self.sampler_report();
@@ -356,8 +328,7 @@ impl Cluster {
 
     /// Ends the sampler and gives its report unjudged: the test says why there may be two owners.
     pub fn sampler_report(&mut self) -> SamplerReport {
-        let report = self.sampler.take().unwrap().finish().unwrap();
-        report
+        self.sampler.take().unwrap().finish().unwrap()
     }
 
     fn tell_all(&self) {
@@ -400,6 +371,27 @@ impl Drop for Cluster {
     }
 }
 
+/// Waits for a condition; what it last saw is told when the time is over.
+pub fn until<T: std::fmt::Debug>(what: &str, see: impl Fn() -> T, good: impl Fn(&T) -> bool) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let seen = see();
+        if good(&seen) {
+            return seen;
+        }
+        assert!(
+            Instant::now() < end,
+            "not within {DEADLINE:?}: {what}; last seen: {seen:#?}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Lets time pass: at least so long. For what must *not* happen; everything else has a condition to wait for.
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// The usual group.
 pub fn group(status: &Status) -> &GroupStatus {
     let found = status.groups.iter().find(|g| g.name.as_str() == GROUP);
@@ -408,7 +400,7 @@ pub fn group(status: &Status) -> &GroupStatus {
 
 /// Who runs the usual group as far as this view tells.
 pub fn owners(status: &Status) -> Vec<&str> {
-    group(status).owners.iter().map(|n| n.as_str()).collect()
+    group(status).owners.iter().map(NodeName::as_str).collect()
 }
 
 /// The state of the usual group at a node.

@@ -2,7 +2,12 @@
 //!
 //! While a test runs a sampler looks every 10 ms into all nodes: an address with two owners fails the test, whatever
 //! it is about. A test that has to allow two owners says why, and for how long.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod common;
 mod hostile;

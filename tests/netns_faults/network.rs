@@ -37,7 +37,7 @@ fn a_link_that_loses_a_third_moves_nothing() {
         .lab
         .loss_between("alice", "bob", 30, Some("eth1"))
         .unwrap();
-    cluster.pass(3 * DEADTIME);
+    pass(3 * DEADTIME);
     cluster.lab.heal_all().unwrap();
     let report = probe.finish().unwrap();
     tell_gap("30 % loss on one of two links", &report);
@@ -53,7 +53,7 @@ fn a_link_that_flaps_faster_than_deadtime_moves_nothing() {
     for _ in 0..4 {
         // Well under deadtime even on a machine that stalls for a second.
         cluster.lab.cut("alice", "bob", None, Way::Both).unwrap();
-        cluster.pass(DEADTIME / 4);
+        pass(DEADTIME / 4);
         cluster.lab.heal_all().unwrap();
         cluster.until_liveness("bob", "alice", Liveness::Active);
         cluster.until_liveness("alice", "bob", Liveness::Active);
@@ -107,7 +107,7 @@ fn a_pulled_cable_is_known_at_once_and_moves_nothing() {
         notes.iter().any(|n| n.contains("eth1 (no carrier)")),
         "{notes:?}"
     );
-    cluster.pass(2 * DEADTIME);
+    pass(2 * DEADTIME);
     cluster.lab.plug("alice", Some("eth1")).unwrap();
     for (by, of) in [("alice", "bob"), ("bob", "alice")] {
         cluster.until_status(by, "hears on eth1 again", |s| link(s, of, "eth1").hears);

@@ -56,6 +56,36 @@ fn the_side_with_the_gateway_runs_the_group_and_the_other_gave_up_first() {
     assert_eq!(report.owners.last().unwrap().2, ["bob"]);
 }
 
+/// What is not an address needs its time to stop; nobody tells the other side when it has, so that waits as long as it may take.
+#[test]
+fn the_side_with_the_gateway_waits_for_a_slow_stop_that_it_cannot_see() {
+    let mut cluster = Cluster::up(
+        "nf-removal",
+        &Setup {
+            ha_cf: "ping 10.0.0.254\ntimeout svc stop 4s\n",
+            ..Setup::default()
+        },
+    );
+    cluster.script_does("alice", "stop", "sleep 2");
+    cluster.lab.isolate("alice", None, Way::Both).unwrap();
+    cluster.until_owner("bob");
+    let calls = cluster.calls();
+    let at = |node: &str, what: &str| {
+        let found = calls.iter().find(|c| c.node == node && c.what == what);
+        found
+            .unwrap_or_else(|| panic!("{node} {what}: {calls:?}"))
+            .at
+    };
+    let (stopped, started) = (at("alice", "web stop end"), at("bob", "web start begin"));
+    println!(
+        "MEASURED start {:.2} s after the end of an isolated stop",
+        started - stopped
+    );
+    assert!(stopped <= started, "{calls:?}");
+    heal_to(&cluster, "bob");
+    cluster.never_two_owners();
+}
+
 #[test]
 fn an_isolated_standby_node_starts_nothing() {
     let mut cluster = Cluster::up("nf-standby", &Setup::default());
@@ -65,7 +95,7 @@ fn an_isolated_standby_node_starts_nothing() {
     cluster.until_liveness("alice", "bob", Liveness::Dead);
     let status = cluster.until_status("bob", "lost quorum", |s| !s.quorum.held);
     assert!(notes(&status).contains("not running"), "{}", notes(&status));
-    cluster.pass(2 * DEADTIME);
+    pass(2 * DEADTIME);
     heal_to(&cluster, "alice");
     tell_gap("the other node isolated", &probe.finish().unwrap());
     assert_eq!(cluster.calls().len(), 2, "{:?}", cluster.calls());
@@ -97,7 +127,7 @@ fn the_probe_holds_the_second_back(name: &str, ha_cf: &str) {
     assert!(notes(&status).contains("10.0.0.100"), "{}", notes(&status));
     assert_eq!(peer(&status, "alice").liveness, Liveness::Dead);
     cluster.until_liveness("alice", "bob", Liveness::Dead);
-    cluster.pass(2 * DEADTIME);
+    pass(2 * DEADTIME);
     assert_eq!(owners(&cluster.status("bob")), [] as [&str; 0]);
     assert_eq!(owners(&cluster.status("alice")), ["alice"]);
     heal_to(&cluster, "alice");
@@ -135,7 +165,7 @@ fn without_an_arbiter_both_run_it_and_after_the_heal_one_stops() {
     cluster.until_owner("alice");
     // The client now believes bob, who announced last; so the heal must tell it the truth.
     let bob = cluster.lab.mac("bob", "eth0").unwrap();
-    cluster.until(
+    until(
         "the client believes bob",
         || {
             cluster.run("client", &["ping", "-c", "1", "-W", "1", "10.0.0.100"]);
@@ -147,12 +177,12 @@ fn without_an_arbiter_both_run_it_and_after_the_heal_one_stops() {
     let healed = now();
     heal_to(&cluster, "alice");
     let alice = cluster.lab.mac("alice", "eth0").unwrap();
-    cluster.until(
+    until(
         "the client believes the keeper",
         || cluster.lab.neighbour("client", vip()).unwrap(),
         |mac| *mac == alice,
     );
-    cluster.pass(Duration::from_secs(1));
+    pass(Duration::from_secs(1));
     let probed = probe.finish().unwrap();
     tell_gap(
         "heal of a split, client believed the one that stops",
@@ -232,7 +262,7 @@ fn a_deaf_owner_keeps_it(name: &str, ha_cf: &str) {
             .any(|n| n.contains("does not hear us"))
     });
     assert_eq!(peer(&status, "alice").liveness, Liveness::Active);
-    cluster.pass(2 * DEADTIME);
+    pass(2 * DEADTIME);
     heal_to(&cluster, "alice");
     tell_gap("an owner that hears nobody", &probe.finish().unwrap());
     assert_eq!(cluster.calls().len(), 2, "{:?}", cluster.calls());

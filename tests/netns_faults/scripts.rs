@@ -117,14 +117,14 @@ fn a_bad_stop(name: &str, does: &str, why: &str) {
     cluster.until_status("bob", "says that it is stuck", |s| {
         notes(s).contains("stuck on alice: its stop failed")
     });
-    cluster.pass(DEADTIME);
+    pass(DEADTIME);
     cluster.lab.crash("alice").unwrap();
     cluster.until_liveness("bob", "alice", Liveness::Dead);
     let status = cluster.until_status("bob", "does not start it", |s| {
         notes(s).contains("not running: its stop failed on alice")
     });
     assert!(notes(&status).contains("hactl clear"), "{}", notes(&status));
-    cluster.pass(2 * DEADTIME);
+    pass(2 * DEADTIME);
     assert_eq!(count(&cluster, "bob", "web start begin"), 0);
     assert_eq!(owners(&cluster.status("bob")), [] as [&str; 0]);
     cluster.run("bob", &["hactl", "clear", GROUP]);
@@ -166,7 +166,7 @@ fn a_stuck_group_that_is_mended_and_cleared_on_its_node_goes_on() {
         let owners: Vec<String> = owners(&status).iter().map(ToString::to_string).collect();
         (owners, group(&status).states.clone())
     };
-    cluster.until("somebody runs it", see, |(owners, states)| {
+    until("somebody runs it", see, |(owners, states)| {
         owners.len() == 1 && states.iter().any(|s| s.1 == GroupState::Online)
     });
     cluster.never_two_owners();
@@ -189,7 +189,7 @@ fn removed_by_hand(name: &str, removal: &str) {
         .unwrap();
     cluster.sh("alice", removal);
     cluster.until_log("alice", "was removed by something else and is back");
-    cluster.until(
+    until(
         "the client was told",
         || cluster.lab.neighbour("client", vip()).unwrap(),
         |known| *known == mac,
@@ -262,6 +262,6 @@ fn two_addresses_removed_at_once_are_both_back() {
         let all = cluster.lab.addresses("alice").unwrap();
         [vip(), second].map(|ip| all.iter().any(|a| a.address == ip))
     };
-    cluster.until("both are back", held, |held| *held == [true, true]);
+    until("both are back", held, |held| *held == [true, true]);
     cluster.never_two_owners();
 }

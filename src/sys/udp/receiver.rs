@@ -16,6 +16,10 @@ use super::{explain, socket_address, socket_on};
 use crate::model::LinkName;
 use crate::model::medium::{Medium, Target};
 
+/// Bytes that may wait in the kernel for us. What does not fit is lost, a heartbeat as well as a stranger's noise, and
+/// the usual 208 KiB are full after a hundred datagrams: room for a burst of some thousand.
+const ROOM: usize = 4 * 1024 * 1024;
+
 /// A place to listen, and which link is heard there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ear {
@@ -189,9 +193,18 @@ fn open_receiver(ear: &Ear) -> io::Result<(UdpSocket, u32)> {
         Ipv4Addr::UNSPECIFIED.into()
     };
     join(&socket, ear, index)?;
+    make_room(&socket)?;
     // Without SO_REUSEADDR, so that a second daemon on this port fails here and does not take our heartbeats.
     socket.bind(&SocketAddr::new(any, ear.port).into())?;
     Ok((UdpSocket::from_std(socket.into())?, index))
+}
+
+/// Beyond the limit that the system sets for all only with CAP_NET_ADMIN; without, as much as that gives.
+fn make_room(socket: &Socket) -> io::Result<()> {
+    if setsockopt(socket, sockopt::RcvBufForce, &ROOM).is_err() {
+        socket.set_recv_buffer_size(ROOM)?;
+    }
+    Ok(())
 }
 
 fn join(socket: &Socket, ear: &Ear, index: u32) -> io::Result<()> {

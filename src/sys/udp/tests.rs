@@ -328,3 +328,21 @@ fn lines_of_one_interface_share_a_receiver() {
     ];
     assert_eq!(places, expected.map(|(i, p, v6)| (i.to_owned(), p, v6)));
 }
+
+#[test]
+fn a_burst_waits_until_it_is_read() {
+    on_a_wire(async |wire| {
+        let ear = &ears(&[medium("left", "left", unicast("10.9.0.2"))])[0];
+        let receiver = wire.left(|| Receiver::open(ear).unwrap());
+        let sender = wire.right(|| std::net::UdpSocket::bind("10.9.0.2:0").unwrap());
+        for _ in 0..500 {
+            sender.send_to(&[7; 1000], ("10.9.0.1", PORT)).unwrap();
+        }
+        let mut buffer = [0; 2000];
+        let mut heard = 0;
+        while receiver.try_receive(&mut buffer).unwrap().is_some() {
+            heard += 1;
+        }
+        assert_eq!(heard, 500);
+    });
+}
