@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::address::VirtualAddress;
 use crate::sys::arp;
 use crate::sys::netlink::{Link, Netlink};
-use crate::sys::packet::{FrameSender, Outgoing};
+use crate::sys::packet::Outgoing;
 
 /// How often the first announcement is repeated: switches and neighbours lose frames when an address moves.
 const REPEATS: u32 = 4;
@@ -66,7 +66,7 @@ async fn send(netlink: &Netlink, addresses: &[VirtualAddress]) -> io::Result<()>
     for link in links.iter().filter(|l| l.arp && l.up) {
         frames.extend(frames_on(link, addresses));
     }
-    FrameSender::open()?.send(&frames).await
+    netlink.frames()?.send(&frames).await
 }
 
 fn frames_on(link: &Link, addresses: &[VirtualAddress]) -> Vec<Outgoing> {

@@ -22,7 +22,7 @@ use super::now;
 use crate::model::{GroupName, Time};
 use crate::sys::arp::{self, Answer};
 use crate::sys::netlink::{Link, Netlink};
-use crate::sys::packet::{AnswerReceiver, FrameSender, Outgoing};
+use crate::sys::packet::{AnswerReceiver, Outgoing};
 
 /// How long an answer may take. A kernel answers within a millisecond.
 pub const WINDOW: Duration = Duration::from_millis(45);
@@ -118,7 +118,6 @@ struct Watch {
 
 /// The open sockets of a watch, for the interfaces as they are numbered now.
 struct Sockets {
-    sender: FrameSender,
     ears: Vec<AnswerReceiver>,
     heard_on: HashSet<(u32, bool)>,
 }
@@ -159,7 +158,7 @@ impl Watch {
             Some(old) => sockets.insert(old),
             None => sockets.insert(Sockets::open(heard_on)?),
         };
-        sockets.sender.send(&round.frames).await?;
+        self.netlink.frames()?.send(&round.frames).await?;
         let window = Instant::now() + WINDOW;
         let early = sockets.answer(&round, window).await?;
         self.tell(match early {
@@ -233,7 +232,6 @@ impl Sockets {
             }
         };
         Ok(Sockets {
-            sender: FrameSender::open()?,
             ears: heard_on.iter().map(open).collect::<io::Result<_>>()?,
             heard_on,
         })

@@ -9,7 +9,7 @@
 mod rows;
 mod watch;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -28,6 +28,8 @@ use tokio::time::{sleep, timeout};
 
 pub use rows::{Address, Link, Route};
 pub use watch::{Change, watch};
+
+use super::packet::FrameSender;
 
 /// How long the kernel may take for one round of requests. It answers in microseconds; seconds mean that
 /// something holds its lock.
@@ -76,6 +78,7 @@ struct Shared {
     connected: Mutex<Option<Connected>>,
     /// Held for a dump: the kernel knows one at a time on a connection, and calls the next one "busy".
     dumping: tokio::sync::Mutex<()>,
+    frames: OnceLock<FrameSender>,
 }
 
 /// The handle and the task that moves its bytes.
@@ -183,6 +186,16 @@ impl Netlink {
             self.add_addresses(&lost).await?;
         }
         Ok(lost)
+    }
+
+    /// What sends raw frames into the same network namespace: opened at the first call and then kept, because to close
+    /// such a socket takes the kernel some ten milliseconds.
+    pub fn frames(&self) -> io::Result<&FrameSender> {
+        if let Some(open) = self.0.frames.get() {
+            return Ok(open);
+        }
+        let new = FrameSender::open()?;
+        Ok(self.0.frames.get_or_init(|| new))
     }
 
     /// The living connection, or a new one.

@@ -17,6 +17,8 @@ use super::arp::{self, Answer};
 const BURST: usize = 256;
 /// The pause between bursts.
 const BREATH: Duration = Duration::from_millis(1);
+/// Enough for a thread that closes a socket.
+const CLOSING_STACK: usize = 64 * 1024;
 /// How often a full queue is waited for, a breath each time, before a frame is given up.
 const RETRIES: usize = 50;
 
@@ -72,7 +74,20 @@ impl FrameSender {
 }
 
 /// Hears who answers for addresses on one interface.
-pub struct AnswerReceiver(AsyncFd<Socket>);
+pub struct AnswerReceiver(Option<AsyncFd<Socket>>);
+
+/// To close such a socket takes the kernel some ten milliseconds, until no processor can still be handing it a frame.
+/// That is the moment in which an address is to be taken over, so nobody waits for it.
+impl Drop for AnswerReceiver {
+    fn drop(&mut self) {
+        let Some(socket) = self.0.take().map(AsyncFd::into_inner) else {
+            return;
+        };
+        let closes = std::thread::Builder::new().stack_size(CLOSING_STACK);
+        // Without a thread to be had it was closed here, with the closure.
+        drop(closes.spawn(move || drop(socket)));
+    }
+}
 
 impl AnswerReceiver {
     /// Hears ARP (IPv4).
@@ -92,15 +107,17 @@ impl AnswerReceiver {
         }
         let protocol = u16::try_from(ethertype).map_err(io::Error::other)?;
         socket.bind(&link_address(index, protocol)?)?;
-        registered(socket, Interest::READABLE).map(AnswerReceiver)
+        registered(socket, Interest::READABLE).map(|ear| AnswerReceiver(Some(ear)))
     }
 
     /// The next answer, whoever gives it for whatever address. Safe to cancel.
     pub async fn next(&self) -> io::Result<Answer> {
         let mut frame = [0_u8; 1600];
+        let Some(socket) = &self.0 else {
+            return Err(io::ErrorKind::NotConnected.into()); // only while it is being dropped
+        };
         loop {
-            let len = self
-                .0
+            let len = socket
                 .async_io(Interest::READABLE, |s| (&mut &*s).read(&mut frame))
                 .await?;
             if let Some(answer) = frame.get(..len).and_then(arp::answer_of) {
