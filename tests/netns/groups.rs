@@ -47,11 +47,7 @@ fn crossed_groups_are_active_on_both_nodes_and_meet_on_the_survivor() {
 
 #[test]
 fn three_nodes_place_move_and_return_groups() {
-    let ha_cf = format!(
-        "{TIMES}bcast eth0\nauto_failback on\nnode a b c\n\
-        timeout first stop 1s\ntimeout third stop 1s\n"
-    );
-    // With votes a survivor also waits until a dead node must be rid of its scripts: the time of their stops.
+    let ha_cf = format!("{TIMES}bcast eth0\nauto_failback on\nnode a b c\n");
     let groups = "a 10.0.0.101 first\nb 10.0.0.102\nc 10.0.0.103 third\n";
     let cluster = Blueprint::new("three", &ha_cf, groups)
         .script("first", STAND_IN)
