@@ -62,8 +62,6 @@ const TOP: [&str; 10] = [
 const LONGEST: usize = 500;
 /// A page of scenarios has one subject, but many of it.
 const LONGEST_TEST: usize = 700;
-/// Files that were too long when the rule came, with the length that they must not exceed. Only to be shortened.
-const TOO_LONG: [(&str, usize); 1] = [("src/sim/world.rs", 800)];
 
 struct Source {
     /// From the top of the tree.
@@ -220,20 +218,9 @@ fn files_are_short() {
     for source in sources() {
         let lines = source.text.lines().count();
         let in_tests = source.path.starts_with("tests/") || source.path.ends_with("/tests.rs");
-        let known = TOO_LONG.iter().find(|(path, _)| *path == source.path);
-        let limit = match known {
-            Some((_, limit)) => *limit,
-            None if in_tests => LONGEST_TEST,
-            None => LONGEST,
-        };
+        let limit = if in_tests { LONGEST_TEST } else { LONGEST };
         if lines > limit {
             broken.push(format!("{}: {lines} lines, at most {limit}", source.path));
-        }
-        if known.is_some() && lines <= LONGEST {
-            broken.push(format!(
-                "{} is short now: remove it from TOO_LONG",
-                source.path
-            ));
         }
     }
     judge("One subject to a file; look for the second one:", &broken);

@@ -1,7 +1,7 @@
 //! The daemon: engine and world put together.
 //!
-//! Two halves. [`pulse`] is the heartbeat thread: sockets, clock and engine, with `hearing` and `speaking` at its
-//! sides. [`daemon`] is the slow half: agents ([`perform`]), clients ([`serve`]), the log, the disk. They talk over
+//! Two halves. `pulse` is the heartbeat thread: sockets, clock and engine, with `hearing` and `speaking` at its
+//! sides. [`daemon`] is the slow half: agents (`perform`), clients (`serve`), the log, the disk. They talk over
 //! channels; the heartbeat thread never waits for the slow half.
 
 pub mod assemble;
