@@ -104,9 +104,12 @@ pub fn write_config(folder: &Path, told: &Path, ha_cf: &str, haresources: &str, 
     let authkeys = folder.join("authkeys");
     fs::write(&authkeys, format!("auth 1\n1 sha1 {key}\n")).unwrap();
     fs::set_permissions(&authkeys, fs::Permissions::from_mode(0o600)).unwrap();
-    let script = folder.join("resource.d/svc");
-    fs::write(&script, SCRIPT.replace("DIR", &told.display().to_string())).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    // The same under the name of a script for shared storage, for which a takeover waits.
+    for name in ["svc", "LVM"] {
+        let script = folder.join("resource.d").join(name);
+        fs::write(&script, SCRIPT.replace("DIR", &told.display().to_string())).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    }
 }
 
 /// A node with this last byte of its addresses.

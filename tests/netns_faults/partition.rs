@@ -56,13 +56,14 @@ fn the_side_with_the_gateway_runs_the_group_and_the_other_gave_up_first() {
     assert_eq!(report.owners.last().unwrap().2, ["bob"]);
 }
 
-/// What is not an address needs its time to stop; nobody tells the other side when it has, so that waits as long as it may take.
+/// Shared storage needs its time to stop, and nobody can tell the other side when it has: that waits as long as it may take.
 #[test]
-fn the_side_with_the_gateway_waits_for_a_slow_stop_that_it_cannot_see() {
+fn the_side_with_the_gateway_waits_for_storage_whose_stop_it_cannot_see() {
     let mut cluster = Cluster::up(
         "nf-removal",
         &Setup {
-            ha_cf: "ping 10.0.0.254\ntimeout svc stop 4s\n",
+            ha_cf: "ping 10.0.0.254\ntimeout LVM stop 4s\n",
+            haresources: "alice 10.0.0.100/24/eth0 LVM::web\n",
             ..Setup::default()
         },
     );
