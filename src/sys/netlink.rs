@@ -6,6 +6,7 @@
 //! * Every round has a timeout, and a connection that let one pass is thrown away.
 //! * What was added or deleted is looked up afterwards.
 
+mod change;
 mod rows;
 mod watch;
 
@@ -15,10 +16,7 @@ use std::{fs, io};
 
 use futures::StreamExt;
 use rtnetlink::Handle;
-use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
-};
+use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::LinkMessage;
@@ -30,6 +28,7 @@ pub use rows::{Address, Link, Route};
 pub use watch::{Change, watch};
 
 use super::packet::FrameSender;
+use change::Changer;
 
 /// How long the kernel may take for one round of requests. It answers in microseconds; seconds mean that
 /// something holds its lock.
@@ -248,26 +247,16 @@ impl Netlink {
         &self,
         requests: Vec<RouteNetlinkMessage>,
     ) -> Result<Vec<Option<io::Error>>, NetlinkError> {
+        let mut changer = Changer::open().map_err(NetlinkError::Open)?;
         let mut answers = Vec::with_capacity(requests.len());
         for window in requests.chunks(WINDOW) {
-            let mut handle = self.handle()?;
-            let work = async {
-                let mut streams = Vec::with_capacity(window.len());
-                for request in window {
-                    let mut message = NetlinkMessage::from(request.clone());
-                    message.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-                    if matches!(request, RouteNetlinkMessage::DelAddress(_)) {
-                        message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-                    }
-                    streams.push(Box::pin(handle.request(message).ok()?));
-                }
-                let mut window_answers = Vec::with_capacity(streams.len());
-                for stream in &mut streams {
-                    window_answers.push(acknowledgement(stream).await?);
-                }
-                Some(window_answers)
-            };
-            answers.extend(self.round("a change of addresses", work).await?);
+            let what = "a change of addresses".to_owned();
+            answers.extend(changer.change(window).map_err(|e| match e.kind() {
+                io::ErrorKind::WouldBlock => NetlinkError::Timeout(what),
+                _ => NetlinkError::Ended(format!("{what}: {e}")),
+            })?);
+            // Those who watch addresses have only so much room for what they are told.
+            tokio::task::yield_now().await;
         }
         Ok(answers)
     }
@@ -314,19 +303,6 @@ async fn dump_once(
             NetlinkPayload::Done(_) => return Some(Ok(whole.then_some(rows))),
             NetlinkPayload::Error(e) if e.code.is_some() => return Some(Err(e.to_io())),
             _ => {}
-        }
-    }
-    None
-}
-
-/// The kernel's verdict on one change: `Some(None)` is yes, `None` is that the connection ended first.
-async fn acknowledgement<S>(stream: &mut S) -> Option<Option<io::Error>>
-where
-    S: futures::Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin,
-{
-    while let Some(answer) = stream.next().await {
-        if let NetlinkPayload::Error(e) = answer.payload {
-            return Some(e.code.is_some().then(|| e.to_io()));
         }
     }
     None

@@ -34,9 +34,9 @@ fn idle(keepalive: Duration) {
         "% of one",
         "",
     );
-    // Ours are two: what looked, and the shell in it.
+    // Threads have numbers too; one is our own look.
     numbers::one(
-        "   processes begun by it",
+        "   processes and threads begun by it",
         after.last_pid - before.last_pid - 1.0,
         "in 20 s",
         "0",
@@ -62,7 +62,7 @@ impl Taken {
     fn look(stage: &Stage) -> Taken {
         let pid = stage.lab.had_pid("alice").unwrap().unwrap();
         let script = format!(
-            "echo pid $$; cat /proc/{pid}/smaps_rollup /proc/{pid}/status /proc/net/dev; sed 's/^/cpu /' /proc/{pid}/task/*/schedstat"
+            "echo pid $$; exec cat /proc/{pid}/smaps_rollup /proc/{pid}/status /proc/net/dev /proc/{pid}/task/*/schedstat"
         );
         let text = stage
             .lab
@@ -83,13 +83,14 @@ impl Taken {
             .split_whitespace()
             .map(|n| n.parse().unwrap())
             .collect();
-        let cpu = text.lines().filter_map(|l| l.strip_prefix("cpu "));
+        // Nothing else begins with a number.
+        let cpu = text
+            .lines()
+            .filter_map(|l| l.split(' ').next()?.parse::<f64>().ok());
         Taken {
             pss_kib: value("Pss:"),
             threads: value("Threads:"),
-            cpu_ns: cpu
-                .map(|l| l.split(' ').next().unwrap().parse::<f64>().unwrap())
-                .sum(),
+            cpu_ns: cpu.sum(),
             last_pid: value("pid "),
             traffic: [network[8], network[9], network[0], network[1]],
         }
