@@ -10,6 +10,7 @@ mod handover;
 mod membership;
 mod orders;
 mod partition;
+mod parts;
 mod promise;
 mod promises;
 mod restart;
