@@ -1,7 +1,7 @@
 //! Who is alive: what hearing and silence make of peers, links and ping nodes, and what a gap in our own time does.
 
 use super::peer::{Hearing, Peer};
-use super::{Engine, View};
+use super::{Engine, Group, View};
 use crate::model::decision::{Because, Decision, What};
 use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
 use crate::model::status::Liveness;
@@ -66,15 +66,18 @@ impl Engine {
         if peer.said_deaf && !peer.deaf(&self.view.cluster.timing) {
             peer.said_deaf = false;
         }
-        self.take_support(&heartbeat.src, sent);
+        self.take_support(heartbeat, sent);
     }
 
     /// Rule 6: a peer that recognises us confirms our right, from the time at which we sent what it acknowledges.
-    fn take_support(&mut self, from: &NodeName, sent: Time) {
+    /// Only for the groups that this very heartbeat names: of the others it may have said something else since.
+    fn take_support(&mut self, heartbeat: &Heartbeat, sent: Time) {
+        let from = &heartbeat.src;
         let Some(peer) = self.view.peers.iter().find(|p| p.name == *from) else {
             return;
         };
-        for group in &mut self.groups {
+        let named = |g: &&mut Group| heartbeat.groups.iter().any(|r| r.group == g.spec.name);
+        for group in self.groups.iter_mut().filter(named) {
             let unclaimed = group.state == GroupState::Unknown
                 && peer.groups.get(&group.spec.name).is_some_and(|r| {
                     r.to.is_none() && matches!(r.state, GroupState::Offline | GroupState::Failed)

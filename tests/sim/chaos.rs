@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::*;
-use had::engine::Command;
 use had::model::{GroupName, Time};
 use had::sim::{Behaviour, Way, Weather, World};
 
@@ -126,11 +125,11 @@ impl Chaos {
         }
     }
 
-    fn note(&mut self, world: &World, what: String) {
+    pub(crate) fn note(&mut self, world: &World, what: String) {
         self.diary.push((world.now, what));
     }
 
-    fn node(&self, world: &mut World) -> String {
+    pub(crate) fn node(&self, world: &mut World) -> String {
         world.random.pick(&self.nodes).unwrap().clone()
     }
 
@@ -140,7 +139,7 @@ impl Chaos {
         (a, world.random.pick(&others).unwrap().clone())
     }
 
-    fn some_groups(&self, world: &mut World) -> Vec<GroupName> {
+    pub(crate) fn some_groups(&self, world: &mut World) -> Vec<GroupName> {
         if world.random.chance(300) {
             return self.groups.clone();
         }
@@ -288,71 +287,12 @@ impl Chaos {
         }
     }
 
-    fn ask(&mut self, world: &mut World, a: &str, command: Command) {
-        if world.at(a).alive() {
-            self.note(world, format!("{a}: {command:?}"));
-            let id = world.command(a, command);
-            self.asked.push((a.to_owned(), 0, id));
-        }
-    }
-
-    fn standby(&mut self, world: &mut World) {
-        let a = self.node(world);
-        let groups = self.some_groups(world);
-        let lasting = world.random.chance(500);
-        self.ask(world, &a, Command::Standby { groups, lasting });
-    }
-
-    fn takeover(&mut self, world: &mut World) {
-        let a = self.node(world);
-        let groups = self.some_groups(world);
-        self.ask(
-            world,
-            &a,
-            Command::Takeover {
-                groups,
-                force: false,
-            },
-        );
-    }
-
-    fn unstandby(&mut self, world: &mut World) {
-        let a = self.node(world);
-        self.ask(world, &a, Command::Unstandby(self.groups.clone()));
-    }
-
-    fn clear(&mut self, world: &mut World) {
-        let a = self.node(world);
-        let group = world.random.pick(&self.groups).unwrap().clone();
-        // Clearing what a dead node may still run is an administrator's word that it does not: true only of a machine
-        // that is off.
-        let true_word = self
-            .nodes
-            .iter()
-            .all(|n| world.at(n).alive() || !world.at(n).powered);
-        if true_word {
-            self.ask(world, &a, Command::Clear(group));
-        }
-    }
-
-    fn leave(&mut self, world: &mut World) {
-        let a = self.node(world);
-        self.ask(world, &a, Command::Leave);
-    }
-
-    fn maintenance(&mut self, world: &mut World) {
-        let a = self.node(world);
-        let groups = self.some_groups(world);
-        let on = world.random.chance(400);
-        self.ask(world, &a, Command::Maintenance { groups, on });
-    }
-
     fn break_start(&mut self, world: &mut World) {
         let a = self.node(world);
         let (group, step) = self.step(world);
         let how = match world.random.below(2) {
             // An address is there at once or never: until it is, no probe on the wire finds it.
-            0 if self.is_address(world, &group, step) => Behaviour::Works(ms(1)),
+            0 if Chaos::is_address(world, &group, step) => Behaviour::Works(ms(1)),
             0 => Behaviour::Works(world.random.between(ms(1), secs(12))),
             _ => Behaviour::Fails("no".into()),
         };
@@ -381,7 +321,7 @@ impl Chaos {
         (group, step)
     }
 
-    fn is_address(&self, world: &World, group: &GroupName, step: usize) -> bool {
+    fn is_address(world: &World, group: &GroupName, step: usize) -> bool {
         let spec = world.cluster.groups.iter().find(|g| g.name == *group);
         spec.is_some_and(|g| g.steps.get(step).is_some_and(|s| s.addresses))
     }
@@ -405,25 +345,6 @@ impl Chaos {
         for node in self.nodes.clone() {
             if world.at(&node).engine.is_none() {
                 self.start(world, &node);
-            }
-        }
-    }
-
-    /// An administrator takes back what was ordered and clears what failed.
-    pub fn make_amends(&mut self, world: &mut World) {
-        for node in self.nodes.clone() {
-            let groups = self.groups.clone();
-            self.ask(world, &node, Command::Unstandby(groups.clone()));
-            self.ask(
-                world,
-                &node,
-                Command::Maintenance {
-                    groups: groups.clone(),
-                    on: false,
-                },
-            );
-            for group in groups {
-                self.ask(world, &node, Command::Clear(group));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Scenarios of two to five nodes in virtual time, on the engine that the daemon runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::cast_precision_loss, clippy::format_collect)] // times and stories, for people to read
 
 mod chaos;
 mod cluster;
@@ -7,7 +8,11 @@ mod failures;
 mod found;
 mod handover;
 mod membership;
+mod orders;
 mod partition;
+mod parts;
+mod promise;
+mod promises;
 mod restart;
 mod swarm;
 

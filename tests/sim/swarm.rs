@@ -15,40 +15,15 @@ const NODES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SETTLED: Duration = Duration::from_secs(30);
 
 /// A kind of cluster, and the faults under which it promises that nothing ever runs twice.
-struct Class {
-    name: &'static str,
-    nodes: u64,
-    more_nodes: u64,
-    pings: usize,
-    quorum: QuorumPolicy,
-    steps: fn(&mut Random) -> Vec<Step>,
-    kernel_leases: bool,
-    faults: Faults,
-}
-
-fn step(addresses: bool, removal: Duration) -> Step {
-    Step {
-        members: vec![if addresses { "10.0.0.1" } else { "script" }.to_owned()],
-        addresses,
-        start: secs(60),
-        stop: secs(60),
-        monitor: secs(20),
-        removal,
-    }
-}
-
-fn address(_: &mut Random) -> Vec<Step> {
-    vec![step(true, Duration::ZERO)]
-}
-
-/// Scripts, with an address among them or without.
-fn scripts(random: &mut Random) -> Vec<Step> {
-    let script = || step(false, ms(300));
-    match random.below(3) {
-        0 => vec![script(), script()],
-        1 => vec![step(true, Duration::ZERO), script()],
-        _ => vec![script(), step(true, Duration::ZERO)],
-    }
+pub struct Class {
+    pub name: &'static str,
+    pub nodes: u64,
+    pub more_nodes: u64,
+    pub pings: usize,
+    pub quorum: QuorumPolicy,
+    pub steps: fn(&mut Random) -> Vec<Step>,
+    pub kernel_leases: bool,
+    pub faults: Faults,
 }
 
 /// What outlives a run: its length in steps and in simulated time.
@@ -61,7 +36,7 @@ struct Tally {
 fn world_of(class: &Class, seed: u64) -> World {
     let mut random = Random::new(seed);
     let many = class.nodes + random.below(class.more_nodes + 1);
-    let names = &NODES[..usize::try_from(many).unwrap()];
+    let names = NODES.get(..usize::try_from(many).unwrap()).unwrap();
     let mut world = World::of(names);
     for ping in 0..class.pings {
         world = world.ping(&format!("gateway{ping}"));
@@ -225,17 +200,14 @@ fn tale(world: &World, chaos: &Chaos) -> String {
 }
 
 /// Runs a class, and shows every run that went wrong by its seed.
-fn swarm(class: &Class, runs: u64) {
+pub fn swarm(class: &Class, runs: u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
     let mut tally = Tally::default();
     let begun = std::time::Instant::now();
-    let seeds: Vec<u64> = match number("HAD_SWARM_SEED") {
-        Some(seed) => vec![seed],
-        None => {
-            let first = number("HAD_SWARM_FIRST").unwrap_or(0);
-            (first..first + number("HAD_SWARM_RUNS").unwrap_or(runs)).collect()
-        }
-    };
+    let first = number("HAD_SWARM_FIRST").unwrap_or(0);
+    let many = number("HAD_SWARM_RUNS").unwrap_or(runs);
+    let one = number("HAD_SWARM_SEED");
+    let seeds: Vec<u64> = one.map_or_else(|| (first..first + many).collect(), |seed| vec![seed]);
     let wrong: Vec<String> = seeds
         .iter()
         .filter_map(|seed| run(class, *seed, &mut tally))
@@ -256,161 +228,4 @@ fn swarm(class: &Class, runs: u64) {
         wrong.len(),
         some.join("\n")
     );
-}
-
-fn all_faults() -> Faults {
-    Faults {
-        cuts: true,
-        crash: true,
-        lost_store: true,
-        kill: true,
-        freeze: true,
-        weather: true,
-        commands: true,
-        leave: true,
-        failing_starts: true,
-        ..Faults::default()
-    }
-}
-
-#[test]
-fn a_majority_of_nodes_never_runs_an_address_twice() {
-    let class = Class {
-        name: "majority",
-        nodes: 3,
-        more_nodes: 2,
-        pings: 0,
-        quorum: QuorumPolicy::Stop,
-        steps: address,
-        kernel_leases: true,
-        faults: all_faults(),
-    };
-    swarm(&class, 40);
-}
-
-#[test]
-fn three_nodes_and_a_gateway_never_run_an_address_twice() {
-    let class = Class {
-        name: "three and gateway",
-        nodes: 3,
-        more_nodes: 0,
-        pings: 1,
-        quorum: QuorumPolicy::Stop,
-        steps: address,
-        kernel_leases: true,
-        faults: Faults {
-            blindness: true,
-            // One that left lowers the total: what is left then is two nodes and a gateway, and promises no more.
-            leave: false,
-            ..all_faults()
-        },
-    };
-    swarm(&class, 40);
-}
-
-#[test]
-fn the_probe_alone_holds_back_where_the_kernel_keeps_addresses() {
-    let class = Class {
-        name: "majority, kernels keep addresses",
-        nodes: 3,
-        more_nodes: 2,
-        pings: 0,
-        quorum: QuorumPolicy::Stop,
-        steps: address,
-        kernel_leases: false,
-        faults: Faults {
-            cuts: false,
-            blocks: true,
-            maintenance: true,
-            ..all_faults()
-        },
-    };
-    swarm(&class, 40);
-}
-
-#[test]
-fn a_majority_never_runs_scripts_twice_when_their_removal_is_waited_for() {
-    let class = Class {
-        name: "majority, scripts",
-        nodes: 3,
-        more_nodes: 2,
-        pings: 0,
-        quorum: QuorumPolicy::Stop,
-        steps: scripts,
-        kernel_leases: false,
-        faults: Faults {
-            kill: false,
-            freeze: false,
-            slow_stops: Some(ms(250)),
-            ..all_faults()
-        },
-    };
-    swarm(&class, 40);
-}
-
-#[test]
-fn failing_stops_are_never_taken_for_stopped() {
-    let class = Class {
-        name: "failing stops",
-        nodes: 2,
-        more_nodes: 2,
-        pings: 0,
-        quorum: QuorumPolicy::Off,
-        steps: scripts,
-        kernel_leases: false,
-        faults: Faults {
-            commands: true,
-            leave: false,
-            failing_starts: true,
-            failing_stops: true,
-            slow_stops: Some(secs(40)),
-            ..Faults::default()
-        },
-    };
-    swarm(&class, 40);
-}
-
-#[test]
-fn two_nodes_and_a_gateway_bear_clean_cuts() {
-    let class = Class {
-        name: "two and gateway",
-        nodes: 2,
-        more_nodes: 0,
-        pings: 1,
-        quorum: QuorumPolicy::Stop,
-        steps: address,
-        kernel_leases: true,
-        faults: Faults {
-            isolation: true,
-            crash: true,
-            kill: true,
-            freeze: true,
-            commands: true,
-            leave: true,
-            failing_starts: true,
-            quiet: Some(secs(4)),
-            ..Faults::default()
-        },
-    };
-    swarm(&class, 40);
-}
-
-#[test]
-fn two_nodes_without_quorum_never_run_an_address_twice_while_the_probe_reaches() {
-    let class = Class {
-        name: "two, quorum off",
-        nodes: 2,
-        more_nodes: 0,
-        pings: 0,
-        quorum: QuorumPolicy::Off,
-        steps: address,
-        kernel_leases: false,
-        faults: Faults {
-            cuts: false,
-            blocks: true,
-            maintenance: true,
-            ..all_faults()
-        },
-    };
-    swarm(&class, 40);
 }

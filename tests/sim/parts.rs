@@ -1,0 +1,86 @@
+//! More groups than one heartbeat carries: each part speaks for its own groups only.
+
+use crate::*;
+use had::engine::{Action, Event};
+use had::model::cluster::QuorumPolicy;
+use had::model::heartbeat::{
+    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
+};
+use had::model::{Generation, LinkName, NodeName, Sequence};
+use had::sim::World;
+
+#[test]
+fn a_part_confirms_only_the_groups_that_it_names() {
+    let names: Vec<String> = (0..13).map(|i| format!("g{i}")).collect();
+    let mut world = World::of(&["a", "b"]).with(|c| c.quorum = QuorumPolicy::Stop);
+    for name in &names {
+        world = world.group(name, "a", 0);
+    }
+    world.start_all();
+    settle_on(&mut world, "g12", "a");
+    world.run_for(secs(2));
+    let status = world.status("a").unwrap();
+    let group = &status.groups[12];
+    let (me, peer) = (NodeName::new("a"), NodeName::new("b"));
+    let report = GroupReport {
+        group: group.name.clone(),
+        state: GroupState::Offline,
+        term: group.term,
+        can: true,
+        offer: None,
+        to: Some(Recognition {
+            node: me.clone(),
+            generation: status.generation,
+            term: group.term,
+            held: true,
+        }),
+    };
+    // From now on only the second part of what b says arrives: it names the last group alone.
+    let mut engine = world.machine("a").engine.take().unwrap();
+    let (mut said, end) = (Vec::new(), world.now + DEADTIME);
+    let mut number = 1_000_000;
+    loop {
+        let now = engine.next_deadline();
+        if now > end {
+            break;
+        }
+        for action in engine.handle(now, Event::DeadlineReached) {
+            match action {
+                Action::Record(decision) => said.push(decision.to_string()),
+                Action::Send(sent) => {
+                    number += 1;
+                    let heartbeat = Heartbeat {
+                        src: peer.clone(),
+                        generation: Generation(1),
+                        sequence: Sequence(number),
+                        phase: Phase::Active,
+                        deadtime: DEADTIME,
+                        heard: vec![Heard {
+                            node: me.clone(),
+                            generation: sent.generation,
+                            sequence: sent.sequence,
+                            links: Vec::new(),
+                        }],
+                        groups: vec![report.clone()],
+                        reach: Reach::default(),
+                        quorate: true,
+                        intent: Intent::default(),
+                        digest: 1,
+                    };
+                    let heard = Event::Heard {
+                        link: LinkName::new("eth0"),
+                        heartbeat: Box::new(heartbeat),
+                    };
+                    let _ = engine.handle(now, heard);
+                }
+                _ => {}
+            }
+        }
+    }
+    let stopped = |group: &str| {
+        said.iter()
+            .any(|d| d.starts_with(&format!("{group}: stops it")))
+    };
+    assert!(stopped("g0"), "{said:?}");
+    assert!(!stopped("g12"), "{said:?}");
+}
