@@ -152,7 +152,7 @@ fn isolate(stage: &Stage) -> Result<(), String> {
         "The cables are mended",
         "The nodes hear each other again, and agree without stopping anything.",
     )?;
-    let watched = stage.act(|lab| lab.heal_all())?;
+    let watched = stage.act(had::lab::Lab::heal_all)?;
     outcome(stage, "bob", BOTH, watched)
 }
 

@@ -176,7 +176,11 @@ impl Stage {
             found.is_some_and(|n| matches!(n.liveness, Liveness::Here | Liveness::Active))
         };
         let owners = status.groups.iter().map(|g| g.owners.as_slice());
-        in_touch.iter().all(|name| alive(name)) && owners.flatten().map(|o| o.as_str()).eq([owner])
+        in_touch.iter().all(|name| alive(name))
+            && owners
+                .flatten()
+                .map(had::model::NodeName::as_str)
+                .eq([owner])
     }
 
     /// Lets the gateway ask the address, once.
