@@ -16,6 +16,7 @@ impl Engine {
         };
         let hearing = peer.hear(now, link, heartbeat);
         if hearing == Hearing::Old {
+            self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;
         }
         heard_on(peer, link, &mut notes);

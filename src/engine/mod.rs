@@ -64,6 +64,8 @@ pub struct Engine {
     saves: u64,
     /// A generation to be taken when it is on disk.
     next_generation: Option<crate::model::Generation>,
+    /// Heartbeats that were not newer than the last of their sender: late copies, or replays.
+    old_heartbeats: u64,
     /// The time of the last event.
     now: Time,
 }
@@ -97,6 +99,7 @@ impl Engine {
             saving: Vec::new(),
             saves: 0,
             next_generation: None,
+            old_heartbeats: 0,
             now,
         };
         engine.age(now);

@@ -1,5 +1,7 @@
 //! The engine's view as plain data for `hactl status`, with a sentence for whatever is not normal.
 
+use std::collections::BTreeMap;
+
 use super::group::Group;
 use super::peer::Peer;
 use super::placement::place;
@@ -46,8 +48,14 @@ impl Engine {
                 .iter()
                 .map(|g| self.group_status(g, now))
                 .collect(),
-            counters: std::collections::BTreeMap::new(),
+            counters: self.counters(),
         }
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let old = "heartbeats dropped as late copies or replays".to_owned();
+        let counted = (self.old_heartbeats > 0).then_some((old, self.old_heartbeats));
+        counted.into_iter().collect()
     }
 
     fn own_status(&self) -> NodeStatus {

@@ -302,7 +302,7 @@ impl Beating {
             Input::Event(event) => self.give(event),
             Input::Status(ask) => {
                 let mut status = self.engine.status(clock::now());
-                status.counters = self.counters.shown();
+                status.counters.extend(self.counters.shown());
                 // The one who asked may have gone away meanwhile.
                 drop(ask.send(status));
                 true
