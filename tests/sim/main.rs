@@ -1,5 +1,11 @@
 //! Scenarios of two to five nodes in virtual time, on the engine that the daemon runs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 #![allow(clippy::cast_precision_loss, clippy::format_collect)] // times and stories, for people to read
 
 mod chaos;
