@@ -1,6 +1,5 @@
 //! The manual says what the programs do: no directive, subcommand or option without its words, none invented.
-#![allow(clippy::unwrap_used)]
-#![allow(clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::fs;
