@@ -21,7 +21,9 @@ pub fn measure() {
     for _ in 0..ROUNDS {
         stage.settle();
         stage.lab.cut(NODES[0], NODES[1], None, Way::Both).unwrap();
-        NODES.iter().for_each(|n| stage.has(n, address));
+        for node in NODES {
+            stage.has(node, address);
+        }
         std::thread::sleep(Duration::from_millis(500));
         let probe = stage.lab.probe(address, PROBE_EVERY).unwrap();
         let sampler = stage

@@ -1,7 +1,7 @@
 //! How quick the cluster is, and what it costs. Prints numbers and asserts none: they are of this machine and this hour.
 //!
 //! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, cost, heal.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod cost;
 mod crash;

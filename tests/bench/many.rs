@@ -36,7 +36,9 @@ fn measure_by(how: &str, stage: &Stage, act: fn(&Stage, &str)) {
         if round % 2 == 0 {
             let sampler = stage.lab.sampler(&all, SAMPLE_EVERY).unwrap();
             act(stage, owner);
-            all.iter().for_each(|a| stage.has(other, *a));
+            for address in &all {
+                stage.has(other, *address);
+            }
             spans.push(span(&sampler.finish().unwrap(), other));
         } else {
             let last = stage

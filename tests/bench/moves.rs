@@ -10,17 +10,17 @@ use crate::stage::{ADDRESS, PROBE_EVERY, Setup, Stage};
 const ROUNDS: usize = 15;
 
 pub fn measure() {
-    standby("an address alone", Setup::usual());
+    standby("an address alone", &Setup::usual());
     let with_script = Setup {
         haresources: format!("alice {ADDRESS}/24/eth0 web\n"),
         ..Setup::usual()
     };
-    standby("an address and a script", with_script);
+    standby("an address and a script", &with_script);
     clean_stop();
 }
 
-fn standby(what: &str, setup: Setup) {
-    let stage = Stage::of(&setup);
+fn standby(what: &str, setup: &Setup) {
+    let stage = Stage::of(setup);
     let (mut gaps, mut lost, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (owner, other) = stage.settle();
