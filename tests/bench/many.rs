@@ -36,8 +36,8 @@ fn measure_by(how: &str, stage: &Stage, act: fn(&Stage, &str)) {
         if round % 2 == 0 {
             let sampler = stage.lab.sampler(&all, SAMPLE_EVERY).unwrap();
             act(stage, owner);
-            for a in &all {
-                stage.has(other, *a);
+            for address in &all {
+                stage.has(other, *address);
             }
             spans.push(span(&sampler.finish().unwrap(), other));
         } else {
