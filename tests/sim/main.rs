@@ -14,6 +14,7 @@ mod parts;
 mod promise;
 mod promises;
 mod restart;
+mod rights;
 mod swarm;
 
 use std::time::Duration;
