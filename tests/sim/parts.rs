@@ -71,7 +71,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                         link: LinkName::new("eth0"),
                         heartbeat: Box::new(heartbeat),
                     };
-                    let _ = engine.handle(now, heard);
+                    drop(engine.handle(now, heard));
                 }
                 _ => {}
             }

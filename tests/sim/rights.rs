@@ -16,7 +16,7 @@ fn script(names: &[&str], quorum: QuorumPolicy) -> World {
     let mut world = World::of(names)
         .group("db", names.first().unwrap(), 0)
         .with(|c| c.quorum = quorum);
-    world.cluster.groups[0].steps[0].addresses = false;
+    no_address(&mut world);
     world
 }
 
