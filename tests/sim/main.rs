@@ -20,6 +20,7 @@ mod parts;
 mod promise;
 mod promises;
 mod restart;
+mod rights;
 mod swarm;
 
 use std::time::Duration;
@@ -111,4 +112,13 @@ pub fn pair_with_gateway(others: usize) -> World {
     settle_on(&mut world, "db", "alice");
     world.run_for(secs(2));
     world
+}
+
+/// Makes scripts of all addresses: nothing that a probe on the wire could find.
+pub fn no_address(world: &mut World) {
+    for group in &mut world.cluster.groups {
+        for step in &mut group.steps {
+            step.addresses = false;
+        }
+    }
 }

@@ -15,7 +15,7 @@ fn a_between_b_and_c() -> World {
     let mut world = World::of(&["a", "b", "c"])
         .group("db", "c", 0)
         .with(|c| c.quorum = QuorumPolicy::Stop);
-    world.cluster.groups[0].steps[0].addresses = false;
+    no_address(&mut world);
     world.part("b", "c");
     for node in ["a", "b"] {
         world.machine(node).kept.standby = db();

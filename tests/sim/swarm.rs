@@ -87,7 +87,7 @@ fn course(world: &mut World, chaos: &mut Chaos) -> Option<String> {
     if world.random.chance(800) {
         world.start_all();
     }
-    let end = world.now + world.random.between(secs(10), secs(40));
+    let end = world.now + world.random.between(secs(8), secs(25));
     while world.now < end {
         let pause = chaos.pause(world);
         if world.run_till(pause, bad) {
@@ -103,7 +103,7 @@ fn course(world: &mut World, chaos: &mut Chaos) -> Option<String> {
             chaos.end(world);
         }
     }
-    let forgiven = world.random.chance(900);
+    let forgiven = world.random.chance(980);
     chaos.end(world);
     // What is under way comes to its end before an administrator judges it.
     let slow = chaos.faults.slow_stops.unwrap_or_default() * 4;
