@@ -10,7 +10,7 @@ use super::placement::Candidate;
 use super::stack::{Ended, Stack};
 use super::view::View;
 use super::{Action, quorum};
-use crate::model::cluster;
+use crate::model::cluster::{self, Timing};
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::{GroupReport, GroupState, Recognition};
 use crate::model::status::Liveness;
@@ -23,6 +23,12 @@ const FAILURE_EXPIRES: Duration = Duration::from_secs(600);
 
 /// A right that has grown by less is not told anew.
 const LEASE_STEP: Duration = Duration::from_millis(50);
+
+/// When a peer that is heard, but does not say that it hears us, must be expected to act without us.
+pub(super) fn burial(peer: &Peer, timing: &Timing) -> Time {
+    let lease = peer.unheard_since() + timing.deadtime.saturating_sub(timing.margin);
+    lease.max(peer.heard_again + timing.keepalive * 2)
+}
 
 /// One group on this node.
 #[derive(Clone, Debug)]
@@ -420,8 +426,7 @@ impl Group {
         ) {
             due.push(self.lease_end(view));
             let t = &view.cluster.timing;
-            let heard_us = view.living().map(Peer::unheard_since);
-            due.extend(heard_us.map(|at| at + t.deadtime.saturating_sub(t.margin)));
+            due.extend(view.living().map(|p| burial(p, t)));
         }
         if let Some(offer) = &self.offer {
             due.push(offer.since + super::handover::patience(&view.cluster.timing));

@@ -61,11 +61,11 @@ impl Group {
 
     /// A peer that we hear, but that has not heard us for almost deadtime, will call us dead and may then start the
     /// group by itself: we are rid of it before that. Not where a third node hears us and recognises us: then that
-    /// peer cannot claim it, for it hears of us from there.
+    /// peer cannot claim it, for it hears of us from there. A peer that was silent itself gets the time of two
+    /// heartbeats to say that it hears us: else a cut that heals shortly before deadtime would stop everything.
     fn will_be_buried_by(&self, peer: &Peer, now: Time, view: &View) -> bool {
         let t = &view.cluster.timing;
-        let heard_us = peer.unheard_since();
-        let unheard = now >= heard_us + t.deadtime.saturating_sub(t.margin);
+        let unheard = now >= super::group::burial(peer, t);
         let able = peer.liveness == Liveness::Active
             && peer.phase == Phase::Active
             && !peer.intent.standby.contains(&self.spec.name)

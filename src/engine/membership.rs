@@ -271,6 +271,7 @@ fn revive(peer: &mut Peer, now: Time, hearing: Hearing, notes: &mut Vec<Decision
     match before {
         Liveness::Active | Liveness::Here => return false,
         Liveness::Late => {
+            peer.heard_again = now;
             notes.push(Decision::node(What::PeerActive(name), Because::HeardAgain));
             return false;
         }
@@ -279,6 +280,7 @@ fn revive(peer: &mut Peer, now: Time, hearing: Hearing, notes: &mut Vec<Decision
             notes.push(Decision::node(What::PeerActive(name), Because::HeardAgain));
         }
     }
+    peer.heard_again = now;
     peer.active_since = now;
     peer.acked = None;
     before == Liveness::Dead

@@ -21,6 +21,8 @@ pub(super) struct Peer {
     pub last_heard: Time,
     /// Since when it is heard without a break.
     pub active_since: Time,
+    /// When it was last heard again after it was late, dead or gone.
+    pub heard_again: Time,
     /// When it became late; only meaningful while it is late or dead.
     pub late_since: Time,
     pub generation: Option<Generation>,
@@ -84,6 +86,7 @@ impl Peer {
             init_deadline: now + init,
             last_heard: now,
             active_since: now,
+            heard_again: now,
             late_since: now,
             generation: None,
             sequence: Sequence(0),

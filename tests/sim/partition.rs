@@ -170,3 +170,16 @@ fn force_overrules_an_address_that_still_answers() {
         story(&world)
     );
 }
+
+#[test]
+fn a_cut_that_heals_just_before_deadtime_stops_nothing() {
+    for mut world in [pair(1), pair_with_gateway(1)] {
+        world.part("alice", "bob");
+        world.run_for(ms(1750));
+        world.heal();
+        world.run_for(secs(5));
+        let stops = world.at("alice").stops;
+        assert_eq!(stops, 0, "{}", story(&world));
+        assert_eq!(world.at("bob").starts, 0);
+    }
+}
