@@ -27,9 +27,9 @@ use crate::sys::packet::{AnswerReceiver, Outgoing};
 /// How long an answer may take. A kernel answers within a millisecond.
 pub const WINDOW: Duration = Duration::from_millis(45);
 /// From round to round, for each [`CROWD`] of addresses.
-const INTERVAL: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(50);
 /// So many addresses are asked for in one interval, at most: each probe is a broadcast that every machine hears.
-const CROWD: usize = 256;
+const CROWD: usize = 128;
 /// Events that may wait. When it is full they are dropped: the next round tells the same.
 const EVENTS: usize = 256;
 

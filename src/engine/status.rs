@@ -223,7 +223,8 @@ impl Engine {
                     notes.push(format!("failed on {at}; see hactl why there, then hactl clear {name} there"));
                 }
                 GroupState::Stuck => notes.push(format!(
-                    "stuck on {at}: its stop failed, so nobody else may start it; see to {at}, then hactl clear {name}"
+                    "stuck on {at}: its stop failed, so nobody else may start it; see to {at}, then hactl clear {name} {}",
+                    if peer.living() { "there" } else { "here" }
                 )),
                 _ => {}
             }
