@@ -32,12 +32,5 @@ fn main() -> ExitCode {
         state: args.state,
         run: args.run,
     };
-    match runtime::run(folders) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
-            eprintln!("{}", text.trim_end());
-            eprintln!("had did not start");
-            ExitCode::FAILURE
-        }
-    }
+    runtime::main(folders)
 }

@@ -42,34 +42,33 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Runs until the engine has given up everything and said goodbye.
+    /// Runs until the engine has given up everything and said goodbye (true), or until the heartbeat thread has ended by
+    /// itself (false): then what runs goes on running, for the next daemon to find.
     pub async fn run(
         mut self,
         mut outputs: mpsc::UnboundedReceiver<Output>,
         mut calls: mpsc::Receiver<Call>,
         mut signals: Signals,
-    ) {
-        loop {
+    ) -> bool {
+        let told = loop {
             tokio::select! {
                 // The engine's orders before anybody's wishes.
                 biased;
                 output = outputs.recv() => match output {
-                    Some(Output::Action(Action::Exit)) => break,
+                    Some(Output::Action(Action::Exit)) => break true,
                     Some(output) => self.carry_out(output),
-                    None => {
-                        tracing::error!("the heartbeat thread has ended by itself; restart had");
-                        break;
-                    }
+                    None => break false,
                 },
                 Some(call) = calls.recv() => self.serve(call).await,
                 signal = signals.next() => self.signalled(signal).await,
             }
-        }
+        };
         if let Some(journal) = self.journal.take()
             && !journal.close(JOURNAL_ENDS)
         {
             tracing::warn!("the last journal entries may be missing");
         }
+        told
     }
 
     fn carry_out(&mut self, output: Output) {

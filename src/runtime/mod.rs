@@ -17,6 +17,7 @@ mod serve;
 mod signals;
 mod speaking;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -41,11 +42,23 @@ const CALLS_DEPTH: usize = 64;
 /// The priority that `realtime on` asks for without `rtprio`: low among the real-time ones, above all others.
 const USUAL_PRIORITY: i32 = 1;
 
-/// Runs the daemon until it is told to end.
+/// Runs the daemon, with its exit code; why it could not start goes to standard error.
+pub fn main(folders: Folders) -> ExitCode {
+    match run(folders) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(text) => {
+            eprintln!("{}\nhad did not start", text.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the daemon until it is told to end (true), or until it can no longer go on, which the log says (false).
 ///
 /// # Errors
 /// Why it could not start; the text is for the administrator.
-pub fn run(folders: Folders) -> Result<(), String> {
+fn run(folders: Folders) -> Result<bool, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
@@ -55,7 +68,7 @@ pub fn run(folders: Folders) -> Result<(), String> {
     runtime.block_on(begin(folders))
 }
 
-async fn begin(folders: Folders) -> Result<(), String> {
+async fn begin(folders: Folders) -> Result<bool, String> {
     let netlink = Netlink::new();
     let node = own_name();
     let Assembled {
@@ -136,9 +149,15 @@ async fn begin(folders: Folders) -> Result<(), String> {
         changed,
         leaving: false,
     };
-    daemon.run(outputs, calls, signals).await;
-    tracing::info!("had ends");
-    Ok(())
+    let told = daemon.run(outputs, calls, signals).await;
+    if told {
+        tracing::info!("had ends");
+    } else {
+        tracing::error!(
+            "the heartbeat thread has ended by itself; a new daemon will find what runs"
+        );
+    }
+    Ok(told)
 }
 
 /// A UUID made from a node's name (`uuidfrom nodename`): the same after every loss of the disk.

@@ -231,7 +231,8 @@ impl Beating {
             biased;
             Some(heard) = self.heard.recv() => self.hear(heard).await,
             input = self.inbox.recv() => match input {
-                Some(input) => self.take(input).await,
+                // Clients must not keep deadlines from being judged either.
+                Some(input) => self.take(input).await && self.judge_if_due().await,
                 None => false,
             },
             rang = self.alarm.rang() => {
@@ -258,16 +259,18 @@ impl Beating {
                 None
             };
         }
-        if clock::now() >= self.due {
-            self.judge().await
-        } else {
-            true
-        }
+        self.judge_if_due().await
+    }
+
+    async fn judge_if_due(&mut self) -> bool {
+        clock::now() < self.due || self.judge().await
     }
 
     /// A deadline has come: what has already arrived is heard first, then silence is judged.
     async fn judge(&mut self) -> bool {
         // Lets the listening tasks take from the kernel what is there; then what they took is heard.
+        // Twice, because after the first the runtime may only just have asked the kernel which sockets have something.
+        tokio::task::yield_now().await;
         tokio::task::yield_now().await;
         let mut taken = 0;
         while taken < HEARD_DEPTH

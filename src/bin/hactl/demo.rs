@@ -42,13 +42,7 @@ pub fn daemon() -> ExitCode {
         state: PathBuf::from("/var/lib/had"),
         run: PathBuf::from("/run/had"),
     };
-    match runtime::run(folders) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
-            eprintln!("{text}\nhad did not start");
-            ExitCode::FAILURE
-        }
-    }
+    runtime::main(folders)
 }
 
 /// Plays all acts. Success only if each went as it should.
