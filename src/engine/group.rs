@@ -220,7 +220,9 @@ impl Group {
 
     /// Tells the runtime how long the right lasts, when that has moved by a keepalive.
     fn renew(&mut self, view: &View, desk: &mut Desk) {
-        if !matches!(self.state, GroupState::Starting | GroupState::Online) {
+        // What was found running is held under the old right until it is known whose it is.
+        let found = self.state == GroupState::Unknown && self.found == Some(Ended::AllRun);
+        if !found && !matches!(self.state, GroupState::Starting | GroupState::Online) {
             self.renewed = Time::ZERO;
             return;
         }
