@@ -187,3 +187,15 @@ fn the_kernel_keeps_an_address_while_its_daemon_is_restarted_and_waits_to_adopt_
     settle_on(&mut world, "db", "a");
     assert_eq!(world.at("a").stops, 0, "{}", story(&world));
 }
+
+#[test]
+fn those_that_left_do_not_take_quorum_from_half_of_the_nodes() {
+    let mut world = script(&["a", "b", "c", "d"], QuorumPolicy::Stop);
+    up(&mut world, "a");
+    for node in ["c", "d"] {
+        world.command(node, Command::Leave);
+        world.run_for(secs(5));
+    }
+    assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    assert_eq!(world.at("a").stops, 0);
+}
