@@ -230,7 +230,9 @@ impl Group {
     /// Tells the runtime how long the right lasts, when that has grown by a good part of a lease: what is kept of it
     /// serves a daemon that comes after us, and each time costs a file.
     fn renew(&mut self, view: &View, desk: &mut Desk) {
-        if !matches!(self.state, GroupState::Starting | GroupState::Online) {
+        // What was found running is held under the old right until it is known whose it is.
+        let found = self.state == GroupState::Unknown && self.found == Some(Ended::AllRun);
+        if !found && !matches!(self.state, GroupState::Starting | GroupState::Online) {
             self.renewed = Time::ZERO;
             return;
         }

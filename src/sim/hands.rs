@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::machine::Machine;
 use super::world::{Future, World};
 use crate::engine::{Action, Call, Event, Kept, OrderId, Outcome};
+use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};
 
 /// How long an address probe waits for its answer, and how often it is sent.
@@ -91,15 +92,19 @@ impl World {
         }
     }
 
-    /// The kernel drops the addresses of a group whose lease was not renewed. A daemon that moves stops them itself,
-    /// or puts them back when its right was renewed meanwhile; one that stands still finds them lost.
+    /// The kernel drops the addresses of a group whose lease was not renewed. A daemon that moves and runs the group
+    /// stops them itself, or puts them back when its right was renewed meanwhile; one that stands still finds them lost.
     pub(super) fn lease_ends(&mut self, at: &NodeName, group: &GroupName) {
         let now = self.now;
         let spec = self.cluster.groups.iter().find(|g| g.name == *group);
         let steps = spec.map(|g| g.steps.clone()).unwrap_or_default();
-        let Some(machine) = self.machines.get_mut(at).filter(|m| !m.alive()) else {
+        let state = self.state(at.as_str(), group.as_str());
+        let Some(machine) = self.machines.get_mut(at) else {
             return;
         };
+        if machine.alive() && state.is_some_and(GroupState::holds) {
+            return;
+        }
         let until = machine.kept.leases.get(group).copied();
         if until.is_some_and(|until| until > machine.clock.local(now)) {
             return;

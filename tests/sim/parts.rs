@@ -35,7 +35,13 @@ fn a_part_confirms_only_the_groups_that_it_names() {
             held: true,
         }),
     };
-    // From now on only the second part of what b says arrives: it names the last group alone.
+    let withheld = GroupReport {
+        group: status.groups[11].name.clone(),
+        term: status.groups[11].term,
+        to: None,
+        ..report.clone()
+    };
+    // From now on only the second part of what b says arrives: it recognises us for the last group alone.
     let mut engine = world.machine("a").engine.take().unwrap();
     let (mut said, end) = (Vec::new(), world.now + DEADTIME);
     let mut number = 1_000_000;
@@ -61,7 +67,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                             sequence: sent.sequence,
                             links: Vec::new(),
                         }],
-                        groups: vec![report.clone()],
+                        groups: vec![withheld.clone(), report.clone()],
                         reach: Reach::default(),
                         quorate: true,
                         intent: Intent::default(),
@@ -82,5 +88,6 @@ fn a_part_confirms_only_the_groups_that_it_names() {
             .any(|d| d.starts_with(&format!("{group}: stops it")))
     };
     assert!(stopped("g0"), "{said:?}");
+    assert!(stopped("g11"), "named, but not recognised: {said:?}");
     assert!(!stopped("g12"), "{said:?}");
 }

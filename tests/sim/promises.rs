@@ -170,6 +170,8 @@ fn two_nodes_and_a_gateway_bear_clean_cuts() {
     swarm(&class, 40);
 }
 
+/// Not promised: two nodes that are parted before either has the group, and start it within the same round of probes,
+/// find nothing on the wire yet (about one run in two thousand; seed 20437 is one).
 #[test]
 fn two_nodes_without_quorum_never_run_an_address_twice_while_the_probe_reaches() {
     let class = Class {

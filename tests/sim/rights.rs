@@ -168,3 +168,34 @@ fn an_offer_ends_with_the_wish_behind_it() {
         .any(|d| d.contains("offers it to bob no longer"));
     assert!(ended, "{}", story(&world));
 }
+
+#[test]
+fn the_kernel_keeps_an_address_while_its_daemon_is_restarted_and_waits_to_adopt_it() {
+    let mut world = World::of(&["a", "b", "c"])
+        .group("db", "a", 0)
+        .with(|c| c.quorum = QuorumPolicy::Stop);
+    world.kernel_leases = true;
+    up(&mut world, "a");
+    // c is not there, so a waits initdead before it goes on.
+    world.crash("c");
+    world.kill("a");
+    world.run_for(ms(500));
+    world.start("a");
+    world.run_for(secs(3));
+    assert_eq!(world.state("a", "db"), Some(GroupState::Unknown));
+    assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    settle_on(&mut world, "db", "a");
+    assert_eq!(world.at("a").stops, 0, "{}", story(&world));
+}
+
+#[test]
+fn those_that_left_do_not_take_quorum_from_half_of_the_nodes() {
+    let mut world = script(&["a", "b", "c", "d"], QuorumPolicy::Stop);
+    up(&mut world, "a");
+    for node in ["c", "d"] {
+        world.command(node, Command::Leave);
+        world.run_for(secs(5));
+    }
+    assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    assert_eq!(world.at("a").stops, 0);
+}
