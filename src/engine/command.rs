@@ -10,28 +10,21 @@ use crate::model::cluster;
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::{GroupState, Phase};
 use crate::model::status::Liveness;
-use crate::model::{GroupName, NodeName, Time};
+use crate::model::{GroupName, Time};
 
 /// A command that waits for its outcome.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
-    id: u64,
-    kind: Kind,
-    groups: Vec<GroupName>,
+    pub id: u64,
+    pub kind: Kind,
+    pub groups: Vec<GroupName>,
     pub until: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Standby,
     Takeover,
-}
-
-/// What a command that is being carried out has come to.
-enum Progress {
-    Waiting,
-    Done(String),
-    Failed(String),
 }
 
 impl Engine {
@@ -52,7 +45,7 @@ impl Engine {
         }
     }
 
-    fn reply(&mut self, id: u64, result: Result<String, String>) {
+    pub(super) fn reply(&mut self, id: u64, result: Result<String, String>) {
         self.desk.out.push(Action::Reply { id, result });
     }
 
@@ -353,134 +346,6 @@ impl Engine {
                 Because::Administrator,
             );
         }
-    }
-
-    /// Answers every command whose outcome is known now.
-    pub(super) fn settle_commands(&mut self, now: Time) {
-        for pending in std::mem::take(&mut self.pending) {
-            match self.progress(&pending, now) {
-                Progress::Waiting => self.pending.push(pending),
-                Progress::Done(text) => self.reply(pending.id, Ok(text)),
-                Progress::Failed(text) => {
-                    self.roll_back(&pending);
-                    self.reply(pending.id, Err(text));
-                }
-            }
-        }
-    }
-
-    fn progress(&self, pending: &Pending, now: Time) -> Progress {
-        let mut done = Vec::new();
-        for group in self
-            .groups
-            .iter()
-            .filter(|g| pending.groups.contains(&g.spec.name))
-        {
-            let progress = match pending.kind {
-                Kind::Standby => self.standby_progress(group),
-                Kind::Takeover => self.takeover_progress(group),
-            };
-            match progress {
-                Progress::Done(text) => done.push(text),
-                Progress::Failed(text) => return Progress::Failed(text),
-                Progress::Waiting if now >= pending.until => {
-                    return Progress::Failed(self.why_not_yet(group, now));
-                }
-                Progress::Waiting => return Progress::Waiting,
-            }
-        }
-        Progress::Done(done.join("; "))
-    }
-
-    fn standby_progress(&self, group: &Group) -> Progress {
-        let name = &group.spec.name;
-        if group.state == GroupState::Stuck {
-            return Progress::Failed(self.stuck_here(group));
-        }
-        if super::busy_with(group.state) {
-            return Progress::Waiting;
-        }
-        let runs = |p: &&super::Peer| p.state(name) == GroupState::Online;
-        if let Some(owner) = self.view.living().find(runs) {
-            return Progress::Done(format!("{name} runs on {}", owner.name));
-        }
-        if self.view.living().any(|p| super::busy_with(p.state(name))) {
-            return Progress::Waiting;
-        }
-        let mut others = group.candidates(&self.view, &self.desk);
-        others.retain(|c| c.name != *self.view.me());
-        match place(&others) {
-            Ok(_) => Progress::Waiting,
-            Err(why) => Progress::Failed(format!("{name} comes back here: {why}")),
-        }
-    }
-
-    fn takeover_progress(&self, group: &Group) -> Progress {
-        let name = &group.spec.name;
-        match group.state {
-            GroupState::Online => Progress::Done(format!("{name} runs on {}", self.view.me())),
-            GroupState::Stuck => Progress::Failed(self.stuck_here(group)),
-            GroupState::Failed => {
-                let text = group.failure.as_ref().map_or("", |f| f.text.as_str());
-                Progress::Failed(format!("{name} could not be started here: {text}"))
-            }
-            GroupState::Unknown
-            | GroupState::Offline
-            | GroupState::Claiming
-            | GroupState::Starting
-            | GroupState::Stopping => {
-                let stuck = |p: &&super::Peer| p.state(name) == GroupState::Stuck;
-                match self.view.living().find(stuck) {
-                    Some(p) => Progress::Failed(format!(
-                        "{name} is stuck on {}: its stop failed there",
-                        p.name
-                    )),
-                    None => Progress::Waiting,
-                }
-            }
-        }
-    }
-
-    fn stuck_here(&self, group: &Group) -> String {
-        let text = group.failure.as_ref().map_or("", |f| f.text.as_str());
-        format!("{} is stuck on {}: {text}", group.spec.name, self.view.me())
-    }
-
-    fn why_not_yet(&self, group: &Group, now: Time) -> String {
-        let name = &group.spec.name;
-        let why = match group.state {
-            GroupState::Claiming => group.objection(now, &self.view).map(|b| b.to_string()),
-            _ => group.held.as_ref().map(ToString::to_string),
-        };
-        let holder: Option<&NodeName> = self.view.living().find(|p| p.holds(name)).map(|p| &p.name);
-        match (why, holder) {
-            (Some(why), _) => format!("{name} did not move in time: {why}"),
-            (None, Some(holder)) => format!("{name} did not move in time: it is still on {holder}"),
-            (None, None) => format!(
-                "{name} did not move in time: it is {} here",
-                group.state.as_str()
-            ),
-        }
-    }
-
-    /// A command that came to nothing leaves no wish behind; what nobody else could run may come back here.
-    fn roll_back(&mut self, pending: &Pending) {
-        for group in self
-            .groups
-            .iter_mut()
-            .filter(|g| pending.groups.contains(&g.spec.name))
-        {
-            let runs =
-                |p: &super::Peer| p.living() && p.state(&group.spec.name) == GroupState::Online;
-            if pending.kind == Kind::Takeover {
-                group.wanted = false;
-                group.forced = false;
-            } else if group.state != GroupState::Stuck && !self.view.peers.iter().any(runs) {
-                group.standby = false;
-                group.yielding = false;
-            }
-        }
-        self.desk.save = true;
     }
 }
 

@@ -9,7 +9,7 @@
 //! * `hold`, `handover`: keeping a group, letting it go, giving it away;
 //! * `stack`: its steps, up and down;
 //! * `publish`: the heartbeat, which says all of it;
-//! * `command`, `status`: what an administrator asks and sees.
+//! * `command`, `outcome`, `status`: what an administrator asks, what comes of it, what he sees.
 
 pub mod action;
 mod claim;
@@ -20,6 +20,7 @@ mod group;
 mod handover;
 mod hold;
 mod membership;
+mod outcome;
 mod peer;
 mod placement;
 mod publish;
