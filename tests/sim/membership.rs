@@ -73,34 +73,39 @@ fn a_node_that_loses_its_store_is_heard_again() {
 
 #[test]
 fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
+    use had::model::{Generation, Sequence};
     let mut world = pair(0);
     world.cut("alice", "bob", 0, Way::OneWay);
     world.run_for(ms(100));
     let before = world.status("bob").unwrap();
-    let replayed = world.at("bob").engine.as_ref().unwrap().clone();
-    let mut engine = replayed;
-    let old = had::model::heartbeat::Heartbeat {
-        src: had::model::NodeName::new("alice"),
-        generation: before.nodes[0].generation.unwrap(),
-        sequence: had::model::Sequence(1),
-        phase: had::model::heartbeat::Phase::Left,
-        deadtime: DEADTIME,
-        heard: Vec::new(),
-        groups: Vec::new(),
-        reach: had::model::heartbeat::Reach::default(),
-        quorate: false,
-        intent: had::model::heartbeat::Intent::default(),
-        digest: 1,
-    };
-    let event = had::engine::Event::Heard {
-        link: had::model::LinkName::new("eth0"),
-        heartbeat: Box::new(old),
-    };
-    let orders = engine.handle(world.now, event);
-    assert!(orders.is_empty(), "{orders:?}");
-    let after = engine.status(world.now);
-    assert_eq!(after.nodes[0].liveness, Liveness::Active);
-    assert_eq!(after.counters.len(), 1, "{:?}", after.counters);
+    let present = before.nodes[0].generation.unwrap();
+    let former = Generation(present.0 - 1);
+    // One of this life, and one of the life before with a number that this one has not reached.
+    for (generation, sequence) in [(present, Sequence(1)), (former, Sequence(1_000_000))] {
+        let old = had::model::heartbeat::Heartbeat {
+            src: had::model::NodeName::new("alice"),
+            generation,
+            sequence,
+            phase: had::model::heartbeat::Phase::Left,
+            deadtime: DEADTIME,
+            heard: Vec::new(),
+            groups: Vec::new(),
+            reach: had::model::heartbeat::Reach::default(),
+            quorate: false,
+            intent: had::model::heartbeat::Intent::default(),
+            digest: 1,
+        };
+        let event = had::engine::Event::Heard {
+            link: had::model::LinkName::new("eth0"),
+            heartbeat: Box::new(old),
+        };
+        let mut engine = world.at("bob").engine.as_ref().unwrap().clone();
+        let orders = engine.handle(world.now, event);
+        assert!(orders.is_empty(), "{orders:?}");
+        let after = engine.status(world.now);
+        assert_eq!(after.nodes[0].liveness, Liveness::Active);
+        assert_eq!(after.counters.len(), 1, "{:?}", after.counters);
+    }
 }
 
 #[test]
