@@ -7,6 +7,7 @@
 )]
 
 mod common;
+mod daemon;
 mod groups;
 mod media;
 mod mysql;

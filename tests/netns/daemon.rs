@@ -1,0 +1,90 @@
+//! The daemon as a process: what it logs, whom it runs again, what it tells the service manager.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use crate::common::{Blueprint, Cluster, HAD, TIMES, wait};
+
+/// One node alone, with more lines of ha.cf.
+fn alone(name: &str, lines: &str, child: &str) -> Blueprint {
+    let ha_cf = format!("{TIMES}bcast eth0\nauto_failback off\nnode a\n{lines}");
+    Blueprint::new(name, &ha_cf, "a 10.0.0.101\n")
+        .file("child", child, 0o755)
+        .node("a", &["eth0 10.0.0.1/24"], &[])
+        .watch(&["10.0.0.101"])
+}
+
+/// Ends for the third time as one that wants no more.
+const CHILD: &str = "#!/bin/sh
+echo \"$(id -un)\" >> /var/log/child
+[ \"$(wc -l < /var/log/child)\" -lt 3 ] || exit 100
+exit 1
+";
+
+#[test]
+fn children_are_run_again_until_they_want_no_more_and_files_have_the_log() {
+    let lines = "logfile /var/log/ha-log\ndebugfile /var/log/ha-debug\ndebug 1\n\
+        respawn root /etc/ha.d/child\n";
+    let cluster = alone("respawn", lines, CHILD).up();
+    cluster.until_owner("10.0.0.101", "a");
+    let logged = |text: &str| cluster.sh("a", "cat /var/log/ha-log").contains(text);
+    assert!(
+        wait(|| logged("it wants no more")),
+        "the child's last end is not in the log"
+    );
+    assert_eq!(cluster.sh("a", "cat /var/log/child"), "root\nroot\nroot\n");
+    for text in [
+        "had 0.1.0 starts on a",
+        "10.0.0.101: online",
+        "exit code 1; it is started again",
+    ] {
+        assert!(logged(text), "{text} is not in the log");
+    }
+    assert!(
+        cluster
+            .sh("a", "cat /var/log/ha-debug")
+            .contains("10.0.0.101: online")
+    );
+}
+
+/// What the service manager is told until it hears this.
+fn told(socket: &UnixDatagram, awaited: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut buffer = [0; 512];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        told.extend(
+            String::from_utf8_lossy(&buffer[..length])
+                .lines()
+                .map(str::to_owned),
+        );
+        if told.iter().any(|t| t == awaited) {
+            return told;
+        }
+    }
+    panic!("not told in time: {awaited}; only {told:?}");
+}
+
+#[test]
+fn the_service_manager_hears_ready_signs_of_life_and_the_end() {
+    let cluster: Cluster = alone("notify", "", "").idle().up();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let command = format!(
+        "NOTIFY_SOCKET={} WATCHDOG_USEC=1000000 exec {HAD}",
+        path.display()
+    );
+    let job = cluster.lab.spawn("a", &["sh", "-c", &command]).unwrap();
+    told(&socket, "READY=1");
+    told(&socket, "WATCHDOG=1");
+    told(&socket, "WATCHDOG=1");
+    cluster.until_owner("10.0.0.101", "a");
+    cluster.sh("a", &format!("kill -TERM {}", job.pid));
+    told(&socket, "STOPPING=1");
+    let gone = || cluster.run("a", &format!("kill -0 {}", job.pid)).exit != had::lab::Exit::Code(0);
+    assert!(wait(gone), "the daemon does not end");
+    assert_eq!(cluster.sh("a", "ip -o addr show to 10.0.0.101"), "");
+}
