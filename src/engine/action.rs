@@ -34,6 +34,8 @@ pub enum Action {
     },
     /// Announce the addresses of this group again (gratuitous ARP, neighbour advertisements).
     Announce(GroupName),
+    /// From here on calls on this group are meant for its newest definition; nothing of the old one runs.
+    Redefined(GroupName),
     /// The right to hold this group has been renewed until then, on our clock.
     Renew {
         /// The group.

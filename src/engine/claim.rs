@@ -13,6 +13,9 @@ use crate::model::heartbeat::GroupState;
 use crate::model::status::Liveness;
 use crate::model::{NodeName, Term, Time};
 
+/// After so long without an answer and without silence the probe itself cannot work here: an interface without
+/// carrier, say. Rounds for a thousand addresses take less than a second.
+pub(super) const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 /// So many rounds of address probes in a row must stay unanswered.
 const SILENT_ROUNDS: u32 = 2;
 
@@ -126,6 +129,11 @@ impl Group {
             Some(because @ (Because::AddressAnswers(_) | Because::StopsStill(..))) => {
                 self.hold(because, desk);
             }
+            Some(Because::ProbeRuns)
+                if self.watch.on && now >= self.watch.since + PROBE_PATIENCE =>
+            {
+                self.blind(now, desk);
+            }
             // Agreement and the first rounds of silence are the usual course and not worth a word.
             Some(_) => {}
             None => {
@@ -136,6 +144,19 @@ impl Group {
                     .start(&self.spec, &mut desk.orders, &mut desk.out);
             }
         }
+    }
+
+    /// The probe gets neither an answer nor silence: what keeps it from asking would keep the address from working.
+    fn blind(&mut self, now: Time, desk: &mut Desk) {
+        let text = "nobody can be asked on the wire whether its address still answers: look at the interface";
+        self.supports.clear();
+        self.failed(now, text.to_owned());
+        self.state = GroupState::Failed;
+        desk.record(
+            &self.spec.name,
+            What::Failed,
+            Because::Agent(text.to_owned()),
+        );
     }
 
     /// Rule 4.
@@ -242,7 +263,7 @@ impl Group {
 
     /// Asks on the wire while a peer that may have the group is late, and while we claim it next to a dead one: so in
     /// the usual case the answer is there when deadtime ends.
-    pub fn watch_addresses(&mut self, view: &View, desk: &mut Desk) {
+    pub fn watch_addresses(&mut self, now: Time, view: &View, desk: &mut Desk) {
         let name = &self.spec.name;
         let late = view.peers.iter().any(|p| {
             p.liveness == Liveness::Late
@@ -256,6 +277,7 @@ impl Group {
         if wanted != self.watch.on {
             self.watch = super::group::Watch {
                 on: wanted,
+                since: now,
                 ..Default::default()
             };
             desk.out.push(super::Action::WatchAddresses {

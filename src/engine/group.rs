@@ -95,6 +95,8 @@ pub(super) struct Failure {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
     pub on: bool,
+    /// Since when it is asked.
+    pub since: Time,
     pub answered: Option<(Time, String)>,
     pub silent_rounds: u32,
 }
@@ -145,7 +147,7 @@ impl Group {
         }
         self.recognise(view);
         self.renew(view, desk);
-        self.watch_addresses(view, desk);
+        self.watch_addresses(now, view, desk);
     }
 
     /// What is published of it.
@@ -243,9 +245,9 @@ impl Group {
             self.lease_end(view)
         };
         let t = &view.cluster.timing;
-        let step = (t.deadtime.saturating_sub(t.margin) / 8)
-            .max(t.keepalive)
-            .max(LEASE_STEP);
+        // Less than a keepalive, or scheduling that varies by a moment would leave out every other renewal.
+        let lease = t.deadtime.saturating_sub(t.margin);
+        let step = (lease / 8).min(t.keepalive / 2).max(LEASE_STEP);
         let told =
             self.renewed == until || (self.renewed != Time::NEVER && until < self.renewed + step);
         if until == Time::NEVER && self.renewed != Time::NEVER || !told {
@@ -365,22 +367,25 @@ impl Group {
             self.state = GroupState::Offline;
             desk.record(&self.spec.name, What::Offline, because);
         }
-        self.take_definition();
+        self.take_definition(desk);
     }
 
-    /// Nothing of the old definition runs: the newer one counts. Whether there was one.
-    pub fn take_definition(&mut self) -> bool {
+    /// Nothing of the old definition runs: the newer one counts, for the agents too. Whether there was one.
+    pub fn take_definition(&mut self, desk: &mut Desk) -> bool {
         let Some(spec) = self.replaced_by.take() else {
             return false;
         };
         self.spec = *spec;
         self.stack = Stack::new(&self.spec);
+        desk.out.push(Action::Redefined(self.spec.name.clone()));
         true
     }
 
     /// A resource that ran was found down: the group has failed here.
     pub fn lost(&mut self, now: Time, step: usize, text: String, view: &View, desk: &mut Desk) {
-        if self.state != GroupState::Online || self.frozen(view) {
+        // A step that is up may be lost while those after it are still being started.
+        let up = matches!(self.state, GroupState::Online | GroupState::Starting);
+        if !up || self.frozen(view) {
             return;
         }
         self.stack.lost(step, &text);
@@ -440,6 +445,7 @@ impl Group {
             due.push(since + view.cluster.timing.keepalive * 2);
         }
         if self.state == GroupState::Claiming {
+            due.push(self.watch.since + super::claim::PROBE_PATIENCE);
             let dead = view.peers.iter().filter(|p| p.liveness == Liveness::Dead);
             due.extend(dead.map(|p| self.rid_of_it(p, view)));
         }

@@ -104,7 +104,7 @@ impl Group {
         let frozen = self.frozen(view);
         match self.found.clone() {
             // The look was for the old definition; what the new one names may run.
-            Some(Ended::NoneRuns) if self.take_definition() => self.look(desk),
+            Some(Ended::NoneRuns) if self.take_definition(desk) => self.look(desk),
             Some(Ended::NoneRuns) => {
                 self.found = None;
                 self.state = GroupState::Offline;

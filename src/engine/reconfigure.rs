@@ -1,7 +1,7 @@
 //! A configuration read anew: what did not change is not touched.
 
 use super::group::Group;
-use super::stack::Stack;
+use super::stack::Ended;
 use super::{Engine, new_ping, peers_of};
 use crate::model::cluster::{self, Cluster};
 use crate::model::heartbeat::GroupState;
@@ -82,6 +82,12 @@ impl Engine {
 }
 
 impl Group {
+    /// A look has found that something of it runs, and what becomes of that is not decided yet.
+    fn found_something(&self) -> bool {
+        let runs = matches!(self.found, Some(Ended::AllRun | Ended::SomeRun(_)));
+        self.state == GroupState::Unknown && runs
+    }
+
     /// Takes a new definition: at once where that changes nothing that runs, else when the old one is down.
     fn redefine(&mut self, spec: &cluster::Group, desk: &mut super::Desk) {
         let members = |g: &cluster::Group| {
@@ -93,11 +99,11 @@ impl Group {
         self.replaced_by = None;
         if members(&self.spec) == members(spec) {
             self.spec = spec.clone();
-        } else if self.state.holds() || self.stack.busy() {
+        } else if self.state.holds() || self.stack.busy() || self.found_something() {
             self.replaced_by = Some(Box::new(spec.clone()));
         } else {
-            self.spec = spec.clone();
-            self.stack = Stack::new(spec);
+            self.replaced_by = Some(Box::new(spec.clone()));
+            self.take_definition(desk);
             if matches!(self.state, GroupState::Unknown | GroupState::Offline) {
                 self.look(desk);
             }

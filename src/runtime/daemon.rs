@@ -87,6 +87,7 @@ impl Daemon {
             Action::Abort(group) => self.performer.abort(&group),
             Action::WatchAddresses { group, on } => self.performer.watch(&group, on),
             Action::Announce(group) => self.performer.announce(&group),
+            Action::Redefined(group) => self.performer.redefine(&group),
             Action::Renew { group, until } => self.performer.renew(group, until),
             Action::Save { version, kept } => {
                 self.saver.send_replace((version, kept));

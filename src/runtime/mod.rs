@@ -124,7 +124,13 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     ));
     let (changed, changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
-    tokio::spawn(server.serve(calls_in, changes));
+    tokio::spawn(async move {
+        if let Err(e) = server.serve(calls_in, changes).await {
+            tracing::error!(
+                "hactl cannot reach this daemon any more: {e}; the cluster runs on, restart had when that suits"
+            );
+        }
+    });
     for child in config.respawn.clone() {
         tokio::spawn(respawn::keep_running(child));
     }

@@ -65,14 +65,17 @@ impl Performer {
         }
     }
 
-    /// Takes the agents of a new configuration. A group whose members changed is stopped by the old ones; the new
-    /// ones take over with the first look or start after that.
+    /// Takes the agents of a new configuration. A group whose members changed is stopped by the old ones; the engine
+    /// says when nothing of them runs any more and the new ones count.
     pub fn reconfigure(&mut self, groups: Vec<(GroupName, Vec<ResolvedStep>)>, timing: &Timing) {
         self.lends = lends(timing);
         self.next.clear();
         for (name, steps) in groups {
             match self.groups.get(&name) {
-                Some(old) if members(old) == members(&steps) => {}
+                Some(old) if members(old) == members(&steps) => {
+                    let kept = with_deadlines(old, &steps);
+                    self.groups.insert(name, Arc::new(kept));
+                }
                 Some(_) => {
                     self.next.insert(name, Arc::new(steps));
                 }
@@ -83,13 +86,15 @@ impl Performer {
         }
     }
 
-    /// Begins an action; how it ends is told to the engine.
-    pub fn run(&mut self, group: GroupName, order: OrderId, call: Call) {
-        if matches!(call, Call::Probe | Call::Start(0))
-            && let Some(next) = self.next.remove(&group)
-        {
+    /// Nothing of a group's old definition runs: its new agents count.
+    pub fn redefine(&mut self, group: &GroupName) {
+        if let Some(next) = self.next.remove(group) {
             self.groups.insert(group.clone(), next);
         }
+    }
+
+    /// Begins an action; how it ends is told to the engine.
+    pub fn run(&mut self, group: GroupName, order: OrderId, call: Call) {
         let Some(steps) = self.groups.get(&group).cloned() else {
             let outcome = Outcome::Failed(format!("{group} is not configured any more"));
             self.pulse.event(Event::Done {
@@ -103,7 +108,14 @@ impl Performer {
         self.running.insert(group.clone(), abort.clone());
         let (pulse, keeper) = (self.pulse.clone(), Arc::clone(&self.keeper));
         tokio::spawn(async move {
-            let outcome = act(&group, &steps, call, &abort, &keeper).await;
+            let name = group.clone();
+            let work = async move { act(&name, &steps, call, &abort, &keeper).await };
+            // Whatever an agent does, the engine hears of it.
+            let outcome = tokio::spawn(work).await.unwrap_or_else(|e| {
+                Outcome::Failed(format!(
+                    "the agent ended without a word: {e}; this is a defect of had"
+                ))
+            });
             pulse.event(Event::Done {
                 group,
                 order,
@@ -143,15 +155,14 @@ impl Performer {
     /// Tells the kernel until when it may keep the addresses of a group without us, and keeps that for a daemon that
     /// comes after us in this boot.
     pub fn renew(&mut self, group: GroupName, until: Time) {
-        if self.lends {
-            let steps = self
-                .groups
-                .get(&group)
-                .into_iter()
-                .flat_map(|steps| steps.iter());
-            for addresses in steps.filter_map(|s| s.addresses.as_ref()) {
-                addresses.renew(until);
-            }
+        // Without a loan the addresses stay until deleted; said each time, because a reload may have ended a loan.
+        let kernel = if self.lends { until } else { Time::NEVER };
+        let steps = self.groups.get(&group).into_iter();
+        for addresses in steps
+            .flat_map(|s| s.iter())
+            .filter_map(|s| s.addresses.as_ref())
+        {
+            addresses.renew(kernel);
         }
         self.lease_ends.insert(group, until);
         if let Some(leases) = &self.leases
@@ -170,6 +181,16 @@ const SHORTEST_LOAN: Duration = Duration::from_secs(3);
 
 fn lends(timing: &Timing) -> bool {
     timing.deadtime.saturating_sub(timing.margin) >= SHORTEST_LOAN
+}
+
+/// The same agents with the deadlines of a new configuration: what they know of what runs is theirs.
+fn with_deadlines(old: &[ResolvedStep], new: &[ResolvedStep]) -> Vec<ResolvedStep> {
+    let both = old.iter().zip(new);
+    both.map(|(old, new)| ResolvedStep {
+        step: new.step.clone(),
+        ..old.clone()
+    })
+    .collect()
 }
 
 fn members(steps: &[ResolvedStep]) -> Vec<&Vec<String>> {

@@ -70,6 +70,7 @@ impl World {
             | Action::Ping
             | Action::Run { .. }
             | Action::Abort(_)
+            | Action::Redefined(_)
             | Action::Renew { .. }
             | Action::Save { .. } => {}
         }
