@@ -200,7 +200,7 @@ impl Engine {
             ));
         }
         if !self.view.quorate {
-            let help = "bring nodes or ping nodes back, or set `quorum ignore` in ha.cf and reload";
+            let help = "the other side may be running it; bring nodes or ping nodes back";
             return Err(format!(
                 "{name} cannot be started: this side has no quorum; {help}"
             ));
@@ -268,6 +268,17 @@ impl Engine {
                     peer.name
                 ));
             }
+        }
+        let troubled = |p: &&super::Peer| {
+            p.living() && matches!(p.state(name), GroupState::Failed | GroupState::Stuck)
+        };
+        if cleared.is_empty()
+            && let Some(peer) = self.view.peers.iter().find(troubled)
+        {
+            let (node, state) = (&peer.name, peer.state(name).as_str());
+            return Err(format!(
+                "{name} is {state} on {node}, not here: see to it and clear it there"
+            ));
         }
         self.commanded(std::slice::from_ref(name), "clear");
         if cleared.is_empty() {

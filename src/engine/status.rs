@@ -64,6 +64,14 @@ impl Engine {
         if standing > 0 && standing == self.groups.len() {
             notes.push("in standby: it takes no group; end that with hactl standby off".to_owned());
         }
+        for link in &self.view.cluster.links {
+            let dark = |p: &Peer| p.links.iter().any(|l| l.name == *link && !l.carrier);
+            if self.view.peers.iter().any(dark) {
+                notes.push(format!(
+                    "{link} has no carrier here: look at this node's own cable and switch first"
+                ));
+            }
+        }
         NodeStatus {
             name: self.view.me().clone(),
             liveness: Liveness::Here,
@@ -202,7 +210,7 @@ impl Engine {
         }
         if group.yielding {
             notes.push(format!(
-                "{} gave it away on request and takes it only when nobody else can",
+                "{} gave it away on request and takes it only when nobody else can; end that with hactl standby off",
                 self.view.me()
             ));
         }

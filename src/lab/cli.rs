@@ -1,6 +1,7 @@
 //! `hactl lab ...`
 
 use std::io;
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +14,13 @@ use super::control::{Exit, HostStatus, LabStatus, Way};
 use super::plan::Plan;
 use super::probe::ProbeReport;
 use super::{Lab, LabError, init, serve, supervise};
+
+/// Prints a line; a reader that went away (`| head`) is no reason to complain.
+macro_rules! say {
+    ($($words:tt)*) => {
+        drop(writeln!(std::io::stdout(), $($words)*))
+    };
+}
 
 /// How often `probe` asks.
 const PROBE_EVERY: Duration = Duration::from_millis(5);
@@ -255,10 +263,10 @@ fn act(lab: Lab, verb: Verb) -> Result<ExitCode, LabError> {
         }
         Verb::Arp { host, address } => {
             let Some(mac) = lab.neighbour(&host, address)? else {
-                println!("unknown");
+                say!("unknown");
                 return Ok(ExitCode::FAILURE);
             };
-            println!("{}", mac.map(|b| format!("{b:02x}")).join(":"));
+            say!("{}", mac.map(|b| format!("{b:02x}")).join(":"));
         }
         Verb::Status => print_status(&lab.status()?),
         Verb::Logs { host } => print!("{}", lab.log(&host)?),
@@ -306,20 +314,20 @@ fn wait(seconds: Option<u64>) {
 }
 
 fn print_probe(report: &ProbeReport) {
-    println!("{} of {} requests answered", report.answered, report.sent);
+    say!("{} of {} requests answered", report.answered, report.sent);
     for (at, gap) in &report.gaps {
-        println!(
+        say!(
             "  silent for {:.3} s at {:.3} s after boot",
             gap.as_secs_f64(),
             at.since(crate::model::Time::ZERO).as_secs_f64()
         );
     }
-    println!("longest silence: {:.3} s", report.longest_gap.as_secs_f64());
-    println!("slowest answer: {:.3} s", report.slowest.as_secs_f64());
+    say!("longest silence: {:.3} s", report.longest_gap.as_secs_f64());
+    say!("slowest answer: {:.3} s", report.slowest.as_secs_f64());
 }
 
 fn print_status(status: &LabStatus) {
-    println!("lab {}", status.name);
+    say!("lab {}", status.name);
     let width = status.hosts.iter().map(|h| h.name.len()).max().unwrap_or(0);
     for host in &status.hosts {
         let addresses: Vec<String> = host
@@ -334,7 +342,7 @@ fn print_status(status: &LabStatus) {
                 )
             })
             .collect();
-        println!(
+        say!(
             "  {:width$}  {:24}  {}",
             host.name,
             state_of(host),
@@ -347,7 +355,7 @@ fn print_status(status: &LabStatus) {
         } else {
             format!("loses {loss} %")
         };
-        println!("  {segment}: {from} -> {to} {fault}");
+        say!("  {segment}: {from} -> {to} {fault}");
     }
 }
 

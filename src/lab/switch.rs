@@ -4,7 +4,7 @@
 //! on, or to all of its segment. Whether a frame arrives is decided per (segment, sender, receiver), so any
 //! cable can be cut, one way or both, and any loss be set, without the hosts seeing more than silence.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +34,8 @@ pub struct Switch {
 struct State {
     taps: BTreeMap<PortId, Tap>,
     paths: Paths,
+    /// Ports whose cable is out: nothing passes them, in or out. (The kernel takes frames for a device without carrier.)
+    dark: BTreeSet<PortId>,
 }
 
 impl Switch {
@@ -46,6 +48,7 @@ impl Switch {
             state: Arc::new(Mutex::new(State {
                 taps: BTreeMap::new(),
                 paths: Paths::new(hosts, segments),
+                dark: BTreeSet::new(),
             })),
         };
         let runs = switch.clone();
@@ -82,7 +85,13 @@ impl Switch {
 
     /// Sets the carrier of a port's device: what its host sees of the cable.
     pub fn set_carrier(&self, port: PortId, on: bool) -> Result<(), LabError> {
-        match self.lock().taps.get(&port) {
+        let mut state = self.lock();
+        if on {
+            state.dark.remove(&port);
+        } else {
+            state.dark.insert(port);
+        }
+        match state.taps.get(&port) {
             Some(tap) => tap
                 .set_carrier(on)
                 .doing(|| "cannot set the carrier (Linux 5.0 or newer can)".to_owned()),
@@ -144,8 +153,12 @@ impl State {
             let Some(whole) = frame.get(..length) else {
                 continue;
             };
+            if self.dark.contains(&port) {
+                continue;
+            }
             self.paths.receivers(port, whole, receivers);
-            for to in receivers.iter().filter_map(|r| self.taps.get(r)) {
+            let lit = receivers.iter().filter(|r| !self.dark.contains(r));
+            for to in lit.filter_map(|r| self.taps.get(r)) {
                 // A card that is down or full drops the frame, as a real one does.
                 drop(to.send(whole));
             }

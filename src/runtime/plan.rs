@@ -28,7 +28,7 @@ pub fn of(config: &Config, cluster: &Cluster, new: &Assembled) -> Result<String,
     let mut lines = directives(config, &new.config);
     lines.extend(groups(&cluster.groups, &new.cluster.groups));
     if lines.is_empty() && config.keys != new.config.keys {
-        lines.push("authkeys: other keys".to_owned());
+        lines.push("authkeys: other keys; nodes with different keys do not hear each other, so reload them all at once".to_owned());
     }
     if lines.is_empty() {
         lines.push("nothing changes".to_owned());
@@ -74,11 +74,11 @@ fn groups(old: &[Group], new: &[Group]) -> Vec<String> {
     for group in new {
         match find(old, group) {
             None => lines.push(format!(
-                "group {}: new; it is started on {}",
+                "group {}: new; it is started on {} once every node has it: reload them all",
                 group.name, group.preferred
             )),
             Some(before) if members(&before) != members(group) => lines.push(format!(
-                "group {}: its resources changed; it is stopped and started anew",
+                "group {}: its resources changed; where it runs it is stopped, and started anew once every node has it",
                 group.name
             )),
             Some(before) if before.preferred != group.preferred => lines.push(format!(
