@@ -260,3 +260,34 @@ fn a_reload_during_the_first_look_starts_only_the_new_definition() {
         .count();
     assert_eq!(starts, 1, "{}", story(&world));
 }
+
+#[test]
+fn a_reload_before_adoption_stops_what_runs_by_its_old_definition() {
+    let mut world = pair(1);
+    world.crash("bob");
+    world.kill("alice");
+    world.start("alice");
+    // Found running, and kept while bob is waited for: that is when the file changes.
+    world.run_for(secs(1));
+    assert_eq!(world.state("alice", "db"), Some(GroupState::Unknown));
+    world.cluster.groups[0].steps[1].members = vec!["other".into()];
+    let mut cluster = world.cluster.clone();
+    cluster.me = had::model::NodeName::new("alice");
+    world.reload("alice", cluster);
+    world.run_for(secs(10));
+    assert_eq!(world.at("alice").stops, 2, "{}", story(&world));
+    settle_on(&mut world, "db", "alice");
+}
+
+#[test]
+fn an_address_lost_while_the_rest_is_still_started_is_no_success() {
+    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 1);
+    world.on_start("alice", "db", 1, Behaviour::Works(secs(5)));
+    world.start_all();
+    world.run_for(secs(2));
+    assert_eq!(world.state("alice", "db"), Some(GroupState::Starting));
+    world.lose("alice", "db", 0, "somebody removes it again and again");
+    settle_on(&mut world, "db", "bob");
+    assert_eq!(world.state("alice", "db"), Some(GroupState::Failed));
+    no_double(&world);
+}
