@@ -13,12 +13,10 @@ pub mod auth;
 mod fields;
 pub mod heartbeat;
 pub mod message;
-mod pages;
 
 use thiserror::Error;
 
 pub use heartbeat::{Envelope, encode};
-pub use pages::pages;
 
 use crate::model::heartbeat::Heartbeat;
 use crate::model::keys::Keys;

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
 use crate::model::keys::{Key, Method};
 use crate::model::{GroupName, LinkName, Term};
-use crate::wire::{decode, pages};
+use crate::wire::decode;
 
 fn keys() -> Keys {
     keyed(Method::Sha256, "a secret")
@@ -199,30 +199,6 @@ fn strangers_are_told_apart() {
     assert_eq!(verdict(&two, "ha", &same), Err(Refused::UnknownKey(2)));
 }
 
-#[test]
-fn pages_hold_every_group_once_and_stay_below_the_limit() {
-    let hb = usual(300);
-    for limit in [800, 1024, 1400, 9000] {
-        let parts = pages(hb.clone(), limit);
-        let together: Vec<_> = parts.iter().flat_map(|p| p.groups.clone()).collect();
-        assert_eq!(together, hb.groups);
-        let sizes: Vec<_> = parts
-            .iter()
-            .map(|p| encode(p, &envelope(), &keys()).len())
-            .collect();
-        assert!(sizes.iter().all(|s| *s <= limit), "{limit}: {sizes:?}");
-        let [full @ .., _last] = sizes.as_slice() else {
-            panic!("no page")
-        };
-        assert!(
-            full.iter().all(|s| *s > limit - 250),
-            "half empty pages: {sizes:?}"
-        );
-    }
-    assert_eq!(pages(usual(0), 1400), vec![usual(0)]);
-    assert_eq!(pages(usual(5), 0).len(), 5);
-}
-
 fn node() -> impl Strategy<Value = NodeName> {
     "[a-c]|\\PC{1,12}|[ -~\n\u{1}]{1,6}".prop_map(|s| NodeName::new(&s))
 }
@@ -351,18 +327,6 @@ proptest! {
     fn every_heartbeat_round_trips(hb in any_heartbeat()) {
         let bytes = encode(&hb, &envelope(), &keys());
         prop_assert_eq!(decode(&bytes, &keys(), "ha"), Ok(hb));
-    }
-
-    #[test]
-    fn every_page_round_trips_and_none_is_lost(hb in any_heartbeat(), limit in 0..2000_usize) {
-        let mut together = Vec::new();
-        for page in pages(hb.clone(), limit) {
-            let bytes = encode(&page, &envelope(), &keys());
-            let back = decode(&bytes, &keys(), "ha").unwrap();
-            prop_assert_eq!(Heartbeat { groups: Vec::new(), ..back.clone() }, Heartbeat { groups: Vec::new(), ..hb.clone() });
-            together.extend(back.groups);
-        }
-        prop_assert_eq!(together, hb.groups);
     }
 
     #[test]
