@@ -228,6 +228,19 @@ impl Lab {
         })
     }
 
+    /// Frames between two hosts are late, each by its own time up to `most`, and of a hundred so many come twice.
+    /// [`Lab::heal`] ends it.
+    pub fn delay_between(
+        &self,
+        a: &str,
+        b: &str,
+        most: Duration,
+        twice: u8,
+    ) -> Result<(), LabError> {
+        let (a, b) = (a.to_owned(), b.to_owned());
+        self.done(&Request::Delay { a, b, most, twice })
+    }
+
     /// Pulls the cable out of a host's card (or all): it sees its carrier go.
     pub fn unplug(&self, host: &str, link: Option<&str>) -> Result<(), LabError> {
         self.done(&Request::Carrier {

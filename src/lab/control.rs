@@ -64,6 +64,13 @@ pub enum Request {
         link: Option<String>,
         between: Option<(String, String)>,
     },
+    /// Frames between two hosts are late by up to so much, and so many of a hundred come twice.
+    Delay {
+        a: String,
+        b: String,
+        most: Duration,
+        twice: u8,
+    },
     /// Plug or unplug a host's card (or all).
     Carrier {
         host: String,

@@ -1,5 +1,7 @@
 //! What can be done to the network of a running lab: cuts, losses, pulled cables.
 
+use std::time::Duration;
+
 use super::LabError;
 use super::control::Way;
 use super::serve::World;
@@ -98,6 +100,17 @@ impl World {
         for segment in self.segments_of(link)? {
             self.change(segment, &a, &b, Way::Both, |fate| {
                 fate.loss = percent.min(100);
+            });
+        }
+        Ok(())
+    }
+
+    /// Delays frames between two hosts on all links, and doubles some.
+    pub(super) fn delay(&self, a: &str, b: &str, most: Duration, twice: u8) -> Result<(), LabError> {
+        let (a, b) = (self.numbers(Some(a))?, self.numbers(Some(b))?);
+        for segment in 0..self.segments.len() {
+            self.change(segment, &a, &b, Way::Both, |fate| {
+                (fate.delay, fate.twice) = (most, twice.min(100));
             });
         }
         Ok(())

@@ -158,6 +158,7 @@ impl World {
                 link,
                 between,
             } => self.lose(percent, link.as_deref(), between)?,
+            Request::Delay { a, b, most, twice } => self.delay(&a, &b, most, twice)?,
             Request::Carrier { host, link, on } => self.set_carrier(&host, link.as_deref(), on)?,
             Request::Addresses { host } => {
                 return self.see(&host, |n| Ok(Reply::Addresses(n.addresses()?)));

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
@@ -36,6 +37,10 @@ struct State {
     paths: Paths,
     /// Ports whose cable is out: nothing passes them, in or out. (The kernel takes frames for a device without carrier.)
     dark: BTreeSet<PortId>,
+    /// Frames on their way, by when they arrive.
+    late: BTreeMap<(Instant, u64), (PortId, Vec<u8>)>,
+    /// Numbers of late frames: two may be due at the same instant.
+    next_late: u64,
 }
 
 impl Switch {
@@ -49,6 +54,8 @@ impl Switch {
                 taps: BTreeMap::new(),
                 paths: Paths::new(hosts, segments),
                 dark: BTreeSet::new(),
+                late: BTreeMap::new(),
+                next_late: 0,
             })),
         };
         let runs = switch.clone();
@@ -120,7 +127,8 @@ impl Switch {
         let mut receivers = Vec::new();
         let mut events = [EpollEvent::empty(); 64];
         loop {
-            let ready = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            let timeout = self.lock().deliver_due(Instant::now());
+            let ready = match self.epoll.wait(&mut events, timeout) {
                 Ok(n) => n,
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(_) => return,
@@ -139,7 +147,7 @@ impl Switch {
 
 impl State {
     /// Moves what one port has to send. True when the port's device has vanished.
-    fn forward(&mut self, port: PortId, frame: &mut [u8], receivers: &mut Vec<PortId>) -> bool {
+    fn forward(&mut self, port: PortId, frame: &mut [u8], receivers: &mut Vec<Arrival>) -> bool {
         let Some(from) = self.taps.get(&port) else {
             return false;
         };
@@ -157,15 +165,46 @@ impl State {
                 continue;
             }
             self.paths.receivers(port, whole, receivers);
-            let lit = receivers.iter().filter(|r| !self.dark.contains(r));
-            for to in lit.filter_map(|r| self.taps.get(r)) {
-                // A card that is down or full drops the frame, as a real one does.
-                drop(to.send(whole));
+            for (to, after) in receivers.iter() {
+                if after.is_zero() {
+                    self.deliver(*to, whole);
+                } else {
+                    self.next_late = self.next_late.wrapping_add(1);
+                    let due = (Instant::now() + *after, self.next_late);
+                    self.late.insert(due, (*to, whole.to_vec()));
+                }
             }
         }
         false
     }
+
+    fn deliver(&self, to: PortId, frame: &[u8]) {
+        if !self.dark.contains(&to)
+            && let Some(tap) = self.taps.get(&to)
+        {
+            // A card that is down or full drops the frame, as a real one does.
+            drop(tap.send(frame));
+        }
+    }
+
+    /// Hands over what was on its way until now; says when the next is due.
+    fn deliver_due(&mut self, now: Instant) -> EpollTimeout {
+        while let Some(first) = self.late.first_entry() {
+            let after = first.key().0.saturating_duration_since(now);
+            if !after.is_zero() {
+                // Rounded up, or it would be asked in vain.
+                let wait = after.saturating_add(Duration::from_millis(1));
+                return EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::NONE);
+            }
+            let (to, frame) = first.remove();
+            self.deliver(to, &frame);
+        }
+        EpollTimeout::NONE
+    }
 }
+
+/// Where a frame arrives, and how late.
+type Arrival = (PortId, Duration);
 
 /// What happens to a frame on its way from one host to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,6 +213,10 @@ pub struct Fate {
     pub cut: bool,
     /// Of a hundred frames so many are lost, by chance.
     pub loss: u8,
+    /// A frame is late by any time up to this, each by its own: they overtake each other.
+    pub delay: Duration,
+    /// Of a hundred frames so many arrive twice.
+    pub twice: u8,
 }
 
 /// Who hears whom: ports, learned addresses and fates, without any device.
@@ -230,7 +273,7 @@ impl Paths {
     }
 
     /// Fills `receivers` with the ports that this frame reaches. The buffer is the caller's so that no frame allocates.
-    fn receivers(&mut self, port: PortId, frame: &[u8], receivers: &mut Vec<PortId>) {
+    fn receivers(&mut self, port: PortId, frame: &[u8], receivers: &mut Vec<Arrival>) {
         receivers.clear();
         let Some(&(host, segment)) = self.ports.get(&port) else {
             return;
@@ -248,15 +291,43 @@ impl Paths {
             self.learned.get(&(segment, *destination)).copied()
         };
         match known {
-            Some(to) => receivers.push(to),
+            Some(to) => receivers.push((to, Duration::ZERO)),
             None => receivers.extend(
                 self.ports
                     .iter()
                     .filter(|(_, at)| at.1 == segment)
-                    .map(|(id, _)| *id),
+                    .map(|(id, _)| (*id, Duration::ZERO)),
             ),
         }
-        receivers.retain(|to| *to != port && self.arrives(segment, host, *to));
+        receivers.retain(|(to, _)| *to != port && self.arrives(segment, host, *to));
+        for place in 0..receivers.len() {
+            self.hold_up(segment, host, place, receivers);
+        }
+    }
+
+    /// Decides how late a frame arrives, and whether it does so again.
+    fn hold_up(&mut self, segment: usize, from: usize, place: usize, all: &mut Vec<Arrival>) {
+        let Some(arrival) = all.get_mut(place) else {
+            return;
+        };
+        let Some(&(to, _)) = self.ports.get(&arrival.0) else {
+            return;
+        };
+        let fate = self.fate(segment, from, to);
+        arrival.1 = self.some_of(fate.delay);
+        if fate.twice > 0 && self.chance() < u64::from(fate.twice) {
+            let again = (arrival.0, self.some_of(fate.delay));
+            all.push(again);
+        }
+    }
+
+    /// Any time from zero to this.
+    fn some_of(&mut self, most: Duration) -> Duration {
+        let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+        match micros.checked_add(1) {
+            Some(many) if most > Duration::ZERO => Duration::from_micros(self.random() % many),
+            _ => Duration::ZERO,
+        }
     }
 
     fn learn(&mut self, segment: usize, source: Mac, port: PortId) {
@@ -277,12 +348,17 @@ impl Paths {
         !fate.cut && (fate.loss == 0 || self.chance() >= u64::from(fate.loss))
     }
 
-    /// A number from 0 to 99 (xorshift64).
+    /// A number from 0 to 99.
     fn chance(&mut self) -> u64 {
+        self.random() % 100
+    }
+
+    /// Xorshift64.
+    fn random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        self.random % 100
+        self.random
     }
 }
 
@@ -312,7 +388,7 @@ mod tests {
     fn reach(paths: &mut Paths, port: PortId, frame: &[u8]) -> Vec<PortId> {
         let mut receivers = Vec::new();
         paths.receivers(port, frame, &mut receivers);
-        receivers
+        receivers.into_iter().map(|(to, _)| to).collect()
     }
 
     #[test]
@@ -341,6 +417,25 @@ mod tests {
             .filter(|_| reach(&mut p, 0, &frame(0xff, 0x04)).contains(&1))
             .count();
         assert!((6_700..7_300).contains(&arrived), "{arrived} of 10000");
+    }
+
+    #[test]
+    fn frames_are_late_and_come_twice_as_often_as_was_asked() {
+        let mut p = paths();
+        let most = Duration::from_millis(50);
+        let fate = p.fate_mut(0, 0, 1).unwrap();
+        (fate.delay, fate.twice) = (most, 10);
+        let mut all = Vec::new();
+        for _ in 0..10_000 {
+            let mut some = Vec::new();
+            p.receivers(0, &frame(0xff, 0x04), &mut some);
+            assert_eq!(some.iter().filter(|a| a.0 == 2).count(), 1, "{some:?}");
+            all.extend(some.into_iter().filter(|a| a.0 == 1).map(|a| a.1));
+        }
+        assert!((10_700..11_300).contains(&all.len()), "{}", all.len());
+        let early = all.iter().filter(|d| **d < most / 2).count();
+        assert!((5_000..6_000).contains(&early), "{early} of {}", all.len());
+        assert!(all.iter().all(|d| *d <= most));
     }
 
     #[test]

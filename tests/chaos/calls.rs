@@ -1,0 +1,102 @@
+//! What the resource scripts of all nodes have told, in one file: nowhere begun while it runs elsewhere.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use had::model::Time;
+
+use crate::diary::GRACE;
+use crate::stage::Stage;
+use crate::step::Node;
+
+/// How far a node has come with the script.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Running,
+    /// Its stop was called and has not come to its end.
+    Stopping(Time),
+}
+
+#[derive(Default)]
+pub struct Calls {
+    lines: usize,
+    places: BTreeMap<Node, Place>,
+    pub starts: u64,
+}
+
+impl Calls {
+    /// Reads what is new, and judges it.
+    pub fn read(&mut self, stage: &Stage) -> Vec<String> {
+        let path = stage.dir.path().join("calls");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut wrong = Vec::new();
+        for line in text.lines().skip(self.lines) {
+            self.lines += 1;
+            let words: Vec<&str> = line.split(' ').collect();
+            let [at, node, what, part] = words.as_slice() else {
+                panic!("a call in an unknown form: {line}");
+            };
+            let node = stage.class.nodes.iter().find(|n| *n == node).unwrap();
+            let seconds: f64 = at.parse().unwrap();
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let at = Time((seconds * 1e9) as u64);
+            wrong.extend(self.take(stage, node, at, what, part));
+        }
+        wrong
+    }
+
+    fn take(&mut self, stage: &Stage, node: Node, at: Time, what: &str, part: &str) -> Option<String> {
+        match (what, part) {
+            ("start", "begin") => {
+                self.starts += 1;
+                let wrong = self.others(stage, node, at);
+                self.places.insert(node, Place::Running);
+                return wrong;
+            }
+            ("stop", "begin") => {
+                self.places.insert(node, Place::Stopping(at));
+            }
+            ("stop", "end") | ("crash" | "clear", _) => {
+                self.places.remove(node);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Where it still runs when it begins on this node, unless nobody there could stop it in time. A stop that was begun
+    /// and is slow is waited for where the nodes hear each other.
+    fn others(&self, stage: &Stage, node: Node, at: Time) -> Option<String> {
+        for (other, place) in &self.places {
+            let excused = match place {
+                _ if *other == node => true,
+                _ if stage.diary.helpless_at(other, at).is_some() => true,
+                Place::Running => false,
+                Place::Stopping(since) => {
+                    stage.diary.astray_in(other, *since, at)
+                        || stage.diary.astray_in(node, *since, at)
+                        || stage.diary.helpless_at(other, *since + GRACE).is_some()
+                }
+            };
+            if !excused {
+                return Some(format!(
+                    "the script was started on {node} at {:.2} while {place:?} on {other}",
+                    seconds(at)
+                ));
+            }
+        }
+        None
+    }
+
+    /// Where it runs.
+    pub fn running(&self) -> Vec<Node> {
+        let running = self.places.iter().filter(|(_, p)| **p == Place::Running);
+        running.map(|(n, _)| *n).collect()
+    }
+}
+
+pub fn seconds(at: Time) -> f64 {
+    #[allow(clippy::cast_precision_loss)]
+    let seconds = at.0 as f64 / 1e9;
+    seconds
+}

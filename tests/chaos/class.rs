@@ -1,0 +1,123 @@
+//! The kinds of clusters, each with the faults under which it promises that nothing ever runs twice.
+
+use std::time::Duration;
+
+use crate::random::Random;
+use crate::step::Node;
+
+/// The addresses that are watched and asked. Those of the third group come and go with it.
+pub const ADDRESSES: [&str; 4] = ["10.0.0.100", "10.0.0.110", "10.0.0.111", "10.0.0.120"];
+/// The group with the script.
+pub const WEB: &str = "10.0.0.100/24/eth0";
+/// The group of nothing but addresses.
+pub const PLAIN: &str = "10.0.0.110/24/eth0";
+/// The group that comes and goes.
+pub const EXTRA: &str = "10.0.0.120/24/eth0";
+
+pub struct Class {
+    pub name: &'static str,
+    pub nodes: &'static [Node],
+    pub links: &'static [&'static str],
+    /// Further lines of ha.cf.
+    pub ha_cf: &'static str,
+    /// Any two may lose each other while both see the rest.
+    pub any_cut: bool,
+    /// A node may be cut from everything on all links.
+    pub isolation: bool,
+    /// So many faults at once, at most.
+    pub at_once: u64,
+    /// This node keeps its state on a small disk of its own, which a power cut empties.
+    pub small_disk: Option<Node>,
+}
+
+/// Two nodes and an arbiter. It promises nothing when faults overlap within one deadtime, or when both see the gateway but
+/// not each other; so faults come one at a time and cuts are clean.
+pub const PAIR: Class = Class {
+    name: "pair",
+    nodes: &["alice", "bob"],
+    links: &["eth0", "eth1"],
+    ha_cf: "ping 10.0.0.254\nquorum stop\n",
+    any_cut: false,
+    isolation: true,
+    at_once: 1,
+    small_disk: None,
+};
+
+/// The majority decides, always.
+pub const TRIO: Class = Class {
+    name: "trio",
+    nodes: &["alice", "bob", "carol"],
+    links: &["eth0"],
+    ha_cf: "",
+    any_cut: true,
+    isolation: true,
+    at_once: 3,
+    small_disk: Some("carol"),
+};
+
+/// Two nodes that decide alone: what they promise holds as long as one sees the other's address on the wire.
+pub const OFF: Class = Class {
+    name: "off",
+    nodes: &["alice", "bob"],
+    links: &["eth0", "eth1"],
+    ha_cf: "quorum off\n",
+    any_cut: false,
+    isolation: false,
+    at_once: 1,
+    small_disk: Some("bob"),
+};
+
+/// What is drawn anew for each cluster, and what reloads change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub deadtime: Duration,
+    pub failback: bool,
+    pub extra: bool,
+}
+
+impl Config {
+    pub fn draw(random: &mut Random) -> Config {
+        Config {
+            deadtime: Duration::from_millis(*random.pick(&[600, 800, 1000, 1500])),
+            failback: random.percent(30),
+            extra: random.percent(50),
+        }
+    }
+
+    pub fn ha_cf(&self, class: &Class) -> String {
+        let mut text = format!("node {}\nudpport 694\n", class.nodes.join(" "));
+        for (number, link) in class.links.iter().enumerate() {
+            for host in 1..=class.nodes.len() {
+                text += &format!("ucast {link} 10.0.{number}.{host}\n");
+            }
+        }
+        let ms = self.deadtime.as_millis();
+        let failback = if self.failback { "on" } else { "off" };
+        text += &format!(
+            "keepalive {}ms\nwarntime {}ms\ndeadtime {ms}ms\ninitdead 4s\nauto_failback {failback}\n",
+            ms / 10,
+            ms / 2
+        );
+        text + "timeout svc start 2s stop 2s monitor 2s\n" + class.ha_cf
+    }
+
+    pub fn haresources(&self, class: &Class) -> String {
+        let mut text = format!("alice {WEB} svc::web\nbob {PLAIN} 10.0.0.111/24/eth0\n");
+        if self.extra {
+            text += &format!("{} {EXTRA}\n", class.nodes.last().unwrap());
+        }
+        text
+    }
+
+    /// The groups, each with its addresses.
+    pub fn groups(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut groups = vec![
+            (WEB, vec!["10.0.0.100"]),
+            (PLAIN, vec!["10.0.0.110", "10.0.0.111"]),
+        ];
+        if self.extra {
+            groups.push((EXTRA, vec!["10.0.0.120"]));
+        }
+        groups
+    }
+}

@@ -1,0 +1,228 @@
+//! One class from the first step to the verdict.
+
+use std::time::{Duration, Instant};
+
+use had::lab::{LabError, Probe, ProbeReport, Sampler, SamplerReport};
+use had::model::Time;
+
+use crate::calls::Calls;
+use crate::class::{ADDRESSES, Class, EXTRA};
+use crate::diary::now;
+use crate::evidence;
+use crate::outage::Outages;
+use crate::plan::{Planner, is_extra};
+use crate::random::Random;
+use crate::settle::settle;
+use crate::stage::Stage;
+use crate::step::Step;
+use crate::watch::Watch;
+
+const SAMPLE: Duration = Duration::from_millis(10);
+const ASK: Duration = Duration::from_millis(10);
+/// How often daemons are looked at while faults go on.
+const LOOK: Duration = Duration::from_millis(700);
+/// The seed of the short run.
+const FIXED: u64 = 1;
+/// How long the short run takes, without its begin and end.
+const SHORT: u64 = 20;
+
+/// What watches the addresses since the last time that all was whole.
+pub struct Eyes {
+    sampler: Sampler,
+    probes: Vec<(&'static str, Probe)>,
+}
+
+/// What they saw.
+#[derive(Default)]
+pub struct Seen {
+    pub sampled: SamplerReport,
+    pub probed: Vec<(&'static str, ProbeReport)>,
+}
+
+impl Eyes {
+    fn open(stage: &Stage) -> Result<Eyes, LabError> {
+        let all: Vec<_> = ADDRESSES.iter().map(|a| a.parse().unwrap()).collect();
+        let asked = ADDRESSES.iter().filter(|a| !is_extra(a));
+        let probes = asked.map(|a| Ok((*a, stage.lab.probe(a.parse().unwrap(), ASK)?)));
+        Ok(Eyes {
+            sampler: stage.lab.sampler(&all, SAMPLE)?,
+            probes: probes.collect::<Result<_, LabError>>()?,
+        })
+    }
+
+    fn close(self) -> Result<Seen, LabError> {
+        let probed = self.probes.into_iter().map(|(a, p)| Ok((a, p.finish()?)));
+        Ok(Seen {
+            probed: probed.collect::<Result<_, LabError>>()?,
+            sampled: self.sampler.finish()?,
+        })
+    }
+}
+
+/// All of a run.
+pub struct Run {
+    pub stage: Stage,
+    pub watch: Watch,
+    pub calls: Calls,
+    pub seen: Seen,
+    outages: Outages,
+    rounds: u64,
+    steps: u64,
+    samples: u64,
+    excused: Vec<Duration>,
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|t| !t.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+pub fn run(class: &'static Class) {
+    let seed = number("HAD_CHAOS_SEED").unwrap_or(FIXED);
+    let length = Duration::from_secs(number("HAD_CHAOS_SECONDS").unwrap_or(SHORT));
+    let name = class.name;
+    println!("{name}: HAD_CHAOS_SEED={seed} HAD_CHAOS_CLASS={name}, {length:?}");
+    // Each class has a plan of its own.
+    let mixed = name.bytes().fold(seed, |s, b| s.wrapping_mul(257).wrapping_add(u64::from(b)));
+    let mut planner = Planner::new(class, Random::new(mixed));
+    let config = planner.config().clone();
+    println!("{name}: {config:?}");
+    let stage = Stage::up(class, &config, seed).unwrap();
+    let mut run = Run {
+        stage,
+        watch: Watch::default(),
+        calls: Calls::default(),
+        seen: Seen::default(),
+        outages: Outages::default(),
+        rounds: 0,
+        steps: 0,
+        samples: 0,
+        excused: Vec::new(),
+    };
+    let result = run.course(&mut planner, length);
+    if let Err(error) = result {
+        run.stage.failed.push(format!("the lab: {error}"));
+    }
+    run.verdict(seed);
+}
+
+impl Run {
+    fn course(&mut self, planner: &mut Planner, length: Duration) -> Result<(), LabError> {
+        let mut eyes = Eyes::open(&self.stage)?;
+        settle(&mut self.stage, &mut self.watch, &mut self.calls)?;
+        let mut began = now();
+        let end = Instant::now() + length;
+        while self.stage.failed.is_empty() {
+            let late = Instant::now() > end;
+            let mut steps = if late { vec![Step::Settle] } else { planner.burst() };
+            let settles = steps.last() == Some(&Step::Settle);
+            for step in steps.drain(..) {
+                self.step(&step)?;
+                if !self.stage.failed.is_empty() {
+                    break;
+                }
+            }
+            if settles || !self.stage.failed.is_empty() {
+                let next = Eyes::open(&self.stage)?;
+                let seen = std::mem::replace(&mut eyes, next).close()?;
+                self.judge(seen, began);
+                began = now();
+            }
+            if late {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), LabError> {
+        println!("{}: {step}", self.stage.class.name);
+        self.steps += 1;
+        if let Step::Group(false) = step {
+            self.watch.forget(EXTRA);
+        }
+        self.stage.perform(step)?;
+        match step {
+            Step::Wait(time) => self.wait(*time),
+            Step::Settle => settle(&mut self.stage, &mut self.watch, &mut self.calls),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets time pass, with an eye on the daemons.
+    fn wait(&mut self, time: Duration) -> Result<(), LabError> {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            std::thread::sleep(left.min(LOOK));
+            if left > LOOK {
+                self.watch.look(&mut self.stage)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was seen since the last time that all was whole.
+    fn judge(&mut self, seen: Seen, began: Time) {
+        self.rounds += 1;
+        self.samples += seen.sampled.samples;
+        for double in &seen.sampled.double {
+            if self.stage.diary.excuses(double) {
+                self.excused.push(double.lasted);
+            } else {
+                self.stage.failed.push(format!("two owners: {double:?}"));
+            }
+        }
+        let wrong = self.calls.read(&self.stage);
+        self.stage.failed.extend(wrong);
+        for node in self.stage.class.nodes {
+            let log = self.stage.lab.log(node).unwrap_or_default();
+            if log.contains("panicked") {
+                self.stage.failed.push(format!("the daemon of {node} panicked"));
+            }
+        }
+        if let Err(error) = self.watch.weigh(&mut self.stage) {
+            self.stage.failed.push(format!("the lab: {error}"));
+        }
+        self.measure(&seen, began);
+        self.seen = seen;
+        if self.stage.failed.is_empty() {
+            self.stage.diary.round_ends();
+        }
+    }
+
+    /// The longest outage is the fault's, where there was but one.
+    fn measure(&mut self, seen: &Seen, began: Time) {
+        let faults = std::mem::take(&mut self.stage.diary.faults);
+        let kind = match faults.as_slice() {
+            [] => return,
+            [(_, step, owner)] => {
+                let whose = if *owner { " of an owner" } else { "" };
+                format!("{}{whose}", step.kind().unwrap())
+            }
+            _ => "several faults at once".to_owned(),
+        };
+        let gaps = seen.probed.iter().flat_map(|(_, p)| &p.gaps);
+        let longest = gaps.filter(|(at, _)| *at >= began).map(|g| g.1).max();
+        self.outages.add(kind, longest.unwrap_or_default());
+    }
+
+    fn verdict(mut self, seed: u64) {
+        let name = self.stage.class.name;
+        println!(
+            "{name}: {} steps, {} times whole again, {} samples, {} looks, {} starts of the script; excused moments with two holders: {:?}",
+            self.steps, self.rounds, self.samples, self.watch.looks, self.calls.starts, self.excused
+        );
+        println!("{name}: a daemon at most: {:?} (share of a core, bytes, threads, files)", self.watch.most);
+        print!("{}", self.outages.table());
+        let failed = std::mem::take(&mut self.stage.failed);
+        if failed.is_empty() {
+            return;
+        }
+        let folder = evidence::gather(&self, seed, &failed);
+        panic!(
+            "{name}, HAD_CHAOS_SEED={seed}:\n{}\nall that is known is in {}",
+            failed.join("\n"),
+            folder.display()
+        );
+    }
+}

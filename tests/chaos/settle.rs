@@ -1,0 +1,173 @@
+//! When faults end, everything becomes whole: every group runs exactly once, answers, and everybody knows where.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use had::lab::LabError;
+use had::model::heartbeat::GroupState;
+use had::model::status::{Liveness, Status};
+
+use crate::calls::Calls;
+use crate::class::{EXTRA, WEB};
+use crate::stage::Stage;
+use crate::step::Node;
+use crate::watch::Watch;
+
+/// On a machine that is busy with other things.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// Ends all faults and waits. What stays broken goes to the stage's list.
+pub fn settle(stage: &mut Stage, watch: &mut Watch, calls: &mut Calls) -> Result<(), LabError> {
+    stage.end_faults()?;
+    // Starting takes initdead and a few deadtimes; a failed start is tried again after a while unless it is forgiven.
+    let end = Instant::now() + Duration::from_secs(4) + stage.config.deadtime * 10 + SLOW;
+    let mut forgiven = false;
+    loop {
+        let why = match look(stage, watch)? {
+            Err(why) => why,
+            Ok(statuses) => {
+                if !forgiven {
+                    forgiven = true;
+                    stage.forgive()?;
+                    continue;
+                }
+                clear(stage, &statuses)?;
+                match whole(stage, &statuses, calls)? {
+                    Ok(owners) => {
+                        stage.diary.owners = owners;
+                        return Ok(());
+                    }
+                    Err(why) => why,
+                }
+            }
+        };
+        if !stage.failed.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            stage.failed.push(format!("not whole again: {why}"));
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The views of all nodes, once all answer.
+fn look(stage: &mut Stage, watch: &mut Watch) -> Result<Result<Vec<(Node, Status)>, String>, LabError> {
+    let mut statuses = Vec::new();
+    for node in stage.class.nodes {
+        if stage.lab.had_pid(node)?.is_none() {
+            stage.failed.push(format!("the daemon of {node} ended by itself"));
+            return Ok(Err("a daemon is gone".into()));
+        }
+        let Some(status) = stage.status(node) else {
+            return Ok(Err(format!("{node} does not answer")));
+        };
+        watch.compare(stage, node, &status);
+        statuses.push((*node, status));
+    }
+    Ok(Ok(statuses))
+}
+
+/// An administrator looks at what failed, and says so.
+fn clear(stage: &mut Stage, statuses: &[(Node, Status)]) -> Result<(), LabError> {
+    for (node, status) in statuses {
+        for group in &status.groups {
+            let state = group.states.first().map(|s| s.1);
+            if matches!(state, Some(GroupState::Failed | GroupState::Stuck)) {
+                if group.name.as_str() == WEB {
+                    stage.mark(node, "clear");
+                    stage.sh(node, "rm -f /run/svc-web")?;
+                }
+                stage.hactl(node, &format!("clear {}", group.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All owners; or why it is not whole.
+fn whole(
+    stage: &mut Stage,
+    statuses: &[(Node, Status)],
+    calls: &mut Calls,
+) -> Result<Result<BTreeSet<Node>, String>, LabError> {
+    let mut owners = BTreeSet::new();
+    for (node, status) in statuses {
+        for peer in &status.nodes {
+            if !matches!(peer.liveness, Liveness::Here | Liveness::Active) {
+                return Ok(Err(format!("{node} sees {} {:?}", peer.name, peer.liveness)));
+            }
+        }
+        if !status.quorum.held || status.groups.len() != stage.config.groups().len() {
+            return Ok(Err(format!("{node}: {:?}, {} groups", status.quorum, status.groups.len())));
+        }
+    }
+    for (name, addresses) in stage.config.groups() {
+        let owner = match owner(statuses, name) {
+            Ok(owner) => owner,
+            Err(why) => return Ok(Err(why)),
+        };
+        if name != EXTRA {
+            // That one is not asked by the client.
+            owners.insert(owner);
+        }
+        for address in addresses {
+            if let Some(why) = answers(stage, address, owner)? {
+                return Ok(Err(why));
+            }
+        }
+        if name == WEB {
+            let wrong = calls.read(stage);
+            stage.failed.extend(wrong);
+            if calls.running() != [owner] {
+                return Ok(Err(format!("the script of {name} runs on {:?}", calls.running())));
+            }
+        }
+    }
+    Ok(Ok(owners))
+}
+
+/// The node that all name as the only owner, and that says so itself.
+fn owner(statuses: &[(Node, Status)], name: &str) -> Result<Node, String> {
+    let mut owner = None;
+    for (node, status) in statuses {
+        let group = status.groups.iter().find(|g| g.name.as_str() == name);
+        let Some(group) = group else {
+            return Err(format!("{node} does not know {name}"));
+        };
+        let [one] = group.owners.as_slice() else {
+            return Err(format!("{node} sees {name} on {:?}: {:?}", group.owners, group.notes));
+        };
+        let online = |(n, s): &(_, GroupState)| n == one && *s == GroupState::Online;
+        if !group.states.iter().any(online) || owner.is_some_and(|o| o != one.as_str()) {
+            return Err(format!("{node} sees {name}: {:?}", group.states));
+        }
+        owner = statuses.iter().map(|s| s.0).find(|n| *n == one.as_str());
+    }
+    owner.ok_or_else(|| format!("nobody knows {name}"))
+}
+
+/// The owner has the address, the client gets an answer, and the gateway knows no other card for it.
+fn answers(stage: &Stage, address: &str, owner: Node) -> Result<Option<String>, LabError> {
+    let ip: IpAddr = address.parse().unwrap();
+    for node in stage.class.nodes {
+        let has = stage.lab.addresses(node)?.iter().any(|a| a.address == ip);
+        if has != (*node == owner) {
+            return Ok(Some(format!("{owner} runs {address}; {node} has it: {has}")));
+        }
+    }
+    let asked = stage.lab.exec("client", &["ping", "-c", "1", "-W", "1", address])?;
+    if !asked.success() {
+        return Ok(Some(format!("the client gets no answer from {address} on {owner}")));
+    }
+    let card = stage.lab.mac(owner, "eth0")?;
+    for host in ["gateway", "client"] {
+        let known = stage.lab.neighbour(host, ip)?;
+        if known.is_some() && known != card {
+            return Ok(Some(format!("{host} believes {address} at {known:?}, not {owner}'s {card:?}")));
+        }
+    }
+    Ok(None)
+}
