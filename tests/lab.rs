@@ -143,7 +143,7 @@ fn a_oneway_cut_stops_one_direction() {
     let status = lab.status().unwrap();
     assert_eq!(
         status.faults,
-        [("seg1".into(), "alice".into(), "bob".into(), true, 0)]
+        [("seg1".into(), "alice".into(), "bob".into(), "cut".into())]
     );
 }
 
@@ -173,6 +173,25 @@ fn loss_is_about_what_was_asked() {
     // 49 % make it there and back; five standard deviations are 56 of 500.
     assert!((180..=310).contains(&received), "{text}");
     lab.loss(0, None).unwrap();
+    assert_eq!(lab.status().unwrap().faults, []);
+}
+
+#[test]
+fn frames_are_late_and_come_twice() {
+    let (lab, _config) = lab("delay");
+    let most = Duration::from_millis(60);
+    lab.delay_between("alice", "bob", most, 30).unwrap();
+    let faults = lab.status().unwrap().faults;
+    let how = "late by up to 60 ms, 30 % come twice";
+    assert!(faults.iter().all(|f| f.3 == how) && !faults.is_empty());
+    let ping = ["ping", "-c", "50", "-i", "0.01", "-W", "1", "10.0.0.2"];
+    let text = lab.exec("alice", &ping).unwrap().stdout;
+    // Each of fifty answers would have to come within half of what is allowed, both ways; or never twice.
+    let times = text.split("time=").skip(1);
+    let slowest = times.map(|t| t.split(' ').next().unwrap().parse::<f64>().unwrap());
+    assert!(slowest.fold(0.0, f64::max) > 30.0, "{text}");
+    assert!(text.contains("DUP!"), "{text}");
+    lab.heal("alice", "bob").unwrap();
     assert_eq!(lab.status().unwrap().faults, []);
 }
 

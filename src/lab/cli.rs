@@ -349,12 +349,7 @@ fn print_status(status: &LabStatus) {
             addresses.join(", ")
         );
     }
-    for (segment, from, to, cut, loss) in &status.faults {
-        let fault = if *cut {
-            "cut".to_owned()
-        } else {
-            format!("loses {loss} %")
-        };
+    for (segment, from, to, fault) in &status.faults {
         say!("  {segment}: {from} -> {to} {fault}");
     }
 }

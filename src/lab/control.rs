@@ -53,7 +53,7 @@ pub enum Request {
         link: Option<String>,
         way: Way,
     },
-    /// Cuts and losses between two hosts (or of one with anybody, or all) are over.
+    /// Cuts, losses and delays between two hosts (or of one with anybody, or all) are over.
     Heal {
         a: Option<String>,
         b: Option<String>,
@@ -165,8 +165,8 @@ pub struct LabStatus {
     pub name: String,
     /// All hosts: members, ping nodes, the client.
     pub hosts: Vec<HostStatus>,
-    /// Every cut or lossy way: (segment, from, to, cut, percent lost).
-    pub faults: Vec<(String, String, String, bool, u8)>,
+    /// Every disturbed way: (segment, from, to, how in words).
+    pub faults: Vec<(String, String, String, String)>,
 }
 
 /// One host.

@@ -8,8 +8,8 @@ use super::serve::World;
 use super::switch::Fate;
 
 impl World {
-    /// Every cut or lossy way: (segment, from, to, cut, percent lost).
-    pub(super) fn faults(&self) -> Vec<(String, String, String, bool, u8)> {
+    /// Every disturbed way: (segment, from, to, how).
+    pub(super) fn faults(&self) -> Vec<(String, String, String, String)> {
         let mut faults = Vec::new();
         for (number, segment) in self.segments.iter().enumerate() {
             for from in &self.hosts {
@@ -17,7 +17,7 @@ impl World {
                     let fate = self.switch.fate(number, from.number, to.number);
                     if fate != Fate::default() {
                         let (from, to) = (from.plan.name.clone(), to.plan.name.clone());
-                        faults.push((segment.clone(), from, to, fate.cut, fate.loss));
+                        faults.push((segment.clone(), from, to, fate.to_string()));
                     }
                 }
             }

@@ -5,6 +5,7 @@
 //! cable can be cut, one way or both, and any loss be set, without the hosts seeing more than silence.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -217,6 +218,25 @@ pub struct Fate {
     pub delay: Duration,
     /// Of a hundred frames so many arrive twice.
     pub twice: u8,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.cut {
+            return f.write_str("cut");
+        }
+        let mut words = Vec::new();
+        if self.loss > 0 {
+            words.push(format!("loses {} %", self.loss));
+        }
+        if !self.delay.is_zero() {
+            words.push(format!("late by up to {} ms", self.delay.as_millis()));
+        }
+        if self.twice > 0 {
+            words.push(format!("{} % come twice", self.twice));
+        }
+        f.write_str(&words.join(", "))
+    }
 }
 
 /// Who hears whom: ports, learned addresses and fates, without any device.
