@@ -106,7 +106,13 @@ impl World {
     }
 
     /// Delays frames between two hosts on all links, and doubles some.
-    pub(super) fn delay(&self, a: &str, b: &str, most: Duration, twice: u8) -> Result<(), LabError> {
+    pub(super) fn delay(
+        &self,
+        a: &str,
+        b: &str,
+        most: Duration,
+        twice: u8,
+    ) -> Result<(), LabError> {
         let (a, b) = (self.numbers(Some(a))?, self.numbers(Some(b))?);
         for segment in 0..self.segments.len() {
             self.change(segment, &a, &b, Way::Both, |fate| {

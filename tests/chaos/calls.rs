@@ -45,7 +45,14 @@ impl Calls {
         wrong
     }
 
-    fn take(&mut self, stage: &Stage, node: Node, at: Time, what: &str, part: &str) -> Option<String> {
+    fn take(
+        &mut self,
+        stage: &Stage,
+        node: Node,
+        at: Time,
+        what: &str,
+        part: &str,
+    ) -> Option<String> {
         match (what, part) {
             ("start", "begin") => {
                 self.starts += 1;

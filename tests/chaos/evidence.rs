@@ -28,7 +28,10 @@ pub fn gather(run: &Run, seed: u64, failed: &[String]) -> PathBuf {
     };
     write("owners", owners.map(line).collect());
     write("probes", format!("{:#?}\n", run.seen.probed));
-    drop(fs::copy(run.stage.dir.path().join("calls"), folder.join("calls")));
+    drop(fs::copy(
+        run.stage.dir.path().join("calls"),
+        folder.join("calls"),
+    ));
     for node in run.stage.class.nodes {
         of_node(run, node, &folder.join(node));
     }
@@ -56,5 +59,9 @@ fn of_node(run: &Run, node: Node, folder: &Path) {
         fs::write(folder.join(name), text).unwrap();
     }
     let to = folder.display().to_string();
-    drop(lab.exec_within(node, &["cp", "-r", "/var/lib/had", "/etc/ha.d", &to], PATIENCE));
+    drop(lab.exec_within(
+        node,
+        &["cp", "-r", "/var/lib/had", "/etc/ha.d", &to],
+        PATIENCE,
+    ));
 }

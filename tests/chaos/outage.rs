@@ -14,7 +14,10 @@ impl Outages {
 
     /// A line for each kind: how often, median and longest.
     pub fn table(&self) -> String {
-        let mut text = format!("{:<42} {:>5} {:>9} {:>9}\n", "the client's longest outage after", "count", "median", "longest");
+        let mut text = format!(
+            "{:<42} {:>5} {:>9} {:>9}\n",
+            "the client's longest outage after", "count", "median", "longest"
+        );
         for (kind, times) in &self.0 {
             let mut times = times.clone();
             times.sort();

@@ -44,8 +44,8 @@ impl Planner {
         let mut steps = Vec::new();
         let mut now = Duration::ZERO;
         for (at, step) in timed {
-            if at > now {
-                steps.push(Step::Wait(at - now));
+            if let Some(time) = at.checked_sub(now).filter(|t| !t.is_zero()) {
+                steps.push(Step::Wait(time));
                 now = at;
             }
             if !matches!(step, Step::Wait(_)) {
@@ -61,13 +61,19 @@ impl Planner {
     }
 
     fn node(&mut self) -> Node {
-        *self.random.pick(self.class.nodes)
+        self.random.pick::<Node>(self.class.nodes)
     }
 
     fn two(&mut self) -> (Node, Node) {
         let a = self.node();
-        let others: Vec<Node> = self.class.nodes.iter().copied().filter(|n| *n != a).collect();
-        (a, *self.random.pick(&others))
+        let others: Vec<Node> = self
+            .class
+            .nodes
+            .iter()
+            .copied()
+            .filter(|n| *n != a)
+            .collect();
+        (a, self.random.pick::<Node>(&others))
     }
 
     /// From far below deadtime to far above it.

@@ -74,7 +74,10 @@ pub struct Run {
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|t| !t.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number")),
+    )
 }
 
 pub fn run(class: &'static Class) {
@@ -83,7 +86,9 @@ pub fn run(class: &'static Class) {
     let name = class.name;
     println!("{name}: HAD_CHAOS_SEED={seed} HAD_CHAOS_CLASS={name}, {length:?}");
     // Each class has a plan of its own.
-    let mixed = name.bytes().fold(seed, |s, b| s.wrapping_mul(257).wrapping_add(u64::from(b)));
+    let mixed = name
+        .bytes()
+        .fold(seed, |s, b| s.wrapping_mul(257).wrapping_add(u64::from(b)));
     let mut planner = Planner::new(class, Random::new(mixed));
     let config = planner.config().clone();
     println!("{name}: {config:?}");
@@ -114,7 +119,11 @@ impl Run {
         let end = Instant::now() + length;
         while self.stage.failed.is_empty() {
             let late = Instant::now() > end;
-            let mut steps = if late { vec![Step::Settle] } else { planner.burst() };
+            let mut steps = if late {
+                vec![Step::Settle]
+            } else {
+                planner.burst()
+            };
             let settles = steps.last() == Some(&Step::Settle);
             for step in steps.drain(..) {
                 self.step(&step)?;
@@ -177,7 +186,9 @@ impl Run {
         for node in self.stage.class.nodes {
             let log = self.stage.lab.log(node).unwrap_or_default();
             if log.contains("panicked") {
-                self.stage.failed.push(format!("the daemon of {node} panicked"));
+                self.stage
+                    .failed
+                    .push(format!("the daemon of {node} panicked"));
             }
         }
         if let Err(error) = self.watch.weigh(&mut self.stage) {
@@ -210,9 +221,17 @@ impl Run {
         let name = self.stage.class.name;
         println!(
             "{name}: {} steps, {} times whole again, {} samples, {} looks, {} starts of the script; excused moments with two holders: {:?}",
-            self.steps, self.rounds, self.samples, self.watch.looks, self.calls.starts, self.excused
+            self.steps,
+            self.rounds,
+            self.samples,
+            self.watch.looks,
+            self.calls.starts,
+            self.excused
         );
-        println!("{name}: a daemon at most: {:?} (share of a core, bytes, threads, files)", self.watch.most);
+        println!(
+            "{name}: a daemon at most: {:?} (share of a core, bytes, threads, files)",
+            self.watch.most
+        );
         print!("{}", self.outages.table());
         let failed = std::mem::take(&mut self.stage.failed);
         if failed.is_empty() {

@@ -54,11 +54,16 @@ pub fn settle(stage: &mut Stage, watch: &mut Watch, calls: &mut Calls) -> Result
 }
 
 /// The views of all nodes, once all answer.
-fn look(stage: &mut Stage, watch: &mut Watch) -> Result<Result<Vec<(Node, Status)>, String>, LabError> {
+fn look(
+    stage: &mut Stage,
+    watch: &mut Watch,
+) -> Result<Result<Vec<(Node, Status)>, String>, LabError> {
     let mut statuses = Vec::new();
     for node in stage.class.nodes {
         if stage.lab.had_pid(node)?.is_none() {
-            stage.failed.push(format!("the daemon of {node} ended by itself"));
+            stage
+                .failed
+                .push(format!("the daemon of {node} ended by itself"));
             return Ok(Err("a daemon is gone".into()));
         }
         let Some(status) = stage.status(node) else {
@@ -97,11 +102,18 @@ fn whole(
     for (node, status) in statuses {
         for peer in &status.nodes {
             if !matches!(peer.liveness, Liveness::Here | Liveness::Active) {
-                return Ok(Err(format!("{node} sees {} {:?}", peer.name, peer.liveness)));
+                return Ok(Err(format!(
+                    "{node} sees {} {:?}",
+                    peer.name, peer.liveness
+                )));
             }
         }
         if !status.quorum.held || status.groups.len() != stage.config.groups().len() {
-            return Ok(Err(format!("{node}: {:?}, {} groups", status.quorum, status.groups.len())));
+            return Ok(Err(format!(
+                "{node}: {:?}, {} groups",
+                status.quorum,
+                status.groups.len()
+            )));
         }
     }
     for (name, addresses) in stage.config.groups() {
@@ -122,7 +134,10 @@ fn whole(
             let wrong = calls.read(stage);
             stage.failed.extend(wrong);
             if calls.running() != [owner] {
-                return Ok(Err(format!("the script of {name} runs on {:?}", calls.running())));
+                return Ok(Err(format!(
+                    "the script of {name} runs on {:?}",
+                    calls.running()
+                )));
             }
         }
     }
@@ -138,7 +153,10 @@ fn owner(statuses: &[(Node, Status)], name: &str) -> Result<Node, String> {
             return Err(format!("{node} does not know {name}"));
         };
         let [one] = group.owners.as_slice() else {
-            return Err(format!("{node} sees {name} on {:?}: {:?}", group.owners, group.notes));
+            return Err(format!(
+                "{node} sees {name} on {:?}: {:?}",
+                group.owners, group.notes
+            ));
         };
         let online = |(n, s): &(_, GroupState)| n == one && *s == GroupState::Online;
         if !group.states.iter().any(online) || owner.is_some_and(|o| o != one.as_str()) {
@@ -155,18 +173,26 @@ fn answers(stage: &Stage, address: &str, owner: Node) -> Result<Option<String>, 
     for node in stage.class.nodes {
         let has = stage.lab.addresses(node)?.iter().any(|a| a.address == ip);
         if has != (*node == owner) {
-            return Ok(Some(format!("{owner} runs {address}; {node} has it: {has}")));
+            return Ok(Some(format!(
+                "{owner} runs {address}; {node} has it: {has}"
+            )));
         }
     }
-    let asked = stage.lab.exec("client", &["ping", "-c", "1", "-W", "1", address])?;
+    let asked = stage
+        .lab
+        .exec("client", &["ping", "-c", "1", "-W", "1", address])?;
     if !asked.success() {
-        return Ok(Some(format!("the client gets no answer from {address} on {owner}")));
+        return Ok(Some(format!(
+            "the client gets no answer from {address} on {owner}"
+        )));
     }
     let card = stage.lab.mac(owner, "eth0")?;
     for host in ["gateway", "client"] {
         let known = stage.lab.neighbour(host, ip)?;
         if known.is_some() && known != card {
-            return Ok(Some(format!("{host} believes {address} at {known:?}, not {owner}'s {card:?}")));
+            return Ok(Some(format!(
+                "{host} believes {address} at {known:?}, not {owner}'s {card:?}"
+            )));
         }
     }
     Ok(None)

@@ -116,7 +116,10 @@ impl Stage {
                 self.moody.insert(n);
                 Ok(())
             }
-            Step::Mend(n) => self.mend(n),
+            Step::Mend(n) => {
+                self.mend(n);
+                Ok(())
+            }
             Step::Fill(n) => {
                 self.filled.insert(n);
                 self.try_sh(n, "cat /dev/zero > /var/lib/had/filler 2>/dev/null; true")
@@ -236,7 +239,8 @@ impl Stage {
             return Ok(());
         }
         let Some(pid) = self.lab.had_pid(n)? else {
-            self.failed.push(format!("the daemon of {n} ended by itself"));
+            self.failed
+                .push(format!("the daemon of {n} ended by itself"));
             return Ok(());
         };
         self.lab.signal(n, pid, Signal::SIGTERM)
@@ -265,7 +269,8 @@ impl Stage {
             if self.lab.had_pid(n)?.is_some() {
                 return Ok(());
             }
-            self.failed.push(format!("the daemon of {n} ended by itself"));
+            self.failed
+                .push(format!("the daemon of {n} ended by itself"));
         }
         self.gone(n)?;
         self.write_config(n)?;
@@ -306,13 +311,12 @@ impl Stage {
         }
     }
 
-    fn mend(&mut self, n: Node) -> Result<(), LabError> {
+    fn mend(&mut self, n: Node) {
         self.moody.remove(n);
         for action in ["start", "stop"] {
             // Only one of the two is there.
             fs::remove_file(self.dir.path().join(format!("{n}-{action}"))).ok();
         }
-        Ok(())
     }
 
     /// A command of an administrator; it may be refused, but it must be answered.
@@ -363,9 +367,16 @@ impl Stage {
             ("haresources", self.config.haresources(self.class)),
         ];
         for (name, text) in files {
-            let output = self
-                .lab
-                .exec(n, &["sh", "-c", &format!("printf %s \"$1\" > /etc/ha.d/{name}"), "sh", &text])?;
+            let output = self.lab.exec(
+                n,
+                &[
+                    "sh",
+                    "-c",
+                    &format!("printf %s \"$1\" > /etc/ha.d/{name}"),
+                    "sh",
+                    &text,
+                ],
+            )?;
             assert!(output.success(), "{output:?}");
         }
         Ok(())
@@ -380,7 +391,7 @@ impl Stage {
         self.diary.not_astray(|_| true);
         self.gateway(true)?;
         for n in self.class.nodes {
-            self.mend(n)?;
+            self.mend(n);
             self.perform_quietly(&Step::Free(n))?;
             self.thaw(n)?;
             self.boot(n, false)?;
@@ -415,13 +426,19 @@ impl Stage {
         use std::io::Write;
         let up = crate::diary::now().0 / 10_000_000;
         let path = self.dir.path().join("calls");
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap();
         writeln!(file, "{}.{:02} {n} {what} -", up / 100, up % 100).unwrap();
     }
 
     /// What a node's daemon says, if it answers.
     pub fn status(&self, n: Node) -> Option<Status> {
-        let output = self.lab.exec_within(n, &["hactl", "status", "--json"], SOON);
+        let output = self
+            .lab
+            .exec_within(n, &["hactl", "status", "--json"], SOON);
         serde_json::from_str(&output.ok()?.stdout).ok()
     }
 

@@ -84,9 +84,17 @@ impl Step {
     /// What the table at the end counts together; none for a step that ends a fault or lets time pass.
     pub fn kind(&self) -> Option<&'static str> {
         Some(match self {
-            Step::Wait(_) | Step::Settle | Step::Boot(_) | Step::BootEmpty(_) => return None,
-            Step::Start(_) | Step::Thaw(_) | Step::Heal | Step::Plug(..) => return None,
-            Step::GatewayUp | Step::Mend(_) | Step::Free(_) => return None,
+            Step::Wait(_)
+            | Step::Settle
+            | Step::Boot(_)
+            | Step::BootEmpty(_)
+            | Step::Start(_)
+            | Step::Thaw(_)
+            | Step::Heal
+            | Step::Plug(..)
+            | Step::GatewayUp
+            | Step::Mend(_)
+            | Step::Free(_) => return None,
             Step::Crash(_) => "power cut",
             Step::Kill(_) => "kill -9 of the daemon",
             Step::Stop(_) => "stop of the daemon",
@@ -119,10 +127,18 @@ impl Step {
     /// The node that it strikes.
     pub fn strikes(&self) -> Option<Node> {
         match self {
-            Step::Crash(n) | Step::Kill(n) | Step::Stop(n) | Step::Freeze(n) => Some(n),
-            Step::Isolate(n) | Step::Mute(n) | Step::Unplug(n, _) => Some(n),
-            Step::Cut(n, ..) | Step::CutOneWay(n, ..) | Step::Fill(n) => Some(n),
-            Step::Command(n, _) | Step::Script(n, ..) => Some(n),
+            Step::Crash(n)
+            | Step::Kill(n)
+            | Step::Stop(n)
+            | Step::Freeze(n)
+            | Step::Isolate(n)
+            | Step::Mute(n)
+            | Step::Unplug(n, _)
+            | Step::Cut(n, ..)
+            | Step::CutOneWay(n, ..)
+            | Step::Fill(n)
+            | Step::Command(n, _)
+            | Step::Script(n, ..) => Some(n),
             _ => None,
         }
     }
@@ -130,7 +146,7 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let on = |link: &Option<&str>| link.map_or(String::new(), |l| format!(" {l}"));
+        let on = |link: Option<&str>| link.map_or(String::new(), |l| format!(" {l}"));
         match self {
             Step::Wait(time) => write!(f, "wait {}ms", time.as_millis()),
             Step::Settle => write!(f, "settle"),
@@ -142,11 +158,11 @@ impl fmt::Display for Step {
             Step::Start(n) => write!(f, "start {n}"),
             Step::Freeze(n) => write!(f, "freeze {n}"),
             Step::Thaw(n) => write!(f, "thaw {n}"),
-            Step::Cut(a, b, link) => write!(f, "cut {a} {b}{}", on(link)),
-            Step::CutOneWay(a, b, link) => write!(f, "cut {a} > {b}{}", on(link)),
+            Step::Cut(a, b, link) => write!(f, "cut {a} {b}{}", on(*link)),
+            Step::CutOneWay(a, b, link) => write!(f, "cut {a} > {b}{}", on(*link)),
             Step::Isolate(n) => write!(f, "isolate {n}"),
             Step::Mute(n) => write!(f, "mute {n}"),
-            Step::Lose(a, b, link, percent) => write!(f, "lose {percent}% {a} {b}{}", on(link)),
+            Step::Lose(a, b, link, percent) => write!(f, "lose {percent}% {a} {b}{}", on(*link)),
             Step::Delay(a, b, most) => write!(f, "delay {a} {b} {}ms", most.as_millis()),
             Step::Heal => write!(f, "heal"),
             Step::Unplug(n, link) => write!(f, "unplug {n} {link}"),

@@ -43,7 +43,9 @@ impl Watch {
                 continue;
             }
             if stage.lab.had_pid(node)?.is_none() {
-                stage.failed.push(format!("the daemon of {node} ended by itself"));
+                stage
+                    .failed
+                    .push(format!("the daemon of {node} ended by itself"));
                 continue;
             }
             match stage.status(node) {
@@ -57,7 +59,9 @@ impl Watch {
     fn unanswered(&mut self, stage: &mut Stage, node: Node) {
         let since = *self.silent.entry(node).or_insert_with(Instant::now);
         if since.elapsed() > ANSWERS {
-            stage.failed.push(format!("hactl status of {node} is not answered"));
+            stage
+                .failed
+                .push(format!("hactl status of {node} is not answered"));
         }
     }
 
@@ -67,6 +71,8 @@ impl Watch {
         self.silent.remove(node);
         if stage.diary.lost.remove(node) {
             self.generations.remove(node);
+            // The others remember their own terms only: after its own were lost a lower one may be the greatest known.
+            self.terms.retain(|_, (_, by)| *by != node);
         }
         let before = self.generations.insert(node, status.generation);
         if before.is_some_and(|b| b > status.generation) {
@@ -79,7 +85,10 @@ impl Watch {
             return;
         }
         for group in &status.groups {
-            let runs = group.states.first().is_some_and(|(_, s)| *s == GroupState::Online);
+            let runs = group
+                .states
+                .first()
+                .is_some_and(|(_, s)| *s == GroupState::Online);
             if !runs {
                 continue;
             }
@@ -110,7 +119,10 @@ impl Watch {
                 "cut -d' ' -f14,15 /proc/{pid}/stat; awk '/VmRSS|Threads/ {{print $2}}' /proc/{pid}/status; ls /proc/{pid}/fd | wc -l"
             );
             let text = stage.sh(node, &script)?;
-            let n: Vec<u64> = text.split_whitespace().map(|w| w.parse().unwrap()).collect();
+            let n: Vec<u64> = text
+                .split_whitespace()
+                .map(|w| w.parse().unwrap())
+                .collect();
             let &[user, system, memory, threads, files] = n.as_slice() else {
                 panic!("not five numbers: {text}");
             };
