@@ -8,6 +8,7 @@ pub mod assemble;
 mod counters;
 pub mod daemon;
 mod hearing;
+mod links;
 mod logging;
 mod perform;
 mod plan;

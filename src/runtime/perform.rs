@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::pulse::{Handle, Input};
+use super::links;
+use super::pulse::Handle;
 use crate::agent::keeper::{AddressKeeper, KeeperEvent};
 use crate::agent::prober::{AddressProber, ProbeEvent};
 use crate::agent::resolve::ResolvedStep;
@@ -18,7 +19,7 @@ use crate::engine::{Call, Event, OrderId, Outcome};
 use crate::model::cluster::Timing;
 use crate::model::{GroupName, Time};
 use crate::store::lease::LeaseFile;
-use crate::sys::netlink::{self, Netlink};
+use crate::sys::netlink::Netlink;
 
 /// Runs the agents.
 pub struct Performer {
@@ -45,10 +46,11 @@ impl Performer {
         pulse: Handle,
     ) -> Performer {
         let (keeper, kept) = AddressKeeper::new();
+        let links = netlink.clone();
         let (prober, probed) = AddressProber::new(netlink);
         tokio::spawn(tell_kept(kept, pulse.clone()));
         tokio::spawn(tell_probed(probed, pulse.clone()));
-        tokio::spawn(tell_links(pulse.clone()));
+        tokio::spawn(links::tell(links, pulse.clone()));
         Performer {
             groups: groups
                 .into_iter()
@@ -271,23 +273,5 @@ async fn tell_probed(mut events: mpsc::Receiver<ProbeEvent>, pulse: Handle) {
             ProbeEvent::Answered { group, who } => Event::AddressAnswered { group, who },
             ProbeEvent::Silent { group, sent } => Event::AddressSilent { group, sent },
         });
-    }
-}
-
-/// Tells which interfaces come, go, and change their carrier.
-async fn tell_links(pulse: Handle) {
-    let mut known: HashMap<String, bool> = HashMap::new();
-    let mut changes = netlink::watch();
-    while let Some(change) = changes.recv().await {
-        let (name, up) = match change {
-            netlink::Change::Link(link) => (link.name.clone(), link.up && link.carrier),
-            netlink::Change::LinkRemoved(link) => (link.name.clone(), false),
-            netlink::Change::AddressAdded(_)
-            | netlink::Change::AddressRemoved(_)
-            | netlink::Change::Resync => continue,
-        };
-        if known.insert(name.clone(), up) != Some(up) {
-            pulse.tell(Input::Interface { name, up });
-        }
     }
 }

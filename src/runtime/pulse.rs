@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::counters::Counters;
 use super::hearing::{Believer, Heard};
-use super::speaking::Speaker;
+use super::speaking::{REOPEN_AFTER, Speaker};
 use crate::engine::{Action, Engine, Event, Kept};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
@@ -282,6 +282,12 @@ impl Beating {
             taken += 1;
         }
         self.counters.late(clock::now().since(self.due));
+        for ear in &mut self.ears {
+            if ear.try_again(&self.believer) {
+                let text = format!("listening on {} again", ear.place.interface());
+                drop(self.out.send(Output::Note(Level::Info, text)));
+            }
+        }
         self.give(Event::DeadlineReached)
     }
 
@@ -331,6 +337,7 @@ impl Beating {
             self.speaker.reopen(name);
             for ear in self.ears.iter_mut().filter(|e| e.place.interface() == name) {
                 if let Err(text) = ear.renew(&self.believer).await {
+                    let text = format!("{text}; it is tried again each second");
                     drop(self.out.send(Output::Note(Level::Warning, text)));
                 }
             }
@@ -413,6 +420,8 @@ struct Ear {
     place: udp::Ear,
     index: Option<u32>,
     task: JoinHandle<()>,
+    /// When it last could not be opened on the interface that is there now.
+    refused: Option<Time>,
 }
 
 impl Ear {
@@ -423,6 +432,7 @@ impl Ear {
             place: ear,
             index,
             task,
+            refused: None,
         })
     }
 
@@ -435,7 +445,24 @@ impl Ear {
         self.task.abort();
         // The port is free only when the old socket is closed.
         drop((&mut self.task).await);
-        *self = Ear::open(self.place.clone(), believer).map_err(|e| e.to_string())?;
+        self.open_again(believer)
+    }
+
+    fn open_again(&mut self, believer: &Arc<Believer>) -> Result<(), String> {
+        match Ear::open(self.place.clone(), believer) {
+            Ok(ear) => *self = ear,
+            Err(e) => {
+                self.refused = Some(clock::now());
+                return Err(e.to_string());
+            }
+        }
         Ok(())
+    }
+
+    /// Where opening was refused it is tried again each second: no change of the interface need ever come. True when
+    /// that succeeded.
+    fn try_again(&mut self, believer: &Arc<Believer>) -> bool {
+        let due = |at: Time| clock::now().since(at) >= REOPEN_AFTER;
+        self.refused.is_some_and(due) && self.open_again(believer).is_ok()
     }
 }

@@ -25,7 +25,7 @@ use crate::wire::{self, Envelope};
 /// A load average older than this is read anew.
 const LOAD_KEPT: Duration = Duration::from_secs(10);
 /// An interface that was not there is looked for again after this.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
+pub(super) const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The sending half.
 pub(super) struct Speaker {

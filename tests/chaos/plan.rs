@@ -36,8 +36,9 @@ impl Planner {
         let many = self.random.between(1, self.class.at_once);
         let mut timed: Vec<Timed> = Vec::new();
         for _ in 0..many {
-            let begin = if timed.is_empty() { 0 } else { 2000 };
-            let begin = Duration::from_millis(self.random.between(0, begin));
+            // The first soon after all was whole, the others while it lasts.
+            let latest = if timed.is_empty() { 300 } else { 2000 };
+            let begin = Duration::from_millis(self.random.between(0, latest));
             timed.extend(self.fault().into_iter().map(|(at, s)| (begin + at, s)));
         }
         timed.sort_by_key(|(at, _)| *at);

@@ -213,7 +213,10 @@ impl Run {
             _ => "several faults at once".to_owned(),
         };
         let gaps = seen.probed.iter().flat_map(|(_, p)| &p.gaps);
-        let longest = gaps.filter(|(at, _)| *at >= began).map(|g| g.1).max();
+        let longest = gaps
+            .filter(|(at, lasted)| *at + *lasted > began)
+            .map(|g| g.1)
+            .max();
         self.outages.add(kind, longest.unwrap_or_default());
     }
 
