@@ -20,7 +20,7 @@ enum Place {
 #[derive(Default)]
 pub struct Calls {
     lines: usize,
-    places: BTreeMap<Node, Place>,
+    places: BTreeMap<(String, Node), Place>,
     pub starts: u64,
 }
 
@@ -33,14 +33,14 @@ impl Calls {
         for line in text.lines().skip(self.lines) {
             self.lines += 1;
             let words: Vec<&str> = line.split(' ').collect();
-            let [at, node, what, part] = words.as_slice() else {
+            let [at, node, name, what, part] = words.as_slice() else {
                 panic!("a call in an unknown form: {line}");
             };
             let node = stage.class.nodes.iter().find(|n| *n == node).unwrap();
             let seconds: f64 = at.parse().unwrap();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let at = Time((seconds * 1e9) as u64);
-            wrong.extend(self.take(stage, node, at, what, part));
+            wrong.extend(self.take(stage, (name, node), at, (what, part)));
         }
         wrong
     }
@@ -48,24 +48,25 @@ impl Calls {
     fn take(
         &mut self,
         stage: &Stage,
-        node: Node,
+        (name, node): (&str, Node),
         at: Time,
-        what: &str,
-        part: &str,
+        call: (&str, &str),
     ) -> Option<String> {
-        match (what, part) {
+        let place = (name.to_owned(), node);
+        match call {
             ("start", "begin") => {
                 self.starts += 1;
-                let wrong = self.others(stage, node, at);
-                self.places.insert(node, Place::Running);
+                let wrong = self.others(stage, &place, at);
+                self.places.insert(place, Place::Running);
                 return wrong;
             }
             ("stop", "begin") => {
-                self.places.insert(node, Place::Stopping(at));
+                self.places.insert(place, Place::Stopping(at));
             }
-            ("stop", "end") | ("crash" | "clear", _) => {
-                self.places.remove(node);
+            ("stop", "end") | ("clear", _) => {
+                self.places.remove(&place);
             }
+            ("crash", _) => self.places.retain(|(_, n), _| *n != node),
             _ => {}
         }
         None
@@ -73,10 +74,11 @@ impl Calls {
 
     /// Where it still runs when it begins on this node, unless nobody there could stop it in time. A stop that was begun
     /// and is slow is waited for where the nodes hear each other.
-    fn others(&self, stage: &Stage, node: Node, at: Time) -> Option<String> {
-        for (other, place) in &self.places {
+    fn others(&self, stage: &Stage, (name, node): &(String, Node), at: Time) -> Option<String> {
+        let same = self.places.iter().filter(|((n, _), _)| n == name);
+        for ((_, other), place) in same {
             let excused = match place {
-                _ if *other == node => true,
+                _ if other == node => true,
                 _ if stage.diary.helpless_at(other, at).is_some() => true,
                 Place::Running => false,
                 Place::Stopping(since) => {
@@ -87,7 +89,7 @@ impl Calls {
             };
             if !excused {
                 return Some(format!(
-                    "the script was started on {node} at {:.2} while {place:?} on {other}",
+                    "{name} was started on {node} at {:.2} while {place:?} on {other}",
                     seconds(at)
                 ));
             }
@@ -95,10 +97,11 @@ impl Calls {
         None
     }
 
-    /// Where it runs.
-    pub fn running(&self) -> Vec<Node> {
+    /// Where a script runs.
+    pub fn running(&self, name: &str) -> Vec<Node> {
         let running = self.places.iter().filter(|(_, p)| **p == Place::Running);
-        running.map(|(n, _)| *n).collect()
+        let of = running.filter(|((n, _), _)| n == name);
+        of.map(|((_, node), _)| *node).collect()
     }
 }
 

@@ -24,14 +24,14 @@ pub struct Class {
     pub any_cut: bool,
     /// A node may be cut from everything on all links.
     pub isolation: bool,
-    /// So many faults at once, at most.
-    pub at_once: u64,
+    /// Faults of any kind come while others last. Where they may not, only what people and scripts do comes in between.
+    pub overlap: bool,
     /// This node keeps its state on a small disk of its own, which a power cut empties.
     pub small_disk: Option<Node>,
 }
 
 /// Two nodes and an arbiter. It promises nothing when faults overlap within one deadtime, or when both see the gateway but
-/// not each other; so faults come one at a time and cuts are clean.
+/// not each other; so faults come one at a time, cuts are clean, and all becomes whole in between.
 pub const PAIR: Class = Class {
     name: "pair",
     nodes: &["alice", "bob"],
@@ -39,7 +39,7 @@ pub const PAIR: Class = Class {
     ha_cf: "ping 10.0.0.254\nquorum stop\n",
     any_cut: false,
     isolation: true,
-    at_once: 1,
+    overlap: false,
     small_disk: None,
 };
 
@@ -51,7 +51,7 @@ pub const TRIO: Class = Class {
     ha_cf: "",
     any_cut: true,
     isolation: true,
-    at_once: 3,
+    overlap: true,
     small_disk: Some("carol"),
 };
 
@@ -63,7 +63,7 @@ pub const OFF: Class = Class {
     ha_cf: "quorum off\n",
     any_cut: false,
     isolation: false,
-    at_once: 1,
+    overlap: false,
     small_disk: Some("bob"),
 };
 
@@ -104,7 +104,7 @@ impl Config {
     pub fn haresources(&self, class: &Class) -> String {
         let mut text = format!("alice {WEB} svc::web\nbob {PLAIN} 10.0.0.111/24/eth0\n");
         if self.extra {
-            text += &format!("{} {EXTRA}\n", class.nodes.last().unwrap());
+            text += &format!("{} {EXTRA} svc::side\n", class.nodes.last().unwrap());
         }
         text
     }

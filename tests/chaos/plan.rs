@@ -33,13 +33,18 @@ impl Planner {
 
     /// The next burst. It ends with a wait for everything to be whole, or, where faults may overlap, goes straight on.
     pub fn burst(&mut self) -> Vec<Step> {
-        let many = self.random.between(1, self.class.at_once);
+        let many = *self.random.pick(&[1, 1, 2, 3]);
         let mut timed: Vec<Timed> = Vec::new();
         for _ in 0..many {
             // The first soon after all was whole, the others while it lasts.
             let latest = if timed.is_empty() { 300 } else { 2000 };
             let begin = Duration::from_millis(self.random.between(0, latest));
-            timed.extend(self.fault().into_iter().map(|(at, s)| (begin + at, s)));
+            let fault = if timed.is_empty() || self.class.overlap {
+                self.fault()
+            } else {
+                self.meddling()
+            };
+            timed.extend(fault.into_iter().map(|(at, s)| (begin + at, s)));
         }
         timed.sort_by_key(|(at, _)| *at);
         let mut steps = Vec::new();
@@ -53,7 +58,7 @@ impl Planner {
                 steps.push(step);
             }
         }
-        if self.class.at_once == 1 || self.random.percent(60) {
+        if !self.class.overlap || self.random.percent(60) {
             steps.push(Step::Settle);
         } else {
             steps.push(Step::Wait(self.some_time()));
@@ -90,7 +95,7 @@ impl Planner {
     }
 
     fn fault(&mut self) -> Vec<Timed> {
-        match self.random.between(0, 19) {
+        match self.random.between(0, 22) {
             0 | 1 => self.crash(),
             2 | 3 => self.kill(),
             4 | 5 => {
@@ -104,10 +109,25 @@ impl Planner {
             7..=10 => self.network(),
             11 => self.cable(),
             12 => self.lasting(Step::GatewayDown, Step::GatewayUp),
-            13..=15 => self.command(),
-            16 => self.script(),
-            17 => self.disk(),
-            18 => self.by_hand(),
+            13 => {
+                let n = self.node();
+                self.lasting(Step::Cut(n, "gateway", None), Step::Heal)
+            }
+            14 => {
+                let n = self.node();
+                self.lasting(Step::Suspend(n), Step::Thaw(n))
+            }
+            _ => self.meddling(),
+        }
+    }
+
+    /// What people, scripts and disks do.
+    fn meddling(&mut self) -> Vec<Timed> {
+        match self.random.between(0, 6) {
+            0..=2 => self.command(),
+            3 => self.script(),
+            4 => self.disk(),
+            5 => self.by_hand(),
             _ => self.reload(),
         }
     }
@@ -174,7 +194,7 @@ impl Planner {
 
     fn command(&mut self) -> Vec<Timed> {
         let n = self.node();
-        let group = *self.random.pick(&["all", WEB, PLAIN]);
+        let group = *self.random.pick(&["all", "local", "foreign", WEB, PLAIN]);
         let say = |words: String| Step::Command(n, words);
         match self.random.between(0, 5) {
             0 | 1 => self.lasting(
@@ -193,20 +213,21 @@ impl Planner {
         }
     }
 
-    /// A script that misbehaves is nothing until it is called.
+    /// A script that misbehaves is nothing until it is called; so somebody soon does what calls it, or perhaps not.
     fn script(&mut self) -> Vec<Timed> {
         let (n, other) = self.two();
         let action = *self.random.pick(&["start", "stop"]);
         let mood = *self.random.pick(&[Mood::Fails, Mood::Hangs, Mood::Dawdles]);
         let taker = if action == "start" { n } else { other };
-        vec![
+        let mut steps = vec![
             (Duration::ZERO, Step::Script(n, action, mood)),
-            (
-                Duration::from_millis(50),
-                Step::Command(taker, format!("takeover {WEB} --no-wait")),
-            ),
             (Duration::from_millis(2600), Step::Mend(n)),
-        ]
+        ];
+        if self.random.percent(70) {
+            let words = format!("takeover {WEB} --no-wait");
+            steps.push((Duration::from_millis(50), Step::Command(taker, words)));
+        }
+        steps
     }
 
     fn disk(&mut self) -> Vec<Timed> {
@@ -231,7 +252,16 @@ impl Planner {
             self.config.extra = !self.config.extra;
             Step::Group(self.config.extra)
         };
-        vec![(Duration::ZERO, step)]
+        let mut steps = vec![(Duration::ZERO, step.clone())];
+        if self.random.percent(40) {
+            // One node alone hears of it; the others somewhat later.
+            let first = self.node();
+            steps = vec![
+                (Duration::ZERO, Step::Only(first, Box::new(step))),
+                (self.some_time(), Step::Rest),
+            ];
+        }
+        steps
     }
 }
 

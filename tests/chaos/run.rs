@@ -147,7 +147,7 @@ impl Run {
     fn step(&mut self, step: &Step) -> Result<(), LabError> {
         println!("{}: {step}", self.stage.class.name);
         self.steps += 1;
-        if let Step::Group(false) = step {
+        if step.to_string().contains("remove group") {
             self.watch.forget(EXTRA);
         }
         self.stage.perform(step)?;

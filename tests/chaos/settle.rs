@@ -81,9 +81,9 @@ fn clear(stage: &mut Stage, statuses: &[(Node, Status)]) -> Result<(), LabError>
         for group in &status.groups {
             let state = group.states.first().map(|s| s.1);
             if matches!(state, Some(GroupState::Failed | GroupState::Stuck)) {
-                if group.name.as_str() == WEB {
-                    stage.mark(node, "clear");
-                    stage.sh(node, "rm -f /run/svc-web")?;
+                if let Some(script) = script_of(group.name.as_str()) {
+                    stage.sh(node, &format!("rm -f /run/svc-{script}"))?;
+                    stage.mark(node, script, "clear");
                 }
                 stage.hactl(node, &format!("clear {}", group.name))?;
             }
@@ -130,18 +130,25 @@ fn whole(
                 return Ok(Err(why));
             }
         }
-        if name == WEB {
-            let wrong = calls.read(stage);
-            stage.failed.extend(wrong);
-            if calls.running() != [owner] {
-                return Ok(Err(format!(
-                    "the script of {name} runs on {:?}",
-                    calls.running()
-                )));
-            }
+        let wrong = calls.read(stage);
+        stage.failed.extend(wrong);
+        if let Some(script) = script_of(name)
+            && calls.running(script) != [owner]
+        {
+            let places = calls.running(script);
+            return Ok(Err(format!("the script of {name} runs on {places:?}")));
         }
     }
     Ok(Ok(owners))
+}
+
+/// The name with which the group's script is called.
+fn script_of(group: &str) -> Option<&'static str> {
+    match group {
+        WEB => Some("web"),
+        EXTRA => Some("side"),
+        _ => None,
+    }
 }
 
 /// The node that all name as the only owner, and that says so itself.

@@ -25,7 +25,8 @@ const LEAVES: Duration = Duration::from_secs(40);
 const SCRIPT: &str = r#"#!/bin/sh
 dir=DIR
 node=$(uname -n)
-note() { read -r up rest < /proc/uptime; echo "$up $node $1 $2" >> $dir/calls; }
+name=$1
+note() { read -r up rest < /proc/uptime; echo "$up $node $name $1 $2" >> $dir/calls; }
 state=/run/svc-$1
 [ "$2" = status ] || note "$2" begin
 [ ! -e "$dir/$node-$2" ] || . "$dir/$node-$2"
@@ -107,6 +108,7 @@ impl Stage {
             Step::Stop(n) => self.stop(n),
             Step::Start(n) => self.start(n),
             Step::Freeze(n) => self.freeze(n),
+            Step::Suspend(n) => self.suspend(n),
             Step::Thaw(n) => self.thaw(n),
             Step::GatewayDown | Step::GatewayUp => self.gateway(*step == Step::GatewayUp),
             Step::Command(n, words) => self.hactl(n, words),
@@ -132,14 +134,15 @@ impl Stage {
                 n,
                 &format!("ip address del {address}/24 dev eth0 2>/dev/null; true"),
             ),
-            Step::Deadtime(time) => {
-                self.config.deadtime = *time;
-                self.reconfigure()
+            Step::Deadtime(_) | Step::Group(_) => {
+                self.change(step);
+                self.refresh(self.class.nodes)
             }
-            Step::Group(there) => {
-                self.config.extra = *there;
-                self.reconfigure()
+            Step::Only(n, step) => {
+                self.change(step);
+                self.refresh(&[n])
             }
+            Step::Rest => self.refresh(self.class.nodes),
             _ => self.wire(step),
         }
     }
@@ -208,7 +211,7 @@ impl Stage {
         self.unplugged.retain(|(node, _)| *node != n);
         self.filled.remove(n);
         self.lab.crash(n)?;
-        self.mark(n, "crash");
+        self.mark(n, "-", "crash");
         self.diary.helped(n);
         Ok(())
     }
@@ -289,6 +292,17 @@ impl Stage {
         Ok(())
     }
 
+    fn suspend(&mut self, n: Node) -> Result<(), LabError> {
+        if self.runs.contains(n)
+            && let Some(pid) = self.lab.had_pid(n)?
+            && self.frozen.insert(n)
+        {
+            self.diary.helpless(n);
+            self.lab.signal(n, pid, Signal::SIGSTOP)?;
+        }
+        Ok(())
+    }
+
     fn thaw(&mut self, n: Node) -> Result<(), LabError> {
         if self.frozen.remove(n) {
             self.lab.thaw(n)?;
@@ -344,15 +358,20 @@ impl Stage {
         Ok(())
     }
 
-    /// Writes the configuration to all nodes that can be told, and has them read it.
-    fn reconfigure(&mut self) -> Result<(), LabError> {
+    /// Another configuration from now on, which no node has read yet.
+    fn change(&mut self, step: &Step) {
+        match step {
+            Step::Deadtime(time) => self.config.deadtime = *time,
+            Step::Group(there) => self.config.extra = *there,
+            _ => {}
+        }
         self.stale = self.class.nodes.iter().copied().collect();
-        self.refresh()
     }
 
-    fn refresh(&mut self) -> Result<(), LabError> {
+    /// Writes the configuration to these nodes, and has them read it.
+    fn refresh(&mut self, nodes: &[Node]) -> Result<(), LabError> {
         for n in self.stale.clone() {
-            if self.runs.contains(n) && !self.frozen.contains(n) {
+            if nodes.contains(&n) && self.runs.contains(n) && !self.frozen.contains(n) {
                 self.write_config(n)?;
                 self.stale.remove(n);
                 self.hactl(n, "reload")?;
@@ -413,7 +432,7 @@ impl Stage {
 
     /// Once the daemons answer: ends what administrators began, forgives failures.
     pub fn forgive(&mut self) -> Result<(), LabError> {
-        self.refresh()?;
+        self.refresh(self.class.nodes)?;
         for n in self.class.nodes {
             self.hactl(n, "maintenance off")?;
             self.hactl(n, "standby off --no-wait")?;
@@ -422,7 +441,7 @@ impl Stage {
     }
 
     /// Notes something about a node among the calls of the scripts.
-    pub fn mark(&self, n: Node, what: &str) {
+    pub fn mark(&self, n: Node, name: &str, what: &str) {
         use std::io::Write;
         let up = crate::diary::now().0 / 10_000_000;
         let path = self.dir.path().join("calls");
@@ -431,7 +450,7 @@ impl Stage {
             .create(true)
             .open(path)
             .unwrap();
-        writeln!(file, "{}.{:02} {n} {what} -", up / 100, up % 100).unwrap();
+        writeln!(file, "{}.{:02} {n} {name} {what} -", up / 100, up % 100).unwrap();
     }
 
     /// What a node's daemon says, if it answers.

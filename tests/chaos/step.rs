@@ -25,6 +25,8 @@ pub enum Step {
     Start(Node),
     /// SIGSTOP to all processes.
     Freeze(Node),
+    /// SIGSTOP to the daemon alone.
+    Suspend(Node),
     Thaw(Node),
     /// Nothing passes between two nodes; on one link, or all.
     Cut(Node, Node, Option<&'static str>),
@@ -59,6 +61,10 @@ pub enum Step {
     Deadtime(Duration),
     /// haresources gets another group, or loses it; all nodes reload.
     Group(bool),
+    /// A change of the configuration that one node alone is told.
+    Only(Node, Box<Step>),
+    /// All nodes are told what only some know.
+    Rest,
 }
 
 /// What a resource script does.
@@ -94,11 +100,14 @@ impl Step {
             | Step::Plug(..)
             | Step::GatewayUp
             | Step::Mend(_)
+            | Step::Rest
             | Step::Free(_) => return None,
             Step::Crash(_) => "power cut",
             Step::Kill(_) => "kill -9 of the daemon",
             Step::Stop(_) => "stop of the daemon",
             Step::Freeze(_) => "freeze",
+            Step::Suspend(_) => "freeze of the daemon",
+            Step::Cut(_, "gateway", _) => "cut from the gateway",
             Step::Cut(_, _, Some(_)) | Step::CutOneWay(_, _, Some(_)) => "cut of one of two links",
             Step::Cut(..) => "cut from one node",
             Step::CutOneWay(..) => "one-way cut from one node",
@@ -120,7 +129,7 @@ impl Step {
             Step::Script(_, _, Mood::Dawdles) => "script is slow",
             Step::Fill(_) => "state disk full",
             Step::Remove(..) => "address deleted by hand",
-            Step::Deadtime(_) | Step::Group(_) => "reload",
+            Step::Deadtime(_) | Step::Group(_) | Step::Only(..) => "reload",
         })
     }
 
@@ -131,6 +140,7 @@ impl Step {
             | Step::Kill(n)
             | Step::Stop(n)
             | Step::Freeze(n)
+            | Step::Suspend(n)
             | Step::Isolate(n)
             | Step::Mute(n)
             | Step::Unplug(n, _)
@@ -157,6 +167,7 @@ impl fmt::Display for Step {
             Step::Stop(n) => write!(f, "stop {n}"),
             Step::Start(n) => write!(f, "start {n}"),
             Step::Freeze(n) => write!(f, "freeze {n}"),
+            Step::Suspend(n) => write!(f, "suspend {n}"),
             Step::Thaw(n) => write!(f, "thaw {n}"),
             Step::Cut(a, b, link) => write!(f, "cut {a} {b}{}", on(*link)),
             Step::CutOneWay(a, b, link) => write!(f, "cut {a} > {b}{}", on(*link)),
@@ -176,6 +187,8 @@ impl fmt::Display for Step {
             Step::Free(n) => write!(f, "free {n}"),
             Step::Remove(n, address) => write!(f, "remove {n} {address}"),
             Step::Deadtime(time) => write!(f, "deadtime {}ms", time.as_millis()),
+            Step::Only(n, step) => write!(f, "{step}, only {n} reloads"),
+            Step::Rest => write!(f, "the others reload"),
             Step::Group(true) => write!(f, "add group"),
             Step::Group(false) => write!(f, "remove group"),
         }
