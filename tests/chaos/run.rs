@@ -6,7 +6,7 @@ use had::lab::{LabError, Probe, ProbeReport, Sampler, SamplerReport};
 use had::model::Time;
 
 use crate::calls::Calls;
-use crate::class::{ADDRESSES, Class, EXTRA};
+use crate::class::{ADDRESSES, Class};
 use crate::diary::now;
 use crate::evidence;
 use crate::outage::Outages;
@@ -147,9 +147,6 @@ impl Run {
     fn step(&mut self, step: &Step) -> Result<(), LabError> {
         println!("{}: {step}", self.stage.class.name);
         self.steps += 1;
-        if step.to_string().contains("remove group") {
-            self.watch.forget(EXTRA);
-        }
         self.stage.perform(step)?;
         match step {
             Step::Wait(time) => self.wait(*time),

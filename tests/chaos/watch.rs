@@ -8,6 +8,7 @@ use had::model::heartbeat::GroupState;
 use had::model::status::Status;
 use had::model::{Generation, GroupName, Term};
 
+use crate::class::EXTRA;
 use crate::diary::now;
 use crate::stage::Stage;
 use crate::step::Node;
@@ -89,7 +90,8 @@ impl Watch {
                 .states
                 .first()
                 .is_some_and(|(_, s)| *s == GroupState::Online);
-            if !runs {
+            // A group that is removed and added begins anew.
+            if !runs || group.name.as_str() == EXTRA {
                 continue;
             }
             let seen = self.terms.insert(group.name.clone(), (group.term, node));
@@ -102,11 +104,6 @@ impl Watch {
                 ));
             }
         }
-    }
-
-    /// A group that was removed begins anew.
-    pub fn forget(&mut self, group: &str) {
-        self.terms.retain(|name, _| name.as_str() != group);
     }
 
     /// What the daemons use of the machine.
