@@ -37,6 +37,9 @@ pub enum Status {
     Running,
     /// It does not run.
     Stopped,
+    /// The look went well and told nothing: a script without a usable `status`. Not running, unless it is known
+    /// to have been started.
+    Unclear,
 }
 
 /// How an action on a resource went wrong: a sentence for an administrator, naming what was run and what it said.

@@ -15,11 +15,20 @@ use super::{Abort, AgentError, Limits, Status};
 const SLACK: Duration = Duration::from_secs(3 * GRACE.as_secs() + 1);
 
 /// Looks at every step of a group, all at the same time. `None` where a step is there but not well, or the look
-/// failed; the reason is logged.
-pub async fn probe(steps: &[ResolvedStep], abort: &Abort) -> Vec<Option<bool>> {
+/// failed; the reason is logged. Where `held` (this node had the group in this boot, as far as is known) a look that tells
+/// nothing is `None` too: to take what a former daemon started for stopped would let another node start it.
+pub async fn probe(steps: &[ResolvedStep], held: bool, abort: &Abort) -> Vec<Option<bool>> {
     let looks = steps.iter().map(|step| async {
         match monitor(step, abort).await {
-            Ok(status) => Some(status == Status::Running),
+            Ok(Status::Running) => Some(true),
+            Ok(Status::Unclear) if held => {
+                tracing::warn!(
+                    "status of {} says neither \"running\" nor \"stopped\", and this node had it: it counts as unknown",
+                    step.step.members.join(" ")
+                );
+                None
+            }
+            Ok(Status::Stopped | Status::Unclear) => Some(false),
             Err(error) => {
                 tracing::warn!("{error}");
                 None
@@ -118,8 +127,15 @@ mod tests {
         let failed = AgentError::Failed("cannot look".to_owned());
         let looks = [Ok(Status::Running), Err(failed), Ok(Status::Stopped)];
         let steps = looks.map(step);
-        let seen = probe(&steps, &Abort::new()).await;
+        let seen = probe(&steps, true, &Abort::new()).await;
         assert_eq!(seen, [Some(true), None, Some(false)]);
+    }
+
+    #[tokio::test]
+    async fn a_look_that_tells_nothing_is_no_proof_that_what_was_held_is_stopped() {
+        let steps = [step(Ok(Status::Unclear))];
+        assert_eq!(probe(&steps, true, &Abort::new()).await, [None]);
+        assert_eq!(probe(&steps, false, &Abort::new()).await, [Some(false)]);
     }
 
     #[tokio::test]

@@ -21,6 +21,9 @@ const STOP_PAUSE: Duration = Duration::from_secs(1);
 /// How many of its last lines an error shows.
 const SHOWN: usize = 5;
 
+/// How many of its last lines the log gets.
+const LOGGED: usize = 20;
+
 /// A script with its arguments.
 pub struct Script {
     /// The file.
@@ -39,7 +42,7 @@ enum Words {
     Running,
     /// It says so: "not running", "stopped".
     Stopped,
-    /// Nothing known. Counts as stopped for a start, but never for a failed stop.
+    /// Nothing known. Counts as stopped for a start, as it did for heartbeat, but never for a failed stop.
     Unclear,
 }
 
@@ -85,7 +88,8 @@ impl Agent for Script {
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
         Ok(match self.words(limits).await? {
             Words::Running => Status::Running,
-            Words::Stopped | Words::Unclear => Status::Stopped,
+            Words::Stopped => Status::Stopped,
+            Words::Unclear => Status::Unclear,
         })
     }
 }
@@ -103,9 +107,9 @@ impl Script {
 
     async fn act(&self, action: &str, limits: &Limits) -> Result<(), AgentError> {
         let report = self.run(action, Streams::Merged, limits).await?;
-        let output = report.output.text();
-        if !output.trim().is_empty() {
-            tracing::info!(script = %self.path.display(), action, "{}", output.trim_end());
+        let output = report.output.last_lines(LOGGED);
+        if !output.is_empty() {
+            tracing::info!(script = %self.path.display(), action, "{output}");
         }
         let status = self.exit(action, &report)?;
         if status.success() {

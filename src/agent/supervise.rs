@@ -23,6 +23,8 @@ use super::Limits;
 pub const GRACE: Duration = Duration::from_secs(2);
 /// How much of the output is kept: its end.
 pub const KEPT: usize = 64 * 1024;
+/// How much of a line is shown, in characters.
+const LONGEST_LINE: usize = 400;
 /// How much is read after the exit; more than a pipe holds.
 const DRAINED: usize = 256 * 1024;
 /// How often a dying group is looked at.
@@ -76,13 +78,15 @@ impl Captured {
         String::from_utf8_lossy(&[a, b].concat()).into_owned()
     }
 
-    /// The last lines that are not empty, at most `count`, joined with ` | `.
+    /// The last lines that are not empty, at most `count`, joined with ` | `: for a log or a terminal, so each
+    /// is cut when it is long, and nothing in it is obeyed.
     pub fn last_lines(&self, count: usize) -> String {
         let text = self.text();
-        let lines: Vec<&str> = text
+        let lines: Vec<String> = text
             .lines()
             .map(str::trim)
             .filter(|l| !l.is_empty())
+            .map(shown)
             .collect();
         lines
             .get(lines.len().saturating_sub(count)..)
@@ -96,6 +100,24 @@ impl Captured {
         self.tail.drain(..over);
         self.cut |= over > 0;
     }
+}
+
+/// A line as a person may see it.
+fn shown(line: &str) -> String {
+    let harmless = |c: char| match c {
+        '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        // They turn the direction of writing, which makes a text look like another.
+        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        c => c,
+    };
+    let mut text: String = line.chars().take(LONGEST_LINE).map(harmless).collect();
+    if line.chars().nth(LONGEST_LINE).is_some() {
+        text.push_str("...");
+    }
+    text
 }
 
 /// Runs `command` to its end. An error means that it was never started.
@@ -382,6 +404,14 @@ mod tests {
         assert!(report.output.cut);
         assert_eq!(report.output.text().len(), KEPT);
         assert!(report.output.last_lines(1).ends_with("end"));
+    }
+
+    #[tokio::test]
+    async fn what_is_shown_is_cut_and_obeyed_by_no_terminal() {
+        let report = run_for(r"printf '\033[2Ja\tb\r\n'; head -c 9000 /dev/zero", LONG).await;
+        let shown = report.output.last_lines(2);
+        let zeros = "\u{fffd}".repeat(LONGEST_LINE);
+        assert_eq!(shown, format!("\u{fffd}[2Ja b | {zeros}..."));
     }
 
     #[tokio::test]

@@ -36,6 +36,9 @@ pub fn parse(text: &str, file: &Path, report: &mut Report) -> AuthKeys {
     };
     let crlf = (Severity::Warning, "read as if they ended in LF alone");
     for line in lines(text, file, crlf, reader.report) {
+        if reader.report.full() {
+            break;
+        }
         reader.line(line);
     }
     reader.finish(file)

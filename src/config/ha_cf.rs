@@ -99,6 +99,9 @@ pub fn parse(text: &str, file: &Path, machine: &Machine, report: &mut Report) ->
     let crlf = (Severity::Warning, "read as if they ended in LF alone");
     let mut commented = false;
     for line in lines(text, file, crlf, reader.report) {
+        if reader.report.full() {
+            break;
+        }
         reader.line(&line, commented);
         commented = line.text.contains('#');
     }

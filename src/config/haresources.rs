@@ -41,7 +41,7 @@ pub fn parse(
     let lines = lines(text, file, crlf, report);
     let mut rest = lines.iter();
     let mut groups = Vec::new();
-    while let Some(line) = rest.next() {
+    while let Some(line) = rest.next().filter(|_| !report.full()) {
         if line.code().trim_matches(blank).is_empty() {
             continue;
         }

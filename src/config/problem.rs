@@ -88,6 +88,14 @@ impl Report {
         self.problems.is_empty()
     }
 
+    /// Whether there is no room for more, and what is there is enough to refuse it all. Then nobody needs to read on: the
+    /// work for each problem is small, but a file has room for a hundred thousand.
+    pub fn full(&mut self) -> bool {
+        let full = self.problems.len() >= MOST_PROBLEMS && self.has_errors();
+        self.left_out = self.left_out.max(usize::from(full));
+        full
+    }
+
     /// Adds a problem. An empty `help` is none.
     pub fn add(
         &mut self,
@@ -141,7 +149,7 @@ impl fmt::Display for Report {
             writeln!(f, "{problem}")?;
         }
         if self.left_out > 0 {
-            writeln!(f, "and {} problems more", self.left_out)?;
+            writeln!(f, "and at least {} problems more", self.left_out)?;
         }
         Ok(())
     }

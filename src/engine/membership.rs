@@ -5,7 +5,7 @@ use super::{Engine, Group, View};
 use crate::model::decision::{Because, Decision, What};
 use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
 use crate::model::status::Liveness;
-use crate::model::{Generation, LinkName, NodeName, Time};
+use crate::model::{Generation, GroupName, LinkName, NodeName, Time};
 
 impl Engine {
     /// A believed heartbeat came in.
@@ -14,7 +14,9 @@ impl Engine {
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
             return;
         };
-        let hearing = peer.hear(now, link, heartbeat);
+        let groups = &self.groups;
+        let ours = |name: &GroupName| groups.iter().any(|g| g.spec.name == *name);
+        let hearing = peer.hear(now, link, heartbeat, ours);
         if hearing == Hearing::Old {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;

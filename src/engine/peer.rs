@@ -107,7 +107,14 @@ impl Peer {
     }
 
     /// Takes a heartbeat in, unless it is old. What it acknowledges is judged by the caller, who knows what was sent when.
-    pub fn hear(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) -> Hearing {
+    /// Of groups that are not `ours` nothing is kept: the peer decides how many it names.
+    pub fn hear(
+        &mut self,
+        now: Time,
+        link: &LinkName,
+        heartbeat: &Heartbeat,
+        ours: impl Fn(&GroupName) -> bool,
+    ) -> Hearing {
         let hearing = match self.generation {
             Some(g) if heartbeat.generation < g => Hearing::Old,
             Some(g) if heartbeat.generation > g => Hearing::Restarted,
@@ -140,7 +147,7 @@ impl Peer {
             .intent
             .back_within
             .map_or(Time::ZERO, |within| now + within);
-        for report in &heartbeat.groups {
+        for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
             self.groups.insert(report.group.clone(), report.clone());
         }
         self.hear_on(now, link, heartbeat.sequence);

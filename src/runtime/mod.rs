@@ -35,7 +35,7 @@ use crate::engine::Kept;
 use crate::model::decision::Level;
 use crate::store::journal::Journal;
 use crate::store::kept::KeptFile;
-use crate::store::lease::LeaseFile;
+use crate::store::lease::{LeaseFile, Leases};
 use crate::sys::netlink::Netlink;
 
 /// Control requests that wait for the daemon; more are refused by the server as busy.
@@ -97,7 +97,9 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     }
     let leases = lease_file(&folders);
     let mut kept = opened.kept;
-    kept.leases = leases.as_ref().map(LeaseFile::load).unwrap_or_default();
+    let known = known_leases(leases.as_ref());
+    let held_before = known.as_ref().map(|l| l.keys().cloned().collect());
+    kept.leases = known.unwrap_or_default();
     let journal = open_journal(&folders);
     let signals = Signals::listen().map_err(|e| format!("cannot listen to signals: {e}"))?;
     let (pulse, outputs) = pulse::start(Pulse {
@@ -140,6 +142,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         groups,
         netlink.clone(),
         leases,
+        held_before,
         &cluster.timing,
         pulse.clone(),
     );
@@ -182,6 +185,14 @@ fn lease_file(folders: &Folders) -> Option<LeaseFile> {
                 folders.run.display()
             );
         })
+        .ok()
+}
+
+/// What the last daemon of this boot held; none when that is not known, which is said.
+fn known_leases(file: Option<&LeaseFile>) -> Option<Leases> {
+    file?
+        .load()
+        .map_err(|why| tracing::warn!("{why}"))
         .ok()
 }
 

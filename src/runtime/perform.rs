@@ -3,7 +3,7 @@
 //! Each action on a group is a task of its own, so groups move in parallel; the engine gives one order for a group at
 //! a time, so within a group there is never more than one. Every order ends in an event.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Performer {
     prober: AddressProber,
     leases: Option<LeaseFile>,
     lease_ends: BTreeMap<GroupName, Time>,
+    /// Groups that a daemon before us held in this boot; none where that is not known.
+    held_before: Option<BTreeSet<GroupName>>,
     /// Whether the kernel gets addresses on loan: it counts in whole seconds, so a short right is left to us alone.
     lends: bool,
     pulse: Handle,
@@ -42,6 +44,7 @@ impl Performer {
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
         netlink: Netlink,
         leases: Option<LeaseFile>,
+        held_before: Option<BTreeSet<GroupName>>,
         timing: &Timing,
         pulse: Handle,
     ) -> Performer {
@@ -62,6 +65,7 @@ impl Performer {
             prober,
             leases,
             lease_ends: BTreeMap::new(),
+            held_before,
             lends: lends(timing),
             pulse,
         }
@@ -109,9 +113,10 @@ impl Performer {
         let abort = Abort::new();
         self.running.insert(group.clone(), abort.clone());
         let (pulse, keeper) = (self.pulse.clone(), Arc::clone(&self.keeper));
+        let held = self.may_be_ours(&group);
         tokio::spawn(async move {
             let name = group.clone();
-            let work = async move { act(&name, &steps, call, &abort, &keeper).await };
+            let work = async move { act(&name, &steps, call, held, &abort, &keeper).await };
             // Whatever an agent does, the engine hears of it.
             let outcome = tokio::spawn(work).await.unwrap_or_else(|e| {
                 Outcome::Failed(format!(
@@ -124,6 +129,12 @@ impl Performer {
                 outcome,
             });
         });
+    }
+
+    /// Whether we, or a daemon before us in this boot, may have started a group.
+    fn may_be_ours(&self, group: &GroupName) -> bool {
+        let before = |held: &BTreeSet<GroupName>| held.contains(group);
+        self.lease_ends.contains_key(group) || self.held_before.as_ref().is_none_or(before)
     }
 
     /// Ends what runs for a group.
@@ -203,12 +214,13 @@ async fn act(
     group: &GroupName,
     steps: &[ResolvedStep],
     call: Call,
+    held: bool,
     abort: &Abort,
     keeper: &AddressKeeper,
 ) -> Outcome {
     match call {
         Call::Probe => {
-            let seen = runner::probe(steps, abort).await;
+            let seen = runner::probe(steps, held, abort).await;
             for (i, step) in steps.iter().enumerate() {
                 if let (Some(Some(true)), Some(addresses)) = (seen.get(i), &step.addresses) {
                     keeper.keep(group, i, Arc::clone(addresses));

@@ -55,6 +55,15 @@ impl World {
         self.weather = weather;
     }
 
+    /// A heartbeat that nobody in this world has sent comes in on a link, as by one that knows the secret.
+    pub fn forge(&mut self, to: &str, link: usize, heartbeat: Heartbeat) {
+        let event = Event::Heard {
+            link: link_name(link),
+            heartbeat: Box::new(heartbeat),
+        };
+        self.give(&NodeName::new(to), event);
+    }
+
     pub(super) fn send(&mut self, from: &NodeName, heartbeat: &Heartbeat) {
         let others: Vec<NodeName> = self.names().filter(|n| n != from).collect();
         for link in self.cluster.links.clone() {

@@ -45,17 +45,28 @@ impl LeaseFile {
         })
     }
 
-    /// What the last life held. Nothing, where the file is missing, damaged or of another boot: a group
-    /// without a lease is stopped by the engine when it is found running, which is the safe side.
-    pub fn load(&self) -> Leases {
+    /// What the last life held; nothing, where there was none in this boot. A file that tells nothing may have held
+    /// anything: a group without a lease is stopped by the engine when it is found running, which is the safe side.
+    ///
+    /// # Errors
+    /// That the file cannot be read or is damaged, and what follows, for an administrator.
+    pub fn load(&self) -> Result<Leases, String> {
+        let lost = |why: String| {
+            format!(
+                "{} {why}: which groups the last daemon held is not known, so what is found running is stopped and started anew where it belongs",
+                self.path.display()
+            )
+        };
         let mut bytes = Vec::new();
-        let read = File::open(&self.path).and_then(|f| f.take(LONGEST).read_to_end(&mut bytes));
-        if read.is_err() {
-            return Leases::new();
+        match File::open(&self.path).and_then(|f| f.take(LONGEST).read_to_end(&mut bytes)) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Leases::new()),
+            Err(e) => return Err(lost(format!("cannot be read ({e})"))),
         }
         match serde_json::from_slice::<Content>(&bytes) {
-            Ok(content) if content.boot == self.boot => content.leases,
-            Ok(_) | Err(_) => Leases::new(),
+            Ok(content) if content.boot == self.boot => Ok(content.leases),
+            Ok(_) => Ok(Leases::new()),
+            Err(e) => Err(lost(format!("is damaged ({e})"))),
         }
     }
 
@@ -85,25 +96,26 @@ mod tests {
     fn leases_of_this_boot_come_back_and_those_of_another_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let file = LeaseFile::new(&folder.path().join("run")).unwrap();
-        assert!(file.load().is_empty());
+        assert_eq!(file.load(), Ok(Leases::new()));
         file.save(&leases()).unwrap();
-        assert_eq!(file.load(), leases());
+        assert_eq!(file.load(), Ok(leases()));
         let other_boot = LeaseFile {
             boot: "another".into(),
             ..file
         };
-        assert!(other_boot.load().is_empty());
+        assert_eq!(other_boot.load(), Ok(Leases::new()));
     }
 
     #[test]
-    fn a_damaged_file_holds_no_leases() {
+    fn a_damaged_file_is_said_to_be() {
         let folder = tempfile::tempdir().unwrap();
         let file = LeaseFile::new(folder.path()).unwrap();
         file.save(&leases()).unwrap();
         let whole = fs::read(&file.path).unwrap();
         for damage in [&whole[..whole.len() - 1], b"", b"\xff\xfe{"] {
             fs::write(&file.path, damage).unwrap();
-            assert!(file.load().is_empty());
+            let why = file.load().unwrap_err();
+            assert!(why.contains("/leases is damaged"), "{why}");
         }
     }
 }

@@ -304,6 +304,7 @@ fn text_field(line: &[u8]) -> Result<Field<'_>, Refused> {
     let (kind, rest) = kind(line).unwrap_or((0, line));
     let (name, value) = name_and_value(rest)?;
     let value = match kind {
+        0 if value.contains(&0) => return Err(Refused::Malformed("a NUL in a string")),
         0 if value.contains(&TEXT_NEWLINE) => Cow::Owned(
             value
                 .iter()
