@@ -49,6 +49,7 @@ impl Engine {
                 .map(|g| self.group_status(g, now))
                 .collect(),
             counters: self.counters(),
+            lateness: None,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod assemble;
 mod counters;
 pub mod daemon;
 mod hearing;
+mod lateness;
 mod logging;
 mod perform;
 mod plan;
@@ -80,7 +81,8 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         .await
         .map_err(|report| report.to_string())?;
     let server = Server::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
-    let troubles = logging::begin(&config.logging);
+    let (log, troubles) = logging::begin(&config.logging);
+    let _last_lines = logging::Ending(Arc::clone(&log));
     tracing::info!(
         "had {} starts on {node}, {} nodes, {} groups",
         env!("CARGO_PKG_VERSION"),
@@ -139,7 +141,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         groups,
         netlink.clone(),
         leases,
-        &cluster.timing,
+        perform::loan(config.lease, &cluster.timing),
         pulse.clone(),
     );
     let daemon = Daemon {
@@ -150,6 +152,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         performer,
         netlink,
         journal,
+        log,
         waiting: serve::Waiting::default(),
         saver,
         changed,
