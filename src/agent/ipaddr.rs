@@ -27,6 +27,8 @@ use crate::sys::netlink::{self, Address, Link, Netlink, NetlinkError};
 pub const LEAST_LOAN: Duration = Duration::from_secs(2);
 /// What each address costs the kernel of the time to renew them all, as a generous guess.
 const EACH: Duration = Duration::from_millis(1);
+/// How often a start that came too late for its right looks for a new one.
+const RIGHT_SOON: Duration = Duration::from_millis(5);
 /// How much sooner than its lifetime says the kernel may remove an address.
 const EARLY: Duration = Duration::from_millis(100);
 
@@ -116,6 +118,24 @@ impl Addresses {
         let until = self.until();
         let lent = now + EARLY < state.expires;
         until == Time::NEVER || now < until || (lent && now < until + self.least())
+    }
+
+    /// Waits for a right that lasts now. An order that was given before this machine stood still comes without one, and
+    /// is ended by who gave it; a very busy machine gets its next renewal.
+    async fn right(&self, limits: &Limits) -> Result<(), AgentError> {
+        let renewed = async {
+            while now() >= self.until() {
+                tokio::time::sleep(RIGHT_SOON).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = renewed => Ok(()),
+            () = limits.abort.aborted() => Err(AgentError::Failed("the start was called off".into())),
+            () = tokio::time::sleep_until(limits.until) => {
+                Err(AgentError::TimedOut("the right to the address was not renewed".into()))
+            }
+        }
     }
 
     fn least(&self) -> Duration {
@@ -282,7 +302,8 @@ impl Addresses {
 
 #[async_trait]
 impl Agent for Addresses {
-    async fn start(&self, _limits: &Limits) -> Result<(), AgentError> {
+    async fn start(&self, limits: &Limits) -> Result<(), AgentError> {
+        self.right(limits).await?;
         let mut state = self.state.lock().await;
         state.announcement.end().await;
         // Before the first is added: a start that fails half-way is then still undone by a stop, and kept by nobody.

@@ -232,7 +232,7 @@ impl Group {
     /// Tells the runtime how long the right lasts, when that has grown by a good part of a lease: what is kept of it
     /// serves a daemon that comes after us, and each time costs a file. A right that no votes limit is told for as long
     /// as no peer can take us for dead: so the kernel's loan of addresses ends with us, however we end.
-    fn renew(&mut self, now: Time, view: &View, desk: &mut Desk) {
+    pub fn renew(&mut self, now: Time, view: &View, desk: &mut Desk) {
         // What was found running is held under the old right until it is known whose it is.
         let found = self.state == GroupState::Unknown && self.found == Some(Ended::AllRun);
         if !found && !matches!(self.state, GroupState::Starting | GroupState::Online) {

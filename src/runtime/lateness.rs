@@ -178,7 +178,11 @@ fn enough(timing: &Timing, late: Duration) -> Duration {
         deadtime = deadtime * STEP / 10;
     }
     // Rounded up to what a person would write.
-    let unit = if deadtime < Duration::from_secs(2) { 100 } else { 1000 };
+    let unit = if deadtime < Duration::from_secs(2) {
+        100
+    } else {
+        1000
+    };
     let millis = u64::try_from(deadtime.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(millis.div_ceil(unit).saturating_mul(unit))
 }
@@ -335,7 +339,12 @@ mod tests {
         lateness.acted(now + MS * 25, now);
         let (level, text) = lateness.tell(now).unwrap();
         assert_eq!(level, Level::Warning);
-        for part in ["up to 25.0ms late", "carry 50.0ms", "realtime on", "deadtime 200ms"] {
+        for part in [
+            "up to 25.0ms late",
+            "carry 50.0ms",
+            "realtime on",
+            "deadtime 200ms",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let mut told = 0;
@@ -371,7 +380,14 @@ mod tests {
         ] {
             let deadtime = enough(&t, late);
             let margin = Timing::usual_margin(t.keepalive, deadtime);
-            assert!(carries(&Timing { deadtime, margin, ..t }) >= late, "{deadtime:?}");
+            assert!(
+                carries(&Timing {
+                    deadtime,
+                    margin,
+                    ..t
+                }) >= late,
+                "{deadtime:?}"
+            );
         }
     }
 }

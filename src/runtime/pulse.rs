@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -169,6 +170,9 @@ struct Beating {
     media: Vec<Medium>,
     counters: Arc<Counters>,
     first: Vec<Action>,
+    /// When the engine gave the orders that are carried out now.
+    written: Time,
+    warntime: Duration,
     /// When the engine must be asked again.
     due: Time,
     /// The moment that the alarm is set to.
@@ -201,6 +205,7 @@ impl Beating {
         ));
         let ears = open_ears(&pulse.media, &believer)?;
         let speaker = Speaker::open(&pulse, &believer)?;
+        let warntime = pulse.cluster.timing.warntime;
         let lateness = Lateness::new(clock::now(), pulse.cluster.timing, pulse.priority.is_some());
         let (engine, first) = Engine::new(pulse.cluster, pulse.kept, clock::now());
         let media = pulse.media;
@@ -216,6 +221,8 @@ impl Beating {
             media,
             counters,
             first,
+            written: clock::now(),
+            warntime,
             due: Time::ZERO,
             wake: Time::ZERO,
             lateness,
@@ -322,7 +329,8 @@ impl Beating {
     }
 
     fn give(&mut self, event: Event) -> bool {
-        let actions = self.engine.handle(clock::now(), event);
+        self.written = clock::now();
+        let actions = self.engine.handle(self.written, event);
         self.perform(actions)
     }
 
@@ -347,6 +355,7 @@ impl Beating {
                 {
                     self.note(Level::Error, text);
                 }
+                self.warntime = new.cluster.timing.warntime;
                 self.lateness.change(new.cluster.timing);
                 self.give(Event::Reconfigured(Box::new(new.cluster)))
             }
@@ -380,6 +389,8 @@ impl Beating {
         let mut refused = Vec::new();
         for action in actions {
             match action {
+                // We stood still after it was written: others may have acted since, and it speaks of the past.
+                Action::Send(_) if clock::now().since(self.written) > self.warntime => {}
                 Action::Send(heartbeat) => {
                     self.speaker.send(&heartbeat, &mut refused, &self.out);
                     self.counters.sent();

@@ -199,7 +199,7 @@ fn the_route_of_a_network_outlives_an_address_whose_right_ended() {
 fn an_address_that_is_first_in_its_network_ends_alone() {
     Machine::with_bare_eth0().run(|| async {
         let run = addresses(&["10.0.0.50/24/eth0", "fd00::50/64/eth0"]).await;
-        renewed(&run, now() + Duration::from_millis(1500)).await;
+        renewed(&run, now() + Duration::from_secs(3)).await;
         run.start(&limits()).await.unwrap();
         assert!(
             ip("-6 route show fd00::/64").contains("eth0"),
@@ -217,8 +217,8 @@ fn an_address_that_is_first_in_its_network_ends_alone() {
 fn never_ends(right: Duration, every: Duration) {
     Machine::with_eth0().run(move || async move {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
-        renewed(&run, now() + right).await;
         run.start(&limits()).await.unwrap();
+        renewed(&run, now() + right).await;
         let mut changes = netlink::watch();
         let end = now() + Duration::from_millis(3500);
         let mut held_up = false;
@@ -271,9 +271,9 @@ fn the_kernel_ends_a_loan_late_but_not_early() {
 fn what_the_kernel_took_is_put_back_only_under_a_right_that_lasts() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
+        run.start(&limits()).await.unwrap();
         let right = now() + Duration::from_millis(100);
         renewed(&run, right).await;
-        run.start(&limits()).await.unwrap();
         while ip("addr show").contains("10.0.0.50") {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -290,8 +290,8 @@ fn what_the_kernel_took_is_put_back_only_under_a_right_that_lasts() {
 fn a_deletion_by_hand_is_mended_between_two_renewals_of_a_short_right() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
-        renewed(&run, now() + Duration::from_millis(50)).await;
         run.start(&limits()).await.unwrap();
+        renewed(&run, now() + Duration::from_millis(50)).await;
         tokio::time::sleep(Duration::from_millis(60)).await;
         ip("addr del 10.0.0.50/24 dev eth0");
         let late = now() > run.until() + Duration::from_secs(1);
@@ -306,8 +306,8 @@ fn what_is_lent_at_the_end_of_the_daemon_stays_for_its_return() {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
         run.lend(Duration::from_secs(30)).await.unwrap();
         assert!(!ip("addr show").contains("10.0.0.50"), "nothing is started");
-        renewed(&run, now() + Duration::from_millis(200)).await;
         run.start(&limits()).await.unwrap();
+        renewed(&run, now() + Duration::from_millis(200)).await;
         run.lend(Duration::from_secs(30)).await.unwrap();
         let left = Netlink::new().addresses().await.unwrap();
         let ours = left.iter().filter(|a| a.ours).collect::<Vec<_>>();
@@ -399,4 +399,29 @@ fn nothing_is_announced_after_a_stop() {
         !heard[stopped..].contains(&"10.0.0.50".to_owned()),
         "{heard:?}"
     );
+}
+
+#[test]
+fn a_start_waits_for_a_right_that_lasts() {
+    Machine::with_eth0().run(|| async {
+        let run = Arc::new(addresses(&["10.0.0.50"]).await);
+        renewed(&run, Time(1)).await;
+        let abort = Abort::new();
+        let limits = Limits::within(Duration::from_secs(60), &abort);
+        let starting = {
+            let (run, limits) = (Arc::clone(&run), limits.clone());
+            tokio::spawn(async move { run.start(&limits).await })
+        };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!ip("addr show").contains("10.0.0.50"));
+        renewed(&run, now() + Duration::from_secs(60)).await;
+        starting.await.unwrap().unwrap();
+        assert!(ip("addr show").contains("10.0.0.50"));
+        run.stop(&limits).await.unwrap();
+        renewed(&run, Time(1)).await;
+        abort.abort();
+        let error = run.start(&limits).await.unwrap_err().to_string();
+        assert!(error.contains("called off"), "{error}");
+        assert!(!ip("addr show").contains("10.0.0.50"));
+    });
 }

@@ -94,7 +94,10 @@ impl Page {
         let Some(late) = &status.lateness else {
             return;
         };
-        self.heading(&format!("Lateness of {}, of its own deadlines", status.node));
+        self.heading(&format!(
+            "Lateness of {}, of its own deadlines",
+            status.node
+        ));
         let spread = |s: &Spread| {
             let [p50, p999, max] = [s.p50, s.p999, s.max].map(milliseconds);
             format!("median {p50}, 99.9 % {p999}, at most {max}")

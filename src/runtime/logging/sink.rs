@@ -136,7 +136,9 @@ fn tell_lost(place: &mut Place, when: &str, tally: &Tally) {
     let line = Line {
         level: Level::WARN,
         when: when.to_owned(),
-        text: format!("the last {count} log lines before this one were lost: they could not be written here"),
+        text: format!(
+            "the last {count} log lines before this one were lost: they could not be written here"
+        ),
     };
     if place.write(&line).is_err() {
         tally.untold.fetch_add(count, Ordering::Relaxed);

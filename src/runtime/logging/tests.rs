@@ -69,5 +69,8 @@ fn a_place_that_hangs_costs_its_own_lines_and_nothing_else() {
     }
     let text = String::from_utf8_lossy(&read);
     assert!(text.contains("INFO sentence 0.\n"), "{text}");
-    assert!(text.contains(&format!("the last {count} log lines")), "{text}");
+    assert!(
+        text.contains(&format!("the last {count} log lines")),
+        "{text}"
+    );
 }

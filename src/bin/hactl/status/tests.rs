@@ -376,5 +376,8 @@ fn how_late_the_node_acts_is_shown_and_what_its_times_carry_when_that_matters() 
     );
     status.lateness.as_mut().unwrap().recent = spread(ms(50));
     let page = render(&status, WIDE);
-    assert!(page.contains("the times of ha.cf carry 100.00 ms"), "{page}");
+    assert!(
+        page.contains("the times of ha.cf carry 100.00 ms"),
+        "{page}"
+    );
 }
