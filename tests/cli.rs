@@ -30,6 +30,7 @@ fn status(generation: u64) -> Status {
         },
         groups: vec![],
         counters: std::collections::BTreeMap::new(),
+        lateness: None,
     }
 }
 

@@ -2,6 +2,11 @@
 //!
 //! Whether the addresses should be up here is kept under one lock, and whoever adds or deletes one holds it. So a
 //! renewal or a restoration that comes late can never bring an address back after its stop.
+//!
+//! The kernel has them on loan: with a lifetime, renewed while we move and are entitled. When we are killed or stand
+//! still it takes them away by itself. It counts in whole seconds and looks late, up to 1.25 s after the end; so a loan
+//! is at least two seconds, and where the right is shorter it outlasts the right. That harms nobody: an address that
+//! still answers is not taken over, and one whose loan has run out is put back only under a right that lasts.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -18,8 +23,12 @@ use super::{Agent, AgentError, Limits, Status, now};
 use crate::model::Time;
 use crate::sys::netlink::{self, Address, Link, Netlink, NetlinkError};
 
-/// The shortest lifetime that the kernel takes; it counts in whole seconds.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// The shortest loan: a renewal may then be more than a second late, on a machine that is very busy.
+pub const LEAST_LOAN: Duration = Duration::from_secs(2);
+/// What each address costs the kernel of the time to renew them all, as a generous guess.
+const EACH: Duration = Duration::from_millis(1);
+/// How often a start that came too late for its right looks for a new one.
+const RIGHT_SOON: Duration = Duration::from_millis(5);
 /// How much sooner than its lifetime says the kernel may remove an address.
 const EARLY: Duration = Duration::from_millis(100);
 
@@ -29,6 +38,8 @@ pub struct Addresses {
     netlink: Netlink,
     /// When the right to hold them ends; the kernel removes them then, if we do not.
     until: AtomicU64,
+    /// The shortest loan, in seconds.
+    least: AtomicU64,
     /// Whether a task is on its way to tell the kernel of a new end.
     telling: AtomicBool,
     state: Mutex<State>,
@@ -52,6 +63,7 @@ impl Addresses {
             list,
             netlink,
             until: AtomicU64::new(Time::NEVER.0),
+            least: AtomicU64::new(0),
             telling: AtomicBool::new(false),
             state: Mutex::default(),
         }
@@ -68,9 +80,10 @@ impl Addresses {
     }
 
     /// Sets when the right to hold them ends: at once for a start or a restoration to come, and soon, in the background,
-    /// in the kernel for addresses that are up. Cheap enough for every heartbeat.
-    pub fn renew(self: &Arc<Self>, until: Time) {
-        self.until.store(until.0, Ordering::Relaxed);
+    /// in the kernel for addresses that are up. The kernel gets no loan shorter than `least`. Cheap enough for every
+    /// heartbeat.
+    pub fn renew(self: &Arc<Self>, until: Time, least: Duration) {
+        self.grant(until, least);
         if self.telling.swap(true, Ordering::Relaxed) {
             return; // the task that is under way will see it
         }
@@ -82,23 +95,95 @@ impl Addresses {
         });
     }
 
+    /// Leaves them, where they are up and on loan, to the kernel for so long: we go, and will be back.
+    pub async fn lend(&self, time: Duration) -> Result<(), AgentError> {
+        let mut state = self.state.lock().await;
+        if state.up && state.expires != Time::NEVER {
+            self.grant(now() + time, LEAST_LOAN);
+            state.expires = self.add().await?;
+        }
+        Ok(())
+    }
+
+    fn grant(&self, until: Time, least: Duration) {
+        let slow = EACH.saturating_mul(4 * u32::try_from(self.list.len()).unwrap_or(u32::MAX / 4));
+        let least = least.max(LEAST_LOAN).saturating_add(slow);
+        self.least.store(least.as_secs(), Ordering::Relaxed);
+        self.until.store(until.0, Ordering::Relaxed);
+    }
+
+    /// Whether they may be here now. What the kernel still has may stay a little longer than a right that is shorter
+    /// than the loan; what it has taken is put back only under a right that lasts.
+    fn entitled(&self, state: &State, now: Time) -> bool {
+        let until = self.until();
+        let lent = now + EARLY < state.expires;
+        until == Time::NEVER || now < until || (lent && now < until + self.least())
+    }
+
+    /// Waits for a right that lasts now. An order that was given before this machine stood still comes without one, and
+    /// is ended by who gave it; a very busy machine gets its next renewal.
+    async fn right(&self, limits: &Limits) -> Result<(), AgentError> {
+        let renewed = async {
+            while now() >= self.until() {
+                tokio::time::sleep(RIGHT_SOON).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = renewed => Ok(()),
+            () = limits.abort.aborted() => Err(AgentError::Failed("the start was called off".into())),
+            () = tokio::time::sleep_until(limits.until) => {
+                Err(AgentError::TimedOut("the right to the address was not renewed".into()))
+            }
+        }
+    }
+
+    fn least(&self) -> Duration {
+        Duration::from_secs(self.least.load(Ordering::Relaxed))
+    }
+
+    /// How long the kernel shall keep them by itself: whole seconds, the right rounded down but no less than the least
+    /// loan; none for a right without end.
+    fn lifetime(&self, now: Time) -> Option<Duration> {
+        match self.until() {
+            Time::NEVER => None,
+            until => Some(Duration::from_secs(until.since(now).as_secs()).max(self.least())),
+        }
+    }
+
     /// Gives addresses that are up the lifetime that their right has. The kernel is told only what moves its end by a
-    /// useful step, and its end is a little earlier than that of the right; only a right that ends within a second
-    /// does it outlast.
+    /// useful step.
     async fn tell_kernel(&self) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
         self.telling.store(false, Ordering::Relaxed);
-        let until = self.until();
         let now = now();
-        if !state.up || until <= now {
+        if !state.up || !self.entitled(&state, now) {
             return Ok(());
         }
-        let valid = lifetime(until, now);
+        let valid = self.lifetime(now);
         let end = valid.map_or(Time::NEVER, |valid| now + valid);
         if end >= state.expires && end.since(state.expires) <= self.step(valid) {
             return Ok(());
         }
+        if now + EARLY >= state.expires {
+            return self.renew_late(&mut state).await;
+        }
         state.expires = self.add().await?;
+        Ok(())
+    }
+
+    /// The loan may have run out before this renewal, though the right lasts: what the kernel took is put back.
+    async fn renew_late(&self, state: &mut State) -> Result<(), AgentError> {
+        let taken = self.missing().await?;
+        state.expires = self.add().await?;
+        if let Some(first) = taken.first() {
+            tracing::warn!(
+                "{first} was away for a moment and is back: had was too slow to renew its lease; \
+                 find what blocks or slows this machine, or set a longer deadtime"
+            );
+            state.announcement.end().await;
+            state.announcement = Announcement::begin(&self.netlink, &taken).await;
+        }
         Ok(())
     }
 
@@ -115,7 +200,8 @@ impl Addresses {
     /// lifetime nothing is put back: then it was the kernel that rightly took them.
     pub async fn restore(&self) -> Result<Vec<VirtualAddress>, AgentError> {
         let mut state = self.state.lock().await;
-        if !state.up || now() + EARLY >= state.expires.min(self.until()) {
+        let now = now();
+        if !state.up || now + EARLY >= state.expires || !self.entitled(&state, now) {
             return Ok(Vec::new());
         }
         for missing in self.missing().await? {
@@ -134,12 +220,12 @@ impl Addresses {
         Ok(restored)
     }
 
-    /// How far the end in the kernel must move to be worth telling: for many addresses that costs the kernel some
-    /// milliseconds. Never more than half of the lifetime, or it would come too late.
+    /// How far the end in the kernel must move to be worth telling: a fifth of the lifetime, more for many addresses,
+    /// which cost the kernel some milliseconds. Never more than half, or it would come too late.
     fn step(&self, valid: Option<Duration>) -> Duration {
-        let cost = Duration::from_millis(u64::try_from(self.list.len()).unwrap_or(u64::MAX));
-        let half = valid.map_or(Duration::ZERO, |valid| valid / 2);
-        cost.max(SHORTEST / 2).min(half)
+        let cost = EACH.saturating_mul(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
+        let valid = valid.unwrap_or_default();
+        cost.max(valid / 5).min(valid / 2)
     }
 
     async fn missing(&self) -> Result<Vec<VirtualAddress>, AgentError> {
@@ -159,7 +245,7 @@ impl Addresses {
     async fn add(&self) -> Result<Time, AgentError> {
         let links = self.by_name().await?;
         let now = now();
-        let valid = lifetime(self.until(), now);
+        let valid = self.lifetime(now);
         let others = self.others().await?;
         let mut batch = Vec::with_capacity(self.list.len());
         for address in &self.list {
@@ -216,7 +302,8 @@ impl Addresses {
 
 #[async_trait]
 impl Agent for Addresses {
-    async fn start(&self, _limits: &Limits) -> Result<(), AgentError> {
+    async fn start(&self, limits: &Limits) -> Result<(), AgentError> {
+        self.right(limits).await?;
         let mut state = self.state.lock().await;
         state.announcement.end().await;
         // Before the first is added: a start that fails half-way is then still undone by a stop, and kept by nobody.
@@ -266,14 +353,6 @@ impl Agent for Addresses {
             state.expires = lifetimes.min().map_or(Time::NEVER, |valid| now() + valid);
         }
         Ok(Status::Running)
-    }
-}
-
-/// What the kernel is told of a right: whole seconds, rounded down, and none for one without end.
-fn lifetime(until: Time, now: Time) -> Option<Duration> {
-    match until {
-        Time::NEVER => None,
-        until => Some(Duration::from_secs(until.since(now).as_secs()).max(SHORTEST)),
     }
 }
 

@@ -288,6 +288,7 @@ fn assemble(
         logging: ha_cf.logging,
         respawn: lists.respawn,
         env: lists.env,
+        lease: ha_cf.lease,
         realtime: ha_cf.realtime,
         rtprio: ha_cf.rtprio,
         generation_from_clock: ha_cf.generation_from_clock,

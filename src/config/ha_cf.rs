@@ -44,6 +44,8 @@ pub struct HaCf {
     pub cluster_name: String,
     /// Logs.
     pub logging: Logging,
+    /// Whether the kernel has addresses on loan.
+    pub lease: bool,
     /// Whether to run with real-time priority and locked memory.
     pub realtime: bool,
     /// The priority.
@@ -277,6 +279,7 @@ impl Reader<'_> {
                 logfacility: self.text("logfacility").filter(|f| f != "none"),
                 debug: self.small("debug", 0),
             },
+            lease: self.flag("lease", true),
             realtime: self.flag("realtime", true),
             rtprio: self.number("rtprio").and_then(|n| i32::try_from(n).ok()),
             generation_from_clock: self.text("hbgenmethod").is_some_and(|m| m == "time"),

@@ -71,6 +71,8 @@ pub struct Config {
     pub respawn: Vec<Respawn>,
     /// Variables for scripts, which get them as `HA_<name>`.
     pub env: Vec<(String, String)>,
+    /// Whether the kernel has addresses on loan, so that it takes them from a daemon that was killed or stands still.
+    pub lease: bool,
     /// Whether to run with real-time priority and locked memory.
     pub realtime: bool,
     /// The priority, 1 to 99.

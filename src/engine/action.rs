@@ -40,7 +40,8 @@ pub enum Action {
     Renew {
         /// The group.
         group: GroupName,
-        /// When the right ends; [`Time::NEVER`] where no votes are counted.
+        /// When the right ends; [`Time::NEVER`] in maintenance. Where no votes are counted: until when no peer can have
+        /// taken us for dead.
         until: Time,
     },
     /// Keep this beyond our life; ends in [`super::Event::Saved`].

@@ -140,6 +140,8 @@ impl Group {
                 self.state = GroupState::Starting;
                 self.held = None;
                 desk.record(&self.spec.name, What::Start, Because::AllAgreed);
+                // Before the start: what is begun under it shall know how long it lasts.
+                self.renew(now, view, desk);
                 self.stack
                     .start(&self.spec, &mut desk.orders, &mut desk.out);
             }

@@ -146,7 +146,7 @@ impl Group {
             GroupState::Stopping | GroupState::Stuck => {}
         }
         self.recognise(view);
-        self.renew(view, desk);
+        self.renew(now, view, desk);
         self.watch_addresses(now, view, desk);
     }
 
@@ -230,23 +230,23 @@ impl Group {
     }
 
     /// Tells the runtime how long the right lasts, when that has grown by a good part of a lease: what is kept of it
-    /// serves a daemon that comes after us, and each time costs a file.
-    fn renew(&mut self, view: &View, desk: &mut Desk) {
+    /// serves a daemon that comes after us, and each time costs a file. A right that no votes limit is told for as long
+    /// as no peer can take us for dead: so the kernel's loan of addresses ends with us, however we end.
+    pub fn renew(&mut self, now: Time, view: &View, desk: &mut Desk) {
         // What was found running is held under the old right until it is known whose it is.
         let found = self.state == GroupState::Unknown && self.found == Some(Ended::AllRun);
         if !found && !matches!(self.state, GroupState::Starting | GroupState::Online) {
             self.renewed = Time::ZERO;
             return;
         }
-        // In maintenance what runs shall outlive even the daemon.
-        let until = if self.frozen(view) {
-            Time::NEVER
-        } else {
-            self.lease_end(view)
-        };
         let t = &view.cluster.timing;
-        // Less than a keepalive, or scheduling that varies by a moment would leave out every other renewal.
         let lease = t.deadtime.saturating_sub(t.margin);
+        let until = match () {
+            // In maintenance what runs shall outlive even the daemon.
+            () if self.frozen(view) => Time::NEVER,
+            () => self.lease_end(view).min(now + lease),
+        };
+        // Less than a keepalive, or scheduling that varies by a moment would leave out every other renewal.
         let step = (lease / 8).min(t.keepalive / 2).max(LEASE_STEP);
         let told =
             self.renewed == until || (self.renewed != Time::NEVER && until < self.renewed + step);

@@ -187,6 +187,7 @@ impl Engine {
         }
         // A peer that was dead or had left may be back since; that it keeps its name for now decides nothing.
         self.view.listen_until = now + deadtime;
+        self.view.gap = Some((now, now.since(began)));
         self.view.joined = self.view.may_join(now);
     }
 

@@ -295,6 +295,7 @@ fn new_view(cluster: Cluster, kept: &Kept, now: Time) -> View {
         sent: SentLog::default(),
         joined: false,
         listen_until: Time::ZERO,
+        gap: None,
         leaving: false,
         quorate: false,
         loads: BTreeMap::new(),

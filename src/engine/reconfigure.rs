@@ -59,6 +59,8 @@ impl Engine {
             if let Some(at) = old.iter().position(|g| g.spec.name == spec.name) {
                 let mut group = old.remove(at);
                 group.removed = false;
+                // Times and loans may be others now: the right is told anew.
+                group.renewed = Time::ZERO;
                 group.redefine(spec, &mut self.desk);
                 self.groups.push(group);
             } else {

@@ -1,6 +1,7 @@
 //! The engine's view as plain data for `hactl status`, with a sentence for whatever is not normal.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::group::Group;
 use super::peer::Peer;
@@ -13,6 +14,9 @@ use crate::model::status::{
 };
 use crate::model::{NodeName, Time};
 
+/// A gap in our own time is shown for so long.
+const GAP_SHOWN: Duration = Duration::from_secs(600);
+
 impl Engine {
     /// Everything as seen from here at this time.
     pub fn status(&self, now: Time) -> Status {
@@ -20,7 +24,7 @@ impl Engine {
         let votes = self.view.votes();
         let node = |name: &NodeName| match self.view.peer(name) {
             Some(peer) => self.peer_status(peer, now),
-            None => self.own_status(),
+            None => self.own_status(now),
         };
         Status {
             node: self.view.me().clone(),
@@ -49,6 +53,7 @@ impl Engine {
                 .map(|g| self.group_status(g, now))
                 .collect(),
             counters: self.counters(),
+            lateness: None,
         }
     }
 
@@ -58,11 +63,18 @@ impl Engine {
         counted.into_iter().collect()
     }
 
-    fn own_status(&self) -> NodeStatus {
+    fn own_status(&self, now: Time) -> NodeStatus {
         let standing = self.groups.iter().filter(|g| g.standby).count();
         let mut notes = Vec::new();
         if standing > 0 && standing == self.groups.len() {
             notes.push("in standby: it takes no group; end that with hactl standby off".to_owned());
+        }
+        if let Some((end, length)) = self.view.gap.filter(|(end, _)| now < *end + GAP_SHOWN) {
+            let ago = now.since(end);
+            notes.push(format!(
+                "its own time stood still for {length:.1?}, {ago:.0?} ago: what others took over meanwhile is theirs; \
+                 look for a paused VM, a stopped daemon or swapping"
+            ));
         }
         for link in &self.view.cluster.links {
             let dark = |p: &Peer| p.links.iter().any(|l| l.name == *link && !l.carrier);

@@ -1,6 +1,7 @@
 //! What this node knows of the others: the ground on which every group is judged.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::peer::Peer;
 use super::placement::Candidate;
@@ -24,6 +25,8 @@ pub(super) struct View {
     pub joined: bool,
     /// After a gap in our own time: until then nobody is believed to be as they were, not even dead or gone.
     pub listen_until: Time,
+    /// The last gap in our own time: when it ended, and how long it was.
+    pub gap: Option<(Time, Duration)>,
     /// We are giving up everything.
     pub leaving: bool,
     /// Whether this side has enough votes, as last counted.

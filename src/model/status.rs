@@ -30,6 +30,33 @@ pub struct Status {
     /// What is counted rather than logged, by what it is; zeros are left out.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// How late the heartbeat loop of this node is.
+    #[serde(default)]
+    pub lateness: Option<LatenessStatus>,
+}
+
+/// How late the heartbeat loop acts, after its own deadlines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatenessStatus {
+    /// The lateness up to which the times of ha.cf hold what they promise.
+    pub carries: Duration,
+    /// In the last minute.
+    pub recent: Spread,
+    /// Since the start of the daemon.
+    pub life: Spread,
+}
+
+/// What was measured: half, 999 of 1000, and all were at most so late.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    /// How often it was measured.
+    pub count: u64,
+    /// The median.
+    pub p50: Duration,
+    /// The 99.9th percentile.
+    pub p999: Duration,
+    /// The greatest.
+    pub max: Duration,
 }
 
 /// One member.

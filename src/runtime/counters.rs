@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use crate::wire::Refused;
 
@@ -14,7 +13,6 @@ pub struct Counters {
     believed: AtomicU64,
     overrun: AtomicU64,
     receive_failed: AtomicU64,
-    latest: AtomicU64,
     refused: Mutex<BTreeMap<Refused, u64>>,
     strangers: AtomicU64,
 }
@@ -53,12 +51,6 @@ impl Counters {
         *count == 1
     }
 
-    /// A deadline was judged so much after its time.
-    pub fn late(&self, by: Duration) {
-        let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
-        self.latest.fetch_max(micros, Ordering::Relaxed);
-    }
-
     /// All that is not zero, for status.
     pub fn shown(&self) -> BTreeMap<String, u64> {
         let named = [
@@ -72,10 +64,6 @@ impl Counters {
             (
                 "heartbeats of nodes that ha.cf does not name",
                 &self.strangers,
-            ),
-            (
-                "greatest lateness of the heartbeat loop in microseconds",
-                &self.latest,
             ),
         ];
         let mut shown: BTreeMap<String, u64> = named

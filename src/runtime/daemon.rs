@@ -1,15 +1,17 @@
 //! The daemon's slow half: one loop over what the heartbeat thread orders, what clients ask and what signals say.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use super::assemble::{Assembled, Folders, assemble};
-use super::perform::Performer;
+use super::logging::Log;
+use super::perform::{Performer, loan};
 use super::plan;
 use super::pulse::{Handle, Input, Output, Reconfigured};
-use super::serve::Waiting;
+use super::serve::{BACK_WITHIN, Waiting};
 use super::signals::{Signal, Signals};
 use crate::config::Config;
 use crate::control::api::Answer;
@@ -35,6 +37,7 @@ pub struct Daemon {
     pub(super) performer: Performer,
     pub(super) netlink: Netlink,
     pub(super) journal: Option<Journal>,
+    pub(super) log: Arc<Log>,
     pub(super) waiting: Waiting,
     pub(super) saver: watch::Sender<(u64, Kept)>,
     pub(super) changed: watch::Sender<()>,
@@ -63,6 +66,10 @@ impl Daemon {
                 signal = signals.next() => self.signalled(signal).await,
             }
         };
+        if told {
+            // After a goodbye nothing is up any more; after `hactl restart` everything is, and shall be found so.
+            self.performer.lend_all(BACK_WITHIN).await;
+        }
         if let Some(journal) = self.journal.take()
             && !journal.close(JOURNAL_ENDS)
         {
@@ -78,6 +85,7 @@ impl Daemon {
             Output::Changed => {
                 self.changed.send_replace(());
             }
+            Output::Alive(asked) => asked.store(false, Ordering::Relaxed),
         }
     }
 
@@ -149,7 +157,8 @@ impl Daemon {
         if !warnings.is_empty() {
             tracing::warn!("{warnings}");
         }
-        self.performer.reconfigure(groups, &cluster.timing);
+        let loan = loan(config.lease, &cluster.timing);
+        self.performer.reconfigure(groups, loan);
         self.cluster = cluster.clone();
         let keys = config.keys.clone();
         self.config = config;

@@ -1,190 +1,152 @@
 //! Where log lines go: standard error or journald, `logfile`, `debugfile` and syslog, as ha.cf says. Only the slow side
-//! logs; the heartbeat thread hands its lines over.
+//! logs; the heartbeat thread hands its lines over. And even the slow side only hands them on: each place has a thread.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Write};
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+mod place;
+mod sink;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry::Registry;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Logging;
 use crate::sys::local_time::LocalTime;
+use place::{Line, Place};
+use sink::Sink;
 
-type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
+/// How long the last lines may take at the end of the daemon.
+const ENDS: Duration = Duration::from_secs(1);
+
+/// All places of the log.
+pub struct Log(Vec<Sink>);
 
 /// Sets the log up for the life of the process. What could not be opened is given back as sentences.
-pub fn begin(logging: &Logging) -> Vec<String> {
-    let mut troubles = Vec::new();
+pub fn begin(logging: &Logging) -> (Arc<Log>, Vec<String>) {
     let debug = if logging.debug > 0 {
         LevelFilter::DEBUG
     } else {
         LevelFilter::INFO
     };
-    let mut layers: Vec<Boxed> = vec![console(debug)];
+    let mut troubles = Vec::new();
+    let mut sinks = Vec::new();
+    let mut add = |(sink, trouble): (Option<Sink>, Option<String>)| {
+        sinks.extend(sink);
+        troubles.extend(trouble);
+    };
+    add(match Place::journal() {
+        Some(journal) => Sink::start("journald".into(), debug, || Ok(journal)),
+        None => Sink::start("standard error".into(), debug, || Ok(Place::console())),
+    });
     for (path, level) in [
         (&logging.logfile, LevelFilter::INFO),
         (&logging.debugfile, debug),
     ] {
-        let Some(path) = path else { continue };
-        match Reopened::open(path) {
-            Ok(file) => layers.push(lines(file, level)),
-            Err(e) => troubles.push(format!("cannot write {}: {e}", path.display())),
-        }
+        let Some(path) = path.clone() else { continue };
+        let name = path.display().to_string();
+        add(Sink::start(name, level, || Place::file(path)));
     }
-    if let Some(facility) = &logging.logfacility {
-        match Syslog::open(facility) {
-            Ok(syslog) => layers.push(Box::new(syslog.with_filter(LevelFilter::INFO))),
-            Err(e) => troubles.push(format!("cannot log to syslog ({facility}): {e}")),
-        }
+    if let Some(facility) = logging.logfacility.clone() {
+        let name = format!("syslog ({facility})");
+        let open = move || Place::syslog(&facility);
+        add(Sink::start(name, LevelFilter::INFO, open));
     }
+    let log = Arc::new(Log(sinks));
+    let layer = Teller(Arc::clone(&log)).with_filter(debug);
     if tracing_subscriber::registry()
-        .with(layers)
+        .with(layer)
         .try_init()
         .is_err()
     {
         troubles.push("the log was set up before".to_owned());
     }
-    troubles
+    (log, troubles)
 }
 
-/// journald when it reads our standard error, a plain line otherwise.
-fn console(level: LevelFilter) -> Boxed {
-    if std::env::var_os("JOURNAL_STREAM").is_some()
-        && let Ok(journald) = tracing_journald::layer()
-    {
-        return Box::new(
-            journald
-                .with_syslog_identifier("had".to_owned())
-                .with_filter(level),
-        );
+impl Log {
+    /// Lines that could not be written, by place; for status.
+    pub fn lost(&self) -> impl Iterator<Item = (String, u64)> {
+        let counted = self.0.iter().map(|s| (s.name.as_str(), s.lost()));
+        let lost = counted.filter(|(_, n)| *n > 0);
+        lost.map(|(name, n)| (format!("log lines lost, not written to {name}"), n))
     }
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .with_timer(WallClock);
-    Box::new(layer.with_filter(level))
-}
 
-fn lines(file: Reopened, level: LevelFilter) -> Boxed {
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(file)
-        .with_ansi(false)
-        .with_target(false)
-        .with_timer(WallClock);
-    Box::new(layer.with_filter(level))
-}
-
-/// Local wall-clock time, for people.
-struct WallClock;
-
-impl FormatTime for WallClock {
-    fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        write!(w, "{}", LocalTime::now())
-    }
-}
-
-/// A log file that is opened anew for each line, so that a rotation needs no signal.
-#[derive(Clone, Debug)]
-struct Reopened(Arc<Path>);
-
-impl Reopened {
-    fn open(path: &Path) -> io::Result<Reopened> {
-        append_to(path)?;
-        Ok(Reopened(path.into()))
-    }
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
-}
-
-impl<'a> MakeWriter<'a> for Reopened {
-    type Writer = Box<dyn Write + 'a>;
-    fn make_writer(&'a self) -> Self::Writer {
-        // A full disk or a missing folder must not end the daemon: the line still goes to the console.
-        match append_to(&self.0) {
-            Ok(file) => Box::new(file),
-            Err(_) => Box::new(io::sink()),
+    fn tell(&self, line: Line) {
+        let line = Arc::new(line);
+        let wants = |s: &&Sink| s.level >= line.level;
+        let stuck: Vec<&Sink> = self
+            .0
+            .iter()
+            .filter(wants)
+            .filter(|s| s.give(&line))
+            .collect();
+        for sink in stuck {
+            let text = format!(
+                "{} takes no log lines any more, it hangs: they are lost, and counted in hactl status; the cluster runs on",
+                sink.name
+            );
+            let warning = Arc::new(Line {
+                level: Level::WARN,
+                when: line.when.clone(),
+                text,
+            });
+            for other in self.0.iter().filter(|s| s.name != sink.name) {
+                // One that is full as well has said so, or will.
+                other.give(&warning);
+            }
         }
     }
 }
 
-/// RFC 3164 lines to /dev/log.
-struct Syslog {
-    socket: Mutex<UnixDatagram>,
-    facility: u8,
-}
+/// Lets the last lines be written, when it is dropped.
+pub struct Ending(pub Arc<Log>);
 
-impl Syslog {
-    fn open(facility: &str) -> io::Result<Syslog> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect("/dev/log")?;
-        socket.set_nonblocking(true)?;
-        let facility = facility_code(facility).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Syslog {
-            socket: Mutex::new(socket),
-            facility,
-        })
-    }
-}
-
-/// The facilities of RFC 3164, section 4.1.1, by their names in syslog.conf.
-fn facility_code(name: &str) -> Option<u8> {
-    const NAMES: [&str; 12] = [
-        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
-        "authpriv", "ftp",
-    ];
-    if let Some(local) = name
-        .strip_prefix("local")
-        .and_then(|n| n.parse::<u8>().ok())
-        .filter(|n| *n < 8)
-    {
-        return Some(16 + local);
-    }
-    NAMES
-        .iter()
-        .position(|n| *n == name)
-        .and_then(|at| u8::try_from(at).ok())
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Syslog {
-    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-        let severity = match *event.metadata().level() {
-            Level::ERROR => 3,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            Level::DEBUG | Level::TRACE => 7,
-        };
-        let mut text = Message(String::new());
-        event.record(&mut text);
-        let line = format!(
-            "<{}>had[{}]: {}",
-            self.facility * 8 + severity,
-            std::process::id(),
-            text.0
-        );
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        if socket.send(line.as_bytes()).is_err() && socket.connect("/dev/log").is_ok() {
-            // The log daemon was restarted; when it is not there the console has the line.
-            drop(socket.send(line.as_bytes()));
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let until = Instant::now() + ENDS;
+        for sink in &self.0.0 {
+            sink.flush(until);
         }
     }
+}
+
+/// Makes a line of each event.
+struct Teller(Arc<Log>);
+
+impl<S: tracing::Subscriber> Layer<S> for Teller {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut sentence = Sentence(String::new());
+        event.record(&mut sentence);
+        self.0.tell(Line {
+            level: *event.metadata().level(),
+            when: LocalTime::now().to_string(),
+            text: harmless(sentence.0),
+        });
+    }
+}
+
+/// What scripts write must not steer the terminal on which the log is read.
+fn harmless(text: String) -> String {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(steers) {
+        return text;
+    }
+    let shown = |c: char| {
+        if steers(c) {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// The sentence of an event.
-struct Message(String);
+struct Sentence(String);
 
-impl tracing::field::Visit for Message {
+impl tracing::field::Visit for Sentence {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
         use std::fmt::Write;
         let written = if field.name() == "message" {
@@ -199,21 +161,4 @@ impl tracing::field::Visit for Message {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn facilities_have_the_numbers_of_the_standard() {
-        for (name, code) in [
-            ("kern", Some(0)),
-            ("daemon", Some(3)),
-            ("local0", Some(16)),
-            ("local7", Some(23)),
-        ] {
-            assert_eq!(facility_code(name), code);
-        }
-        for wrong in ["local8", "local", "none", ""] {
-            assert_eq!(facility_code(wrong), None, "{wrong}");
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ pub mod assemble;
 mod counters;
 pub mod daemon;
 mod hearing;
+mod lateness;
 mod links;
 mod logging;
 mod perform;
@@ -81,7 +82,8 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         .await
         .map_err(|report| report.to_string())?;
     let server = Server::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
-    let troubles = logging::begin(&config.logging);
+    let (log, troubles) = logging::begin(&config.logging);
+    let _last_lines = logging::Ending(Arc::clone(&log));
     tracing::info!(
         "had {} starts on {node}, {} nodes, {} groups",
         env!("CARGO_PKG_VERSION"),
@@ -143,7 +145,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         netlink.clone(),
         leases,
         held_before,
-        &cluster.timing,
+        perform::loan(config.lease, &cluster.timing),
         pulse.clone(),
     );
     let daemon = Daemon {
@@ -154,6 +156,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         performer,
         netlink,
         journal,
+        log,
         waiting: serve::Waiting::default(),
         saver,
         changed,
@@ -190,10 +193,7 @@ fn lease_file(folders: &Folders) -> Option<LeaseFile> {
 
 /// What the last daemon of this boot held; none when that is not known, which is said.
 fn known_leases(file: Option<&LeaseFile>) -> Option<Leases> {
-    file?
-        .load()
-        .map_err(|why| tracing::warn!("{why}"))
-        .ok()
+    file?.load().map_err(|why| tracing::warn!("{why}")).ok()
 }
 
 fn open_journal(folders: &Folders) -> Option<Journal> {

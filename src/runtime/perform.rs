@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::links;
 use super::pulse::Handle;
+use crate::agent::ipaddr::Addresses;
 use crate::agent::keeper::{AddressKeeper, KeeperEvent};
 use crate::agent::prober::{AddressProber, ProbeEvent};
 use crate::agent::resolve::ResolvedStep;
@@ -33,8 +34,8 @@ pub struct Performer {
     lease_ends: BTreeMap<GroupName, Time>,
     /// Groups that a daemon before us held in this boot; none where that is not known.
     held_before: Option<BTreeSet<GroupName>>,
-    /// Whether the kernel gets addresses on loan: it counts in whole seconds, so a short right is left to us alone.
-    lends: bool,
+    /// The shortest loan of addresses that the kernel gets, if it gets any.
+    loan: Option<Duration>,
     pulse: Handle,
 }
 
@@ -45,7 +46,7 @@ impl Performer {
         netlink: Netlink,
         leases: Option<LeaseFile>,
         held_before: Option<BTreeSet<GroupName>>,
-        timing: &Timing,
+        loan: Option<Duration>,
         pulse: Handle,
     ) -> Performer {
         let (keeper, kept) = AddressKeeper::new();
@@ -66,15 +67,19 @@ impl Performer {
             leases,
             lease_ends: BTreeMap::new(),
             held_before,
-            lends: lends(timing),
+            loan,
             pulse,
         }
     }
 
     /// Takes the agents of a new configuration. A group whose members changed is stopped by the old ones; the engine
     /// says when nothing of them runs any more and the new ones count.
-    pub fn reconfigure(&mut self, groups: Vec<(GroupName, Vec<ResolvedStep>)>, timing: &Timing) {
-        self.lends = lends(timing);
+    pub fn reconfigure(
+        &mut self,
+        groups: Vec<(GroupName, Vec<ResolvedStep>)>,
+        loan: Option<Duration>,
+    ) {
+        self.loan = loan;
         self.next.clear();
         for (name, steps) in groups {
             match self.groups.get(&name) {
@@ -168,14 +173,12 @@ impl Performer {
     /// Tells the kernel until when it may keep the addresses of a group without us, and keeps that for a daemon that
     /// comes after us in this boot.
     pub fn renew(&mut self, group: GroupName, until: Time) {
-        // Without a loan the addresses stay until deleted; said each time, because a reload may have ended a loan.
-        let kernel = if self.lends { until } else { Time::NEVER };
-        let steps = self.groups.get(&group).into_iter();
-        for addresses in steps
-            .flat_map(|s| s.iter())
-            .filter_map(|s| s.addresses.as_ref())
-        {
-            addresses.renew(kernel);
+        for addresses in self.addresses(&group) {
+            match self.loan {
+                Some(least) => addresses.renew(until, least),
+                // They stay until deleted; said each time, because a reload may have ended a loan.
+                None => addresses.renew(Time::NEVER, Duration::ZERO),
+            }
         }
         self.lease_ends.insert(group, until);
         if let Some(leases) = &self.leases
@@ -187,13 +190,28 @@ impl Performer {
             self.leases = None;
         }
     }
+
+    fn addresses(&self, group: &GroupName) -> impl Iterator<Item = &Arc<Addresses>> {
+        let steps = self.groups.get(group).into_iter().flat_map(|s| s.iter());
+        steps.filter_map(|s| s.addresses.as_ref())
+    }
+
+    /// Leaves what is up to the kernel for so long: we go without giving anything up, and will be back.
+    pub async fn lend_all(&self, time: Duration) {
+        for group in self.groups.keys() {
+            for addresses in self.addresses(group) {
+                if let Err(e) = addresses.lend(time).await {
+                    tracing::warn!("{group}: its addresses may go before had is back: {e}");
+                }
+            }
+        }
+    }
 }
 
-/// The shortest right for which the kernel's lifetimes, in whole seconds, leave room for a renewal that is late.
-const SHORTEST_LOAN: Duration = Duration::from_secs(3);
-
-fn lends(timing: &Timing) -> bool {
-    timing.deadtime.saturating_sub(timing.margin) >= SHORTEST_LOAN
+/// The shortest loan of addresses to the kernel, or none where `lease off` leaves them until they are deleted. Rights
+/// are renewed each keepalive; whoever misses two has a second to spare.
+pub fn loan(lease: bool, timing: &Timing) -> Option<Duration> {
+    lease.then(|| timing.keepalive * 2 + Duration::from_secs(1))
 }
 
 /// The same agents with the deadlines of a new configuration: what they know of what runs is theirs.

@@ -6,12 +6,15 @@
 //! group at a time, and by the number of control clients.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::counters::Counters;
 use super::hearing::{Believer, Heard};
+use super::lateness::Lateness;
 use super::speaking::{REOPEN_AFTER, Speaker};
 use crate::engine::{Action, Engine, Event, Kept};
 use crate::model::cluster::Cluster;
@@ -87,6 +90,8 @@ pub enum Output {
     Note(Level, String),
     /// The state may look different now.
     Changed,
+    /// A question whether the slow side moves, answered by setting it to false.
+    Alive(Arc<AtomicBool>),
 }
 
 /// A running heartbeat thread, seen from the slow side.
@@ -165,8 +170,16 @@ struct Beating {
     media: Vec<Medium>,
     counters: Arc<Counters>,
     first: Vec<Action>,
-    /// The moment that the alarm is set to.
+    /// When the engine gave the orders that are carried out now.
+    written: Time,
+    warntime: Duration,
+    /// When the engine must be asked again.
     due: Time,
+    /// The moment that the alarm is set to.
+    wake: Time,
+    lateness: Lateness,
+    /// The slow side was asked whether it moves, and has not answered yet.
+    asked: Arc<AtomicBool>,
 }
 
 impl Beating {
@@ -192,6 +205,8 @@ impl Beating {
         ));
         let ears = open_ears(&pulse.media, &believer)?;
         let speaker = Speaker::open(&pulse, &believer)?;
+        let warntime = pulse.cluster.timing.warntime;
+        let lateness = Lateness::new(clock::now(), pulse.cluster.timing, pulse.priority.is_some());
         let (engine, first) = Engine::new(pulse.cluster, pulse.kept, clock::now());
         let media = pulse.media;
         Ok(Beating {
@@ -206,7 +221,12 @@ impl Beating {
             media,
             counters,
             first,
+            written: clock::now(),
+            warntime,
             due: Time::ZERO,
+            wake: Time::ZERO,
+            lateness,
+            asked: Arc::default(),
         })
     }
 
@@ -215,9 +235,10 @@ impl Beating {
         let mut go_on = self.perform(first);
         while go_on {
             self.due = self.engine.next_deadline();
+            self.wake = self.due.min(self.lateness.next_look(clock::now()));
             if let Err(e) = self
                 .alarm
-                .set((self.due != Time::NEVER).then_some(self.due))
+                .set((self.wake != Time::NEVER).then_some(self.wake))
             {
                 self.note(Level::Error, format!("cannot set the timer: {e}"));
             }
@@ -239,7 +260,8 @@ impl Beating {
                 if let Err(e) = rang {
                     self.note(Level::Error, format!("the timer failed: {e}"));
                 }
-                self.judge().await
+                self.look_at_lateness();
+                self.judge_if_due().await
             }
         }
     }
@@ -281,7 +303,7 @@ impl Beating {
             }
             taken += 1;
         }
-        self.counters.late(clock::now().since(self.due));
+        self.lateness.acted(clock::now(), self.due);
         for ear in &mut self.ears {
             if ear.try_again(&self.believer) {
                 let text = format!("listening on {} again", ear.place.interface());
@@ -289,6 +311,17 @@ impl Beating {
             }
         }
         self.give(Event::DeadlineReached)
+    }
+
+    /// The alarm rang: how late? What the log shall know of that is told.
+    fn look_at_lateness(&mut self) {
+        let now = clock::now();
+        if now < self.due {
+            self.lateness.acted(now, self.wake);
+        }
+        if let Some((level, text)) = self.lateness.tell(now) {
+            self.note(level, text);
+        }
     }
 
     fn give_heard(&mut self, heard: Heard) -> bool {
@@ -302,7 +335,8 @@ impl Beating {
     }
 
     fn give(&mut self, event: Event) -> bool {
-        let actions = self.engine.handle(clock::now(), event);
+        self.written = clock::now();
+        let actions = self.engine.handle(self.written, event);
         self.perform(actions)
     }
 
@@ -312,6 +346,7 @@ impl Beating {
             Input::Status(ask) => {
                 let mut status = self.engine.status(clock::now());
                 status.counters.extend(self.counters.shown());
+                status.lateness = Some(self.lateness.shown(clock::now()));
                 // The one who asked may have gone away meanwhile.
                 drop(ask.send(status));
                 true
@@ -326,6 +361,8 @@ impl Beating {
                 {
                     self.note(Level::Error, text);
                 }
+                self.warntime = new.cluster.timing.warntime;
+                self.lateness.change(new.cluster.timing);
                 self.give(Event::Reconfigured(Box::new(new.cluster)))
             }
         }
@@ -359,13 +396,15 @@ impl Beating {
         let mut refused = Vec::new();
         for action in actions {
             match action {
+                // We stood still after it was written: others may have acted since, and it speaks of the past.
+                Action::Send(_) if clock::now().since(self.written) > self.warntime => {}
                 Action::Send(heartbeat) => {
                     self.speaker.send(&heartbeat, &mut refused, &self.out);
                     self.counters.sent();
                 }
                 Action::Ping => {
                     self.speaker.ping();
-                    self.speaker.tell_watchdog();
+                    self.tell_watchdog();
                 }
                 Action::Exit => {
                     ended = true;
@@ -383,6 +422,15 @@ impl Beating {
         refused
             .into_iter()
             .fold(go_on, |go_on, event| go_on && self.give(event))
+    }
+
+    /// Tells the service manager that we live, when the slow side has answered since the last time: where that hangs,
+    /// no group can be stopped, and a new daemon is better than this one.
+    fn tell_watchdog(&mut self) {
+        if !self.asked.load(Ordering::Relaxed) && self.speaker.tell_watchdog() {
+            self.asked.store(true, Ordering::Relaxed);
+            drop(self.out.send(Output::Alive(Arc::clone(&self.asked))));
+        }
     }
 
     fn hand_over(&self, action: Action) {

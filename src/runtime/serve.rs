@@ -14,7 +14,7 @@ use crate::store::journal::Query;
 /// Entries that `why` shows.
 const WHY: usize = 30;
 /// How long the peers wait for us when no better time is known.
-const BACK_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 type Reply = tokio::sync::oneshot::Sender<Result<Answer, Refusal>>;
 
@@ -60,7 +60,10 @@ impl Daemon {
         }
         match call.request {
             Request::Status | Request::Subscribe => {
-                let status = self.pulse.status().await;
+                let mut status = self.pulse.status().await;
+                if let Some(status) = &mut status {
+                    status.counters.extend(self.log.lost());
+                }
                 send(
                     call.reply,
                     status

@@ -144,18 +144,17 @@ impl Speaker {
         }
     }
 
-    /// Tells the service manager that we live, as often as it asked for.
-    pub fn tell_watchdog(&mut self) {
+    /// Tells the service manager that we live, as often as it asked for; true when it was told now.
+    pub fn tell_watchdog(&mut self) -> bool {
         let now = clock::now();
-        if let Some(watchdog) = self
-            .watchdog
-            .as_mut()
-            .filter(|w| now.since(w.told) >= w.every)
-        {
-            watchdog.told = now;
-            // When the service manager cannot be told there is nobody to tell that to.
-            drop(sd_notify::notify(&[sd_notify::NotifyState::Watchdog]));
-        }
+        let due = self.watchdog.as_mut();
+        let Some(watchdog) = due.filter(|w| now.since(w.told) >= w.every) else {
+            return false;
+        };
+        watchdog.told = now;
+        // When the service manager cannot be told there is nobody to tell that to.
+        drop(sd_notify::notify(&[sd_notify::NotifyState::Watchdog]));
+        true
     }
 
     /// The interface came back: sockets on it are made anew.

@@ -23,7 +23,10 @@ fn script(folder: &Path) -> Script {
     let path = folder.join("script");
     fs::write(folder.join("new"), text).unwrap();
     // As a copy by another process: one that forks meanwhile would hold it open for writing.
-    let copied = std::process::Command::new("cp").arg(folder.join("new")).arg(&path).status();
+    let copied = std::process::Command::new("cp")
+        .arg(folder.join("new"))
+        .arg(&path)
+        .status();
     assert!(copied.unwrap().success());
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     let mut env = ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d");
@@ -63,7 +66,9 @@ fn nothing_that_a_script_prints_does_harm() {
         ]
         .map(|text| text.as_bytes().to_vec())
         .to_vec(),
-        words: &["running", "not ", "OK", "stopped", "\x1b[31m", "\x07", "\u{9b}2J", "\n\n"],
+        words: &[
+            "running", "not ", "OK", "stopped", "\x1b[31m", "\x07", "\u{9b}2J", "\n\n",
+        ],
     };
     target.fuzz(|bytes| {
         fs::write(folder.path().join("says"), bytes).unwrap();

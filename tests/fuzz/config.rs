@@ -79,10 +79,41 @@ fn no_ha_cf_does_harm() {
         apiauth ipfail uid=hacluster\nhopfudge 1\nrealtime on\nrtprio 5\ncompression none\ncrm off\ncluster shop\n\
         quorum stop\nfailback_delay 30s\ntimeout web start 1m stop 2m\nset_env X=y\nhbgenmethod time\nuuidfrom nodename\n";
     let words = [
-        "node ", "alice", "bob", "bcast eth0\n", "mcast eth0 ", "ucast eth0 ", "ping ", "ping_group g ", "keepalive ",
-        "deadtime 0\n", "500ms", "1us", "99999999999999999999s", "0", "-1", "auto_failback ", "on", "off", "legacy",
-        "respawn ", "timeout * ", "cluster ", "quorum ", "stonith_host * ", "serial /dev/ttyS0\n", "apiauth ", "#",
-        "include ", "225.0.0.1 694 1 0", "fe80::1", "::1%eth0", "\\", "crm on\n", "udpport 65536\n", "set_env ",
+        "node ",
+        "alice",
+        "bob",
+        "bcast eth0\n",
+        "mcast eth0 ",
+        "ucast eth0 ",
+        "ping ",
+        "ping_group g ",
+        "keepalive ",
+        "deadtime 0\n",
+        "500ms",
+        "1us",
+        "99999999999999999999s",
+        "0",
+        "-1",
+        "auto_failback ",
+        "on",
+        "off",
+        "legacy",
+        "respawn ",
+        "timeout * ",
+        "cluster ",
+        "quorum ",
+        "stonith_host * ",
+        "serial /dev/ttyS0\n",
+        "apiauth ",
+        "#",
+        "include ",
+        "225.0.0.1 694 1 0",
+        "fe80::1",
+        "::1%eth0",
+        "\\",
+        "crm on\n",
+        "udpport 65536\n",
+        "set_env ",
     ];
     fuzz("ha.cf", "ha.cf", &[all], &words, 1500);
 }
@@ -92,9 +123,30 @@ fn no_haresources_does_harm() {
     let all = "alice IPaddr::10.0.0.5/24/eth0/10.0.0.255 drbddisk::r0 Filesystem::/dev/drbd0::/mnt::ext4 mysqld\n\
         bob 10.0.0.6 \\\n  web::a::b LVM::vg\n# no\nbob IPaddr2::fd00::5/64/eth0 SendArp::10.0.0.6/eth0/0 MailTo::a@b\n";
     let words = [
-        "alice ", "bob ", "IPaddr::", "IPaddr2::", "10.0.0.1", "/24", "/eth0", "/99", "/255.255.255.0", "::", ":::",
-        "\\\n", "#", "Filesystem::", "drbddisk::", "OCF::heartbeat::", "ocf:heartbeat:", "systemd::", "/etc/init.d/x",
-        "../../x", "Delay::", "fd00::1", "nobody ", " ",
+        "alice ",
+        "bob ",
+        "IPaddr::",
+        "IPaddr2::",
+        "10.0.0.1",
+        "/24",
+        "/eth0",
+        "/99",
+        "/255.255.255.0",
+        "::",
+        ":::",
+        "\\\n",
+        "#",
+        "Filesystem::",
+        "drbddisk::",
+        "OCF::heartbeat::",
+        "ocf:heartbeat:",
+        "systemd::",
+        "/etc/init.d/x",
+        "../../x",
+        "Delay::",
+        "fd00::1",
+        "nobody ",
+        " ",
     ];
     fuzz("haresources", "haresources", &[all], &words, 1500);
 }
@@ -103,7 +155,8 @@ fn no_haresources_does_harm() {
 fn no_authkeys_does_harm() {
     let all = "auth 2\n1 crc\n2 sha1 HI!\n3 md5 Hello!\n4 sha256 a-longer-secret\n";
     let words = [
-        "auth ", "auth 1\n", "1 ", "2 ", "crc", "sha1 ", "md5 ", "sha256 ", "sha512 ", "#", "0 ", "256 ", "-1 ",
+        "auth ", "auth 1\n", "1 ", "2 ", "crc", "sha1 ", "md5 ", "sha256 ", "sha512 ", "#", "0 ",
+        "256 ", "-1 ",
     ];
     fuzz("authkeys", "authkeys", &[all], &words, 1500);
 }
@@ -115,29 +168,62 @@ fn files_of_a_megabyte_are_judged_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let megabyte = |line: &str| line.repeat((1 << 20) / line.len());
     let lines = [
-        "x", "node alice\n", "node a b c d e f g h i j k l m n o p\n", "alice web::x\n", "alice web \\\n", "1 sha1 x\n",
-        "\n", "#\n", "\0", "a ", "ping 10.0.0.1\n", "ucast eth0 10.0.0.2\n", "bcast eth0\n", "set_env A=b\n",
-        "respawn root /usr/x\n", "timeout web start 1\n", "\\\n", "alice 10.0.0.1\n", "apiauth x uid=y\n",
-        "ping_group g 10.0.0.1\n", "unheardof 1\n", "\u{feff}", "keepalive 1\n",
+        "x",
+        "node alice\n",
+        "node a b c d e f g h i j k l m n o p\n",
+        "alice web::x\n",
+        "alice web \\\n",
+        "1 sha1 x\n",
+        "\n",
+        "#\n",
+        "\0",
+        "a ",
+        "ping 10.0.0.1\n",
+        "ucast eth0 10.0.0.2\n",
+        "bcast eth0\n",
+        "set_env A=b\n",
+        "respawn root /usr/x\n",
+        "timeout web start 1\n",
+        "\\\n",
+        "alice 10.0.0.1\n",
+        "apiauth x uid=y\n",
+        "ping_group g 10.0.0.1\n",
+        "unheardof 1\n",
+        "\u{feff}",
+        "keepalive 1\n",
     ];
     for line in lines {
         for file in ["ha.cf", "haresources", "authkeys"] {
             let begin = Instant::now();
             read(folder.path(), file, megabyte(line).as_bytes());
             let took = begin.elapsed();
-            assert!(took < Duration::from_secs(60), "{file} of {line:?}: {took:?}");
+            assert!(
+                took < Duration::from_secs(60),
+                "{file} of {line:?}: {took:?}"
+            );
             if took > Duration::from_secs(1) {
                 println!("SLOW {file} of {line:?}: {took:?}");
             }
         }
     }
     // Each one another name.
-    for (file, line) in [("ha.cf", "node n"), ("ha.cf", "set_env V"), ("ha.cf", "word"), ("haresources", "alice svc::"), ("authkeys", "")] {
-        let text: String = (0..60_000).map(|n| format!("{line}{n} sha1 {n}\n")).collect();
+    for (file, line) in [
+        ("ha.cf", "node n"),
+        ("ha.cf", "set_env V"),
+        ("ha.cf", "word"),
+        ("haresources", "alice svc::"),
+        ("authkeys", ""),
+    ] {
+        let text: String = (0..60_000)
+            .map(|n| format!("{line}{n} sha1 {n}\n"))
+            .collect();
         let begin = Instant::now();
         read(folder.path(), file, text.as_bytes());
         let took = begin.elapsed();
-        assert!(took < Duration::from_secs(60), "{file} of {line:?} and a number: {took:?}");
+        assert!(
+            took < Duration::from_secs(60),
+            "{file} of {line:?} and a number: {took:?}"
+        );
         if took > Duration::from_secs(1) {
             println!("SLOW {file} of {line:?} and a number: {took:?}");
         }

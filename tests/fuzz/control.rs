@@ -46,12 +46,19 @@ fn talk(path: &Path, bytes: &[u8]) -> Vec<u8> {
     let written = stream.write_all(bytes);
     if let Err(e) = &written {
         let kind = e.kind();
-        assert!(matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{e}");
+        assert!(
+            matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
+            "{e}"
+        );
     }
     stream.shutdown(Shutdown::Write).ok();
     // Subscribers are never closed, so one of these does not wait for the end.
     let subscribed = bytes.windows(9).any(|w| w == b"subscribe");
-    let patience = if subscribed { Duration::from_millis(20) } else { LONG };
+    let patience = if subscribed {
+        Duration::from_millis(20)
+    } else {
+        LONG
+    };
     stream.set_read_timeout(Some(patience)).unwrap();
     let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
@@ -83,18 +90,44 @@ fn no_client_does_harm() {
             request(r#"{"do":"parameter","name":"deadtime"}"#),
             request(r#"{"do":"reload","dry_run":true}"#),
             request(r#"{"do":"subscribe"}"#),
-            [request(r#"{"do":"restart"}"#), request(r#"{"do":"clear","group":"g1"}"#)].concat(),
+            [
+                request(r#"{"do":"restart"}"#),
+                request(r#"{"do":"clear","group":"g1"}"#),
+            ]
+            .concat(),
         ],
         words: &[
-            "{\"version\":1,", "\"request\":", "\"do\":", "\"status\"", "\"words\":[]", "\"limit\":18446744073709551615",
-            "null", "true", "1e308", "-1", "\"\\ud800\"", "\"\\u0000\"", "[", "{", "}", "]", "\"", "\n", "\n\n\n",
-            "\"subscribe\"", "\"version\":2", "\"version\":4294967296",
+            "{\"version\":1,",
+            "\"request\":",
+            "\"do\":",
+            "\"status\"",
+            "\"words\":[]",
+            "\"limit\":18446744073709551615",
+            "null",
+            "true",
+            "1e308",
+            "-1",
+            "\"\\ud800\"",
+            "\"\\u0000\"",
+            "[",
+            "{",
+            "}",
+            "]",
+            "\"",
+            "\n",
+            "\n\n\n",
+            "\"subscribe\"",
+            "\"version\":2",
+            "\"version\":4294967296",
         ],
     };
     target.fuzz(|bytes| {
         let said = talk(&path, bytes);
         // Only one that was dropped in the middle of an answer leaves a part of a line.
-        for line in said.split_inclusive(|b| *b == b'\n').filter(|l| l.ends_with(b"\n")) {
+        for line in said
+            .split_inclusive(|b| *b == b'\n')
+            .filter(|l| l.ends_with(b"\n"))
+        {
             serde_json::from_slice::<Response>(line).unwrap();
         }
         let answer = Client::connect(&path).unwrap().ask(&Request::Status, LONG);

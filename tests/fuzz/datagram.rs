@@ -15,13 +15,56 @@ pub const CLUSTER: &str = "linux-ha";
 
 /// Words of a heartbeat.
 pub const WORDS: &[&str] = &[
-    "t=status", "had=1", "src=alice", "src=bob", "seq=", "hg=ffffffffffffffff", "hg=1", "cn=linux-ha",
-    "me=active + 1/2", "me=left - 0/0", "me=leaving + 65535/65535", "me=init - 0/0",
-    "h=alice@1#1,eth0", "h=alice@ffffffffffffffff#ffffffffffffffff", "bk=ffffffffffffffff", "bk=1",
-    "sb=g1", "wa=g1", "ma=g1 g2", "yi=g1", "g=g1,o+1,=", "g=g1,c+ffffffffffffffff,~", "g1,k-0", "g1,u+5",
-    "g1,o+fffffffffffffffe,>bob", ",=alice@1#1", ",~carol@5#9", "###\n", "%%%\n", ">>>\n", "<<<\n", "auth=1 ",
-    "(0)", "(1)", "(2)", "(5)", "(9)", "0:", "999999:", "5:(0)a=,", ",", ":", " ", "@", "#", "%2", "%ff", "dt=0",
-    "cd=1", "cd=0",
+    "t=status",
+    "had=1",
+    "src=alice",
+    "src=bob",
+    "seq=",
+    "hg=ffffffffffffffff",
+    "hg=1",
+    "cn=linux-ha",
+    "me=active + 1/2",
+    "me=left - 0/0",
+    "me=leaving + 65535/65535",
+    "me=init - 0/0",
+    "h=alice@1#1,eth0",
+    "h=alice@ffffffffffffffff#ffffffffffffffff",
+    "bk=ffffffffffffffff",
+    "bk=1",
+    "sb=g1",
+    "wa=g1",
+    "ma=g1 g2",
+    "yi=g1",
+    "g=g1,o+1,=",
+    "g=g1,c+ffffffffffffffff,~",
+    "g1,k-0",
+    "g1,u+5",
+    "g1,o+fffffffffffffffe,>bob",
+    ",=alice@1#1",
+    ",~carol@5#9",
+    "###\n",
+    "%%%\n",
+    ">>>\n",
+    "<<<\n",
+    "auth=1 ",
+    "(0)",
+    "(1)",
+    "(2)",
+    "(5)",
+    "(9)",
+    "0:",
+    "999999:",
+    "5:(0)a=,",
+    ",",
+    ":",
+    " ",
+    "@",
+    "#",
+    "%2",
+    "%ff",
+    "dt=0",
+    "cd=1",
+    "cd=0",
 ];
 
 pub fn keys() -> Keys {
@@ -139,7 +182,12 @@ pub fn framed(bytes: &[u8]) -> Vec<u8> {
 /// In the text framing, signed.
 fn as_text(bytes: &[u8]) -> Vec<u8> {
     let (index, digest) = auth::sign(&keys(), bytes);
-    [b">>>\n", bytes, format!("auth={index} {digest}\n<<<\n").as_bytes()].concat()
+    [
+        b">>>\n",
+        bytes,
+        format!("auth={index} {digest}\n<<<\n").as_bytes(),
+    ]
+    .concat()
 }
 
 /// Whatever is believed and understood says the same when it is said again.

@@ -84,13 +84,25 @@ fn no_believed_heartbeat_does_harm() {
                 continue;
             };
             plausible(&mut random, &mut heartbeat, newest);
-            let to = if heartbeat.src.as_str() == "alice" { "bob" } else { "alice" };
+            let to = if heartbeat.src.as_str() == "alice" {
+                "bob"
+            } else {
+                "alice"
+            };
             world.forge(to, usize::from(random.chance(500)), heartbeat);
             world.run_for(Duration::from_millis(random.below(500)));
         }
         world.run_for(Duration::from_secs(5));
-        assert!(world.steps < begin + STEPS, "busy: {} steps", world.steps - begin);
-        let spins: Vec<&String> = world.broken().iter().filter(|b| b.ends_with("spins")).collect();
+        assert!(
+            world.steps < begin + STEPS,
+            "busy: {} steps",
+            world.steps - begin
+        );
+        let spins: Vec<&String> = world
+            .broken()
+            .iter()
+            .filter(|b| b.ends_with("spins"))
+            .collect();
         assert!(spins.is_empty(), "{spins:?}");
         sound(&world, "alice");
         sound(&world, "bob");
@@ -150,5 +162,9 @@ fn the_greatest_numbers_end_nothing() {
     }
     assert!(world.status("alice").is_some());
     sound(&world, "alice");
-    assert!(!world.broken().iter().any(|b| b.ends_with("spins")), "{:?}", world.broken());
+    assert!(
+        !world.broken().iter().any(|b| b.ends_with("spins")),
+        "{:?}",
+        world.broken()
+    );
 }

@@ -49,7 +49,10 @@ impl Target<'_> {
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}: {text}")),
+    )
 }
 
 fn from_clock() -> u64 {

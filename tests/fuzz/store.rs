@@ -18,8 +18,25 @@ const LONG: Duration = Duration::from_secs(60);
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 const WORDS: &[&str] = &[
-    "\"generation\":", "\"terms\":", "\"ceilings\":", "\"leases\":", "\"standby\":[", "\"g1\"", "18446744073709551615", "-1",
-    "1e400", "null", "{", "}", "[", "]", "\"", "\\u0000", "had-kept 1 ", "\"uuid\":", "\n",
+    "\"generation\":",
+    "\"terms\":",
+    "\"ceilings\":",
+    "\"leases\":",
+    "\"standby\":[",
+    "\"g1\"",
+    "18446744073709551615",
+    "-1",
+    "1e400",
+    "null",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "\\u0000",
+    "had-kept 1 ",
+    "\"uuid\":",
+    "\n",
 ];
 
 /// A daemon with this memory begins, and goes on for a while.
@@ -45,7 +62,10 @@ fn no_kept_file_does_harm() {
         examples: vec![json.into()],
         words: WORDS,
     };
-    let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let before = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     target.fuzz(|bytes| {
         let sum = format!("had-kept 1 {:08x}\n", CRC.checksum(bytes));
         for whole in [bytes.to_vec(), [sum.as_bytes(), bytes].concat()] {
@@ -55,7 +75,10 @@ fn no_kept_file_does_harm() {
             let opened = KeptFile::open(&state).unwrap();
             assert!(opened.kept.generation.0 >= before, "{:?}", opened.kept);
             for text in &opened.warnings {
-                assert!(text.len() < 1000 && !text.contains(char::is_control), "{text:?}");
+                assert!(
+                    text.len() < 1000 && !text.contains(char::is_control),
+                    "{text:?}"
+                );
             }
             opened.file.save(&opened.kept).unwrap();
             lives_with(opened.kept);
@@ -69,7 +92,10 @@ fn no_lease_file_does_harm() {
     let run = tempfile::tempdir().unwrap();
     let file = LeaseFile::new(run.path()).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    let example = format!(r#"{{"boot":"{}","leases":{{"g1":1234567890123,"g2":18446744073709551615}}}}"#, boot.trim());
+    let example = format!(
+        r#"{{"boot":"{}","leases":{{"g1":1234567890123,"g2":18446744073709551615}}}}"#,
+        boot.trim()
+    );
     let target = Target {
         name: "lease",
         runs: 1000,
@@ -97,8 +123,12 @@ fn newest(journal: &Journal) -> Option<Vec<u64>> {
         limit: 3,
         ..Query::default()
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let found = runtime.unwrap().block_on(async { tokio::time::timeout(LONG, answer).await });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let found = runtime
+        .unwrap()
+        .block_on(async { tokio::time::timeout(LONG, answer).await });
     Some(found.ok()?.ok()?.iter().map(|e| e.at_ms).collect())
 }
 
@@ -127,7 +157,11 @@ fn no_journal_does_harm() {
         name: "journal",
         runs: 40,
         examples: vec![example],
-        words: &["had journal 1", "\0\0\0\0\0\0\0\0", "\u{7f}\u{7f}\u{7f}\u{7f}"],
+        words: &[
+            "had journal 1",
+            "\0\0\0\0\0\0\0\0",
+            "\u{7f}\u{7f}\u{7f}\u{7f}",
+        ],
     };
     let mut count = 0;
     target.fuzz(|bytes| {

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 /// How long anything may take that is to happen at all. Never part of what is measured.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const DEADTIME: Duration = Duration::from_secs(3);
+/// Its line of ha.cf, and those that go with it.
+pub const TIMES: &str = "keepalive 200ms\nwarntime 1200ms\ndeadtime 3s\ninitdead 6s\n";
 /// The usual group: an address and a script.
 pub const GROUP: &str = "10.0.0.100/24/eth0";
 /// Its line in haresources.
@@ -33,6 +35,8 @@ pub fn vip() -> IpAddr {
 pub struct Setup<'a> {
     /// Where heartbeats travel.
     pub links: &'a [&'a str],
+    /// keepalive, warntime, deadtime, initdead.
+    pub times: &'a str,
     /// More lines of ha.cf.
     pub ha_cf: &'a str,
     pub haresources: &'a str,
@@ -44,6 +48,7 @@ impl Default for Setup<'_> {
     fn default() -> Self {
         Setup {
             links: &["eth0"],
+            times: TIMES,
             ha_cf: PING,
             haresources: LINE,
             start: true,
@@ -84,7 +89,7 @@ pub struct Call {
     pub what: String,
 }
 
-/// The text of ha.cf for these nodes.
+/// The text of ha.cf for these nodes; `more` has the times.
 pub fn ha_cf(nodes: &[&str], links: &[&str], more: &str) -> String {
     let mut text = format!("node {}\nudpport 694\n", nodes.join(" "));
     for link in links {
@@ -93,7 +98,7 @@ pub fn ha_cf(nodes: &[&str], links: &[&str], more: &str) -> String {
             text.push_str(&format!("ucast {link} 10.0.{segment}.{host}\n"));
         }
     }
-    text + "keepalive 200ms\nwarntime 1200ms\ndeadtime 3s\ninitdead 6s\nauto_failback off\n" + more
+    text + "auto_failback off\n" + more
 }
 
 /// Writes a configuration folder whose script tells its calls to `told`.
@@ -154,7 +159,8 @@ impl Cluster {
     pub fn up(name: &str, setup: &Setup<'_>) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("ha.d");
-        let text = ha_cf(&["alice", "bob"], setup.links, setup.ha_cf);
+        let more = format!("{}{}", setup.times, setup.ha_cf);
+        let text = ha_cf(&["alice", "bob"], setup.links, &more);
         write_config(
             &config,
             dir.path(),
@@ -216,6 +222,20 @@ impl Cluster {
                 && state(s, owner) == Some(GroupState::Online)
                 && (by == owner || peer(s, owner).liveness == Liveness::Active)
         })
+    }
+
+    /// Both nodes agree on one owner, whichever it is, and that node has the address.
+    pub fn agreed_owner(&self) -> String {
+        let see = || {
+            let both = ["alice", "bob"].map(|n| self.try_status(n));
+            both.map(|s| s.map(|s| owners(&s).join(" ")).unwrap_or_default())
+        };
+        let agreed = until("both agree on one owner", see, |[a, b]| {
+            a == b && (a == "alice" || a == "bob")
+        });
+        let [owner, _] = agreed;
+        self.until_owner(&owner);
+        owner
     }
 
     /// Waits until a node sees another in that condition.

@@ -170,9 +170,9 @@ fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_le
     let sent = counted(&bob_after, "heartbeats sent") - counted(&bob, "heartbeats sent");
     let believed = counted(&after, "heartbeats believed") - counted(&alice, "heartbeats believed");
     println!(
-        "MEASURED {name}: flood of {took:?}, {} refused one by one, {overrun} found no room; of {sent} heartbeats {believed} heard; latest {} us",
+        "MEASURED {name}: flood of {took:?}, {} refused one by one, {overrun} found no room; of {sent} heartbeats {believed} heard; {:?}",
         counted(&after, "datagrams refused"),
-        counted(&after, "greatest lateness")
+        after.lateness
     );
     // The two are read one after the other, so the last few heartbeats are in one count only; and of a burst the lab's
     // own switch may lose a part before the daemon could hear it. Half is far from what silence would be.

@@ -10,8 +10,12 @@
 )]
 
 mod common;
+mod freezer;
 mod hostile;
+mod logs;
 mod network;
 mod partition;
 mod restart;
 mod scripts;
+mod standstill;
+mod time;

@@ -8,6 +8,7 @@ use had::model::status::Liveness;
 use crate::common::*;
 
 const TWO: Setup<'_> = Setup {
+    times: TIMES,
     links: &["eth0", "eth1"],
     ha_cf: PING,
     haresources: LINE,

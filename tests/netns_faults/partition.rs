@@ -10,6 +10,7 @@ use crate::common::*;
 
 /// An address alone: its takeover waits for deadtime and for nothing else.
 const ADDRESS: Setup<'_> = Setup {
+    times: TIMES,
     links: &["eth0"],
     ha_cf: PING,
     haresources: ADDRESS_LINE,
@@ -62,6 +63,7 @@ fn the_side_with_the_gateway_waits_for_storage_whose_stop_it_cannot_see() {
     let mut cluster = Cluster::up(
         "nf-removal",
         &Setup {
+            times: TIMES,
             ha_cf: "ping 10.0.0.254\ntimeout LVM stop 4s\n",
             haresources: "alice 10.0.0.100/24/eth0 LVM::web\n",
             ..Setup::default()
@@ -111,6 +113,7 @@ fn the_probe_holds_the_second_back(name: &str, ha_cf: &str) {
     let mut cluster = Cluster::up(
         name,
         &Setup {
+            times: TIMES,
             links: &["eth1"],
             ha_cf,
             haresources: ADDRESS_LINE,

@@ -6,8 +6,6 @@ use had::model::status::Liveness;
 
 use crate::common::*;
 
-/// Sampling, and heartbeats that were on their way.
-const TICK: Duration = Duration::from_millis(250);
 const OFF: &str = "quorum off\n";
 
 /// The group was started once, by alice, and nothing was ever stopped.
@@ -86,14 +84,14 @@ fn a_restart_by_hactl_touches_nothing_without_an_arbiter() {
     adopted("nf-restart-off", OFF, hactl_restart);
 }
 
-/// The machine lives and answers for the address: it is not taken over, however dead the daemon is. Without an
-/// arbiter the right to an address has no end, so it stays until somebody deletes it.
+/// The machine lives and answers for the address: it is not taken over, however dead the daemon is. With `lease off`
+/// the kernel keeps it until somebody deletes it.
 #[test]
 fn a_killed_daemon_leaves_its_address_until_somebody_deletes_it() {
     let mut cluster = Cluster::up(
         "nf-dead",
         &Setup {
-            ha_cf: OFF,
+            ha_cf: "quorum off\nlease off\n",
             haresources: ADDRESS_LINE,
             ..Setup::default()
         },
@@ -139,43 +137,6 @@ fn delete_by_hand(cluster: &Cluster, node: &str) {
     );
 }
 
-/// With an arbiter the right to the address ends with the daemon that no longer renews it. Whether the kernel takes
-/// the address then or a hand does: bob has it after that, and never before.
-#[test]
-fn a_killed_daemon_is_taken_over_when_its_address_is_gone() {
-    let mut cluster = Cluster::up(
-        "nf-dead-ping",
-        &Setup {
-            haresources: ADDRESS_LINE,
-            ..Setup::default()
-        },
-    );
-    let killed = now();
-    cluster.lab.kill_had("alice").unwrap();
-    let status = cluster.until_status("bob", "runs it or says why not", |s| {
-        owners(s) == ["bob"] || notes(s).contains("split brain suspected")
-    });
-    if owners(&status).is_empty() {
-        println!("the address stayed and was deleted by hand");
-        delete_by_hand(&cluster, "alice");
-    }
-    cluster.until_owner("bob");
-    cluster.start("alice");
-    cluster.until_owner_seen("alice", "bob");
-    let report = cluster.never_two_owners();
-    let gone = when(&report, "alice", false, killed).unwrap();
-    let taken = when(&report, "bob", true, killed).unwrap();
-    println!(
-        "MEASURED taken over {:?} after the kill -9 of its daemon, {:?} after the address was gone",
-        taken.since(killed),
-        taken.since(gone)
-    );
-    assert!(
-        gone < taken && taken.since(killed) + TICK >= DEADTIME,
-        "{report:#?}"
-    );
-}
-
 /// Its right ran out while it was dead: it may not go on as if nothing had been, but in the end one node runs it.
 #[test]
 fn a_daemon_that_comes_back_too_late_ends_with_one_owner() {
@@ -189,22 +150,8 @@ fn a_daemon_that_comes_back_too_late_ends_with_one_owner() {
     cluster.lab.kill_had("alice").unwrap();
     cluster.until_liveness("bob", "alice", Liveness::Dead);
     cluster.start("alice");
-    one_owner_in_the_end(&cluster);
+    cluster.agreed_owner();
     cluster.never_two_owners();
-}
-
-/// Both nodes agree on one owner, whichever it is, and that node has the address.
-fn one_owner_in_the_end(cluster: &Cluster) -> String {
-    let see = || {
-        let both = ["alice", "bob"].map(|n| cluster.try_status(n));
-        both.map(|s| s.map(|s| owners(&s).join(" ")).unwrap_or_default())
-    };
-    let agreed = until("both agree on one owner", see, |[a, b]| {
-        a == b && (a == "alice" || a == "bob")
-    });
-    let [owner, _] = agreed;
-    cluster.until_owner(&owner);
-    owner
 }
 
 #[test]
@@ -236,10 +183,10 @@ fn a_long_freeze(name: &str, ha_cf: &str) {
     pass(DEADTIME);
     cluster.lab.thaw("alice").unwrap();
     cluster.until_log("alice", "our own time stood still");
-    let owner = one_owner_in_the_end(&cluster);
+    let owner = cluster.agreed_owner();
     println!("after a long freeze ({name}) the owner is {owner}");
     pass(DEADTIME);
-    assert_eq!(one_owner_in_the_end(&cluster), owner, "it moves on");
+    assert_eq!(cluster.agreed_owner(), owner, "it moves on");
     cluster.never_two_owners();
 }
 

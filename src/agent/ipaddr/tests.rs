@@ -18,7 +18,7 @@ async fn addresses(arguments: &[&str]) -> Addresses {
 
 /// Renews and waits until the kernel knows.
 async fn renewed(run: &Addresses, until: Time) {
-    run.until.store(until.0, Ordering::Relaxed);
+    run.grant(until, LEAST_LOAN);
     run.tell_kernel().await.unwrap();
 }
 
@@ -28,7 +28,7 @@ fn a_renewal_reaches_the_kernel_in_the_background() {
         let run = Arc::new(addresses(&["10.0.0.50"]).await);
         run.start(&limits()).await.unwrap();
         for seconds in [100, 200, 300] {
-            run.renew(now() + Duration::from_secs(seconds));
+            run.renew(now() + Duration::from_secs(seconds), LEAST_LOAN);
         }
         while !ip("-o addr show to 10.0.0.50").contains("valid_lft 2") {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -199,7 +199,7 @@ fn the_route_of_a_network_outlives_an_address_whose_right_ended() {
 fn an_address_that_is_first_in_its_network_ends_alone() {
     Machine::with_bare_eth0().run(|| async {
         let run = addresses(&["10.0.0.50/24/eth0", "fd00::50/64/eth0"]).await;
-        renewed(&run, now() + Duration::from_millis(1500)).await;
+        renewed(&run, now() + Duration::from_secs(3)).await;
         run.start(&limits()).await.unwrap();
         assert!(
             ip("-6 route show fd00::/64").contains("eth0"),
@@ -213,27 +213,108 @@ fn an_address_that_is_first_in_its_network_ends_alone() {
     });
 }
 
-#[test]
-fn a_right_that_is_renewed_never_ends() {
-    Machine::with_eth0().run(|| async {
+/// Renews rights of that length for a while: nothing may ever be missing.
+fn never_ends(right: Duration, every: Duration) {
+    Machine::with_eth0().run(move || async move {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
-        let right = Duration::from_millis(1600);
-        renewed(&run, now() + right).await;
         run.start(&limits()).await.unwrap();
+        renewed(&run, now() + right).await;
         let mut changes = netlink::watch();
-        let end = now() + 2 * right;
+        let end = now() + Duration::from_millis(3500);
         let mut held_up = false;
         let mut last = now();
         while now() < end {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(every).await;
             // On a machine that stands still the kernel is right to take the addresses.
-            held_up |= now().since(last) > Duration::from_millis(400);
+            held_up |= now().since(last) > Duration::from_secs(1);
             last = now();
             renewed(&run, now() + right).await;
         }
         while let Ok(change) = changes.try_recv() {
             let removed = matches!(change, netlink::Change::AddressRemoved(_));
             assert!(!removed || held_up, "{change:?}");
+        }
+    });
+}
+
+#[test]
+fn a_right_that_is_renewed_never_ends() {
+    never_ends(Duration::from_millis(2600), Duration::from_millis(100));
+}
+
+#[test]
+fn a_right_shorter_than_the_kernel_counts_is_renewed_without_a_gap() {
+    never_ends(Duration::from_millis(50), Duration::from_millis(20));
+}
+
+/// What is built upon: the kernel never takes an address before its lifetime, less [`EARLY`], is over.
+#[test]
+fn the_kernel_ends_a_loan_late_but_not_early() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50"]).await;
+        run.start(&limits()).await.unwrap();
+        let before = now();
+        renewed(&run, before + Duration::from_millis(1)).await;
+        let told = now();
+        while run.monitor(&limits()).await != Ok(Status::Stopped) {
+            // Other changes make the kernel look at lifetimes sooner than it would.
+            ip("addr replace 10.0.0.77/24 dev eth0 valid_lft 100 preferred_lft 100");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let lasted = now().since(before);
+        println!("a loan of 2 s lasted {lasted:?}");
+        assert!(lasted + EARLY >= LEAST_LOAN, "{lasted:?} {told:?}");
+    });
+}
+
+#[test]
+fn what_the_kernel_took_is_put_back_only_under_a_right_that_lasts() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50"]).await;
+        run.start(&limits()).await.unwrap();
+        let right = now() + Duration::from_millis(100);
+        renewed(&run, right).await;
+        while ip("addr show").contains("10.0.0.50") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // As after a freeze: the orders from before it are carried out late.
+        renewed(&run, right).await;
+        assert_eq!(run.restore().await, Ok(Vec::new()));
+        assert!(!ip("addr show").contains("10.0.0.50"));
+        renewed(&run, now() + Duration::from_secs(60)).await;
+        assert!(ip("addr show").contains("10.0.0.50"));
+    });
+}
+
+#[test]
+fn a_deletion_by_hand_is_mended_between_two_renewals_of_a_short_right() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50"]).await;
+        run.start(&limits()).await.unwrap();
+        renewed(&run, now() + Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        ip("addr del 10.0.0.50/24 dev eth0");
+        let late = now() > run.until() + Duration::from_secs(1);
+        let restored = run.restore().await.unwrap();
+        assert!(late || restored.len() == 1, "{restored:?}");
+    });
+}
+
+#[test]
+fn what_is_lent_at_the_end_of_the_daemon_stays_for_its_return() {
+    Machine::with_eth0().run(|| async {
+        let run = addresses(&["10.0.0.50", "fd00::50"]).await;
+        run.lend(Duration::from_secs(30)).await.unwrap();
+        assert!(!ip("addr show").contains("10.0.0.50"), "nothing is started");
+        run.start(&limits()).await.unwrap();
+        renewed(&run, now() + Duration::from_millis(200)).await;
+        run.lend(Duration::from_secs(30)).await.unwrap();
+        let left = Netlink::new().addresses().await.unwrap();
+        let ours = left.iter().filter(|a| a.ours).collect::<Vec<_>>();
+        assert_eq!(ours.len(), 2);
+        for address in ours {
+            let valid = address.valid.unwrap();
+            assert!(valid > Duration::from_secs(20), "{address:?}");
         }
     });
 }
@@ -318,4 +399,29 @@ fn nothing_is_announced_after_a_stop() {
         !heard[stopped..].contains(&"10.0.0.50".to_owned()),
         "{heard:?}"
     );
+}
+
+#[test]
+fn a_start_waits_for_a_right_that_lasts() {
+    Machine::with_eth0().run(|| async {
+        let run = Arc::new(addresses(&["10.0.0.50"]).await);
+        renewed(&run, Time(1)).await;
+        let abort = Abort::new();
+        let limits = Limits::within(Duration::from_secs(60), &abort);
+        let starting = {
+            let (run, limits) = (Arc::clone(&run), limits.clone());
+            tokio::spawn(async move { run.start(&limits).await })
+        };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!ip("addr show").contains("10.0.0.50"));
+        renewed(&run, now() + Duration::from_secs(60)).await;
+        starting.await.unwrap().unwrap();
+        assert!(ip("addr show").contains("10.0.0.50"));
+        run.stop(&limits).await.unwrap();
+        renewed(&run, Time(1)).await;
+        abort.abort();
+        let error = run.start(&limits).await.unwrap_err().to_string();
+        assert!(error.contains("called off"), "{error}");
+        assert!(!ip("addr show").contains("10.0.0.50"));
+    });
 }

@@ -1,11 +1,13 @@
 //! The status as text, for tired eyes: one line that says whether all is well, then everything in the order
 //! of the files, and each thing that is not as it should be on a line of its own that begins with `!`.
 
+use std::time::Duration;
+
 use had::model::NodeName;
 use had::model::heartbeat::{GroupState, Phase};
 use had::model::status::{
     GroupStatus, LinkStatus, Liveness, NodeStatus, QuorumStatus, ResourceState, ResourceStatus,
-    Status,
+    Spread, Status,
 };
 
 use crate::screen::{Screen, Tone, spoken};
@@ -32,6 +34,7 @@ pub fn render(status: &Status, screen: Screen) -> String {
     if status.groups.is_empty() {
         page.line(Tone::Plain, "  ", "none in haresources");
     }
+    page.lateness(status);
     page.counters(status);
     page.headline(status) + &page.text
 }
@@ -71,7 +74,7 @@ impl Page {
     /// What was refused or lost: strangers on the wire, mostly. The usual counts are left to `--json`.
     fn counters(&mut self, status: &Status) {
         let usual = ["heartbeats sent", "heartbeats believed"];
-        let odd = |name: &str| !usual.contains(&name) && !name.starts_with("greatest lateness");
+        let odd = |name: &str| !usual.contains(&name);
         let shown: Vec<_> = status
             .counters
             .iter()
@@ -83,6 +86,33 @@ impl Page {
         self.heading("Counted since the daemon started");
         for (name, count) in shown {
             self.line(Tone::Plain, "  ", &format!("{count} {name}"));
+        }
+    }
+
+    /// How late the node itself acts: what every other time rests upon.
+    fn lateness(&mut self, status: &Status) {
+        let Some(late) = &status.lateness else {
+            return;
+        };
+        self.heading(&format!(
+            "Lateness of {}, of its own deadlines",
+            status.node
+        ));
+        let spread = |s: &Spread| {
+            let [p50, p999, max] = [s.p50, s.p999, s.max].map(milliseconds);
+            format!("median {p50}, 99.9 % {p999}, at most {max}")
+        };
+        let recent = format!("in the last minute: {}", spread(&late.recent));
+        let life = format!("since the start: {}", spread(&late.life));
+        self.line(Tone::Plain, "  ", &recent);
+        self.line(Tone::Plain, "  ", &life);
+        if late.recent.max * 2 >= late.carries {
+            let text = format!(
+                "the times of ha.cf carry {}: see the log of this node for what to do",
+                milliseconds(late.carries)
+            );
+            // No problem yet, and gone in a minute; but red, for the next may be one.
+            self.line(Tone::Bad, "  ", &text);
         }
     }
 
@@ -332,6 +362,11 @@ fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
 
 fn pad(text: &str, width: usize) -> String {
     format!("{text:width$}")
+}
+
+/// Such as 0.12 ms.
+fn milliseconds(d: Duration) -> String {
+    format!("{:.2} ms", d.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("initdead", Rule::One(Shape::Time)),
     ("deadping", Rule::One(Shape::Time)),
     ("margin", Rule::Ours(Shape::Time)),
+    ("lease", Rule::Ours(Shape::Flag)),
     (
         "quorum",
         Rule::Ours(Shape::OneOf(&["stop", "freeze", "ignore", "off"])),

@@ -2,9 +2,8 @@
 
 use super::*;
 use had::model::heartbeat::Reach;
-use had::model::status::PingStatus;
+use had::model::status::{LatenessStatus, PingStatus};
 use had::model::{Generation, GroupName, LinkName, Term};
-use std::time::Duration;
 
 const WIDE: Screen = Screen {
     width: 80,
@@ -103,6 +102,7 @@ fn pair() -> Status {
             group("mysqld::shop", "bob", &["bob"], [Offline, Online]),
         ],
         counters: std::collections::BTreeMap::new(),
+        lateness: None,
     }
 }
 
@@ -348,5 +348,36 @@ fn who_has_what_after_a_command() {
     assert_eq!(
         owners(&pair(), WIDE),
         "  10.1.88.199/24/eth0  runs on alice\n  mysqld::shop         runs on bob\n"
+    );
+}
+
+#[test]
+fn how_late_the_node_acts_is_shown_and_what_its_times_carry_when_that_matters() {
+    let ms = Duration::from_millis;
+    let spread = |max| Spread {
+        count: 3,
+        p50: ms(1),
+        p999: ms(20),
+        max,
+    };
+    let mut status = pair();
+    status.lateness = Some(LatenessStatus {
+        carries: ms(100),
+        recent: spread(ms(49)),
+        life: spread(ms(70)),
+    });
+    let page = render(&status, WIDE);
+    assert!(page.contains("all is well"), "{page}");
+    let heading = "Lateness of alice, of its own deadlines\n";
+    assert_eq!(
+        part(&page, heading),
+        "  in the last minute: median 1.00 ms, 99.9 % 20.00 ms, at most 49.00 ms\n  \
+         since the start: median 1.00 ms, 99.9 % 20.00 ms, at most 70.00 ms"
+    );
+    status.lateness.as_mut().unwrap().recent = spread(ms(50));
+    let page = render(&status, WIDE);
+    assert!(
+        page.contains("the times of ha.cf carry 100.00 ms"),
+        "{page}"
     );
 }

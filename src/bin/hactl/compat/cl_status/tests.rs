@@ -59,6 +59,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
         },
         groups,
         counters: std::collections::BTreeMap::new(),
+        lateness: None,
     }
 }
 
