@@ -9,7 +9,6 @@ mod directory;
 pub mod ha_cf;
 pub mod haresources;
 pub mod problem;
-mod similar;
 mod source;
 mod values;
 
@@ -22,6 +21,7 @@ pub use self::problem::{Place, Problem, Report, Severity};
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
+use crate::model::similar;
 use crate::model::{LinkName, NodeName};
 
 /// A configuration without errors, and what is to be said about it all the same.

@@ -268,10 +268,30 @@ impl Engine {
         self.view.me()
     }
 
+    /// How much it remembers that could grow.
+    pub fn burden(&self) -> Burden {
+        Burden {
+            pending: self.pending.len(),
+            saving: self.saving.len(),
+            sent: self.view.sent.len(),
+        }
+    }
+
     /// The present configuration.
     pub fn cluster(&self) -> &Cluster {
         &self.view.cluster
     }
+}
+
+/// How much an engine remembers that could grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Burden {
+    /// Commands that wait for their outcome.
+    pub pending: usize,
+    /// Orders to save that are not answered yet.
+    pub saving: usize,
+    /// Own heartbeats of which the time of sending is known.
+    pub sent: usize,
 }
 
 /// Whether a group in this state counts as load.

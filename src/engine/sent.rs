@@ -27,6 +27,11 @@ impl SentLog {
         self.0.get(at).map(|(_, time)| *time)
     }
 
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// A new generation counts anew.
     pub fn clear(&mut self) {
         self.0.clear();

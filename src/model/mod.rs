@@ -6,6 +6,7 @@ pub mod heartbeat;
 pub mod journal;
 pub mod keys;
 pub mod medium;
+pub mod similar;
 pub mod status;
 pub mod token;
 

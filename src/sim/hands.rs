@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use super::machine::Machine;
+use super::machine::{Behaviour, Look, Machine};
 use super::world::{Future, World};
 use crate::engine::{Action, Call, Event, Kept, OrderId, Outcome};
+use crate::model::cluster::Step;
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};
 
 /// How long an address probe waits for its answer, and how often it is sent.
 const PROBE_WINDOW: Duration = Duration::from_millis(40);
 const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// Deadline of an agent.
+/// Deadlines of agents whose step no configuration has any more.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 impl World {
@@ -19,16 +20,14 @@ impl World {
         for action in actions {
             match action {
                 Action::Send(heartbeat) => {
-                    let said = self.machine(by.as_str()).memory.say(&heartbeat);
-                    if let Some(wrong) = said {
-                        self.accuse(by, &wrong);
-                    }
+                    self.watch_send(by, &heartbeat);
                     self.send(by, &heartbeat);
                 }
                 Action::Ping => self.ping_all(by),
                 Action::Run { group, order, call } => self.run(by, group, order, call),
                 Action::Abort(group) => self.abort(by, &group),
                 Action::Save { version, kept } => {
+                    self.watch_save(by, &kept);
                     let machine = self.machine(by.as_str());
                     let leases = std::mem::take(&mut machine.kept.leases);
                     machine.kept = Kept { leases, ..kept };
@@ -54,10 +53,8 @@ impl World {
             }
             Action::Announce(_) => machine.announced += 1,
             Action::Record(decision) => {
-                machine.decisions.push((now, decision));
-                if machine.memory.record(now) {
-                    self.accuse(by, "floods its log");
-                }
+                self.watch_record(by, &decision);
+                self.machine(by.as_str()).decisions.push((now, decision));
             }
             Action::Reply { id, result } => {
                 machine.replies.insert(id, result);
@@ -142,7 +139,8 @@ impl World {
         else {
             return;
         };
-        if outcome == Outcome::Succeeded {
+        let half_done = machine.half_done(&group, call, &outcome);
+        if outcome == Outcome::Succeeded || half_done {
             match call {
                 Call::Start(step) => machine.set_step(&group, step, true),
                 Call::Stop(step) => machine.set_step(&group, step, false),
@@ -159,35 +157,37 @@ impl World {
 
     fn run(&mut self, by: &NodeName, group: GroupName, order: OrderId, call: Call) {
         if call == Call::Start(0) {
-            self.judge_start(by, &group);
+            self.watch_start(by, &group);
         }
+        let steps = self.steps_at(by, &group);
         let machine = self.machine(by.as_str());
         let life = machine.life;
         let (time, outcome) = match call {
-            Call::Probe => (Duration::from_millis(1), look(machine, &group)),
+            Call::Probe => look(machine, &group, &steps),
             Call::Start(step) => Machine::behave(
                 machine.start_behaviour.get(&(group.clone(), step)),
-                DEADLINE,
+                steps.get(step).map_or(DEADLINE, |s| s.start),
             ),
-            Call::Stop(step) => {
-                Machine::behave(machine.stop_behaviour.get(&(group.clone(), step)), DEADLINE)
-            }
+            Call::Stop(step) => Machine::behave(
+                machine.stop_behaviour.get(&(group.clone(), step)),
+                steps.get(step).map_or(DEADLINE, |s| s.stop),
+            ),
         };
         let done = (group, order, call, outcome);
         let at = by.clone();
         self.later(time, Future::Finish { at, life, done });
     }
 
-    fn judge_start(&mut self, by: &NodeName, group: &GroupName) {
-        let now = self.now;
-        let others: Vec<NodeName> = self.names().filter(|n| n != by).collect();
-        let Some(machine) = self.machines.get(by) else {
-            return;
-        };
-        let local = machine.clock.local(now);
-        if let Some(wrong) = machine.memory.start(local, group, &others, self) {
-            self.accuse(by, &wrong);
-        }
+    /// The steps of a group as a node knows them; as the cluster does, where its own configuration has it no more.
+    fn steps_at(&self, node: &NodeName, group: &GroupName) -> Vec<Step> {
+        let engine = self.machines.get(node).and_then(|m| m.engine.as_ref());
+        let own = engine
+            .map(|e| e.cluster().groups.iter())
+            .into_iter()
+            .flatten();
+        let mut all = own.chain(&self.cluster.groups);
+        let spec = all.find(|g| g.name == *group);
+        spec.map(|g| g.steps.clone()).unwrap_or_default()
     }
 
     /// What runs for a group ends now, as failed.
@@ -234,7 +234,12 @@ impl World {
                 group,
                 who: other.to_string(),
             },
-            None => Event::AddressSilent { group, sent },
+            None => {
+                let machine = self.machine(at.as_str());
+                let asked = machine.clock.world(sent);
+                machine.silent.insert(group.clone(), asked);
+                Event::AddressSilent { group, sent }
+            }
         };
         self.give(at, event);
     }
@@ -265,13 +270,37 @@ impl World {
     }
 }
 
-fn look(machine: &Machine, group: &GroupName) -> Outcome {
-    let spec = machine
-        .engine
-        .as_ref()
-        .and_then(|e| e.cluster().groups.iter().find(|g| g.name == *group));
-    let steps = spec.map_or(0, |g| g.steps.len());
-    let running = machine.running.get(group);
-    let step = |i: usize| Some(running.and_then(|r| r.get(i)).copied().unwrap_or(false));
-    Outcome::Seen((0..steps).map(step).collect())
+/// A look at every step: how long it takes and what it tells.
+fn look(machine: &mut Machine, group: &GroupName, steps: &[Step]) -> (Duration, Outcome) {
+    let running = machine.running.get(group).cloned().unwrap_or_default();
+    let mut time = Duration::from_millis(1);
+    let mut seen = Vec::new();
+    for (i, step) in steps.iter().enumerate() {
+        let true_word = Some(running.get(i).copied().unwrap_or(false));
+        let told = match machine.look_behaviour.get(&(group.clone(), i)).copied() {
+            None => true_word,
+            Some(Look::Says(word)) => {
+                machine.was_lied_to |= true_word != Some(word);
+                Some(word)
+            }
+            Some(Look::Fails) => None,
+            Some(Look::Hangs) => {
+                time += step.monitor;
+                None
+            }
+        };
+        seen.push(told);
+    }
+    (time, Outcome::Seen(seen))
+}
+
+impl Machine {
+    /// Whether this failed start left its step running all the same.
+    fn half_done(&self, group: &GroupName, call: Call, outcome: &Outcome) -> bool {
+        let Call::Start(step) = call else {
+            return false;
+        };
+        let how = self.start_behaviour.get(&(group.clone(), step));
+        how == Some(&Behaviour::FailsHalfDone) && matches!(outcome, Outcome::Failed(_))
+    }
 }

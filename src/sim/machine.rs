@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::witness::Memory;
+use super::invariant::Watched;
 use crate::engine::{Engine, Event, Kept, Outcome};
+use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
 use crate::model::{GroupName, Time};
 
@@ -15,7 +16,20 @@ pub enum Behaviour {
     Works(Duration),
     /// Fails at once with this text and changes nothing.
     Fails(String),
+    /// Fails at once, and leaves a start running all the same.
+    FailsHalfDone,
     /// Never ends by itself; ended at its deadline.
+    Hangs,
+}
+
+/// How a look at a step that does not do what it should goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Says this, whatever is true.
+    Says(bool),
+    /// Cannot tell.
+    Fails,
+    /// Is ended at its deadline and has not told.
     Hangs,
 }
 
@@ -42,6 +56,11 @@ impl Clock {
     pub fn local(self, world: Time) -> Time {
         let passed = world.since(self.world).as_nanos() * self.rate() / 1_000_000;
         self.local + Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
+    /// The same crystal after a reboot.
+    pub(super) fn begin_anew(self, world: Time, local: Time) -> Self {
+        Clock::new(world, local, self.ppm)
     }
 
     /// The first moment of the world at which it shows this.
@@ -77,6 +96,10 @@ pub struct Machine {
     pub start_behaviour: BTreeMap<(GroupName, usize), Behaviour>,
     /// Behaviour of stops.
     pub stop_behaviour: BTreeMap<(GroupName, usize), Behaviour>,
+    /// Looks at a step that do not tell the truth.
+    pub look_behaviour: BTreeMap<(GroupName, usize), Look>,
+    /// A configuration of its own, where it has one.
+    pub config: Option<Cluster>,
     /// Everything it decided, with the time.
     pub decisions: Vec<(Time, Decision)>,
     /// Answers to commands.
@@ -90,7 +113,16 @@ pub struct Machine {
     pub(super) wake: Time,
     pub(super) inbox: Vec<Event>,
     pub(super) exited: bool,
-    pub(super) memory: Memory,
+    pub(super) boots: u64,
+    /// What runs here has changed since the last look at it.
+    pub(super) changed: bool,
+    /// When its daemon last went on after standing still.
+    pub(super) thawed: Time,
+    /// For each group, when its last round of probes that stayed silent was sent, in the world's time.
+    pub(super) silent: BTreeMap<GroupName, Time>,
+    /// A look has told an untruth.
+    pub(super) was_lied_to: bool,
+    pub(super) watched: Watched,
 }
 
 impl Machine {
@@ -106,6 +138,8 @@ impl Machine {
             stops: 0,
             start_behaviour: BTreeMap::new(),
             stop_behaviour: BTreeMap::new(),
+            look_behaviour: BTreeMap::new(),
+            config: None,
             decisions: Vec::new(),
             replies: BTreeMap::new(),
             announced: 0,
@@ -115,7 +149,12 @@ impl Machine {
             wake: Time::NEVER,
             inbox: Vec::new(),
             exited: false,
-            memory: Memory::default(),
+            boots: 0,
+            changed: true,
+            thawed: Time::ZERO,
+            silent: BTreeMap::new(),
+            was_lied_to: false,
+            watched: Watched::default(),
         }
     }
 
@@ -150,6 +189,10 @@ impl Machine {
             Some(Behaviour::Fails(text)) => {
                 (Duration::from_millis(1), Outcome::Failed(text.clone()))
             }
+            Some(Behaviour::FailsHalfDone) => {
+                let text = "it came up and reports a failure".to_owned();
+                (Duration::from_millis(1), Outcome::Failed(text))
+            }
             Some(Behaviour::Hangs) => (deadline, Outcome::TimedOut("it hung".to_owned())),
         }
     }
@@ -168,6 +211,7 @@ impl Machine {
                 self.stops += 1;
             }
             *s = runs;
+            self.changed = true;
         }
     }
 }

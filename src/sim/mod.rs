@@ -3,20 +3,47 @@
 //!
 //! * `world`: the cluster, its time, and the order in which things happen;
 //! * `machine`: one machine, its clock and its agents; `hands`: what the orders of its engine do to it;
-//! * `network`: what becomes of a heartbeat on its way; `faults`: what a scenario can do to all of it;
-//! * `witness`: what must never be seen; `random`: chance from a seed.
+//! * `network`: what becomes of a heartbeat on its way; `deeds`: what a scenario can do to all of it;
+//! * `invariant`: what must never be seen, a file each; `service`: how long groups were down; `random`: chance from a
+//!   seed.
+//!
+//! A scenario is code that does such deeds to a [`World`], or data: a [`Script`] has a [`Setup`] and timed [`Fault`]s,
+//! is printed and read in plain words (`words`, `setting`), drawn from a seed ([`draw`]), run to a [`Report`]
+//! ([`run`]), and cut down to the few steps that break a promise ([`shrink`]).
+//!
+//! `had` has no fencing yet, so there are no faults of fencing.
 
-mod faults;
+mod deeds;
+mod draw;
+mod fault;
 mod hands;
+mod invariant;
 mod machine;
 mod network;
 mod random;
-mod witness;
+mod report;
+mod run;
+mod script;
+mod service;
+mod setting;
+mod setup;
+mod shrink;
+mod words;
 mod world;
 
-pub use faults::Way;
-pub use machine::{Behaviour, Clock, Machine};
+pub use deeds::Way;
+pub use draw::{Faults, Kind, draw};
+pub use fault::{Fault, Path, Spot};
+pub use invariant::{Double, Invariant, Violation};
+pub use machine::{Behaviour, Clock, Look, Machine};
 pub use network::Weather;
 pub use random::Random;
-pub use witness::Double;
+pub use report::{Entry, Report, Told};
+pub use run::run;
+pub use script::Script;
+pub use service::Downtime;
+pub use setting::Setting;
+pub use setup::{Condition, Setup};
+pub use shrink::{Shrunk, shrink};
+pub use words::Mistake;
 pub use world::World;

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::fault::Fault;
+use super::invariant::{Liveness, Owners, Violation};
 use super::machine::{Clock, Machine};
 use super::network::{Weather, link_name};
 use super::random::Random;
-use super::witness::Double;
+use super::service::Service;
+use super::setup::{Condition, usual_step};
 use crate::engine::{Call, Engine, Event, OrderId, Outcome};
 use crate::model::cluster::{Cluster, Group, PingNode, QuorumPolicy, Step, Timing};
 use crate::model::heartbeat::GroupState;
@@ -52,6 +55,16 @@ pub(super) enum Future {
     },
 }
 
+/// A command that was given.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// At which node, in which life of its daemon.
+    pub node: NodeName,
+    pub life: u64,
+    pub id: u64,
+    pub at: Time,
+}
+
 /// A cluster in virtual time.
 #[derive(Debug)]
 pub struct World {
@@ -74,17 +87,24 @@ pub struct World {
     pub(super) cuts: BTreeSet<(NodeName, NodeName, LinkName)>,
     pub(super) blocked: BTreeSet<(NodeName, NodeName)>,
     pub(super) blind: BTreeSet<(NodeName, usize)>,
-    pub(super) doubles: Vec<Double>,
-    pub(super) doubled: BTreeMap<GroupName, (Time, Vec<NodeName>)>,
-    pub(super) broken: Vec<String>,
+    pub(super) owners: Owners,
+    pub(super) services: BTreeMap<GroupName, Service>,
+    pub(super) liveness: Liveness,
+    pub(super) asked: Vec<Asked>,
+    /// The faults that were done.
+    pub(super) diary: Vec<(Time, Fault)>,
+    pub(super) broken: Vec<Violation>,
 }
 
 impl World {
+    /// When every run begins.
+    pub(super) const BEGIN: Time = Time(1_000_000_000_000);
+
     /// Machines of these names, switched off, with one link, keepalive 200 ms, deadtime 2 s, no groups, no ping node,
     /// votes not counted.
     pub fn of(names: &[&str]) -> World {
         let nodes: Vec<NodeName> = names.iter().map(|n| NodeName::new(n)).collect();
-        let now = Time(1_000_000_000_000);
+        let now = World::BEGIN;
         let machine = |name: NodeName| {
             let mut machine = Machine::new();
             machine.clock = Clock::new(now, now, 0);
@@ -104,8 +124,11 @@ impl World {
             cuts: BTreeSet::new(),
             blocked: BTreeSet::new(),
             blind: BTreeSet::new(),
-            doubles: Vec::new(),
-            doubled: BTreeMap::new(),
+            owners: Owners::default(),
+            services: BTreeMap::new(),
+            liveness: Liveness::default(),
+            asked: Vec::new(),
+            diary: Vec::new(),
             broken: Vec::new(),
         }
     }
@@ -139,6 +162,22 @@ impl World {
             steps,
         });
         self
+    }
+
+    /// Gives a machine its clock and its lateness.
+    pub(super) fn condition(&mut self, name: &NodeName, condition: Condition) {
+        let now = self.now;
+        if let Some(machine) = self.machines.get_mut(name) {
+            let local = Time::ZERO + condition.clock;
+            machine.clock = Clock::new(now, local, condition.ppm);
+            machine.lateness = condition.late;
+        }
+    }
+
+    /// Notes a fault that was done.
+    pub(super) fn note_fault(&mut self, fault: &Fault) {
+        self.diary.push((self.now, fault.clone()));
+        self.liveness.fault(self.now, fault, &self.cluster);
     }
 
     /// Changes the shared configuration; machines that already run keep theirs.
@@ -217,7 +256,7 @@ impl World {
                 self.now = self.now.max(at);
                 self.wake(&name);
             }
-            self.sample();
+            self.watch_owners();
         }
     }
 
@@ -255,14 +294,7 @@ impl World {
 
     fn wake(&mut self, name: &NodeName) {
         let before = self.acts(name, Event::DeadlineReached);
-        let now = self.now;
-        let spins = self
-            .machines
-            .get_mut(name)
-            .is_some_and(|m| m.memory.wake(now, before));
-        if spins {
-            self.accuse(name, "spins");
-        }
+        self.watch_wake(name, before);
     }
 
     /// Gives a fact to a daemon; to one that stands still, when it goes on.
@@ -289,9 +321,9 @@ impl World {
         let Some(engine) = machine.engine.as_mut() else {
             return false;
         };
-        if let Event::Heard { heartbeat, .. } = &event {
-            machine.memory.hear(local, heartbeat);
-        }
+        machine
+            .watched
+            .take_in(local, &event, &engine.cluster().timing);
         let actions = engine.handle(local, event);
         let acts = !actions.is_empty();
         self.perform(to, actions);
@@ -315,15 +347,12 @@ impl World {
 fn step(members: Vec<String>, addresses: bool) -> Step {
     Step {
         members,
-        addresses,
-        start: Duration::from_secs(60),
-        stop: Duration::from_secs(60),
-        monitor: Duration::from_secs(20),
-        removal: Duration::ZERO,
+        ..usual_step(addresses)
     }
 }
 
-fn cluster_of(nodes: &[NodeName]) -> Cluster {
+/// The usual times, and nothing else.
+pub(super) fn cluster_of(nodes: &[NodeName]) -> Cluster {
     let ms = Duration::from_millis;
     let (keepalive, deadtime) = (ms(200), ms(2000));
     let nobody = || NodeName::new("nobody");

@@ -8,19 +8,19 @@
 )]
 #![allow(clippy::cast_precision_loss, clippy::format_collect)] // times and stories, for people to read
 
-mod chaos;
 mod cluster;
 mod failures;
 mod found;
 mod handover;
 mod membership;
-mod orders;
 mod partition;
 mod parts;
 mod promise;
 mod promises;
+mod replays;
 mod restart;
 mod rights;
+mod scripts;
 mod swarm;
 
 use std::time::Duration;

@@ -4,10 +4,7 @@
 const LONGEST: usize = 40;
 
 /// The candidate that `word` most likely stands for, if one is near enough: a third of its letters may be wrong.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().take(LONGEST + 1).collect();
     if word.len() > LONGEST {
         return None;
@@ -26,10 +23,7 @@ pub(super) fn nearest<'a>(
 }
 
 /// `nearest` as a sentence, or nothing.
-pub(super) fn did_you_mean<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> String {
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates).map_or_else(String::new, |c| format!("did you mean `{c}`?"))
 }
 

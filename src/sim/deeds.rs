@@ -19,10 +19,7 @@ pub enum Way {
 impl World {
     /// Starts the daemon (and the machine, when it is off).
     pub fn start(&mut self, name: &str) {
-        let cluster = Cluster {
-            me: NodeName::new(name),
-            ..self.cluster.clone()
-        };
+        let cluster = self.config_of(&NodeName::new(name));
         self.start_with(name, cluster);
     }
 
@@ -35,7 +32,7 @@ impl World {
         machine.exited = false;
         machine.kept.generation = Generation(machine.kept.generation.0 + 1);
         let local = machine.clock.local(now);
-        machine.memory.begin(local);
+        machine.watched.begin(local);
         let (engine, actions) = Engine::new(cluster, machine.kept.clone(), local);
         machine.engine = Some(engine);
         self.perform(&NodeName::new(name), actions);
@@ -56,9 +53,10 @@ impl World {
         machine.end_life();
         machine.powered = false;
         machine.running.clear();
+        machine.changed = true;
         // Leases are those of one boot.
         machine.kept.leases.clear();
-        self.sample();
+        self.watch_owners();
     }
 
     /// The daemon is killed; what it started runs on, what it was about to do does not happen.
@@ -70,7 +68,7 @@ impl World {
     pub fn lose_store(&mut self, name: &str) {
         let machine = self.machine(name);
         machine.kept = Kept::default();
-        machine.memory.forgive();
+        machine.watched.forgive();
     }
 
     /// Its daemon stands still; its kernel and its agents do not.
@@ -80,8 +78,10 @@ impl World {
 
     /// It goes on; what arrived meanwhile is read first.
     pub fn thaw(&mut self, name: &str) {
+        let now = self.now;
         let machine = self.machine(name);
         machine.frozen = false;
+        machine.thawed = now;
         let inbox = std::mem::take(&mut machine.inbox);
         let node = NodeName::new(name);
         for event in inbox {

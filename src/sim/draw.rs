@@ -1,0 +1,290 @@
+//! Draws a script from a seed and a class of faults. Nothing is decided by what happens in the run: a drawn fault that
+//! does not apply there does nothing.
+
+mod strikes;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::random::Random;
+use super::script::Script;
+use super::setup::Setup;
+use crate::model::NodeName;
+use crate::model::similar::did_you_mean;
+
+/// What may go wrong in a class of runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Kinds that happen.
+    pub kinds: BTreeSet<Kind>,
+    /// Stops take up to so long.
+    pub slow_stops: Option<Duration>,
+    /// One fault at a time, each with this much quiet after it.
+    pub quiet: Option<Duration>,
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Cables between nodes, both ways and one way; a probe on the wire does not pass them either.
+    Cuts,
+    /// Heartbeats alone are lost between two nodes, both ways and one way.
+    Blocks,
+    /// A node is cut from all others and from the ping nodes.
+    Isolation,
+    /// Ping nodes come and go for single nodes.
+    Blindness,
+    /// Machines lose their power, and boot.
+    Crash,
+    /// A machine that is off loses its store.
+    LostStore,
+    /// Daemons are killed: what they ran runs on.
+    Kill,
+    /// Daemons stand still, and go on with or without what was sent meanwhile.
+    Freeze,
+    /// Loss, delay, reordering, duplicates; everywhere, on one path, on one link.
+    Weather,
+    /// Clocks drift, daemons wake late.
+    Time,
+    /// Standby, takeover, clear.
+    Commands,
+    /// `takeover --force` by an administrator who has looked.
+    Force,
+    /// Daemons end in order.
+    Leave,
+    /// Daemons announce a restart, and come back in time or not.
+    Restart,
+    /// Groups in maintenance.
+    Maintenance,
+    /// Starts that are slow or fail.
+    FailingStarts,
+    /// Stops that fail.
+    FailingStops,
+    /// Starts, stops and looks that hang, starts that fail and run all the same.
+    Hangs,
+    /// Looks that fail or do not tell the truth.
+    Lies,
+    /// What runs breaks down, and is noticed.
+    Losses,
+    /// Configurations that differ between nodes.
+    Reconfigure,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 21] = [
+        Kind::Cuts,
+        Kind::Blocks,
+        Kind::Isolation,
+        Kind::Blindness,
+        Kind::Crash,
+        Kind::LostStore,
+        Kind::Kill,
+        Kind::Freeze,
+        Kind::Weather,
+        Kind::Time,
+        Kind::Commands,
+        Kind::Force,
+        Kind::Leave,
+        Kind::Restart,
+        Kind::Maintenance,
+        Kind::FailingStarts,
+        Kind::FailingStops,
+        Kind::Hangs,
+        Kind::Lies,
+        Kind::Losses,
+        Kind::Reconfigure,
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Cuts => "cuts",
+            Kind::Blocks => "blocks",
+            Kind::Isolation => "isolation",
+            Kind::Blindness => "blindness",
+            Kind::Crash => "crash",
+            Kind::LostStore => "lost-store",
+            Kind::Kill => "kill",
+            Kind::Freeze => "freeze",
+            Kind::Weather => "weather",
+            Kind::Time => "time",
+            Kind::Commands => "commands",
+            Kind::Force => "force",
+            Kind::Leave => "leave",
+            Kind::Restart => "restart",
+            Kind::Maintenance => "maintenance",
+            Kind::FailingStarts => "failing-starts",
+            Kind::FailingStops => "failing-stops",
+            Kind::Hangs => "hangs",
+            Kind::Lies => "lies",
+            Kind::Losses => "losses",
+            Kind::Reconfigure => "reconfigure",
+        }
+    }
+}
+
+impl Faults {
+    /// These kinds, and nothing else about them.
+    pub fn of(kinds: &[Kind]) -> Faults {
+        Faults {
+            kinds: kinds.iter().copied().collect(),
+            ..Faults::default()
+        }
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+}
+
+impl FromStr for Faults {
+    type Err = String;
+
+    /// Kinds by their words, with commas between.
+    fn from_str(text: &str) -> Result<Faults, String> {
+        let mut faults = Faults::default();
+        for word in text.split(',') {
+            let kind = Kind::ALL.into_iter().find(|k| k.as_str() == word);
+            let all = || Kind::ALL.map(Kind::as_str).join(", ");
+            let Some(kind) = kind else {
+                let near = did_you_mean(word, Kind::ALL.map(Kind::as_str));
+                let all = all();
+                return Err(format!(
+                    "`{word}` is no kind of fault; {near} known are {all}"
+                ));
+            };
+            faults.kinds.insert(kind);
+        }
+        Ok(faults)
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<&str> = self.kinds.iter().map(|k| k.as_str()).collect();
+        f.write_str(&words.join(","))
+    }
+}
+
+/// Draws what happens to this cluster: faults for a while, then all of them end, and an administrator makes amends.
+pub fn draw(setup: Setup, faults: &Faults, seed: u64) -> Script {
+    let mut drawer = Drawer {
+        random: Random::new(seed ^ 0x5EED_0000_0000_0000),
+        faults: faults.clone(),
+        setup,
+        at: Duration::ZERO,
+        steps: Vec::new(),
+        frozen: BTreeSet::new(),
+        strange: BTreeSet::new(),
+    };
+    drawer.setup.seed = seed;
+    drawer.course();
+    let mut steps = drawer.steps;
+    steps.sort_by_key(|(at, _)| *at);
+    Script {
+        notes: Vec::new(),
+        setup: drawer.setup,
+        steps,
+    }
+}
+
+/// A script that is being drawn.
+struct Drawer {
+    random: Random,
+    faults: Faults,
+    setup: Setup,
+    at: Duration,
+    steps: Vec<(Duration, Fault)>,
+    /// Nodes that stand still.
+    frozen: BTreeSet<NodeName>,
+    /// Nodes that have a configuration of their own.
+    strange: BTreeSet<NodeName>,
+}
+
+impl Drawer {
+    fn course(&mut self) {
+        let deadtime = self.setup.cluster.timing.deadtime;
+        if self.random.chance(800) {
+            for node in self.setup.cluster.nodes.clone() {
+                self.push(Fault::Start(node));
+            }
+        }
+        let kinds = self.strikes();
+        let end = self.between(deadtime * 4, deadtime * 25 / 2);
+        loop {
+            let pause = self.pause(deadtime);
+            self.at += pause;
+            if self.at >= end || kinds.is_empty() {
+                break;
+            }
+            if let Some(strike) = self.random.pick(&kinds).copied() {
+                strike(self);
+            }
+            if let Some(quiet) = self.faults.quiet {
+                // One fault at a time: it lasts, it ends, and all is calm again.
+                let lasts = self.between(Duration::ZERO, quiet * 2);
+                self.at += lasts;
+                self.end_all();
+            }
+        }
+        let forgiven = self.random.chance(980);
+        self.end_all();
+        // What is under way comes to its end before an administrator judges it; or failures expire by themselves.
+        let slow = self.slowest() * 4;
+        self.at += if forgiven {
+            slow
+        } else {
+            Duration::from_secs(1300)
+        };
+        self.push(Fault::MakeAmends);
+    }
+
+    /// How long until the next strike: often together, sometimes far apart.
+    fn pause(&mut self, deadtime: Duration) -> Duration {
+        let ms = Duration::from_millis;
+        match (self.faults.quiet, self.random.below(3)) {
+            (Some(quiet), _) => self.between(quiet, quiet * 2),
+            (None, 0) => self.between(ms(0), ms(30)),
+            (None, 1) => self.between(ms(0), deadtime * 7 / 20),
+            (None, _) => self.between(ms(0), deadtime * 2),
+        }
+    }
+
+    fn end_all(&mut self) {
+        for node in std::mem::take(&mut self.frozen) {
+            if self.random.chance(300) {
+                self.push(Fault::Thaw { node, deaf: true });
+            }
+        }
+        for node in std::mem::take(&mut self.strange) {
+            self.push(Fault::Reconfigure(node, super::Setting::Whole));
+        }
+        self.push(Fault::EndAll);
+    }
+
+    /// The longest that something may be under way.
+    fn slowest(&self) -> Duration {
+        let slow = self.faults.slow_stops.unwrap_or_default();
+        if !self.faults.has(Kind::Hangs) {
+            return slow;
+        }
+        let steps = self.setup.cluster.groups.iter().flat_map(|g| &g.steps);
+        steps
+            .map(|s| s.start.max(s.stop).max(s.monitor))
+            .fold(slow, Duration::max)
+    }
+
+    fn push(&mut self, fault: Fault) {
+        self.steps.push((self.at, fault));
+    }
+
+    /// A time in whole milliseconds.
+    fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        let time = self.random.between(least, most);
+        Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,256 @@
+//! Everything that a scenario can do to a cluster, as data: a [`Fault`] is drawn, printed, read, and done to a world.
+//!
+//! Not among them is fencing that is slow or fails: `had` has no fencing yet.
+
+mod apply;
+mod names;
+pub(super) mod read;
+
+use std::fmt;
+
+use super::deeds::Way;
+use super::machine::{Behaviour, Look};
+use super::network::Weather;
+use super::setting::Setting;
+use super::words::{Percent, Shown};
+use crate::engine::Command;
+use crate::model::{GroupName, LinkName, NodeName};
+use std::time::Duration;
+
+/// One thing that is done to the cluster. One that does not apply (to crash what is off, to thaw what moves) does
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Cuts one link or all links between two nodes; a probe on the wire does not pass either.
+    Cut {
+        /// Who is not heard.
+        a: NodeName,
+        /// By whom.
+        b: NodeName,
+        /// Both ways or one.
+        way: Way,
+        /// Only this link.
+        link: Option<LinkName>,
+    },
+    /// Loses every heartbeat between two nodes, but nothing else: as a firewall does.
+    Block {
+        /// Who is not heard.
+        a: NodeName,
+        /// By whom.
+        b: NodeName,
+        /// Both ways or one.
+        way: Way,
+    },
+    /// Cuts a node from all others and from the ping nodes.
+    Isolate(NodeName),
+    /// A node no longer sees a ping node, or none of them.
+    Blind(NodeName, Option<String>),
+    /// It sees it again, or all of them.
+    See(NodeName, Option<String>),
+    /// Mends every cut; all ping nodes are seen.
+    Heal,
+    /// What every path, or one path, does to heartbeats from now on.
+    Weather(Weather, Option<Path>),
+    /// Power loss.
+    Crash(NodeName),
+    /// Starts the daemon, and the machine when that is off.
+    Start(NodeName),
+    /// Kills the daemon; what it started runs on.
+    Kill(NodeName),
+    /// The daemon stands still; its kernel and its agents do not.
+    Freeze(NodeName),
+    /// It goes on. Deaf: what was sent meanwhile is lost, as after the pause of a whole virtual machine.
+    Thaw {
+        /// Which.
+        node: NodeName,
+        /// Whether what was sent meanwhile is lost.
+        deaf: bool,
+    },
+    /// Nothing is left of what it kept; only while no daemon runs there.
+    LoseStore(NodeName),
+    /// Its clock is so many millionths too fast from now on.
+    Drift(NodeName, i32),
+    /// Its daemon wakes up to so late from now on.
+    Late(NodeName, Duration),
+    /// How the starts of a step go from now on.
+    Starts(Spot, Behaviour),
+    /// How its stops go.
+    Stops(Spot, Behaviour),
+    /// How looks at it go.
+    Looks(Spot, Look),
+    /// It runs no more, and its monitor has noticed.
+    Lose(Spot),
+    /// All agents do what they should.
+    MendAgents,
+    /// An administrator's command.
+    Command {
+        /// At which node.
+        node: NodeName,
+        /// What.
+        command: Command,
+        /// He has looked: it is given only when no machine has power whose daemon is gone or stands still.
+        looked: bool,
+    },
+    /// The configuration of one node changes; its daemon reads it at once.
+    Reconfigure(NodeName, Setting),
+    /// Every fault above ends: all is healed, calm, mended, thawed and started. Configurations stay as they are.
+    EndAll,
+    /// An administrator takes back what he ordered and clears what failed, at every node.
+    MakeAmends,
+}
+
+/// One way between two nodes, on one link or on all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Who sends.
+    pub from: NodeName,
+    /// Who hears.
+    pub to: NodeName,
+    /// Only on this link.
+    pub link: Option<LinkName>,
+}
+
+/// One step of a group on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Where.
+    pub node: NodeName,
+    /// Which group.
+    pub group: GroupName,
+    /// Which step, from 0; a script counts from 1.
+    pub step: usize,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Spot { node, group, step } = self;
+        write!(f, "{group} step {} on {node}", step.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Cut { a, b, way, link } => {
+                write!(f, "cut {}", between(a, b, *way))?;
+                on_link(f, link.as_ref())
+            }
+            Fault::Block { a, b, way } => write!(f, "block {}", between(a, b, *way)),
+            Fault::Isolate(node) => write!(f, "isolate {node}"),
+            Fault::Blind(node, None) => write!(f, "blind {node}"),
+            Fault::Blind(node, Some(ping)) => write!(f, "blind {node} {ping}"),
+            Fault::See(node, None) => write!(f, "see {node}"),
+            Fault::See(node, Some(ping)) => write!(f, "see {node} {ping}"),
+            Fault::Heal => f.write_str("heal"),
+            Fault::Weather(weather, path) => {
+                write!(f, "weather {weather}")?;
+                let Some(path) = path else { return Ok(()) };
+                write!(f, " from {} to {}", path.from, path.to)?;
+                on_link(f, path.link.as_ref())
+            }
+            Fault::Command {
+                node,
+                command,
+                looked,
+            } => {
+                ordered(f, node, command)?;
+                f.write_str(if *looked { " after a look" } else { "" })
+            }
+            Fault::Reconfigure(node, setting) => write!(f, "reconfigure {node} {setting}"),
+            Fault::EndAll => f.write_str("end all faults"),
+            Fault::MakeAmends => f.write_str("make amends"),
+            other => other.at_one_node(f),
+        }
+    }
+}
+
+impl Fault {
+    /// The words of what is done to one machine.
+    fn at_one_node(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Crash(node) => write!(f, "crash {node}"),
+            Fault::Start(node) => write!(f, "start {node}"),
+            Fault::Kill(node) => write!(f, "kill {node}"),
+            Fault::Freeze(node) => write!(f, "freeze {node}"),
+            Fault::Thaw { node, deaf: false } => write!(f, "thaw {node}"),
+            Fault::Thaw { node, deaf: true } => write!(f, "thaw {node} deaf"),
+            Fault::LoseStore(node) => write!(f, "lose-store {node}"),
+            Fault::Drift(node, ppm) => write!(f, "drift {node} {ppm}ppm"),
+            Fault::Late(node, most) => write!(f, "late {node} {}", Shown(*most)),
+            Fault::Starts(spot, how) => write!(f, "starts of {spot} {how}"),
+            Fault::Stops(spot, how) => write!(f, "stops of {spot} {how}"),
+            Fault::Looks(spot, how) => write!(f, "looks at {spot} {how}"),
+            Fault::Lose(spot) => write!(f, "lose {spot}"),
+            _ => f.write_str("mend agents"),
+        }
+    }
+}
+
+fn between(a: &NodeName, b: &NodeName, way: Way) -> String {
+    match way {
+        Way::Both => format!("{a} {b}"),
+        Way::OneWay => format!("{a} to {b}"),
+    }
+}
+
+fn on_link(f: &mut fmt::Formatter<'_>, link: Option<&LinkName>) -> fmt::Result {
+    link.map_or(Ok(()), |link| write!(f, " on {link}"))
+}
+
+fn ordered(f: &mut fmt::Formatter<'_>, node: &NodeName, command: &Command) -> fmt::Result {
+    let all = |groups: &[GroupName]| -> String { groups.iter().map(|g| format!(" {g}")).collect() };
+    match command {
+        Command::Standby { groups, lasting } => {
+            let word = if *lasting { "standby" } else { "yield" };
+            write!(f, "{word} {node}{}", all(groups))
+        }
+        Command::Unstandby(groups) => write!(f, "unstandby {node}{}", all(groups)),
+        Command::Takeover { groups, force } => {
+            let word = if *force { "force" } else { "takeover" };
+            write!(f, "{word} {node}{}", all(groups))
+        }
+        Command::Clear(group) => write!(f, "clear {node} {group}"),
+        Command::Maintenance { groups, on } => {
+            let word = if *on { "on" } else { "off" };
+            write!(f, "maintenance {node} {word}{}", all(groups))
+        }
+        Command::Leave => write!(f, "leave {node}"),
+        Command::Restart { back_within } => {
+            write!(f, "restart {node} back within {}", Shown(*back_within))
+        }
+    }
+}
+
+impl fmt::Display for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Behaviour::Works(time) => write!(f, "take {}", Shown(*time)),
+            Behaviour::Fails(_) => f.write_str("fail"),
+            Behaviour::FailsHalfDone => f.write_str("fail half-done"),
+            Behaviour::Hangs => f.write_str("hang"),
+        }
+    }
+}
+
+impl fmt::Display for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Look::Says(true) => "say running",
+            Look::Says(false) => "say stopped",
+            Look::Fails => "fail",
+            Look::Hangs => "hang",
+        })
+    }
+}
+
+impl fmt::Display for Weather {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Weather::CALM {
+            return f.write_str("calm");
+        }
+        let (loss, twice) = (Percent(self.loss), Percent(self.twice));
+        write!(f, "loss {loss} twice {twice}")?;
+        let (delay, jitter) = (Shown(self.delay), Shown(self.jitter));
+        write!(f, " delay {delay} jitter {jitter}")
+    }
+}

@@ -1,0 +1,308 @@
+//! What a fault does to a world. One that does not apply does nothing, and says so.
+
+use super::{Fault, Path, Spot};
+use crate::engine::Command;
+use crate::model::cluster::Cluster;
+use crate::model::{GroupName, LinkName, NodeName, Time};
+use crate::sim::deeds::Way;
+use crate::sim::machine::Clock;
+use crate::sim::network::Weather;
+use crate::sim::setting::Setting;
+use crate::sim::world::{Asked, World};
+
+impl World {
+    /// Does this; false where there was nothing to do.
+    pub fn apply(&mut self, fault: &Fault) -> bool {
+        if fault.nodes().iter().any(|n| !self.machines.contains_key(n)) {
+            return false;
+        }
+        let does = match fault {
+            Fault::Cut { a, b, way, link } => self.cut_links(a, b, *way, link.as_ref()),
+            Fault::Block { a, b, way } => {
+                self.block_heartbeats_one_way(a.as_str(), b.as_str());
+                if *way == Way::Both {
+                    self.block_heartbeats_one_way(b.as_str(), a.as_str());
+                }
+                true
+            }
+            Fault::Isolate(node) => self.isolate(node),
+            Fault::Blind(node, ping) => self.look_at_pings(node, ping.as_deref(), false),
+            Fault::See(node, ping) => self.look_at_pings(node, ping.as_deref(), true),
+            Fault::Heal => self.heal_all(),
+            Fault::Weather(weather, path) => self.change_weather(*weather, path.as_ref()),
+            Fault::Starts(spot, how) => {
+                let machine = self.machine(spot.node.as_str());
+                machine.start_behaviour.insert(key(spot), how.clone());
+                true
+            }
+            Fault::Stops(spot, how) => {
+                let machine = self.machine(spot.node.as_str());
+                machine.stop_behaviour.insert(key(spot), how.clone());
+                true
+            }
+            Fault::Looks(spot, how) => {
+                let machine = self.machine(spot.node.as_str());
+                machine.look_behaviour.insert(key(spot), *how);
+                true
+            }
+            Fault::Lose(spot) => self.lose_step(spot),
+            Fault::MendAgents => self.mend_agents(),
+            Fault::Command {
+                node,
+                command,
+                looked,
+            } => self.order(node, command, *looked),
+            Fault::Reconfigure(node, setting) => self.reconfigure(node, setting),
+            Fault::EndAll => self.end_all(),
+            Fault::MakeAmends => self.make_amends(),
+            other => self.at_one_machine(other),
+        };
+        if does {
+            self.note_fault(fault);
+        }
+        does
+    }
+
+    /// Power, daemons, clocks.
+    fn at_one_machine(&mut self, fault: &Fault) -> bool {
+        match fault {
+            Fault::Crash(node) => {
+                let on = self.at(node.as_str()).powered;
+                if on {
+                    self.crash(node.as_str());
+                }
+                on
+            }
+            Fault::Start(node) => self.boot(node),
+            Fault::Kill(node) => {
+                let runs = self.at(node.as_str()).engine.is_some();
+                self.kill(node.as_str());
+                runs
+            }
+            Fault::Freeze(node) => {
+                let moves = self.at(node.as_str()).alive();
+                if moves {
+                    self.freeze(node.as_str());
+                }
+                moves
+            }
+            Fault::Thaw { node, deaf } => {
+                let stands = self.at(node.as_str()).frozen;
+                match (stands, deaf) {
+                    (true, true) => self.thaw_deaf(node.as_str()),
+                    (true, false) => self.thaw(node.as_str()),
+                    (false, _) => {}
+                }
+                stands
+            }
+            Fault::LoseStore(node) => {
+                let off = self.at(node.as_str()).engine.is_none();
+                if off {
+                    self.lose_store(node.as_str());
+                }
+                off
+            }
+            Fault::Drift(node, ppm) => {
+                let now = self.now;
+                let clock = &mut self.machine(node.as_str()).clock;
+                *clock = Clock::new(now, clock.local(now), *ppm);
+                self.reschedule(node);
+                true
+            }
+            Fault::Late(node, most) => {
+                self.machine(node.as_str()).lateness = *most;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A machine that was off begins a new count of its time.
+    fn boot(&mut self, node: &NodeName) -> bool {
+        let now = self.now;
+        let machine = self.machine(node.as_str());
+        if machine.engine.is_some() {
+            return false;
+        }
+        if !machine.powered {
+            machine.boots += 1;
+            // Each boot in another second, so that times of two boots are never alike.
+            let local = Time(1_000_000_000 * (1 + machine.boots % 1000));
+            machine.clock = machine.clock.begin_anew(now, local);
+        }
+        self.start(node.as_str());
+        true
+    }
+
+    fn links_of(&self, link: Option<&LinkName>) -> Vec<LinkName> {
+        let chosen = |l: &&LinkName| link.is_none_or(|one| one == *l);
+        self.cluster.links.iter().filter(chosen).cloned().collect()
+    }
+
+    fn cut_links(&mut self, a: &NodeName, b: &NodeName, way: Way, link: Option<&LinkName>) -> bool {
+        for link in self.links_of(link) {
+            self.cuts.insert((a.clone(), b.clone(), link.clone()));
+            if way == Way::Both {
+                self.cuts.insert((b.clone(), a.clone(), link));
+            }
+        }
+        true
+    }
+
+    fn isolate(&mut self, node: &NodeName) -> bool {
+        let others: Vec<NodeName> = self.names().filter(|n| n != node).collect();
+        for other in others {
+            self.cut_links(node, &other, Way::Both, None);
+        }
+        self.look_at_pings(node, None, false);
+        true
+    }
+
+    fn look_at_pings(&mut self, node: &NodeName, ping: Option<&str>, sees: bool) -> bool {
+        for (at, of) in self.cluster.pings.iter().enumerate() {
+            if ping.is_some_and(|p| p != of.name) {
+                continue;
+            }
+            if sees {
+                self.blind.remove(&(node.clone(), at));
+            } else {
+                self.blind.insert((node.clone(), at));
+            }
+        }
+        !self.cluster.pings.is_empty()
+    }
+
+    fn heal_all(&mut self) -> bool {
+        self.heal();
+        self.blind.clear();
+        true
+    }
+
+    fn change_weather(&mut self, weather: Weather, path: Option<&Path>) -> bool {
+        let Some(path) = path else {
+            self.weather_everywhere(weather);
+            return true;
+        };
+        for link in self.links_of(path.link.as_ref()) {
+            let key = (path.from.clone(), path.to.clone(), link);
+            self.local_weather.insert(key, weather);
+        }
+        true
+    }
+
+    fn lose_step(&mut self, spot: &Spot) -> bool {
+        let machine = self.at(spot.node.as_str());
+        let steps = machine.running.get(&spot.group);
+        let runs = machine.powered && steps.and_then(|s| s.get(spot.step)) == Some(&true);
+        if runs {
+            let (node, group) = (spot.node.as_str(), spot.group.as_str());
+            self.lose(node, group, spot.step, "it is gone");
+        }
+        runs
+    }
+
+    fn mend_agents(&mut self) -> bool {
+        for machine in self.machines.values_mut() {
+            machine.start_behaviour.clear();
+            machine.stop_behaviour.clear();
+            machine.look_behaviour.clear();
+        }
+        true
+    }
+
+    fn order(&mut self, node: &NodeName, command: &Command, looked: bool) -> bool {
+        let safe = || match command {
+            Command::Takeover { groups, .. } => {
+                self.all_power_moves() && !groups.iter().any(|g| self.runs_anywhere(g))
+            }
+            _ => self.all_power_moves(),
+        };
+        if !self.at(node.as_str()).alive() || (looked && !safe()) {
+            return false;
+        }
+        self.ask(node, command.clone());
+        true
+    }
+
+    fn ask(&mut self, node: &NodeName, command: Command) {
+        let life = self.at(node.as_str()).life;
+        let at = self.now;
+        let id = self.command(node.as_str(), command);
+        let node = node.clone();
+        self.asked.push(Asked { node, life, id, at });
+    }
+
+    /// Whether every machine that has power has a daemon that moves.
+    fn all_power_moves(&self) -> bool {
+        self.machines.values().all(|m| m.alive() || !m.powered)
+    }
+
+    fn runs_anywhere(&self, group: &GroupName) -> bool {
+        self.machines.values().any(|m| m.runs(group))
+    }
+
+    fn reconfigure(&mut self, node: &NodeName, setting: &Setting) -> bool {
+        let mut cluster = self.config_of(node);
+        setting.set(&mut cluster, &self.cluster);
+        let machine = self.machine(node.as_str());
+        machine.config = Some(cluster.clone());
+        if machine.engine.is_some() {
+            self.reload(node.as_str(), cluster);
+        }
+        true
+    }
+
+    /// What a node has as its configuration.
+    pub(in crate::sim) fn config_of(&self, node: &NodeName) -> Cluster {
+        let own = self.machines.get(node).and_then(|m| m.config.clone());
+        own.unwrap_or_else(|| Cluster {
+            me: node.clone(),
+            ..self.cluster.clone()
+        })
+    }
+
+    fn end_all(&mut self) -> bool {
+        self.heal_all();
+        self.weather_everywhere(Weather::CALM);
+        self.mend_agents();
+        let names: Vec<NodeName> = self.names().collect();
+        for name in &names {
+            if self.at(name.as_str()).frozen {
+                self.thaw(name.as_str());
+            }
+        }
+        for name in &names {
+            self.boot(name);
+        }
+        true
+    }
+
+    fn make_amends(&mut self) -> bool {
+        let groups: Vec<GroupName> = self.cluster.groups.iter().map(|g| g.name.clone()).collect();
+        let names: Vec<NodeName> = self.names().collect();
+        for name in names {
+            if !self.at(name.as_str()).alive() {
+                continue;
+            }
+            self.ask(&name, Command::Unstandby(groups.clone()));
+            let end = Command::Maintenance {
+                groups: groups.clone(),
+                on: false,
+            };
+            self.ask(&name, end);
+            for group in groups
+                .iter()
+                .filter(|_| self.all_power_moves())
+                .cloned()
+                .collect::<Vec<_>>()
+            {
+                self.ask(&name, Command::Clear(group));
+            }
+        }
+        true
+    }
+}
+
+fn key(spot: &Spot) -> (GroupName, usize) {
+    (spot.group.clone(), spot.step)
+}

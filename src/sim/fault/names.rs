@@ -1,0 +1,64 @@
+//! Whom and what a fault names.
+
+use super::{Fault, Path, Spot};
+use crate::engine::Command;
+use crate::model::{GroupName, NodeName};
+use crate::sim::setting::Setting;
+
+impl Fault {
+    /// Every node that it names.
+    pub fn nodes(&self) -> Vec<&NodeName> {
+        match self {
+            Fault::Cut { a, b, .. } | Fault::Block { a, b, .. } => vec![a, b],
+            Fault::Weather(_, Some(Path { from, to, .. })) => vec![from, to],
+            Fault::Reconfigure(node, Setting::Preferred(_, preferred)) => vec![node, preferred],
+            Fault::Isolate(node)
+            | Fault::Blind(node, _)
+            | Fault::See(node, _)
+            | Fault::Crash(node)
+            | Fault::Start(node)
+            | Fault::Kill(node)
+            | Fault::Freeze(node)
+            | Fault::Thaw { node, .. }
+            | Fault::LoseStore(node)
+            | Fault::Drift(node, _)
+            | Fault::Late(node, _)
+            | Fault::Command { node, .. }
+            | Fault::Reconfigure(node, _)
+            | Fault::Starts(Spot { node, .. }, _)
+            | Fault::Stops(Spot { node, .. }, _)
+            | Fault::Looks(Spot { node, .. }, _)
+            | Fault::Lose(Spot { node, .. }) => vec![node],
+            Fault::Heal
+            | Fault::Weather(_, None)
+            | Fault::MendAgents
+            | Fault::EndAll
+            | Fault::MakeAmends => Vec::new(),
+        }
+    }
+
+    /// Every group that it names.
+    pub fn groups(&self) -> Vec<&GroupName> {
+        match self {
+            Fault::Starts(spot, _)
+            | Fault::Stops(spot, _)
+            | Fault::Looks(spot, _)
+            | Fault::Lose(spot) => vec![&spot.group],
+            Fault::Reconfigure(_, setting) => match setting {
+                Setting::Preferred(group, _) | Setting::Without(group) | Setting::With(group) => {
+                    vec![group]
+                }
+                _ => Vec::new(),
+            },
+            Fault::Command { command, .. } => match command {
+                Command::Standby { groups, .. }
+                | Command::Unstandby(groups)
+                | Command::Takeover { groups, .. }
+                | Command::Maintenance { groups, .. } => groups.iter().collect(),
+                Command::Clear(group) => vec![group],
+                Command::Leave | Command::Restart { .. } => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+}

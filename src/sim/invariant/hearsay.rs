@@ -1,0 +1,118 @@
+//! What a machine has heard of the others, remembered beside its engine.
+
+use std::collections::BTreeMap;
+
+use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
+use crate::model::{Generation, GroupName, NodeName, Sequence, Time};
+
+/// The newest that a machine heard from each other, in this life of its daemon.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sim) struct Hearsay {
+    pub began: Time,
+    heard: BTreeMap<NodeName, Word>,
+}
+
+/// The newest word of one node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Word {
+    pub at: Time,
+    number: (Generation, Sequence),
+    pub left: bool,
+    /// Until then it announced to be away.
+    pub back_by: Time,
+    states: BTreeMap<GroupName, GroupState>,
+}
+
+impl Word {
+    pub fn state(&self, group: &GroupName) -> GroupState {
+        let state = self.states.get(group).copied();
+        state.unwrap_or(GroupState::Unknown)
+    }
+
+    /// Whether it showed that nothing of the group runs there.
+    pub fn is_down(&self, group: &GroupName) -> bool {
+        let down = matches!(self.state(group), GroupState::Offline | GroupState::Failed);
+        down || self.left
+    }
+}
+
+impl Hearsay {
+    pub fn begin(&mut self, now: Time) {
+        self.began = now;
+        self.heard.clear();
+    }
+
+    pub fn hear(&mut self, now: Time, heartbeat: &Heartbeat) {
+        let number = (heartbeat.generation, heartbeat.sequence);
+        if !self.heard.contains_key(&heartbeat.src) {
+            self.heard.insert(heartbeat.src.clone(), Word::default());
+        }
+        let Some(of) = self.heard.get_mut(&heartbeat.src) else {
+            return;
+        };
+        if number <= of.number {
+            return;
+        }
+        if number.0 > of.number.0 {
+            of.states.clear();
+        }
+        (of.at, of.number) = (now, number);
+        of.left = heartbeat.phase == Phase::Left;
+        let away = heartbeat.intent.back_within;
+        of.back_by = away.map_or(Time::ZERO, |within| now + within);
+        for report in &heartbeat.groups {
+            match of.states.get_mut(&report.group) {
+                Some(state) => *state = report.state,
+                None => {
+                    of.states.insert(report.group.clone(), report.state);
+                }
+            }
+        }
+    }
+
+    pub(super) fn of(&self, peer: &NodeName) -> Option<&Word> {
+        self.heard.get(peer)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::Term;
+    use crate::model::heartbeat::{GroupReport, Intent, Reach};
+    use std::time::Duration;
+
+    /// A heartbeat of bob about the group db.
+    pub fn heartbeat(sequence: u64, state: GroupState, term: u64) -> Heartbeat {
+        Heartbeat {
+            src: NodeName::new("bob"),
+            generation: Generation(1),
+            sequence: Sequence(sequence),
+            phase: Phase::Active,
+            deadtime: Duration::from_secs(2),
+            heard: Vec::new(),
+            groups: vec![GroupReport {
+                group: GroupName::new("db"),
+                state,
+                term: Term(term),
+                can: true,
+                offer: None,
+                to: None,
+            }],
+            reach: Reach::default(),
+            quorate: true,
+            intent: Intent::default(),
+            digest: 0,
+        }
+    }
+
+    #[test]
+    fn an_older_word_changes_nothing() {
+        let mut hearsay = Hearsay::default();
+        hearsay.hear(Time(5), &heartbeat(2, GroupState::Online, 1));
+        hearsay.hear(Time(9), &heartbeat(1, GroupState::Offline, 1));
+        let word = hearsay.of(&NodeName::new("bob")).unwrap();
+        assert_eq!(word.state(&GroupName::new("db")), GroupState::Online);
+        assert_eq!(word.at, Time(5));
+    }
+}

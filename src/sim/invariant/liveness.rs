@@ -1,0 +1,318 @@
+//! 8. When faults end, within a bound every group that can run runs exactly once.
+//!
+//! Promised after every fault, of groups that can run: the nodes that run hear each other and none of them stands
+//! still; nothing is left running by a daemon that is gone; nobody has the group in maintenance, stuck, or another
+//! configuration; and one of these nodes has working agents, is not in standby, has not failed at it and counts enough
+//! votes. The bound leaves room for a start of the whole cluster, two moves and the slowest stop. And every command
+//! finds its end within the deadlines of the steps that it moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::cluster::{Cluster, Group, QuorumPolicy, Step};
+use crate::model::heartbeat::GroupState;
+use crate::model::{GroupName, NodeName, Time};
+use crate::sim::fault::Fault;
+use crate::sim::machine::{Behaviour, Look, Machine};
+use crate::sim::network::Weather;
+use crate::sim::world::{Asked, World};
+
+/// A group counts as settled when it has run for so long.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// What is remembered after the last fault.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sim) struct Liveness {
+    since: Time,
+    whole_since: BTreeMap<GroupName, Time>,
+    settled: BTreeSet<GroupName>,
+    /// The slowest stop or start that was ordered.
+    slowest: Duration,
+}
+
+/// How it looks after the last fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Outlook {
+    /// The bound is not reached.
+    Waiting,
+    /// Every group runs exactly once.
+    Settled,
+    /// The bound is reached; these groups do not run, and these words say why they cannot.
+    CannotRun(Vec<String>),
+    /// The bound is reached, and a group that can run does not.
+    Broken(String),
+}
+
+impl Liveness {
+    /// A fault changes all; the wait begins anew.
+    pub fn fault(&mut self, now: Time, fault: &Fault, cluster: &Cluster) {
+        let slowest = self.slowest.max(slowness(fault, cluster));
+        *self = Liveness {
+            since: now,
+            slowest,
+            ..Liveness::default()
+        };
+    }
+
+    /// Within this everything settles.
+    pub fn bound(&self, world: &World) -> Duration {
+        let t = &world.cluster.timing;
+        let removal = |g: &Group| g.steps.iter().map(|s| s.removal).sum();
+        let removal: Duration = world
+            .cluster
+            .groups
+            .iter()
+            .map(removal)
+            .max()
+            .unwrap_or_default();
+        let delay = world.cluster.failback_delay;
+        t.initdead * 4 + t.deadtime * 7 + self.slowest * 4 + removal + delay
+    }
+
+    /// How it looks now.
+    pub fn look(&mut self, world: &World) -> Outlook {
+        let now = world.now;
+        for group in &world.cluster.groups {
+            let name = &group.name;
+            if !whole(world, name) {
+                self.whole_since.remove(name);
+                continue;
+            }
+            let since = *self.whole_since.entry(name.clone()).or_insert(now);
+            if now.since(since) >= SETTLED {
+                self.settled.insert(name.clone());
+            }
+        }
+        if self.settled.len() == world.cluster.groups.len() {
+            return Outlook::Settled;
+        }
+        if now < self.since + self.bound(world) {
+            return Outlook::Waiting;
+        }
+        self.judge(world)
+    }
+
+    fn judge(&self, world: &World) -> Outlook {
+        let mut barred = Vec::new();
+        for group in &world.cluster.groups {
+            if self.settled.contains(&group.name) {
+                continue;
+            }
+            match can_run(world, &group.name) {
+                Ok(()) => return Outlook::Broken(places(world, &group.name)),
+                Err(why) => barred.push(format!("{} cannot run: {why}", group.name)),
+            }
+        }
+        Outlook::CannotRun(barred)
+    }
+}
+
+/// How long something may be under way because of a fault.
+fn slowness(fault: &Fault, cluster: &Cluster) -> Duration {
+    let steps = cluster.groups.iter().flat_map(|g| &g.steps);
+    let hung = |of: fn(&Step) -> Duration| steps.map(of).max().unwrap_or_default();
+    match fault {
+        Fault::Starts(_, Behaviour::Hangs) => hung(|s| s.start),
+        Fault::Stops(_, Behaviour::Hangs) => hung(|s| s.stop),
+        Fault::Looks(_, Look::Hangs) => hung(|s| s.monitor),
+        Fault::Starts(_, Behaviour::Works(time)) | Fault::Stops(_, Behaviour::Works(time)) => *time,
+        _ => Duration::ZERO,
+    }
+}
+
+/// Runs completely, in one place, and its node says so.
+fn whole(world: &World, group: &GroupName) -> bool {
+    let [owner] = world.runs_on(group.as_str())[..] else {
+        return false;
+    };
+    let spec = world.cluster.groups.iter().find(|g| g.name == *group);
+    let steps = world.at(owner).running.get(group);
+    let all =
+        |s: &Vec<bool>| s.iter().all(|r| *r) && spec.is_some_and(|g| g.steps.len() == s.len());
+    steps.is_some_and(all) && world.state(owner, group.as_str()) == Some(GroupState::Online)
+}
+
+/// What keeps a group from running anywhere.
+fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
+    if !world.cuts.is_empty() || !world.blocked.is_empty() {
+        return Err("nodes are parted".to_owned());
+    }
+    let calm = world.local_weather.values().all(|w| *w == Weather::CALM);
+    if !calm || world.weather != Weather::CALM {
+        return Err("the network is not calm".to_owned());
+    }
+    // A dead node's word on that still counts.
+    let maintains = |(_, m): &(_, &Machine)| m.kept.maintenance.contains(group);
+    if let Some((name, _)) = world.machines.iter().find(maintains) {
+        return Err(format!("it is in maintenance at {name}"));
+    }
+    let mut digests = BTreeSet::new();
+    for (name, machine) in world.machines.iter().filter(|(_, m)| m.powered) {
+        bars_all(world, name, machine, group)?;
+        digests.extend(machine.engine.as_ref().map(|e| e.cluster().digest));
+    }
+    if digests.len() > 1 {
+        return Err("the nodes have different configurations".to_owned());
+    }
+    let mut barred = Vec::new();
+    for (name, machine) in &world.machines {
+        match bars_here(world, name, machine, group) {
+            None => return Ok(()),
+            Some(why) => barred.push(format!("{name} {why}")),
+        }
+    }
+    Err(barred.join(", "))
+}
+
+/// What at one machine keeps the group from running anywhere.
+fn bars_all(
+    world: &World,
+    name: &NodeName,
+    machine: &Machine,
+    group: &GroupName,
+) -> Result<(), String> {
+    if machine.frozen {
+        return Err(format!("{name} stands still"));
+    }
+    if machine.was_lied_to {
+        return Err(format!("a look at {name} told an untruth"));
+    }
+    if machine.engine.is_none() && machine.runs(group) {
+        return Err(format!("{name} has no daemon and runs a part of it"));
+    }
+    if world.state(name.as_str(), group.as_str()) == Some(GroupState::Stuck) {
+        return Err(format!("it is stuck at {name}"));
+    }
+    Ok(())
+}
+
+/// What at one machine keeps the group from running there.
+fn bars_here(
+    world: &World,
+    name: &NodeName,
+    machine: &Machine,
+    group: &GroupName,
+) -> Option<&'static str> {
+    if !machine.alive() {
+        return Some("does not run");
+    }
+    let touched = machine
+        .start_behaviour
+        .keys()
+        .chain(machine.stop_behaviour.keys());
+    if touched
+        .chain(machine.look_behaviour.keys())
+        .any(|(g, _)| g == group)
+    {
+        return Some("has agents that do not do what they should");
+    }
+    if machine.kept.standby.contains(group) {
+        return Some("is in standby");
+    }
+    match world.state(name.as_str(), group.as_str()) {
+        None => return Some("does not have it in its configuration"),
+        Some(GroupState::Failed) => return Some("failed to run it"),
+        Some(_) => {}
+    }
+    let counted = matches!(
+        world.cluster.quorum,
+        QuorumPolicy::Stop | QuorumPolicy::Freeze
+    );
+    (counted && !enough_votes(world, name)).then_some("counts too few votes")
+}
+
+fn enough_votes(world: &World, name: &NodeName) -> bool {
+    let pings = world.cluster.pings.len();
+    let seen = (0..pings)
+        .filter(|p| !world.blind.contains(&(name.clone(), *p)))
+        .count();
+    let alive = world.machines.values().filter(|m| m.alive()).count();
+    alive + seen > (world.machines.len() + pings) / 2
+}
+
+fn places(world: &World, group: &GroupName) -> String {
+    let states = world.names().map(|node| {
+        let state = world.state(node.as_str(), group.as_str());
+        format!("{node} {}", state.map_or("none", GroupState::as_str))
+    });
+    let states: Vec<String> = states.collect();
+    let runs = world.runs_on(group.as_str()).join(" and ");
+    format!(
+        "{group} runs on [{runs}] long after the last fault; states: {}",
+        states.join(", ")
+    )
+}
+
+impl World {
+    /// A command of which nobody will ever hear.
+    pub(in crate::sim) fn unanswered(&self) -> Option<String> {
+        let longest = |g: &Group| -> Duration { g.steps.iter().map(|s| s.start + s.stop).sum() };
+        let longest = self
+            .cluster
+            .groups
+            .iter()
+            .map(longest)
+            .max()
+            .unwrap_or_default();
+        let patience = longest + self.cluster.timing.deadtime + Duration::from_secs(20);
+        let open = |asked: &&Asked| {
+            self.machines.get(&asked.node).is_some_and(|m| {
+                let since = asked.at.max(m.thawed);
+                let late = self.now.since(since) > patience;
+                m.alive() && m.life == asked.life && late && !m.replies.contains_key(&asked.id)
+            })
+        };
+        let asked = self.asked.iter().find(open)?;
+        Some(format!("a command at {} was never answered", asked.node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sim::{Invariant, Script, run};
+
+    fn script(steps: &str) -> Script {
+        let text = format!(
+            "nodes a b\ngroup db on a\nstep address : db\nfor 80s\nat 0s start a\nat 0s start b\n{steps}"
+        );
+        Script::read(&text).unwrap()
+    }
+
+    #[test]
+    fn a_group_that_could_run_and_does_not_is_seen() {
+        // Nothing but an engine that sleeps for ever can break it; so the world does not give one its events.
+        let mut world = script("").setup.world();
+        world.start_all();
+        let mut liveness = super::Liveness::default();
+        liveness.since = world.now;
+        world.now = world.now + liveness.bound(&world);
+        assert!(matches!(liveness.look(&world), super::Outlook::Broken(_)));
+    }
+
+    #[test]
+    fn a_group_that_cannot_run_is_no_violation_and_is_explained() {
+        for (steps, why) in [
+            ("at 5s crash a\nat 5s crash b\n", "does not run"),
+            ("at 5s maintenance a on db\nat 6s crash a\n", "maintenance"),
+            (
+                "at 5s stops of db step 1 on a fail\nat 6s yield a db\n",
+                "stuck",
+            ),
+        ] {
+            let report = run(&script(steps));
+            assert_eq!(report.violations, [], "{steps}");
+            assert!(
+                report.unsettled.iter().any(|u| u.contains(why)),
+                "{steps} {report:?}"
+            );
+        }
+        let well = run(&script("at 5s crash a\n"));
+        assert!(well.unsettled.is_empty(), "{:?}", well.unsettled);
+        assert!(
+            !well
+                .violations
+                .iter()
+                .any(|v| v.invariant == Invariant::Liveness)
+        );
+    }
+}

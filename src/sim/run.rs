@@ -1,0 +1,111 @@
+//! Runs a script: does what it says when it says it, watches every step, and tells what came of it.
+
+use std::time::Duration;
+
+use super::invariant::{Invariant, Liveness, Outlook, unpromised};
+use super::report::{Entry, Report, Told};
+use super::script::Script;
+use super::world::World;
+use crate::model::Time;
+
+/// After the last fault it is looked so often whether all has settled.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs a script to its end, or to the first broken promise.
+pub fn run(script: &Script) -> Report {
+    let mut world = script.setup.world();
+    let unpromised = unpromised(script);
+    world.owners.promised = unpromised.is_none();
+    let mut unsettled = Vec::new();
+    if course(script, &mut world) {
+        unsettled = settle(script, &mut world);
+    }
+    Report {
+        violations: std::mem::take(&mut world.broken),
+        doubles: world.doubles(),
+        unpromised,
+        groups: {
+            let groups = world.cluster.groups.iter();
+            groups
+                .map(|g| (g.name.clone(), world.downtime(&g.name)))
+                .collect()
+        },
+        steps: world.steps,
+        simulated: world.now.since(World::BEGIN),
+        unsettled,
+        timeline: timeline(&mut world),
+    }
+}
+
+/// The faults one after another; false when a promise was broken or the time is over.
+fn course(script: &Script, world: &mut World) -> bool {
+    for (at, fault) in &script.steps {
+        if script.setup.length.is_some_and(|length| *at > length) {
+            break;
+        }
+        if !pass_until(world, World::BEGIN + *at) {
+            return false;
+        }
+        world.apply(fault);
+    }
+    world.broken.is_empty()
+}
+
+fn pass_until(world: &mut World, end: Time) -> bool {
+    let rest = end.since(world.now);
+    !world.run_till(rest, |w| !w.broken.is_empty())
+}
+
+/// Lets everything settle; what does not run in the end, and why.
+fn settle(script: &Script, world: &mut World) -> Vec<String> {
+    let end = script.setup.length.map(|length| World::BEGIN + length);
+    let mut liveness: Liveness = std::mem::take(&mut world.liveness);
+    let mut outlook = Outlook::Waiting;
+    loop {
+        if end.is_some_and(|end| world.now >= end) || !pass_until(world, world.now + LOOK) {
+            break;
+        }
+        if outlook == Outlook::Waiting {
+            outlook = liveness.look(world);
+        }
+        let ends = match &outlook {
+            Outlook::Waiting => false,
+            Outlook::Settled | Outlook::CannotRun(_) => end.is_none(),
+            Outlook::Broken(words) => {
+                world.accuse(Invariant::Liveness, words.clone());
+                true
+            }
+        };
+        if ends {
+            break;
+        }
+        if let Some(words) = world.unanswered() {
+            world.accuse(Invariant::Liveness, words);
+            break;
+        }
+    }
+    match outlook {
+        Outlook::CannotRun(why) => why,
+        Outlook::Waiting => vec!["the run ended before everything had settled".to_owned()],
+        Outlook::Settled | Outlook::Broken(_) => Vec::new(),
+    }
+}
+
+fn timeline(world: &mut World) -> Vec<Entry> {
+    let entry = |at: Time, told| Entry {
+        at: at.since(World::BEGIN),
+        told,
+    };
+    let faults = std::mem::take(&mut world.diary);
+    let mut all: Vec<Entry> = faults
+        .into_iter()
+        .map(|(at, fault)| entry(at, Told::Fault(fault)))
+        .collect();
+    for (name, machine) in &mut world.machines {
+        let decisions = std::mem::take(&mut machine.decisions);
+        let told = |d| Told::Decision(name.clone(), d);
+        all.extend(decisions.into_iter().map(|(at, d)| entry(at, told(d))));
+    }
+    all.sort_by_key(|e| e.at);
+    all
+}

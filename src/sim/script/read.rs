@@ -1,0 +1,290 @@
+//! Reads a script, line by line, and finds all its mistakes at once.
+
+use std::time::Duration;
+
+use super::Script;
+use crate::model::cluster::{Group, PingNode, Timing};
+use crate::model::{GroupName, LinkName, NodeName};
+use crate::sim::fault::Fault;
+use crate::sim::fault::read::Reader;
+use crate::sim::setting::Setting;
+use crate::sim::setup::{Condition, Setup, usual_step};
+use crate::sim::words::{Mistake, Word, Words};
+use crate::sim::world::cluster_of;
+
+/// More than anybody mistypes.
+const MOST_MISTAKES: usize = 50;
+/// Members that a script may have; the engine's work grows with their square.
+const MOST_NODES: usize = 64;
+
+/// Where a header stands that is being read.
+struct Header {
+    setup: Setup,
+    /// The cluster is described elsewhere.
+    given: bool,
+    /// Whether these were named; else they follow from the other times.
+    margin: bool,
+    deadping: bool,
+}
+
+pub(super) fn read(text: &str, given: Option<Setup>) -> Result<Script, Vec<Mistake>> {
+    let mut header = Header {
+        given: given.is_some(),
+        setup: given.unwrap_or_else(|| Setup::new(cluster_of(&[]))),
+        margin: false,
+        deadping: false,
+    };
+    let (mut mistakes, mut steps, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut first = true;
+    for (number, line) in text.lines().enumerate() {
+        if let Some(note) = line.strip_prefix('#').filter(|_| first) {
+            notes.push(note.strip_prefix(' ').unwrap_or(note).to_owned());
+            continue;
+        }
+        let words = Words::of(number + 1, line);
+        if words.is_empty() {
+            continue;
+        }
+        first = false;
+        if let Err(mistake) = header.line(words, &mut steps) {
+            mistakes.push(mistake);
+        }
+        if mistakes.len() >= MOST_MISTAKES {
+            return Err(mistakes);
+        }
+    }
+    header.finish(&mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    steps.sort_by_key(|(at, _)| *at);
+    Ok(Script {
+        notes,
+        setup: header.setup,
+        steps,
+    })
+}
+
+impl Header {
+    fn line<'a>(
+        &mut self,
+        mut words: Words<'a>,
+        steps: &mut Vec<(Duration, Fault)>,
+    ) -> Result<(), Mistake> {
+        let first = words.next("a line")?;
+        if first.text == "at" {
+            let at = words.time("when")?;
+            let mut reader = Reader {
+                words,
+                setup: Some(&self.setup),
+            };
+            steps.push((at, reader.fault()?));
+            return reader.words.end();
+        }
+        self.of_any(first, &mut words)?;
+        words.end()
+    }
+
+    /// What a script may say of every cluster.
+    fn of_any<'a>(&mut self, first: Word<'a>, words: &mut Words<'a>) -> Result<(), Mistake> {
+        match first.text {
+            "seed" => {
+                let word = words.next("a number")?;
+                self.setup.seed = word.text.parse().map_err(|_| {
+                    let help = "a seed is a whole number";
+                    words.at_word(word, format!("`{}` is no seed", word.text), help)
+                })?;
+            }
+            "for" => self.setup.length = Some(words.time("how long the run is")?),
+            "kernel_leases" => self.setup.kernel_leases = words.on_or_off()?,
+            "machine" => self.machine(words)?,
+            _ if self.given => {
+                let known = ["at", "seed", "for", "kernel_leases", "machine"];
+                let mut mistake = words.unknown(first, "line of such a script", known.into_iter());
+                mistake.help += "; nodes, groups and times are those of the configuration";
+                return Err(mistake);
+            }
+            _ => self.of_cluster(first, words)?,
+        }
+        Ok(())
+    }
+
+    fn of_cluster<'a>(&mut self, first: Word<'a>, words: &mut Words<'a>) -> Result<(), Mistake> {
+        match first.text {
+            "nodes" => self.nodes(words),
+            "links" => {
+                let links = names(words, "a link", LinkName::new)?;
+                self.setup.cluster.links = links;
+                Ok(())
+            }
+            "ping" => {
+                let name = words.next("a ping node")?.text.to_owned();
+                let addresses = Vec::new();
+                self.setup.cluster.pings.push(PingNode { name, addresses });
+                Ok(())
+            }
+            "group" => self.group(words),
+            "step" => self.step(first, words),
+            other => {
+                let Some(setting) = Setting::read(other, words)? else {
+                    let more = [
+                        "at",
+                        "nodes",
+                        "links",
+                        "ping",
+                        "group",
+                        "step",
+                        "kernel_leases",
+                    ];
+                    let last = ["machine", "seed", "for"];
+                    let known = more.iter().chain(&Setting::WORDS).chain(&last).copied();
+                    return Err(words.unknown(first, "line of a script", known));
+                };
+                self.margin |= matches!(setting, Setting::Margin(_));
+                self.deadping |= matches!(setting, Setting::Deadping(_));
+                let before = self.setup.cluster.clone();
+                setting.set(&mut self.setup.cluster, &before);
+                Ok(())
+            }
+        }
+    }
+
+    fn nodes(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
+        let mut again = words.clone();
+        let nodes = names(words, "a node", NodeName::new)?;
+        for (i, node) in nodes.iter().enumerate() {
+            let word = again.next("a node")?;
+            if nodes.iter().take(i).any(|n| n == node) {
+                return Err(words.at_word(word, format!("{node} is named twice"), ""));
+            }
+            if i >= MOST_NODES {
+                let message = format!("a script has {MOST_NODES} nodes at most");
+                return Err(words.at_word(word, message, ""));
+            }
+        }
+        if let Some(first) = nodes.first() {
+            self.setup.cluster.me = first.clone();
+        }
+        self.setup.cluster.nodes = nodes;
+        Ok(())
+    }
+
+    fn group(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
+        let word = words.next("a group")?;
+        let name = GroupName::new(word.text);
+        if self.setup.group(&name).is_some() {
+            return Err(words.at_word(word, format!("the group {name} is there twice"), ""));
+        }
+        words.expect("on")?;
+        let mut reader = Reader {
+            words: words.clone(),
+            setup: Some(&self.setup),
+        };
+        let preferred = reader.node()?;
+        *words = reader.words;
+        let steps = Vec::new();
+        self.setup.cluster.groups.push(Group {
+            name,
+            preferred,
+            steps,
+        });
+        Ok(())
+    }
+
+    fn step<'a>(&mut self, first: Word<'a>, words: &mut Words<'a>) -> Result<(), Mistake> {
+        let kind = words.one_of("kind of step", &["address", "script"])?;
+        let mut step = usual_step(kind == "address");
+        loop {
+            match words.one_of(
+                "word of a step",
+                &["start", "stop", "monitor", "removal", ":"],
+            )? {
+                "start" => step.start = words.time("a deadline")?,
+                "stop" => step.stop = words.time("a deadline")?,
+                "monitor" => step.monitor = words.time("a deadline")?,
+                "removal" => step.removal = words.time("how long it takes at most")?,
+                _ => break,
+            }
+        }
+        step.members = names(words, "a resource", str::to_owned)?;
+        let Some(group) = self.setup.cluster.groups.last_mut() else {
+            let help = "first say whose it is: group NAME on NODE";
+            return Err(words.at_word(first, "a step belongs below its group", help));
+        };
+        group.steps.push(step);
+        Ok(())
+    }
+
+    fn machine(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
+        let mut reader = Reader {
+            words: words.clone(),
+            setup: Some(&self.setup),
+        };
+        let node = reader.node()?;
+        *words = reader.words;
+        let mut condition = Condition::default();
+        while !words.is_empty() {
+            match words.one_of("word about a machine", &["clock", "drift", "late"])? {
+                "clock" => condition.clock = words.time("what its clock shows")?,
+                "drift" => {
+                    let ppm = words.number("a drift", "ppm", -10_000, 10_000)?;
+                    condition.ppm = i32::try_from(ppm).unwrap_or(0);
+                }
+                _ => condition.late = words.time("how late at most")?,
+            }
+        }
+        self.setup.machines.insert(node, condition);
+        Ok(())
+    }
+
+    /// What only the whole shows.
+    fn finish(&mut self, mistakes: &mut Vec<Mistake>) {
+        if self.given {
+            return;
+        }
+        let mut missing = |message: String, help: &str| {
+            mistakes.push(Mistake {
+                line: 1,
+                column: 1,
+                width: 1,
+                text: String::new(),
+                message,
+                help: help.to_owned(),
+            });
+        };
+        let cluster = &mut self.setup.cluster;
+        if cluster.nodes.is_empty() {
+            missing(
+                "there are no nodes".to_owned(),
+                "name them: nodes alice bob",
+            );
+        }
+        for group in cluster.groups.iter().filter(|g| g.steps.is_empty()) {
+            let help = "say what it is made of, below it: step address : 10.0.0.1";
+            missing(format!("the group {} has no steps", group.name), help);
+        }
+        let timing = &mut cluster.timing;
+        if !self.margin {
+            timing.margin = Timing::usual_margin(timing.keepalive, timing.deadtime);
+        }
+        if !self.deadping {
+            timing.deadping = timing.deadtime;
+        }
+        if timing.keepalive >= timing.deadtime || timing.deadtime > timing.initdead {
+            let help = "keepalive is shorter than deadtime, and deadtime not longer than initdead";
+            missing("the times do not fit together".to_owned(), help);
+        }
+    }
+}
+
+fn names<T>(
+    words: &mut Words<'_>,
+    what: &str,
+    name: impl Fn(&str) -> T,
+) -> Result<Vec<T>, Mistake> {
+    let mut all = vec![name(words.next(what)?.text)];
+    while !words.is_empty() {
+        all.push(name(words.next(what)?.text));
+    }
+    Ok(all)
+}

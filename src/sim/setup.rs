@@ -1,0 +1,156 @@
+//! The world before anything happens in it: the header of a script.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::setting::{Setting, digest};
+use super::words::Shown;
+use super::world::World;
+use crate::model::cluster::{Cluster, Group, Step};
+use crate::model::{GroupName, NodeName, Time};
+
+/// Deadlines of a step for which a script names none.
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(60);
+const MONITOR: Duration = Duration::from_secs(20);
+
+/// A cluster that is off, and the machines on which it will run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// The configuration that all nodes share; `me` and `digest` do not count.
+    pub cluster: Cluster,
+    /// Whether kernels drop addresses whose right was not renewed (the lease of an address).
+    pub kernel_leases: bool,
+    /// Machines whose clock does not show the world's time, or drifts; or whose daemon wakes late.
+    pub machines: BTreeMap<NodeName, Condition>,
+    /// Where the chance of the run comes from.
+    pub seed: u64,
+    /// How long the run is; where none is said, until all is settled after the last fault.
+    pub length: Option<Duration>,
+}
+
+/// What one machine is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// What its clock shows when the run begins.
+    pub clock: Duration,
+    /// By how many millionths it is too fast.
+    pub ppm: i32,
+    /// How late its daemon wakes, at most.
+    pub late: Duration,
+}
+
+impl Default for Condition {
+    /// It shows the world's time.
+    fn default() -> Self {
+        Condition {
+            clock: World::BEGIN.since(Time::ZERO),
+            ppm: 0,
+            late: Duration::ZERO,
+        }
+    }
+}
+
+impl Setup {
+    /// A setup of this cluster, with exact clocks and daemons that are never late.
+    pub fn new(cluster: Cluster) -> Setup {
+        Setup {
+            cluster,
+            kernel_leases: true,
+            machines: BTreeMap::new(),
+            seed: 0,
+            length: None,
+        }
+    }
+
+    /// The world that it describes.
+    pub fn world(&self) -> World {
+        let names: Vec<&str> = self.cluster.nodes.iter().map(NodeName::as_str).collect();
+        let mut world = World::of(&names);
+        world.cluster = self.cluster.clone();
+        world.cluster.digest = digest(&self.cluster);
+        world.kernel_leases = self.kernel_leases;
+        world.random = super::Random::new(self.seed);
+        for (name, condition) in &self.machines {
+            world.condition(name, *condition);
+        }
+        world
+    }
+
+    /// A group by its name.
+    pub fn group(&self, name: &GroupName) -> Option<&Group> {
+        self.cluster.groups.iter().find(|g| g.name == *name)
+    }
+}
+
+/// A step with the usual deadlines.
+pub(super) fn usual_step(addresses: bool) -> Step {
+    Step {
+        members: Vec::new(),
+        addresses,
+        start: START,
+        stop: STOP,
+        monitor: MONITOR,
+        removal: Duration::ZERO,
+    }
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nodes")?;
+        for node in &self.cluster.nodes {
+            write!(f, " {node}")?;
+        }
+        f.write_str("\nlinks")?;
+        for link in &self.cluster.links {
+            write!(f, " {}", link.as_str())?;
+        }
+        f.write_str("\n")?;
+        for ping in &self.cluster.pings {
+            writeln!(f, "ping {}", ping.name)?;
+        }
+        for setting in Setting::of(&self.cluster) {
+            writeln!(f, "{setting}")?;
+        }
+        for group in &self.cluster.groups {
+            print_group(f, group)?;
+        }
+        let leases = if self.kernel_leases { "on" } else { "off" };
+        writeln!(f, "kernel_leases {leases}")?;
+        for (name, c) in &self.machines {
+            let (clock, late) = (Shown(c.clock), Shown(c.late));
+            writeln!(
+                f,
+                "machine {name} clock {clock} drift {}ppm late {late}",
+                c.ppm
+            )?;
+        }
+        writeln!(f, "seed {}", self.seed)?;
+        let Some(length) = self.length else {
+            return Ok(());
+        };
+        writeln!(f, "for {}", Shown(length))
+    }
+}
+
+fn print_group(f: &mut fmt::Formatter<'_>, group: &Group) -> fmt::Result {
+    writeln!(f, "group {} on {}", group.name, group.preferred)?;
+    for step in &group.steps {
+        let kind = if step.addresses { "address" } else { "script" };
+        write!(f, "step {kind}")?;
+        let usual = usual_step(step.addresses);
+        for (word, time, usual) in [
+            ("start", step.start, usual.start),
+            ("stop", step.stop, usual.stop),
+            ("monitor", step.monitor, usual.monitor),
+            ("removal", step.removal, usual.removal),
+        ] {
+            if time != usual {
+                write!(f, " {word} {}", Shown(time))?;
+            }
+        }
+        writeln!(f, " : {}", step.members.join(" "))?;
+    }
+    Ok(())
+}

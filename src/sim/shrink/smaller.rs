@@ -1,0 +1,184 @@
+//! Scripts that are a little smaller or plainer than another.
+
+use std::time::Duration;
+
+use crate::model::cluster::Cluster;
+use crate::sim::fault::Fault;
+use crate::sim::machine::Behaviour;
+use crate::sim::network::Weather;
+use crate::sim::script::Script;
+use crate::sim::setup::Condition;
+
+/// Without one of the nodes and all that names it.
+pub(super) fn fewer_nodes(script: &Script) -> Vec<Script> {
+    if script.setup.cluster.nodes.len() < 2 {
+        return Vec::new();
+    }
+    let without = |node: &crate::model::NodeName| {
+        let mut less = script.clone();
+        let cluster = &mut less.setup.cluster;
+        cluster.nodes.retain(|n| n != node);
+        let first = cluster
+            .nodes
+            .first()
+            .cloned()
+            .unwrap_or_else(|| node.clone());
+        for group in cluster.groups.iter_mut().filter(|g| g.preferred == *node) {
+            group.preferred = first.clone();
+        }
+        cluster.me = first;
+        less.setup.machines.remove(node);
+        less.steps
+            .retain(|(_, fault)| !fault.nodes().contains(&node));
+        less
+    };
+    script.setup.cluster.nodes.iter().map(without).collect()
+}
+
+/// Without one of the groups, or the last step of one.
+pub(super) fn fewer_groups(script: &Script) -> Vec<Script> {
+    let mut all = Vec::new();
+    for (at, group) in script.setup.cluster.groups.iter().enumerate() {
+        let mut less = script.clone();
+        less.setup.cluster.groups.remove(at);
+        less.steps
+            .retain(|(_, fault)| !fault.groups().contains(&&group.name));
+        if !less.setup.cluster.groups.is_empty() {
+            all.push(less);
+        }
+        for step in 0..group.steps.len() {
+            let mut less = script.clone();
+            let steps = less.setup.cluster.groups.get_mut(at).map(|g| &mut g.steps);
+            if let Some(steps) = steps.filter(|s| s.len() > 1) {
+                steps.remove(step);
+                let named = |f: &Fault| f.groups().contains(&&group.name) && is_about_steps(f);
+                less.steps.retain(|(_, fault)| !named(fault));
+                all.push(less);
+            }
+        }
+    }
+    all
+}
+
+fn is_about_steps(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Starts(..) | Fault::Stops(..) | Fault::Looks(..) | Fault::Lose(_)
+    )
+}
+
+/// With exact clocks, punctual daemons, fewer ping nodes and links, the usual settings.
+pub(super) fn plainer_world(script: &Script) -> Vec<Script> {
+    let mut all = Vec::new();
+    for name in script.setup.machines.keys() {
+        let mut plain = script.clone();
+        plain.setup.machines.remove(name);
+        all.push(plain);
+        let mut punctual = script.clone();
+        if let Some(condition) = punctual.setup.machines.get_mut(name) {
+            *condition = Condition {
+                late: Duration::ZERO,
+                ..*condition
+            };
+        }
+        all.push(punctual);
+    }
+    let changes: [fn(&mut Cluster); 5] = [
+        |c| c.auto_failback = false,
+        |c| c.follow_connectivity = false,
+        |c| c.failback_delay = Duration::ZERO,
+        |c| {
+            c.pings.pop();
+        },
+        |c| c.links.truncate(1),
+    ];
+    for change in changes {
+        let mut plain = script.clone();
+        change(&mut plain.setup.cluster);
+        all.push(plain);
+    }
+    all
+}
+
+/// With one fault replaced by a plainer one.
+pub(super) fn plainer_faults(script: &Script) -> Vec<Script> {
+    let mut all = Vec::new();
+    for (at, (_, fault)) in script.steps.iter().enumerate() {
+        for plain in plainer(fault) {
+            let mut less = script.clone();
+            if let Some((_, there)) = less.steps.get_mut(at) {
+                *there = plain;
+            }
+            all.push(less);
+        }
+    }
+    all
+}
+
+fn plainer(fault: &Fault) -> Vec<Fault> {
+    match fault {
+        Fault::Weather(weather, path) => {
+            let calm = Weather::CALM;
+            let tries = [
+                Weather {
+                    jitter: calm.jitter,
+                    twice: calm.twice,
+                    ..*weather
+                },
+                Weather {
+                    loss: 0,
+                    twice: 0,
+                    ..*weather
+                },
+                Weather {
+                    twice: 0,
+                    ..*weather
+                },
+            ];
+            let other = tries.into_iter().filter(|w| w != weather);
+            other.map(|w| Fault::Weather(w, path.clone())).collect()
+        }
+        Fault::Thaw { node, deaf: true } => {
+            let node = node.clone();
+            vec![Fault::Thaw { node, deaf: false }]
+        }
+        Fault::Starts(spot, Behaviour::Works(time)) if *time > Duration::from_secs(1) => {
+            let time = Duration::from_secs(time.as_secs());
+            vec![Fault::Starts(spot.clone(), Behaviour::Works(time))]
+        }
+        Fault::Isolate(node) => vec![Fault::Crash(node.clone())],
+        _ => Vec::new(),
+    }
+}
+
+/// With one step at a rounder time, and all after it as much earlier; or all at rounder times.
+pub(super) fn rounder_times(script: &Script) -> Vec<Script> {
+    let mut all = Vec::new();
+    for grain in [1000, 100, 10] {
+        let mut round = script.clone();
+        for (at, _) in &mut round.steps {
+            *at = rounded(*at, grain);
+        }
+        all.push(round);
+    }
+    for (index, (at, _)) in script.steps.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|i| script.steps.get(i));
+        let before = before.map_or(Duration::ZERO, |(at, _)| *at);
+        for new in [before, rounded(*at, 1000), rounded(*at, 100)] {
+            if new >= before && new < *at {
+                let mut round = script.clone();
+                let earlier = *at - new;
+                for (when, _) in round.steps.iter_mut().skip(index) {
+                    *when = when.saturating_sub(earlier);
+                }
+                all.push(round);
+            }
+        }
+    }
+    all
+}
+
+fn rounded(time: Duration, grain: u64) -> Duration {
+    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(ms - ms % grain)
+}

@@ -1,0 +1,395 @@
+//! The words of a script: where each stands, times and shares with their units, and mistakes that say where they are.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::similar::did_you_mean;
+
+/// Nothing in a script lasts longer; also keeps all arithmetic on times far from overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Characters of a line that a mistake shows.
+const EXCERPT: usize = 160;
+
+/// What is wrong with a script, where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The line, from 1.
+    pub line: usize,
+    /// The first character on the line, from 1.
+    pub column: usize,
+    /// How many characters.
+    pub width: usize,
+    /// The whole line.
+    pub text: String,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// What to do about it; empty where nothing more is to be said.
+    pub help: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.text.chars().take(EXCERPT).map(plain).collect();
+        let pad = self.column.saturating_sub(1).min(EXCERPT);
+        let marks = "^".repeat(self.width.clamp(1, EXCERPT));
+        writeln!(f, "{}:{}: {}", self.line, self.column, self.message)?;
+        writeln!(f, "{:>6} | {shown}", self.line)?;
+        write!(f, "       | {:pad$}{marks}", "")?;
+        if !self.help.is_empty() {
+            write!(f, "\n       = {}", self.help)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+/// What a terminal would obey is made visible instead.
+fn plain(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// One word of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word<'a> {
+    pub text: &'a str,
+    /// The first character, from 1.
+    column: usize,
+}
+
+/// The words of one line that are still to be read.
+#[derive(Clone, Debug)]
+pub(super) struct Words<'a> {
+    line: usize,
+    text: &'a str,
+    words: Vec<Word<'a>>,
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    /// The words of a line up to its comment: `#` at the beginning of a word.
+    pub fn of(line: usize, text: &'a str) -> Self {
+        let mut words = Vec::new();
+        let mut column = 1;
+        for piece in text.split(char::is_whitespace) {
+            if piece.starts_with('#') {
+                break;
+            }
+            if !piece.is_empty() {
+                words.push(Word {
+                    text: piece,
+                    column,
+                });
+            }
+            column += piece.chars().count() + 1;
+        }
+        Words {
+            line,
+            text,
+            words,
+            at: 0,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.peek().is_none()
+    }
+
+    pub fn peek(&self) -> Option<&'a str> {
+        self.words.get(self.at).map(|w| w.text)
+    }
+
+    /// The next word; `wanted` says what should stand there.
+    pub fn next(&mut self, wanted: &str) -> Result<Word<'a>, Mistake> {
+        let Some(word) = self.words.get(self.at).copied() else {
+            return Err(self.after(format!("{wanted} is missing here")));
+        };
+        self.at += 1;
+        Ok(word)
+    }
+
+    /// Takes the next word if it is this.
+    pub fn accept(&mut self, word: &str) -> bool {
+        let there = self.peek() == Some(word);
+        self.at += usize::from(there);
+        there
+    }
+
+    /// The next word must be this.
+    pub fn expect(&mut self, wanted: &str) -> Result<(), Mistake> {
+        let word = self.next(&format!("`{wanted}`"))?;
+        if word.text == wanted {
+            return Ok(());
+        }
+        Err(self.at_word(
+            word,
+            format!("`{wanted}` belongs here, not `{}`", word.text),
+            "",
+        ))
+    }
+
+    /// The next word as one of those that are known.
+    pub fn one_of(&mut self, what: &str, known: &[&'a str]) -> Result<&'a str, Mistake> {
+        let word = self.next(what)?;
+        let found = known.iter().find(|k| **k == word.text);
+        found
+            .copied()
+            .ok_or_else(|| self.unknown(word, what, known.iter().copied()))
+    }
+
+    /// A word that is none of those that are known.
+    pub fn unknown<'b>(
+        &self,
+        word: Word<'_>,
+        what: &str,
+        known: impl Iterator<Item = &'b str>,
+    ) -> Mistake {
+        let known: Vec<&str> = known.collect();
+        let near = did_you_mean(word.text, known.iter().copied());
+        let all = match known.is_empty() {
+            true => "there is none".to_owned(),
+            false => format!("known are {}", known.join(", ")),
+        };
+        let help = if near.is_empty() {
+            all
+        } else {
+            format!("{near} ({all})")
+        };
+        self.at_word(word, format!("`{}` is no {what}", word.text), help)
+    }
+
+    pub fn time(&mut self, what: &str) -> Result<Duration, Mistake> {
+        let word = self.next(what)?;
+        time(word.text).ok_or_else(|| {
+            let help =
+                "a time is a number with its unit: 12.5s, 300ms, 200us, 5m, 2h, 1d; a year at most";
+            self.at_word(word, format!("`{}` is no time", word.text), help)
+        })
+    }
+
+    /// A share in thousandths, written in percent.
+    pub fn share(&mut self, what: &str) -> Result<u32, Mistake> {
+        let word = self.next(what)?;
+        let thousandths = word.text.strip_suffix('%').and_then(|n| scaled(n, 10));
+        let share = thousandths.filter(|n| *n <= 1000);
+        let share = share.and_then(|n| u32::try_from(n).ok());
+        share.ok_or_else(|| {
+            let help =
+                "a share is written in percent, with one digit after the point at most: 30%, 2.5%";
+            self.at_word(word, format!("`{}` is no share", word.text), help)
+        })
+    }
+
+    /// A whole number from `least` to `most`, with this behind it.
+    pub fn number(
+        &mut self,
+        what: &str,
+        suffix: &str,
+        least: i64,
+        most: i64,
+    ) -> Result<i64, Mistake> {
+        let word = self.next(what)?;
+        let digits = word.text.strip_suffix(suffix);
+        let number = digits
+            .filter(|d| !d.starts_with('+'))
+            .and_then(|d| d.parse().ok());
+        number
+            .filter(|n| (least..=most).contains(n))
+            .ok_or_else(|| {
+                let message = format!("`{}` is no number for this", word.text);
+                self.at_word(
+                    word,
+                    message,
+                    format!("{what} goes from {least}{suffix} to {most}{suffix}"),
+                )
+            })
+    }
+
+    pub fn on_or_off(&mut self) -> Result<bool, Mistake> {
+        Ok(self.one_of("word for this: on or off", &["on", "off"])? == "on")
+    }
+
+    /// Nothing may be left.
+    pub fn end(&mut self) -> Result<(), Mistake> {
+        match self.words.get(self.at).copied() {
+            None => Ok(()),
+            Some(word) => Err(self.at_word(word, format!("`{}` is too much here", word.text), "")),
+        }
+    }
+
+    pub fn at_word(
+        &self,
+        word: Word<'_>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Mistake {
+        Mistake {
+            line: self.line,
+            column: word.column,
+            width: word.text.chars().count(),
+            text: self.text.to_owned(),
+            message: message.into(),
+            help: help.into(),
+        }
+    }
+
+    /// Behind the last word.
+    fn after(&self, message: String) -> Mistake {
+        let end = |w: &Word| w.column + w.text.chars().count() + 1;
+        Mistake {
+            line: self.line,
+            column: self.words.last().map_or(1, end),
+            width: 1,
+            text: self.text.to_owned(),
+            message,
+            help: String::new(),
+        }
+    }
+}
+
+/// Reads a time with its unit.
+fn time(word: &str) -> Option<Duration> {
+    let split = word.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = word.split_at(split);
+    let nanos: u64 = match unit {
+        "ns" => 1,
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
+        _ => return None,
+    };
+    let time = Duration::from_nanos(scaled(number, nanos)?);
+    (time <= LONGEST).then_some(time)
+}
+
+/// A decimal number times `unit`, when that is whole.
+fn scaled(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |s: &str| s.len() <= 12 && s.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) || number.ends_with('.') {
+        return None;
+    }
+    let mut rest = 0;
+    let mut part = unit;
+    for digit in fraction.bytes() {
+        if part.checked_rem(10) != Some(0) && digit != b'0' {
+            return None;
+        }
+        part /= 10;
+        rest += part.checked_mul(u64::from(digit - b'0'))?;
+    }
+    whole
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(unit)?
+        .checked_add(rest)
+}
+
+/// A time as a script writes it; reading it gives the same time.
+pub(super) struct Shown(pub Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.0.as_nanos();
+        let (unit, name) = match nanos {
+            0 | 1_000_000_000.. => (1_000_000_000, "s"),
+            1_000_000.. => (1_000_000, "ms"),
+            _ => (1_000, "us"),
+        };
+        decimal(f, nanos, unit)?;
+        f.write_str(name)
+    }
+}
+
+/// Thousandths in percent.
+pub(super) struct Percent(pub u32);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        decimal(f, u128::from(self.0), 10)?;
+        f.write_str("%")
+    }
+}
+
+fn decimal(f: &mut fmt::Formatter<'_>, number: u128, unit: u128) -> fmt::Result {
+    write!(f, "{}", number / unit)?;
+    let mut rest = number % unit;
+    let mut part = unit;
+    if rest > 0 {
+        f.write_str(".")?;
+    }
+    while rest > 0 && part > 1 {
+        part /= 10;
+        write!(f, "{}", rest / part)?;
+        rest %= part;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_shares_are_shown_as_they_are_read() {
+        for word in [
+            "0s",
+            "12.5s",
+            "300ms",
+            "200us",
+            "0.001us",
+            "1.000000001s",
+            "1.5ms",
+        ] {
+            let read = time(word).map(|t| Shown(t).to_string());
+            assert_eq!(read.as_deref(), Some(word));
+        }
+        assert_eq!(time("2h"), Some(Duration::from_secs(7200)));
+        for word in ["30%", "2.5%", "0%", "100%"] {
+            let share = Words::of(1, word).share("a share").unwrap();
+            assert_eq!(Percent(share).to_string(), word);
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_and_no_share() {
+        for word in [
+            "",
+            "s",
+            "12",
+            "1.s",
+            ".5s",
+            "-1s",
+            "1e3s",
+            "0.1ns",
+            "9999999999d",
+            "367d",
+            "٣s",
+        ] {
+            assert_eq!(time(word), None, "{word}");
+        }
+        for word in ["30", "101%", "0.05%", "%", "-1%"] {
+            assert!(Words::of(1, word).share("a share").is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_shows_its_word_and_what_is_known() {
+        let mut words = Words::of(3, "at 1s crahs alice # a comment");
+        words.expect("at").unwrap();
+        words.time("a time").unwrap();
+        let mistake = words.one_of("fault", &["crash", "heal"]).unwrap_err();
+        assert_eq!(
+            mistake.to_string(),
+            "3:7: `crahs` is no fault\n     3 | at 1s crahs alice # a comment\n       |       ^^^^^\n       \
+             = did you mean `crash`? (known are crash, heal)"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Scripts that once broke a promise, each with a comment that says which and why. They are run for ever.
+//!
+//! `HAD_REPLAY=FILE` tells the story of any script.
+
+use std::fs;
+use std::path::Path;
+
+use had::sim::{Script, run};
+
+fn read(path: &Path) -> Script {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    match Script::read(&text) {
+        Ok(script) => script,
+        Err(mistakes) => {
+            let all: String = mistakes
+                .iter()
+                .map(|m| format!("{}:{m}\n", path.display()))
+                .collect();
+            panic!("{all}");
+        }
+    }
+}
+
+#[test]
+fn what_once_broke_a_promise_breaks_none_now() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/replays");
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(paths.len() > 2, "the scripts must be seen");
+    let mut broken = String::new();
+    for path in paths {
+        let script = read(&path);
+        let name = path.display();
+        assert!(
+            !script.notes.is_empty(),
+            "{name} must begin with a comment that says what it broke"
+        );
+        let report = run(&script);
+        assert_eq!(
+            report.unpromised, None,
+            "{name} proves nothing about owners"
+        );
+        assert!(
+            report.unsettled.is_empty(),
+            "{name}: {:?}",
+            report.unsettled
+        );
+        if let Some(violation) = report.first() {
+            broken += &format!("{name}: {violation}\n");
+        }
+    }
+    assert!(broken.is_empty(), "{broken}");
+}
+
+#[test]
+fn a_replay_of_any_script_tells_its_story() {
+    let Ok(path) = std::env::var("HAD_REPLAY") else {
+        return;
+    };
+    let report = run(&read(Path::new(&path)));
+    println!("{}", report.story());
+    println!(
+        "violations: {:#?}\nunpromised: {:?}\nunsettled: {:?}",
+        report.violations, report.unpromised, report.unsettled
+    );
+    for (group, downtime) in &report.groups {
+        println!("{group}: {downtime:?}");
+    }
+}

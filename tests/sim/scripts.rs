@@ -1,0 +1,278 @@
+//! Scripts are printed as they are read, and read as they are printed.
+
+use std::time::Duration;
+
+use had::engine::Command;
+use had::model::cluster::{Group, PingNode, QuorumPolicy, Step};
+use had::model::{GroupName, LinkName, NodeName};
+use had::sim::{
+    Behaviour, Condition, Fault, Faults, Kind, Look, Path, Script, Setting, Setup, Spot, Way,
+    Weather, World, draw,
+};
+use proptest::prelude::*;
+
+fn time() -> impl Strategy<Value = Duration> {
+    let nanos = prop_oneof![Just(0), 0..2_000_000_000u64, 0..86_400_000_000_000u64];
+    nanos.prop_map(Duration::from_nanos)
+}
+
+fn positive() -> impl Strategy<Value = Duration> {
+    time().prop_map(|t| t.max(Duration::from_nanos(1)))
+}
+
+fn node() -> impl Strategy<Value = NodeName> {
+    prop_oneof!["alice", "bob", "to-carol"].prop_map(|n: String| NodeName::new(&n))
+}
+
+fn group() -> impl Strategy<Value = GroupName> {
+    prop_oneof!["db", "10.0.0.1", "drbddisk::r0"].prop_map(|n: String| GroupName::new(&n))
+}
+
+fn link() -> impl Strategy<Value = Option<LinkName>> {
+    prop::option::of(prop_oneof!["eth0", "eth1"].prop_map(|n: String| LinkName::new(&n)))
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![Just(Way::Both), Just(Way::OneWay)]
+}
+
+fn spot() -> impl Strategy<Value = Spot> {
+    (node(), group(), 0..2usize).prop_map(|(node, group, step)| Spot { node, group, step })
+}
+
+fn behaviour() -> impl Strategy<Value = Behaviour> {
+    prop_oneof![
+        time().prop_map(Behaviour::Works),
+        Just(Behaviour::Fails("it does not want to".into())),
+        Just(Behaviour::FailsHalfDone),
+        Just(Behaviour::Hangs),
+    ]
+}
+
+fn look() -> impl Strategy<Value = Look> {
+    prop_oneof![
+        any::<bool>().prop_map(Look::Says),
+        Just(Look::Fails),
+        Just(Look::Hangs)
+    ]
+}
+
+fn weather() -> impl Strategy<Value = Weather> {
+    (0..=1000u32, 0..=1000u32, time(), time()).prop_map(|(loss, twice, delay, jitter)| Weather {
+        loss,
+        twice,
+        delay,
+        jitter,
+    })
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    (node(), node(), link()).prop_map(|(from, to, link)| Path { from, to, link })
+}
+
+fn quorum() -> impl Strategy<Value = QuorumPolicy> {
+    prop_oneof![
+        Just(QuorumPolicy::Stop),
+        Just(QuorumPolicy::Freeze),
+        Just(QuorumPolicy::Ignore),
+        Just(QuorumPolicy::Off),
+    ]
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    prop_oneof![
+        positive().prop_map(Setting::Deadtime),
+        positive().prop_map(Setting::Margin),
+        quorum().prop_map(Setting::Quorum),
+        any::<bool>().prop_map(Setting::AutoFailback),
+        time().prop_map(Setting::FailbackDelay),
+        any::<bool>().prop_map(Setting::FollowConnectivity),
+        (group(), node()).prop_map(|(g, n)| Setting::Preferred(g, n)),
+        group().prop_map(Setting::Without),
+        group().prop_map(Setting::With),
+        Just(Setting::Whole),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let groups = || prop::collection::vec(group(), 1..3);
+    prop_oneof![
+        (groups(), any::<bool>())
+            .prop_map(|(groups, lasting)| Command::Standby { groups, lasting }),
+        groups().prop_map(Command::Unstandby),
+        (groups(), any::<bool>()).prop_map(|(groups, force)| Command::Takeover { groups, force }),
+        group().prop_map(Command::Clear),
+        (groups(), any::<bool>()).prop_map(|(groups, on)| Command::Maintenance { groups, on }),
+        Just(Command::Leave),
+        time().prop_map(|back_within| Command::Restart { back_within }),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let ping = || prop::option::of(Just("10.0.0.254".to_owned()));
+    let network = prop_oneof![
+        (node(), node(), way(), link()).prop_map(|(a, b, way, link)| Fault::Cut {
+            a,
+            b,
+            way,
+            link
+        }),
+        (node(), node(), way()).prop_map(|(a, b, way)| Fault::Block { a, b, way }),
+        node().prop_map(Fault::Isolate),
+        (node(), ping()).prop_map(|(n, p)| Fault::Blind(n, p)),
+        (node(), ping()).prop_map(|(n, p)| Fault::See(n, p)),
+        Just(Fault::Heal),
+        (weather(), prop::option::of(path())).prop_map(|(w, p)| Fault::Weather(w, p)),
+    ];
+    let machine = prop_oneof![
+        node().prop_map(Fault::Crash),
+        node().prop_map(Fault::Start),
+        node().prop_map(Fault::Kill),
+        node().prop_map(Fault::Freeze),
+        (node(), any::<bool>()).prop_map(|(node, deaf)| Fault::Thaw { node, deaf }),
+        node().prop_map(Fault::LoseStore),
+        (node(), -10_000..10_000i32).prop_map(|(n, ppm)| Fault::Drift(n, ppm)),
+        (node(), time()).prop_map(|(n, t)| Fault::Late(n, t)),
+    ];
+    let agents = prop_oneof![
+        (spot(), behaviour()).prop_map(|(s, b)| Fault::Starts(s, b)),
+        (spot(), behaviour()).prop_map(|(s, b)| Fault::Stops(s, b)),
+        (spot(), look()).prop_map(|(s, l)| Fault::Looks(s, l)),
+        spot().prop_map(Fault::Lose),
+        Just(Fault::MendAgents),
+    ];
+    let people = prop_oneof![
+        (node(), command(), any::<bool>()).prop_map(|(node, command, looked)| Fault::Command {
+            node,
+            command,
+            looked
+        }),
+        (node(), setting()).prop_map(|(n, s)| Fault::Reconfigure(n, s)),
+        Just(Fault::EndAll),
+        Just(Fault::MakeAmends),
+    ];
+    prop_oneof![network, machine, agents, people]
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let removal = (
+        time(),
+        quorum(),
+        any::<bool>(),
+        any::<u64>(),
+        prop::option::of(time()),
+    );
+    (removal, node(), time(), -500..500i32, time()).prop_map(|(rest, node, clock, ppm, late)| {
+        let (removal, quorum, switch, seed, length) = rest;
+        let mut setup = Setup::new(World::of(&["alice", "bob", "to-carol"]).links(2).cluster);
+        setup.cluster.quorum = quorum;
+        setup.cluster.auto_failback = switch;
+        setup.cluster.pings.push(PingNode {
+            name: "10.0.0.254".into(),
+            addresses: Vec::new(),
+        });
+        let step = |addresses, removal| Step {
+            members: vec!["one".into(), "two::three".into()],
+            addresses,
+            start: removal,
+            stop: Duration::from_secs(60),
+            monitor: Duration::from_secs(20),
+            removal,
+        };
+        for name in ["db", "10.0.0.1", "drbddisk::r0"] {
+            setup.cluster.groups.push(Group {
+                name: GroupName::new(name),
+                preferred: node.clone(),
+                steps: vec![step(true, Duration::ZERO), step(false, removal)],
+            });
+        }
+        setup.machines.insert(node, Condition { clock, ppm, late });
+        (setup.kernel_leases, setup.seed, setup.length) = (switch, seed, length);
+        // A hash of the rest, made anew by every world.
+        setup.cluster.digest = 0;
+        setup
+    })
+}
+
+fn forget_digest(mut script: Script) -> Script {
+    script.setup.cluster.digest = 0;
+    script
+}
+
+proptest! {
+    #[test]
+    fn a_fault_is_read_as_it_is_printed(fault in fault()) {
+        prop_assert_eq!(fault.to_string().parse::<Fault>(), Ok(fault));
+    }
+
+    #[test]
+    fn a_script_is_read_as_it_is_printed(
+        setup in setup(),
+        mut steps in prop::collection::vec((time(), fault()), 0..20),
+    ) {
+        steps.sort_by_key(|(at, _)| *at);
+        let script = Script { notes: vec!["what it is good for".into()], setup, steps };
+        let read = Script::read(&script.to_string()).map(forget_digest);
+        prop_assert_eq!(read, Ok(script));
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "([a-z0-9#%: .\\n]|nodes|at 1s|group|step|cut|weather|loss|é){0,60}") {
+        let _ = Script::read(&text);
+        let _ = text.parse::<Fault>();
+    }
+
+    #[test]
+    fn what_is_drawn_can_be_printed_and_read(seed in any::<u64>()) {
+        let setup = World::of(&["a", "b", "c"]).links(2).ping("gw").group("db", "a", 1).group("web", "b", 0);
+        let drawn = draw(Setup::new(setup.cluster), &Faults::of(&Kind::ALL), seed);
+        let read = Script::read(&drawn.to_string()).map(forget_digest);
+        prop_assert_eq!(read, Ok(forget_digest(drawn)));
+    }
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_what_is_known() {
+    let text = "nodes alice bob\ngroup db on alise\nstep address : 10.0.0.1\nkeepalive 2\n\
+                at 1s crash carol\nat 1s crahs bob\nat 1 crash bob\nat 1s cut alice\nat 1s heal all\n";
+    let mistakes = Script::read(text).unwrap_err();
+    let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let wanted = [
+        "2:13: `alise` is no node",
+        "3:1: a step belongs below its group",
+        "4:11: `2` is no time",
+        "5:13: `carol` is no node",
+        "6:7: `crahs` is no fault",
+        "7:4: `1` is no time",
+        "8:16: a node is missing here",
+        "9:12: `all` is too much here",
+    ];
+    for (mistake, wanted) in all.iter().zip(wanted) {
+        assert!(mistake.starts_with(wanted), "{mistake}\nwanted: {wanted}");
+    }
+    assert_eq!(all.len(), wanted.len(), "{all:#?}");
+    assert!(all[0].contains("did you mean `alice`?"), "{}", all[0]);
+    assert!(all[4].contains("did you mean `crash`?"), "{}", all[4]);
+}
+
+#[test]
+fn a_script_for_a_given_cluster_may_not_describe_one() {
+    let setup = Setup::new(World::of(&["alice", "bob"]).group("db", "alice", 0).cluster);
+    let good = Script::read_for("seed 5\nfor 10s\nat 1s crash alice\n", setup.clone()).unwrap();
+    assert_eq!((good.setup.seed, good.steps.len()), (5, 1));
+    let bad = Script::read_for("nodes a b\nat 1s crash alice\n", setup).unwrap_err();
+    assert!(
+        bad[0].to_string().contains("those of the configuration"),
+        "{}",
+        bad[0]
+    );
+}
+
+#[test]
+fn kinds_of_faults_are_named_and_suggested() {
+    let faults: Faults = "cuts,crash".parse().unwrap();
+    assert_eq!(faults, Faults::of(&[Kind::Crash, Kind::Cuts]));
+    assert_eq!(faults.to_string().parse(), Ok(faults));
+    let wrong = "cuts,crahs".parse::<Faults>().unwrap_err();
+    assert!(wrong.contains("did you mean `crash`?"), "{wrong}");
+}
