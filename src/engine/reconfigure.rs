@@ -65,6 +65,9 @@ impl Engine {
                 self.groups.push(group);
             } else {
                 let mut group = Group::new(spec.clone(), Term(0), Time::ZERO);
+                // It may have been here before: its terms go on where they were.
+                let ceiling = self.desk.ceilings.get(&spec.name).copied();
+                group.seen = ceiling.unwrap_or_default();
                 group.look(&mut self.desk);
                 self.groups.push(group);
             }

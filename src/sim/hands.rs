@@ -86,14 +86,17 @@ impl World {
         let ends = machine.clock.world(until);
         if self.kernel_leases && until != Time::NEVER {
             let at = by.clone();
-            self.later(ends.since(self.now), Future::LeaseEnds { at, group });
+            self.later(ends.since(self.now), Future::LeaseEnds { at, group, until });
         }
     }
 
     /// The kernel drops the addresses of a group whose lease was not renewed. A daemon that moves and runs the group
     /// stops them itself, or puts them back when its right was renewed meanwhile; one that stands still finds them lost.
-    pub(super) fn lease_ends(&mut self, at: &NodeName, group: &GroupName) {
+    pub(super) fn lease_ends(&mut self, at: &NodeName, group: &GroupName, ended: Time) {
         let now = self.now;
+        if self.not_yet(at, group, ended) {
+            return;
+        }
         let spec = self.cluster.groups.iter().find(|g| g.name == *group);
         let steps = spec.map(|g| g.steps.clone()).unwrap_or_default();
         let state = self.state(at.as_str(), group.as_str());
@@ -122,6 +125,19 @@ impl World {
             };
             self.give(at, event);
         }
+    }
+
+    /// A clock that was set slower has not come to the end of this lease; it is looked again when it has.
+    fn not_yet(&mut self, at: &NodeName, group: &GroupName, ended: Time) -> bool {
+        let (now, machine) = (self.now, self.machine(at.as_str()));
+        let same = machine.kept.leases.get(group) == Some(&ended);
+        let early = same && ended > machine.clock.local(now);
+        if early {
+            let wait = machine.clock.world(ended).since(now);
+            let (at, group, until) = (at.clone(), group.clone(), ended);
+            self.later(wait, Future::LeaseEnds { at, group, until });
+        }
+        early
     }
 
     /// What a call really does to the machine. A daemon that was killed meanwhile took its agents with it.

@@ -23,10 +23,7 @@ const INBOX: usize = 200;
 #[derive(Clone, Debug)]
 pub(super) enum Future {
     /// A datagram comes in, whoever lives there then.
-    Arrive {
-        to: NodeName,
-        event: Event,
-    },
+    Arrive { to: NodeName, event: Event },
     /// Something that only the present life of the daemon waits for.
     Tell {
         at: NodeName,
@@ -52,6 +49,7 @@ pub(super) enum Future {
     LeaseEnds {
         at: NodeName,
         group: GroupName,
+        until: Time,
     },
 }
 
@@ -277,7 +275,7 @@ impl World {
                 group,
                 sent,
             } if self.lives(&at, life) => self.probe_ends(&at, group, sent),
-            Future::LeaseEnds { at, group } => self.lease_ends(&at, &group),
+            Future::LeaseEnds { at, group, until } => self.lease_ends(&at, &group, until),
             Future::Tell { .. } | Future::Probe { .. } | Future::ProbeEnds { .. } => {}
         }
     }

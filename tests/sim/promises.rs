@@ -220,7 +220,6 @@ fn failing_stops_are_never_taken_for_stopped() {
         Kind::FailingStarts,
         Kind::FailingStops,
         Kind::Losses,
-        Kind::Leave,
     ];
     let faults = Faults {
         slow_stops: Some(secs(40)),
@@ -246,7 +245,6 @@ fn what_hangs_is_ended_and_never_taken_for_stopped() {
         Kind::Commands,
         Kind::FailingStarts,
         Kind::Losses,
-        Kind::Leave,
         Kind::Maintenance,
     ];
     holds("hangs", few_scripts, Faults::of(&kinds));

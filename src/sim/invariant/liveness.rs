@@ -25,6 +25,8 @@ const SETTLED: Duration = Duration::from_secs(3);
 pub(in crate::sim) struct Liveness {
     since: Time,
     whole_since: BTreeMap<GroupName, Time>,
+    /// Since when a group can run that does not run yet.
+    able_since: BTreeMap<GroupName, Time>,
     settled: BTreeSet<GroupName>,
     /// The slowest stop or start that was ordered.
     slowest: Duration,
@@ -76,6 +78,7 @@ impl Liveness {
             let name = &group.name;
             if !whole(world, name) {
                 self.whole_since.remove(name);
+                self.look_whether_able(world, name);
                 continue;
             }
             let since = *self.whole_since.entry(name.clone()).or_insert(now);
@@ -99,11 +102,28 @@ impl Liveness {
                 continue;
             }
             match can_run(world, &group.name) {
-                Ok(()) => return Outlook::Broken(places(world, &group.name)),
+                Ok(()) if self.is_overdue(world, &group.name) => {
+                    return Outlook::Broken(places(world, &group.name));
+                }
+                Ok(()) => return Outlook::Waiting,
                 Err(why) => barred.push(format!("{} cannot run: {why}", group.name)),
             }
         }
         Outlook::CannotRun(barred)
+    }
+
+    /// What failed everywhere can run again when that has expired; the wait begins then.
+    fn look_whether_able(&mut self, world: &World, group: &GroupName) {
+        if can_run(world, group).is_err() {
+            self.able_since.remove(group);
+        } else if !self.able_since.contains_key(group) {
+            self.able_since.insert(group.clone(), world.now);
+        }
+    }
+
+    fn is_overdue(&self, world: &World, group: &GroupName) -> bool {
+        let since = self.able_since.get(group);
+        since.is_some_and(|since| world.now >= *since + self.bound(world))
     }
 }
 
@@ -283,8 +303,11 @@ mod tests {
         // Nothing but an engine that sleeps for ever can break it; so the world does not give one its events.
         let mut world = script("").setup.world();
         world.start_all();
-        let mut liveness = super::Liveness::default();
-        liveness.since = world.now;
+        let mut liveness = super::Liveness {
+            since: world.now,
+            ..super::Liveness::default()
+        };
+        assert_eq!(liveness.look(&world), super::Outlook::Waiting);
         world.now = world.now + liveness.bound(&world);
         assert!(matches!(liveness.look(&world), super::Outlook::Broken(_)));
     }

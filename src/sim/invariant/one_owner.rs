@@ -30,6 +30,9 @@ use crate::sim::network::Weather;
 use crate::sim::script::Script;
 use crate::sim::world::World;
 
+/// A stop that takes no longer is at once.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
 /// A moment in which a group ran on more than one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Double {
@@ -182,8 +185,31 @@ fn untrue_word(fault: &Fault) -> bool {
     }
 }
 
-fn dies_alone(fault: &Fault) -> bool {
-    matches!(fault, Fault::Kill(_) | Fault::Freeze(_))
+/// Whether a daemon ends or stands still and may leave running what it ran: also one that announced a restart and does
+/// not come back, and one that leaves what is in maintenance or cannot be stopped.
+fn dies_alone(script: &Script) -> bool {
+    let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
+    let stays = has(|f| match f {
+        Fault::Stops(_, how) => !matches!(how, Behaviour::Works(_)),
+        Fault::Command { command, .. } => matches!(command, Command::Maintenance { on: true, .. }),
+        _ => false,
+    });
+    (stays && has(leaves))
+        || has(|f| match f {
+            Fault::Kill(_) | Fault::Freeze(_) => true,
+            Fault::Command { command, .. } => matches!(command, Command::Restart { .. }),
+            _ => false,
+        })
+}
+
+fn leaves(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Command {
+            command: Command::Leave,
+            ..
+        }
+    )
 }
 
 fn cuts(fault: &Fault) -> bool {
@@ -206,25 +232,16 @@ fn only_addresses(script: &Script) -> bool {
 fn by_votes(script: &Script) -> Option<String> {
     let setup = &script.setup;
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
-    let leave = |f: &Fault| {
-        matches!(
-            f,
-            Fault::Command {
-                command: Command::Leave,
-                ..
-            }
-        )
-    };
-    let few = setup.cluster.nodes.len() < 3 || (!setup.cluster.pings.is_empty() && has(leave));
+    let few = setup.cluster.nodes.len() < 3 || (!setup.cluster.pings.is_empty() && has(leaves));
     if few && !setup.cluster.pings.is_empty() && !clean(script) {
         return reason("with two nodes and a ping node, only clean cuts are borne, one at a time");
     }
     if only_addresses(script) {
-        let kept = !setup.kernel_leases && has(dies_alone) && has(cuts);
+        let kept = !setup.kernel_leases && dies_alone(script) && has(cuts);
         let unseen = "kernels keep the addresses of a dead daemon, and cuts hide them from probes";
         return kept.then(|| unseen.to_owned());
     }
-    if has(dies_alone) {
+    if dies_alone(script) {
         return reason(
             "a daemon dies or stands still alone and leaves resources that are no addresses",
         );
@@ -239,7 +256,7 @@ fn slow_stop(script: &Script) -> Option<String> {
             let group = script.setup.group(&spot.group);
             let step = group.and_then(|g| g.steps.get(spot.step));
             match how {
-                Behaviour::Works(time) => step.is_none_or(|s| *time > s.removal),
+                Behaviour::Works(time) => step.is_none_or(|s| *time > s.removal.max(AT_ONCE)),
                 _ => true,
             }
         }
@@ -260,7 +277,7 @@ fn clean(script: &Script) -> bool {
     script.steps.iter().all(|(at, fault)| {
         let ends = matches!(
             fault,
-            Fault::EndAll | Fault::Heal | Fault::MakeAmends | Fault::Start(_)
+            Fault::EndAll | Fault::Thaw { .. } | Fault::Heal | Fault::MakeAmends | Fault::Start(_)
         );
         let whole = match fault {
             Fault::Cut { .. } | Fault::Block { .. } | Fault::Blind(..) | Fault::Weather(..) => {
@@ -292,7 +309,7 @@ fn by_probe(script: &Script) -> Option<String> {
         let hidden = "votes are not counted, and cuts hide addresses from probes";
         return has(cuts).then(|| hidden.to_owned());
     }
-    let parted = has(loses) || has(dies_alone) || has(|f| matches!(f, Fault::Late(..)));
+    let parted = has(loses) || dies_alone(script) || has(|f| matches!(f, Fault::Late(..)));
     let unseen = "votes are not counted, and nodes that do not hear each other see only addresses";
     parted.then(|| unseen.to_owned())
 }
