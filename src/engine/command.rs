@@ -245,6 +245,9 @@ impl Engine {
         if group.failure.take().is_some() {
             cleared.push("its failure here is forgotten".to_owned());
         }
+        if group.doubled.take().is_some() {
+            cleared.push("that two nodes ran it is forgotten".to_owned());
+        }
         if group.state == GroupState::Failed {
             group.state = GroupState::Offline;
         } else if group.state == GroupState::Stuck {
@@ -294,12 +297,7 @@ impl Engine {
             .iter_mut()
             .filter(|g| groups.contains(&g.spec.name))
         {
-            let ended = group.maintenance && !on;
             group.maintenance = on;
-            // Whatever was done by hand meanwhile is looked at before it is counted as ours.
-            if ended && group.state == GroupState::Online && !group.stack.busy() {
-                group.look(&mut self.desk);
-            }
         }
         for peer in self.view.peers.iter_mut().filter(|p| !on && !p.living()) {
             peer.intent.maintenance.retain(|g| !groups.contains(g));

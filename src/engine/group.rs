@@ -68,6 +68,10 @@ pub(super) struct Group {
     pub better_since: Option<Time>,
     /// Another holder was seen while we keep it.
     pub contested: bool,
+    /// Who else ran it while we did, until somebody has looked at what that made of its data.
+    pub doubled: Option<NodeName>,
+    /// Nobody touched it, when it was judged last.
+    pub was_frozen: bool,
     /// The configuration no longer has it: stop it and forget it.
     pub removed: bool,
     /// A newer definition to be taken when nothing of the old one runs.
@@ -128,6 +132,8 @@ impl Group {
             failback_since: None,
             better_since: None,
             contested: false,
+            doubled: None,
+            was_frozen: false,
             removed: false,
             replaced_by: None,
         }
@@ -137,6 +143,7 @@ impl Group {
     pub fn decide(&mut self, now: Time, view: &View, desk: &mut Desk) {
         desk.keep_ahead(&self.spec.name, self.seen);
         self.recognise(view);
+        self.look_after_maintenance(view, desk);
         match self.state {
             GroupState::Unknown => self.decide_unknown(now, view, desk),
             GroupState::Offline => self.decide_offline(now, view, desk),
@@ -148,6 +155,15 @@ impl Group {
         self.recognise(view);
         self.renew(now, view, desk);
         self.watch_addresses(now, view, desk);
+    }
+
+    /// Whatever was done by hand meanwhile, or lost, is looked at before it is counted as ours.
+    fn look_after_maintenance(&mut self, view: &View, desk: &mut Desk) {
+        let frozen = self.frozen(view);
+        let ended = std::mem::replace(&mut self.was_frozen, frozen) && !frozen;
+        if ended && self.state == GroupState::Online && !self.stack.busy() {
+            self.look(desk);
+        }
     }
 
     /// What is published of it.

@@ -20,6 +20,7 @@ impl Group {
             self.offer = None;
             return;
         }
+        self.notice_double(view);
         if let Some(because) = self.must_yield(now, view) {
             self.begin_stop(because, true, desk);
             return;
@@ -35,6 +36,17 @@ impl Group {
             self.decide_handover(now, view, desk);
         } else if view.leaving {
             self.begin_stop(Because::Leaving, false, desk);
+        }
+    }
+
+    /// Remembers who else runs it: one of the two stops within moments, but both may have written.
+    fn notice_double(&mut self, view: &View) {
+        let runs = |p: &&Peer| {
+            let state = p.state(&self.spec.name);
+            matches!(state, GroupState::Starting | GroupState::Online)
+        };
+        if let Some(peer) = view.living().find(runs) {
+            self.doubled = Some(peer.name.clone());
         }
     }
 

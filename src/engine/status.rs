@@ -197,6 +197,11 @@ impl Engine {
         if owners.len() > 1 {
             notes.push("more than one node runs it".to_owned());
         }
+        if let Some(other) = &group.doubled {
+            notes.push(format!(
+                "{other} ran it too, at the same time: see what that made of its data, then hactl clear {name}"
+            ));
+        }
         if let Some(failure) = &group.failure {
             notes.push(failure_note(group, &failure.text));
         }

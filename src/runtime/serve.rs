@@ -98,7 +98,7 @@ impl Daemon {
                     result.map_err(|text| Refusal::new(Code::Refused, text)),
                 );
             }
-            other => self.command(other, call.reply),
+            other => self.command(other, call.reply).await,
         }
     }
 
@@ -141,8 +141,25 @@ impl Daemon {
             .collect()
     }
 
-    fn command(&mut self, request: Request, reply: Reply) {
-        match self.understand(request) {
+    /// The configured groups, and those that are configured away but still here, because a stop failed: whoever has
+    /// seen to it must be able to say so.
+    async fn names_still_here(&self) -> Vec<(GroupName, NodeName)> {
+        let mut names = self.names();
+        let status = self.pulse.status().await;
+        for group in status.into_iter().flat_map(|s| s.groups) {
+            if !names.iter().any(|(name, _)| *name == group.name) {
+                names.push((group.name, group.preferred));
+            }
+        }
+        names
+    }
+
+    async fn command(&mut self, request: Request, reply: Reply) {
+        let names = match request {
+            Request::Clear { .. } => self.names_still_here().await,
+            _ => self.names(),
+        };
+        match self.understand(request, &names) {
             Ok((command, true)) => {
                 let id = self.waiting.add(reply);
                 self.pulse.event(Event::Command { id, command });
@@ -156,9 +173,12 @@ impl Daemon {
     }
 
     /// The command for the engine, and whether its outcome is awaited.
-    fn understand(&self, request: Request) -> Result<(Command, bool), String> {
-        let names = self.names();
-        let chosen = |words: &[String], way| select(words, &names, &self.config.node, way);
+    fn understand(
+        &self,
+        request: Request,
+        names: &[(GroupName, NodeName)],
+    ) -> Result<(Command, bool), String> {
+        let chosen = |words: &[String], way| select(words, names, &self.config.node, way);
         Ok(match request {
             Request::Standby {
                 words,
@@ -188,7 +208,7 @@ impl Daemon {
                 },
                 true,
             ),
-            Request::Clear { group } => (Command::Clear(select_one(&group, &names)?), true),
+            Request::Clear { group } => (Command::Clear(select_one(&group, names)?), true),
             Request::Restart => (
                 Command::Restart {
                     back_within: BACK_WITHIN,

@@ -265,3 +265,31 @@ fn two_addresses_removed_at_once_are_both_back() {
     until("both are back", held, |held| *held == [true, true]);
     cluster.never_two_owners();
 }
+
+/// A group that is stuck stays, though the configuration no longer has it; and whoever has seen to it can say so.
+#[test]
+fn a_stuck_group_that_was_configured_away_can_be_cleared_by_its_name() {
+    let mut cluster = cluster("nf-stuck-away", true);
+    cluster.script_does("alice", "stop", "echo busy; exit 1");
+    cluster.lab.exec("alice", &["hactl", "standby"]).unwrap();
+    cluster.until_status("alice", "is stuck", |s| {
+        state(s, "alice") == Some(GroupState::Stuck)
+    });
+    for node in ["alice", "bob"] {
+        cluster.sh(
+            node,
+            "echo alice 10.0.0.101/24/eth0 > /etc/ha.d/haresources",
+        );
+        cluster.run(node, &["hactl", "reload"]);
+    }
+    let status = cluster.status("alice");
+    assert_eq!(state(&status, "alice"), Some(GroupState::Stuck));
+    cluster.script_is_well("alice", "stop");
+    let said = cluster.run("alice", &["hactl", "clear", GROUP]);
+    assert!(said.contains("looked at anew"), "{said}");
+    cluster.until_status("alice", "has forgotten it", |s| {
+        s.groups.iter().all(|g| g.name.as_str() != GROUP)
+    });
+    nothing_left(&cluster, "alice");
+    cluster.never_two_owners();
+}

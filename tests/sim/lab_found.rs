@@ -1,0 +1,70 @@
+//! What the lab and its users found in the engine, each held by a scenario.
+
+use crate::*;
+use had::engine::Command;
+use had::model::GroupName;
+use had::model::cluster::QuorumPolicy;
+use had::sim::World;
+
+fn db() -> Vec<GroupName> {
+    vec![GroupName::new("db")]
+}
+
+fn maintenance(world: &mut World, by: &str, on: bool) {
+    let groups = db();
+    world.command(by, Command::Maintenance { groups, on });
+    world.run_for(secs(2));
+}
+
+/// The group runs with all of its steps.
+fn complete(world: &World) -> bool {
+    let [owner] = world.runs_on("db")[..] else {
+        return false;
+    };
+    let steps = world.at(owner).running.get(&GroupName::new("db"));
+    steps.is_some_and(|s| s.len() == 2 && s.iter().all(|r| *r))
+}
+
+/// Nobody touches it while the maintenance lasts; but what was lost meanwhile is seen when it ends, wherever it was begun.
+#[test]
+fn what_is_lost_in_a_maintenance_is_found_when_it_ends() {
+    for by in ["alice", "bob"] {
+        let mut world = pair(1);
+        maintenance(&mut world, by, true);
+        world.lose("alice", "db", 1, "its address is gone");
+        world.run_for(secs(10));
+        assert!(!complete(&world), "it was touched\n{}", story(&world));
+        maintenance(&mut world, by, false);
+        let whole = world.run_till(secs(10), |w| complete(w));
+        assert!(whole, "begun by {by}\n{}", story(&world));
+        no_double(&world);
+    }
+}
+
+fn notes(world: &World, node: &str) -> String {
+    world.status(node).unwrap().groups[0].notes.join("\n")
+}
+
+/// Both ran it; one has stopped, and all seems well. But two may have written, so both say it until somebody has looked.
+#[test]
+fn a_double_run_is_told_by_status_until_it_is_cleared() {
+    let mut world = World::of(&["alice", "bob"])
+        .group("db", "alice", 0)
+        .with(|c| c.quorum = QuorumPolicy::Off);
+    world.start_all();
+    settle_on(&mut world, "db", "alice");
+    world.part("alice", "bob");
+    assert!(world.run_till(secs(60), |w| w.runs_on("db").len() == 2));
+    world.heal();
+    assert!(world.run_till(secs(10), |w| w.runs_on("db").len() == 1));
+    world.run_for(secs(3));
+    assert!(notes(&world, "alice").contains("bob ran it too"));
+    assert!(notes(&world, "bob").contains("alice ran it too"));
+    for node in ["alice", "bob"] {
+        let id = world.command(node, Command::Clear(GroupName::new("db")));
+        world.run_for(secs(1));
+        let said = world.answer(node, id).unwrap().unwrap();
+        assert!(said.contains("that two nodes ran it"), "{said}");
+        assert_eq!(notes(&world, node), "");
+    }
+}
