@@ -10,7 +10,8 @@ use super::{Desk, Engine};
 use crate::model::cluster::QuorumPolicy;
 use crate::model::heartbeat::{GroupState, Phase};
 use crate::model::status::{
-    GroupStatus, LinkStatus, Liveness, NodeStatus, PingStatus, QuorumStatus, ResourceStatus, Status,
+    GroupStatus, LinkStatus, Liveness, NodeStatus, OLD_HEARTBEATS, PingStatus, QuorumStatus,
+    ResourceStatus, Status,
 };
 use crate::model::{NodeName, Time};
 
@@ -58,7 +59,7 @@ impl Engine {
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        let old = "heartbeats dropped as late copies or replays".to_owned();
+        let old = OLD_HEARTBEATS.to_owned();
         let counted = (self.old_heartbeats > 0).then_some((old, self.old_heartbeats));
         counted.into_iter().collect()
     }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::heartbeat::{GroupState, Phase, Reach};
 use super::{Generation, GroupName, LinkName, NodeName, Term};
 
+/// The counter of heartbeats that were not newer than the last of their sender.
+pub const OLD_HEARTBEATS: &str = "heartbeats dropped as late copies or replays";
+
 /// One node's view of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::model::status::OLD_HEARTBEATS;
 use crate::wire::Refused;
 
 /// The counters of the heartbeat thread.
@@ -15,6 +16,7 @@ pub struct Counters {
     receive_failed: AtomicU64,
     refused: Mutex<BTreeMap<Refused, u64>>,
     strangers: AtomicU64,
+    old: AtomicU64,
 }
 
 impl Counters {
@@ -43,6 +45,11 @@ impl Counters {
         self.strangers.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A heartbeat was no newer than the last of its sender on that link.
+    pub fn old(&self) {
+        self.old.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A datagram was refused; true when it is the first of its kind.
     pub fn refused(&self, why: Refused) -> bool {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,6 +72,7 @@ impl Counters {
                 "heartbeats of nodes that ha.cf does not name",
                 &self.strangers,
             ),
+            (OLD_HEARTBEATS, &self.old),
         ];
         let mut shown: BTreeMap<String, u64> = named
             .iter()

@@ -7,6 +7,7 @@
 pub mod assemble;
 mod counters;
 pub mod daemon;
+mod ears;
 mod hearing;
 mod lateness;
 mod links;

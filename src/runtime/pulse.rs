@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use super::counters::Counters;
+use super::ears::{Ear, open_ears};
 use super::hearing::{Believer, Heard};
 use super::lateness::Lateness;
-use super::speaking::{REOPEN_AFTER, Speaker};
+use super::speaking::Speaker;
 use crate::engine::{Action, Engine, Event, Kept};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
@@ -25,10 +25,11 @@ use crate::model::status::Status;
 use crate::model::{NodeName, Time};
 use crate::sys::clock::{self, Alarm};
 use crate::sys::realtime;
-use crate::sys::udp;
 
 /// Believed heartbeats that wait for the engine. More than one round of a large cluster; a peer's next one repairs a loss.
 const HEARD_DEPTH: usize = 1024;
+/// Turns of tasks between two looks at sockets and timer. One turn of a listener takes well under a millisecond.
+const TURNS: u32 = 4;
 /// Heartbeats taken in before deadlines are looked at again.
 const BATCH: usize = 64;
 
@@ -130,6 +131,8 @@ pub fn start(pulse: Pulse) -> Result<(Handle, mpsc::UnboundedReceiver<Output>), 
     let body = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            // Under a flood some task is always ready; the timer must be looked at all the same.
+            .event_interval(TURNS)
             .build();
         let opened = runtime
             .map_err(|e| format!("cannot make the heartbeat runtime: {e}"))
@@ -306,7 +309,7 @@ impl Beating {
         self.lateness.acted(clock::now(), self.due);
         for ear in &mut self.ears {
             if ear.try_again(&self.believer) {
-                let text = format!("listening on {} again", ear.place.interface());
+                let text = format!("listening on {} again", ear.interface());
                 drop(self.out.send(Output::Note(Level::Info, text)));
             }
         }
@@ -345,7 +348,9 @@ impl Beating {
             Input::Event(event) => self.give(event),
             Input::Status(ask) => {
                 let mut status = self.engine.status(clock::now());
-                status.counters.extend(self.counters.shown());
+                for (name, count) in self.counters.shown() {
+                    *status.counters.entry(name).or_default() += count;
+                }
                 status.lateness = Some(self.lateness.shown(clock::now()));
                 // The one who asked may have gone away meanwhile.
                 drop(ask.send(status));
@@ -372,7 +377,7 @@ impl Beating {
     async fn interface(&mut self, name: &str, up: bool) -> bool {
         if up {
             self.speaker.reopen(name);
-            for ear in self.ears.iter_mut().filter(|e| e.place.interface() == name) {
+            for ear in self.ears.iter_mut().filter(|e| e.interface() == name) {
                 if let Err(text) = ear.renew(&self.believer).await {
                     let text = format!("{text}; it is tried again each second");
                     drop(self.out.send(Output::Note(Level::Warning, text)));
@@ -455,62 +460,5 @@ fn be_quick(priority: Option<i32>, out: &mpsc::UnboundedSender<Output>) {
             );
             drop(out.send(Output::Note(Level::Warning, text)));
         }
-    }
-}
-
-fn open_ears(media: &[Medium], believer: &Arc<Believer>) -> Result<Vec<Ear>, String> {
-    let open = |ear| Ear::open(ear, believer).map_err(|e| e.to_string());
-    udp::ears(media).into_iter().map(open).collect()
-}
-
-/// A place where we listen, and the task that does.
-struct Ear {
-    place: udp::Ear,
-    index: Option<u32>,
-    task: JoinHandle<()>,
-    /// When it last could not be opened on the interface that is there now.
-    refused: Option<Time>,
-}
-
-impl Ear {
-    fn open(ear: udp::Ear, believer: &Arc<Believer>) -> std::io::Result<Ear> {
-        let index = nix::net::if_::if_nametoindex(ear.interface()).ok();
-        let task = believer.listen(udp::Receiver::open(&ear)?);
-        Ok(Ear {
-            place: ear,
-            index,
-            task,
-            refused: None,
-        })
-    }
-
-    /// Listens anew where the interface of that name is another one now: the old socket would stay deaf.
-    async fn renew(&mut self, believer: &Arc<Believer>) -> Result<(), String> {
-        let index = nix::net::if_::if_nametoindex(self.place.interface()).ok();
-        if index == self.index || index.is_none() {
-            return Ok(());
-        }
-        self.task.abort();
-        // The port is free only when the old socket is closed.
-        drop((&mut self.task).await);
-        self.open_again(believer)
-    }
-
-    fn open_again(&mut self, believer: &Arc<Believer>) -> Result<(), String> {
-        match Ear::open(self.place.clone(), believer) {
-            Ok(ear) => *self = ear,
-            Err(e) => {
-                self.refused = Some(clock::now());
-                return Err(e.to_string());
-            }
-        }
-        Ok(())
-    }
-
-    /// Where opening was refused it is tried again each second: no change of the interface need ever come. True when
-    /// that succeeded.
-    fn try_again(&mut self, believer: &Arc<Believer>) -> bool {
-        let due = |at: Time| clock::now().since(at) >= REOPEN_AFTER;
-        self.refused.is_some_and(due) && self.open_again(believer).is_ok()
     }
 }

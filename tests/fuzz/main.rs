@@ -20,4 +20,5 @@ mod datagram;
 mod engine;
 mod harness;
 mod mutate;
+mod script;
 mod store;

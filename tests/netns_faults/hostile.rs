@@ -25,7 +25,7 @@ fn keys(secret: &str) -> Keys {
 }
 
 /// What would do most harm if it were believed: bob says that he has the group, by an older right than anybody's.
-fn harmful(src: &str, generation: u64, sequence: u64) -> Heartbeat {
+pub fn harmful(src: &str, generation: u64, sequence: u64) -> Heartbeat {
     Heartbeat {
         src: NodeName::new(src),
         generation: Generation(generation),
@@ -48,7 +48,7 @@ fn harmful(src: &str, generation: u64, sequence: u64) -> Heartbeat {
     }
 }
 
-fn signed(heartbeat: &Heartbeat, secret: &str) -> Vec<u8> {
+pub fn signed(heartbeat: &Heartbeat, secret: &str) -> Vec<u8> {
     let envelope = Envelope {
         uuid: [7; 16],
         wall_seconds: 1,
@@ -68,13 +68,13 @@ fn send(cluster: &Cluster, to: &str, folder: &Path) {
     cluster.run("client", &["bash", "-c", &script]);
 }
 
-fn counted(status: &Status, what: &str) -> u64 {
+pub fn counted(status: &Status, what: &str) -> u64 {
     let fits = |(name, n): (&String, &u64)| name.contains(what).then_some(*n);
     status.counters.iter().filter_map(fits).sum()
 }
 
 /// All is as it was before the strangers came.
-fn undisturbed(cluster: &Cluster) {
+pub fn undisturbed(cluster: &Cluster) {
     cluster.until_owner_seen("alice", "alice");
     cluster.until_owner_seen("bob", "alice");
     assert_eq!(cluster.calls().len(), 2, "{:?}", cluster.calls());

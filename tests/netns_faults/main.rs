@@ -9,7 +9,9 @@
     missing_docs
 )]
 
+mod clients;
 mod common;
+mod flood;
 mod freezer;
 mod hostile;
 mod logs;
@@ -18,4 +20,5 @@ mod partition;
 mod restart;
 mod scripts;
 mod standstill;
+mod store;
 mod time;

@@ -1,0 +1,228 @@
+//! Floods at the kernel's own speed, on the very segment and port of the heartbeats, from several senders.
+//!
+//! `HAD_FLOOD_RATE` datagrams a second (all senders together) for `HAD_FLOOD_SECONDS`; without them less and shorter, which a
+//! daemon built for tests can bear on a busy machine. What was reached is printed. In full:
+//! `HAD_FLOOD_RATE=100000 HAD_FLOOD_SECONDS=10 cargo test --release --test netns_faults flood -- --nocapture`
+
+use std::fs::{self, File};
+use std::io::IoSlice;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use had::model::status::{Liveness, Status};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
+
+use crate::common::*;
+use crate::hostile::{counted, harmful, signed, undisturbed};
+
+/// Datagrams of one call.
+const BATCH: usize = 32;
+const PORT: u16 = 694;
+
+fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap())
+}
+
+/// A process of a host, by its number here: one that lives in its namespaces. (The lab's own go in and out of the network.)
+fn process_of(cluster: &Cluster, host: &str) -> String {
+    let theirs = cluster.sh(host, "readlink /proc/self/ns/net /proc/self/ns/uts");
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut names = processes.map(|p| p.file_name().into_string().unwrap());
+    let lives_there = |pid: &String| {
+        let name = |kind: &str| {
+            let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?;
+            link.into_os_string().into_string().ok()
+        };
+        let both = name("net").zip(name("uts"));
+        pid.parse::<u32>().is_ok()
+            && both.is_some_and(|(net, uts)| theirs == format!("{net}\n{uts}"))
+    };
+    let found = names.find(lives_there);
+    found.unwrap_or_else(|| panic!("{host} has no process"))
+}
+
+/// A network namespace with a bridge, to which alice and bob are joined by `fast0`; gone with its last file.
+struct Segment(File);
+
+impl Segment {
+    fn join(cluster: &Cluster) -> Segment {
+        let pids = ["alice", "bob"].map(|node| process_of(cluster, node));
+        let made = thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            ip("link add bridge type bridge mcast_snooping 0");
+            ip("addr add 10.8.0.9/24 dev bridge");
+            ip("link set bridge up");
+            for (n, pid) in pids.iter().enumerate() {
+                ip(&format!(
+                    "link add port{n} type veth peer name fast0 netns {pid}"
+                ));
+                ip(&format!("link set port{n} master bridge up"));
+            }
+            File::open("/proc/thread-self/ns/net").unwrap()
+        });
+        for (node, last) in [("alice", 1), ("bob", 2)] {
+            let address = format!("ip addr add 10.8.0.{last}/24 dev fast0");
+            cluster.sh(node, &format!("{address} && ip link set fast0 up"));
+        }
+        Segment(made.join().unwrap())
+    }
+
+    /// A socket that sends from there.
+    fn socket(&self) -> UdpSocket {
+        let network = self.0.try_clone().unwrap();
+        let made = thread::spawn(move || {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            UdpSocket::bind("10.8.0.9:0").unwrap()
+        });
+        made.join().unwrap()
+    }
+}
+
+fn ip(words: &str) {
+    let output = Command::new("ip").args(words.split(' ')).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {words}: {error}");
+}
+
+/// Sends a datagram again and again at a rate; how many times.
+fn pour(socket: &UdpSocket, to: SocketAddrV4, datagram: &[u8], rate: u64, time: Duration) -> u64 {
+    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
+    let slices = vec![[IoSlice::new(datagram)]; BATCH];
+    let addresses = vec![Some(SockaddrIn::from(to)); BATCH];
+    let begin = Instant::now();
+    let mut sent = 0;
+    while begin.elapsed() < time {
+        let fd = socket.as_raw_fd();
+        // A full queue of the device refuses; what is not sent is not counted.
+        if let Ok(done) = sendmmsg(fd, &mut headers, &slices, &addresses, [], MsgFlags::empty()) {
+            sent += done.count() as u64;
+        }
+        let due = Duration::from_nanos(sent.saturating_mul(1_000_000_000) / rate.max(1));
+        thread::sleep(due.saturating_sub(begin.elapsed()));
+    }
+    sent
+}
+
+/// Resident memory of a node's daemon, in KiB.
+fn memory(cluster: &Cluster, node: &str) -> u64 {
+    let pid = cluster.lab.had_pid(node).unwrap().unwrap();
+    let line = cluster.sh(node, &format!("grep VmRSS /proc/{pid}/status"));
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Heartbeats of the other kind of medium on the flooded segment, and nothing else to hear each other by.
+fn flooded(name: &str, media: &str, to: [u8; 4]) {
+    let mut cluster = Cluster::up(
+        name,
+        &Setup {
+            links: &[],
+            ha_cf: &format!("{PING}{media}"),
+            start: false,
+            ..Setup::default()
+        },
+    );
+    let segment = Segment::join(&cluster);
+    cluster.start_both();
+    cluster.until_owner("alice");
+    cluster.until_owner_seen("bob", "alice");
+    let kinds = [
+        ("garbage", vec![0x5a; 200]),
+        (
+            "wrong digest",
+            signed(&harmful("bob", 1 << 40, 1), "another-secret"),
+        ),
+        (
+            "foreign",
+            signed(&harmful("mallory", 1 << 40, 1), "secret-of-this-lab"),
+        ),
+        (
+            "replay",
+            signed(&harmful("bob", 1, 1), "secret-of-this-lab"),
+        ),
+    ];
+    let before = ["alice", "bob"].map(|n| (cluster.status(n), memory(&cluster, n)));
+    let rate = setting("HAD_FLOOD_RATE", 8_000) / kinds.len() as u64;
+    let time = Duration::from_secs(setting("HAD_FLOOD_SECONDS", 2));
+    let target = SocketAddrV4::new(to.into(), PORT);
+    let senders = kinds.map(|(_, datagram)| {
+        let socket = segment.socket();
+        thread::spawn(move || pour(&socket, target, &datagram, rate, time))
+    });
+    let sent: Vec<u64> = senders.into_iter().map(|s| s.join().unwrap()).collect();
+    let all: u64 = sent.iter().sum();
+    println!(
+        "MEASURED {name}: {:.0} datagrams a second for {time:?}",
+        all as f64 / time.as_secs_f64()
+    );
+    assert!(sent.iter().all(|n| *n > 0), "{sent:?}");
+    for ((node, of), (status, kib)) in [("alice", "bob"), ("bob", "alice")].into_iter().zip(before)
+    {
+        if node == "bob" && to[0] < 224 {
+            continue; // Only alice was meant.
+        }
+        let after = cluster.until_status(node, "has counted every kind", |s| {
+            [
+                "begins with neither",
+                "digest does not match",
+                "that ha.cf does not name",
+                "replays",
+            ]
+            .iter()
+            .all(|what| counted(s, what) > counted(&status, what))
+        });
+        told(&cluster, node, &status, &after, kib);
+        assert_eq!(peer(&after, of).liveness, Liveness::Active);
+        assert_eq!(counted(&after, "queue was full"), 0);
+        let log = cluster.lab.log(node).unwrap();
+        assert!(
+            !log.contains(&format!("node {of} is late")),
+            "a heartbeat was missed: {log}"
+        );
+        assert!(
+            log.len() < 100_000,
+            "the log grew by the flood: {} bytes",
+            log.len()
+        );
+    }
+    undisturbed(&cluster);
+    cluster.never_two_owners();
+}
+
+fn told(cluster: &Cluster, node: &str, before: &Status, after: &Status, kib: u64) {
+    let grown = memory(cluster, node).saturating_sub(kib);
+    let more = |what| counted(after, what) - counted(before, what);
+    let overrun = cluster.sh(
+        node,
+        "grep '^Udp:' /proc/net/snmp | sed -n 2p | cut -d ' ' -f 6",
+    );
+    println!(
+        "MEASURED at {node}: {} refused, {} replays, {overrun} found no room in the socket; heartbeats believed {}; {:?}; memory grew {grown} KiB",
+        more("datagrams refused"),
+        more("replays"),
+        more("heartbeats believed"),
+        after.lateness,
+    );
+    assert!(grown < 16 * 1024, "{grown} KiB more");
+}
+
+#[test]
+fn a_flood_on_unicast_costs_no_heartbeat() {
+    flooded(
+        "nf-flood-ucast",
+        "ucast fast0 10.8.0.1\nucast fast0 10.8.0.2\n",
+        [10, 8, 0, 1],
+    );
+}
+
+#[test]
+fn a_flood_on_multicast_costs_no_heartbeat() {
+    flooded(
+        "nf-flood-mcast",
+        "mcast fast0 225.0.0.1 694 1 0\n",
+        [225, 0, 0, 1],
+    );
+}

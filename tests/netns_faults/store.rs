@@ -1,0 +1,161 @@
+//! State folders that are of no use, with the real daemon: it runs all the same and says in one place what was lost and what
+//! follows. (Truncated, noisy, lost, and read-only ones that it finds after a crash are in `restart.rs`.)
+
+use had::model::status::Liveness;
+
+use crate::common::*;
+
+/// Does this to alice's disk, starts both, and wants these words in alice's log; the cluster works as ever.
+fn starts_with(name: &str, damage: &str, says: &[&str]) {
+    let mut cluster = Cluster::up(
+        name,
+        &Setup {
+            start: false,
+            ..Setup::default()
+        },
+    );
+    cluster.sh("alice", damage);
+    cluster.start_both();
+    cluster.until_owner("alice");
+    cluster.until_owner_seen("bob", "alice");
+    for text in says {
+        cluster.until_log("alice", text);
+    }
+    let log = cluster.lab.log("alice").unwrap();
+    for text in says {
+        assert_eq!(log.matches(text).count(), 1, "{text:?} once: {log}");
+    }
+    // What decides is kept in memory, and the journal too: both are there to be asked.
+    let history = cluster.run("alice", &["hactl", "history"]);
+    assert!(history.contains("online"), "{history}");
+    // A generation without a disk still grows, so a second life is heard.
+    let before = cluster.status("alice").generation;
+    cluster.lab.kill_had("alice").unwrap();
+    cluster.start("alice");
+    cluster.until_status("alice", "takes a new generation", |s| s.generation > before);
+    cluster.until_liveness("bob", "alice", Liveness::Active);
+    cluster.never_two_owners();
+}
+
+/// Does this to alice, starts her daemon with a state folder of its own; what it wrote once the group runs.
+fn starts_with_folder(name: &str, damage: &str, state: &str) -> String {
+    let mut cluster = Cluster::up(
+        name,
+        &Setup {
+            start: false,
+            ..Setup::default()
+        },
+    );
+    cluster.sh("alice", damage);
+    let had = env!("CARGO_BIN_EXE_had");
+    let command = format!("exec {had} --state {state} > /run/had.log 2>&1");
+    let started = cluster.lab.spawn("alice", &["sh", "-c", &command]);
+    started.unwrap();
+    cluster.until_status("alice", "listens", |_| true);
+    cluster.start("bob");
+    cluster.until_owner("alice");
+    cluster.until_owner_seen("bob", "alice");
+    cluster.never_two_owners();
+    cluster.sh("alice", "cat /run/had.log")
+}
+
+#[test]
+fn a_file_in_place_of_the_state_folder_is_named_and_the_daemon_runs() {
+    let log = starts_with_folder("nf-st-file", "echo x > /run/state", "/run/state");
+    for text in [
+        "cannot use the state folder /run/state",
+        "cannot write /run/state/kept",
+        "history is kept in memory only",
+    ] {
+        assert_eq!(log.matches(text).count(), 1, "{text:?} once: {log}");
+    }
+}
+
+#[test]
+fn a_missing_state_folder_is_made() {
+    let log = starts_with_folder("nf-st-none", "true", "/run/a/new/state");
+    assert!(!log.contains("/run/a/new/state"), "{log}");
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_daemon_runs() {
+    starts_with(
+        "nf-st-full",
+        "mkdir -p /var/lib/had; mount -t tmpfs -o size=16k none /var/lib/had; head -c 1000000 /dev/zero > /var/lib/had/filler || true",
+        &[
+            "standby and maintenance will not outlive",
+            "history is kept in memory only",
+        ],
+    );
+}
+
+#[test]
+fn folders_in_place_of_the_files_are_named_and_the_daemon_runs() {
+    starts_with(
+        "nf-st-dirs",
+        "mkdir -p /var/lib/had/kept/x; echo x > /var/lib/had/journal",
+        &[
+            "cannot read /var/lib/had/kept",
+            "history is kept in memory only",
+        ],
+    );
+}
+
+/// Root may read what nobody may, so wrong modes do no harm; a folder of somebody else's neither.
+#[test]
+fn a_state_folder_of_another_owner_and_mode_is_used() {
+    starts_with(
+        "nf-st-mode",
+        "mkdir -p /var/lib/had; chown 65534:65534 /var/lib/had; chmod 000 /var/lib/had",
+        &[],
+    );
+}
+
+#[test]
+fn a_journal_that_another_process_has_locked_is_left_alone_and_the_daemon_runs() {
+    starts_with(
+        "nf-st-lock",
+        "mkdir -p /var/lib/had/journal; echo x > /var/lib/had/journal/db; flock /var/lib/had/journal/db sleep 1000 > /dev/null 2>&1 & \
+         while flock -n /var/lib/had/journal/db true; do sleep 0.05; done",
+        &["another process has it open"],
+    );
+}
+
+#[test]
+fn damaged_leases_are_named() {
+    let mut cluster = Cluster::up("nf-st-lease", &Setup::default());
+    cluster.lab.kill_had("alice").unwrap();
+    cluster.sh("alice", "echo noise > /run/had/leases");
+    cluster.start("alice");
+    cluster.until_log("alice", "/run/had/leases is damaged");
+    cluster.until_status("alice", "knows who runs it", |s| owners(s).len() == 1);
+    cluster.never_two_owners();
+}
+
+/// A lock on the state folder is what keeps a second daemon out: whoever holds it, the refusal names the folder.
+#[test]
+fn a_state_folder_that_is_locked_is_refused_in_plain_words() {
+    let cluster = Cluster::up(
+        "nf-st-held",
+        &Setup {
+            start: false,
+            ..Setup::default()
+        },
+    );
+    cluster.sh(
+        "alice",
+        "mkdir -p /var/lib/had; flock /var/lib/had sleep 1000 > /dev/null 2>&1 & while flock -n /var/lib/had true; do sleep 0.05; done",
+    );
+    let output = cluster
+        .lab
+        .exec("alice", &[env!("CARGO_BIN_EXE_had")])
+        .unwrap();
+    assert!(!output.success());
+    assert!(
+        output
+            .stderr
+            .contains("the state folder /var/lib/had is in use by another"),
+        "{}",
+        output.stderr
+    );
+}
