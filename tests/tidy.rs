@@ -289,3 +289,55 @@ fn the_rules_see_what_breaks_them() {
     assert_eq!(without_comment("a // tokio http://x"), "a ");
     assert_eq!(without_comment("\"http://x\""), "\"http://x\"");
 }
+
+/// Who may look at the wall clock, and what for.
+const WALL_CLOCK: [(&str, &str); 8] = [
+    ("src/sys/clock.rs", "reads it"),
+    ("src/sys/local_time.rs", "reads it for people"),
+    (
+        "src/runtime/daemon.rs",
+        "when a decision was made, for the journal",
+    ),
+    ("src/runtime/logging.rs", "before each line of the log"),
+    (
+        "src/runtime/speaking.rs",
+        "the field `ts` of a heartbeat, at which nobody looks",
+    ),
+    (
+        "src/store/kept.rs",
+        "a generation for who has none, greater than any before it",
+    ),
+    ("src/store/mod.rs", "the name of a file that is set aside"),
+    ("src/bin/hactl/", "shows and reads times for people"),
+];
+
+#[test]
+fn the_wall_clock_is_for_people() {
+    let words = [
+        "SystemTime",
+        "UNIX_EPOCH",
+        "CLOCK_REALTIME",
+        "CLOCK_REALTIME_COARSE",
+        "gettimeofday",
+        "wall_seconds",
+        "wall_milliseconds",
+        "LocalTime",
+    ];
+    let mut broken = Vec::new();
+    for source in sources() {
+        let excused = WALL_CLOCK.iter().any(|(at, _)| source.path.starts_with(at));
+        let counts = source.path.starts_with("src/") && source.layer() != Some("wire");
+        if excused || !counts {
+            continue;
+        }
+        for (number, line) in source.code() {
+            for word in words.iter().filter(|word| has_word(line, word)) {
+                broken.push(format!("{}:{number}: {word}: {line}", source.path));
+            }
+        }
+    }
+    judge(
+        "The wall clock jumps; deadlines are on the clock of src/sys/clock.rs `now`. For what people see, say so in WALL_CLOCK:",
+        &broken,
+    );
+}

@@ -149,6 +149,10 @@ struct Sentence(String);
 impl tracing::field::Visit for Sentence {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
         use std::fmt::Write;
+        // Whence a line of a library comes that speaks by way of the crate `log`.
+        if field.name().starts_with("log.") {
+            return;
+        }
         let written = if field.name() == "message" {
             write!(self.0, "{value:?}")
         } else {

@@ -1,11 +1,12 @@
 //! How quick the cluster is, and what it costs. Prints numbers and asserts none: they are of this machine and this hour.
 //!
-//! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, cost, heal.
+//! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, cost, heal, late.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod cost;
 mod crash;
 mod heal;
+mod late;
 mod many;
 mod moves;
 mod numbers;
@@ -25,12 +26,13 @@ fn main() {
         }
         return;
     }
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 6] = [
         ("moves", moves::measure),
         ("crash", crash::measure),
         ("many", many::measure),
         ("heal", heal::measure),
         ("cost", cost::measure),
+        ("late", late::measure),
     ];
     numbers::head();
     for (name, measure) in parts {

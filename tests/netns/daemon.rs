@@ -88,3 +88,43 @@ fn the_service_manager_hears_ready_signs_of_life_and_the_end() {
     assert!(wait(gone), "the daemon does not end");
     assert_eq!(cluster.sh("a", "ip -o addr show to 10.0.0.101"), "");
 }
+
+/// A daemon whose slow half hangs can stop no group any more, so the service manager shall end it: here on a lease file
+/// that is a pipe which nobody reads.
+#[test]
+fn a_daemon_whose_slow_half_hangs_gives_no_sign_of_life() {
+    let cluster: Cluster = alone("hangs", "", "").idle().up();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let patience = |seconds| {
+        let time = Duration::from_secs(seconds);
+        socket.set_read_timeout(Some(time)).unwrap();
+    };
+    patience(60);
+    let command = format!(
+        "NOTIFY_SOCKET={} WATCHDOG_USEC=600000 exec {HAD}",
+        path.display()
+    );
+    let job = cluster.lab.spawn("a", &["sh", "-c", &command]).unwrap();
+    cluster.until_owner("10.0.0.101", "a");
+    told(&socket, "WATCHDOG=1");
+    cluster.sh("a", "mkfifo /run/had/leases.new");
+    let hangs = || !cluster.run("a", "timeout 2 hactl status").success();
+    assert!(wait(hangs), "the slow half goes on");
+    // What was said before it hung.
+    socket.set_nonblocking(true).unwrap();
+    while socket.recv(&mut [0; 512]).is_ok() {}
+    socket.set_nonblocking(false).unwrap();
+    patience(3);
+    let mut buffer = [0; 512];
+    let said = socket.recv(&mut buffer);
+    assert!(said.is_err(), "{}", String::from_utf8_lossy(&buffer));
+    patience(60);
+    cluster.sh("a", "cat /run/had/leases.new > /dev/null");
+    told(&socket, "WATCHDOG=1");
+    cluster.sh("a", &format!("kill -TERM {}", job.pid));
+    told(&socket, "STOPPING=1");
+    let gone = || cluster.run("a", &format!("kill -0 {}", job.pid)).exit != had::lab::Exit::Code(0);
+    assert!(wait(gone), "the daemon does not end");
+}

@@ -118,9 +118,13 @@ fn lines_that_were_lost_are_counted_and_told_where_that_works() {
         1,
         "{told}"
     );
+    // Each line is an opening of its own.
     cluster
         .lab
-        .spawn("alice", &["sh", "-c", "exec cat /run/ha-log > /run/copy"])
+        .spawn(
+            "alice",
+            &["sh", "-c", "while :; do cat /run/ha-log >> /run/copy; done"],
+        )
         .unwrap();
     let copy = || cluster.sh("alice", "cat /run/copy");
     until("the reader hears of it", copy, |c| {

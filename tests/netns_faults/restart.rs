@@ -222,16 +222,18 @@ fn a_node_frozen_and_cut_off_gives_way_after_the_thaw() {
     cluster.until_log("alice", "10.0.0.100/24/eth0: offline");
     cluster.lab.heal_all().unwrap();
     cluster.until_owner_seen("alice", "bob");
-    // Two owners are allowed while alice is frozen: nobody can take an address from a stopped machine that nobody reaches.
-    // It ends within moments of the thaw, before the network is back.
+    // Her kernel has taken the address from the frozen alice, at most 1.25 s after the right: so long two owners are
+    // allowed, because nobody reaches her to ask.
     let report = cluster.sampler_report();
     let gone = when(&report, "alice", false, frozen).unwrap();
     println!(
-        "MEASURED address gone {:?} after the thaw",
-        gone.since(thawed)
+        "MEASURED address gone {:?} after the freeze, two owners: {:?}",
+        gone.since(frozen),
+        report.double
     );
-    assert!(gone < thawed + Duration::from_secs(5), "{report:#?}");
-    assert_eq!(report.double.len(), 1, "{report:#?}");
+    assert!(gone <= thawed, "{report:#?}");
+    let late = |d: &had::lab::Double| d.lasted > Duration::from_millis(1500);
+    assert!(!report.double.iter().any(late), "{report:#?}");
     assert_eq!(report.owners.last().unwrap().2, ["bob"]);
 }
 

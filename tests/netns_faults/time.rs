@@ -1,5 +1,10 @@
 //! Time that is short, or jumps: a busy machine, a daemon that is late, a wall clock that is a day off.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use had::model::status::LatenessStatus;
@@ -106,4 +111,92 @@ fn a_busy_owner_keeps_its_address() {
         had == [&[][..], &["alice".to_owned()]] || longest > Duration::from_secs(1),
         "{report:#?}"
     );
+}
+
+/// Builds what shifts the wall clock of one program, and no other clock. (libfaketime shifts timers of every clock.)
+fn build_wall_clock(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("wall_clock.c"), folder.join("wall_clock.so"));
+    fs::write(&source, include_str!("wall_clock.c")).unwrap();
+    let mut cc = Command::new("cc");
+    let built = cc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]);
+    let output = built.arg(&library).arg(&source).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    library
+}
+
+/// A cluster whose daemons read the offset of their wall clock from a file each; the other clocks are the machine's.
+fn with_shifted_clocks(name: &str) -> Cluster {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("ha.d");
+    let text = ha_cf(&["alice", "bob"], &["eth0"], &format!("{TIMES}{PING}"));
+    write_config(&config, dir.path(), &text, LINE, "secret-of-this-lab");
+    let had = dir.path().join("had");
+    let script = format!(
+        "#!/bin/sh\nexport LD_PRELOAD={} WALL_CLOCK_OFFSET={}/$(uname -n).offset\nexec {} \"$@\"\n",
+        build_wall_clock(dir.path()).display(),
+        dir.path().display(),
+        env!("CARGO_BIN_EXE_had")
+    );
+    fs::write(&had, script).unwrap();
+    fs::set_permissions(&had, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut plan = plan(
+        name,
+        vec![node("alice", 1, &config), node("bob", 2, &config)],
+    );
+    plan.had = had;
+    let cluster = Cluster::of(&plan, dir, &[vip()]);
+    for node in ["alice", "bob"] {
+        shift(&cluster, node, 0);
+    }
+    cluster.start_both();
+    cluster.until_owner_seen("bob", "alice");
+    cluster
+}
+
+/// The wall clock of a node's daemon jumps to so far from the true time.
+fn shift(cluster: &Cluster, node: &str, seconds: i32) {
+    let path = cluster.shared().join(format!("{node}.offset"));
+    let new = path.with_extension("new");
+    fs::write(&new, seconds.to_string()).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+/// The days that stand before the lines of a node's log.
+fn days(cluster: &Cluster, node: &str) -> BTreeSet<String> {
+    let log = cluster.lab.log(node).unwrap();
+    let first = log.lines().filter_map(|l| l.split(' ').next());
+    first
+        .filter(|w| w.starts_with("20"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_wall_clock_that_jumps_a_day_either_way_changes_nothing() {
+    let mut cluster = with_shifted_clocks("nf-jump");
+    for (node, days) in [("alice", 1), ("bob", -1), ("alice", -1), ("bob", 1)] {
+        shift(&cluster, node, days * 24 * 3600);
+        // Longer than deadtime: a deadline by that clock would have come, or never come.
+        pass(DEADTIME + DEADTIME / 3);
+        cluster.until_owner_seen(node, "alice");
+        // Something for its log.
+        cluster.run(node, &["hactl", "maintenance", "off", GROUP]);
+    }
+    let calm = |node| lateness(&cluster, node).life.max < DEADTIME / 4;
+    let calm = calm("alice") && calm("bob");
+    for node in ["alice", "bob"] {
+        let three = until(
+            "its log has seen three days",
+            || days(&cluster, node),
+            |d| d.len() >= 3,
+        );
+        println!("{node}: {three:?}");
+        let log = cluster.lab.log(node).unwrap();
+        for bad in ["stood still", "alice is dead", "bob is dead", "stops it"] {
+            // Only a machine that stood still itself may say so.
+            assert!(!calm || !log.contains(bad), "{bad}: {log}");
+        }
+    }
+    assert_eq!(cluster.calls().len(), 2, "{:?}", cluster.calls());
+    cluster.never_two_owners();
 }

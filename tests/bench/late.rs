@@ -1,0 +1,169 @@
+//! How late the heartbeat loop is on a machine that is far too busy, or with a network that loses much, and what that
+//! costs: the group shall stay where it is.
+
+use std::time::Duration;
+
+use had::model::status::Status;
+
+use crate::numbers;
+use crate::stage::{NODES, Setup, Stage};
+
+const OVER: Duration = Duration::from_secs(60);
+
+struct Case {
+    what: &'static str,
+    keepalive: u64,
+    deadtime: u64,
+    lines: &'static str,
+    /// Processes that do nothing but turn.
+    spinning: usize,
+    /// Percent.
+    loss: u8,
+}
+
+const CASES: [Case; 7] = [
+    case("20/100 ms, idle, realtime on", 20, 100, "", 0, 0),
+    case("20/100 ms, 4 times busy, realtime on", 20, 100, "", 4, 0),
+    case(
+        "20/100 ms, 4 times busy, realtime off",
+        20,
+        100,
+        "realtime off\n",
+        4,
+        0,
+    ),
+    case("10/50 ms, 20 % loss, realtime on", 10, 50, "", 0, 20),
+    case(
+        "10/50 ms, 20 % loss, 4 times busy, realtime on",
+        10,
+        50,
+        "",
+        4,
+        20,
+    ),
+    case(
+        "10/50 ms, 20 % loss, no arbiter, realtime on",
+        10,
+        50,
+        "quorum off\n",
+        0,
+        20,
+    ),
+    case("20/100 ms, 30 % loss, realtime on", 20, 100, "", 0, 30),
+];
+
+const fn case(
+    what: &'static str,
+    keepalive: u64,
+    deadtime: u64,
+    lines: &'static str,
+    spinning: usize,
+    loss: u8,
+) -> Case {
+    Case {
+        what,
+        keepalive,
+        deadtime,
+        lines,
+        spinning,
+        loss,
+    }
+}
+
+pub fn measure() {
+    for case in &CASES {
+        one(case);
+    }
+}
+
+fn one(case: &Case) {
+    let stage = Stage::of(&Setup {
+        keepalive: Duration::from_millis(case.keepalive),
+        deadtime: Duration::from_millis(case.deadtime),
+        lines: case.lines,
+        ..Setup::usual()
+    });
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let spin = format!(
+        "for i in $(seq {}); do (while :; do :; done) & done; sleep 3600",
+        case.spinning * cores
+    );
+    stage.lab.loss(case.loss, None).unwrap();
+    stage.lab.spawn("client", &["bash", "-c", &spin]).unwrap();
+    let before = NODES.map(|n| Told::by(&stage, n));
+    let said = NODES.map(|n| status(&stage, n));
+    std::thread::sleep(OVER);
+    println!("{}, for {} s:", case.what, OVER.as_secs());
+    for (n, node) in NODES.into_iter().enumerate() {
+        let status = status(&stage, node);
+        let late = status.lateness.as_ref().unwrap();
+        let recent = &late.recent;
+        let lateness = [recent.p50, recent.p999, recent.max];
+        let [p50, p999, max] = lateness.map(|d| d.as_secs_f64() * 1000.0);
+        println!(
+            "   {node}: late by p50 {p50:.2} ms, p99.9 {p999:.2} ms, at most {max:.2} ms, of {}",
+            recent.count
+        );
+        let sent = |s: &Status| s.counters["heartbeats sent"];
+        let rate = (sent(&status) - sent(&said[n])) / OVER.as_secs();
+        Told::by(&stage, node).since(&before[n]).print(rate);
+    }
+    numbers::one("   machine: load", load(), "", "");
+}
+
+fn status(stage: &Stage, node: &str) -> Status {
+    let said = stage
+        .lab
+        .exec(node, &["hactl", "status", "--json"])
+        .unwrap();
+    serde_json::from_str(&said.stdout).unwrap()
+}
+
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// How often the log says what must not be.
+struct Told([usize; 6]);
+
+const BAD: [&str; 6] = [
+    "is late",
+    "is dead",
+    "no quorum",
+    "stops it",
+    "starts it",
+    "stood still",
+];
+
+impl Told {
+    fn by(stage: &Stage, node: &str) -> Told {
+        let log = stage.lab.log(node).unwrap();
+        let count = |bad: &str| {
+            log.lines()
+                .filter(|l| l.contains(bad) && !l.contains("or is dead"))
+                .count()
+        };
+        let starts = log.lines().filter(|l| l.contains("starts it")).count();
+        let mut told = BAD.map(count);
+        told[4] = starts;
+        Told(told)
+    }
+
+    fn since(self, before: &Told) -> Told {
+        let mut now = self.0;
+        for (n, b) in now.iter_mut().zip(before.0) {
+            *n -= b;
+        }
+        Told(now)
+    }
+
+    fn print(&self, rate: u64) {
+        let all: Vec<_> = BAD
+            .iter()
+            .zip(self.0)
+            .map(|(b, n)| format!("{b}: {n}"))
+            .collect();
+        println!("          {}; {rate} heartbeats a second", all.join(", "));
+    }
+}
