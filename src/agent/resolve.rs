@@ -224,7 +224,7 @@ impl Resolver<'_> {
             }
         }
         steps.extend(self.addresses(run));
-        wait_for_storage(&mut steps);
+        wait_for_storage(steps.iter_mut().map(|s| &mut s.step));
         steps
     }
 
@@ -274,23 +274,42 @@ const SHARED_STORAGE: [&str; 9] = [
     "ServeRAID",
 ];
 
+/// What each word would be for the engine, as far as its name tells: nothing is looked up on this machine.
+pub fn outline(tokens: &[Token], timeouts: &dyn Fn(&Token) -> Timeouts) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for token in tokens {
+        let addresses = ADDRESS_NAMES.contains(&token.name.as_str());
+        let times = timeouts(token);
+        match steps.last_mut().filter(|s| s.addresses && addresses) {
+            Some(run) => {
+                run.members.push(token.text.clone());
+                run.start = run.start.max(times.start);
+                run.stop = run.stop.max(times.stop);
+            }
+            None => steps.push(Step {
+                members: vec![token.text.clone()],
+                addresses,
+                start: times.start,
+                stop: times.stop,
+                monitor: times.monitor,
+                removal: Duration::ZERO,
+            }),
+        }
+    }
+    wait_for_storage(steps.iter_mut());
+    steps
+}
+
 /// A takeover from a dead node waits until that node must have let go of shared storage and of all that stands on it.
 /// It does not wait for other scripts: what they run is cut off with the address, and to wait for the stop deadline of
 /// each would make every takeover slow.
-fn wait_for_storage(steps: &mut [ResolvedStep]) {
-    let name = |word: &String| word.split("::").next().unwrap_or_default().to_owned();
-    let shared = |s: &ResolvedStep| {
-        let mut names = s.step.members.iter().map(name);
-        !s.step.addresses && names.any(|n| SHARED_STORAGE.contains(&n.as_str()))
+fn wait_for_storage<'a>(steps: impl Iterator<Item = &'a mut Step>) {
+    let shared = |s: &Step| {
+        let mut names = s.members.iter().map(|w| w.split("::").next());
+        !s.addresses && names.any(|n| n.is_some_and(|n| SHARED_STORAGE.contains(&n)))
     };
-    if let Some(first) = steps.iter().position(shared) {
-        for step in steps.iter_mut().skip(first).map(|s| &mut s.step) {
-            step.removal = if step.addresses {
-                Duration::ZERO
-            } else {
-                step.stop
-            };
-        }
+    for step in steps.skip_while(|s| !shared(s)).filter(|s| !s.addresses) {
+        step.removal = step.stop;
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::agent::address::Network;
 use crate::agent::environment::ScriptEnv;
-use crate::agent::resolve::{ResolvedStep, Resolver, Timeouts};
+use crate::agent::resolve::{self, ResolvedStep, Resolver, Timeouts};
 use crate::config::{self, Config, GroupLine, Report};
 use crate::model::GroupName;
 use crate::model::NodeName;
@@ -167,6 +167,26 @@ fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluste
         preferred: line.preferred.clone(),
         steps: steps.iter().map(|s| s.step.clone()).collect(),
     };
+    cluster_of(
+        config,
+        config.groups.iter().zip(groups).map(group).collect(),
+    )
+}
+
+/// The cluster that the files describe, to be simulated: no resource is looked for on this machine.
+pub fn outline(config: &Config) -> Cluster {
+    let group = |line: &GroupLine| {
+        let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
+        Group {
+            name: GroupName::new(tokens.first().map_or("", |t| t.text.as_str())),
+            preferred: line.preferred.clone(),
+            steps: resolve::outline(&tokens, &|token| timeouts(config, token)),
+        }
+    };
+    cluster_of(config, config.groups.iter().map(group).collect())
+}
+
+fn cluster_of(config: &Config, groups: Vec<Group>) -> Cluster {
     Cluster {
         me: config.node.clone(),
         nodes: config.nodes.clone(),
@@ -177,7 +197,7 @@ fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluste
         auto_failback: config.auto_failback,
         failback_delay: config.failback_delay,
         follow_connectivity: config.follow_connectivity,
-        groups: config.groups.iter().zip(groups).map(group).collect(),
+        groups,
         digest: config.digest,
     }
 }

@@ -96,7 +96,7 @@ pub struct World {
 
 impl World {
     /// When every run begins.
-    pub(super) const BEGIN: Time = Time(1_000_000_000_000);
+    pub const BEGIN: Time = Time(1_000_000_000_000);
 
     /// Machines of these names, switched off, with one link, keepalive 200 ms, deadtime 2 s, no groups, no ping node,
     /// votes not counted.

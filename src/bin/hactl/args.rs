@@ -24,6 +24,24 @@ const GROUPS: &str = "Groups are named by:
   GROUP      a name as in haresources, or its first argument:
              10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1";
 
+const SIM: &str = "Nothing outside is touched, and no daemon is needed: the engine of had runs in virtual time, with exact
+agents that take a moment. A script has one fault a line; unless it starts nodes at 0s itself, all are started then:
+  at 20s  crash alice
+  at 40s  start alice
+  at 60s  cut alice bob on eth0
+  at 70s  weather loss 30% jitter 10ms from alice to bob
+  at 90s  starts of 10.0.0.1/24/eth0 step 2 on bob fail
+  at 2m   standby bob 10.0.0.1/24/eth0
+  at 3m   heal
+All faults are in hactl(8). Random faults are of these kinds: blindness, blocks, commands, crash, cuts,
+failing-starts, failing-stops, force, freeze, hangs, isolation, kill, leave, lies, losses, lost-store,
+maintenance, reconfigure, restart, time, weather.
+
+Exit codes:
+  0  no group ran on two nodes, and every group that could run ran in the end
+  1  one did, or did not; or the folder or the script cannot be used
+  2  wrong usage";
+
 /// Looks at a cluster of had daemons and commands it.
 #[derive(Parser)]
 #[command(name = "hactl", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -57,6 +75,9 @@ pub enum Command {
         #[arg(long, value_name = "NODE")]
         node: Option<String>,
     },
+    /// Simulate the cluster of a configuration folder: what if a node crashes, a cable breaks, a disk hangs?
+    #[command(after_help = SIM, after_long_help = SIM)]
+    Sim(Sim),
     /// Rehearse: a whole cluster on this machine, in namespaces
     Lab(had::lab::cli::LabArgs),
     /// Give groups up to other nodes and take them no more, until `standby off`
@@ -127,6 +148,42 @@ pub enum Command {
     HbTakeover(Rest),
     #[command(name = "cl_status", hide = true, disable_help_flag = true)]
     ClStatus(Rest),
+}
+
+/// What to simulate.
+#[derive(Args)]
+pub struct Sim {
+    /// The folder
+    #[arg(value_name = "DIR", default_value = "/etc/ha.d")]
+    pub dir: PathBuf,
+    /// Faults and when they happen, from a file (see below)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["faults", "runs"])]
+    pub script: Option<PathBuf>,
+    /// Kinds of random faults, with commas between
+    #[arg(
+        long,
+        value_name = "KINDS",
+        default_value = "crash,kill,freeze,cuts,isolation,weather,commands"
+    )]
+    pub faults: String,
+    /// Where chance comes from; the same number gives the same run [default: a new one each time]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many random runs, with the seeds from N upwards; more than one gives a summary
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub runs: u64,
+    /// Simulate these nodes instead of those of ha.cf
+    #[arg(long, value_name = "NODE,...", value_delimiter = ',')]
+    pub nodes: Vec<String>,
+    /// How long, such as 10m or 2d [default: until all has settled after the last fault]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub length: Option<Duration>,
+    /// Write what was simulated to a file, for --script
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Words that heartbeat's tools read themselves.

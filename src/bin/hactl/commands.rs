@@ -12,7 +12,7 @@ use had::model::status::Status;
 
 use crate::args::{Cli, Command, Wait};
 use crate::screen::{Screen, print};
-use crate::{Failure, compat, demo, diary, rehearse, status};
+use crate::{Failure, compat, demo, diary, rehearse, sim, status};
 
 /// The daemon answers what needs no waiting at once; this is for a machine under heavy load.
 const SOON: Duration = Duration::from_secs(20);
@@ -44,6 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Reload { dry_run } => tool.say(&Request::Reload { dry_run })?,
         Command::Restart { wait } => tool.restart(&wait)?,
         Command::Check { dir, node } => return Ok(check(&dir, node.as_deref())),
+        Command::Sim(args) => return sim::run(args),
         Command::Lab(args) => return Ok(had::lab::cli::run(args, rehearse::of, demo::run)),
         Command::HbStandby(rest) => return Ok(compatible("hb_standby", &rest.words, &socket)),
         Command::HbTakeover(rest) => return Ok(compatible("hb_takeover", &rest.words, &socket)),

@@ -13,6 +13,7 @@ mod demo;
 mod diary;
 mod rehearse;
 mod screen;
+mod sim;
 mod status;
 
 use std::error::Error;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use had::config::{self, Machine};
+use had::config::{self, Loaded, Machine};
 use had::lab::Plan;
 use had::lab::derive::{Derive, Virtual, plan};
 use had::model::NodeName;
@@ -19,16 +19,7 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<Plan
     let dir = dir
         .canonicalize()
         .map_err(|e| format!("{}: {e}", dir.display()))?;
-    let ha_cf = dir.join("ha.cf");
-    let text = std::fs::read_to_string(&ha_cf).map_err(|e| format!("{}: {e}", ha_cf.display()))?;
-    let node = member(&text).ok_or_else(|| format!("{} has no node line", ha_cf.display()))?;
-    // Whatever interface the file names, the lab makes it; so every word may be one.
-    let machine = Machine {
-        interfaces: text.split_whitespace().map(str::to_owned).collect(),
-        ..Machine::here()
-    };
-    let loaded = config::load_on(&machine, &dir, &node).map_err(|report| report.to_string())?;
-    let config = loaded.config;
+    let config = load(&dir)?.config;
     let pings: Vec<std::net::IpAddr> = config
         .pings
         .iter()
@@ -52,6 +43,19 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<Plan
         hactl,
     })
     .map_err(|e| e.to_string())
+}
+
+/// Reads a folder for machines that are yet to be made: it is judged as any of its nodes, and whatever interface it
+/// names will be there, so every word may be one.
+pub fn load(dir: &Path) -> Result<Loaded, String> {
+    let ha_cf = dir.join("ha.cf");
+    let text = std::fs::read_to_string(&ha_cf).map_err(|e| format!("{}: {e}", ha_cf.display()))?;
+    let node = member(&text).ok_or_else(|| format!("{} has no node line", ha_cf.display()))?;
+    let machine = Machine {
+        interfaces: text.split_whitespace().map(str::to_owned).collect(),
+        ..Machine::here()
+    };
+    config::load_on(&machine, dir, &node).map_err(|report| report.to_string())
 }
 
 /// Any member: the configuration is judged as that node.

@@ -1,0 +1,313 @@
+//! One run: its timeline, each group's downtime, every moment with two owners and what led there.
+
+use std::time::{Duration, Instant};
+
+use had::model::cluster::{Cluster, QuorumPolicy};
+use had::model::decision::Level;
+use had::sim::{Double, Faults, Report, Script, Shrunk, Told, World, run, shrink};
+use serde::Serialize;
+
+use super::{SHRINKING, seconds};
+use crate::screen::{Screen, Tone};
+
+/// So many faults before a moment are what led there.
+const LED: usize = 8;
+
+/// What came of a run.
+pub struct Outcome<'a> {
+    script: &'a Script,
+    report: Report,
+    shrunk: Option<Shrunk>,
+    took: Duration,
+}
+
+/// The same for programs. Times are seconds from the beginning.
+#[derive(Serialize)]
+pub struct Summary {
+    seed: u64,
+    simulated_s: f64,
+    steps: u64,
+    groups: Vec<GroupTimes>,
+    two_owners: Vec<TwoOwners>,
+    /// Why two owners are not ruled out, if so.
+    not_promised: Option<String>,
+    broken_promises: Vec<String>,
+    /// Groups that do not run at the end, and why.
+    down_at_the_end: Vec<String>,
+    timeline: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct GroupTimes {
+    group: String,
+    first_up_s: Option<f64>,
+    times_down: u32,
+    down_s: f64,
+    longest_s: f64,
+    longest_at_s: f64,
+    longest_after: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TwoOwners {
+    group: String,
+    nodes: Vec<String>,
+    at_s: f64,
+    lasted_s: f64,
+    led_there: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    at_s: f64,
+    node: Option<String>,
+    text: String,
+}
+
+impl<'a> Outcome<'a> {
+    /// Runs it, and cuts it down where a promise was broken.
+    pub fn of(script: &'a Script) -> Outcome<'a> {
+        let begun = Instant::now();
+        let report = run(script);
+        let took = begun.elapsed();
+        let shrunk = report.first().and_then(|_| shrink(script, SHRINKING));
+        Outcome {
+            script,
+            report,
+            shrunk,
+            took,
+        }
+    }
+
+    /// No two owners, and nothing that was promised was broken.
+    pub fn good(&self) -> bool {
+        self.report.violations.is_empty() && self.report.doubles.is_empty()
+    }
+
+    /// The script that is worth keeping.
+    pub fn kept(&self) -> &Script {
+        self.shrunk.as_ref().map_or(self.script, |s| &s.script)
+    }
+
+    /// The page for an administrator.
+    pub fn page(&self, faults: Option<&Faults>, screen: Screen) -> String {
+        let mut text = setting(self.script, faults);
+        text += &self.timeline(screen);
+        text += &format!(
+            "\n{:.1} s passed in {:.0} ms\n",
+            self.report.simulated.as_secs_f64(),
+            self.took.as_secs_f64() * 1000.0
+        );
+        for group in self.group_times() {
+            text += &downtime(&group);
+        }
+        for why in &self.report.unsettled {
+            let line = format!("in the end: {why}");
+            text += &format!("{}\n", screen.paint(Tone::Bad, &line));
+        }
+        text += &self.doubles(screen);
+        text + &self.broken(screen)
+    }
+
+    fn timeline(&self, screen: Screen) -> String {
+        let mut text = String::new();
+        for entry in &self.report.timeline {
+            let line = entry.to_string();
+            let tone = match &entry.told {
+                Told::Fault(_) => Tone::Heading,
+                Told::Decision(_, d) if d.level() != Level::Info => Tone::Bad,
+                Told::Decision(..) => Tone::Plain,
+            };
+            text += &screen.paint(tone, &line);
+            text.push('\n');
+        }
+        text
+    }
+
+    fn doubles(&self, screen: Screen) -> String {
+        let all = self.two_owners();
+        let mut text = String::new();
+        if all.is_empty() {
+            text += &format!(
+                "{}\n",
+                screen.paint(Tone::Good, "no group ran on two nodes")
+            );
+        }
+        for double in &all {
+            let line = format!(
+                "TWO OWNERS: {} ran on {} from {:.2} s on, for {:.2} s; what led there:",
+                double.group,
+                double.nodes.join(" and "),
+                double.at_s,
+                double.lasted_s
+            );
+            text += &format!("{}\n", screen.paint(Tone::Bad, &line));
+            for step in &double.led_there {
+                text += &format!("    {step}\n");
+            }
+        }
+        if let Some(why) = self.report.unpromised.as_ref().filter(|_| !all.is_empty()) {
+            text += &format!("    had cannot rule this out here: {why}\n");
+            text += &format!("    {}\n", advice(&self.script.setup.cluster));
+        }
+        text
+    }
+
+    fn broken(&self, screen: Screen) -> String {
+        let Some(violation) = self.report.first() else {
+            return String::new();
+        };
+        let mut text = screen.paint(Tone::Bad, &format!("BROKEN PROMISE {violation}"));
+        text += "\n    This is a fault of had: please report it with what follows, which breaks it too.\n";
+        let script = self.kept().to_string();
+        text + &script
+            .lines()
+            .map(|l| format!("    {l}\n"))
+            .collect::<String>()
+    }
+
+    fn group_times(&self) -> Vec<GroupTimes> {
+        let groups = self.report.groups.iter();
+        groups
+            .map(|(name, d)| GroupTimes {
+                group: name.to_string(),
+                first_up_s: d.first_up.map(|t| t.as_secs_f64()),
+                times_down: d.times,
+                down_s: d.total.as_secs_f64(),
+                longest_s: d.longest.as_secs_f64(),
+                longest_at_s: d.longest_at.as_secs_f64(),
+                longest_after: self
+                    .faults_until(d.longest_at)
+                    .pop()
+                    .filter(|_| d.times > 0),
+            })
+            .collect()
+    }
+
+    fn two_owners(&self) -> Vec<TwoOwners> {
+        let told = |d: &Double| {
+            let at = d.from.since(World::BEGIN);
+            let mut led_there = self.faults_until(at);
+            led_there.drain(..led_there.len().saturating_sub(LED));
+            TwoOwners {
+                group: d.group.to_string(),
+                nodes: d.on.iter().map(ToString::to_string).collect(),
+                at_s: at.as_secs_f64(),
+                lasted_s: d.lasted.as_secs_f64(),
+                led_there,
+            }
+        };
+        self.report.doubles.iter().map(told).collect()
+    }
+
+    /// What had been done until then, oldest first.
+    fn faults_until(&self, at: Duration) -> Vec<String> {
+        let entries = self.report.timeline.iter().take_while(|e| e.at <= at);
+        entries
+            .filter_map(|e| match &e.told {
+                Told::Fault(fault) => Some(format!("at {} {fault}", seconds(e.at))),
+                Told::Decision(..) => None,
+            })
+            .collect()
+    }
+
+    /// All of it for programs.
+    pub fn summary(&self) -> Summary {
+        let line = |e: &had::sim::Entry| match &e.told {
+            Told::Fault(fault) => Line {
+                at_s: e.at.as_secs_f64(),
+                node: None,
+                text: fault.to_string(),
+            },
+            Told::Decision(node, decision) => Line {
+                at_s: e.at.as_secs_f64(),
+                node: Some(node.to_string()),
+                text: decision.to_string(),
+            },
+        };
+        Summary {
+            seed: self.script.setup.seed,
+            simulated_s: self.report.simulated.as_secs_f64(),
+            steps: self.report.steps,
+            groups: self.group_times(),
+            two_owners: self.two_owners(),
+            not_promised: self.report.unpromised.clone(),
+            broken_promises: self
+                .report
+                .violations
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            down_at_the_end: self.report.unsettled.clone(),
+            timeline: self.report.timeline.iter().map(line).collect(),
+        }
+    }
+}
+
+/// The cluster in two lines.
+pub fn setting(script: &Script, faults: Option<&Faults>) -> String {
+    let cluster = &script.setup.cluster;
+    let names: Vec<&str> = cluster
+        .nodes
+        .iter()
+        .map(had::model::NodeName::as_str)
+        .collect();
+    let t = &cluster.timing;
+    let quorum = match cluster.quorum {
+        QuorumPolicy::Stop => "stop",
+        QuorumPolicy::Freeze => "freeze",
+        QuorumPolicy::Ignore => "ignore",
+        QuorumPolicy::Off => "off",
+    };
+    let faults = faults.map_or(String::new(), |f| format!("; faults: {f}"));
+    format!(
+        "seed {}: {}; {} links, {} ping nodes, {} groups{faults}\nkeepalive {:?}, warntime {:?}, deadtime {:?}, initdead {:?}, quorum {quorum}\n\n",
+        script.setup.seed,
+        names.join(", "),
+        cluster.links.len(),
+        cluster.pings.len(),
+        cluster.groups.len(),
+        t.keepalive,
+        t.warntime,
+        t.deadtime,
+        t.initdead
+    )
+}
+
+fn downtime(group: &GroupTimes) -> String {
+    let Some(first) = group.first_up_s else {
+        return format!("{}: never ran\n", group.group);
+    };
+    if group.times_down == 0 {
+        return format!("{}: runs from {first:.2} s on, never down\n", group.group);
+    }
+    format!(
+        "{}: runs from {first:.2} s on; down {}, {:.2} s in all; the longest {:.2} s, after: {}\n",
+        group.group,
+        match group.times_down {
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        },
+        group.down_s,
+        group.longest_s,
+        group.longest_after.as_deref().unwrap_or("nothing")
+    )
+}
+
+/// What would rule two owners out.
+pub fn advice(cluster: &Cluster) -> &'static str {
+    match (
+        cluster.quorum,
+        cluster.pings.is_empty(),
+        cluster.nodes.len(),
+    ) {
+        (QuorumPolicy::Off | QuorumPolicy::Ignore, true, 2) => {
+            "add `ping GATEWAY` to ha.cf: then the node that is cut off gives up before the other begins"
+        }
+        (QuorumPolicy::Off | QuorumPolicy::Ignore, ..) => {
+            "set `quorum stop` in ha.cf: then only a majority runs anything"
+        }
+        (_, _, 2) => "a third node, or fencing, closes what a ping node leaves open",
+        _ => "see `What is promised` in the README",
+    }
+}

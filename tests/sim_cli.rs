@@ -1,0 +1,164 @@
+//! `hactl sim` as a user meets it: pages, exit codes, mistakes, the same seed twice.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
+
+/// A folder as `had` reads it.
+fn folder(more: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let ha_cf = format!(
+        "keepalive 1\nwarntime 5\ndeadtime 10\ninitdead 30\nudpport 694\nbcast eth0\nnode alice\nnode bob\nauto_failback off\n{more}"
+    );
+    // None of its resources exist here.
+    let haresources = "alice IPaddr::10.0.0.100/24/eth0 no-such-script::here\n";
+    fs::write(dir.path().join("ha.cf"), ha_cf).unwrap();
+    fs::write(dir.path().join("haresources"), haresources).unwrap();
+    let keys = dir.path().join("authkeys");
+    fs::write(&keys, "auth 1\n1 sha1 a-long-and-secret-word\n").unwrap();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    dir
+}
+
+fn sim(dir: &tempfile::TempDir, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .arg("sim")
+        .arg(dir.path())
+        .args(words)
+        .output()
+        .unwrap()
+}
+
+fn script(dir: &tempfile::TempDir, text: &str) -> String {
+    let path = dir.path().join("script");
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Standard output of a run that ended with this code.
+fn said(output: &Output, code: i32) -> String {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let all = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    all
+}
+
+const GROUP: &str = "IPaddr::10.0.0.100/24/eth0";
+
+#[test]
+fn a_crash_is_taken_over_after_deadtime() {
+    let dir = folder("ping 10.0.0.254\n");
+    let file = script(&dir, "at 60s crash alice # power loss\n");
+    let page = said(&sim(&dir, &["--script", &file, "--for", "5m"]), 0);
+    for line in [
+        "   60.0000 **** crash alice",
+        "bob: node alice is dead: nothing heard for",
+        "no group ran on two nodes",
+        "after: at 60.00 s crash alice",
+    ] {
+        assert!(page.contains(line), "{line} is missing in\n{page}");
+    }
+    let json = said(&sim(&dir, &["--script", &file, "--for", "5m", "--json"]), 0);
+    let outcome: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let group = &outcome["groups"][0];
+    let longest = group["longest_s"].as_f64().unwrap();
+    assert!((9.0..12.0).contains(&longest), "{group}");
+    assert_eq!(group["group"], GROUP);
+}
+
+#[test]
+fn two_nodes_without_an_arbiter_both_run_it_behind_a_cut_cable() {
+    let dir = folder("");
+    let file = script(&dir, "at 60s cut alice bob\nat 2m heal\n");
+    let page = said(&sim(&dir, &["--script", &file]), 1);
+    for line in [
+        "TWO OWNERS: IPaddr::10.0.0.100/24/eth0 ran on alice and bob",
+        "    at 60.00 s cut alice bob\n",
+        "had cannot rule this out here: ",
+        "add `ping GATEWAY` to ha.cf",
+    ] {
+        assert!(page.contains(line), "{line} is missing in\n{page}");
+    }
+    let with_arbiter = folder("ping 10.0.0.254\n");
+    let file = script(&with_arbiter, "at 60s isolate alice\nat 2m heal\n");
+    let page = said(&sim(&with_arbiter, &["--script", &file]), 0);
+    assert!(page.contains("no group ran on two nodes"), "{page}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_one_another() {
+    let dir = folder("ping 10.0.0.254\n");
+    let run = |seed: &str| {
+        let page = said(
+            &sim(&dir, &["--seed", seed, "--faults", "crash", "--json"]),
+            0,
+        );
+        let mut value: serde_json::Value = serde_json::from_str(&page).unwrap();
+        value["seed"].take();
+        value
+    };
+    assert_eq!(run("7"), run("7"));
+    assert_ne!(run("7"), run("8"));
+}
+
+#[test]
+fn what_was_saved_is_run_again_to_the_same_end() {
+    let dir = folder("ping 10.0.0.254\n");
+    let file = dir.path().join("saved");
+    let file = file.to_str().unwrap();
+    let words = ["--seed", "7", "--faults", "crash", "--json", "--save", file];
+    let first = said(&sim(&dir, &words), 0);
+    assert!(fs::read_to_string(file).unwrap().contains("\nseed 7\n"));
+    let again = said(&sim(&dir, &["--script", file, "--json"]), 0);
+    assert_eq!(first, again);
+}
+
+#[test]
+fn many_runs_are_summed_up() {
+    let dir = folder("ping 10.0.0.254\n");
+    let words = ["--runs", "20", "--seed", "1", "--faults", "crash,isolation"];
+    let page = said(&sim(&dir, &words), 0);
+    for line in [
+        "seed 1: alice, bob; 1 links, 1 ping nodes, 1 groups; faults: isolation,crash",
+        "20 runs: ",
+        "simulated days a minute",
+        "the longest downtime of a run: median ",
+        "no group ran on two nodes where that is not ruled out",
+        "look at one: hactl sim ",
+    ] {
+        assert!(page.contains(line), "{line} is missing in\n{page}");
+    }
+    let words = ["--runs", "20", "--seed", "1", "--faults", "crash", "--json"];
+    let json = said(&sim(&dir, &words), 0);
+    let outcome: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(outcome["runs"], 20);
+}
+
+#[test]
+fn other_nodes_may_be_tried() {
+    let dir = folder("");
+    let file = script(&dir, "at 60s isolate a\n");
+    let words = ["--nodes", "a,b,c", "--script", &file, "--for", "3m"];
+    let page = said(&sim(&dir, &words), 1);
+    assert!(page.contains("a, b, c; 1 links"), "{page}");
+    let page = said(&sim(&dir, &["--nodes", "a,a"]), 1);
+    assert!(page.contains("`a` is no name, or given twice"), "{page}");
+}
+
+#[test]
+fn mistakes_are_shown_with_their_place_and_what_is_known() {
+    let dir = folder("");
+    let file = script(&dir, "at 60s crahs alice\nat 10 crash bob\n");
+    let page = said(&sim(&dir, &["--script", &file]), 1);
+    assert!(page.contains("hactl: the script cannot be read"), "{page}");
+    assert!(page.contains(&format!("{file}:1:8: ")), "{page}");
+    assert!(page.contains("did you mean `crash`"), "{page}");
+    let page = said(&sim(&dir, &["--faults", "crash,cust"]), 1);
+    assert!(page.contains("`cust` is no kind of fault"), "{page}");
+    said(&sim(&dir, &["--runs", "0"]), 2);
+    said(&sim(&dir, &["--runs", "3", "--script", &file]), 2);
+    fs::write(dir.path().join("ha.cf"), "deadtme 3\n").unwrap();
+    let page = said(&sim(&dir, &[]), 1);
+    assert!(page.contains("no node line"), "{page}");
+}
