@@ -198,7 +198,10 @@ fn on_link(f: &mut fmt::Formatter<'_>, link: Option<&LinkName>) -> fmt::Result {
 }
 
 fn ordered(f: &mut fmt::Formatter<'_>, node: &NodeName, command: &Command) -> fmt::Result {
-    let all = |groups: &[GroupName]| -> String { groups.iter().map(|g| format!(" {g}")).collect() };
+    let all = |groups: &[GroupName]| {
+        let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+        format!(" {}", names.join(" "))
+    };
     match command {
         Command::Standby { groups, lasting } => {
             let word = if *lasting { "standby" } else { "yield" };

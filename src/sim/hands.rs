@@ -245,17 +245,14 @@ impl World {
     }
 
     pub(super) fn probe_ends(&mut self, at: &NodeName, group: GroupName, sent: Time) {
-        let event = match self.answers_to(at, &group) {
-            Some(other) => Event::AddressAnswered {
-                group,
-                who: other.to_string(),
-            },
-            None => {
-                let machine = self.machine(at.as_str());
-                let asked = machine.clock.world(sent);
-                machine.silent.insert(group.clone(), asked);
-                Event::AddressSilent { group, sent }
-            }
+        let event = if let Some(other) = self.answers_to(at, &group) {
+            let who = other.to_string();
+            Event::AddressAnswered { group, who }
+        } else {
+            let machine = self.machine(at.as_str());
+            let asked = machine.clock.world(sent);
+            machine.silent.insert(group.clone(), asked);
+            Event::AddressSilent { group, sent }
         };
         self.give(at, event);
     }

@@ -67,6 +67,7 @@ impl Report {
 
     /// The timeline as text, a line each.
     pub fn story(&self) -> String {
-        self.timeline.iter().map(|e| format!("{e}\n")).collect()
+        let lines: Vec<String> = self.timeline.iter().map(ToString::to_string).collect();
+        lines.join("\n")
     }
 }

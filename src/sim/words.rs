@@ -66,7 +66,7 @@ pub(super) struct Word<'a> {
 pub(super) struct Words<'a> {
     line: usize,
     text: &'a str,
-    words: Vec<Word<'a>>,
+    all: Vec<Word<'a>>,
     at: usize,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Words<'a> {
         Words {
             line,
             text,
-            words,
+            all: words,
             at: 0,
         }
     }
@@ -100,12 +100,12 @@ impl<'a> Words<'a> {
     }
 
     pub fn peek(&self) -> Option<&'a str> {
-        self.words.get(self.at).map(|w| w.text)
+        self.all.get(self.at).map(|w| w.text)
     }
 
     /// The next word; `wanted` says what should stand there.
     pub fn next(&mut self, wanted: &str) -> Result<Word<'a>, Mistake> {
-        let Some(word) = self.words.get(self.at).copied() else {
+        let Some(word) = self.all.get(self.at).copied() else {
             return Err(self.after(format!("{wanted} is missing here")));
         };
         self.at += 1;
@@ -150,9 +150,10 @@ impl<'a> Words<'a> {
     ) -> Mistake {
         let known: Vec<&str> = known.collect();
         let near = did_you_mean(word.text, known.iter().copied());
-        let all = match known.is_empty() {
-            true => "there is none".to_owned(),
-            false => format!("known are {}", known.join(", ")),
+        let all = if known.is_empty() {
+            "there is none".to_owned()
+        } else {
+            format!("known are {}", known.join(", "))
         };
         let help = if near.is_empty() {
             all
@@ -215,7 +216,7 @@ impl<'a> Words<'a> {
 
     /// Nothing may be left.
     pub fn end(&mut self) -> Result<(), Mistake> {
-        match self.words.get(self.at).copied() {
+        match self.all.get(self.at).copied() {
             None => Ok(()),
             Some(word) => Err(self.at_word(word, format!("`{}` is too much here", word.text), "")),
         }
@@ -242,7 +243,7 @@ impl<'a> Words<'a> {
         let end = |w: &Word| w.column + w.text.chars().count() + 1;
         Mistake {
             line: self.line,
-            column: self.words.last().map_or(1, end),
+            column: self.all.last().map_or(1, end),
             width: 1,
             text: self.text.to_owned(),
             message,

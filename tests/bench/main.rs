@@ -1,6 +1,7 @@
 //! How quick the cluster is, and what it costs. Prints numbers and asserts none: they are of this machine and this hour.
 //!
-//! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, cost, heal, late.
+//! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, cost,
+//! heal, late, simulated.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod cost;
@@ -10,6 +11,7 @@ mod late;
 mod many;
 mod moves;
 mod numbers;
+mod simulated;
 mod stage;
 
 fn main() {
@@ -26,13 +28,14 @@ fn main() {
         }
         return;
     }
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("moves", moves::measure),
         ("crash", crash::measure),
         ("many", many::measure),
         ("heal", heal::measure),
         ("cost", cost::measure),
         ("late", late::measure),
+        ("simulated", simulated::measure),
     ];
     numbers::head();
     for (name, measure) in parts {

@@ -312,11 +312,11 @@ impl Drawer {
         let at_once = address && !self.faults.has(Kind::FailingStops);
         let most = if at_once { Duration::ZERO } else { slow };
         let fails = self.faults.has(Kind::FailingStops) && self.random.chance(300);
-        let how = match fails {
-            true => Behaviour::Fails("it does not want to".to_owned()),
-            false => Behaviour::Works(
-                self.between(Duration::from_millis(1), most.max(Duration::from_millis(1))),
-            ),
+        let least = Duration::from_millis(1);
+        let how = if fails {
+            Behaviour::Fails("it does not want to".to_owned())
+        } else {
+            Behaviour::Works(self.between(least, most.max(least)))
         };
         self.push(Fault::Stops(spot, how));
     }

@@ -44,12 +44,10 @@ impl Fault {
             | Fault::Stops(spot, _)
             | Fault::Looks(spot, _)
             | Fault::Lose(spot) => vec![&spot.group],
-            Fault::Reconfigure(_, setting) => match setting {
-                Setting::Preferred(group, _) | Setting::Without(group) | Setting::With(group) => {
-                    vec![group]
-                }
-                _ => Vec::new(),
-            },
+            Fault::Reconfigure(
+                _,
+                Setting::Preferred(group, _) | Setting::Without(group) | Setting::With(group),
+            ) => vec![group],
             Fault::Command { command, .. } => match command {
                 Command::Standby { groups, .. }
                 | Command::Unstandby(groups)

@@ -178,9 +178,10 @@ impl Reader<'_, '_> {
 
     fn between(&mut self) -> Result<(NodeName, NodeName, Way), Mistake> {
         let a = self.node()?;
-        let way = match self.words.accept("to") {
-            true => Way::OneWay,
-            false => Way::Both,
+        let way = if self.words.accept("to") {
+            Way::OneWay
+        } else {
+            Way::Both
         };
         Ok((a, self.node()?, way))
     }
@@ -338,14 +339,12 @@ impl Reader<'_, '_> {
             "without" => Ok(Setting::Without(self.group()?)),
             "with" => Ok(Setting::With(self.group()?)),
             "whole" => Ok(Setting::Whole),
-            _ => match Setting::read(first.text, &mut self.words)? {
-                Some(setting) => Ok(setting),
-                None => {
-                    let more = ["preferred", "without", "with", "whole"];
-                    let known = Setting::WORDS.iter().chain(&more).copied();
-                    Err(self.words.unknown(first, "setting", known))
-                }
-            },
+            other => {
+                let setting = Setting::read(other, &mut self.words)?;
+                let more = ["preferred", "without", "with", "whole"];
+                let known = Setting::WORDS.iter().chain(&more).copied();
+                setting.ok_or_else(|| self.words.unknown(first, "setting", known))
+            }
         }
     }
 }

@@ -247,7 +247,8 @@ fn enough_votes(world: &World, name: &NodeName) -> bool {
         .filter(|p| !world.blind.contains(&(name.clone(), *p)))
         .count();
     let alive = world.machines.values().filter(|m| m.alive()).count();
-    alive + seen > (world.machines.len() + pings) / 2
+    let all = world.machines.len() + pings;
+    (alive + seen) * 2 > all
 }
 
 fn places(world: &World, group: &GroupName) -> String {

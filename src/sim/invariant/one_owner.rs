@@ -3,11 +3,12 @@
 //! What a cluster promises depends on who arbitrates, and [`unpromised`] says it exactly: a script in which it finds
 //! nothing must never show two owners. In short:
 //!
-//! * votes counted, three nodes or more, addresses: always, as long as kernels drop the addresses of a dead daemon, or
-//!   a probe on the wire reaches it;
+//! * votes counted, an odd number of nodes and at most one ping node, or no ping node, addresses: always, as long as
+//!   kernels drop the addresses of a dead daemon, or a probe on the wire reaches it;
 //! * votes counted, other resources too: as long as no daemon dies or stands still alone, and stops take no longer
 //!   than `removal`, for without fencing nobody else can end what such a node runs;
-//! * two nodes and a ping node: while whole nodes are cut off, one fault at a time, each longer than two deadtimes
+//! * two nodes and a ping node, or any number where both sides of a cut may count enough votes because both see the
+//!   ping nodes (an even number of nodes and one ping node, or two ping nodes and more): while whole nodes are cut off, one fault at a time, each longer than two deadtimes
 //!   after the one before;
 //! * votes not counted: addresses, while the probe reaches the other; other resources while the nodes hear each other.
 //!   Even then two nodes that find nobody on the wire and start within the same round of probes both succeed: neither
@@ -232,9 +233,10 @@ fn only_addresses(script: &Script) -> bool {
 fn by_votes(script: &Script) -> Option<String> {
     let setup = &script.setup;
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
-    let few = setup.cluster.nodes.len() < 3 || (!setup.cluster.pings.is_empty() && has(leaves));
-    if few && !setup.cluster.pings.is_empty() && !clean(script) {
-        return reason("with two nodes and a ping node, only clean cuts are borne, one at a time");
+    if ambiguous(script) && !clean(script) {
+        return reason(
+            "ping nodes may give both sides enough votes; then only clean cuts are borne, one at a time",
+        );
     }
     if only_addresses(script) {
         let kept = !setup.kernel_leases && dies_alone(script) && has(cuts);
@@ -247,6 +249,17 @@ fn by_votes(script: &Script) -> Option<String> {
         );
     }
     slow_stop(script)
+}
+
+/// Whether two sides that part may both count enough votes, because both see the ping nodes: with two nodes, with any
+/// even number of them and one ping node, and with two ping nodes or more. One that left lowers the total as well.
+fn ambiguous(script: &Script) -> bool {
+    let cluster = &script.setup.cluster;
+    let (nodes, pings) = (cluster.nodes.len(), cluster.pings.len());
+    let needed = (nodes + pings) / 2 + 1;
+    let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
+    let both = nodes + 2 * pings >= 2 * needed || has(leaves);
+    pings > 0 && both && (has(loses) || dies_alone(script))
 }
 
 /// A stop that may take longer than a survivor waits for it.
@@ -279,13 +292,15 @@ fn clean(script: &Script) -> bool {
             fault,
             Fault::EndAll | Fault::Thaw { .. } | Fault::Heal | Fault::MakeAmends | Fault::Start(_)
         );
-        let whole = match fault {
-            Fault::Cut { .. } | Fault::Block { .. } | Fault::Blind(..) | Fault::Weather(..) => {
-                false
-            }
-            Fault::Drift(..) | Fault::Late(..) => false,
-            _ => true,
-        };
+        let whole = !matches!(
+            fault,
+            Fault::Cut { .. }
+                | Fault::Block { .. }
+                | Fault::Blind(..)
+                | Fault::Weather(..)
+                | Fault::Drift(..)
+                | Fault::Late(..)
+        );
         let before = last.replace(*at);
         let quiet = before.is_none_or(|before| *at >= before + apart);
         ends || (whole && quiet)
@@ -357,5 +372,10 @@ mod tests {
             None
         );
         assert_eq!(unpromised(&script("stop", "cut a b")), None);
+        let mut pair = script("stop", "cut a b");
+        pair.setup.cluster.pings = World::of(&[]).ping("gateway").cluster.pings;
+        assert!(unpromised(&pair).is_some());
+        pair.setup.cluster.nodes.push(NodeName::new("c"));
+        assert_eq!(unpromised(&pair), None);
     }
 }

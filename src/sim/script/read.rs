@@ -66,9 +66,9 @@ pub(super) fn read(text: &str, given: Option<Setup>) -> Result<Script, Vec<Mista
 }
 
 impl Header {
-    fn line<'a>(
+    fn line(
         &mut self,
-        mut words: Words<'a>,
+        mut words: Words<'_>,
         steps: &mut Vec<(Duration, Fault)>,
     ) -> Result<(), Mistake> {
         let first = words.next("a line")?;

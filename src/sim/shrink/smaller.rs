@@ -167,7 +167,7 @@ pub(super) fn rounder_times(script: &Script) -> Vec<Script> {
         for new in [before, rounded(*at, 1000), rounded(*at, 100)] {
             if new >= before && new < *at {
                 let mut round = script.clone();
-                let earlier = *at - new;
+                let earlier = at.saturating_sub(new);
                 for (when, _) in round.steps.iter_mut().skip(index) {
                     *when = when.saturating_sub(earlier);
                 }
