@@ -64,6 +64,7 @@ impl Engine {
             return;
         };
         peer.hears_us_on.clone_from(&heard.links);
+        peer.misses = heard.loss;
         let Some(sent) = sent else { return };
         peer.acked = Some(peer.acked.map_or(sent, |a| a.max(sent)));
         if peer.said_deaf && !peer.deaf(&self.view.cluster.timing) {

@@ -19,6 +19,7 @@ pub mod event;
 mod group;
 mod handover;
 mod hold;
+mod loss;
 mod membership;
 mod outcome;
 mod peer;
@@ -250,10 +251,11 @@ impl Engine {
             group.deadlines(self.now, &self.view, &mut due);
         }
         due.extend(self.pending.iter().map(|p| p.until));
-        due.push(
-            self.publisher
-                .due(self.in_transition(), &self.view.cluster.timing),
-        );
+        due.push(self.publisher.due(
+            self.in_transition(),
+            self.interval(),
+            &self.view.cluster.timing,
+        ));
         let soonest = due
             .into_iter()
             .filter(|at| *at > Time::ZERO)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::loss::Loss;
 use crate::model::cluster::Timing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
 use crate::model::status::Liveness;
@@ -35,6 +36,10 @@ pub(super) struct Peer {
     /// Until then its silence means a restart that it announced.
     pub back_by: Time,
     pub groups: BTreeMap<GroupName, GroupReport>,
+    /// What of its heartbeats does not arrive here.
+    pub loss: Loss,
+    /// What of our heartbeats it misses, of a thousand, as it says.
+    pub misses: u16,
     /// When we sent the newest of our heartbeats that it has acknowledged.
     pub acked: Option<Time>,
     /// The links on which it says it hears us.
@@ -97,6 +102,8 @@ impl Peer {
             digest: None,
             back_by: Time::ZERO,
             groups: BTreeMap::new(),
+            loss: Loss::default(),
+            misses: 0,
             acked: None,
             hears_us_on: Vec::new(),
             links: links.iter().map(link).collect(),
@@ -132,6 +139,10 @@ impl Peer {
                 };
             }
             Hearing::Restarted => self.forget_life(now),
+            Hearing::Newest if self.generation.is_some() => {
+                let missed = heartbeat.sequence.0.saturating_sub(self.sequence.0);
+                self.loss.heard(missed.saturating_sub(1));
+            }
             Hearing::Newest => {}
         }
         self.generation = Some(heartbeat.generation);
@@ -169,6 +180,8 @@ impl Peer {
     /// What its former life said no longer counts.
     fn forget_life(&mut self, now: Time) {
         self.groups.clear();
+        self.loss = Loss::default();
+        self.misses = 0;
         self.acked = None;
         self.active_since = now;
         self.said_digest = false;

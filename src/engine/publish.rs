@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Engine};
+use super::{Action, Engine, loss};
 use crate::model::cluster::Timing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
 use crate::model::{GroupName, NodeName, Sequence, Time};
@@ -103,11 +103,14 @@ impl Publisher {
     }
 
     /// When the next one is due.
-    pub fn due(&self, in_transition: bool, timing: &Timing) -> Time {
+    pub fn due(&self, in_transition: bool, interval: Duration, timing: &Timing) -> Time {
         if let Some(ending) = &self.ending {
             return ending.next;
         }
         let mut due = self.next;
+        if interval < timing.keepalive {
+            due = due.min(self.last_sent + interval);
+        }
         if self.deferred {
             due = due.min(self.refilled + REFILL);
         }
@@ -144,6 +147,12 @@ impl Engine {
         })
     }
 
+    /// From heartbeat to heartbeat: keepalive, or less where a living peer misses many.
+    pub(super) fn interval(&self) -> Duration {
+        let misses = self.view.living().map(|p| p.misses).max();
+        loss::interval(misses.unwrap_or_default(), &self.view.cluster.timing)
+    }
+
     /// Sends a heartbeat when one is due, and says goodbye when all is done.
     pub(super) fn publish(&mut self, now: Time) {
         if self.view.leaving && !self.publisher.ends() && self.given_up() {
@@ -162,17 +171,22 @@ impl Engine {
             self.publisher.changed_at = now;
         }
         let on_time = now >= self.publisher.next;
+        let dense = !on_time && now >= self.publisher.last_sent + self.interval();
         let repeats = now
-            >= self
-                .publisher
-                .due(self.in_transition(), &self.view.cluster.timing);
-        let whole = on_time || repeats || self.publisher.answer;
-        if on_time || ((changed || whole) && self.publisher.take_token(now)) {
+            >= self.publisher.due(
+                self.in_transition(),
+                self.interval(),
+                &self.view.cluster.timing,
+            );
+        let whole = on_time || dense || repeats || self.publisher.answer;
+        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {
             self.publisher.answer = false;
             self.send(now, &heartbeat, said, whole);
         }
-        if on_time {
+        if on_time || dense {
             self.desk.out.push(Action::Ping);
+        }
+        if on_time {
             let keepalive = self.view.cluster.timing.keepalive;
             let next = self.publisher.next + keepalive;
             self.publisher.next = if next > now { next } else { now + keepalive };
@@ -299,6 +313,7 @@ fn heard(peer: &super::Peer) -> Option<Heard> {
         node: peer.name.clone(),
         generation: peer.generation?,
         sequence: peer.sequence,
+        loss: peer.loss.permille(),
         links: peer
             .links
             .iter()

@@ -15,6 +15,8 @@ use crate::model::status::{
 };
 use crate::model::{NodeName, Time};
 
+/// Of a thousand heartbeats; one cable in good order loses none.
+const LOSS_SHOWN: u16 = 100;
 /// A gap in our own time is shown for so long.
 const GAP_SHOWN: Duration = Duration::from_secs(600);
 
@@ -128,6 +130,13 @@ impl Engine {
                 Liveness::Init | Liveness::Dead | Liveness::Late
             ) && peer.refused,
             format!("the machine of {name} answers, but its daemon does not run: start it there"),
+        );
+        note(
+            peer.living() && peer.misses >= LOSS_SHOWN,
+            format!(
+                "{name} misses {} % of our heartbeats: look at the network between, a cable, a switch, a full queue",
+                peer.misses / 10
+            ),
         );
         note(
             self.view.deaf(peer),

@@ -57,6 +57,8 @@ pub struct Heard {
     pub generation: Generation,
     /// The newest sequence heard on any link.
     pub sequence: Sequence,
+    /// Of a thousand of that peer's heartbeats so many were missed lately.
+    pub loss: u16,
     /// The links on which that peer is heard at present; the others are silent.
     pub links: Vec<LinkName>,
 }

@@ -45,6 +45,7 @@ pub(super) fn read_heard(word: &str) -> Option<Heard> {
         node: NodeName::new(&unescape(node)?),
         generation: Generation(number(generation)?),
         sequence: Sequence(number(sequence)?),
+        loss: 0,
         links: links?,
     })
 }

@@ -8,6 +8,7 @@
 //! | `cd` | hash of what must be configured alike | `9f86d081884c7d65` |
 //! | `me` | phase (`init active leaving left`); `+` quorate, `-` not; ping nodes that answer / are configured | `active + 1/2` |
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
+//! | `lo` | lost: for each word of `h`, how many of a thousand of that peer's heartbeats were missed lately; left out where none | `0 c8` |
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
 //! | `bk` | back within so many ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
@@ -77,6 +78,12 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
         }
     };
     list("h", fields::join(hb.heard.iter().map(fields::heard_word)));
+    if hb.heard.iter().any(|h| h.loss > 0) {
+        list(
+            "lo",
+            fields::join(hb.heard.iter().map(|h| hex(h.loss.into()))),
+        );
+    }
     let Intent {
         standby,
         yielding,
@@ -169,7 +176,11 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
     }
     let src = NodeName::new(needed(m, "src")?);
     let generation = Generation(number(needed(m, "hg")?)?);
-    let heard = read_list(m, "h", fields::read_heard)?;
+    let mut heard = read_list(m, "h", fields::read_heard)?;
+    let losses = read_list(m, "lo", |word| u16::try_from(fields::number(word)?).ok())?;
+    for (heard, loss) in heard.iter_mut().zip(losses) {
+        heard.loss = loss;
+    }
     let known = Known::new(&src, generation, &heard);
     let groups = read_list(m, "g", |word| fields::read_group(word, &known))?;
     let (phase, quorate, reach) =

@@ -103,6 +103,7 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             node: NodeName::new(peer),
             generation: Generation(1),
             sequence: Sequence(3),
+            loss: 0,
             links: vec![LinkName::new("eth0"), LinkName::new("eth1")],
         }],
         groups: vec![

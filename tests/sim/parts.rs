@@ -65,6 +65,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                             node: me.clone(),
                             generation: sent.generation,
                             sequence: sent.sequence,
+                            loss: 0,
                             links: Vec::new(),
                         }],
                         groups: vec![withheld.clone(), report.clone()],

@@ -59,6 +59,7 @@ fn usual(groups: usize) -> Heartbeat {
             node: alice.clone(),
             generation: Generation(0x6b00_e19b),
             sequence: Sequence(0x23_4568),
+            loss: 0,
             links: vec![LinkName::new("eth0"), LinkName::new("eth1")],
         }],
         groups: (0..groups).map(report).collect(),
@@ -84,12 +85,13 @@ fn it_looks_as_the_table_says() {
     });
     hb.intent.standby = vec![GroupName::new("a b"), GroupName::new("50%")];
     hb.intent.back_within = Some(Duration::from_secs(30));
+    hb.heard[0].loss = 200;
     let env = envelope();
     let text = String::from_utf8(write(&hb, &env).to_text()).unwrap();
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
         had=1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
-        sb=a%20b 50%25\nbk=7530\n\
+        lo=c8\nsb=a%20b 50%25\nbk=7530\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -213,8 +215,10 @@ fn group_names() -> impl Strategy<Value = Vec<GroupName>> {
 
 fn heard() -> impl Strategy<Value = Heard> {
     let link = "[ -~]{1,8}".prop_map(|s| LinkName::new(&s));
-    (node(), 0..3_u64, any::<u64>(), vec(link, 0..3)).prop_map(|(node, g, s, links)| Heard {
+    let numbers = (0..3_u64, any::<u64>(), any::<u16>());
+    (node(), numbers, vec(link, 0..3)).prop_map(|(node, (g, s, loss), links)| Heard {
         node,
+        loss,
         generation: Generation(g),
         sequence: Sequence(s),
         links,
