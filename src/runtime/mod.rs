@@ -32,7 +32,7 @@ use perform::Performer;
 use pulse::Pulse;
 use signals::Signals;
 
-use crate::control::server::Server;
+use crate::control::server::{Call, Server};
 use crate::engine::Kept;
 use crate::model::decision::Level;
 use crate::store::journal::Journal;
@@ -130,13 +130,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     ));
     let (changed, changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
-    tokio::spawn(async move {
-        if let Err(e) = server.serve(calls_in, changes).await {
-            tracing::error!(
-                "hactl cannot reach this daemon any more: {e}; the cluster runs on, restart had when that suits"
-            );
-        }
-    });
+    tokio::spawn(serve_clients(server, calls_in, changes));
     for child in config.respawn.clone() {
         tokio::spawn(respawn::keep_running(child));
     }
@@ -190,6 +184,14 @@ fn lease_file(folders: &Folders) -> Option<LeaseFile> {
             );
         })
         .ok()
+}
+
+async fn serve_clients(server: Server, calls: mpsc::Sender<Call>, changes: watch::Receiver<()>) {
+    if let Err(e) = server.serve(calls, changes).await {
+        tracing::error!(
+            "hactl cannot reach this daemon any more: {e}; the cluster runs on, restart had when that suits"
+        );
+    }
 }
 
 /// What the last daemon of this boot held; none when that is not known, which is said.

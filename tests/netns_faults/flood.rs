@@ -64,11 +64,12 @@ impl Segment {
             }
             File::open("/proc/thread-self/ns/net").unwrap()
         });
+        let segment = Segment(made.join().unwrap());
         for (node, last) in [("alice", 1), ("bob", 2)] {
             let address = format!("ip addr add 10.8.0.{last}/24 dev fast0");
             cluster.sh(node, &format!("{address} && ip link set fast0 up"));
         }
-        Segment(made.join().unwrap())
+        segment
     }
 
     /// A socket that sends from there.
