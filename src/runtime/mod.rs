@@ -130,7 +130,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     ));
     let (changed, changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
-    tokio::spawn(answer_always(server, calls_in, changes));
+    tokio::spawn(serve_clients(server, calls_in, changes));
     for child in config.respawn.clone() {
         tokio::spawn(respawn::keep_running(child));
     }
@@ -168,7 +168,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     Ok(told)
 }
 
-async fn answer_always(server: Server, calls: mpsc::Sender<Call>, changes: watch::Receiver<()>) {
+async fn serve_clients(server: Server, calls: mpsc::Sender<Call>, changes: watch::Receiver<()>) {
     if let Err(e) = server.serve(calls, changes).await {
         tracing::error!(
             "hactl cannot reach this daemon any more: {e}; the cluster runs on, restart had when that suits"

@@ -80,7 +80,7 @@ fn no_client_does_harm() {
     let request = |text: &str| format!("{{\"version\":1,\"request\":{text}}}\n").into_bytes();
     let target = Target {
         name: "control",
-        runs: 100,
+        runs: 60,
         examples: vec![
             request(r#"{"do":"status"}"#),
             request(r#"{"do":"standby","words":["all"],"lasting":true,"wait":true}"#),

@@ -215,7 +215,7 @@ fn no_datagram_does_harm() {
     }
     let target = Target {
         name: "datagram",
-        runs: 20_000,
+        runs: 8_000,
         examples,
         words: WORDS,
     };

@@ -75,7 +75,7 @@ fn sound(world: &World, name: &str) {
 fn no_believed_heartbeat_does_harm() {
     let target = Target {
         name: "engine",
-        runs: 200,
+        runs: 100,
         examples: unsigned(),
         words: WORDS,
     };

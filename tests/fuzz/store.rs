@@ -58,7 +58,7 @@ fn no_kept_file_does_harm() {
     let parent = tempfile::tempdir().unwrap();
     let target = Target {
         name: "kept",
-        runs: 300,
+        runs: 150,
         examples: vec![json.into()],
         words: WORDS,
     };
