@@ -436,7 +436,8 @@ impl Group {
     }
 
     /// The times at which it must be judged again without an event.
-    pub fn deadlines(&self, now: Time, view: &View, due: &mut Vec<Time>) {
+    pub fn deadlines(&self, now: Time, view: &View, all: &mut Vec<Time>) {
+        let mut due = Vec::new();
         if let Some(f) = self
             .failure
             .as_ref()
@@ -467,6 +468,7 @@ impl Group {
             let dead = view.peers.iter().filter(|p| p.liveness == Liveness::Dead);
             due.extend(dead.map(|p| self.rid_of_it(p, view)));
         }
-        due.retain(|at| *at > now);
+        // What was due before was judged with every event. Not so the others' deadlines: silence is judged only at one.
+        all.extend(due.into_iter().filter(|at| *at > now));
     }
 }

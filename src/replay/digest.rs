@@ -52,7 +52,9 @@ mod tests {
         let abort = |name: &str| Action::Abort(GroupName::new(name));
         let of = |rounds: &[&[Action]]| {
             let mut digest = Digest::default();
-            rounds.iter().for_each(|actions| digest.add(actions));
+            for actions in rounds {
+                digest.add(actions);
+            }
             digest
         };
         let both = of(&[&[abort("a"), abort("b")]]);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::answers::Answers;
 use super::player::{Moment, Seen, handle};
 use crate::engine::{Action, Call, Engine, Event, OrderId, Outcome};
-use crate::model::heartbeat::Heartbeat;
-use crate::model::{GroupName, Sequence, Time};
+use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat};
+use crate::model::{GroupName, Sequence, Term, Time};
 
 /// How often addresses are asked for, and how long an answer may take: as the daemon does.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
@@ -34,6 +34,10 @@ pub(super) struct Other {
     /// Heartbeats that it sent, and that were really sent.
     sends: Sent,
     sent: Sent,
+    /// What it says of each group.
+    says: BTreeMap<GroupName, (Term, GroupState)>,
+    /// It has decided otherwise than the one that was.
+    pub parted: bool,
 }
 
 impl Other {
@@ -53,6 +57,8 @@ impl Other {
             asked: BTreeSet::new(),
             sends: Sent::default(),
             sent: Sent::default(),
+            says: BTreeMap::new(),
+            parted: false,
         };
         let mut moments = Vec::new();
         other.perform(at, first, &mut moments);
@@ -63,12 +69,12 @@ impl Other {
         self.engine.as_ref()
     }
 
-    /// Lets time pass until `at`: orders end, and deadlines come as long as the daemon was `awake` to see them.
+    /// Lets time pass until just before `at`: orders end, and deadlines come as long as the daemon was `awake` to see them.
     pub fn run_until(&mut self, at: Time, awake: Time, moments: &mut Vec<Moment>) {
         while let Some(engine) = &self.engine {
             let deadline = Some(engine.next_deadline()).filter(|t| *t < awake);
             let due = self.due.first_key_value().map(|((t, _), _)| *t);
-            match (due.filter(|t| *t <= at), deadline) {
+            match (due.filter(|t| *t < at), deadline) {
                 (Some(due), deadline) if deadline.is_none_or(|d| due <= d) => {
                     self.next_due(moments);
                 }
@@ -91,6 +97,10 @@ impl Other {
                 return; // The recording tells.
             }
         }
+        self.tell_due(at, due, moments);
+    }
+
+    fn tell_due(&mut self, at: Time, due: Due, moments: &mut Vec<Moment>) {
         let seen = if due.supposed {
             Seen::Supposed(due.event.clone())
         } else {
@@ -98,6 +108,19 @@ impl Other {
         };
         moments.push((at, seen));
         self.tell(at, due.event, moments);
+    }
+
+    /// An order ended in truth: the first of its own ends that is due at this very moment is told, and only that one,
+    /// so that those of one moment come in the order in which they came.
+    fn answer(&mut self, at: Time, moments: &mut Vec<Moment>) {
+        let ends = |due: &Due| matches!(due.event, Event::Done { .. } | Event::Saved { .. });
+        let mut now = self.due.range(..=(at, u64::MAX));
+        let Some(key) = now.find(|(_, due)| ends(due)).map(|(key, _)| *key) else {
+            return;
+        };
+        if let Some(due) = self.due.remove(&key) {
+            self.tell_due(key.0, due, moments);
+        }
     }
 
     /// Takes note of what was really sent and asked for.
@@ -116,12 +139,15 @@ impl Other {
     /// Hears what was recorded. What came of orders is left out: its own orders are answered otherwise.
     pub fn hear(&mut self, at: Time, event: Event, moments: &mut Vec<Moment>) {
         let event = match event {
-            Event::Done { .. } | Event::Saved { .. } => return,
+            Event::Done { .. } | Event::Saved { .. } => return self.answer(at, moments),
             Event::Heard {
                 link,
                 mut heartbeat,
             } => {
                 self.translate(&mut heartbeat);
+                if self.parted {
+                    self.translate_recognition(&mut heartbeat);
+                }
                 Event::Heard { link, heartbeat }
             }
             event => event,
@@ -137,6 +163,23 @@ impl Other {
         for heard in heartbeat.heard.iter_mut().filter(|h| h.node == *me) {
             if let Some(at) = self.sent.when(heard.sequence) {
                 heard.sequence = self.sends.newest_at(at).unwrap_or(self.sent.before());
+            }
+        }
+    }
+
+    /// A peer recognised the claim that was really made. Of a claim that would have been made it is supposed that it
+    /// would be recognised no sooner than that one; and what would not have been claimed, not at all.
+    fn translate_recognition(&self, heartbeat: &mut Heartbeat) {
+        let Some(me) = self.engine.as_ref().map(Engine::name) else {
+            return;
+        };
+        for report in &mut heartbeat.groups {
+            let ours = self.says.get(&report.group);
+            let ours = ours.filter(|(_, s)| s.holds() || *s == GroupState::Claiming);
+            match (&mut report.to, ours) {
+                (Some(to), Some((term, _))) if to.node == *me => to.term = *term,
+                (Some(to), None) if to.node == *me => report.to = None,
+                _ => {}
             }
         }
     }
@@ -157,7 +200,11 @@ impl Other {
     fn perform(&mut self, at: Time, actions: Vec<Action>, moments: &mut Vec<Moment>) {
         for action in actions {
             match &action {
-                Action::Send(heartbeat) => self.sends.note(heartbeat.sequence, at),
+                Action::Send(heartbeat) => {
+                    self.sends.note(heartbeat.sequence, at);
+                    let says = |r: &GroupReport| (r.group.clone(), (r.term, r.state));
+                    self.says.extend(heartbeat.groups.iter().map(says));
+                }
                 Action::Run { group, order, call } => self.run(at, group, *order, *call),
                 Action::Abort(group) => self.abort(at, group),
                 Action::Save { version, .. } => {

@@ -81,22 +81,23 @@ impl Player {
             return false;
         }
         let at = begin.at;
+        let missing = same_life.then(|| begin.next.saturating_sub(self.next));
         let (had, node) = (begin.had, begin.node);
         (self.now, self.life, self.next, self.differs) = (at, Some(begin.life), begin.next, false);
+        self.digest = begin.digest;
         let (engine, first) = match begin.state {
             State::Fresh(start) => {
                 moments.push((at, Seen::Began { had, node }));
                 let (cluster, kept) = *start;
-                Engine::new(cluster, kept, at)
+                let (engine, first) = Engine::new(cluster, kept, at);
+                self.digest.add(&first);
+                (engine, first)
             }
             State::Running(engine) => {
-                let missing = same_life.then(|| begin.next.saturating_sub(self.next));
                 moments.push((at, Seen::Missing(missing)));
                 (*engine, Vec::new())
             }
         };
-        self.digest = begin.digest;
-        self.digest.add(&first);
         self.engine = Some(engine);
         moments.extend(first.into_iter().map(|a| (at, Seen::Ordered(a))));
         true

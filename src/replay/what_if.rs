@@ -178,6 +178,9 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
         let mut lines = Vec::new();
         if !self.parted && deeds(&was) != deeds(&would) {
             self.parted = true;
+            if let Some(other) = &mut self.other {
+                other.parted = true;
+            }
             let times = was.iter().chain(&would).filter(|m| Deed::of(m).is_some());
             let at = times.map(|(at, _)| *at).min().unwrap_or(Time::ZERO);
             lines.push((World::Both, (at, Seen::Parts)));

@@ -33,7 +33,7 @@ use perform::Performer;
 use pulse::Pulse;
 use signals::Signals;
 
-use crate::control::server::Server;
+use crate::control::server::{Call, Server};
 use crate::engine::Kept;
 use crate::model::decision::Level;
 use crate::store::journal::Journal;
@@ -133,13 +133,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     ));
     let (changed, changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
-    tokio::spawn(async move {
-        if let Err(e) = server.serve(calls_in, changes).await {
-            tracing::error!(
-                "hactl cannot reach this daemon any more: {e}; the cluster runs on, restart had when that suits"
-            );
-        }
-    });
+    tokio::spawn(answer_clients(server, calls_in, changes));
     for child in config.respawn.clone() {
         tokio::spawn(respawn::keep_running(child));
     }
@@ -176,6 +170,14 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         );
     }
     Ok(told)
+}
+
+async fn answer_clients(server: Server, calls: mpsc::Sender<Call>, changes: watch::Receiver<()>) {
+    if let Err(e) = server.serve(calls, changes).await {
+        tracing::error!(
+            "hactl cannot reach this daemon any more: {e}; the cluster runs on, restart had when that suits"
+        );
+    }
 }
 
 /// A UUID made from a node's name (`uuidfrom nodename`): the same after every loss of the disk.

@@ -106,6 +106,7 @@ impl<'a> Teller<'a> {
             Item::Begin(begin) => {
                 self.known = (begin.at, begin.wall_ms);
                 self.first = self.first.or(Some(begin.wall_ms));
+                self.words.learn(cluster_of(begin));
             }
             Item::Event(_) => self.events = self.events.saturating_add(1),
             Item::Unreadable(_) => {}
@@ -123,10 +124,7 @@ impl<'a> Teller<'a> {
 
     /// Says what is supposed, whenever that changes.
     fn suppose(&mut self, begin: &Begin, settings: &Settings) -> Result<(), String> {
-        let cluster = match &begin.state {
-            State::Fresh(start) => &start.0,
-            State::Running(engine) => engine.cluster(),
-        };
+        let cluster = cluster_of(begin);
         let changes = differences(cluster, &settings.apply(cluster)?);
         if self.supposed.as_ref() != Some(&changes) && !self.args.json {
             let what = if changes.is_empty() {
@@ -240,6 +238,13 @@ impl<'a> Teller<'a> {
         } else {
             ExitCode::SUCCESS
         })
+    }
+}
+
+fn cluster_of(begin: &Begin) -> &Cluster {
+    match &begin.state {
+        State::Fresh(start) => &start.0,
+        State::Running(engine) => engine.cluster(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use had::engine::{Action, Call, Command, Event, OrderId, Outcome};
 use had::model::GroupName;
 use had::model::NodeName;
+use had::model::cluster::{Cluster, Step};
 use had::model::decision::Level;
 use had::model::heartbeat::Heartbeat;
 use had::replay::player::Seen;
@@ -30,6 +31,8 @@ pub struct Words {
     answering: BTreeMap<GroupName, String>,
     /// What was ordered, in each of the worlds.
     orders: BTreeMap<(bool, OrderId), Call>,
+    /// The members of each step of each group.
+    steps: BTreeMap<GroupName, Vec<String>>,
 }
 
 impl Words {
@@ -39,11 +42,22 @@ impl Words {
             peers: BTreeMap::new(),
             answering: BTreeMap::new(),
             orders: BTreeMap::new(),
+            steps: BTreeMap::new(),
         }
     }
 
+    /// Learns how the steps of each group are called.
+    pub fn learn(&mut self, cluster: &Cluster) {
+        let step = |s: &Step| s.members.join(" ");
+        for group in &cluster.groups {
+            let steps = group.steps.iter().map(step).collect();
+            self.steps.insert(group.name.clone(), steps);
+        }
+    }
+
+    /// What is to be said of a moment.
     pub fn of(&mut self, world: World, seen: &Seen) -> Option<Said> {
-        match seen {
+        Some(match seen {
             Seen::Began { had, node } => {
                 self.forget();
                 said("begin", format!("had {had} begins on {node}"))
@@ -52,26 +66,31 @@ impl Words {
                 self.forget();
                 said("begin", missing(*count))
             }
-            Seen::Input(event) => self.event(world, event, ""),
-            Seen::Supposed(event) => self.event(world, event, " (supposed)"),
-            Seen::Ordered(action) => self.action(world, action),
-            Seen::Parts => said(
-                "PARTS",
-                "from here on: - what was, + what would have been".to_owned(),
-            ),
+            Seen::Input(event) => self.event(world, event, "")?,
+            Seen::Supposed(event) => self.event(world, event, " (supposed)")?,
+            Seen::Ordered(action) => self.action(world, action)?,
+            Seen::Parts => said("PARTS", "from here on: - what was, + what would have been"),
             Seen::Differs => said(
                 "DIFFERS",
-                "before this the engine of this hactl has ordered something else than the daemon did; what follows may not be what was".to_owned(),
+                "the engine of this hactl has ordered something else than the daemon did; what follows may not be what was",
             ),
-            Seen::Fails(text) => said("FAILS", format!("the engine fails here, which is a defect of had: {text}")),
-            Seen::Unreadable(why) => {
-                said("DAMAGE", format!("{why}; nothing is known until the next state"))
-            }
-        }
+            Seen::Fails(text) => said(
+                "FAILS",
+                format!("the engine fails here, which is a defect of had: {text}"),
+            ),
+            Seen::Unreadable(why) => said(
+                "DAMAGE",
+                format!("{why}; nothing is known until the next state"),
+            ),
+        })
     }
 
     fn forget(&mut self) {
-        *self = Words::new(self.all);
+        let steps = std::mem::take(&mut self.steps);
+        *self = Words {
+            steps,
+            ..Words::new(self.all)
+        };
     }
 
     fn event(&mut self, world: World, event: &Event, remark: &str) -> Option<Said> {
@@ -93,14 +112,17 @@ impl Words {
                 format!("{group}: an address of it answers ({who})")
             }
             Event::ResourceLost { group, step, text } => {
-                format!("{group}: step {step} was lost: {text}")
+                format!("{group}: {} was lost: {text}", self.step(group, *step))
             }
             Event::Carrier { link, up } => {
                 let has = if *up { "has" } else { "has lost" };
                 format!("{link} {has} its carrier")
             }
             Event::Command { command, .. } => command_words(command),
-            Event::Reconfigured(_) => "the configuration was read anew".to_owned(),
+            Event::Reconfigured(cluster) => {
+                self.learn(cluster);
+                "the configuration was read anew".to_owned()
+            }
             Event::Heard { .. }
             | Event::Refused { .. }
             | Event::Pong { .. }
@@ -113,7 +135,7 @@ impl Words {
                 small(event)
             }
         };
-        said("told", format!("{text}{remark}"))
+        Some(said("told", format!("{text}{remark}")))
     }
 
     /// What is new in what a peer says.
@@ -151,13 +173,29 @@ impl Words {
         outcome: &Outcome,
     ) -> String {
         let call = self.orders.get(&(world == World::Would, order));
-        let what = call.map_or_else(|| format!("order {}", order.0), |call| call_words(*call));
+        let what = call.map_or_else(
+            || format!("order {}", order.0),
+            |call| self.call(group, *call),
+        );
         match outcome {
             Outcome::Succeeded => format!("{group}: {what} succeeded"),
             Outcome::Seen(looks) => format!("{group}: {what} found {}", looks_words(looks)),
             Outcome::Failed(text) => format!("{group}: {what} failed: {text}"),
             Outcome::TimedOut(text) => format!("{group}: {what} took too long: {text}"),
         }
+    }
+
+    fn call(&self, group: &GroupName, call: Call) -> String {
+        match call {
+            Call::Probe => "a look at all of it".to_owned(),
+            Call::Start(step) => format!("the start of {}", self.step(group, step)),
+            Call::Stop(step) => format!("the stop of {}", self.step(group, step)),
+        }
+    }
+
+    fn step(&self, group: &GroupName, step: usize) -> String {
+        let known = self.steps.get(group).and_then(|steps| steps.get(step));
+        known.cloned().unwrap_or_else(|| format!("step {step}"))
     }
 
     fn action(&mut self, world: World, action: &Action) -> Option<Said> {
@@ -174,16 +212,16 @@ impl Words {
                 if world == World::Both {
                     self.orders.insert((true, *order), *call);
                 }
-                format!("{group}: orders {}", call_words(*call))
+                format!("{group}: orders {}", self.call(group, *call))
             }
             Action::Reply { result, .. } => {
                 let text = match result {
                     Ok(text) => text.clone(),
                     Err(text) => format!("refused or failed: {text}"),
                 };
-                return said("answer", text);
+                return Some(said("answer", text));
             }
-            Action::Exit => return said("end", "the daemon ends".to_owned()),
+            Action::Exit => return Some(said("end", "the daemon ends")),
             Action::Send(heartbeat) => format!("sends heartbeat {}", heartbeat.sequence.0),
             Action::Ping => "asks the ping nodes".to_owned(),
             Action::Abort(group) => format!("{group}: orders to end what runs for it"),
@@ -198,16 +236,16 @@ impl Words {
             Action::Renew { group, .. } => format!("{group}: its right is renewed"),
             Action::Save { version, .. } => format!("saves what must be kept ({version})"),
         };
-        if self.all { said("orders", text) } else { None }
+        self.all.then(|| said("orders", text))
     }
 }
 
-fn said(word: &'static str, text: String) -> Option<Said> {
-    Some(Said {
+fn said(word: &'static str, text: impl Into<String>) -> Said {
+    Said {
         level: None,
         word,
-        text,
-    })
+        text: text.into(),
+    }
 }
 
 fn missing(count: Option<u64>) -> String {
@@ -233,14 +271,6 @@ fn small(event: &Event) -> String {
         Event::AddressSilent { group, .. } => format!("{group}: none of its addresses answers"),
         Event::Saved { version } => format!("what must be kept is saved ({version})"),
         _ => "a deadline has come".to_owned(),
-    }
-}
-
-fn call_words(call: Call) -> String {
-    match call {
-        Call::Probe => "a look at it".to_owned(),
-        Call::Start(step) => format!("the start of step {step}"),
-        Call::Stop(step) => format!("the stop of step {step}"),
     }
 }
 
