@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! bin -> runtime -> {agent, config, control, store, wire} -> {engine, sys} -> model
+//!                    store -> replay -> engine      what a daemon recorded, run again
 //!                    sim  -> engine      a whole cluster in virtual time, in one thread
 //!                    lab  -> sys         a whole cluster in network namespaces on one machine
 //! ```
@@ -14,6 +15,7 @@
 //! * [`wire`]: bytes to heartbeats and back, and the digest that makes them believable.
 //! * [`agent`]: starts, stops and looks at resources.
 //! * [`sys`]: thin hands on Linux.
+//! * [`replay`]: the engine run again on what was recorded, as it was or with other settings.
 //! * [`store`]: what outlives the process.
 //! * [`control`]: the socket between `had` and `hactl`.
 //! * [`runtime`]: the daemon: engine and world put together.
@@ -27,6 +29,7 @@ pub mod control;
 pub mod engine;
 pub mod lab;
 pub mod model;
+pub mod replay;
 pub mod runtime;
 pub mod sim;
 pub mod store;

@@ -344,7 +344,7 @@ fn the_rest_of_a_full_file_is_read() {
         ucast6 eth1 fe80::2\nping 10.0.0.254\nping_group far 10.9.9.1 10.9.9.2\nauto_failback yes\nfailback_delay 30s\n\
         keepalive 200ms\nwarntime .6\ndeadtime 2\ninitdead 20\nmargin 500ms\nquorum freeze\ncluster shop\nenv A=1 B=x=y\n\
         respawn root /usr/bin/watcher -a b\nfailfast hacluster /usr/bin/other\nrealtime no\nlease off\nrtprio 50\nhbgenmethod time\n\
-        uuidfrom nodename\nlog_badpack off\nhopfudge 2\ntimeout * stop 90s\ntimeout httpd start 2m monitor 5\ndebug 1\n";
+        uuidfrom nodename\nlog_badpack off\nrecord 16M\nhopfudge 2\ntimeout * stop 90s\ntimeout httpd start 2m monitor 5\ndebug 1\n";
     let loaded = good(&[("ha.cf", ha_cf)]).unwrap_or_else(|r| panic!("{r}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     let config = loaded.config;
@@ -365,6 +365,7 @@ fn the_rest_of_a_full_file_is_read() {
             && !config.realtime
             && !config.lease
             && !config.log_badpack
+            && config.record == Some(16 << 20)
             && !config.follow_connectivity
     );
     assert!(config.generation_from_clock && config.uuid_from_name);

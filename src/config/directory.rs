@@ -294,6 +294,7 @@ fn assemble(
         generation_from_clock: ha_cf.generation_from_clock,
         uuid_from_name: ha_cf.uuid_from_name,
         log_badpack: ha_cf.log_badpack,
+        record: ha_cf.record,
         hopfudge: ha_cf.hopfudge,
         timeouts: lists.timeouts.into_iter().map(|(t, _)| t).collect(),
         groups,

@@ -8,6 +8,7 @@ mod programs;
 mod settings;
 mod table;
 mod timing;
+pub mod what_if;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -56,6 +57,8 @@ pub struct HaCf {
     pub uuid_from_name: bool,
     /// Whether datagrams that cannot be read are logged.
     pub log_badpack: bool,
+    /// How many bytes of disk may be taken to record what the engine is told.
+    pub record: Option<u64>,
     /// Hops beyond the number of nodes that a heartbeat may take.
     pub hopfudge: u8,
     /// Every recorded directive as given, and heartbeat's defaults.
@@ -285,6 +288,7 @@ impl Reader<'_> {
             generation_from_clock: self.text("hbgenmethod").is_some_and(|m| m == "time"),
             uuid_from_name: self.text("uuidfrom").is_some_and(|m| m == "nodename"),
             log_badpack: self.flag("log_badpack", true),
+            record: self.number("record").filter(|n| *n > 0).map(u64::from),
             hopfudge: self.small("hopfudge", 1),
             directives,
             lists: self.lists,

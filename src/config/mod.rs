@@ -83,6 +83,8 @@ pub struct Config {
     pub uuid_from_name: bool,
     /// Whether datagrams that cannot be read are logged.
     pub log_badpack: bool,
+    /// How many bytes of disk may be taken to record what the engine is told.
+    pub record: Option<u64>,
     /// A heartbeat's `ttl` is the number of nodes plus this.
     pub hopfudge: u8,
     /// Deadlines of actions, as set; the more particular rule is to win over `*`.

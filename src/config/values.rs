@@ -72,6 +72,26 @@ pub(super) fn boolean(word: &str) -> Option<bool> {
     }
 }
 
+/// Reads how many bytes of disk something may take: `16M`; `off` and its like are none.
+pub(super) fn size(word: &str) -> Result<u32, String> {
+    const MEGABYTE: u32 = 1024 * 1024;
+    match boolean(word) {
+        Some(false) => return Ok(0),
+        Some(true) => return Err("say how much disk it may take, for example 16M".to_owned()),
+        None => {}
+    }
+    let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match word.get(digits.len()..) {
+        Some("M" | "m") => MEGABYTE,
+        Some("G" | "g") => 1024 * MEGABYTE,
+        _ => return Err("write a number with M or G, for example 16M".to_owned()),
+    };
+    let bytes = number(digits, 1, 1024).and_then(|n| n.checked_mul(unit));
+    bytes
+        .filter(|bytes| *bytes <= 1024 * MEGABYTE)
+        .ok_or_else(String::new)
+}
+
 /// Reads a whole number within bounds.
 pub(super) fn number(word: &str, least: u32, most: u32) -> Option<u32> {
     let plain = word.len() <= 9 && !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
@@ -149,6 +169,20 @@ mod tests {
         assert_eq!(boolean("OFF"), Some(false));
         assert_eq!(boolean("2"), None);
         assert_eq!(boolean("enable"), None);
+    }
+
+    #[test]
+    fn sizes_have_a_unit_and_bounds() {
+        assert_eq!(size("off"), Ok(0));
+        assert_eq!(size("1M"), Ok(1 << 20));
+        assert_eq!(size("16m"), Ok(16 << 20));
+        assert_eq!(size("1G"), Ok(1 << 30));
+        assert_eq!(size("1024M"), Ok(1 << 30));
+        for word in [
+            "", "M", "16", "0M", "2G", "1025M", "16MB", "16K", "1.5G", "-1M", "1 M", "on", "٣M",
+        ] {
+            assert!(size(word).is_err(), "{word}");
+        }
     }
 
     #[test]

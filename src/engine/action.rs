@@ -8,7 +8,7 @@ use crate::model::heartbeat::Heartbeat;
 use crate::model::{GroupName, Time};
 
 /// An order to the runtime.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Send this on every link, now.
     Send(Box<Heartbeat>),
@@ -65,7 +65,7 @@ pub enum Action {
 }
 
 /// What to do to a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Call {
     /// Look at every step; change nothing.
     Probe,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Command;
 use super::group::Group;
 use super::placement::place;
@@ -13,7 +15,7 @@ use crate::model::status::Liveness;
 use crate::model::{GroupName, Time};
 
 /// A command that waits for its outcome.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Pending {
     pub id: u64,
     pub kind: Kind,
@@ -21,7 +23,7 @@ pub(super) struct Pending {
     pub until: Time,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     Standby,
     Takeover,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::Action;
 use crate::model::decision::{Because, Decision, What};
 use crate::model::{GroupName, Term};
@@ -10,7 +12,7 @@ use crate::model::{GroupName, Term};
 const TERMS_AHEAD: u64 = 16;
 
 /// The orders of one round, and the terms that may be used.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Desk {
     pub out: Vec<Action>,
     /// The number of the last order given.

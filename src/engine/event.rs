@@ -147,7 +147,7 @@ pub enum Command {
 }
 
 /// What outlived the last life of this node's daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Kept {
     /// The generation of this life, already saved.
     pub generation: Generation,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::desk::Desk;
 use super::event::{OrderId, Outcome};
 use super::peer::Peer;
@@ -31,7 +33,7 @@ pub(super) fn burial(peer: &Peer, timing: &Timing) -> Time {
 }
 
 /// One group on this node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     pub spec: cluster::Group,
     pub state: GroupState,
@@ -79,7 +81,7 @@ pub(super) struct Group {
 }
 
 /// To whom the group is offered, why, and since when.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Offer {
     pub to: NodeName,
     pub because: Because,
@@ -87,7 +89,7 @@ pub(super) struct Offer {
 }
 
 /// A failure on this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failure {
     pub text: String,
     pub count: u32,
@@ -96,7 +98,7 @@ pub(super) struct Failure {
 }
 
 /// The question on the wire whether somebody answers for the group's addresses.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Watch {
     pub on: bool,
     /// Since when it is asked.
@@ -434,7 +436,8 @@ impl Group {
     }
 
     /// The times at which it must be judged again without an event.
-    pub fn deadlines(&self, now: Time, view: &View, due: &mut Vec<Time>) {
+    pub fn deadlines(&self, now: Time, view: &View, all: &mut Vec<Time>) {
+        let mut due = Vec::new();
         if let Some(f) = self
             .failure
             .as_ref()
@@ -465,6 +468,7 @@ impl Group {
             let dead = view.peers.iter().filter(|p| p.liveness == Liveness::Dead);
             due.extend(dead.map(|p| self.rid_of_it(p, view)));
         }
-        due.retain(|at| *at > now);
+        // What was due before was judged with every event. Not so the others' deadlines: silence is judged only at one.
+        all.extend(due.into_iter().filter(|at| *at > now));
     }
 }

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::cluster::Timing;
 
 /// So much weighs the newest heartbeat against all before it: one part of this.
@@ -30,7 +32,7 @@ const TRIES: [(u16, u32); 6] = [
 const UNTROUBLED: u16 = 20;
 
 /// The share of a peer's heartbeats that did not arrive lately, in millionths.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Loss(u32);
 
 impl Loss {

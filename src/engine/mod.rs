@@ -39,6 +39,8 @@ pub use event::{Command, Event, Kept, OrderId, Outcome};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::GroupState;
@@ -53,7 +55,7 @@ use sent::SentLog;
 use view::View;
 
 /// The deciding half of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Engine {
     view: View,
     groups: Vec<Group>,

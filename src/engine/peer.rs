@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::loss::Loss;
 use crate::model::cluster::Timing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
@@ -10,7 +12,7 @@ use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Time};
 
 /// What is known of another member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub name: NodeName,
     /// Place in ha.cf; the smaller has the better right between equals.
@@ -53,7 +55,7 @@ pub(super) struct Peer {
 }
 
 /// One peer on one link.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Link {
     pub name: LinkName,
     pub last_heard: Option<Time>,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Action, Engine, loss};
 use crate::model::cluster::Timing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
@@ -20,7 +22,7 @@ const GROUPS_EACH: usize = 12;
 const GOODBYES: u8 = 5;
 
 /// When to send, and what was sent last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Publisher {
     sequence: Sequence,
     next: Time,
@@ -38,7 +40,7 @@ pub(super) struct Publisher {
 }
 
 /// The part of a heartbeat whose change is worth an extra one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Said {
     phase: Phase,
     groups: Vec<GroupReport>,
@@ -47,7 +49,7 @@ struct Said {
 }
 
 /// The last words of this life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Ending {
     phase: Phase,
     back_within: Option<Duration>,

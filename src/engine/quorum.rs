@@ -1,6 +1,8 @@
 //! Votes and leases. One vote for each member and each ping node; a side with more than half has quorum.
 //! A right is a lease: it ends when so many confirmations have grown old that quorum is no longer proved.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Time;
 use crate::model::cluster::Timing;
 
@@ -23,7 +25,7 @@ impl Votes {
 }
 
 /// One ping node as seen from here.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Ping {
     pub name: String,
     /// When the newest echo request that it answered was sent.

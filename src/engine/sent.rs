@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Sequence, Time};
 
 /// Enough for a deadtime of 30 s at a keepalive of 10 ms, with as many again sent between.
 const MOST: usize = 8192;
 
 /// The heartbeats of the last while, oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct SentLog(VecDeque<(Sequence, Time)>);
 
 impl SentLog {

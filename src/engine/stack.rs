@@ -1,13 +1,15 @@
 //! The steps of one group on this node: upward one by one, downward each one tried, and undone when a start fails.
 //! A half-done step is stopped like the others: it needs the stop most.
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{OrderId, Outcome};
 use super::{Action, Call};
 use crate::model::cluster::Group;
 use crate::model::status::ResourceState;
 
 /// What the steps are doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Work {
     Idle,
     Probing(OrderId),
@@ -23,7 +25,7 @@ enum Work {
 }
 
 /// How a piece of work on the whole group ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Ended {
     /// Still at it.
     NotYet,
@@ -42,14 +44,14 @@ pub(super) enum Ended {
 }
 
 /// One step as known here.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StepState {
     pub state: ResourceState,
     pub error: Option<String>,
 }
 
 /// The steps of one group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stack {
     pub steps: Vec<StepState>,
     work: Work,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::peer::Peer;
 use super::placement::Candidate;
 use super::quorum::{Ping, Votes};
@@ -13,7 +15,7 @@ use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, NodeName, Time};
 
 /// Everything but the groups themselves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct View {
     pub cluster: Cluster,
     pub rank: usize,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{GroupName, LinkName, NodeName, Term};
 
 /// What was decided or noticed, about what, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Decision {
     /// The group, where it is about one.
     pub group: Option<GroupName>,
@@ -31,7 +31,7 @@ pub enum Level {
 }
 
 /// What was decided or noticed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum What {
     /// A peer changed its liveness.
     PeerActive(NodeName),
@@ -110,7 +110,7 @@ pub enum What {
 }
 
 /// Why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Because {
     /// It was heard.
     Heard,

@@ -8,7 +8,7 @@ use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
 /// One heartbeat. Where the groups do not fit one datagram there are several, each whole but for the groups,
 /// of which each carries a part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Who sent it.
     pub src: NodeName,
@@ -35,7 +35,7 @@ pub struct Heartbeat {
 }
 
 /// How far a node has come (`st`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Has not heard from everybody yet, nor waited initdead.
@@ -49,7 +49,7 @@ pub enum Phase {
 }
 
 /// What was last heard of one peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heard {
     /// Of whom.
     pub node: NodeName,
@@ -64,7 +64,7 @@ pub struct Heard {
 }
 
 /// What a node says of one group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupReport {
     /// Of which group.
     pub group: GroupName,
@@ -127,7 +127,7 @@ impl GroupState {
 }
 
 /// Whom a node recognises as the holder or the rightful claimant of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Recognition {
     /// The recognised node.
     pub node: NodeName,
@@ -140,7 +140,7 @@ pub struct Recognition {
 }
 
 /// Ping nodes that answer, of those configured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reach {
     /// That answer.
     pub answering: u16,
@@ -149,7 +149,7 @@ pub struct Reach {
 }
 
 /// What an administrator wants of the sender.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Intent {
     /// Groups that must not run at the sender (`hactl standby`).
     pub standby: Vec<GroupName>,

@@ -1,5 +1,6 @@
 //! The daemon's slow half: one loop over what the heartbeat thread orders, what clients ask and what signals say.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,11 +23,12 @@ use crate::model::decision::Level;
 use crate::model::journal::Entry;
 use crate::store::journal::Journal;
 use crate::store::kept::KeptFile;
+use crate::store::recorder::{Feed, Recorder};
 use crate::sys::clock;
 use crate::sys::netlink::Netlink;
 
-/// How long the journal may take to bring its last entries to the disk.
-const JOURNAL_ENDS: Duration = Duration::from_secs(2);
+/// How long the journal, and the recording, may take to bring the last of it to the disk.
+const DISK_ENDS: Duration = Duration::from_secs(2);
 
 /// Everything that the slow half holds.
 pub struct Daemon {
@@ -38,6 +40,7 @@ pub struct Daemon {
     pub(super) netlink: Netlink,
     pub(super) journal: Option<Journal>,
     pub(super) log: Arc<Log>,
+    pub(super) recorder: Option<Recorder>,
     pub(super) waiting: Waiting,
     pub(super) saver: watch::Sender<(u64, Kept)>,
     pub(super) changed: watch::Sender<()>,
@@ -71,9 +74,14 @@ impl Daemon {
             self.performer.lend_all(BACK_WITHIN).await;
         }
         if let Some(journal) = self.journal.take()
-            && !journal.close(JOURNAL_ENDS)
+            && !journal.close(DISK_ENDS)
         {
             tracing::warn!("the last journal entries may be missing");
+        }
+        if let Some(recorder) = self.recorder.take()
+            && !recorder.close(DISK_ENDS)
+        {
+            tracing::warn!("the end of the recording may be missing");
         }
         told
     }
@@ -157,6 +165,9 @@ impl Daemon {
         if !warnings.is_empty() {
             tracing::warn!("{warnings}");
         }
+        if config.record != self.config.record {
+            self.record_anew(config.record).await;
+        }
         let loan = loan(config.lease, &cluster.timing);
         self.performer.reconfigure(groups, loan);
         self.cluster = cluster.clone();
@@ -165,6 +176,35 @@ impl Daemon {
         self.pulse
             .tell(Input::Reconfigure(Box::new(Reconfigured { cluster, keys })));
         Ok(Answer::Done(plan))
+    }
+
+    /// Ends what is being recorded, and begins again in another size. Two must not write the same files.
+    async fn record_anew(&mut self, size: Option<u64>) {
+        self.pulse.tell(Input::Record(None));
+        if let Some(recorder) = self.recorder.take() {
+            let closed = tokio::task::spawn_blocking(move || recorder.close(DISK_ENDS)).await;
+            if !closed.is_ok_and(|closed| closed) {
+                return tracing::warn!(
+                    "the disk takes too long to end the recording: nothing is recorded until the daemon is restarted"
+                );
+            }
+        }
+        let (recorder, feed) = record(&self.folders.state, size);
+        self.recorder = recorder;
+        self.pulse.tell(Input::Record(feed));
+    }
+}
+
+/// Begins to record, when that is wanted and possible.
+pub(super) fn record(folder: &Path, size: Option<u64>) -> (Option<Recorder>, Option<Feed>) {
+    let say = |level, text: String| note(level, &text);
+    match size.map(|size| Recorder::open(folder, size, say)) {
+        None => (None, None),
+        Some(Ok((recorder, feed))) => (Some(recorder), Some(feed)),
+        Some(Err(e)) => {
+            tracing::warn!("nothing is recorded: {e}");
+            (None, None)
+        }
     }
 }
 

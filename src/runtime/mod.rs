@@ -15,6 +15,7 @@ mod logging;
 mod perform;
 mod plan;
 mod pulse;
+mod recorded;
 mod respawn;
 mod serve;
 mod signals;
@@ -105,6 +106,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     kept.leases = known.unwrap_or_default();
     let journal = open_journal(&folders);
     let signals = Signals::listen().map_err(|e| format!("cannot listen to signals: {e}"))?;
+    let (recorder, feed) = daemon::record(&folders.state, config.record);
     let (pulse, outputs) = pulse::start(Pulse {
         cluster: cluster.clone(),
         kept,
@@ -121,6 +123,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
             .realtime
             .then(|| config.rtprio.unwrap_or(USUAL_PRIORITY)),
         tell_bad_packets: config.log_badpack,
+        feed,
     })?;
     let (saver, wanted) = watch::channel((0, Kept::default()));
     tokio::spawn(daemon::save_always(
@@ -152,6 +155,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         netlink,
         journal,
         log,
+        recorder,
         waiting: serve::Waiting::default(),
         saver,
         changed,

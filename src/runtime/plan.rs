@@ -26,6 +26,15 @@ pub fn of(config: &Config, cluster: &Cluster, new: &Assembled) -> Result<String,
         ));
     }
     let mut lines = directives(config, &new.config);
+    if config.record != new.config.record {
+        let said = |record: Option<u64>| {
+            record.map_or("off".to_owned(), |bytes| {
+                format!("{}M", bytes / (1024 * 1024))
+            })
+        };
+        let (old, new) = (said(config.record), said(new.config.record));
+        lines.push(format!("ha.cf: record {old} becomes {new}"));
+    }
     lines.extend(groups(&cluster.groups, &new.cluster.groups));
     if lines.is_empty() && config.keys != new.config.keys {
         lines.push("authkeys: other keys; nodes with different keys do not hear each other, so reload them all at once".to_owned());

@@ -15,14 +15,16 @@ use super::counters::Counters;
 use super::ears::{Ear, open_ears};
 use super::hearing::{Believer, Heard};
 use super::lateness::Lateness;
+use super::recorded::Recorded;
 use super::speaking::Speaker;
-use crate::engine::{Action, Engine, Event, Kept};
+use crate::engine::{Action, Event, Kept};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
 use crate::model::status::Status;
 use crate::model::{NodeName, Time};
+use crate::store::recorder::Feed;
 use crate::sys::clock::{self, Alarm};
 use crate::sys::realtime;
 
@@ -53,6 +55,8 @@ pub struct Pulse {
     pub priority: Option<i32>,
     /// Whether each kind of unusable datagram is told once.
     pub tell_bad_packets: bool,
+    /// Where what the engine is told is recorded.
+    pub feed: Option<Feed>,
 }
 
 /// What the slow side tells the heartbeat thread.
@@ -71,6 +75,8 @@ pub enum Input {
     },
     /// The configuration was read anew.
     Reconfigure(Box<Reconfigured>),
+    /// Record from now on, or no longer.
+    Record(Option<Feed>),
 }
 
 /// A new configuration for the running heartbeat thread.
@@ -162,7 +168,7 @@ pub fn start(pulse: Pulse) -> Result<(Handle, mpsc::UnboundedReceiver<Output>), 
 
 /// The heartbeat thread at work.
 struct Beating {
-    engine: Engine,
+    engine: Recorded,
     alarm: Alarm,
     inbox: mpsc::UnboundedReceiver<Input>,
     out: mpsc::UnboundedSender<Output>,
@@ -209,8 +215,9 @@ impl Beating {
         let ears = open_ears(&pulse.media, &believer)?;
         let speaker = Speaker::open(&pulse, &believer)?;
         let warntime = pulse.cluster.timing.warntime;
-        let lateness = Lateness::new(clock::now(), pulse.cluster.timing, pulse.priority.is_some());
-        let (engine, first) = Engine::new(pulse.cluster, pulse.kept, clock::now());
+        let now = clock::now();
+        let lateness = Lateness::new(now, pulse.cluster.timing, pulse.priority.is_some());
+        let (engine, first) = Recorded::new(pulse.feed, pulse.cluster, pulse.kept, now);
         let media = pulse.media;
         Ok(Beating {
             engine,
@@ -357,6 +364,10 @@ impl Beating {
                 true
             }
             Input::Interface { name, up } => self.interface(&name, up).await,
+            Input::Record(feed) => {
+                self.engine.feed = feed;
+                true
+            }
             Input::Reconfigure(new) => {
                 self.believer
                     .change(new.cluster.nodes.clone(), new.keys.clone());

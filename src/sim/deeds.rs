@@ -1,6 +1,6 @@
 //! What a scenario can do to a cluster: power, daemons, cables, agents, commands.
 
-use super::machine::{Behaviour, Clock, Machine};
+use super::machine::{Behaviour, Clock, Machine, Tape};
 use super::network::link_name;
 use super::world::World;
 use crate::engine::{Command, Engine, Event, Kept};
@@ -33,7 +33,14 @@ impl World {
         machine.kept.generation = Generation(machine.kept.generation.0 + 1);
         let local = machine.clock.local(now);
         machine.watched.begin(local);
-        let (engine, actions) = Engine::new(cluster, machine.kept.clone(), local);
+        let kept = machine.kept.clone();
+        machine.tape = machine.taping.then(|| Tape {
+            began: local,
+            cluster: cluster.clone(),
+            kept: kept.clone(),
+            told: Vec::new(),
+        });
+        let (engine, actions) = Engine::new(cluster, kept, local);
         machine.engine = Some(engine);
         self.perform(&NodeName::new(name), actions);
         self.reschedule(&NodeName::new(name));

@@ -73,6 +73,19 @@ impl Clock {
     }
 }
 
+/// What an engine was made of, and all that it was told.
+#[derive(Clone, Debug)]
+pub struct Tape {
+    /// When its daemon began, on its own clock.
+    pub began: Time,
+    /// Its configuration.
+    pub cluster: Cluster,
+    /// What outlived the life before.
+    pub kept: Kept,
+    /// What it was told, and when.
+    pub told: Vec<(Time, Event)>,
+}
+
 /// A machine, with or without a running daemon.
 #[derive(Debug)]
 pub struct Machine {
@@ -104,6 +117,10 @@ pub struct Machine {
     pub decisions: Vec<(Time, Decision)>,
     /// Answers to commands.
     pub replies: BTreeMap<u64, Result<String, String>>,
+    /// Whether what its engine is told is kept.
+    pub taping: bool,
+    /// That of the present or last life.
+    pub tape: Option<Tape>,
     /// How often each group's addresses were announced anew on order.
     pub announced: u32,
     pub(super) clock: Clock,
@@ -142,6 +159,8 @@ impl Machine {
             config: None,
             decisions: Vec::new(),
             replies: BTreeMap::new(),
+            taping: false,
+            tape: None,
             announced: 0,
             clock: Clock::new(Time::ZERO, Time::ZERO, 0),
             life: 0,

@@ -35,7 +35,7 @@ pub use deeds::Way;
 pub use draw::{Faults, Kind, draw};
 pub use fault::{Fault, Path, Spot};
 pub use invariant::{Double, Invariant, Violation};
-pub use machine::{Behaviour, Clock, Look, Machine};
+pub use machine::{Behaviour, Clock, Look, Machine, Tape};
 pub use network::Weather;
 pub use random::Random;
 pub use report::{Entry, Report, Told};

@@ -322,6 +322,9 @@ impl World {
         machine
             .watched
             .take_in(local, &event, &engine.cluster().timing);
+        if let Some(tape) = &mut machine.tape {
+            tape.told.push((local, event.clone()));
+        }
         let actions = engine.handle(local, event);
         let acts = !actions.is_empty();
         self.perform(to, actions);

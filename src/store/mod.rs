@@ -3,10 +3,13 @@
 //! * [`kept`]: the small file on which ownership rests: generation, terms, standby. Fsynced before use.
 //! * [`lease`]: when the right to each group ends, for the next life in this boot.
 //! * [`journal`]: the decisions, for people. May be absent.
+//! * [`recorder`]: what the engine is told, for a replay; [`recording`] reads it. May be absent.
 
 pub mod journal;
 pub mod kept;
 pub mod lease;
+pub mod recorder;
+pub mod recording;
 #[cfg(test)]
 mod small_disk;
 

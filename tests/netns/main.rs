@@ -12,5 +12,6 @@ mod groups;
 mod interface;
 mod media;
 mod mysql;
+mod replay;
 mod seeds;
 mod tool;

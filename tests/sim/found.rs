@@ -1,10 +1,11 @@
 //! What random runs found, each made as short as it goes.
 
 use crate::*;
-use had::engine::Command;
-use had::model::GroupName;
+use had::engine::{Action, Command, Event};
 use had::model::cluster::QuorumPolicy;
+use had::model::decision::What;
 use had::model::heartbeat::GroupState;
+use had::model::{GroupName, NodeName};
 use had::sim::{Behaviour, World};
 
 fn db() -> Vec<GroupName> {
@@ -290,4 +291,41 @@ fn an_address_lost_while_the_rest_is_still_started_is_no_success() {
     settle_on(&mut world, "db", "bob");
     assert_eq!(world.state("alice", "db"), Some(GroupState::Failed));
     no_double(&world);
+}
+
+/// Found by a replay: what was told at the very moment of a deadline made the engine forget it until the next heartbeat.
+#[test]
+fn a_deadline_is_not_forgotten_when_something_is_told_at_that_very_moment() {
+    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 0);
+    world.start_all();
+    settle_on(&mut world, "db", "alice");
+    world.crash("alice");
+    let late = |w: &mut World| {
+        decisions(w, "bob")
+            .iter()
+            .any(|d| d.contains("alice is late"))
+    };
+    assert!(world.run_till(secs(5), late));
+    let late = world.at("bob").engine.clone().unwrap();
+    // When the other one would be called dead, if nothing were told but deadlines.
+    let mut engine = late.clone();
+    let is_dead = |actions: &[Action]| {
+        let dead = What::PeerDead(NodeName::new("alice"));
+        let says = |a: &Action| matches!(a, Action::Record(d) if d.what == dead);
+        actions.iter().any(says)
+    };
+    let dead = loop {
+        let due = engine.next_deadline();
+        if is_dead(&engine.handle(due, Event::DeadlineReached)) {
+            break due;
+        }
+    };
+    let mut engine = late;
+    while engine.next_deadline() < dead {
+        let due = engine.next_deadline();
+        drop(engine.handle(due, Event::DeadlineReached));
+    }
+    assert!(!is_dead(&engine.handle(dead, Event::Saved { version: 99 })));
+    let due = engine.next_deadline();
+    assert!(due <= dead + ms(1), "{:?} late", due.since(dead));
 }

@@ -18,6 +18,7 @@ mod partition;
 mod parts;
 mod promise;
 mod promises;
+mod recorded;
 mod replays;
 mod restart;
 mod rights;

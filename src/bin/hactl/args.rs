@@ -42,6 +42,14 @@ Exit codes:
   1  one did, or did not; or the folder or the script cannot be used
   2  wrong usage";
 
+const REPLAY: &str = "Needs no daemon. The engine of this tool is given what the daemon's engine was given; that it orders the
+same is checked, and the exit code is 1 when it does not.
+
+With --set a second engine with other settings is given the same. Lines that begin with - were,
+lines that begin with + would have been. The other nodes do as they did: what they would have
+answered to a different course is not known. Orders end as they did in truth; one that was never
+given in truth is supposed to succeed, and an address that nobody asked for to be silent.";
+
 /// Looks at a cluster of had daemons and commands it.
 #[derive(Parser)]
 #[command(name = "hactl", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -116,6 +124,9 @@ pub enum Command {
         #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 50)]
         limit: usize,
     },
+    /// Step through what a daemon recorded (`record` in ha.cf), with its decisions, or with those of other settings
+    #[command(after_help = REPLAY)]
+    Replay(Replay),
     /// Forget the failure or the failed stop of a group on this node; see first that nothing of it runs
     Clear {
         /// A group's name or its first argument
@@ -186,6 +197,29 @@ pub struct Sim {
     pub json: bool,
 }
 
+/// What to replay, and how.
+#[derive(Args)]
+pub struct Replay {
+    /// A recording, or the folder with both of its files
+    #[arg(value_name = "PATH", default_value = "/var/lib/had")]
+    pub path: PathBuf,
+    /// What if ha.cf had said so? For example deadtime=6s; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Show what was from then on: `2026-11-21 10:03`, or 10:03:20 of any day
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub from: Option<String>,
+    /// Show what was before then
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub to: Option<String>,
+    /// Show every event and every order: each heartbeat, each deadline
+    #[arg(long)]
+    pub events: bool,
+    /// Print an object of JSON on each line
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Words that heartbeat's tools read themselves.
 #[derive(Args)]
 pub struct Rest {
@@ -221,6 +255,24 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(number.saturating_mul(milliseconds)))
 }
 
+/// `2026-11-21 10:03:20`, `10:03:20`, each also without the seconds.
+fn moment(text: &str) -> Result<String, String> {
+    let (date, time) = text
+        .split_once(' ')
+        .map_or((None, text), |(date, time)| (Some(date), time));
+    let like = |text: &str, form: &str| {
+        let fits = |(c, f): (char, char)| if f == '0' { c.is_ascii_digit() } else { c == f };
+        text.len() == form.len() && text.chars().zip(form.chars()).all(fits)
+    };
+    let good = date.is_none_or(|date| like(date, "0000-00-00"))
+        && (like(time, "00:00") || like(time, "00:00:00"));
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("write it as \"2026-11-21 10:03:20\", as 10:03:20 or as 10:03".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +281,30 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn moments_are_written_as_they_are_shown() {
+        for good in [
+            "2026-11-21 10:03:20",
+            "2026-11-21 10:03",
+            "10:03",
+            "10:03:20",
+        ] {
+            assert_eq!(moment(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "10",
+            "2026-11-21",
+            "1:03",
+            "10:03:20.5",
+            "yesterday",
+            "2026-11-21  10:03",
+            "1٣:03",
+        ] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

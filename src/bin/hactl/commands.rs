@@ -12,7 +12,7 @@ use had::model::status::Status;
 
 use crate::args::{Cli, Command, Wait};
 use crate::screen::{Screen, print};
-use crate::{Failure, compat, demo, diary, rehearse, sim, status};
+use crate::{Failure, compat, demo, diary, rehearse, replay, sim, status};
 
 /// The daemon answers what needs no waiting at once; this is for a machine under heavy load.
 const SOON: Duration = Duration::from_secs(20);
@@ -45,6 +45,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Restart { wait } => tool.restart(&wait)?,
         Command::Check { dir, node } => return Ok(check(&dir, node.as_deref())),
         Command::Sim(args) => return sim::run(args),
+        Command::Replay(args) => return replay::run(&args),
         Command::Lab(args) => return Ok(had::lab::cli::run(args, rehearse::of, demo::run)),
         Command::HbStandby(rest) => return Ok(compatible("hb_standby", &rest.words, &socket)),
         Command::HbTakeover(rest) => return Ok(compatible("hb_takeover", &rest.words, &socket)),
@@ -244,11 +245,11 @@ fn frame(page: &str, screen: Screen) -> String {
     text
 }
 
-fn show(text: &str) -> Result<(), Failure> {
+pub fn show(text: &str) -> Result<(), Failure> {
     print(text).map_err(|error| failed(&error))
 }
 
-fn failed(error: &dyn std::error::Error) -> Failure {
+pub fn failed(error: &dyn std::error::Error) -> Failure {
     Failure {
         code: Failure::FAILED,
         text: error.to_string(),

@@ -18,13 +18,18 @@ pub fn limit(wanted: usize) -> usize {
 }
 
 fn line(entry: &Entry, screen: Screen) -> String {
-    let (word, tone) = match entry.level {
+    let time = LocalTime::of_unix(entry.at_ms / 1000);
+    sentence(&time.to_string(), entry.level, &entry.text, screen)
+}
+
+/// A sentence with its time and how much it matters.
+pub fn sentence(time: &str, level: Level, text: &str, screen: Screen) -> String {
+    let (word, tone) = match level {
         Level::Info => ("info   ", Tone::Plain),
         Level::Warning => ("warning", Tone::Plain),
         Level::Error => ("error  ", Tone::Bad),
     };
-    let time = LocalTime::of_unix(entry.at_ms / 1000);
-    screen.wrap(tone, &format!("{time}  {word}  "), &entry.text)
+    screen.wrap(tone, &format!("{time}  {word}  "), text)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod compat;
 mod demo;
 mod diary;
 mod rehearse;
+mod replay;
 mod screen;
 mod sim;
 mod status;
@@ -33,6 +34,8 @@ struct Failure {
 impl Failure {
     /// Refused or failed.
     const FAILED: u8 = 1;
+    /// Used wrongly.
+    const USAGE: u8 = 2;
     /// There is no daemon.
     const NO_DAEMON: u8 = 3;
     /// There was no answer in time.

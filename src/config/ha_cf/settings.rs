@@ -7,7 +7,7 @@ use super::{Reader, Statement};
 use crate::config::problem::Place;
 use crate::config::similar::did_you_mean;
 use crate::config::source::Word;
-use crate::config::values::{boolean, number, time};
+use crate::config::values::{boolean, number, size, time};
 
 /// A value of a directive that is said at most once.
 #[derive(Clone, Debug)]
@@ -111,6 +111,7 @@ impl Reader<'_> {
             Shape::Text => Ok(Value::Text(text.to_owned())),
             Shape::Path if text.starts_with('/') => Ok(Value::Text(text.to_owned())),
             Shape::Path => Err("write the whole path from `/` on".to_owned()),
+            Shape::Size => size(text).map(Value::Number),
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) enum Shape {
     Text,
     /// A path from the root.
     Path,
+    /// How much disk, or off, which is zero.
+    Size,
 }
 
 impl Shape {
@@ -46,6 +48,7 @@ impl Shape {
             Shape::OneOf(words) => format!("one of {}", words.join(", ")),
             Shape::Text => "a word".to_owned(),
             Shape::Path => "a path".to_owned(),
+            Shape::Size => "off or a size from 1M to 1G".to_owned(),
         }
     }
 }
@@ -147,6 +150,7 @@ const TABLE: &[(&str, Rule)] = &[
         "syslogmsgfmt",
         Rule::Idle(Shape::Flag, "the log has one format"),
     ),
+    ("record", Rule::Ours(Shape::Size)),
     // The process.
     ("realtime", Rule::One(Shape::Flag)),
     ("rtprio", Rule::One(Shape::Number(1, 99))),

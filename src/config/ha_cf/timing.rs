@@ -95,7 +95,7 @@ fn given(reader: &Reader<'_>, name: &'static str, default: Duration) -> Option<G
 }
 
 /// Heartbeat's default: never under ten seconds, because a machine that boots hears nothing for a while.
-fn usual_initdead(deadtime: Duration) -> Duration {
+pub(super) fn usual_initdead(deadtime: Duration) -> Duration {
     if deadtime < SECOND * 6 {
         SECOND * 12
     } else if deadtime <= SECOND * 10 {

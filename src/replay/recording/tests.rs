@@ -1,0 +1,212 @@
+use std::time::Duration;
+
+use super::*;
+use crate::model::cluster::{QuorumPolicy, Timing};
+use crate::model::heartbeat::{Heard, Intent, Phase, Reach};
+use crate::model::{Generation, GroupName};
+
+fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
+    let peer = Heard {
+        node: NodeName::new("alice"),
+        generation: Generation(3),
+        sequence: Sequence(heard),
+        links: vec![LinkName::new("eth0")],
+    };
+    Event::Heard {
+        link: LinkName::new("eth0"),
+        heartbeat: Box::new(Heartbeat {
+            src: NodeName::new("bob"),
+            generation: Generation(1),
+            sequence: Sequence(number),
+            phase,
+            deadtime: Duration::from_millis(2500),
+            heard: vec![peer],
+            groups: vec![],
+            reach: Reach::default(),
+            quorate: true,
+            intent: Intent::default(),
+            digest: u64::MAX,
+        }),
+    }
+}
+
+fn cluster() -> Cluster {
+    let second = Duration::from_secs(1);
+    Cluster {
+        me: NodeName::new("alice"),
+        nodes: ["alice", "bob"].map(NodeName::new).to_vec(),
+        links: vec![LinkName::new("eth0")],
+        pings: vec![],
+        timing: Timing {
+            keepalive: second,
+            warntime: second * 5,
+            deadtime: second * 10,
+            initdead: second * 20,
+            deadping: second * 10,
+            margin: second,
+        },
+        quorum: QuorumPolicy::Off,
+        auto_failback: false,
+        failback_delay: Duration::ZERO,
+        follow_connectivity: false,
+        groups: vec![],
+        digest: 7,
+    }
+}
+
+fn state(state: State) -> Begin {
+    Begin {
+        format: FORMAT,
+        had: env!("CARGO_PKG_VERSION").to_owned(),
+        node: NodeName::new("alice"),
+        life: Time(5),
+        next: 0,
+        at: Time(1_000),
+        wall_ms: 1_768_500_000_123,
+        digest: Digest::default(),
+        state,
+    }
+}
+
+fn fresh() -> Begin {
+    state(State::Fresh(Box::new((cluster(), Kept::default()))))
+}
+
+fn text(line: Vec<u8>) -> String {
+    let line = String::from_utf8(line).unwrap();
+    let line = line.strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n'));
+    line.to_owned()
+}
+
+/// As they come back.
+fn there_and_back(events: &[(Time, Event)]) -> (Vec<(Time, Event)>, Vec<usize>) {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let begin = text(encoder.begin(&fresh()).unwrap());
+    assert!(matches!(decoder.line(&begin), Some(Ok(Item::Begin(_)))));
+    let mut lengths = Vec::new();
+    let mut back = Vec::new();
+    for (at, event) in events {
+        let line = encoder.event(*at, event.clone(), Digest(9)).unwrap();
+        let line = text(line);
+        lengths.push(line.len());
+        let Some(Ok(Item::Event(told))) = decoder.line(&line) else {
+            panic!("{line}");
+        };
+        assert!(told.digest.is_none_or(|d| d == Digest(9)));
+        back.push((told.at, told.event));
+    }
+    (back, lengths)
+}
+
+#[test]
+fn what_is_written_comes_back_and_what_is_said_again_is_short() {
+    let mut events = Vec::new();
+    for n in 1..100 {
+        let phase = if n % 3 == 0 {
+            Phase::Init
+        } else {
+            Phase::Active
+        };
+        let at = Time(1_000 + n * 10_000_000);
+        events.push((at, heartbeat(n, n + 7, phase)));
+        events.push((at + Duration::from_nanos(n), Event::DeadlineReached));
+        events.push((at + Duration::from_nanos(n), Event::Saved { version: n }));
+    }
+    let (back, lengths) = there_and_back(&events);
+    assert_eq!(back, events);
+    assert!(lengths[0] > 300, "{lengths:?}");
+    assert!(lengths[290..].iter().all(|l| *l < 80), "{lengths:?}");
+}
+
+#[test]
+fn more_heartbeats_than_can_be_remembered_are_written_whole() {
+    let other = |n: usize| {
+        let Event::Heard { mut heartbeat, .. } = heartbeat(1, 1, Phase::Active) else {
+            panic!();
+        };
+        heartbeat.intent.standby = vec![GroupName::new(&format!("g{n}"))];
+        let link = LinkName::new("eth0");
+        (Time(2_000), Event::Heard { link, heartbeat })
+    };
+    let twice = (0..FORMS * 2).chain(FORMS..FORMS * 2).chain(0..3);
+    let events: Vec<_> = twice.map(other).collect();
+    let (back, lengths) = there_and_back(&events);
+    assert_eq!(back, events);
+    let whole = lengths.iter().filter(|l| **l > 300).count();
+    assert_eq!(whole, FORMS * 2 + 3);
+}
+
+#[test]
+fn an_engine_comes_back_as_it_was() {
+    let kept = Kept::default();
+    let (mut engine, _) = Engine::new(cluster(), kept, Time(1_000));
+    for n in 1..50 {
+        let at = Time(1_000 + n * 100_000_000);
+        drop(engine.handle(at, heartbeat(n, n, Phase::Active)));
+        drop(engine.handle(at, Event::DeadlineReached));
+    }
+    let line = text(
+        Encoder::default()
+            .begin(&state(State::Running(Box::new(engine.clone()))))
+            .unwrap(),
+    );
+    let Some(Ok(Item::Begin(begin))) = Decoder::default().line(&line) else {
+        panic!("{line}");
+    };
+    let State::Running(back) = begin.state else {
+        panic!();
+    };
+    assert_eq!(format!("{back:?}"), format!("{engine:?}"));
+}
+
+#[test]
+fn after_a_line_that_cannot_be_read_nothing_counts_until_the_next_state() {
+    let mut encoder = Encoder::default();
+    let begin = text(encoder.begin(&fresh()).unwrap());
+    let deadline = |e: &mut Encoder| {
+        text(
+            e.event(Time(2_000), Event::DeadlineReached, Digest(1))
+                .unwrap(),
+        )
+    };
+    let line = deadline(&mut encoder);
+    let mut decoder = Decoder::default();
+    assert!(decoder.line(&line).is_none(), "nothing to stand on");
+    for bad in [
+        "",
+        "{",
+        "{\"d\":-1}",
+        "{\"d\":1,\"x\":2}",
+        "{\"d\":1,\"a\":[0,1,[]]}",
+        "{\"d\":1,\"e\":\"Boom\"}",
+        "{\"d\":1,\"a\":[0,1,[1]],\"e\":\"DeadlineReached\"}",
+    ] {
+        assert!(matches!(decoder.line(&begin), Some(Ok(Item::Begin(_)))));
+        assert!(matches!(decoder.line(bad), Some(Err(_))), "{bad}");
+        assert!(decoder.line(&line).is_none(), "{bad}");
+    }
+    let cut = &begin[..begin.len() - 1];
+    assert!(matches!(decoder.line(cut), Some(Err(_))));
+    assert!(decoder.line(&line).is_none());
+}
+
+#[test]
+fn a_recording_of_another_version_says_which_tool_reads_it() {
+    let line = text(Encoder::default().begin(&fresh()).unwrap());
+    let own = format!("\"had\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    let said = |line: &str| match Decoder::default().line(line) {
+        Some(Err(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let newer = line.replacen("\"had recording\":1", "\"had recording\":2", 1);
+    let why = said(&newer.replace(&own, "\"had\":\"9.9.9\""));
+    assert!(
+        why.contains("written by had 9.9.9") && why.contains("format 2, not 1"),
+        "{why}"
+    );
+    let changed = line.replace("\"keepalive\"", "\"keepalife\"");
+    let why = said(&changed.replace(&own, "\"had\":\"0.0.9\""));
+    assert!(why.contains("written by had 0.0.9"), "{why}");
+    assert!(!said(&changed).contains("written by"));
+}

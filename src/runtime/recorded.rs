@@ -1,0 +1,53 @@
+//! The engine, and the recording of what it is told.
+
+use std::ops::Deref;
+
+use crate::engine::{Action, Engine, Event, Kept};
+use crate::model::Time;
+use crate::model::cluster::Cluster;
+use crate::store::recorder::Feed;
+
+/// The engine of the heartbeat thread.
+pub struct Recorded {
+    engine: Engine,
+    /// Where what it is told is recorded.
+    pub feed: Option<Feed>,
+}
+
+impl Recorded {
+    /// With its first orders.
+    pub fn new(
+        mut feed: Option<Feed>,
+        cluster: Cluster,
+        kept: Kept,
+        now: Time,
+    ) -> (Recorded, Vec<Action>) {
+        if let Some(feed) = &mut feed {
+            feed.fresh(now, &cluster, &kept);
+        }
+        let (engine, first) = Engine::new(cluster, kept, now);
+        if let Some(feed) = &mut feed {
+            feed.ordered(&first);
+        }
+        (Recorded { engine, feed }, first)
+    }
+
+    /// Tells the engine, and the recording before it: the fact that makes the engine fail is the one to be kept.
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        if let Some(feed) = &mut self.feed {
+            feed.tell(now, &event, &self.engine);
+        }
+        let actions = self.engine.handle(now, event);
+        if let Some(feed) = &mut self.feed {
+            feed.ordered(&actions);
+        }
+        actions
+    }
+}
+
+impl Deref for Recorded {
+    type Target = Engine;
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
