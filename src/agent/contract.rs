@@ -23,14 +23,16 @@ pub enum Step {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Demand {
     Validate,
+    Refuse,
     Start,
     Stop,
     Look(Status),
 }
 
 /// The walk.
-const WALK: [(&str, Demand); 10] = [
+const WALK: [(&str, Demand); 11] = [
     ("validates its configuration", Demand::Validate),
+    ("refuses an action that there is not", Demand::Refuse),
     ("says that it is stopped", Demand::Look(Status::Stopped)),
     ("starts", Demand::Start),
     ("says that it runs", Demand::Look(Status::Running)),
@@ -87,7 +89,7 @@ impl Subject<'_> {
         let time = match demand {
             Demand::Start => times.start,
             Demand::Stop => times.stop,
-            Demand::Validate | Demand::Look(_) => times.monitor,
+            Demand::Validate | Demand::Refuse | Demand::Look(_) => times.monitor,
         };
         let limits = Limits::within(time, abort);
         let began = tokio::time::Instant::now();
@@ -126,6 +128,7 @@ async fn bare_action(
 ) -> Result<Option<Status>, AgentError> {
     match demand {
         Demand::Validate => agent.validate(limits).await.map(|()| None),
+        Demand::Refuse => agent.refuse(limits).await.map(|()| None),
         Demand::Start => agent.bare_start(limits).await.map(|()| None),
         Demand::Stop => agent.bare_stop(limits).await.map(|()| None),
         Demand::Look(_) => agent.bare_look(limits).await.map(Some),
@@ -138,7 +141,7 @@ async fn built_in(
     limits: &Limits,
 ) -> Result<Option<Status>, AgentError> {
     match demand {
-        Demand::Validate => Ok(None),
+        Demand::Validate | Demand::Refuse => Ok(None),
         Demand::Start => agent.start(limits).await.map(|()| None),
         Demand::Stop => agent.stop(limits).await.map(|()| None),
         Demand::Look(_) => agent.monitor(limits).await.map(Some),

@@ -82,6 +82,8 @@ pub trait Agent: Send + Sync {
 pub trait Bare: Send + Sync {
     /// Whether the program finds its configuration good, where it can say.
     async fn validate(&self, limits: &Limits) -> Result<(), AgentError>;
+    /// Whether the program says plainly that it does not know an action, where it must.
+    async fn refuse(&self, limits: &Limits) -> Result<(), AgentError>;
     /// `start`, and nothing else.
     async fn bare_start(&self, limits: &Limits) -> Result<(), AgentError>;
     /// `stop`, and nothing else.

@@ -39,6 +39,7 @@ const REASON: &str = "ocf-exit-reason:";
 
 /// Exit codes.
 const SUCCESS: i32 = 0;
+const UNIMPLEMENTED: i32 = 3;
 const NOT_INSTALLED: i32 = 5;
 const NOT_RUNNING: i32 = 7;
 const PROMOTED: i32 = 8;
@@ -192,7 +193,7 @@ fn meaning(status: ExitStatus) -> String {
     let words = match status.code() {
         Some(1) => "an error",
         Some(2) => "wrong arguments",
-        Some(3) => "no such action",
+        Some(UNIMPLEMENTED) => "no such action",
         Some(4) => "not permitted",
         Some(NOT_INSTALLED) => "not installed: this node cannot run it",
         Some(6) => "not configured",
@@ -258,6 +259,23 @@ impl Agent for Ocf {
 impl Bare for Ocf {
     async fn validate(&self, limits: &Limits) -> Result<(), AgentError> {
         self.act("validate-all", limits).await.map_err(|f| f.error)
+    }
+
+    async fn refuse(&self, limits: &Limits) -> Result<(), AgentError> {
+        let code = match self.act("no-such-action", limits).await {
+            Ok(()) => SUCCESS,
+            Err(Failure {
+                code: Some(code), ..
+            }) => code,
+            Err(failure) => return Err(failure.error),
+        };
+        if code == UNIMPLEMENTED {
+            return Ok(());
+        }
+        Err(AgentError::Failed(format!(
+            "{} answers an action that there is not with exit code {code}; 3 says that it is not implemented",
+            self.name()
+        )))
     }
 
     async fn bare_start(&self, limits: &Limits) -> Result<(), AgentError> {

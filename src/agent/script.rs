@@ -88,6 +88,11 @@ impl Bare for Script {
         Ok(())
     }
 
+    /// Nobody demands it of them.
+    async fn refuse(&self, _limits: &Limits) -> Result<(), AgentError> {
+        Ok(())
+    }
+
     async fn bare_start(&self, limits: &Limits) -> Result<(), AgentError> {
         self.act("start", limits).await
     }

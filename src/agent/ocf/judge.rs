@@ -67,7 +67,7 @@ pub fn remarks(plan: &Plan, meta: &MetaData) -> Vec<Mistake> {
     }
     if meta.has("promote") {
         let message = format!(
-            "{kind} has a promoted role, and had only starts and stops: it stays unpromoted"
+            "{kind} has a promoted role, and had only starts and stops it: it stays as a start leaves it"
         );
         remarks.push(Mistake::new(message));
     }
