@@ -91,7 +91,7 @@ fn a_node_that_lacks_the_program_gives_the_group_to_the_other() {
     for node in ["alice", "bob"] {
         let line = format!(
             "mount -t tmpfs none /etc/xinetd.d && printf '%s' '{echo}' > /etc/xinetd.d/echo && printf '%s' '{discard}' \
-             > /etc/xinetd.d/discard && printf 'defaults {{\n}}\nincludedir /etc/xinetd.d\n' > /run/xinetd.conf"
+             > /etc/xinetd.d/discard && printf 'defaults\n{{\n}}\nincludedir /etc/xinetd.d\n' > /run/xinetd.conf"
         );
         cluster.sh(node, &line);
     }
