@@ -118,6 +118,7 @@ fn word(status: Status) -> &'static str {
     match status {
         Status::Running => "running",
         Status::Stopped => "stopped",
+        Status::Unclear => "something unclear",
     }
 }
 

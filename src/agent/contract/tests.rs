@@ -8,12 +8,12 @@ use crate::model::NodeName;
 use crate::model::cluster;
 
 /// A script with a state in `$ON`.
-const HONEST: &str = r#"
+const HONEST: &str = r"
 case $1 in
 start) touch $ON;;
 stop) rm -f $ON;;
 status) if [ -e $ON ]; then echo running; else echo stopped; fi;;
-esac"#;
+esac";
 
 struct Sandbox(tempfile::TempDir);
 
@@ -62,7 +62,7 @@ impl Sandbox {
         let broken = walk(&step, &Abort::new(), |what, step| match step {
             Step::Good(_) => {}
             Step::Broken(why) | Step::Refused(why) | Step::Remark(why) => {
-                bad.push(format!("{what}: {why}"))
+                bad.push(format!("{what}: {why}"));
             }
         })
         .await;

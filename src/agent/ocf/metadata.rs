@@ -55,9 +55,11 @@ impl MetaData {
     /// Reads what `meta-data` printed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let start = text.find('<').ok_or("it is not XML")?;
-        let mut options = ParsingOptions::default();
-        options.allow_dtd = true; // every agent names its document type; nothing is fetched
-        options.nodes_limit = MOST_NODES;
+        let options = ParsingOptions {
+            allow_dtd: true, // every agent names its document type; nothing is fetched
+            nodes_limit: MOST_NODES,
+            ..ParsingOptions::default()
+        };
         let text = text.get(start..).unwrap_or_default();
         let document = Document::parse_with_options(text, options).map_err(|e| e.to_string())?;
         let root = document.root_element();

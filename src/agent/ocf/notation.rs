@@ -305,8 +305,11 @@ fn instance_name(kind: &str, token: &Token) -> String {
         return format!("{kind}_{name}");
     }
     let hash = Sha256::digest(token.text.as_bytes());
-    let short: String = hash.iter().take(3).map(|b| format!("{b:02x}")).collect();
-    format!("{kind}_{name}-{short}")
+    let short = hash
+        .iter()
+        .take(3)
+        .fold(0_u32, |sum, b| (sum << 8) | u32::from(*b));
+    format!("{kind}_{name}-{short:06x}")
 }
 
 #[cfg(test)]

@@ -20,6 +20,15 @@ type Seen = (
     Vec<(String, String)>,
 );
 
+/// A word and the same, borrowed.
+type Row<'s> = (
+    &'s str,
+    Option<&'s str>,
+    &'s str,
+    Option<&'s str>,
+    &'s [(&'s str, &'s str)],
+);
+
 fn seen(word: &str) -> Result<Seen, String> {
     let wanted = wanted(&token(word)).unwrap().map_err(|m| m.message)?;
     let given = wanted.given.into_iter().map(|g| (g.name, g.value));
@@ -29,7 +38,7 @@ fn seen(word: &str) -> Result<Seen, String> {
 #[test]
 fn every_notation_is_read() {
     let none: [(&str, &str); 0] = [];
-    let rows: [(&str, Option<&str>, &str, Option<&str>, &[(&str, &str)]); 11] = [
+    let rows: [Row; 11] = [
         (
             "ocf:heartbeat:Dummy",
             Some("heartbeat"),
