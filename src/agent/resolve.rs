@@ -354,9 +354,7 @@ fn is_shared_storage(word: &str) -> bool {
 /// It does not wait for other scripts: what they run is cut off with the address, and to wait for the stop deadline of
 /// each would make every takeover slow.
 fn wait_for_storage<'a>(steps: impl Iterator<Item = &'a mut Step>) {
-    let shared = |s: &Step| {
-        !s.addresses && s.members.iter().any(|word| is_shared_storage(word))
-    };
+    let shared = |s: &Step| !s.addresses && s.members.iter().any(|word| is_shared_storage(word));
     for step in steps.skip_while(|s| !shared(s)).filter(|s| !s.addresses) {
         step.removal = step.stop;
     }

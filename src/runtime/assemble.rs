@@ -213,7 +213,9 @@ pub fn outline(config: &Config) -> Cluster {
         Group {
             name: GroupName::new(tokens.first().map_or("", |t| t.text.as_str())),
             preferred: line.preferred.clone(),
-            steps: resolve::outline(&tokens, &|token| timeouts(config, token, Timeouts::default())),
+            steps: resolve::outline(&tokens, &|token| {
+                timeouts(config, token, Timeouts::default())
+            }),
         }
     };
     cluster_of(config, config.groups.iter().map(group).collect())
