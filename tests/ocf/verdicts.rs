@@ -6,6 +6,7 @@ use std::process::Command;
 
 use had::agent::ocf::metadata::MetaData;
 
+use crate::common::HACTL;
 use crate::stage::{AGENTS, Loop, Stage};
 
 #[test]
@@ -36,6 +37,41 @@ fn the_description_of_every_agent_of_the_package_is_understood() {
     }
     assert_eq!(unread, Vec::<String>::new());
     assert!(read > 100, "{read}");
+}
+
+#[test]
+fn check_finds_a_mistake_in_a_parameter_with_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "ha.cf",
+        "keepalive 1\ndeadtime 5\nnode n1 n2\nbcast lo\nauto_failback off\n",
+    );
+    write("authkeys", "auth 1\n1 sha1 a-long-enough-key\n");
+    write(
+        "haresources",
+        "# web\nn1 Delay::1 ocf:heartbeat:nginx::port=80::confgifile=/etc/n.conf\nn2 ocf:heartbeat:Filesystem::fstype=ext4 ICP::0::1\n",
+    );
+    let closed = Command::new("chmod")
+        .arg("600")
+        .arg(folder.path().join("authkeys"))
+        .status();
+    assert!(closed.unwrap().success());
+    let output = Command::new(HACTL)
+        .args(["check", "--node", "n1"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success(), "{said}");
+    for wanted in [
+        "haresources:2:42: nginx knows no parameter `confgifile`",
+        "= did you mean `configfile`?",
+        "haresources:3:4: Filesystem needs the parameter `device` and `directory`",
+        "haresources:3:43: ICP is not supported",
+    ] {
+        assert!(said.contains(wanted), "{wanted} is missing in\n{said}");
+    }
 }
 
 #[test]
