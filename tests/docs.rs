@@ -93,12 +93,16 @@ fn every_directive_is_in_its_page() {
 fn every_subcommand_of_hactl_is_in_its_page() {
     let page = read("packaging/man/hactl.8");
     let mut names: BTreeSet<String> = subcommands(&hactl(&[])).into_iter().collect();
-    for name in subcommands(&hactl(&["lab"])) {
-        names.insert(format!("lab-{name}"));
+    for nested in ["lab", "agent"] {
+        for name in subcommands(&hactl(&[nested])) {
+            names.insert(format!("{nested}-{name}"));
+        }
     }
     let mut manual = items(&page, "Cm");
-    let of_lab = items(&page, "Cm lab");
-    manual.extend(of_lab.into_iter().map(|name| format!("lab-{name}")));
+    for nested in ["lab", "agent"] {
+        let below = items(&page, &format!("Cm {nested}"));
+        manual.extend(below.into_iter().map(|name| format!("{nested}-{name}")));
+    }
     same("hactl", &names, &manual);
 }
 
@@ -109,8 +113,10 @@ fn every_option_is_in_its_page() {
     for name in subcommands(&hactl(&[])) {
         pages.push(hactl(&[&name]));
     }
-    for name in subcommands(&hactl(&["lab"])) {
-        pages.push(hactl(&["lab", &name]));
+    for nested in ["lab", "agent"] {
+        for name in subcommands(&hactl(&[nested])) {
+            pages.push(hactl(&[nested, &name]));
+        }
     }
     let all: BTreeSet<String> = pages.iter().flat_map(|p| options(p)).collect();
     documented(&page, &all);

@@ -41,6 +41,8 @@ pub struct Mistake {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// Which characters of the word, where not all of it: the first (from 0) and how many.
+    pub at: Option<(usize, usize)>,
 }
 
 impl Mistake {
@@ -49,7 +51,15 @@ impl Mistake {
         Mistake {
             message: message.into(),
             help: None,
+            at: None,
         }
+    }
+
+    /// In these characters of the word.
+    #[must_use]
+    pub fn at(mut self, place: Option<(usize, usize)>) -> Self {
+        self.at = place;
+        self
     }
 
     /// With a remedy.

@@ -18,6 +18,8 @@ pub struct ScriptEnv {
     pub config_dir: PathBuf,
     /// The folder of the system's own start scripts, `/etc/init.d`.
     pub init_dir: PathBuf,
+    /// The folder of OCF agents and their library, `/usr/lib/ocf`.
+    pub ocf_root: PathBuf,
     /// The folder that lives until the next boot, `/run/had`; keeps which of the pseudo resources run.
     pub run_dir: PathBuf,
     /// Where scripts run: `/var/lib/had`. Where it is missing they run in `/`.
@@ -45,6 +47,7 @@ impl ScriptEnv {
             node,
             config_dir: config_dir.into(),
             init_dir: "/etc/init.d".into(),
+            ocf_root: "/usr/lib/ocf".into(),
             run_dir: "/run/had".into(),
             work_dir: "/var/lib/had".into(),
             directives: Vec::new(),
@@ -65,6 +68,7 @@ impl ScriptEnv {
     /// All variables; of two with one name the later counts.
     pub fn variables(&self) -> Vec<(String, String)> {
         let dir = self.config_dir.display();
+        let ocf = self.ocf_root.display();
         let only_syslog = self.logfacility.is_some();
         let log = |file: &Option<String>| match file {
             Some(path) => path.clone(),
@@ -85,8 +89,8 @@ impl ScriptEnv {
             ("HA_BIN", "/usr/lib/heartbeat".to_owned()),
             ("HA_FIFO", "/var/lib/heartbeat/fifo".to_owned()),
             ("HA_DOCDIR", "/usr/share/doc/heartbeat".to_owned()),
-            ("OCF_ROOT", "/usr/lib/ocf".to_owned()),
-            ("OCF_AGENTS", "/usr/lib/ocf/resource.d/heartbeat".to_owned()),
+            ("OCF_ROOT", ocf.to_string()),
+            ("OCF_AGENTS", format!("{ocf}/resource.d/heartbeat")),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -1,24 +1,32 @@
 //! Starts, stops and looks at resources.
 //!
 //! * [`resolve`] decides what each word of a haresources line becomes, before anything of the group is touched.
-//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`script`] (heartbeat-style scripts), [`pseudo`] (`Delay`,
-//!   `SendArp`). Agents are idempotent; deadlines are the caller's, in [`Limits`].
+//!   [`catalog`] asks agents outside of us first what they know of themselves; [`heritage`] knows the names of heartbeat's.
+//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`script`] (heartbeat-style scripts), [`ocf`], [`systemd`],
+//!   [`pseudo`] (`Delay`, `SendArp`). Agents are idempotent; deadlines are the caller's, in [`Limits`].
+//! * [`contract`] walks an agent through all that it owes us, for `hactl agent test`.
 //! * [`runner`] is what the runtime calls: it holds the deadlines of a step and turns a hang into an error.
 //! * [`supervise`] runs one process and leaves nothing of it behind when its time is over.
 //! * [`keeper`] puts back addresses that something else removed; [`prober`] asks the wire who still has an address.
 
 pub mod address;
 pub mod announce;
+pub mod catalog;
+pub mod contract;
 pub mod environment;
+pub mod heritage;
 pub mod ipaddr;
 pub mod keeper;
+pub mod ocf;
 pub mod prober;
+pub mod process;
 pub mod pseudo;
 pub mod resolve;
 pub mod runner;
 pub mod safe_path;
 pub mod script;
 pub mod supervise;
+pub mod systemd;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +71,25 @@ pub trait Agent: Send + Sync {
     async fn stop(&self, limits: &Limits) -> Result<(), AgentError>;
     /// Looks and changes nothing. An error means that it is there but not well, or that the look itself failed.
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError>;
+    /// Its actions one by one, where they are somebody else's program, for [`contract`].
+    fn bare(&self) -> Option<&dyn Bare> {
+        None
+    }
+}
+
+/// The actions of somebody else's program as they are: without the look before a start, without a second try of a stop.
+#[async_trait]
+pub trait Bare: Send + Sync {
+    /// Whether the program finds its configuration good, where it can say.
+    async fn validate(&self, limits: &Limits) -> Result<(), AgentError>;
+    /// Whether the program says plainly that it does not know an action, where it must.
+    async fn refuse(&self, limits: &Limits) -> Result<(), AgentError>;
+    /// `start`, and nothing else.
+    async fn bare_start(&self, limits: &Limits) -> Result<(), AgentError>;
+    /// `stop`, and nothing else.
+    async fn bare_stop(&self, limits: &Limits) -> Result<(), AgentError>;
+    /// A look that takes nothing for an answer but a clear one.
+    async fn bare_look(&self, limits: &Limits) -> Result<Status, AgentError>;
 }
 
 /// How long an action may take, and the handle that ends it sooner.

@@ -1,6 +1,7 @@
 //! Decides what each resource word of a group becomes, before anything of the group is touched.
 //!
-//! The first match counts: a built-in; a script by its absolute path; `resource.d/NAME`; `/etc/init.d/NAME`.
+//! The first match counts: a built-in; an OCF agent or a unit of systemd by its notation; a script by its absolute path;
+//! `resource.d/NAME`; the OCF agent that one of heartbeat's names stands for; `/etc/init.d/NAME`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,21 +9,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Agent;
 use super::address::{self, Mistake, Network, VirtualAddress};
+use super::catalog::Catalog;
 use super::environment::ScriptEnv;
 use super::ipaddr::Addresses;
+use super::ocf::{self, Ocf, judge, notation};
 use super::pseudo::{Delay, SendArp};
-use super::safe_path;
 use super::script::Script;
+use super::systemd::{Systemd, unit};
+use super::{Agent, heritage, safe_path};
 use crate::model::cluster::Step;
+use crate::model::similar::nearest;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 
 /// The built-ins for addresses.
 const ADDRESS_NAMES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
-/// All built-ins, for suggestions.
-const BUILT_INS: [&str; 5] = ["IPaddr", "IPaddr2", "IPv6addr", "SendArp", "Delay"];
+/// All built-ins.
+pub const BUILT_INS: [&str; 5] = ["IPaddr", "IPaddr2", "IPv6addr", "SendArp", "Delay"];
 /// Added to the length of a `Delay`, whose own deadline would otherwise always end it.
 const DELAY_MARGIN: Duration = Duration::from_secs(10);
 
@@ -69,6 +73,8 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// Which characters of the word, where not all of it: the first (from 0) and how many.
+    pub at: Option<(usize, usize)>,
 }
 
 /// What is needed to know what a word means on this node.
@@ -79,8 +85,10 @@ pub struct Resolver<'a> {
     pub network: &'a Network,
     /// Given to the agents of addresses.
     pub netlink: &'a Netlink,
-    /// The deadlines that the configuration sets for a word.
-    pub timeouts: &'a dyn Fn(&Token) -> Timeouts,
+    /// What agents outside of us know of themselves.
+    pub catalog: &'a Catalog,
+    /// The deadlines of a word: those that the configuration sets, else those given.
+    pub timeouts: &'a dyn Fn(&Token, Timeouts) -> Timeouts,
 }
 
 /// What a word became.
@@ -101,10 +109,11 @@ impl Resolver<'_> {
         for (member, token) in tokens.iter().enumerate() {
             match self.member(token) {
                 Ok(found) => members.push((token, found)),
-                Err(Mistake { message, help }) => problems.push(Problem {
+                Err(Mistake { message, help, at }) => problems.push(Problem {
                     member,
                     message,
                     help,
+                    at,
                 }),
             }
         }
@@ -117,7 +126,7 @@ impl Resolver<'_> {
 
     fn member(&self, token: &Token) -> Result<Member, Mistake> {
         let name = token.name.as_str();
-        let timeouts = (self.timeouts)(token);
+        let timeouts = (self.timeouts)(token, Timeouts::default());
         if ADDRESS_NAMES.contains(&name) {
             return self.address(token).map(Member::Address);
         }
@@ -127,7 +136,12 @@ impl Resolver<'_> {
         if name == "SendArp" {
             return self.send_arp(token, timeouts);
         }
-        refuse_foreign(name)?;
+        if let Some(plan) = notation::plan(token, &self.env) {
+            return self.ocf(token, plan?);
+        }
+        if let Some(unit) = unit::named(token) {
+            return self.unit(token, &unit?);
+        }
         let path = self.script(name)?;
         safe_path::check(&path)?;
         let script = Script {
@@ -140,6 +154,29 @@ impl Resolver<'_> {
             what: script.describe(),
             agent: Arc::new(script),
             timeouts,
+        })
+    }
+
+    fn ocf(&self, token: &Token, plan: notation::Plan) -> Result<Member, Mistake> {
+        if let Some(meta) = self.catalog.agent(&plan.path) {
+            judge::mistake(&plan, meta)?;
+        }
+        let advised = self.catalog.advised(&plan.path, Timeouts::default());
+        let timeouts = (self.timeouts)(token, advised);
+        let agent = Ocf::new(plan, self.env.clone(), timeouts.monitor);
+        Ok(Member::Other {
+            what: agent.describe(),
+            agent: Arc::new(agent),
+            timeouts,
+        })
+    }
+
+    fn unit(&self, token: &Token, name: &str) -> Result<Member, Mistake> {
+        let systemds = self.catalog.unit(name, Timeouts::default())?;
+        Ok(Member::Other {
+            what: format!("systemd unit {name}"),
+            agent: Arc::new(Systemd::new(name, self.env.clone())),
+            timeouts: (self.timeouts)(token, systemds),
         })
     }
 
@@ -232,7 +269,7 @@ impl Resolver<'_> {
     fn addresses(&self, run: Vec<(&Token, VirtualAddress)>) -> Option<ResolvedStep> {
         let timeouts = run
             .iter()
-            .map(|(token, _)| (self.timeouts)(token))
+            .map(|(token, _)| (self.timeouts)(token, Timeouts::default()))
             .reduce(|a, b| Timeouts {
                 start: a.start.max(b.start),
                 stop: a.stop.max(b.stop),
@@ -262,13 +299,18 @@ impl Resolver<'_> {
 }
 
 /// Resources whose data another node may open at the same time, to its ruin.
-const SHARED_STORAGE: [&str; 9] = [
+const SHARED_STORAGE: [&str; 14] = [
     "drbddisk",
     "drbdupper",
     "drbd",
     "Filesystem",
     "LVM",
+    "LVM-activate",
     "Raid1",
+    "mdraid",
+    "ZFS",
+    "crypt",
+    "sfex",
     "LinuxSCSI",
     "ICP",
     "ServeRAID",
@@ -300,14 +342,19 @@ pub fn outline(tokens: &[Token], timeouts: &dyn Fn(&Token) -> Timeouts) -> Vec<S
     steps
 }
 
+/// Whether a word is one of those, also as an OCF agent or as a mount unit.
+fn is_shared_storage(word: &str) -> bool {
+    let name = word.split("::").next().unwrap_or_default().to_owned();
+    let name = ocf::notation::kind(word).unwrap_or(name);
+    let mount = word.starts_with("systemd:") && word.ends_with("mount");
+    mount || SHARED_STORAGE.contains(&name.as_str())
+}
+
 /// A takeover from a dead node waits until that node must have let go of shared storage and of all that stands on it.
 /// It does not wait for other scripts: what they run is cut off with the address, and to wait for the stop deadline of
 /// each would make every takeover slow.
 fn wait_for_storage<'a>(steps: impl Iterator<Item = &'a mut Step>) {
-    let shared = |s: &Step| {
-        let mut names = s.members.iter().map(|w| w.split("::").next());
-        !s.addresses && names.any(|n| n.is_some_and(|n| SHARED_STORAGE.contains(&n)))
-    };
+    let shared = |s: &Step| !s.addresses && s.members.iter().any(|word| is_shared_storage(word));
     for step in steps.skip_while(|s| !shared(s)).filter(|s| !s.addresses) {
         step.removal = step.stop;
     }
@@ -354,20 +401,8 @@ fn too_many(token: &Token, args: &[String]) -> Mistake {
     ))
 }
 
-fn refuse_foreign(name: &str) -> Result<(), Mistake> {
-    let kind = if name.starts_with("ocf:") || name == "OCF" {
-        "OCF agents are"
-    } else if name == "systemd" {
-        "systemd units are"
-    } else {
-        return Ok(());
-    };
-    Err(Mistake::new(format!("{kind} not supported yet"))
-        .help("put a script with start, stop and status into resource.d and name it here"))
-}
-
 fn is_executable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o111 != 0)
+    fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 fn not_found(name: &str, folders: &[PathBuf]) -> Mistake {
@@ -377,43 +412,25 @@ fn not_found(name: &str, folders: &[PathBuf]) -> Mistake {
         looked.join(" or ")
     ));
     let mut known: Vec<String> = BUILT_INS.iter().map(ToString::to_string).collect();
+    known.extend(heritage::names().map(str::to_owned));
     for folder in folders {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let names = entries.filter(|e| is_executable(&e.path()));
-        known.extend(names.filter_map(|e| e.file_name().into_string().ok()));
+        known.extend(scripts_in(folder));
     }
-    match closest(name, &known) {
+    match nearest(name, known.iter().map(String::as_str)) {
         Some(guess) => mistake.help(format!("did you mean {guess}?")),
         None => mistake,
     }
 }
 
-/// The known word that differs by at most two letters, or by case alone.
-fn closest<'k>(word: &str, known: &'k [String]) -> Option<&'k str> {
-    let lower = word.to_lowercase();
-    let near = known
-        .iter()
-        .map(|k| (distance(&lower, &k.to_lowercase()), k));
-    let (_, best) = near
-        .filter(|(d, k)| *d <= 2 && *d < k.chars().count())
-        .min_by_key(|(d, _)| *d)?;
-    Some(best)
-}
-
-/// How many letters must be put in, taken out or changed.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (cb, pair) in b.chars().zip(row.windows(2)) {
-            let [diagonal, above] = pair else { continue };
-            let left = next.last().copied().unwrap_or(0);
-            let change = diagonal + usize::from(ca != cb);
-            next.push(change.min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
+/// The names of a folder's scripts.
+pub fn scripts_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter(|e| is_executable(&e.path()));
+    let mut names: Vec<String> = names
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
 }
 
 #[cfg(test)]

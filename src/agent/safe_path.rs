@@ -12,21 +12,9 @@ const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 const EXECUTABLE: u32 = 0o111;
 
-/// A regular file that is executable, reached only over files and folders that belong to root and that nobody else
-/// may write. Symbolic links are followed, and both ways are looked at.
+/// A file of which [`only_root_writes`] is true, and that is executable.
 pub fn check(path: &Path) -> Result<(), Mistake> {
-    let real = fs::canonicalize(path)
-        .map_err(|e| Mistake::new(format!("cannot read {}: {e}", path.display())))?;
-    for way in [path, real.as_path()] {
-        for component in way.ancestors().filter(|p| !p.as_os_str().is_empty()) {
-            component_is_safe(component)?;
-        }
-    }
-    let meta = fs::metadata(&real)
-        .map_err(|e| Mistake::new(format!("cannot read {}: {e}", real.display())))?;
-    if !meta.is_file() {
-        return Err(Mistake::new(format!("{} is not a file", path.display())));
-    }
+    let meta = only_root_writes(path)?;
     if meta.mode() & EXECUTABLE == 0 {
         return Err(Mistake::new(format!(
             "{} is not executable (mode {:04o})",
@@ -36,6 +24,23 @@ pub fn check(path: &Path) -> Result<(), Mistake> {
         .help(format!("chmod 755 {}", path.display())));
     }
     Ok(())
+}
+
+/// A regular file, reached only over files and folders that belong to root and that nobody else may write. Symbolic links
+/// are followed, and both ways are looked at.
+pub fn only_root_writes(path: &Path) -> Result<fs::Metadata, Mistake> {
+    let cannot = |e| Mistake::new(format!("cannot read {}: {e}", path.display()));
+    let real = fs::canonicalize(path).map_err(cannot)?;
+    for way in [path, real.as_path()] {
+        for component in way.ancestors().filter(|p| !p.as_os_str().is_empty()) {
+            component_is_safe(component)?;
+        }
+    }
+    let meta = fs::metadata(&real).map_err(cannot)?;
+    if !meta.is_file() {
+        return Err(Mistake::new(format!("{} is not a file", path.display())));
+    }
+    Ok(meta)
 }
 
 fn component_is_safe(path: &Path) -> Result<(), Mistake> {

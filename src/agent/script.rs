@@ -3,26 +3,16 @@
 //! `status` is judged by its words, never by its exit code; `start` and `stop` by their exit code alone.
 
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::process::Command;
-use tokio::time::{Instant, sleep};
 
 use super::environment::ScriptEnv;
-use super::supervise::{self, Captured, Ended, Report, Streams};
-use super::{Agent, AgentError, Limits, Status};
-
-/// How often a failed stop is tried again, and the pause before.
-const STOP_RETRIES: u32 = 10;
-const STOP_PAUSE: Duration = Duration::from_secs(1);
-/// How many of its last lines an error shows.
-const SHOWN: usize = 5;
-
-/// How many of its last lines the log gets.
-const LOGGED: usize = 20;
+use super::process::{Call, Retries, SHOWN, call, failed, how, log_output};
+use super::supervise::Streams;
+use super::{Agent, AgentError, Bare, Limits, Status};
 
 /// A script with its arguments.
 pub struct Script {
@@ -59,7 +49,7 @@ impl Agent for Script {
     /// Many old scripts say "failed" when there was nothing to stop, so a failed stop is followed by a look. Only
     /// plain words count then; without them the stop is tried again, and in the end has failed.
     async fn stop(&self, limits: &Limits) -> Result<(), AgentError> {
-        let mut retries = 0;
+        let mut retries = Retries::default();
         loop {
             let Err(error) = self.act("stop", limits).await else {
                 return Ok(());
@@ -72,15 +62,8 @@ impl Agent for Script {
                 tracing::warn!("{text}; but its status says that it is stopped, which counts");
                 return Ok(());
             }
-            retries += 1;
-            let hopeless = !self.path.exists();
-            if hopeless || retries > STOP_RETRIES || Instant::now() + STOP_PAUSE >= limits.until {
+            if !self.path.exists() || !retries.again(&error, limits).await {
                 return Err(error);
-            }
-            tracing::warn!("{text}; trying again");
-            tokio::select! {
-                () = sleep(STOP_PAUSE) => {}
-                () = limits.abort.aborted() => return Err(error),
             }
         }
     }
@@ -91,6 +74,42 @@ impl Agent for Script {
             Words::Stopped => Status::Stopped,
             Words::Unclear => Status::Unclear,
         })
+    }
+
+    fn bare(&self) -> Option<&dyn Bare> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Bare for Script {
+    /// Scripts have no such action.
+    async fn validate(&self, _limits: &Limits) -> Result<(), AgentError> {
+        Ok(())
+    }
+
+    /// Nobody demands it of them.
+    async fn refuse(&self, _limits: &Limits) -> Result<(), AgentError> {
+        Ok(())
+    }
+
+    async fn bare_start(&self, limits: &Limits) -> Result<(), AgentError> {
+        self.act("start", limits).await
+    }
+
+    async fn bare_stop(&self, limits: &Limits) -> Result<(), AgentError> {
+        self.act("stop", limits).await
+    }
+
+    async fn bare_look(&self, limits: &Limits) -> Result<Status, AgentError> {
+        match self.words(limits).await? {
+            Words::Running => Ok(Status::Running),
+            Words::Stopped => Ok(Status::Stopped),
+            Words::Unclear => Err(AgentError::Failed(format!(
+                "{} status: prints neither `running` nor `stopped`; its exit code does not count",
+                self.describe()
+            ))),
+        }
     }
 }
 
@@ -106,33 +125,29 @@ impl Script {
     }
 
     async fn act(&self, action: &str, limits: &Limits) -> Result<(), AgentError> {
-        let report = self.run(action, Streams::Merged, limits).await?;
-        let output = report.output.last_lines(LOGGED);
-        if !output.is_empty() {
-            tracing::info!(script = %self.path.display(), action, "{output}");
-        }
-        let status = self.exit(action, &report)?;
+        let what = format!("{} {action}", self.describe());
+        let Call { status, report } = self.run(action, Streams::Merged, limits).await?;
+        log_output(&what, &report.output);
         if status.success() {
             return Ok(());
         }
-        let how = how(status);
-        Err(self.failed(action, &how, &report.output))
+        Err(failed(&what, &how(status), &report.output))
     }
 
     async fn words(&self, limits: &Limits) -> Result<Words, AgentError> {
-        let report = self.run("status", Streams::Split, limits).await?;
+        let what = format!("{} status", self.describe());
+        let Call { status, report } = self.run("status", Streams::Split, limits).await?;
         tracing::debug!(
-            script = %self.path.display(),
             output = %report.output.last_lines(SHOWN),
             errors = %report.errors.last_lines(SHOWN),
-            "status"
+            "{what}"
         );
-        let status = self.exit("status", &report)?;
         if status.code().is_none() {
-            return Err(self.failed("status", &how(status), &report.output));
+            return Err(failed(&what, &how(status), &report.output));
         }
         if report.output.cut {
-            return Err(self.failed("status", "printed more than can be judged", &report.output));
+            let how = "printed more than can be judged";
+            return Err(failed(&what, how, &report.output));
         }
         Ok(judge(&report.output.text()))
     }
@@ -142,53 +157,12 @@ impl Script {
         action: &str,
         streams: Streams,
         limits: &Limits,
-    ) -> Result<Report, AgentError> {
+    ) -> Result<Call, AgentError> {
         let mut command = Command::new(&self.path);
         command.args(&self.args).arg(action);
         self.env.prepare(&mut command);
-        supervise::run(command, streams, limits).await.map_err(|e| {
-            AgentError::Failed(format!("{} {action}: cannot run it: {e}", self.describe()))
-        })
-    }
-
-    /// The exit status, or the error that there is none.
-    fn exit(&self, action: &str, report: &Report) -> Result<ExitStatus, AgentError> {
         let what = format!("{} {action}", self.describe());
-        let said = said(&report.output);
-        match report.ended {
-            Ended::Exited(status) => Ok(status),
-            Ended::TimedOut => Err(AgentError::TimedOut(format!(
-                "{what}: still running at its deadline and ended{said}"
-            ))),
-            Ended::Aborted => Err(AgentError::Failed(format!("{what}: ended by order{said}"))),
-            Ended::Unkillable => Err(AgentError::TimedOut(format!(
-                "{what}: still there after KILL, it waits inside the kernel (is a disk or a network file system gone?){said}"
-            ))),
-        }
-    }
-
-    fn failed(&self, action: &str, how: &str, output: &Captured) -> AgentError {
-        AgentError::Failed(format!(
-            "{} {action}: {how}{}",
-            self.describe(),
-            said(output)
-        ))
-    }
-}
-
-fn how(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("killed by signal {signal}"),
-        (None, None) => "ended in an unknown way".to_owned(),
-    }
-}
-
-fn said(output: &Captured) -> String {
-    match output.last_lines(SHOWN) {
-        lines if lines.is_empty() => "; it said nothing".to_owned(),
-        lines => format!("; it said: {lines}"),
+        call(&what, command, streams, limits).await
     }
 }
 

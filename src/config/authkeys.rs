@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::problem::{Place, Report, Severity};
-use super::similar::did_you_mean;
 use super::source::{Line, Word, blank, lines};
 use super::values::number;
 use crate::model::keys::{Key, Keys, Method};
+use crate::model::similar::did_you_mean;
 
 const METHODS: [Method; 4] = [Method::Crc, Method::Md5, Method::Sha1, Method::Sha256];
 /// Shorter secrets are guessed; the sample files of old had three letters.

@@ -11,9 +11,9 @@ use super::authkeys::{self, AuthKeys};
 use super::ha_cf::{self, HaCf};
 use super::haresources::{self, GroupLine, address};
 use super::problem::{Place, Report};
-use super::similar::nearest;
 use super::{Config, Loaded, Machine, digest};
 use crate::model::medium::Target;
+use crate::model::similar::nearest;
 use crate::model::{LinkName, NodeName};
 
 /// A longer file is no configuration.

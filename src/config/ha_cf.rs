@@ -19,12 +19,12 @@ use self::settings::{Setting, Value};
 use self::table::Rule;
 use super::Machine;
 use super::problem::{Place, Report, Severity};
-use super::similar::nearest;
 use super::source::{Line, Word, blank, lines};
 use super::{Logging, Respawn, TimeoutRule};
 use crate::model::NodeName;
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
 use crate::model::medium::Medium;
+use crate::model::similar::nearest;
 
 /// What `ha.cf` says, as far as it could be read: with errors in the report it is incomplete.
 #[derive(Clone, Debug)]

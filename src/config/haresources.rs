@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use super::problem::{Place, Report, Severity};
-use super::similar::did_you_mean;
 use super::source::{Line, Word, blank, lines, quote};
 use crate::model::NodeName;
+use crate::model::similar::did_you_mean;
 use crate::model::token::Token;
 
 /// One group of resources.

@@ -21,7 +21,6 @@ pub use self::problem::{Place, Problem, Report, Severity};
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
-use crate::model::similar;
 use crate::model::{LinkName, NodeName};
 
 /// A configuration without errors, and what is to be said about it all the same.

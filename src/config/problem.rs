@@ -40,6 +40,17 @@ impl Place {
             text: "".into(),
         }
     }
+
+    /// Some characters of it: the first, from 0, and how many. All of it where none are said.
+    #[must_use]
+    pub fn part(&self, characters: Option<(usize, usize)>) -> Self {
+        let (first, width) = characters.unwrap_or((0, self.width));
+        Place {
+            column: self.column.saturating_add(first),
+            width,
+            ..self.clone()
+        }
+    }
 }
 
 /// How bad it is.

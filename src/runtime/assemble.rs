@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::agent::address::Network;
+use crate::agent::address::{Mistake, Network};
+use crate::agent::catalog::Catalog;
 use crate::agent::environment::ScriptEnv;
 use crate::agent::resolve::{self, ResolvedStep, Resolver, Timeouts};
+use crate::agent::{Abort, Limits};
 use crate::config::{self, Config, GroupLine, Report};
 use crate::model::GroupName;
 use crate::model::NodeName;
@@ -23,6 +25,17 @@ pub struct Folders {
     pub state: PathBuf,
     /// What outlives the daemon until the next boot.
     pub run: PathBuf,
+}
+
+impl Folders {
+    /// With a configuration elsewhere.
+    pub fn usual(config: &Path) -> Self {
+        Folders {
+            config: config.to_owned(),
+            state: "/var/lib/had".into(),
+            run: "/run/had".into(),
+        }
+    }
 }
 
 /// A configuration that can be run.
@@ -51,15 +64,19 @@ pub async fn assemble(
         .map_err(|e| sole(&folders.config, &e.to_string()))?;
     let loaded = match config::load(&folders.config, node) {
         Ok(loaded) => loaded,
-        Err(report) => return Err(with_resources(report, folders, node, &network, netlink)),
+        Err(report) => {
+            return Err(with_resources(report, folders, node, &network, netlink).await);
+        }
     };
     let (config, mut report) = (loaded.config, loaded.warnings);
     let env = Arc::new(environment(&config, folders));
-    let timeouts = |token: &Token| timeouts(&config, token);
+    let timeouts = |token: &Token, usual| timeouts(&config, token, usual);
+    let catalog = Catalog::ask(words(&config.groups), &env).await;
     let resolver = Resolver {
         env,
         network: &network,
         netlink,
+        catalog: &catalog,
         timeouts: &timeouts,
     };
     let mut groups = Vec::new();
@@ -89,7 +106,7 @@ fn sole(dir: &Path, message: &str) -> Report {
 }
 
 /// The files are bad; what is wrong with the resources is said all the same, so that one look shows everything.
-fn with_resources(
+async fn with_resources(
     mut report: Report,
     folders: &Folders,
     node: &NodeName,
@@ -100,17 +117,27 @@ fn with_resources(
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let lines = config::haresources::parse(&text, &path, None, &mut Report::default());
     let env = Arc::new(ScriptEnv::new(node.clone(), folders.config.clone()));
+    let catalog = Catalog::ask(words(&lines), &env).await;
     let resolver = Resolver {
         env,
         network,
         netlink,
-        timeouts: &|_| Timeouts::default(),
+        catalog: &catalog,
+        timeouts: &|_, usual| usual,
     };
     for line in &lines {
         resolve_line(&resolver, line, &mut report);
     }
     report.sort();
     report
+}
+
+/// All resource words.
+fn words(groups: &[GroupLine]) -> impl Iterator<Item = &Token> {
+    groups
+        .iter()
+        .flat_map(|g| &g.tokens)
+        .map(|(token, _)| token)
 }
 
 fn resolve_line(
@@ -120,12 +147,18 @@ fn resolve_line(
 ) -> Option<(GroupName, Vec<ResolvedStep>)> {
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
     let name = GroupName::new(tokens.first().map_or("", |t| t.text.as_str()));
+    for (token, place) in &line.tokens {
+        for Mistake { message, help, at } in resolver.catalog.remarks(token, &resolver.env) {
+            report.warning(&place.part(at), message, help.unwrap_or_default());
+        }
+    }
     match resolver.group(&tokens) {
         Ok(steps) => Some((name, steps)),
         Err(problems) => {
             for problem in problems {
                 if let Some((_, place)) = line.tokens.get(problem.member) {
-                    report.error(place, problem.message, problem.help.unwrap_or_default());
+                    let place = place.part(problem.at);
+                    report.error(&place, problem.message, problem.help.unwrap_or_default());
                 }
             }
             None
@@ -133,9 +166,9 @@ fn resolve_line(
     }
 }
 
-/// The deadlines of a resource: the rule for its word or name wins over the one for all.
-fn timeouts(config: &Config, token: &Token) -> Timeouts {
-    let mut timeouts = Timeouts::default();
+/// The deadlines of a resource: the rule for its word or name wins over the one for all, and that over the usual ones.
+pub(super) fn timeouts(config: &Config, token: &Token, usual: Timeouts) -> Timeouts {
+    let mut timeouts = usual;
     for wanted in ["*", token.name.as_str(), token.text.as_str()] {
         for rule in config.timeouts.iter().filter(|r| r.name == wanted) {
             timeouts.start = rule.start.unwrap_or(timeouts.start);
@@ -146,7 +179,7 @@ fn timeouts(config: &Config, token: &Token) -> Timeouts {
     timeouts
 }
 
-fn environment(config: &Config, folders: &Folders) -> ScriptEnv {
+pub(super) fn environment(config: &Config, folders: &Folders) -> ScriptEnv {
     let text = |path: &Option<PathBuf>| path.as_ref().map(|p| p.to_string_lossy().into_owned());
     ScriptEnv {
         run_dir: folders.run.clone(),
@@ -180,7 +213,9 @@ pub fn outline(config: &Config) -> Cluster {
         Group {
             name: GroupName::new(tokens.first().map_or("", |t| t.text.as_str())),
             preferred: line.preferred.clone(),
-            steps: resolve::outline(&tokens, &|token| timeouts(config, token)),
+            steps: resolve::outline(&tokens, &|token| {
+                timeouts(config, token, Timeouts::default())
+            }),
         }
     };
     cluster_of(config, config.groups.iter().map(group).collect())
@@ -211,11 +246,7 @@ pub fn own_name() -> NodeName {
 
 /// What `hactl check` prints, and whether the daemon would start.
 pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
-    let folders = Folders {
-        config: dir.to_owned(),
-        state: "/var/lib/had".into(),
-        run: "/run/had".into(),
-    };
+    let folders = Folders::usual(dir);
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -224,13 +255,43 @@ pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
         Err(e) => return (format!("cannot check: {e}\n"), false),
     };
     let netlink = Netlink::new();
-    match runtime.block_on(assemble(&folders, node, &netlink)) {
-        Ok(assembled) => (assembled.describe(), true),
-        Err(report) => (report.to_string(), false),
-    }
+    runtime.block_on(async {
+        match assemble(&folders, node, &netlink).await {
+            Ok(mut assembled) => {
+                assembled.validate().await;
+                (assembled.describe(), true)
+            }
+            Err(report) => (report.to_string(), false),
+        }
+    })
 }
 
 impl Assembled {
+    /// Asks agents whether they find their configuration good. A warning each, for what an agent needs may come with an
+    /// earlier member of its group: a file on a disk that is not mounted here.
+    async fn validate(&mut self) {
+        let lines = self.config.groups.iter();
+        for (line, (_, steps)) in lines.zip(&self.groups) {
+            for step in steps {
+                let Some(agent) = step.agent.bare() else {
+                    continue;
+                };
+                let limits = Limits::within(step.step.monitor, &Abort::new());
+                let Err(error) = agent.validate(&limits).await else {
+                    continue;
+                };
+                let mut places = line.tokens.iter();
+                let place = places.find(|(t, _)| step.step.members.contains(&t.text));
+                if let Some((_, place)) = place {
+                    let help =
+                        "no matter if what it misses comes with an earlier member of the group";
+                    self.warnings.warning(place, error.to_string(), help);
+                }
+            }
+        }
+        self.warnings.sort();
+    }
+
     /// The warnings, then each group with what every word of it became.
     // A page of text, made once: its allocations do not matter.
     #[allow(clippy::format_push_string)]

@@ -4,6 +4,7 @@
 //! sides. [`daemon`] is the slow half: agents (`perform`), clients (`serve`), the log, the disk. They talk over
 //! channels; the heartbeat thread never waits for the slow half.
 
+pub mod agents;
 pub mod assemble;
 mod counters;
 pub mod daemon;

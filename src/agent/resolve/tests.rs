@@ -23,12 +23,14 @@ impl Folder {
     fn resolve(&self, words: &[&str]) -> Result<Vec<ResolvedStep>, Vec<Problem>> {
         let mut env = ScriptEnv::new(NodeName::new("alice"), self.0.path());
         env.init_dir = self.0.path().join("init.d");
+        env.ocf_root = self.0.path().join("ocf");
         let tokens: Vec<Token> = words.iter().map(|w| token(w)).collect();
         Resolver {
             env: Arc::new(env),
             network: &network(),
             netlink: &Netlink::new(),
-            timeouts: &|_| Timeouts::default(),
+            catalog: &Catalog::default(),
+            timeouts: &|_, usual| usual,
         }
         .group(&tokens)
     }
@@ -198,13 +200,78 @@ fn all_problems_of_a_group_come_at_once() {
         "256 is greater than 255",
         "resource.d/open can be written by others than root (owner root, mode 0777)",
         "is not executable (mode 0644)",
-        "OCF agents are not supported yet",
-        "systemd units are not supported yet",
+        "there is no OCF agent heartbeat:nginx",
+        "systemd was not asked",
         "there is no script /no/such",
     ];
     for (problem, wanted) in problems.iter().zip(wanted) {
         assert!(problem.message.contains(wanted), "{problem:?}");
     }
+}
+
+/// A folder with this OCF agent, asked to describe itself.
+async fn with_agent(meta: &str, word: &str) -> Result<ResolvedStep, Problem> {
+    let folder = Folder::new();
+    let path = folder.0.path().join("ocf/resource.d/heartbeat");
+    fs::create_dir_all(&path).unwrap();
+    let (new, agent) = (folder.0.path().join("new"), path.join("LVM"));
+    fs::write(&new, format!("#!/bin/sh\necho '{meta}'\n")).unwrap();
+    // Copied: a test that forks meanwhile would hold a file written here open.
+    let copied = std::process::Command::new("cp")
+        .arg(new)
+        .arg(&agent)
+        .status();
+    assert!(copied.unwrap().success());
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut env = ScriptEnv::new(NodeName::new("alice"), folder.0.path());
+    env.ocf_root = folder.0.path().join("ocf");
+    let tokens = [token(word)];
+    let catalog = Catalog::ask(&tokens, &env).await;
+    let resolver = Resolver {
+        env: Arc::new(env),
+        network: &network(),
+        netlink: &Netlink::new(),
+        catalog: &catalog,
+        timeouts: &|_, usual| usual,
+    };
+    let steps = resolver.group(&tokens).map_err(|mut p| p.remove(0))?;
+    Ok(steps.into_iter().next().unwrap())
+}
+
+const META: &str = "<resource-agent><parameters><parameter name=\"volgrpname\" required=\"1\"/></parameters>\
+    <actions><action name=\"start\" timeout=\"30s\"/><action name=\"stop\" timeout=\"40s\"/></actions></resource-agent>";
+
+#[tokio::test]
+async fn an_ocf_agent_has_the_deadlines_that_it_advises_and_storage_is_waited_for() {
+    for word in [
+        "LVM::vg0",
+        "ocf:heartbeat:LVM::volgrpname=vg0",
+        "OCF::LVM::volgrpname=vg0",
+    ] {
+        let found = with_agent(META, word).await.unwrap();
+        let (step, what) = (found.step, found.what);
+        assert_eq!(what, ["OCF agent heartbeat:LVM volgrpname=vg0"], "{word}");
+        assert_eq!(step.start, Duration::from_secs(30), "{word}");
+        assert_eq!(step.stop, Duration::from_secs(40), "{word}");
+        assert_eq!(step.monitor, Timeouts::default().monitor, "{word}");
+        assert_eq!(step.removal, step.stop, "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_parameter_is_marked_in_its_word() {
+    let problem = with_agent(META, "ocf:heartbeat:LVM::volgrpnam=vg0").await;
+    let problem = problem.err().unwrap();
+    assert_eq!(problem.message, "LVM knows no parameter `volgrpnam`");
+    assert_eq!(problem.help.as_deref(), Some("did you mean `volgrpname`?"));
+    assert_eq!(problem.at, Some((19, 9)));
+    let problem = with_agent(META, "ocf:heartbeat:LVM").await.err().unwrap();
+    assert_eq!(problem.message, "LVM needs the parameter `volgrpname`");
+    assert!(
+        with_agent("garbage", "ocf:heartbeat:LVM::any=x")
+            .await
+            .is_ok()
+    );
 }
 
 #[test]

@@ -86,6 +86,9 @@ pub enum Command {
     /// Simulate the cluster of a configuration folder: what if a node crashes, a cable breaks, a disk hangs?
     #[command(after_help = SIM, after_long_help = SIM)]
     Sim(Sim),
+    /// Try out resource agents: test one, list all, show what one can be told
+    #[command(subcommand)]
+    Agent(crate::agent::Command),
     /// Rehearse: a whole cluster on this machine, in namespaces
     Lab(had::lab::cli::LabArgs),
     /// Give groups up to other nodes and take them no more, until `standby off`

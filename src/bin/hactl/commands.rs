@@ -46,6 +46,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check { dir, node } => return Ok(check(&dir, node.as_deref())),
         Command::Sim(args) => return sim::run(args),
         Command::Replay(args) => return replay::run(&args),
+        Command::Agent(command) => return crate::agent::run(command, &socket),
         Command::Lab(args) => return Ok(had::lab::cli::run(args, rehearse::of, demo::run)),
         Command::HbStandby(rest) => return Ok(compatible("hb_standby", &rest.words, &socket)),
         Command::HbTakeover(rest) => return Ok(compatible("hb_takeover", &rest.words, &socket)),

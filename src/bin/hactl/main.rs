@@ -6,6 +6,7 @@
 // A page of text is made once per command: its allocations do not matter, its readability does.
 #![allow(clippy::format_push_string)]
 
+mod agent;
 mod args;
 mod commands;
 mod compat;

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::table::Shape;
 use super::{Reader, Statement, Value};
 use crate::config::problem::Place;
-use crate::config::similar::nearest;
 use crate::config::source::Word;
 use crate::config::values::number;
 use crate::model::LinkName;
 use crate::model::medium::{Medium, Target};
+use crate::model::similar::nearest;
 
 const PORT: u16 = 694;
 const MOST_MEDIA: usize = 64;

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Reader, Statement};
-use crate::config::similar::did_you_mean;
 use crate::config::source::Word;
 use crate::config::values::time;
 use crate::config::{Respawn, TimeoutRule};
+use crate::model::similar::did_you_mean;
 
 /// Programs of heartbeat that speak its client protocol, which does not exist here.
 const CLIENTS: [&str; 8] = [

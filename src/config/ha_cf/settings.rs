@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::table::Shape;
 use super::{Reader, Statement};
 use crate::config::problem::Place;
-use crate::config::similar::did_you_mean;
 use crate::config::source::Word;
 use crate::config::values::{boolean, number, size, time};
+use crate::model::similar::did_you_mean;
 
 /// A value of a directive that is said at most once.
 #[derive(Clone, Debug)]

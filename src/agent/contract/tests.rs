@@ -1,0 +1,133 @@
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use super::*;
+use crate::agent::environment::ScriptEnv;
+use crate::agent::script::Script;
+use crate::model::NodeName;
+use crate::model::cluster;
+
+/// A script with a state in `$ON`.
+const HONEST: &str = r"
+case $1 in
+start) touch $ON;;
+stop) rm -f $ON;;
+status) if [ -e $ON ]; then echo running; else echo stopped; fi;;
+esac";
+
+struct Sandbox(tempfile::TempDir);
+
+impl Sandbox {
+    fn new(body: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let on = dir.path().join("on");
+        let text = format!("#!/bin/sh\nON={}\n{body}\n", on.display());
+        let (new, path) = (dir.path().join("new"), dir.path().join("script"));
+        std::fs::write(&new, text).unwrap();
+        let copied = std::process::Command::new("cp")
+            .arg(new)
+            .arg(&path)
+            .status();
+        assert!(copied.unwrap().success());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Sandbox(dir)
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.path().join("on").exists()
+    }
+
+    async fn walk(&self) -> (usize, Vec<String>) {
+        let time = Duration::from_secs(20);
+        let script = Script {
+            path: self.0.path().join("script"),
+            args: vec![],
+            env: Arc::new(ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d")),
+            look: time,
+        };
+        let step = ResolvedStep {
+            step: cluster::Step {
+                members: vec!["script".to_owned()],
+                addresses: false,
+                start: time,
+                stop: Duration::from_millis(900),
+                monitor: time,
+                removal: Duration::ZERO,
+            },
+            agent: Arc::new(script),
+            addresses: None,
+            what: vec![],
+        };
+        let mut bad = Vec::new();
+        let broken = walk(&step, &Abort::new(), |what, step| match step {
+            Step::Good(_) => {}
+            Step::Broken(why) | Step::Refused(why) | Step::Remark(why) => {
+                bad.push(format!("{what}: {why}"));
+            }
+        })
+        .await;
+        (broken, bad)
+    }
+}
+
+#[tokio::test]
+async fn an_honest_agent_keeps_the_contract_and_is_left_stopped() {
+    let sandbox = Sandbox::new(HONEST);
+    assert_eq!(sandbox.walk().await, (0, vec![]));
+    assert!(!sandbox.is_on());
+}
+
+#[tokio::test]
+async fn every_break_is_named_and_nothing_is_left_running() {
+    let table = [
+        (
+            "start) touch $ON",
+            "start) [ -e $ON ] && exit 1; touch $ON",
+            "starts while it runs",
+        ),
+        (
+            "stop) rm -f $ON",
+            "stop) rm $ON",
+            "stops while it is stopped",
+        ),
+        (
+            "stop) rm -f $ON",
+            "stop) :",
+            "says again that it is stopped",
+        ),
+        (
+            "else echo stopped",
+            "else echo gone",
+            "says that it is stopped",
+        ),
+        (
+            "then echo running",
+            "then echo RUNNING",
+            "says that it runs",
+        ),
+        ("start) touch $ON", "start) exit 3", "starts"),
+        ("stop) rm -f $ON", "stop) rm -f $ON; exit 1", "stops"),
+    ];
+    for (honest, broken, named) in table {
+        let body = HONEST.replace(honest, broken);
+        assert_ne!(body, HONEST);
+        let sandbox = Sandbox::new(&body);
+        let (count, bad) = sandbox.walk().await;
+        assert!(count > 0, "{broken}");
+        assert!(
+            bad.iter().any(|b| b.starts_with(&format!("{named}: "))),
+            "{broken}: {bad:?}"
+        );
+        assert!(!sandbox.is_on() || broken == "stop) :", "{broken}: {bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_runs_already_is_not_touched() {
+    let sandbox = Sandbox::new(HONEST);
+    std::fs::write(sandbox.0.path().join("on"), "").unwrap();
+    let (count, bad) = sandbox.walk().await;
+    assert_eq!(count, 1);
+    assert!(bad[0].contains("it runs already"), "{bad:?}");
+    assert!(sandbox.is_on());
+}

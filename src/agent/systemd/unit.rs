@@ -1,0 +1,280 @@
+//! Names of units, and what `systemctl show` prints of one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::super::address::Mistake;
+use crate::model::token::Token;
+
+/// What is asked.
+pub const PROPERTIES: &str =
+    "LoadState,ActiveState,SubState,UnitFileState,Result,TimeoutStartUSec,TimeoutStopUSec";
+/// Kinds of units that can be started and stopped.
+const SUFFIXES: [&str; 8] = [
+    "service",
+    "socket",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "timer",
+    "path",
+];
+
+/// What systemd knows of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unit(BTreeMap<String, String>);
+
+/// Whether a unit runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Running,
+    /// It does not; it may have failed.
+    Stopped,
+    /// It is on its way up or down.
+    Between,
+}
+
+impl Unit {
+    /// Reads lines `Name=value`.
+    pub fn parse(text: &str) -> Self {
+        let pairs = text.lines().filter_map(|l| l.split_once('='));
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        Unit(pairs.collect())
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    /// By its active state.
+    pub fn state(&self) -> State {
+        match self.get("ActiveState") {
+            "active" | "reloading" | "refreshing" => State::Running,
+            "inactive" | "failed" => State::Stopped,
+            _ => State::Between,
+        }
+    }
+
+    /// Why it cannot be a resource.
+    pub fn mistake(&self, name: &str) -> Result<(), Mistake> {
+        match self.get("LoadState") {
+            "loaded" => Ok(()),
+            "not-found" => Err(Mistake::new(format!("there is no unit {name}"))
+                .help("`systemctl list-unit-files` shows those that are there")),
+            "masked" => Err(Mistake::new(format!(
+                "unit {name} is masked, so it cannot be started"
+            ))
+            .help(format!("systemctl unmask {name}"))),
+            other => Err(
+                Mistake::new(format!("systemd cannot read unit {name}: {other}"))
+                    .help(format!("systemctl status {name}")),
+            ),
+        }
+    }
+
+    /// Whether systemd starts it by itself at each boot.
+    pub fn is_enabled(&self) -> bool {
+        matches!(self.get("UnitFileState"), "enabled" | "enabled-runtime")
+    }
+
+    /// How long systemd lets it start and stop, where there is an end.
+    pub fn timeouts(&self) -> (Option<Duration>, Option<Duration>) {
+        (
+            time_span(self.get("TimeoutStartUSec")),
+            time_span(self.get("TimeoutStopUSec")),
+        )
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.get("ActiveState"), self.get("SubState"))?;
+        match self.get("Result") {
+            "" | "success" => Ok(()),
+            result => write!(f, ", result {result}"),
+        }
+    }
+}
+
+/// The unit that a word names, with its suffix: `systemd::nginx` or `systemd:nginx`. None where it names none.
+pub fn named(token: &Token) -> Option<Result<String, Mistake>> {
+    let rest = token.text.strip_prefix("systemd:")?;
+    let name = rest.strip_prefix(':').unwrap_or(rest);
+    Some(with_suffix(name))
+}
+
+fn with_suffix(name: &str) -> Result<String, Mistake> {
+    let form = "the form is systemd::nginx or systemd::nginx.service";
+    let usual =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@' | '\\' | ':');
+    if name.is_empty()
+        || name.len() > 200
+        || name.starts_with(['-', '.'])
+        || !name.chars().all(usual)
+        || name.contains("::")
+    {
+        return Err(Mistake::new(format!("`{name}` is not the name of a unit")).help(form));
+    }
+    let Some((stem, suffix)) = name.rsplit_once('.') else {
+        return Ok(format!("{name}.service"));
+    };
+    if SUFFIXES.contains(&suffix) {
+        return if stem.ends_with('@') {
+            Err(
+                Mistake::new(format!("{name} is a template; name an instance of it"))
+                    .help(format!("for example systemd::{stem}1.{suffix}")),
+            )
+        } else {
+            Ok(name.to_owned())
+        };
+    }
+    Ok(format!("{name}.service"))
+}
+
+/// The drop-in of a unit.
+pub fn drop_in_text(name: &str) -> String {
+    format!(
+        "# Written by had, which starts and stops {name}; gone with the next boot.\n\
+         # Stopped after the daemon at shutdown, so that the daemon stops it in its group's order.\n\
+         [Unit]\nBefore=had.service\n"
+    )
+}
+
+/// A span as systemd prints it, `1min 30s`; none where it is without end.
+fn time_span(text: &str) -> Option<Duration> {
+    let mut sum = Duration::ZERO;
+    for word in text.split_whitespace() {
+        let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let number: u64 = digits.parse().ok()?;
+        let microseconds: u64 = match word.get(digits.len()..)? {
+            "us" => 1,
+            "ms" => 1000,
+            "s" => 1_000_000,
+            "min" => 60_000_000,
+            "h" => 3_600_000_000,
+            "d" => 86_400_000_000,
+            _ => return None,
+        };
+        sum = sum.checked_add(Duration::from_micros(number.checked_mul(microseconds)?))?;
+    }
+    (!sum.is_zero()).then_some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(active: &str, load: &str, file: &str) -> Unit {
+        Unit::parse(&format!(
+            "LoadState={load}\nActiveState={active}\nSubState=dead\nUnitFileState={file}\nResult=exit-code\nTimeoutStartUSec=1min 30s\nTimeoutStopUSec=infinity\n"
+        ))
+    }
+
+    fn word(text: &str) -> Option<Result<String, Mistake>> {
+        named(&Token {
+            text: text.to_owned(),
+            name: String::new(),
+            args: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn states_are_read_as_systemd_means_them() {
+        for (active, state) in [
+            ("active", State::Running),
+            ("reloading", State::Running),
+            ("inactive", State::Stopped),
+            ("failed", State::Stopped),
+            ("activating", State::Between),
+            ("deactivating", State::Between),
+            ("maintenance", State::Between),
+            ("", State::Between),
+        ] {
+            assert_eq!(unit(active, "loaded", "").state(), state, "{active}");
+        }
+        let shown = unit("failed", "loaded", "").to_string();
+        assert_eq!(shown, "failed (dead), result exit-code");
+    }
+
+    #[test]
+    fn what_cannot_be_a_resource_is_said() {
+        let message = |load: &str| {
+            unit("inactive", load, "")
+                .mistake("a.service")
+                .map_err(|m| m.message)
+        };
+        assert_eq!(message("loaded"), Ok(()));
+        for (load, text) in [
+            ("not-found", "there is no unit"),
+            ("masked", "is masked"),
+            ("bad-setting", "bad-setting"),
+            ("", "cannot read"),
+        ] {
+            assert!(message(load).unwrap_err().contains(text), "{load}");
+        }
+        assert!(unit("inactive", "loaded", "enabled").is_enabled());
+        for file in ["disabled", "static", "", "indirect"] {
+            assert!(!unit("inactive", "loaded", file).is_enabled(), "{file}");
+        }
+    }
+
+    #[test]
+    fn names_get_their_suffix() {
+        for (text, name) in [
+            ("systemd::nginx", "nginx.service"),
+            ("systemd:nginx", "nginx.service"),
+            ("systemd::nginx.service", "nginx.service"),
+            ("systemd::srv.mount", "srv.mount"),
+            ("systemd::php8.2-fpm", "php8.2-fpm.service"),
+            ("systemd::getty@tty1", "getty@tty1.service"),
+            ("systemd::srv-data\\x2d1.mount", "srv-data\\x2d1.mount"),
+        ] {
+            assert_eq!(word(text), Some(Ok(name.to_owned())), "{text}");
+        }
+        for bad in [
+            "systemd::",
+            "systemd::../x",
+            "systemd::-H",
+            "systemd::a::b",
+            "systemd::a b",
+            "systemd::vpn@.service",
+        ] {
+            assert!(word(bad).unwrap().is_err(), "{bad}");
+        }
+        assert_eq!(word("nginx"), None);
+        assert_eq!(word("systemd"), None);
+    }
+
+    #[test]
+    fn deadlines_are_read_as_systemd_prints_them() {
+        let (start, stop) = unit("active", "loaded", "").timeouts();
+        assert_eq!((start, stop), (Some(Duration::from_secs(90)), None));
+        assert_eq!(
+            time_span("1h 500ms"),
+            Some(Duration::from_millis(3_600_500))
+        );
+        for bad in [
+            "",
+            "0",
+            "x",
+            "5 fortnights",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
+            assert_eq!(time_span(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_drop_in_orders_the_unit_before_the_daemon() {
+        let text = drop_in_text("nginx.service");
+        let section = text.lines().filter(|l| !l.starts_with('#'));
+        assert_eq!(
+            section.collect::<Vec<_>>(),
+            ["[Unit]", "Before=had.service"]
+        );
+    }
+}
