@@ -1,17 +1,21 @@
 //! Starts, stops and looks at resources.
 //!
 //! * [`resolve`] decides what each word of a haresources line becomes, before anything of the group is touched.
-//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`script`] (heartbeat-style scripts), [`pseudo`] (`Delay`,
-//!   `SendArp`). Agents are idempotent; deadlines are the caller's, in [`Limits`].
+//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`filesystem`], [`mysqld`], [`script`] (heartbeat-style
+//!   scripts), [`pseudo`] (`Delay`, `SendArp`). Agents are idempotent; deadlines are the caller's, in [`Limits`].
 //! * [`runner`] is what the runtime calls: it holds the deadlines of a step and turns a hang into an error.
-//! * [`supervise`] runs one process and leaves nothing of it behind when its time is over.
+//! * [`supervise`] runs one process and leaves nothing of it behind when its time is over; [`tool`] so runs a program of
+//!   the system, and [`blocking`] does in a thread what may hang.
 //! * [`keeper`] puts back addresses that something else removed; [`prober`] asks the wire who still has an address.
 
 pub mod address;
 pub mod announce;
+pub mod blocking;
 pub mod environment;
+pub mod filesystem;
 pub mod ipaddr;
 pub mod keeper;
+pub mod mysqld;
 pub mod prober;
 pub mod pseudo;
 pub mod resolve;
@@ -19,6 +23,7 @@ pub mod runner;
 pub mod safe_path;
 pub mod script;
 pub mod supervise;
+pub mod tool;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -48,6 +48,8 @@ pub enum Ended {
 pub struct Report {
     /// How.
     pub ended: Ended,
+    /// Its number, which means something only while it is [`Ended::Unkillable`].
+    pub pid: Option<i32>,
     /// What it wrote to standard output; with [`Streams::Merged`] also to standard error.
     pub output: Captured,
     /// What it wrote to standard error, with [`Streams::Split`].
@@ -138,9 +140,11 @@ pub async fn run(command: Command, streams: Streams, limits: &Limits) -> io::Res
         Ended::TimedOut => pipes.read_during(group.terminate(&mut child)).await,
         Ended::Aborted | Ended::Unkillable => pipes.read_during(group.kill(&mut child)).await,
     };
+    let pid = group.0.map(Pid::as_raw);
     group.release();
     pipes.drain();
     Ok(Report {
+        pid,
         ended: if dead { ended } else { Ended::Unkillable },
         output: pipes.output.captured,
         errors: pipes.errors.captured,
