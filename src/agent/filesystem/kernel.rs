@@ -54,7 +54,7 @@ fn exports(inside: &dyn Fn(&Path) -> bool) -> Vec<String> {
 /// Processes that see the file system in a mount namespace of their own, one for each namespace.
 fn other_namespaces(device: Device) -> Vec<String> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-    let mut seen: HashSet<PathBuf> = namespace("self").into_iter().collect();
+    let mut seen: HashSet<PathBuf> = namespace("thread-self").into_iter().collect();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -49,7 +49,7 @@ pub struct Table(pub Vec<Mount>);
 impl Table {
     /// As it is now.
     pub fn read() -> Result<Self, String> {
-        let path = "/proc/self/mountinfo";
+        let path = "/proc/thread-self/mountinfo";
         let bytes = fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
         Table::parse(&bytes).map_err(|e| format!("cannot understand {path}: {e}"))
     }

@@ -36,7 +36,7 @@ pub enum Found {
 /// Looks; remembers a look that hangs, and begins no other meanwhile.
 #[derive(Default)]
 pub struct Probe {
-    /// The process that was given up.
+    /// The process group that was given up.
     hanging: Mutex<Option<i32>>,
 }
 
@@ -50,9 +50,9 @@ impl Probe {
         limits: &Limits,
     ) -> Result<Found, AgentError> {
         let shown = directory.display();
-        if let Some(pid) = self.still_hanging() {
+        if let Some(group) = self.still_hanging() {
             return Err(AgentError::TimedOut(format!(
-                "{shown}: an earlier read or write (pid {pid}) still waits inside the kernel: its disk or server does not answer, see dmesg"
+                "{shown}: an earlier read or write (process group {group}) still waits inside the kernel: its disk or server does not answer, see dmesg"
             )));
         }
         let mut command = Command::new("/bin/sh");
@@ -78,7 +78,7 @@ impl Probe {
                 "{shown}: a read or write did not come to its end in time"
             ))),
             Ended::Unkillable => {
-                *self.hanging() = report.pid;
+                *self.hanging() = report.group;
                 Err(AgentError::TimedOut(format!(
                     "{shown}: a read or write hangs inside the kernel: its disk or server does not answer, see dmesg"
                 )))
@@ -92,7 +92,7 @@ impl Probe {
 
     fn still_hanging(&self) -> Option<i32> {
         let mut hanging = self.hanging();
-        *hanging = hanging.filter(|pid| is_our_child(*pid));
+        *hanging = hanging.filter(|group| supervise::has_living(*group));
         *hanging
     }
 }
@@ -100,17 +100,6 @@ impl Probe {
 /// In the C locale, which the process has.
 fn is_full(said: &str) -> bool {
     said.contains("No space left on device") || said.contains("Disk quota exceeded")
-}
-
-/// Whether a process with this number is a living child of ours. It may have been given to another since.
-fn is_our_child(pid: i32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let Some((_, after)) = text.rsplit_once(") ") else {
-        return false;
-    };
-    let mut fields = after.split(' ');
-    let (state, parent) = (fields.next(), fields.next());
-    state != Some("Z") && parent == Some(&std::process::id().to_string())
 }
 
 #[cfg(test)]
@@ -146,19 +135,5 @@ mod tests {
             assert!(error.contains("cannot be read or written"), "{error}");
             assert!(error.contains("No such file"), "{error}");
         }
-    }
-
-    #[test]
-    fn only_a_living_child_is_ours() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("1000")
-            .spawn()
-            .unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
-        assert!(is_our_child(pid));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!is_our_child(pid));
-        assert!(!is_our_child(1));
     }
 }

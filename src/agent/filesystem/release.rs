@@ -37,12 +37,14 @@ pub async fn release(
         whole: args.exclusive().then_some(identity.device).flatten(),
         told: BTreeSet::new(),
         refused: String::new(),
+        known: String::new(),
     };
     let mut pause = PAUSE;
     loop {
         let Some(held) = work.attempt().await? else {
             return Ok(());
         };
+        work.known.clone_from(&held);
         if Instant::now() + pause >= limits.until {
             return Err(AgentError::TimedOut(held));
         }
@@ -68,6 +70,8 @@ struct Release<'a> {
     told: BTreeSet<(i32, bool)>,
     /// What umount(8) said last.
     refused: String,
+    /// What was in the way in the last round.
+    known: String,
 }
 
 impl Release<'_> {
@@ -86,15 +90,14 @@ impl Release<'_> {
         let whole = self.whole;
         let limits = self.limits;
         let wanted = target.clone();
-        let (mut users, own, others) =
-            blocking::within(limits, "look who uses the mount", move || {
-                (
-                    users::all(&wanted),
-                    users::ourselves(&wanted),
-                    kernel::holders(&points, whole),
-                )
-            })
-            .await?;
+        let look = blocking::within(limits, "look who uses the mount", move || {
+            (
+                users::all(&wanted),
+                users::ourselves(&wanted),
+                kernel::holders(&points, whole),
+            )
+        });
+        let (mut users, own, others) = look.await.map_err(|e| self.with_what_is_known(e))?;
         self.signal(&users, target).await?;
         users.extend(own);
         Ok(Some(self.held(&left, device.as_deref(), &users, &others)))
@@ -186,6 +189,21 @@ impl Release<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A look that the deadline cut short tells less than the one before.
+    fn with_what_is_known(&self, error: AgentError) -> AgentError {
+        match error {
+            AgentError::TimedOut(_) if !self.known.is_empty() => {
+                AgentError::TimedOut(self.known.clone())
+            }
+            AgentError::TimedOut(text) => AgentError::TimedOut(format!(
+                "cannot unmount {}: umount said: {}; {text}",
+                self.args.directory.display(),
+                self.refused
+            )),
+            other @ AgentError::Failed(_) => other,
+        }
     }
 
     fn held(

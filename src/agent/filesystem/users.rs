@@ -97,14 +97,23 @@ impl fmt::Display for User {
     }
 }
 
-/// All users but ourselves, the first process, and what lives in the kernel.
+/// All users but ourselves, the first process, and what lives in the kernel. Threads that do not share the files of
+/// their process are rare, so they are asked only where nothing else was found.
 pub fn all(target: &Target) -> Vec<User> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| *pid > 1 && *pid != own)
-        .filter_map(|pid| of(pid, target))
-        .collect()
+    let pids: Vec<i32> = pids.filter(|pid| *pid > 1 && *pid != own).collect();
+    let look = |threads| {
+        pids.iter()
+            .filter_map(move |pid| found(*pid, target, threads))
+    };
+    let users: Vec<User> = look(false).collect();
+    if users.is_empty() {
+        look(true).collect()
+    } else {
+        users
+    }
 }
 
 /// What this process itself has open there. It is never signalled.
@@ -114,14 +123,18 @@ pub fn ourselves(target: &Target) -> Option<User> {
 
 /// One process, if it is a user.
 pub fn of(pid: i32, target: &Target) -> Option<User> {
+    found(pid, target, true)
+}
+
+fn found(pid: i32, target: &Target, threads: bool) -> Option<User> {
     let folder = PathBuf::from(format!("/proc/{pid}"));
     let (command, flags) = stat(&fs::read(folder.join("stat")).ok()?)?;
     if flags & KERNEL_THREAD != 0 {
         return None;
     }
     let mut uses = of_task(&folder, target);
-    if uses.is_empty() {
-        // Threads may have their own; of a process whose first thread has ended it is only they who have any.
+    if uses.is_empty() && threads {
+        // Of a process whose first thread has ended, too, it is only the others who have any.
         let tasks = fs::read_dir(folder.join("task")).ok()?.flatten();
         let others = tasks.filter(|t| t.file_name().to_str() != Some(&pid.to_string()));
         uses = others.flat_map(|t| of_task(&t.path(), target)).collect();
