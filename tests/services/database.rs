@@ -292,7 +292,7 @@ fn out_of_connections_is_alive() {
                 .args(["-e", "select 1"])
                 .output();
             let said = String::from_utf8(output.unwrap().stderr).unwrap();
-            said.contains("ERROR 1040")
+            said.contains("Too many connections")
         });
         let (log, guard) = Log::catch();
         for _ in 0..2 {

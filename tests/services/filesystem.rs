@@ -7,7 +7,7 @@ use had::agent::filesystem::Filesystem;
 use had::agent::filesystem::mountinfo::{Mount, Table};
 use had::agent::{Agent, AgentError, Status};
 
-use crate::common::{Disk, Log, alone, filesystem, folder, limits, path, sh, wait, within};
+use crate::common::{Disk, Log, alone, filesystem, folder, limits, path, sh, within};
 
 pub fn mounted(point: &Path) -> Option<Mount> {
     Table::read().unwrap().top(point).cloned()
