@@ -300,3 +300,16 @@ fn a_stop_that_is_aborted_ends_at_once_and_kills_nobody_before_the_time() {
         place.agent.stop(&limits()).await.unwrap();
     });
 }
+
+#[test]
+fn what_the_daemon_itself_has_open_is_named_and_it_does_not_end_itself() {
+    alone(async {
+        let place = Place::mounted().await;
+        let file = fs::File::open(place.point.join("file")).unwrap();
+        let error = place.agent.stop(&within(4)).await.unwrap_err().to_string();
+        let itself = format!("(pid {}, user root: open file", std::process::id());
+        assert!(error.contains(&itself), "{error}");
+        drop(file);
+        place.agent.stop(&limits()).await.unwrap();
+    });
+}

@@ -147,9 +147,10 @@ impl Process {
         self.0.try_wait().unwrap().is_none()
     }
 
-    /// The signal that ended it.
+    /// Waits for its end: the signal that did it.
     pub fn ended_by(&mut self) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;
+        wait("its end", || !self.runs());
         self.0.wait().unwrap().signal()
     }
 }
