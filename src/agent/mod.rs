@@ -2,21 +2,26 @@
 //!
 //! * [`resolve`] decides what each word of a haresources line becomes, before anything of the group is touched.
 //!   [`catalog`] asks agents outside of us first what they know of themselves; [`heritage`] knows the names of heartbeat's.
-//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`script`] (heartbeat-style scripts), [`ocf`], [`systemd`],
-//!   [`pseudo`] (`Delay`, `SendArp`). Agents are idempotent; deadlines are the caller's, in [`Limits`].
+//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`filesystem`], [`mysqld`], [`script`] (heartbeat-style
+//!   scripts), [`ocf`], [`systemd`], [`pseudo`] (`Delay`, `SendArp`). Agents are idempotent; deadlines are the caller's,
+//!   in [`Limits`].
 //! * [`contract`] walks an agent through all that it owes us, for `hactl agent test`.
 //! * [`runner`] is what the runtime calls: it holds the deadlines of a step and turns a hang into an error.
-//! * [`supervise`] runs one process and leaves nothing of it behind when its time is over.
+//! * [`supervise`] runs one process and leaves nothing of it behind when its time is over; [`tool`] so runs a program of
+//!   the system, and [`blocking`] does in a thread what may hang.
 //! * [`keeper`] puts back addresses that something else removed; [`prober`] asks the wire who still has an address.
 
 pub mod address;
 pub mod announce;
+pub mod blocking;
 pub mod catalog;
 pub mod contract;
 pub mod environment;
+pub mod filesystem;
 pub mod heritage;
 pub mod ipaddr;
 pub mod keeper;
+pub mod mysqld;
 pub mod ocf;
 pub mod prober;
 pub mod process;
@@ -27,6 +32,7 @@ pub mod safe_path;
 pub mod script;
 pub mod supervise;
 pub mod systemd;
+pub mod tool;
 
 use std::sync::Arc;
 use std::time::Duration;

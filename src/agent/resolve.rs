@@ -12,7 +12,9 @@ use std::time::Duration;
 use super::address::{self, Mistake, Network, VirtualAddress};
 use super::catalog::Catalog;
 use super::environment::ScriptEnv;
+use super::filesystem::{self, Filesystem};
 use super::ipaddr::Addresses;
+use super::mysqld::{self, Mysqld};
 use super::ocf::{self, Ocf, judge, notation};
 use super::pseudo::{Delay, SendArp};
 use super::script::Script;
@@ -26,7 +28,17 @@ use crate::sys::netlink::Netlink;
 /// The built-ins for addresses.
 const ADDRESS_NAMES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
 /// All built-ins.
-pub const BUILT_INS: [&str; 5] = ["IPaddr", "IPaddr2", "IPv6addr", "SendArp", "Delay"];
+pub const BUILT_INS: [&str; 7] = [
+    "IPaddr",
+    "IPaddr2",
+    "IPv6addr",
+    "SendArp",
+    "Delay",
+    "Filesystem",
+    "mysqld",
+];
+/// Beside ha.cf: the login with which the built-in `mysqld` asks its server.
+const LOGIN: &str = "mysqld.cnf";
 /// Added to the length of a `Delay`, whose own deadline would otherwise always end it.
 const DELAY_MARGIN: Duration = Duration::from_secs(10);
 
@@ -107,7 +119,8 @@ impl Resolver<'_> {
         let mut members = Vec::new();
         let mut problems = Vec::new();
         for (member, token) in tokens.iter().enumerate() {
-            match self.member(token) {
+            let earlier = tokens.get(..member).unwrap_or_default();
+            match self.member(token, earlier) {
                 Ok(found) => members.push((token, found)),
                 Err(Mistake { message, help, at }) => problems.push(Problem {
                     member,
@@ -124,7 +137,8 @@ impl Resolver<'_> {
         }
     }
 
-    fn member(&self, token: &Token) -> Result<Member, Mistake> {
+    /// `earlier` are the members before it, which may make what it needs.
+    fn member(&self, token: &Token, earlier: &[Token]) -> Result<Member, Mistake> {
         let name = token.name.as_str();
         let timeouts = (self.timeouts)(token, Timeouts::default());
         if ADDRESS_NAMES.contains(&name) {
@@ -135,6 +149,12 @@ impl Resolver<'_> {
         }
         if name == "SendArp" {
             return self.send_arp(token, timeouts);
+        }
+        if name == "Filesystem" {
+            return self.filesystem(token, earlier, timeouts);
+        }
+        if name == "mysqld" {
+            return self.mysqld(token, earlier, timeouts);
         }
         if let Some(plan) = notation::plan(token, &self.env) {
             return self.ocf(token, plan?);
@@ -218,6 +238,52 @@ impl Resolver<'_> {
             agent: Arc::new(agent),
             timeouts,
         })
+    }
+
+    fn filesystem(
+        &self,
+        token: &Token,
+        earlier: &[Token],
+        timeouts: Timeouts,
+    ) -> Result<Member, Mistake> {
+        let args = filesystem::arguments::Arguments::parse(&token.args)?;
+        let note = filesystem::validate::machine(&args, earlier)?;
+        Ok(Member::Other {
+            what: self.built_in(&token.name, &args.to_string(), note),
+            agent: Arc::new(Filesystem::new(args)),
+            timeouts,
+        })
+    }
+
+    fn mysqld(
+        &self,
+        token: &Token,
+        earlier: &[Token],
+        timeouts: Timeouts,
+    ) -> Result<Member, Mistake> {
+        let args = mysqld::arguments::Arguments::parse(&token.args)?;
+        let login = self.env.config_dir.join(LOGIN);
+        let note = mysqld::validate::machine(&args, &login, earlier)?;
+        Ok(Member::Other {
+            what: self.built_in(&token.name, "database server", note),
+            agent: Arc::new(Mysqld::new(args, login)),
+            timeouts,
+        })
+    }
+
+    /// For an administrator. Somebody may have expected a script of that name to be run.
+    fn built_in(&self, name: &str, what: &str, note: Option<String>) -> String {
+        let mut text = format!("built-in {name}: {what}");
+        let script = self.env.resource_dir().join(name);
+        let unused = is_executable(&script).then(|| {
+            let path = script.display();
+            format!("{path} is not used; to run it, write its path in haresources")
+        });
+        for note in note.into_iter().chain(unused) {
+            text += "; note: ";
+            text += &note;
+        }
+        text
     }
 
     /// The file of a script: the first executable one, as heartbeat looked for it.

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use std::{future, io};
+use std::{fs, future, io};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -39,7 +39,7 @@ pub enum Ended {
     TimedOut,
     /// By order.
     Aborted,
-    /// It got KILL and did not die: it waits inside the kernel.
+    /// It, or something that it started, got KILL and did not die: it waits inside the kernel.
     Unkillable,
 }
 
@@ -48,6 +48,8 @@ pub enum Ended {
 pub struct Report {
     /// How.
     pub ended: Ended,
+    /// The number of its process group, which means something only while it is [`Ended::Unkillable`].
+    pub group: Option<i32>,
     /// What it wrote to standard output; with [`Streams::Merged`] also to standard error.
     pub output: Captured,
     /// What it wrote to standard error, with [`Streams::Split`].
@@ -138,9 +140,11 @@ pub async fn run(command: Command, streams: Streams, limits: &Limits) -> io::Res
         Ended::TimedOut => pipes.read_during(group.terminate(&mut child)).await,
         Ended::Aborted | Ended::Unkillable => pipes.read_during(group.kill(&mut child)).await,
     };
+    let number = group.0.map(Pid::as_raw);
     group.release();
     pipes.drain();
     Ok(Report {
+        group: number,
         ended: if dead { ended } else { Ended::Unkillable },
         output: pipes.output.captured,
         errors: pipes.errors.captured,
@@ -198,8 +202,8 @@ impl Group {
     async fn kill(&mut self, child: &mut Child) -> bool {
         self.signal(Signal::SIGKILL);
         let dead = timeout(GRACE, child.wait()).await.is_ok();
-        timeout(GRACE, self.gone()).await.unwrap_or_default();
-        dead
+        let gone = timeout(GRACE, self.gone()).await.is_ok();
+        dead && (gone || self.0.is_none_or(|group| !has_living(group.as_raw())))
     }
 
     /// Comes back when the group has no member.
@@ -231,6 +235,20 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
     }
+}
+
+/// Whether a process group has a member that has not ended. A zombie has, though nobody may have taken note of it.
+pub fn has_living(group: i32) -> bool {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut stats = entries.filter_map(|e| fs::read_to_string(e.path().join("stat")).ok());
+    stats.any(|stat| {
+        // After the name, which may hold anything: state, parent, group.
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' '));
+        let mut fields = fields.into_iter().flatten();
+        let state = fields.next();
+        let number = fields.nth(1).and_then(|n| n.parse().ok());
+        number == Some(group) && !matches!(state, Some("Z" | "X"))
+    })
 }
 
 /// The reading ends of both streams.
@@ -383,6 +401,23 @@ mod tests {
         let report = run_until_it_spoke(script).await;
         assert_eq!(report.ended, Ended::TimedOut);
         assert!(!alive(&report.output.last_lines(1)));
+    }
+
+    #[test]
+    fn a_group_lives_until_its_last_member_has_ended() {
+        let mut child = std::process::Command::new("sleep");
+        let mut child = std::os::unix::process::CommandExt::process_group(&mut child, 0)
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let group = i32::try_from(child.id()).unwrap();
+        assert!(has_living(group));
+        child.kill().unwrap();
+        // Not waited for: a zombie by now or soon.
+        while has_living(group) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
     }
 
     #[tokio::test]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use crate::agent::address::{Mistake, Network};
 use crate::agent::catalog::Catalog;
 use crate::agent::environment::ScriptEnv;
+use crate::agent::filesystem;
 use crate::agent::resolve::{self, ResolvedStep, Resolver, Timeouts};
 use crate::agent::{Abort, Limits};
-use crate::config::{self, Config, GroupLine, Report};
+use crate::config::{self, Config, GroupLine, Place, Report};
 use crate::model::GroupName;
 use crate::model::NodeName;
 use crate::model::cluster::{Cluster, Group};
@@ -85,6 +86,7 @@ pub async fn assemble(
             groups.push(group);
         }
     }
+    judge_clashes(&config.groups, &mut report);
     report.sort();
     if report.has_errors() {
         return Err(report);
@@ -101,7 +103,7 @@ pub async fn assemble(
 /// A problem that no line of a file has.
 fn sole(dir: &Path, message: &str) -> Report {
     let mut report = Report::default();
-    report.error(&config::Place::whole(dir), message, "");
+    report.error(&Place::whole(dir), message, "");
     report
 }
 
@@ -128,6 +130,7 @@ async fn with_resources(
     for line in &lines {
         resolve_line(&resolver, line, &mut report);
     }
+    judge_clashes(&lines, &mut report);
     report.sort();
     report
 }
@@ -138,6 +141,17 @@ fn words(groups: &[GroupLine]) -> impl Iterator<Item = &Token> {
         .iter()
         .flat_map(|g| &g.tokens)
         .map(|(token, _)| token)
+}
+
+/// What two resources cannot have at once, though their words differ.
+fn judge_clashes(lines: &[GroupLine], report: &mut Report) {
+    let words: Vec<&(Token, Place)> = lines.iter().flat_map(|l| &l.tokens).collect();
+    let tokens: Vec<&Token> = words.iter().map(|(token, _)| token).collect();
+    for (nth, mistake) in filesystem::validate::clashes(&tokens) {
+        if let Some((_, place)) = words.get(nth) {
+            report.error(place, mistake.message, mistake.help.unwrap_or_default());
+        }
+    }
 }
 
 fn resolve_line(

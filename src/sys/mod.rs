@@ -10,6 +10,7 @@ pub mod machine;
 pub mod netlink;
 pub mod packet;
 pub mod peer;
+pub mod pidfd;
 pub mod realtime;
 pub mod tap;
 pub mod terminal;

@@ -22,7 +22,10 @@ fn mysql(name: &str) -> Cluster {
     let of_test6 = published("ha.cf").replace("节点\n恢复", "节点恢复");
     let of_test7 = of_test6.replace("ucast eth0 10.1.88.179", "ucast eth0 10.1.88.175");
     assert_ne!(of_test6, of_test7);
-    Blueprint::new(name, &of_test6, &published("haresources"))
+    // Without its path it would be the built-in, which no stand-in can be.
+    let of_both = published("haresources").replace(" mysqld\n", " /etc/ha.d/resource.d/mysqld\n");
+    assert!(of_both.contains("resource.d/mysqld"));
+    Blueprint::new(name, &of_test6, &of_both)
         .ha_cf_of("test7", &of_test7)
         .file("authkeys", &published("authkeys"), 0o600)
         .script("mysqld_umount", STAND_IN)

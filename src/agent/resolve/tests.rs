@@ -302,11 +302,37 @@ fn a_long_delay_fits_into_its_own_deadline() {
 #[test]
 fn only_shared_storage_and_what_stands_on_it_is_waited_for() {
     let folder = Folder::new();
-    for script in ["nginx", "drbddisk", "mysqld"] {
+    for script in ["nginx", "drbddisk", "postgres"] {
         folder.script(&format!("resource.d/{script}"), 0o755);
     }
-    let words = ["nginx", "drbddisk::db", "10.0.0.5", "mysqld"];
+    let words = ["nginx", "drbddisk::db", "10.0.0.5", "postgres"];
     let steps = folder.resolve(&words).unwrap_or_else(|p| panic!("{p:?}"));
     let waits: Vec<bool> = steps.iter().map(|s| !s.step.removal.is_zero()).collect();
     assert_eq!(waits, [false, true, false, true]);
+}
+
+#[test]
+fn a_filesystem_may_rest_on_what_stands_before_it_and_names_what_is_missing() {
+    let folder = Folder::new();
+    folder.script("resource.d/drbddisk", 0o755);
+    let own = folder.script("resource.d/Filesystem", 0o755);
+    let disk = "Filesystem::/dev/none1::/tmp::tmpfs2";
+    let problem = folder.problem(disk);
+    assert_eq!(
+        problem.message,
+        "this machine knows no file system type `tmpfs2`"
+    );
+    let disk = "Filesystem::/dev/none1::/tmp";
+    assert_eq!(
+        folder.problem(disk).message,
+        "there is no block device /dev/none1"
+    );
+    let what = folder.what(&["drbddisk::db", disk]);
+    assert_eq!(
+        what[1],
+        [format!(
+            "built-in Filesystem: /dev/none1 on /tmp; note: /dev/none1 is not there now; drbddisk::db must make it; note: {} is not used; to run it, write its path in haresources",
+            own.display()
+        )]
+    );
 }

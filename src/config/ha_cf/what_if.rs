@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::timing::usual_initdead;
-use crate::config::similar::did_you_mean;
+use crate::model::similar::did_you_mean;
 use crate::config::values::{boolean, shown, time};
 use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
 

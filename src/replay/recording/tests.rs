@@ -10,6 +10,7 @@ fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
         node: NodeName::new("alice"),
         generation: Generation(3),
         sequence: Sequence(heard),
+        loss: 0,
         links: vec![LinkName::new("eth0")],
     };
     Event::Heard {

@@ -1,0 +1,206 @@
+//! What the tests of services share: a mount namespace of their own, disks in files, and the log of the agents.
+
+use std::fmt::{self, Write};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use had::agent::filesystem::Filesystem;
+use had::agent::filesystem::arguments::Arguments;
+use had::agent::{Abort, Limits};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+/// A wait fails only when this long nothing has come of it.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Begins the names of folders, so that loop devices of a test that was killed can be found and freed by the next.
+const PREFIX: &str = "had-services-";
+
+/// Runs a test in a thread that has a mount namespace of its own, with all that it starts.
+pub fn alone(test: impl Future<Output = ()> + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(test);
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// A folder that every account can enter.
+pub fn folder() -> TempDir {
+    free_left_devices();
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// Detaches loop devices on files of tests that do not live any more.
+fn free_left_devices() {
+    for device in fs::read_dir("/sys/block").unwrap().flatten() {
+        let file = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+        let Some((_, rest)) = file.split_once(PREFIX) else {
+            continue;
+        };
+        let pid = rest.split('-').next().unwrap_or_default();
+        if !Path::new("/proc").join(pid).exists() {
+            let path = Path::new("/dev").join(device.file_name());
+            Command::new("losetup")
+                .arg("-d")
+                .arg(path)
+                .status()
+                .unwrap();
+        }
+    }
+}
+
+/// Runs a shell command that must succeed; what it wrote.
+pub fn sh(command: &str) -> String {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A file that is a block device until it is dropped.
+pub struct Disk {
+    pub image: PathBuf,
+    pub device: PathBuf,
+}
+
+impl Disk {
+    /// Makes one with a file system; `make` is what stands before the file, as in `mkfs.ext4 -L db`.
+    pub fn new(folder: &TempDir, name: &str, megabytes: u32, make: &str) -> Disk {
+        let image = folder.path().join(format!("{name}.img"));
+        let shown = image.display();
+        sh(&format!(
+            "truncate -s {megabytes}M {shown} && {make} {shown} >/dev/null 2>&1"
+        ));
+        let device = sh(&format!("losetup --find --show {shown}")).trim().into();
+        Disk { image, device }
+    }
+
+    pub fn ext4(folder: &TempDir, name: &str) -> Disk {
+        Disk::new(folder, name, 32, "mkfs.ext4 -q -F")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let detached = Command::new("losetup").arg("-d").arg(&self.device).status();
+        drop(detached);
+    }
+}
+
+/// The agent of a word's arguments.
+pub fn filesystem(args: &[&str]) -> Filesystem {
+    let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+    Filesystem::new(Arguments::parse(&args).unwrap())
+}
+
+pub fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+pub fn within(seconds: u64) -> Limits {
+    Limits::within(Duration::from_secs(seconds), &Abort::new())
+}
+
+/// Long enough for whatever is to succeed.
+pub fn limits() -> Limits {
+    within(60)
+}
+
+/// A process that ends with the test.
+pub struct Process(pub Child);
+
+impl Process {
+    /// By a shell command, which is to become (`exec`) what is meant.
+    pub fn start(command: &str) -> Process {
+        let mut process = Command::new("sh");
+        process.args(["-c", command]).stdin(Stdio::null());
+        Process(process.spawn().unwrap())
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end: the signal that did it.
+    pub fn ended_by(&mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt;
+        wait("its end", || !self.runs());
+        self.0.wait().unwrap().signal()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Asks again and again, until it is so or the deadline has passed.
+pub fn wait(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What the agents log in this thread.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    /// Catches it until the guard is dropped.
+    pub fn catch() -> (Log, tracing::subscriber::DefaultGuard) {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::registry().with(log.clone());
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+        event.record(&mut Words(&mut self.0.lock().unwrap()));
+    }
+}
+
+/// Writes the sentence of an event, a line for each.
+struct Words<'a>(&'a mut String);
+
+impl tracing::field::Visit for Words<'_> {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            writeln!(self.0, "{value:?}").unwrap();
+        }
+    }
+}

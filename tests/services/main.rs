@@ -1,0 +1,16 @@
+//! The built-in agents with what they are for: real file systems on loop devices, and a real MariaDB.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod busy;
+#[allow(dead_code)] // what only others of its users need
+#[path = "../netns/common.rs"]
+mod cluster;
+mod common;
+mod database;
+mod filesystem;
+mod group;
