@@ -38,7 +38,7 @@ fn world(random: &mut Random) -> World {
 /// Makes a heartbeat likely to be heard: of a present member, in its present life, and newer than the last.
 fn plausible(random: &mut Random, heartbeat: &mut Heartbeat, newest: u64) {
     if random.chance(900) {
-        heartbeat.src = NodeName::new(*random.pick(&["alice", "bob"]).unwrap());
+        heartbeat.src = NodeName::new(random.pick(&["alice", "bob"]).unwrap());
     }
     if random.chance(800) {
         heartbeat.generation = Generation(random.below(3));

@@ -71,15 +71,18 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(read).collect()
 }
 
+/// The input that is being tried, and since when.
+type Present = Arc<Mutex<Option<(Instant, Vec<u8>)>>>;
+
 /// Keeps an eye on the input that is being tried: neither a panic nor a hang loses it.
 struct Guard {
     name: &'static str,
-    present: Arc<Mutex<Option<(Instant, Vec<u8>)>>>,
+    present: Present,
 }
 
 impl Guard {
     fn new(name: &'static str) -> Guard {
-        let present: Arc<Mutex<Option<(Instant, Vec<u8>)>>> = Arc::default();
+        let present: Present = Arc::default();
         let watched = Arc::clone(&present);
         std::thread::spawn(move || {
             while Arc::strong_count(&watched) > 1 {

@@ -99,19 +99,8 @@ impl Visitor {
         );
         let job = cluster.lab.spawn("client", &["sh", "-c", &visit]);
         let visitor = Visitor(job.unwrap());
-        visitor.is_served_by(cluster, "master-node");
+        visitor_is_served_by(cluster, "master-node");
         visitor
-    }
-
-    /// Waits for the next page of this node. A fetch that the move cut off takes a second to give up, so whoever
-    /// moves the address on before that has shown the visitor nothing.
-    fn is_served_by(&self, cluster: &Cluster, node: &str) {
-        let last = "tail -n 1 /var/log/pages";
-        let page = || cluster.run("client", last).stdout;
-        assert!(
-            wait(|| page().trim() == node),
-            "{node} never served the visitor"
-        );
     }
 
     /// Prints how many pages came from whom, and how many did not come.
@@ -128,6 +117,17 @@ impl Visitor {
     }
 }
 
+/// Waits for the next page of this node. A fetch that the move cut off takes a second to give up, so whoever
+/// moves the address on before that has shown the visitor nothing.
+fn visitor_is_served_by(cluster: &Cluster, node: &str) {
+    let last = "tail -n 1 /var/log/pages";
+    let page = || cluster.run("client", last).stdout;
+    assert!(
+        wait(|| page().trim() == node),
+        "{node} never served the visitor"
+    );
+}
+
 #[test]
 fn the_owner_of_a_web_address_crashes() {
     let cluster = web("web-crash", "off");
@@ -136,7 +136,7 @@ fn the_owner_of_a_web_address_crashes() {
         cluster.lab.crash("master-node").unwrap();
         moved_to(&cluster, "slave-node");
     });
-    visitor.is_served_by(&cluster, "slave-node");
+    visitor_is_served_by(&cluster, "slave-node");
     visitor.report(&cluster, "crash");
 }
 
@@ -148,7 +148,7 @@ fn the_owner_of_a_web_address_is_stopped_cleanly() {
         cluster.lab.stop_had("master-node").unwrap();
         moved_to(&cluster, "slave-node");
     });
-    visitor.is_served_by(&cluster, "slave-node");
+    visitor_is_served_by(&cluster, "slave-node");
     visitor.report(&cluster, "clean stop");
     assert!(gap < SANE, "{gap:?}");
     // Not by its silence: deadtime was not waited for.
@@ -224,7 +224,7 @@ fn a_web_address_is_handed_over_both_ways_by_standby_and_takeover() {
             said = cluster.sh(at, command);
             moved_to(&cluster, owner);
         });
-        visitor.is_served_by(&cluster, owner);
+        visitor_is_served_by(&cluster, owner);
         assert!(gap < SANE, "{command}: {gap:?}");
         if !command.ends_with("off") {
             assert!(

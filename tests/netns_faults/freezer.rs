@@ -78,8 +78,9 @@ fn root() -> PathBuf {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
     let mut mounts = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>());
     let found = mounts.find(|words| words.get(2) == Some(&"cgroup2"));
-    let found =
-        found.expect("the freezer needs control groups of version 2, and none are mounted here");
+    let Some(found) = found else {
+        panic!("the freezer needs control groups of version 2, and none are mounted here");
+    };
     found[1].into()
 }
 
@@ -98,5 +99,5 @@ fn outside(cluster: &Cluster, node: &str) -> i32 {
     };
     let all = fs::read_dir("/proc").unwrap();
     let mut pids = all.filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok());
-    pids.find(is_it).expect("the daemon is seen from outside")
+    pids.find(is_it).unwrap()
 }

@@ -39,7 +39,7 @@ fn start(cluster: &Cluster, prepare: &str, redirect: &str) -> Job {
 }
 
 /// Ends a daemon that was started by hand.
-fn end(cluster: &Cluster, job: &Job) {
+fn end(cluster: &Cluster, job: Job) {
     cluster.sh("alice", &format!("kill -TERM {}", job.pid));
     let gone = || {
         cluster
@@ -54,7 +54,7 @@ fn end(cluster: &Cluster, job: &Job) {
 }
 
 /// It keeps the address over several loans, answers, and ends; however much there is to say.
-fn lives_on(mut cluster: Cluster, job: &Job) {
+fn lives_on(mut cluster: Cluster, job: Job) {
     let begin = now();
     for _ in 0..40 {
         cluster.run("alice", &["hactl", "maintenance", "on", GROUP]);
@@ -78,7 +78,7 @@ fn standard_error_that_nobody_reads_costs_no_address() {
     // Opened for both, so that the open does not wait for a reader; and full from the beginning.
     let prepare = "mkfifo /run/err; exec 3<>/run/err; head -c 65536 /dev/zero >&3;";
     let job = start(&cluster, prepare, "2>&3");
-    lives_on(cluster, &job);
+    lives_on(cluster, job);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_logfile_that_nobody_reads_costs_no_address() {
         told.contains("/run/ha-log cannot be opened for the log: it hangs"),
         "{told}"
     );
-    lives_on(cluster, &job);
+    lives_on(cluster, job);
 }
 
 #[test]
@@ -130,5 +130,5 @@ fn lines_that_were_lost_are_counted_and_told_where_that_works() {
     until("the reader hears of it", copy, |c| {
         c.contains("log lines before this one were lost")
     });
-    end(&cluster, &job);
+    end(&cluster, job);
 }

@@ -29,7 +29,7 @@ fn the_description_of_every_agent_of_the_package_is_understood() {
         }
         match MetaData::parse(&String::from_utf8_lossy(&output.stdout)) {
             Ok(meta) if meta.has("start") && meta.has("stop") && !meta.short.is_empty() => {
-                read += 1
+                read += 1;
             }
             Ok(meta) => unread.push(format!("{name}: {meta:?}")),
             Err(error) => unread.push(format!("{name}: {error}")),

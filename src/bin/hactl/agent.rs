@@ -93,8 +93,7 @@ fn managed_in(word: &str, socket: &Path) -> Option<String> {
 fn line(what: &str, step: &Step) -> String {
     match step {
         Step::Good(took) => format!("   {what} ({:.2} s)\n", took.as_secs_f64()),
-        Step::Broken(why) => format!("!  {what}: NO: {why}\n"),
-        Step::Refused(why) => format!("!  {what}: NO: {why}\n"),
+        Step::Broken(why) | Step::Refused(why) => format!("!  {what}: NO: {why}\n"),
         Step::Remark(why) => format!("   note: {why}\n"),
     }
 }

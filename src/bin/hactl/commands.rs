@@ -44,7 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Reload { dry_run } => tool.say(&Request::Reload { dry_run })?,
         Command::Restart { wait } => tool.restart(&wait)?,
         Command::Check { dir, node } => return Ok(check(&dir, node.as_deref())),
-        Command::Sim(args) => return sim::run(args),
+        Command::Sim(args) => return sim::run(&args),
         Command::Replay(args) => return replay::run(&args),
         Command::Agent(command) => return crate::agent::run(command, &socket),
         Command::Lab(args) => return Ok(had::lab::cli::run(args, rehearse::of, demo::run)),

@@ -20,27 +20,27 @@ use crate::{Failure, rehearse};
 const SHRINKING: u32 = 2000;
 
 /// Runs the command.
-pub fn run(args: Sim) -> Result<ExitCode, Failure> {
-    let (setup, warnings) = setup(&args)?;
+pub fn run(args: &Sim) -> Result<ExitCode, Failure> {
+    let (setup, warnings) = setup(args)?;
     // Below `--json` nothing but JSON.
     if !args.json {
         show(&warnings)?;
     }
     let good = if let Some(path) = &args.script {
-        one(&args, &from_file(path, setup)?, None)?
+        one(args, &from_file(path, setup)?, None)?
     } else {
         let faults: Faults = args.faults.parse().map_err(failed)?;
         let seed = args.seed.unwrap_or_else(fresh);
         if args.runs == 1 {
-            one(&args, &draw(setup, &faults, seed), Some(&faults))?
+            one(args, &draw(setup, &faults, seed), Some(&faults))?
         } else {
             let seeds = seed..seed.saturating_add(args.runs);
             let outcome = many::run_seeds(&setup, &faults, seeds);
-            save(&args, outcome.worst())?;
+            save(args, outcome.worst())?;
             show(&if args.json {
                 json(&outcome)?
             } else {
-                outcome.page(&args, Screen::stdout())
+                outcome.page(args, Screen::stdout())
             })?;
             outcome.good()
         }
@@ -50,6 +50,15 @@ pub fn run(args: Sim) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The lines of a script, set in.
+fn indented(script: &str) -> String {
+    let mut text = String::new();
+    for line in script.lines() {
+        text += &format!("    {line}\n");
+    }
+    text
 }
 
 /// One run and its page; whether all was well.

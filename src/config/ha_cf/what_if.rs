@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::timing::usual_initdead;
-use crate::model::similar::did_you_mean;
 use crate::config::values::{boolean, shown, time};
 use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
+use crate::model::similar::did_you_mean;
 
 /// What can be set.
 const NAMES: [&str; 9] = [

@@ -8,8 +8,8 @@
 //! * votes counted, other resources too: as long as no daemon dies or stands still alone, and stops take no longer
 //!   than `removal`, for without fencing nobody else can end what such a node runs;
 //! * two nodes and a ping node, or any number where both sides of a cut may count enough votes because both see the
-//!   ping nodes (an even number of nodes and one ping node, or two ping nodes and more): while whole nodes are cut off, one fault at a time, each longer than two deadtimes
-//!   after the one before;
+//!   ping nodes (an even number of nodes and one ping node, or two ping nodes and more): while whole nodes are cut off,
+//!   one fault at a time, each two deadtimes or more after the one before;
 //! * votes not counted: addresses, while the probe reaches the other; other resources while the nodes hear each other.
 //!   Even then two nodes that find nobody on the wire and start within the same round of probes both succeed: neither
 //!   had the address when the other asked. Such a moment is excused when the later owner's last round of probes was
@@ -256,7 +256,7 @@ fn by_votes(script: &Script) -> Option<String> {
 fn ambiguous(script: &Script) -> bool {
     let cluster = &script.setup.cluster;
     let (nodes, pings) = (cluster.nodes.len(), cluster.pings.len());
-    let needed = (nodes + pings) / 2 + 1;
+    let needed = nodes.midpoint(pings) + 1;
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
     let both = nodes + 2 * pings >= 2 * needed || has(leaves);
     pings > 0 && both && (has(loses) || dies_alone(script))

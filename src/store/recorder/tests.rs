@@ -265,8 +265,8 @@ fn a_state_that_is_too_large_is_refused_with_the_size_that_is_needed() {
         "{said:?}"
     );
     let words = said[0].split_whitespace();
-    let size = words.filter_map(|w| w.strip_suffix('M')?.parse::<u64>().ok());
-    let (mut bed, feed) = Bed::new(folder.path(), size.last().unwrap() * MB);
+    let mut size = words.filter_map(|w| w.strip_suffix('M')?.parse::<u64>().ok());
+    let (mut bed, feed) = Bed::new(folder.path(), size.next_back().unwrap() * MB);
     let mut recorded = Recorded::new(feed, 9000);
     recorded.tell_many(10);
     bed.write();

@@ -8,7 +8,7 @@ use had::model::GroupName;
 use had::sim::{Faults, Report, Script, Setup, draw, run, shrink};
 use serde::Serialize;
 
-use super::{SHRINKING, one};
+use super::{SHRINKING, indented, one};
 use crate::args::Sim;
 use crate::screen::{Screen, Tone};
 
@@ -194,11 +194,7 @@ impl Outcome {
         }
         if let Some(script) = &self.worst {
             text += "    the first, cut down:\n";
-            text += &script
-                .to_string()
-                .lines()
-                .map(|l| format!("    {l}\n"))
-                .collect::<String>();
+            text += &indented(&script.to_string());
         }
         text
     }

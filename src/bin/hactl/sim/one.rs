@@ -7,7 +7,7 @@ use had::model::decision::Level;
 use had::sim::{Double, Faults, Report, Script, Shrunk, Told, World, run, shrink};
 use serde::Serialize;
 
-use super::{SHRINKING, seconds};
+use super::{SHRINKING, indented, seconds};
 use crate::screen::{Screen, Tone};
 
 /// So many faults before a moment are what led there.
@@ -160,10 +160,7 @@ impl<'a> Outcome<'a> {
         let mut text = screen.paint(Tone::Bad, &format!("BROKEN PROMISE {violation}"));
         text += "\n    This is a fault of had: please report it with what follows, which breaks it too.\n";
         let script = self.kept().to_string();
-        text + &script
-            .lines()
-            .map(|l| format!("    {l}\n"))
-            .collect::<String>()
+        text + &indented(&script)
     }
 
     fn group_times(&self) -> Vec<GroupTimes> {
