@@ -292,7 +292,7 @@ fn the_rules_see_what_breaks_them() {
 }
 
 /// Who may look at the wall clock, and what for.
-const WALL_CLOCK: [(&str, &str); 8] = [
+const WALL_CLOCK: [(&str, &str); 9] = [
     ("src/sys/clock.rs", "reads it"),
     ("src/sys/local_time.rs", "reads it for people"),
     (
@@ -307,6 +307,10 @@ const WALL_CLOCK: [(&str, &str); 8] = [
     (
         "src/store/kept.rs",
         "a generation for who has none, greater than any before it",
+    ),
+    (
+        "src/store/recorder.rs",
+        "when a recording began, for who reads it",
     ),
     ("src/store/mod.rs", "the name of a file that is set aside"),
     ("src/bin/hactl/", "shows and reads times for people"),

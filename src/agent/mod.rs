@@ -1,7 +1,8 @@
 //! Starts, stops and looks at resources.
 //!
 //! * [`resolve`] decides what each word of a haresources line becomes, before anything of the group is touched.
-//!   [`catalog`] asks agents outside of us first what they know of themselves; [`heritage`] knows the names of heartbeat's.
+//!   [`catalog`] asks agents outside of us first what they know of themselves; [`heritage`] knows the names of heartbeat's,
+//!   [`outline`] what a name alone tells.
 //! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`filesystem`], [`mysqld`], [`script`] (heartbeat-style
 //!   scripts), [`ocf`], [`systemd`], [`pseudo`] (`Delay`, `SendArp`). Agents are idempotent; deadlines are the caller's,
 //!   in [`Limits`].
@@ -23,6 +24,7 @@ pub mod ipaddr;
 pub mod keeper;
 pub mod mysqld;
 pub mod ocf;
+pub mod outline;
 pub mod prober;
 pub mod process;
 pub mod pseudo;

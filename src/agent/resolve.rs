@@ -15,7 +15,8 @@ use super::environment::ScriptEnv;
 use super::filesystem::{self, Filesystem};
 use super::ipaddr::Addresses;
 use super::mysqld::{self, Mysqld};
-use super::ocf::{self, Ocf, judge, notation};
+use super::ocf::{Ocf, judge, notation};
+use super::outline::wait_for_storage;
 use super::pseudo::{Delay, SendArp};
 use super::script::Script;
 use super::systemd::{Systemd, unit};
@@ -26,7 +27,7 @@ use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 
 /// The built-ins for addresses.
-const ADDRESS_NAMES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
+pub const ADDRESS_NAMES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
 /// All built-ins.
 pub const BUILT_INS: [&str; 7] = [
     "IPaddr",
@@ -361,68 +362,6 @@ impl Resolver<'_> {
             addresses: Some(agent),
             what,
         })
-    }
-}
-
-/// Resources whose data another node may open at the same time, to its ruin.
-const SHARED_STORAGE: [&str; 14] = [
-    "drbddisk",
-    "drbdupper",
-    "drbd",
-    "Filesystem",
-    "LVM",
-    "LVM-activate",
-    "Raid1",
-    "mdraid",
-    "ZFS",
-    "crypt",
-    "sfex",
-    "LinuxSCSI",
-    "ICP",
-    "ServeRAID",
-];
-
-/// What each word would be for the engine, as far as its name tells: nothing is looked up on this machine.
-pub fn outline(tokens: &[Token], timeouts: &dyn Fn(&Token) -> Timeouts) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    for token in tokens {
-        let addresses = ADDRESS_NAMES.contains(&token.name.as_str());
-        let times = timeouts(token);
-        match steps.last_mut().filter(|s| s.addresses && addresses) {
-            Some(run) => {
-                run.members.push(token.text.clone());
-                run.start = run.start.max(times.start);
-                run.stop = run.stop.max(times.stop);
-            }
-            None => steps.push(Step {
-                members: vec![token.text.clone()],
-                addresses,
-                start: times.start,
-                stop: times.stop,
-                monitor: times.monitor,
-                removal: Duration::ZERO,
-            }),
-        }
-    }
-    wait_for_storage(steps.iter_mut());
-    steps
-}
-
-/// Whether a word is one of those, also as an OCF agent or as a mount unit.
-fn is_shared_storage(word: &str) -> bool {
-    let name = word.split("::").next().unwrap_or_default().to_owned();
-    let name = ocf::notation::kind(word).unwrap_or(name);
-    let mount = word.starts_with("systemd:") && word.ends_with("mount");
-    mount || SHARED_STORAGE.contains(&name.as_str())
-}
-
-/// A takeover from a dead node waits until that node must have let go of shared storage and of all that stands on it.
-/// It does not wait for other scripts: what they run is cut off with the address, and to wait for the stop deadline of
-/// each would make every takeover slow.
-fn wait_for_storage<'a>(steps: impl Iterator<Item = &'a mut Step>) {
-    let shared = |s: &Step| !s.addresses && s.members.iter().any(|word| is_shared_storage(word));
-    for step in steps.skip_while(|s| !shared(s)).filter(|s| !s.addresses) {
-        step.removal = step.stop;
     }
 }
 

@@ -8,7 +8,8 @@ use crate::agent::address::{Mistake, Network};
 use crate::agent::catalog::Catalog;
 use crate::agent::environment::ScriptEnv;
 use crate::agent::filesystem;
-use crate::agent::resolve::{self, ResolvedStep, Resolver, Timeouts};
+use crate::agent::outline;
+use crate::agent::resolve::{ResolvedStep, Resolver, Timeouts};
 use crate::agent::{Abort, Limits};
 use crate::config::{self, Config, GroupLine, Place, Report};
 use crate::model::GroupName;
@@ -227,7 +228,7 @@ pub fn outline(config: &Config) -> Cluster {
         Group {
             name: GroupName::new(tokens.first().map_or("", |t| t.text.as_str())),
             preferred: line.preferred.clone(),
-            steps: resolve::outline(&tokens, &|token| {
+            steps: outline::steps(&tokens, &|token| {
                 timeouts(config, token, Timeouts::default())
             }),
         }
