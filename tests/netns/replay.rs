@@ -96,7 +96,7 @@ fn a_replay_comes_to_the_decisions_of_the_journal_and_another_deadtime_to_others
 #[test]
 fn a_daemon_that_is_killed_is_recorded_to_its_last_second_and_its_next_life_too() {
     let cluster = pair("replay-killed", "record 4M\n");
-    cluster.sh("alice", "kill -9 $(pidof had)");
+    cluster.lab.kill_had("alice").unwrap();
     cluster.lab.start_had("alice").unwrap();
     cluster.until_owner("10.0.0.100", "alice");
     let lives = || {

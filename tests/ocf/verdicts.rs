@@ -65,10 +65,10 @@ fn check_finds_a_mistake_in_a_parameter_with_line_and_column() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(!output.status.success(), "{said}");
     for wanted in [
-        "haresources:2:42: nginx knows no parameter `confgifile`",
+        "haresources:2:43: nginx knows no parameter `confgifile`",
         "= did you mean `configfile`?",
         "haresources:3:4: Filesystem needs the parameter `device` and `directory`",
-        "haresources:3:43: ICP is not supported",
+        "haresources:3:42: ICP is not supported",
     ] {
         assert!(said.contains(wanted), "{wanted} is missing in\n{said}");
     }
