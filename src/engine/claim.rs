@@ -202,7 +202,7 @@ impl Group {
         if view.counted() && (!view.quorate || now >= self.lease_end(view)) {
             return Some(Because::NoQuorum);
         }
-        self.wire_objects(view)
+        self.wire_objects(now, view)
     }
 
     fn peer_objects(&self, peer: &Peer, now: Time, view: &View) -> Option<Because> {
@@ -247,10 +247,9 @@ impl Group {
         }
     }
 
-    /// Next to a dead peer nobody may answer for the addresses any more.
-    fn wire_objects(&self, view: &View) -> Option<Because> {
-        let dead = view.peers.iter().any(|p| p.liveness == Liveness::Dead);
-        if !dead
+    /// Next to a peer out of sight nobody may answer for the addresses any more.
+    fn wire_objects(&self, now: Time, view: &View) -> Option<Because> {
+        if !out_of_sight(now, view)
             || self.forced
             || !self.has_addresses()
             || self.watch.silent_rounds >= SILENT_ROUNDS
@@ -263,19 +262,19 @@ impl Group {
         }
     }
 
-    /// Asks on the wire while a peer that may have the group is late, and while we claim it next to a dead one: so in
-    /// the usual case the answer is there when deadtime ends.
+    /// Asks on the wire while a peer that may have the group is late, and while we claim it next to one out of sight: so
+    /// in the usual case the answer is there when deadtime ends.
     pub fn watch_addresses(&mut self, now: Time, view: &View, desk: &mut Desk) {
         let name = &self.spec.name;
         let late = view.peers.iter().any(|p| {
             p.liveness == Liveness::Late
                 && (p.holds(name) || self.to.as_ref().is_some_and(|t| t.node == p.name))
         });
-        let dead = view.peers.iter().any(|p| p.liveness == Liveness::Dead);
+        let unseen = out_of_sight(now, view);
         let idle = matches!(self.state, GroupState::Offline | GroupState::Failed);
         let wanted = self.has_addresses()
             && !view.leaving
-            && ((late && idle) || (dead && self.state == GroupState::Claiming));
+            && ((late && idle) || (unseen && self.state == GroupState::Claiming));
         if wanted != self.watch.on {
             self.watch = super::group::Watch {
                 on: wanted,
@@ -306,4 +305,14 @@ impl Group {
             self.watch.silent_rounds = self.watch.silent_rounds.saturating_add(1);
         }
     }
+}
+
+/// A peer is dead, or left so long ago that it may be back without our hearing it.
+fn out_of_sight(now: Time, view: &View) -> bool {
+    let deadtime = view.cluster.timing.deadtime;
+    view.peers.iter().any(|p| match p.liveness {
+        Liveness::Dead => true,
+        Liveness::Left => now >= p.last_heard + deadtime,
+        _ => false,
+    })
 }

@@ -83,6 +83,16 @@ impl World {
     fn renew(&mut self, by: &NodeName, group: GroupName, until: Time) {
         let machine = self.machine(by.as_str());
         machine.kept.leases.insert(group.clone(), until);
+        let taken: Vec<_> = machine
+            .taken
+            .iter()
+            .filter(|(g, _)| *g == group)
+            .cloned()
+            .collect();
+        for (group, step) in taken {
+            machine.taken.remove(&(group.clone(), step));
+            machine.set_step(&group, step, true);
+        }
         let ends = machine.clock.world(until);
         if self.kernel_leases && until != Time::NEVER {
             let at = by.clone();
@@ -114,6 +124,9 @@ impl World {
         for (step, _) in steps.iter().enumerate().filter(|(_, s)| s.addresses) {
             if machine.running.get(group).and_then(|r| r.get(step)) == Some(&true) {
                 machine.set_step(group, step, false);
+                if machine.alive() {
+                    machine.taken.insert((group.clone(), step));
+                }
                 lost.push(step);
             }
         }
@@ -155,6 +168,9 @@ impl World {
         else {
             return;
         };
+        if let Call::Start(step) | Call::Stop(step) = call {
+            machine.taken.remove(&(group.clone(), step));
+        }
         let half_done = machine.half_done(&group, call, &outcome);
         if outcome == Outcome::Succeeded || half_done {
             match call {

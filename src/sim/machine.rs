@@ -127,6 +127,8 @@ pub struct Machine {
     /// Numbers the lives of its daemon: what was under way in one does not end in the next.
     pub(super) life: u64,
     pub(super) watching: BTreeSet<GroupName>,
+    /// Steps that its kernel took while this daemon lived: a renewal puts them back.
+    pub(super) taken: BTreeSet<(GroupName, usize)>,
     pub(super) wake: Time,
     pub(super) inbox: Vec<Event>,
     pub(super) exited: bool,
@@ -165,6 +167,7 @@ impl Machine {
             clock: Clock::new(Time::ZERO, Time::ZERO, 0),
             life: 0,
             watching: BTreeSet::new(),
+            taken: BTreeSet::new(),
             wake: Time::NEVER,
             inbox: Vec::new(),
             exited: false,
@@ -197,6 +200,7 @@ impl Machine {
         self.frozen = false;
         self.life += 1;
         self.watching.clear();
+        self.taken.clear();
         self.inbox.clear();
     }
 
