@@ -53,6 +53,8 @@ struct State {
     expires: Time,
     /// Found missing, and not yet known to be back and announced.
     missed: Vec<VirtualAddress>,
+    /// Removed when our right was not sure to last: to be put back when it is renewed.
+    owed: bool,
     announcement: Announcement,
 }
 
@@ -160,29 +162,34 @@ impl Addresses {
         if !state.up || !self.entitled(&state, now) {
             return Ok(());
         }
+        if state.owed && now < self.until() {
+            state.owed = false;
+            let why = "something else had removed it";
+            return self.put_back(&mut state, why).await;
+        }
         let valid = self.lifetime(now);
         let end = valid.map_or(Time::NEVER, |valid| now + valid);
         if end >= state.expires && end.since(state.expires) <= self.step(valid) {
             return Ok(());
         }
         if now + EARLY >= state.expires {
-            return self.renew_late(&mut state).await;
+            // The loan may have run out before this renewal, though the right lasts.
+            let why = "had was too slow to renew its lease; find what blocks or slows this machine, or set a longer \
+                       deadtime";
+            return self.put_back(&mut state, why).await;
         }
         state.expires = self.add().await?;
         Ok(())
     }
 
-    /// The loan may have run out before this renewal, though the right lasts: what the kernel took is put back.
-    async fn renew_late(&self, state: &mut State) -> Result<(), AgentError> {
-        let taken = self.missing().await?;
+    /// Renews them, and puts back and announces what is missing.
+    async fn put_back(&self, state: &mut State, why: &str) -> Result<(), AgentError> {
+        let missing = self.missing().await?;
         state.expires = self.add().await?;
-        if let Some(first) = taken.first() {
-            tracing::warn!(
-                "{first} was away for a moment and is back: had was too slow to renew its lease; \
-                 find what blocks or slows this machine, or set a longer deadtime"
-            );
+        if let Some(first) = missing.first() {
+            tracing::warn!("{first} was away for a moment and is back: {why}");
             state.announcement.end().await;
-            state.announcement = Announcement::begin(&self.netlink, &taken).await;
+            state.announcement = Announcement::begin(&self.netlink, &missing).await;
         }
         Ok(())
     }
@@ -197,11 +204,17 @@ impl Addresses {
     }
 
     /// Puts back those that should be up and are not, and announces them. Returns them. After the end of their
-    /// lifetime nothing is put back: then it was the kernel that rightly took them.
+    /// lifetime nothing is put back: then it was the kernel that rightly took them. Nor is anything while our right is
+    /// not renewed: whoever stood still hears of the removal before he knows for how long, and another node may have
+    /// them; the next renewal puts them back.
     pub async fn restore(&self) -> Result<Vec<VirtualAddress>, AgentError> {
         let mut state = self.state.lock().await;
         let now = now();
-        if !state.up || now + EARLY >= state.expires || !self.entitled(&state, now) {
+        if !state.up || now + EARLY >= state.expires {
+            return Ok(Vec::new());
+        }
+        if now >= self.until() {
+            state.owed = true;
             return Ok(Vec::new());
         }
         for missing in self.missing().await? {
@@ -308,6 +321,7 @@ impl Agent for Addresses {
         state.announcement.end().await;
         // Before the first is added: a start that fails half-way is then still undone by a stop, and kept by nobody.
         state.up = false;
+        state.owed = false;
         state.missed.clear();
         state.expires = self.add().await?;
         state.up = true;
@@ -318,6 +332,7 @@ impl Agent for Addresses {
     async fn stop(&self, _limits: &Limits) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
         state.up = false;
+        state.owed = false;
         state.missed.clear();
         state.announcement.end().await;
         let links = self.by_name().await?;
