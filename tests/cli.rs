@@ -29,6 +29,7 @@ fn status(generation: u64) -> Status {
             total: 0,
         },
         groups: vec![],
+        checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
         lateness: None,
     }

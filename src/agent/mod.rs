@@ -10,12 +10,14 @@
 //! * [`runner`] is what the runtime calls: it holds the deadlines of a step and turns a hang into an error.
 //! * [`supervise`] runs one process and leaves nothing of it behind when its time is over; [`tool`] so runs a program of
 //!   the system, and [`blocking`] does in a thread what may hang.
+//! * [`check`] looks whether a resource or the node itself is well.
 //! * [`keeper`] puts back addresses that something else removed; [`prober`] asks the wire who still has an address.
 
 pub mod address;
 pub mod announce;
 pub mod blocking;
 pub mod catalog;
+pub mod check;
 pub mod contract;
 pub mod environment;
 pub mod filesystem;

@@ -45,6 +45,7 @@ pub fn steps(tokens: &[Token], timeouts: &dyn Fn(&Token) -> Timeouts) -> Vec<Ste
                 stop: times.stop,
                 monitor: times.monitor,
                 removal: Duration::ZERO,
+                policy: None,
             }),
         }
     }

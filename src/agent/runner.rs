@@ -115,6 +115,7 @@ mod tests {
                 stop: Duration::ZERO,
                 monitor: Duration::from_secs(600),
                 removal: Duration::ZERO,
+                policy: None,
             },
             agent: Arc::new(Fake(look)),
             addresses: None,

@@ -11,7 +11,7 @@ use super::authkeys::{self, AuthKeys};
 use super::ha_cf::{self, HaCf};
 use super::haresources::{self, GroupLine, address};
 use super::problem::{Place, Report};
-use super::{Config, Loaded, Machine, digest};
+use super::{Config, HealthRules, Loaded, Machine, digest};
 use crate::model::medium::Target;
 use crate::model::similar::nearest;
 use crate::model::{LinkName, NodeName};
@@ -54,7 +54,8 @@ pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded,
     }
     if let (Some(ha_cf), Some(groups)) = (&ha_cf, &groups) {
         judge_addresses(ha_cf, groups, report);
-        judge_timeouts(ha_cf, groups, report);
+        judge_names(ha_cf, groups, report);
+        judge_health(ha_cf, groups, report);
     }
     report.sort();
     if let (
@@ -234,24 +235,60 @@ fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
     }
 }
 
-fn judge_timeouts(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
+/// A rule for a resource that there is not.
+fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
     let tokens = || {
         groups
             .iter()
             .flat_map(|g| &g.tokens)
             .map(|(token, _)| token)
     };
-    for (rule, place) in &ha_cf.lists.timeouts {
-        if rule.name == "*" || tokens().any(|t| t.name == rule.name || t.text == rule.name) {
+    let timeouts = ha_cf.lists.timeouts.iter();
+    let timeouts = timeouts.map(|(rule, place)| (&rule.name, place));
+    let monitors = ha_cf.lists.health.monitors.iter();
+    let monitors = monitors.map(|rule| (&rule.name, &rule.place));
+    for (name, place) in timeouts.chain(monitors) {
+        if name == "*" || tokens().any(|t| t.name == *name || t.text == *name) {
             continue;
         }
-        let close = nearest(&rule.name, tokens().map(|t| t.name.as_str()));
+        let close = nearest(name, tokens().map(|t| t.name.as_str()));
         let help = close.map_or_else(String::new, |c| format!("did you mean `{c}`?"));
-        let message = format!(
-            "no resource is called `{}`, so this changes nothing",
-            rule.name
-        );
+        let message = format!("no resource is called `{name}`, so this changes nothing");
         report.warning(place, message, help);
+    }
+}
+
+/// A check whose failing could never change anything.
+fn judge_health(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
+    let HealthRules {
+        checks,
+        failback_when,
+        ..
+    } = &ha_cf.lists.health;
+    let alone = known_nodes(ha_cf).is_some_and(|nodes| nodes.len() == 1);
+    for check in checks {
+        let name = &check.policy.name;
+        if groups.is_empty() {
+            let message = format!("there is no group, so a failing check `{name}` changes nothing");
+            report.warning(&check.place, message, "");
+        } else if alone {
+            let message = format!(
+                "there is no other node, so a failing check `{name}` moves nothing: it only keeps what does not run from being started"
+            );
+            let help = "to restart what is ill, name its resource: monitor RESOURCE ...";
+            report.warning(&check.place, message, help);
+        }
+    }
+    let Some(when) = failback_when else { return };
+    if alone || !ha_cf.auto_failback {
+        let why = if alone {
+            "there is no other node"
+        } else {
+            "auto_failback is off"
+        };
+        let message = format!("{why}, so nothing goes back by itself and this changes nothing");
+        let help = if alone { "" } else { "say `auto_failback on`" };
+        report.warning(&when.place, message, help);
     }
 }
 
@@ -297,6 +334,7 @@ fn assemble(
         record: ha_cf.record,
         hopfudge: ha_cf.hopfudge,
         timeouts: lists.timeouts.into_iter().map(|(t, _)| t).collect(),
+        health: lists.health,
         groups,
         keys,
         digest: 0,

@@ -2,8 +2,10 @@
 //!
 //! Every directive that heartbeat 3.0.6 knows stands in `table.rs` with what becomes of it here.
 
+mod health;
 mod media;
 mod members;
+mod probe;
 mod programs;
 mod settings;
 mod table;
@@ -20,7 +22,7 @@ use self::table::Rule;
 use super::Machine;
 use super::problem::{Place, Report, Severity};
 use super::source::{Line, Word, blank, lines};
-use super::{Logging, Respawn, TimeoutRule};
+use super::{HealthRules, Logging, Respawn, TimeoutRule};
 use crate::model::NodeName;
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
 use crate::model::medium::Medium;
@@ -86,6 +88,8 @@ pub struct Lists {
     pub env: Vec<(String, String)>,
     /// Deadlines of actions.
     pub timeouts: Vec<(TimeoutRule, Place)>,
+    /// What is watched.
+    pub health: HealthRules,
 }
 
 /// Reads the text of `ha.cf`.

@@ -19,6 +19,7 @@ pub use self::directory::{load, load_on};
 pub use self::haresources::GroupLine;
 pub use self::problem::{Place, Problem, Report, Severity};
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
+use crate::model::health::{CheckPolicy, Pace, Policy, Probe};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
 use crate::model::{LinkName, NodeName};
@@ -88,6 +89,8 @@ pub struct Config {
     pub hopfudge: u8,
     /// Deadlines of actions, as set; the more particular rule is to win over `*`.
     pub timeouts: Vec<TimeoutRule>,
+    /// What is watched. Nodes may differ in this.
+    pub health: HealthRules,
     /// The groups in the order of haresources.
     pub groups: Vec<GroupLine>,
     /// The shared secrets.
@@ -131,6 +134,47 @@ pub struct TimeoutRule {
     pub stop: Option<Duration>,
     /// Deadline of a look.
     pub monitor: Option<Duration>,
+}
+
+/// `monitor RESOURCE [PROBE] ...`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorRule {
+    /// Name or whole word of a resource, or `*`.
+    pub name: String,
+    /// How to look; the resource's own `status` where it is not said.
+    pub probe: Option<Probe>,
+    /// From look to look.
+    pub every: Duration,
+    /// Deadline of a look; that of `timeout ... monitor` where it is not said.
+    pub timeout: Option<Duration>,
+    /// What failed looks lead to.
+    pub policy: Policy,
+    /// Where the name stands.
+    pub place: Place,
+}
+
+/// `check NAME PROBE ...`, and `failback_when PROBE ...` under its own name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRule {
+    /// Its name and how many results count.
+    pub policy: CheckPolicy,
+    /// How to look.
+    pub probe: Probe,
+    /// How often, and how long one may take.
+    pub pace: Pace,
+    /// Where the name stands.
+    pub place: Place,
+}
+
+/// What is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthRules {
+    /// What of the resources; the more particular rule is to win over `*`.
+    pub monitors: Vec<MonitorRule>,
+    /// What of the node.
+    pub checks: Vec<CheckRule>,
+    /// When a group may go back to this node.
+    pub failback_when: Option<CheckRule>,
 }
 
 /// What of the machine a configuration is judged against; tests pretend one.

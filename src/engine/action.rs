@@ -32,6 +32,14 @@ pub enum Action {
         /// Begin or end.
         on: bool,
     },
+    /// Look at what runs of this group again and again, each look an [`super::Event::Monitored`]; or no longer. Any call
+    /// on the group ends it too, before the call begins.
+    Monitor {
+        /// The group.
+        group: GroupName,
+        /// Begin or end.
+        on: bool,
+    },
     /// Announce the addresses of this group again (gratuitous ARP, neighbour advertisements).
     Announce(GroupName),
     /// From here on calls on this group are meant for its newest definition; nothing of the old one runs.

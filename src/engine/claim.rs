@@ -36,11 +36,19 @@ impl Group {
     }
 
     /// Whether the preferred node was heard only a moment ago: it may still be counting votes and looking at what runs
-    /// there. It gets the time of two heartbeats, so that a cold start is no race.
+    /// there. It gets the time of two heartbeats, so that a cold start is no race; and where its checks have no result
+    /// yet, until they have, but no longer than a boot may take.
     fn preferred_gets_ready(&self, now: Time, view: &View) -> bool {
-        let settled = view.cluster.timing.keepalive * 2;
+        let t = &view.cluster.timing;
+        let patience = |p: &Peer| {
+            if super::checks::pending(&p.ailing) {
+                t.initdead
+            } else {
+                t.keepalive * 2
+            }
+        };
         view.living()
-            .any(|p| p.name == self.spec.preferred && now < p.active_since + settled)
+            .any(|p| p.name == self.spec.preferred && now < p.active_since + patience(p))
     }
 
     /// Rule 3 (and rule 7 for a group that is offered to us): why we want it, or nothing, or what stands in the way.

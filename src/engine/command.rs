@@ -157,7 +157,7 @@ impl Engine {
         }
         let groups = self.named(groups);
         for group in self.groups.iter().filter(|g| groups.contains(&g.spec.name)) {
-            self.can_be_taken(group)?;
+            self.can_be_taken(group, force)?;
         }
         for group in self
             .groups
@@ -194,7 +194,7 @@ impl Engine {
         Ok(None)
     }
 
-    fn can_be_taken(&self, group: &Group) -> Result<(), String> {
+    fn can_be_taken(&self, group: &Group, force: bool) -> Result<(), String> {
         let name = &group.spec.name;
         if group.state == GroupState::Stuck {
             return Err(format!(
@@ -207,7 +207,28 @@ impl Engine {
                 "{name} cannot be started: this side has no quorum; {help}"
             ));
         }
-        let Some(owner) = self.view.living().find(|p| p.holds(name)) else {
+        let owner = self.view.living().find(|p| p.holds(name));
+        let here = super::busy_with(group.state);
+        if let Some(check) = self.view.checks.bar().filter(|_| !here) {
+            match owner {
+                None if force => {}
+                None => {
+                    let help = "mend that, or overrule it: hactl takeover --force";
+                    return Err(format!(
+                        "{name} is not started here: {} {check}; {help}",
+                        self.view.me()
+                    ));
+                }
+                Some(owner) => {
+                    return Err(format!(
+                        "{name} stays on {}: {} {check}; mend that first",
+                        owner.name,
+                        self.view.me()
+                    ));
+                }
+            }
+        }
+        let Some(owner) = owner else {
             return Ok(());
         };
         if owner.state(name) == GroupState::Stuck {
@@ -249,6 +270,9 @@ impl Engine {
         }
         if group.doubled.take().is_some() {
             cleared.push("that two nodes ran it is forgotten".to_owned());
+        }
+        if group.forget_looks() {
+            cleared.push("failed looks and restarts are forgotten".to_owned());
         }
         if group.state == GroupState::Failed {
             group.state = GroupState::Offline;

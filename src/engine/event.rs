@@ -71,6 +71,22 @@ pub enum Event {
         /// What was seen.
         text: String,
     },
+    /// A look at a resource that runs has ended; what it says when that is not well.
+    Monitored {
+        /// The group.
+        group: GroupName,
+        /// Which step.
+        step: usize,
+        /// Whether it is well.
+        result: Result<(), String>,
+    },
+    /// A check of this node has a result, with what it said.
+    Checked {
+        /// Its name.
+        check: String,
+        /// Whether it passed.
+        result: Result<String, String>,
+    },
     /// What [`super::Action::Save`] ordered is on disk (or cannot be brought there: then the engine goes on without).
     Saved {
         /// The number of that order.

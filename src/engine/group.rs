@@ -20,7 +20,7 @@ use crate::model::{NodeName, Term, Time};
 
 /// After the first failure a group that no other node can run is tried again after this; the pause doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(30);
-/// A failure counts no longer than this, and pauses grow no longer.
+/// A failure counts no longer than this where no `monitor` says otherwise, and pauses grow no longer.
 const FAILURE_EXPIRES: Duration = Duration::from_secs(600);
 
 /// A right that has grown by less is not told anew.
@@ -63,11 +63,18 @@ pub(super) struct Group {
     pub forced: bool,
     pub maintenance: bool,
     pub watch: Watch,
+    /// What runs is looked at again and again.
+    pub watched: bool,
+    /// It is being restarted in place.
+    pub restarting: bool,
     /// Why it is not started, as last said.
     pub held: Option<Because>,
     /// Since when the preferred node could have it back; since when another node is better connected.
     pub failback_since: Option<Time>,
     pub better_since: Option<Time>,
+    /// A preferred node that is not ready yet has been told of; why it runs on here, as last said.
+    pub failback_held: bool,
+    pub runs_on: Option<Because>,
     /// Another holder was seen while we keep it.
     pub contested: bool,
     /// Who else ran it while we did, until somebody has looked at what that made of its data.
@@ -133,6 +140,10 @@ impl Group {
             held: None,
             failback_since: None,
             better_since: None,
+            failback_held: false,
+            runs_on: None,
+            watched: false,
+            restarting: false,
             contested: false,
             doubled: None,
             was_frozen: false,
@@ -157,6 +168,7 @@ impl Group {
         self.recognise(view);
         self.renew(now, view, desk);
         self.watch_addresses(now, view, desk);
+        self.tend(view, desk);
     }
 
     /// Whatever was done by hand meanwhile, or lost, is looked at before it is counted as ours.
@@ -214,7 +226,9 @@ impl Group {
             () if failed.is_some() => Some("failed to run it".to_owned()),
             () if self.standby => Some("is in standby".to_owned()),
             () if !view.quorate => Some("has no quorum".to_owned()),
-            () => None,
+            // An administrator may know better than a check.
+            () if self.forced => None,
+            () => view.checks.bar(),
         };
         Candidate {
             name: view.me().clone(),
@@ -222,6 +236,7 @@ impl Group {
             yielding: self.yielding,
             wanted: self.wanted,
             preferred: self.spec.preferred == *view.me(),
+            unready: None,
             reach: view.reach().answering,
             load: desk.load,
         }
@@ -285,6 +300,7 @@ impl Group {
     pub fn begin_stop(&mut self, because: Because, addresses_first: bool, desk: &mut Desk) {
         desk.record(&self.spec.name, What::Stop, because.clone());
         self.state = GroupState::Stopping;
+        self.restarting = false;
         self.stopping_because = Some(because);
         if self.stack.busy() {
             self.pending_stop = Some(addresses_first);
@@ -326,6 +342,7 @@ impl Group {
             Ended::Down => self.down(desk),
             Ended::StopFailed(text) => {
                 self.state = GroupState::Stuck;
+                self.restarting = false;
                 self.offer = None;
                 desk.record(&self.spec.name, What::Stuck, Because::Agent(text.clone()));
                 self.failed(now, text);
@@ -335,6 +352,11 @@ impl Group {
 
     fn up(&mut self, desk: &mut Desk) {
         self.state = GroupState::Online;
+        if std::mem::take(&mut self.restarting) {
+            // Wishes of administrators that came meanwhile stand.
+            desk.record(&self.spec.name, What::Online, Because::Finished);
+            return;
+        }
         self.failure = None;
         self.wanted = false;
         self.forced = false;
@@ -357,11 +379,12 @@ impl Group {
             .map_or(0, |f| f.count)
             .saturating_add(1);
         let pause = FIRST_RETRY * 2u32.saturating_pow(count.saturating_sub(1).min(10));
+        let expires = self.failures_expire().unwrap_or(FAILURE_EXPIRES);
         self.failure = Some(Failure {
             text,
             count,
-            retry_at: now + pause.min(FAILURE_EXPIRES),
-            expires_at: now + FAILURE_EXPIRES,
+            retry_at: now + pause.min(expires),
+            expires_at: now + expires,
         });
         self.wanted = false;
     }
@@ -397,18 +420,6 @@ impl Group {
         self.stack = Stack::new(&self.spec);
         desk.out.push(Action::Redefined(self.spec.name.clone()));
         true
-    }
-
-    /// A resource that ran was found down: the group has failed here.
-    pub fn lost(&mut self, now: Time, step: usize, text: String, view: &View, desk: &mut Desk) {
-        // A step that is up may be lost while those after it are still being started.
-        let up = matches!(self.state, GroupState::Online | GroupState::Starting);
-        if !up || self.frozen(view) {
-            return;
-        }
-        self.stack.lost(step, &text);
-        self.failed(now, text.clone());
-        self.begin_stop(Because::Agent(text), false, desk);
     }
 
     fn decide_failed(&mut self, now: Time, view: &View, desk: &mut Desk) {

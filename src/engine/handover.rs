@@ -21,7 +21,7 @@ impl Group {
     /// Online: shall another have it?
     pub fn decide_handover(&mut self, now: Time, view: &View, desk: &mut Desk) {
         let candidates = self.candidates(view, desk);
-        let wish = self.wish_to_give(now, view, &candidates);
+        let wish = self.wish_to_give(now, view, &candidates, desk);
         match (self.offer.clone(), wish) {
             (None, None) => {}
             (None, Some((Some(to), because))) => {
@@ -80,6 +80,7 @@ impl Group {
         now: Time,
         view: &View,
         candidates: &[Candidate],
+        desk: &mut Desk,
     ) -> Option<(Option<NodeName>, Because)> {
         let others: Vec<Candidate> = candidates
             .iter()
@@ -106,7 +107,18 @@ impl Group {
         if self.standby || self.giving_away() {
             return Some((next(), Because::Standby));
         }
-        if let Some(name) = self.failback(now, view, &others) {
+        if let Some(check) = view.checks.fails() {
+            // Better a sick service than none: without another candidate it stays.
+            match place(&others) {
+                Ok(_) => return Some((next(), Because::CheckFails(check))),
+                Err(others) => {
+                    self.run_on(check, &others, desk);
+                    return None;
+                }
+            }
+        }
+        self.runs_on = None;
+        if let Some(name) = self.failback(now, view, &others, desk) {
             return Some((Some(name.clone()), Because::Failback(name)));
         }
         self.better_connected(now, view, &others)
@@ -118,15 +130,40 @@ impl Group {
         self.yielding
     }
 
-    /// The preferred node, when it has been able to run it for long enough.
-    fn failback(&mut self, now: Time, view: &View, others: &[Candidate]) -> Option<NodeName> {
-        let able = view.cluster.auto_failback
-            && others
-                .iter()
-                .any(|c| c.preferred && c.barred.is_none() && !c.yielding);
+    /// Says why it stays on a node that it should leave, once for each reason.
+    fn run_on(&mut self, check: String, others: &Because, desk: &mut Desk) {
+        let others = match others {
+            Because::NoCandidate(why) => why.clone(),
+            other => other.to_string(),
+        };
+        let because = Because::NobodyBetter { check, others };
+        if self.runs_on.as_ref() != Some(&because) {
+            desk.record(&self.spec.name, What::RunsOn, because.clone());
+            self.runs_on = Some(because);
+        }
+    }
+
+    /// The preferred node, when it has been able to run it, and ready for it, for long enough.
+    fn failback(
+        &mut self,
+        now: Time,
+        view: &View,
+        others: &[Candidate],
+        desk: &mut Desk,
+    ) -> Option<NodeName> {
+        let able = others
+            .iter()
+            .find(|c| c.preferred && c.barred.is_none() && !c.yielding)
+            .filter(|_| view.cluster.auto_failback);
+        let unready = able.and_then(|c| c.unready.clone());
+        if let Some(text) = unready.clone().filter(|_| !self.failback_held) {
+            let what = What::FailbackWaits(self.spec.preferred.clone());
+            desk.record(&self.spec.name, what, Because::NotReady(text));
+        }
+        self.failback_held = unready.is_some();
         settled(
             &mut self.failback_since,
-            able,
+            able.is_some() && unready.is_none(),
             now,
             view.cluster.failback_delay,
         )

@@ -7,11 +7,12 @@
 //! * `placement`: who should own a group that nobody owns;
 //! * `recognition`, `claim`: the promise that each node publishes, and the way to a group by it;
 //! * `hold`, `handover`: keeping a group, letting it go, giving it away;
-//! * `stack`: its steps, up and down;
+//! * `stack`: its steps, up and down; `tending`, `checks`: is what runs well, and is this node?
 //! * `publish`: the heartbeat, which says all of it;
 //! * `command`, `outcome`, `status`: what an administrator asks, what comes of it, what he sees.
 
 pub mod action;
+mod checks;
 mod claim;
 mod command;
 mod desk;
@@ -31,6 +32,7 @@ mod reconfigure;
 mod sent;
 mod stack;
 mod status;
+mod tending;
 mod view;
 
 pub use action::{Action, Call};
@@ -45,6 +47,7 @@ use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Term, Time};
+use checks::Checks;
 use command::Pending;
 use desk::Desk;
 use group::Group;
@@ -149,6 +152,12 @@ impl Engine {
             Event::ResourceLost { group, step, text } => {
                 self.with_group(&group, |g, view, desk| g.lost(now, step, text, view, desk));
             }
+            Event::Monitored {
+                group,
+                step,
+                result,
+            } => self.with_group(&group, |g, _, desk| g.monitored(now, step, result, desk)),
+            Event::Checked { check, result } => self.checked(now, &check, result),
             Event::Saved { version } => self.saved(version),
             Event::Command { id, command } => self.command(now, id, command),
             Event::Reconfigured(cluster) => self.reconfigure(now, *cluster),
@@ -307,7 +316,10 @@ fn new_view(cluster: Cluster, kept: &Kept, now: Time) -> View {
     let initdead = cluster.timing.initdead;
     let peers = peers_of(&cluster, now, initdead);
     let pings = cluster.pings.iter().map(|p| new_ping(&p.name)).collect();
+    let mut checks = Checks::default();
+    checks.take_definition(&cluster.health, now);
     View {
+        checks,
         rank: cluster
             .nodes
             .iter()

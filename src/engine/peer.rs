@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loss::Loss;
 use crate::model::cluster::Timing;
+use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Time};
@@ -34,6 +35,7 @@ pub(super) struct Peer {
     pub reach: Reach,
     pub quorate: bool,
     pub intent: Intent,
+    pub ailing: Vec<Ailing>,
     pub digest: Option<u64>,
     /// Until then its silence means a restart that it announced.
     pub back_by: Time,
@@ -101,6 +103,7 @@ impl Peer {
             reach: Reach::default(),
             quorate: false,
             intent: Intent::default(),
+            ailing: Vec::new(),
             digest: None,
             back_by: Time::ZERO,
             groups: BTreeMap::new(),
@@ -155,6 +158,7 @@ impl Peer {
         self.reach = heartbeat.reach;
         self.quorate = heartbeat.quorate;
         self.intent = heartbeat.intent.clone();
+        self.ailing.clone_from(&heartbeat.ailing);
         self.digest = Some(heartbeat.digest);
         self.back_by = heartbeat
             .intent

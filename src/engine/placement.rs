@@ -15,6 +15,8 @@ pub(super) struct Candidate {
     /// An administrator told it to take the group.
     pub wanted: bool,
     pub preferred: bool,
+    /// Why it must not get the group back yet (`failback_when`).
+    pub unready: Option<String>,
     /// Ping nodes it reaches.
     pub reach: u16,
     /// Groups it holds or claims.
@@ -89,6 +91,7 @@ mod tests {
             yielding: false,
             wanted: false,
             preferred: false,
+            unready: None,
             reach: 0,
             load: 0,
         };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, Engine, loss};
 use crate::model::cluster::Timing;
+use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
 use crate::model::{GroupName, NodeName, Sequence, Time};
 
@@ -46,6 +47,7 @@ struct Said {
     groups: Vec<GroupReport>,
     quorate: bool,
     intent: Intent,
+    ailing: Vec<Ailing>,
 }
 
 /// The last words of this life.
@@ -300,6 +302,7 @@ impl Engine {
                 maintenance: named(|g| g.maintenance),
                 back_within: None,
             },
+            ailing: self.view.checks.ailing(),
             digest: self.view.cluster.digest,
         }
     }
@@ -331,5 +334,6 @@ fn said(heartbeat: &Heartbeat) -> Said {
         groups: heartbeat.groups.clone(),
         quorate: heartbeat.quorate,
         intent: heartbeat.intent.clone(),
+        ailing: heartbeat.ailing.clone(),
     }
 }

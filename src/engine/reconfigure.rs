@@ -24,6 +24,7 @@ impl Engine {
             .iter()
             .position(|n| *n == cluster.me)
             .unwrap_or(usize::MAX);
+        self.view.checks.take_definition(&cluster.health, now);
         self.view.cluster = cluster;
         // A node that is new here is waited for before anything is decided.
         self.join();

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{OrderId, Outcome};
+use super::tending::Record;
 use super::{Action, Call};
 use crate::model::cluster::Group;
 use crate::model::status::ResourceState;
@@ -21,6 +22,8 @@ enum Work {
         order: OrderId,
         step: usize,
         rest: Vec<usize>,
+        /// When all are down, start again from here.
+        then: Option<usize>,
     },
 }
 
@@ -48,6 +51,7 @@ pub(super) enum Ended {
 pub(super) struct StepState {
     pub state: ResourceState,
     pub error: Option<String>,
+    pub record: Record,
 }
 
 /// The steps of one group.
@@ -63,6 +67,7 @@ impl Stack {
         let step = StepState {
             state: ResourceState::Unknown,
             error: None,
+            record: Record::default(),
         };
         Stack {
             steps: vec![step; group.steps.len()],
@@ -105,23 +110,39 @@ impl Stack {
             rest.sort_by_key(|s| group.steps.get(*s).is_some_and(|step| step.addresses));
         }
         self.stop_errors.clear();
-        self.stop_next(rest, group, orders, out);
+        self.stop_next(rest, None, group, orders, out);
+    }
+
+    /// Stops a step and all after it, from the last on, and starts them again.
+    pub fn restart(&mut self, step: usize, group: &Group, orders: &mut u64, out: &mut Vec<Action>) {
+        self.stop_errors.clear();
+        let rest = (step..self.steps.len()).collect();
+        self.stop_next(rest, Some(step), group, orders, out);
     }
 
     fn stop_next(
         &mut self,
         mut rest: Vec<usize>,
+        then: Option<usize>,
         group: &Group,
         orders: &mut u64,
         out: &mut Vec<Action>,
     ) {
         let Some(step) = rest.pop() else {
             self.work = Work::Idle;
+            if let Some(again) = then.filter(|_| self.stop_errors.is_empty()) {
+                self.start_step(again, group, orders, out);
+            }
             return;
         };
         self.set(step, ResourceState::Stopping, None);
         let order = give(group, Call::Stop(step), orders, out);
-        self.work = Work::Stopping { order, step, rest };
+        self.work = Work::Stopping {
+            order,
+            step,
+            rest,
+            then,
+        };
     }
 
     /// Takes in how an order ended and gives the next one. An order that is not ours changes nothing.
@@ -146,7 +167,8 @@ impl Stack {
                 order: o,
                 step,
                 rest,
-            } if o == order => self.stopped(step, rest, outcome, group, orders, out),
+                then,
+            } if o == order => self.stopped(step, (rest, then), outcome, group, orders, out),
             Work::Idle | Work::Probing(_) | Work::Starting { .. } | Work::Stopping { .. } => {
                 Ended::NotYet
             }
@@ -217,7 +239,7 @@ impl Stack {
     fn stopped(
         &mut self,
         step: usize,
-        rest: Vec<usize>,
+        (rest, then): (Vec<usize>, Option<usize>),
         outcome: &Outcome,
         group: &Group,
         orders: &mut u64,
@@ -229,7 +251,7 @@ impl Stack {
         } else {
             self.set(step, ResourceState::Stopped, None);
         }
-        self.stop_next(rest, group, orders, out);
+        self.stop_next(rest, then, group, orders, out);
         if self.busy() {
             Ended::NotYet
         } else if self.stop_errors.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::group::Group;
+use super::group::{Failure, Group};
 use super::peer::Peer;
 use super::placement::place;
 use super::{Desk, Engine};
@@ -55,6 +55,7 @@ impl Engine {
                 .iter()
                 .map(|g| self.group_status(g, now))
                 .collect(),
+            checks: self.view.checks.status(now),
             counters: self.counters(),
             lateness: None,
         }
@@ -197,7 +198,7 @@ impl Engine {
             owners,
             states,
             term: group.term,
-            resources: resources(group),
+            resources: resources(group, now),
         }
     }
 
@@ -213,8 +214,12 @@ impl Engine {
             ));
         }
         if let Some(failure) = &group.failure {
-            notes.push(failure_note(group, &failure.text));
+            notes.push(failure_note(group, failure, now));
         }
+        if let Some(because) = &group.runs_on {
+            notes.push(format!("runs on here: {because}"));
+        }
+        notes.extend(self.waits_for_failback(group));
         notes.extend(self.peers_failures(group));
         if let Some(because) = self.why_down(group, owners, now) {
             notes.push(format!("not running: {because}"));
@@ -245,6 +250,16 @@ impl Engine {
             notes.push(format!("offered to {}: {}", offer.to, offer.because));
         }
         notes
+    }
+
+    /// What keeps a group from going back to its preferred node, in its newest words.
+    fn waits_for_failback(&self, group: &Group) -> Option<String> {
+        let peer = self.view.peer(&group.spec.preferred)?;
+        let says = super::checks::unready(&peer.ailing).filter(|_| group.failback_held)?;
+        Some(format!(
+            "goes back to {} when failback_when there says yes; it says: {says}",
+            peer.name
+        ))
     }
 
     /// Failures that the peers report; what failed there is told by the status of that node.
@@ -285,28 +300,33 @@ impl Engine {
     }
 }
 
-fn failure_note(group: &Group, text: &str) -> String {
-    let name = &group.spec.name;
+fn failure_note(group: &Group, failure: &Failure, now: Time) -> String {
+    let (name, text) = (&group.spec.name, &failure.text);
+    let left = failure.expires_at.since(now).as_secs();
     match group.state {
         GroupState::Stuck => {
             format!("its stop failed here: {text}; see to it, then hactl clear {name}")
         }
-        GroupState::Failed => format!("failed here: {text}; mend it, then hactl clear {name}"),
+        GroupState::Failed => format!(
+            "failed here: {text}; mend it, then hactl clear {name} (else forgotten in {left} s)"
+        ),
         _ => format!("failed here before: {text}"),
     }
 }
 
 /// Every member with the state of its step.
-fn resources(group: &Group) -> Vec<ResourceStatus> {
+fn resources(group: &Group, now: Time) -> Vec<ResourceStatus> {
     let steps = group.spec.steps.iter().zip(&group.stack.steps);
     let members = |(spec, known): (&crate::model::cluster::Step, &super::stack::StepState)| {
         let (state, error) = (known.state, known.error.clone());
+        let watch = spec.policy.map(|p| known.record.status(now, &p));
         spec.members
             .iter()
             .map(move |token| ResourceStatus {
                 token: token.clone(),
                 state,
                 error: error.clone(),
+                watch: watch.clone(),
             })
             .collect::<Vec<_>>()
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::checks::{self, Checks};
 use super::peer::Peer;
 use super::placement::Candidate;
 use super::quorum::{Ping, Votes};
@@ -22,6 +23,8 @@ pub(super) struct View {
     pub generation: Generation,
     pub peers: Vec<Peer>,
     pub pings: Vec<Ping>,
+    /// Checks of this node.
+    pub checks: Checks,
     pub sent: SentLog,
     /// Every peer has been heard or is known to be dead.
     pub joined: bool,
@@ -133,6 +136,7 @@ impl View {
             yielding: peer.intent.yielding.contains(group),
             wanted: peer.intent.wanted.contains(group),
             preferred: peer.name == *preferred,
+            unready: checks::unready(&peer.ailing),
             reach: peer.reach.answering,
             load: self.loads.get(&peer.name).copied().unwrap_or(0),
         }
@@ -171,5 +175,6 @@ impl View {
             .iter()
             .find(|(is, _)| *is)
             .map(|(_, words)| (*words).to_owned())
+            .or_else(|| checks::bar_of(&peer.ailing))
     }
 }

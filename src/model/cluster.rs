@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::{Health, Policy};
 use super::{GroupName, NodeName};
 
 /// The part of the configuration on which decisions rest.
@@ -27,6 +28,9 @@ pub struct Cluster {
     pub failback_delay: Duration,
     /// Whether a group moves to a node that sees more ping nodes (`ipfail`).
     pub follow_connectivity: bool,
+    /// Checks of the node, and whether `failback_when` has its say.
+    #[serde(default)]
+    pub health: Health,
     /// The groups in the order of haresources.
     pub groups: Vec<Group>,
     /// Hash of all that must agree on every node; published, so that a difference shows.
@@ -112,4 +116,7 @@ pub struct Step {
     /// How long a node that lost the right to it may need to be rid of it; a takeover from a dead peer waits
     /// that long beyond deadtime. Zero for addresses, and for what does not stand on shared storage.
     pub removal: Duration,
+    /// What follows when looks at it fail while it runs; without it nobody looks.
+    #[serde(default)]
+    pub policy: Option<Policy>,
 }

@@ -107,6 +107,34 @@ pub enum What {
     Announced,
     /// Takes a new generation.
     NewGeneration(u64),
+    /// A check of this node has failed.
+    CheckFailed(String),
+    /// A check of this node passes (again).
+    CheckPassed(String),
+    /// A look at a running resource failed, but not yet often enough to act: the how manieth of how many.
+    LookFailed {
+        /// The resource.
+        resource: String,
+        /// So many in a row.
+        failing: u32,
+        /// So many are believed.
+        fall: u32,
+    },
+    /// Restarts a resource, and what stands on it, where they are.
+    Restart {
+        /// The resource.
+        resource: String,
+        /// The how manieth restart ...
+        count: u32,
+        /// ... of how many ...
+        of: u32,
+        /// ... within this time.
+        within: Duration,
+    },
+    /// Runs on here, although it should go.
+    RunsOn,
+    /// Its preferred node could have it back, but not yet.
+    FailbackWaits(NodeName),
 }
 
 /// Why.
@@ -198,6 +226,17 @@ pub enum Because {
     Expired,
     /// All its steps are done.
     Finished,
+    /// A check of this node fails: its name and what it said.
+    CheckFails(String),
+    /// A check of this node fails, and nobody else can run the group.
+    NobodyBetter {
+        /// The check and what it said.
+        check: String,
+        /// Why no other node can.
+        others: String,
+    },
+    /// What `failback_when` says there.
+    NotReady(String),
 }
 
 impl Decision {
@@ -222,9 +261,12 @@ impl Decision {
     /// How much an administrator must care.
     pub fn level(&self) -> Level {
         match &self.what {
-            What::PeerDead(_) | What::Stuck | What::QuorumLost { .. } | What::Failed => {
-                Level::Error
-            }
+            What::PeerDead(_)
+            | What::Stuck
+            | What::QuorumLost { .. }
+            | What::Failed
+            | What::CheckFailed(_)
+            | What::RunsOn => Level::Error,
             What::Held
                 if matches!(
                     self.because,
@@ -240,6 +282,8 @@ impl Decision {
             | What::PingDown(_)
             | What::Gap(_)
             | What::Held
+            | What::LookFailed { .. }
+            | What::Restart { .. }
             | What::NewGeneration(_) => Level::Warning,
             What::Stop
                 if matches!(
@@ -302,6 +346,24 @@ impl fmt::Display for What {
             Self::Leaving => write!(f, "gives up everything"),
             Self::Announced => write!(f, "announces its addresses again"),
             Self::NewGeneration(g) => write!(f, "takes generation {g}"),
+            Self::CheckFailed(c) => write!(f, "check {c} fails"),
+            Self::CheckPassed(c) => write!(f, "check {c} passes"),
+            Self::LookFailed {
+                resource,
+                failing,
+                fall,
+            } => write!(f, "{resource} looks ill ({failing} of {fall})"),
+            Self::Restart {
+                resource,
+                count,
+                of,
+                within,
+            } => write!(
+                f,
+                "restarts {resource} in place ({count} of {of} times within {within:.0?})"
+            ),
+            Self::RunsOn => write!(f, "runs on here"),
+            Self::FailbackWaits(n) => write!(f, "does not go back to {n} yet"),
         }
     }
 }
@@ -373,6 +435,12 @@ impl fmt::Display for Because {
             Self::Healed => write!(f, "a peer that may have announced them is heard again"),
             Self::Expired => write!(f, "its time is over"),
             Self::Finished => write!(f, "all steps are done"),
+            Self::CheckFails(check) => write!(f, "this node {check}"),
+            Self::NobodyBetter { check, others } => write!(
+                f,
+                "this node {check}, but no other node may run it: {others}; a sick service is better than none"
+            ),
+            Self::NotReady(text) => write!(f, "failback_when says there: {text}"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::Ailing;
 use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
 /// One heartbeat. Where the groups do not fit one datagram there are several, each whole but for the groups,
@@ -30,6 +31,9 @@ pub struct Heartbeat {
     pub quorate: bool,
     /// What an administrator wants of the sender.
     pub intent: Intent,
+    /// Checks of the sender that have not passed. With one of them, other than `failback_when`, it is no candidate.
+    #[serde(default)]
+    pub ailing: Vec<Ailing>,
     /// Hash of what must be configured alike.
     pub digest: u64,
 }

@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod decision;
+pub mod health;
 pub mod heartbeat;
 pub mod journal;
 pub mod keys;

@@ -30,6 +30,9 @@ pub struct Status {
     pub quorum: QuorumStatus,
     /// All groups in the order of haresources.
     pub groups: Vec<GroupStatus>,
+    /// Checks of this node, in the order of ha.cf.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
     /// What is counted rather than logged, by what it is; zeros are left out.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -174,6 +177,66 @@ pub struct ResourceStatus {
     pub state: ResourceState,
     /// What its last failure said.
     pub error: Option<String>,
+    /// What looks at it while it runs have told, where it has a `monitor`.
+    #[serde(default)]
+    pub watch: Option<WatchStatus>,
+}
+
+/// What looks at a running resource have told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// Time since the last look.
+    pub looked: Option<Duration>,
+    /// For how long looks have come to the same result.
+    pub lasts: Option<Duration>,
+    /// What the last look said, when it failed.
+    pub error: Option<String>,
+    /// Failed looks that are not forgotten.
+    pub failing: u32,
+    /// So many are believed.
+    pub fall: u32,
+    /// Restarts in place that still count.
+    pub restarts: u32,
+    /// So many are allowed.
+    pub budget: u32,
+    /// When the oldest of them no longer counts.
+    pub forgotten_in: Option<Duration>,
+}
+
+/// One check of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name in ha.cf; `failback_when` for that.
+    pub name: String,
+    /// What it has come to.
+    pub state: CheckState,
+    /// For how long.
+    pub lasts: Duration,
+    /// Results in a row that speak against that.
+    pub against: u32,
+    /// Time since its last result.
+    pub looked: Option<Duration>,
+    /// What it said then.
+    pub text: String,
+}
+
+/// What a check has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// It has never passed, and not failed often enough.
+    Pending,
+    /// It passes.
+    Good,
+    /// It has failed.
+    Failed,
+}
+
+impl CheckState {
+    /// Of one result.
+    pub fn of(good: bool) -> Self {
+        if good { Self::Good } else { Self::Failed }
+    }
 }
 
 /// The state of a resource on a node.

@@ -21,7 +21,8 @@ pub const FORMAT: u32 = 1;
 const BEGIN: &str = "{\"had recording\":";
 /// Heartbeats that can be repeated; those of a thousand groups, some on two links, fit.
 const FORMS: usize = 256;
-/// The fingerprint stands on each so many-eth line, and on each that is no heartbeat and no deadline.
+/// The fingerprint stands on each so many-eth line, and on each that is no heartbeat, no deadline and no look that
+/// found all well.
 const CHECKED: u64 = 16;
 
 /// Where an engine stood when what follows was recorded.
@@ -173,6 +174,8 @@ impl Encoder {
                 self.forms.add(link.clone(), bare);
                 (line(None, Some(Event::Heard { link, heartbeat })), false)
             }
+            look @ (Event::Monitored { result: Ok(()), .. }
+            | Event::Checked { result: Ok(_), .. }) => (line(None, Some(look)), true),
             other => (line(None, Some(other)), false),
         }
     }

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::describe;
+use super::health::{Looks, looks};
 use crate::agent::address::{Mistake, Network};
 use crate::agent::catalog::Catalog;
 use crate::agent::environment::ScriptEnv;
@@ -15,6 +17,7 @@ use crate::config::{self, Config, GroupLine, Place, Report};
 use crate::model::GroupName;
 use crate::model::NodeName;
 use crate::model::cluster::{Cluster, Group};
+use crate::model::health::Health;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 
@@ -48,6 +51,8 @@ pub struct Assembled {
     pub cluster: Cluster,
     /// Each group's steps with their agents.
     pub groups: Vec<(GroupName, Vec<ResolvedStep>)>,
+    /// What is looked at again and again.
+    pub looks: Looks,
     /// Warnings and notes.
     pub warnings: Report,
 }
@@ -88,6 +93,7 @@ pub async fn assemble(
         }
     }
     judge_clashes(&config.groups, &mut report);
+    let looks = looks(&config, &mut groups, &resolver, &mut report);
     report.sort();
     if report.has_errors() {
         return Err(report);
@@ -97,6 +103,7 @@ pub async fn assemble(
         config,
         cluster,
         groups,
+        looks,
         warnings: report,
     })
 }
@@ -247,6 +254,15 @@ fn cluster_of(config: &Config, groups: Vec<Group>) -> Cluster {
         auto_failback: config.auto_failback,
         failback_delay: config.failback_delay,
         follow_connectivity: config.follow_connectivity,
+        health: Health {
+            checks: config
+                .health
+                .checks
+                .iter()
+                .map(|c| c.policy.clone())
+                .collect(),
+            failback_when: config.health.failback_when.is_some(),
+        },
         groups,
         digest: config.digest,
     }
@@ -320,6 +336,16 @@ impl Assembled {
             {
                 text += &format!("    {member}: {what}\n");
             }
+            let monitors = self.looks.monitors.get(name).into_iter().flatten();
+            for (monitor, step) in monitors.filter_map(|m| Some((m, steps.get(m.step)?))) {
+                text += &describe::monitor(monitor, &step.step, self.cluster.nodes.len() > 1);
+            }
+        }
+        for check in &self.config.health.checks {
+            text += &describe::check(check);
+        }
+        if let Some(when) = &self.config.health.failback_when {
+            text += &describe::failback_when(when);
         }
         let c = &self.cluster;
         text += &format!(

@@ -102,6 +102,7 @@ impl Daemon {
             Action::Run { group, order, call } => self.performer.run(group, order, call),
             Action::Abort(group) => self.performer.abort(&group),
             Action::WatchAddresses { group, on } => self.performer.watch(&group, on),
+            Action::Monitor { group, on } => self.performer.monitor(&group, on),
             Action::Announce(group) => self.performer.announce(&group),
             Action::Redefined(group) => self.performer.redefine(&group),
             Action::Renew { group, until } => self.performer.renew(group, until),
@@ -160,6 +161,7 @@ impl Daemon {
             config,
             cluster,
             groups,
+            looks,
             warnings,
         } = new;
         if !warnings.is_empty() {
@@ -169,7 +171,7 @@ impl Daemon {
             self.record_anew(config.record).await;
         }
         let loan = loan(config.lease, &cluster.timing);
-        self.performer.reconfigure(groups, loan);
+        self.performer.reconfigure(groups, looks, loan);
         self.cluster = cluster.clone();
         let keys = config.keys.clone();
         self.config = config;

@@ -227,6 +227,7 @@ mod tests {
             reach: Reach::default(),
             quorate: true,
             intent: Intent::default(),
+            ailing: vec![],
             digest: 0,
         }
     }

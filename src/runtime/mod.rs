@@ -8,7 +8,9 @@ pub mod agents;
 pub mod assemble;
 mod counters;
 pub mod daemon;
+mod describe;
 mod ears;
+mod health;
 mod hearing;
 mod lateness;
 mod links;
@@ -34,8 +36,10 @@ use perform::Performer;
 use pulse::Pulse;
 use signals::Signals;
 
+use crate::config::Report;
 use crate::control::server::{Call, Server};
 use crate::engine::Kept;
+use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::store::journal::Journal;
 use crate::store::kept::KeptFile;
@@ -80,6 +84,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         config,
         cluster,
         groups,
+        looks,
         warnings,
     } = assemble(&folders, &node, &netlink)
         .await
@@ -87,15 +92,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     let server = Server::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
     let (log, troubles) = logging::begin(&config.logging);
     let _last_lines = logging::Ending(Arc::clone(&log));
-    tracing::info!(
-        "had {} starts on {node}, {} nodes, {} groups",
-        env!("CARGO_PKG_VERSION"),
-        cluster.nodes.len(),
-        cluster.groups.len()
-    );
-    if !warnings.is_empty() {
-        tracing::warn!("{}", warnings.to_string().trim_end());
-    }
+    greet(&cluster, &warnings);
     let opened = KeptFile::open(&folders.state).map_err(|e| e.to_string())?;
     for text in troubles.iter().chain(&opened.warnings) {
         tracing::warn!("{text}");
@@ -141,6 +138,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
     let performer = Performer::new(
         groups,
+        looks,
         netlink.clone(),
         leases,
         held_before,
@@ -171,6 +169,20 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         );
     }
     Ok(told)
+}
+
+/// The first words in the log.
+fn greet(cluster: &Cluster, warnings: &Report) {
+    tracing::info!(
+        "had {} starts on {}, {} nodes, {} groups",
+        env!("CARGO_PKG_VERSION"),
+        cluster.me,
+        cluster.nodes.len(),
+        cluster.groups.len()
+    );
+    if !warnings.is_empty() {
+        tracing::warn!("{}", warnings.to_string().trim_end());
+    }
 }
 
 async fn serve_clients(server: Server, calls: mpsc::Sender<Call>, changes: watch::Receiver<()>) {

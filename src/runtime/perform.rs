@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::health::{Looks, Watcher};
 use super::links;
 use super::pulse::Handle;
 use crate::agent::ipaddr::Addresses;
@@ -30,6 +31,7 @@ pub struct Performer {
     running: HashMap<GroupName, Abort>,
     keeper: Arc<AddressKeeper>,
     prober: AddressProber,
+    watcher: Watcher,
     leases: Option<LeaseFile>,
     lease_ends: BTreeMap<GroupName, Time>,
     /// Groups that a daemon before us held in this boot; none where that is not known.
@@ -43,6 +45,7 @@ impl Performer {
     /// Nothing runs yet.
     pub fn new(
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
+        looks: Looks,
         netlink: Netlink,
         leases: Option<LeaseFile>,
         held_before: Option<BTreeSet<GroupName>>,
@@ -64,6 +67,7 @@ impl Performer {
             running: HashMap::new(),
             keeper: Arc::new(keeper),
             prober,
+            watcher: Watcher::new(looks, pulse.clone()),
             leases,
             lease_ends: BTreeMap::new(),
             held_before,
@@ -77,6 +81,7 @@ impl Performer {
     pub fn reconfigure(
         &mut self,
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
+        looks: Looks,
         loan: Option<Duration>,
     ) {
         self.loan = loan;
@@ -94,6 +99,15 @@ impl Performer {
                     self.groups.insert(name, Arc::new(steps));
                 }
             }
+        }
+        self.watcher.reconfigure(looks, &self.groups);
+    }
+
+    /// Begins or ends to look at what runs of a group.
+    pub fn monitor(&mut self, group: &GroupName, on: bool) {
+        match self.groups.get(group).filter(|_| on) {
+            Some(steps) => self.watcher.begin(group, steps),
+            None => drop(self.watcher.end(group)),
         }
     }
 
@@ -119,7 +133,9 @@ impl Performer {
         self.running.insert(group.clone(), abort.clone());
         let (pulse, keeper) = (self.pulse.clone(), Arc::clone(&self.keeper));
         let held = self.may_be_ours(&group);
+        let looks_ended = self.watcher.end(&group);
         tokio::spawn(async move {
+            looks_ended.await;
             let name = group.clone();
             let work = async move { act(&name, &steps, call, held, &abort, &keeper).await };
             // Whatever an agent does, the engine hears of it.

@@ -1,7 +1,9 @@
 //! What a new configuration would change: the plan that a reload shows and follows.
 
+use std::path::Path;
+
 use super::assemble::Assembled;
-use crate::config::Config;
+use crate::config::{Config, HealthRules, Place};
 use crate::model::cluster::{Cluster, Group};
 
 /// The plan in words, a line for each change.
@@ -59,9 +61,26 @@ fn directives(old: &Config, new: &Config) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     let changed = names.into_iter().filter(|n| value(old, n) != value(new, n));
-    changed
+    let mut lines: Vec<String> = changed
         .map(|n| format!("ha.cf: {n} {} becomes {}", value(old, n), value(new, n)))
-        .collect()
+        .collect();
+    if without_places(&old.health) != without_places(&new.health) {
+        lines.push("ha.cf: what is watched (monitor, check, failback_when) changes; a check that is new must pass once before this node is a candidate".to_owned());
+    }
+    lines
+}
+
+/// A line that only moved in its file is the same.
+fn without_places(rules: &HealthRules) -> HealthRules {
+    let mut rules = rules.clone();
+    let nowhere = || Place::whole(Path::new(""));
+    for rule in &mut rules.monitors {
+        rule.place = nowhere();
+    }
+    for rule in rules.checks.iter_mut().chain(&mut rules.failback_when) {
+        rule.place = nowhere();
+    }
+    rules
 }
 
 fn groups(old: &[Group], new: &[Group]) -> Vec<String> {

@@ -43,6 +43,7 @@ impl World {
         let (engine, actions) = Engine::new(cluster, kept, local);
         machine.engine = Some(engine);
         self.perform(&NodeName::new(name), actions);
+        self.check_soon(&NodeName::new(name));
         self.reschedule(&NodeName::new(name));
     }
 

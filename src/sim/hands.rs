@@ -51,6 +51,7 @@ impl World {
             Action::WatchAddresses { group, on: false } => {
                 machine.watching.remove(&group);
             }
+            Action::Monitor { group, on } => self.monitor(by, group, on),
             Action::Announce(_) => machine.announced += 1,
             Action::Record(decision) => {
                 self.watch_record(by, &decision);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::health::Sickness;
 use super::invariant::Watched;
 use crate::engine::{Engine, Event, Kept, Outcome};
 use crate::model::cluster::Cluster;
@@ -123,6 +124,7 @@ pub struct Machine {
     pub tape: Option<Tape>,
     /// How often each group's addresses were announced anew on order.
     pub announced: u32,
+    pub(super) health: Sickness,
     pub(super) clock: Clock,
     /// Numbers the lives of its daemon: what was under way in one does not end in the next.
     pub(super) life: u64,
@@ -164,6 +166,7 @@ impl Machine {
             taping: false,
             tape: None,
             announced: 0,
+            health: Sickness::default(),
             clock: Clock::new(Time::ZERO, Time::ZERO, 0),
             life: 0,
             watching: BTreeSet::new(),
@@ -201,6 +204,7 @@ impl Machine {
         self.life += 1;
         self.watching.clear();
         self.taken.clear();
+        self.health.end_life();
         self.inbox.clear();
     }
 

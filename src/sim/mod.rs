@@ -4,6 +4,7 @@
 //! * `world`: the cluster, its time, and the order in which things happen;
 //! * `machine`: one machine, its clock and its agents; `hands`: what the orders of its engine do to it;
 //! * `network`: what becomes of a heartbeat on its way; `deeds`: what a scenario can do to all of it;
+//! * `health`: looks at what runs, and checks of a machine;
 //! * `invariant`: what must never be seen, a file each; `service`: how long groups were down; `random`: chance from a
 //!   seed.
 //!
@@ -17,6 +18,7 @@ mod deeds;
 mod draw;
 mod fault;
 mod hands;
+mod health;
 mod invariant;
 mod machine;
 mod network;

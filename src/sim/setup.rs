@@ -93,6 +93,7 @@ pub(super) fn usual_step(addresses: bool) -> Step {
         stop: STOP,
         monitor: MONITOR,
         removal: Duration::ZERO,
+        policy: None,
     }
 }
 

@@ -12,6 +12,7 @@ use super::service::Service;
 use super::setup::{Condition, usual_step};
 use crate::engine::{Call, Engine, Event, OrderId, Outcome};
 use crate::model::cluster::{Cluster, Group, PingNode, QuorumPolicy, Step, Timing};
+use crate::model::health::Health;
 use crate::model::heartbeat::GroupState;
 use crate::model::status::Status;
 use crate::model::{GroupName, LinkName, NodeName, Time};
@@ -23,7 +24,10 @@ const INBOX: usize = 200;
 #[derive(Clone, Debug)]
 pub(super) enum Future {
     /// A datagram comes in, whoever lives there then.
-    Arrive { to: NodeName, event: Event },
+    Arrive {
+        to: NodeName,
+        event: Event,
+    },
     /// Something that only the present life of the daemon waits for.
     Tell {
         at: NodeName,
@@ -50,6 +54,16 @@ pub(super) enum Future {
         at: NodeName,
         group: GroupName,
         until: Time,
+    },
+    Look {
+        at: NodeName,
+        life: u64,
+        group: GroupName,
+        round: u64,
+    },
+    Check {
+        at: NodeName,
+        life: u64,
     },
 }
 
@@ -276,7 +290,18 @@ impl World {
                 sent,
             } if self.lives(&at, life) => self.probe_ends(&at, group, sent),
             Future::LeaseEnds { at, group, until } => self.lease_ends(&at, &group, until),
-            Future::Tell { .. } | Future::Probe { .. } | Future::ProbeEnds { .. } => {}
+            Future::Look {
+                at,
+                life,
+                group,
+                round,
+            } if self.lives(&at, life) => self.look_at(&at, &group, round),
+            Future::Check { at, life } if self.lives(&at, life) => self.check_all(&at),
+            Future::Tell { .. }
+            | Future::Probe { .. }
+            | Future::ProbeEnds { .. }
+            | Future::Look { .. }
+            | Future::Check { .. } => {}
         }
     }
 
@@ -374,6 +399,7 @@ pub(super) fn cluster_of(nodes: &[NodeName]) -> Cluster {
         auto_failback: false,
         failback_delay: Duration::ZERO,
         follow_connectivity: false,
+        health: Health::default(),
         groups: Vec::new(),
         digest: 1,
     }

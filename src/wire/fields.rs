@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
@@ -131,6 +132,34 @@ fn read_recognition(word: &str, term: Term, known: &Known<'_>) -> Option<Recogni
         generation,
         term,
         held,
+    })
+}
+
+/// `CHECK,-[,TEXT]` or `CHECK,?[,TEXT]`
+pub(super) fn ailing_word(ailing: &Ailing) -> String {
+    let mark = if ailing.pending { '?' } else { '-' };
+    let mut word = format!("{},{mark}", escape(&ailing.check));
+    if !ailing.text.is_empty() {
+        word.push(',');
+        word.push_str(&escape(&ailing.text));
+    }
+    word
+}
+
+/// The reverse of [`ailing_word`].
+pub(super) fn read_ailing(word: &str) -> Option<Ailing> {
+    let mut parts = word.splitn(3, ',');
+    let check = unescape(parts.next()?)?;
+    let pending = match parts.next()? {
+        "?" => true,
+        "-" => false,
+        _ => return None,
+    };
+    let text = parts.next().map_or(Some(String::new()), unescape)?;
+    Some(Ailing {
+        check,
+        pending,
+        text,
     })
 }
 

@@ -10,6 +10,7 @@
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
 //! | `lo` | lost: for each word of `h`, how many of a thousand of that peer's heartbeats were missed lately; left out where none | `0 c8` |
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
+//! | `ai` | ailing: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out | `web,-,no%20answer` |
 //! | `bk` | back within so many ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!
@@ -103,6 +104,10 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
             fields::join(groups.iter().map(|g| fields::escape(g.as_str()))),
         );
     }
+    list(
+        "ai",
+        fields::join(hb.ailing.iter().map(fields::ailing_word)),
+    );
     list("bk", back_within.map(milliseconds).unwrap_or_default());
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
     list(
@@ -193,6 +198,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         reach,
         quorate,
         intent: read_intent(m)?,
+        ailing: read_list(m, "ai", fields::read_ailing)?,
         digest: number(needed(m, "cd")?)?,
         src,
         generation,

@@ -121,6 +121,7 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             back_within: Some(Duration::from_secs(3)),
             ..Intent::default()
         },
+        ailing: Vec::new(),
         digest: 1,
     }
 }
@@ -141,6 +142,7 @@ pub fn unsigned() -> Vec<Vec<u8>> {
         groups: vec![],
         heard: vec![],
         intent: Intent::default(),
+        ailing: Vec::new(),
         phase: Phase::Init,
         ..full("alice", "bob")
     };

@@ -9,6 +9,7 @@
 mod common;
 mod daemon;
 mod groups;
+mod health;
 mod interface;
 mod media;
 mod mysql;

@@ -44,6 +44,7 @@ pub fn harmful(src: &str, generation: u64, sequence: u64) -> Heartbeat {
         reach: Reach::default(),
         quorate: true,
         intent: Intent::default(),
+        ailing: Vec::new(),
         digest: 0,
     }
 }

@@ -12,6 +12,7 @@ mod cluster;
 mod failures;
 mod found;
 mod handover;
+mod health;
 mod lab_found;
 mod membership;
 mod partition;

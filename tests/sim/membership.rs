@@ -93,6 +93,7 @@ fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
             reach: had::model::heartbeat::Reach::default(),
             quorate: false,
             intent: had::model::heartbeat::Intent::default(),
+            ailing: Vec::new(),
             digest: 1,
         };
         let event = had::engine::Event::Heard {

@@ -72,6 +72,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                         reach: Reach::default(),
                         quorate: true,
                         intent: Intent::default(),
+                        ailing: Vec::new(),
                         digest: 1,
                     };
                     let heard = Event::Heard {

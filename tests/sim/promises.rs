@@ -78,6 +78,7 @@ fn step(addresses: bool, removal: Duration) -> Step {
         stop: secs(60),
         monitor: secs(20),
         removal,
+        policy: None,
     }
 }
 

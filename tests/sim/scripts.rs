@@ -178,6 +178,7 @@ fn setup() -> impl Strategy<Value = Setup> {
             stop: Duration::from_secs(60),
             monitor: Duration::from_secs(20),
             removal,
+            policy: None,
         };
         for name in ["db", "10.0.0.1", "drbddisk::r0"] {
             setup.cluster.groups.push(Group {

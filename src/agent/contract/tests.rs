@@ -53,6 +53,7 @@ impl Sandbox {
                 stop: Duration::from_millis(900),
                 monitor: time,
                 removal: Duration::ZERO,
+                policy: None,
             },
             agent: Arc::new(script),
             addresses: None,

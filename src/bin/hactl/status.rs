@@ -1,6 +1,8 @@
 //! The status as text, for tired eyes: one line that says whether all is well, then everything in the order
 //! of the files, and each thing that is not as it should be on a line of its own that begins with `!`.
 
+mod health;
+
 use std::time::Duration;
 
 use had::model::NodeName;
@@ -35,6 +37,7 @@ pub fn render(status: &Status, screen: Screen) -> String {
         page.line(Tone::Plain, "  ", "none in haresources");
     }
     page.lateness(status);
+    page.checks(&status.checks);
     page.counters(status);
     page.headline(status) + &page.text
 }
@@ -267,8 +270,13 @@ impl Page {
         let word = word(resource.state);
         let bad = resource.state == ResourceState::Failed
             || (must_run && resource.state != ResourceState::Running);
+        let watched = resource.watch.as_ref().filter(|_| must_run);
         if !bad {
-            return self.line(Tone::Plain, &format!("      {token}  "), word);
+            let text = match watched.and_then(health::watched) {
+                Some(told) => format!("{word}; {told}"),
+                None => word.to_owned(),
+            };
+            return self.line(Tone::Plain, &format!("      {token}  "), &text);
         }
         let text = match &resource.error {
             Some(error) => format!("{word}: {error}"),

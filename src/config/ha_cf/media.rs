@@ -229,7 +229,7 @@ fn wrong_count(reader: &mut Reader<'_>, statement: &Statement<'_>, count: usize,
     }
 }
 
-fn interface_exists(reader: &mut Reader<'_>, word: &Word) -> bool {
+pub(super) fn interface_exists(reader: &mut Reader<'_>, word: &Word) -> bool {
     let known = &reader.machine.interfaces;
     if known.contains(&word.text) {
         return true;

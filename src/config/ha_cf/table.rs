@@ -1,6 +1,6 @@
 //! Every directive with what becomes of it.
 
-use super::{Reader, Statement, media, members, programs, timing};
+use super::{Reader, Statement, health, media, members, programs, timing};
 
 /// What becomes of a directive.
 pub(super) enum Rule {
@@ -113,9 +113,9 @@ const TABLE: &[(&str, Rule)] = &[
     ("nice_failback", Rule::Own(timing::nice_failback)),
     ("failback_delay", Rule::Ours(Shape::Delay)),
     ("timeout", Rule::Own(programs::timeout)),
-    ("monitor", Rule::Later),
-    ("check", Rule::Later),
-    ("failback_when", Rule::Later),
+    ("monitor", Rule::Own(health::monitor)),
+    ("check", Rule::Own(health::check)),
+    ("failback_when", Rule::Own(health::failback_when)),
     ("notify", Rule::Later),
     // Fencing.
     ("stonith", Rule::Refused(NO_FENCING, FENCE_HELP)),

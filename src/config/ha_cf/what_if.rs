@@ -222,6 +222,7 @@ mod tests {
             auto_failback: false,
             failback_delay: Duration::ZERO,
             follow_connectivity: false,
+            health: crate::model::health::Health::default(),
             groups: vec![],
             digest: 7,
         }

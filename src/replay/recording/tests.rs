@@ -26,6 +26,7 @@ fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
             reach: Reach::default(),
             quorate: true,
             intent: Intent::default(),
+            ailing: vec![],
             digest: u64::MAX,
         }),
     }
@@ -50,6 +51,7 @@ fn cluster() -> Cluster {
         auto_failback: false,
         failback_delay: Duration::ZERO,
         follow_connectivity: false,
+        health: crate::model::health::Health::default(),
         groups: vec![],
         digest: 7,
     }

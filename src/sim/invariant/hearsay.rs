@@ -102,6 +102,7 @@ pub(super) mod tests {
             reach: Reach::default(),
             quorate: true,
             intent: Intent::default(),
+            ailing: vec![],
             digest: 0,
         }
     }

@@ -39,6 +39,7 @@ fn cluster(groups: usize) -> Cluster {
         auto_failback: false,
         failback_delay: Duration::ZERO,
         follow_connectivity: false,
+        health: crate::model::health::Health::default(),
         groups: (0..groups).map(group).collect(),
         digest: 7,
     }

@@ -3,6 +3,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
 use crate::model::keys::{Key, Method};
 use crate::model::{GroupName, LinkName, Term};
@@ -69,6 +70,7 @@ fn usual(groups: usize) -> Heartbeat {
         },
         quorate: true,
         intent: Intent::default(),
+        ailing: Vec::new(),
         digest: 0x9f86_d081_884c_7d65,
     }
 }
@@ -84,6 +86,13 @@ fn it_looks_as_the_table_says() {
         held: false,
     });
     hb.intent.standby = vec![GroupName::new("a b"), GroupName::new("50%")];
+    hb.ailing = [("web", false, "no answer, 50%"), ("sql", true, "")]
+        .map(|(check, pending, text)| Ailing {
+            check: check.to_owned(),
+            pending,
+            text: text.to_owned(),
+        })
+        .to_vec();
     hb.intent.back_within = Some(Duration::from_secs(30));
     hb.heard[0].loss = 200;
     let env = envelope();
@@ -91,7 +100,7 @@ fn it_looks_as_the_table_says() {
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
         had=1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
-        lo=c8\nsb=a%20b 50%25\nbk=7530\n\
+        lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql,?\nbk=7530\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -282,6 +291,15 @@ fn intent() -> impl Strategy<Value = Intent> {
         )
 }
 
+fn ailing() -> impl Strategy<Value = Ailing> {
+    let text = "[ -~\u{e0}-\u{17f}]{0,20}";
+    ("[a-z#@,% ]{1,8}", any::<bool>(), text).prop_map(|(check, pending, text)| Ailing {
+        check,
+        pending,
+        text,
+    })
+}
+
 fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
     let phase = prop::sample::select(vec![
         Phase::Init,
@@ -297,7 +315,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         state,
         vec(heard(), 0..4),
         vec(report(), 0..6),
-        intent(),
+        (intent(), vec(ailing(), 0..3)),
     )
         .prop_map(
             |(
@@ -306,7 +324,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 (phase, quorate, reach),
                 heard,
                 groups,
-                intent,
+                (intent, ailing),
             )| Heartbeat {
                 src,
                 generation: Generation(generation),
@@ -321,6 +339,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 },
                 quorate,
                 intent,
+                ailing,
                 digest,
             },
         )
@@ -341,7 +360,7 @@ proptest! {
     /// What a holder of the key may send: our fields with anything in them.
     #[test]
     fn signed_nonsense_does_not_panic(
-        name in prop::sample::select(vec!["src", "dt", "seq", "hg", "cd", "me", "h", "sb", "bk", "g", "had", "cn", "t"]),
+        name in prop::sample::select(vec!["src", "dt", "seq", "hg", "cd", "me", "h", "sb", "ai", "bk", "g", "had", "cn", "t"]),
         value in "[a-c@#,=~>+%f0-9 /-]{0,30}|\\PC{0,20}",
     ) {
         let (hb, env) = (usual(1), envelope());

@@ -29,6 +29,8 @@ pub struct Words {
     peers: BTreeMap<NodeName, String>,
     /// Groups whose addresses answer.
     answering: BTreeMap<GroupName, String>,
+    /// What looks ill, with what it said.
+    ill: BTreeMap<String, String>,
     /// What was ordered, in each of the worlds.
     orders: BTreeMap<(bool, OrderId), Call>,
     /// The members of each step of each group.
@@ -41,6 +43,7 @@ impl Words {
             all,
             peers: BTreeMap::new(),
             answering: BTreeMap::new(),
+            ill: BTreeMap::new(),
             orders: BTreeMap::new(),
             steps: BTreeMap::new(),
         }
@@ -114,6 +117,17 @@ impl Words {
             Event::ResourceLost { group, step, text } => {
                 format!("{group}: {} was lost: {text}", self.step(group, *step))
             }
+            Event::Monitored {
+                group,
+                step,
+                result,
+            } => {
+                let step = self.step(group, *step);
+                self.look(&format!("{group}: {step}"), result.as_ref().err())?
+            }
+            Event::Checked { check, result } => {
+                self.look(&format!("check {check}"), result.as_ref().err())?
+            }
             Event::Carrier { link, up } => {
                 let has = if *up { "has" } else { "has lost" };
                 format!("{link} {has} its carrier")
@@ -138,6 +152,20 @@ impl Words {
         Some(said("told", format!("{text}{remark}")))
     }
 
+    /// What a look came to: where not everything is said, only that a thing falls ill, what is new of its illness, and
+    /// that it is well again.
+    fn look(&mut self, what: &str, ill: Option<&String>) -> Option<String> {
+        let before = match ill {
+            Some(text) => self.ill.insert(what.to_owned(), text.clone()),
+            None => self.ill.remove(what),
+        };
+        let news = before.as_ref() != ill;
+        (news || self.all).then(|| match ill {
+            Some(text) => format!("{what} is ill: {text}"),
+            None => format!("{what} is well"),
+        })
+    }
+
     /// What is new in what a peer says.
     fn news(&mut self, heartbeat: &Heartbeat) -> Option<String> {
         let mut parts = vec![format!("{:?}", heartbeat.phase).to_lowercase()];
@@ -157,6 +185,7 @@ impl Words {
         if !heartbeat.intent.standby.is_empty() {
             parts.push("in standby".to_owned());
         }
+        parts.extend(heartbeat.ailing.iter().map(ToString::to_string));
         if heartbeat.intent.back_within.is_some() {
             parts.push("restarts".to_owned());
         }
@@ -230,6 +259,10 @@ impl Words {
             }
             Action::WatchAddresses { group, on: false } => {
                 format!("{group}: asks for its addresses no longer")
+            }
+            Action::Monitor { group, on: true } => format!("{group}: looks at what runs"),
+            Action::Monitor { group, on: false } => {
+                format!("{group}: looks at what runs no longer")
             }
             Action::Announce(group) => format!("{group}: announces its addresses"),
             Action::Redefined(group) => format!("{group}: its new definition counts"),

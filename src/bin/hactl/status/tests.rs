@@ -56,6 +56,7 @@ fn group(group: &str, preferred: &str, owners: &[&str], states: [GroupState; 2])
                     ResourceState::Stopped
                 },
                 error: None,
+                watch: None,
             })
             .to_vec(),
         notes: vec![],
@@ -101,6 +102,7 @@ fn pair() -> Status {
             ),
             group("mysqld::shop", "bob", &["bob"], [Offline, Online]),
         ],
+        checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
         lateness: None,
     }
@@ -380,4 +382,43 @@ fn how_late_the_node_acts_is_shown_and_what_its_times_carry_when_that_matters() 
         page.contains("the times of ha.cf carry 100.00 ms"),
         "{page}"
     );
+}
+
+#[test]
+fn checks_and_looks_are_told_with_their_numbers() {
+    use had::model::status::{CheckState, CheckStatus, WatchStatus};
+    let mut status = pair();
+    let check = |name: &str, state, text: &str| CheckStatus {
+        name: name.to_owned(),
+        state,
+        lasts: Duration::from_secs(90),
+        against: u32::from(state == CheckState::Good),
+        looked: Some(Duration::from_secs(1)),
+        text: text.to_owned(),
+    };
+    status.checks = vec![
+        check("web", CheckState::Good, "status 200"),
+        check("sql", CheckState::Failed, "connection refused"),
+        check("failback_when", CheckState::Failed, "30 s behind"),
+    ];
+    status.groups[0].resources[1].watch = Some(WatchStatus {
+        looked: Some(Duration::from_secs(1)),
+        lasts: Some(Duration::from_secs(9)),
+        error: Some("nginx does not run".to_owned()),
+        failing: 1,
+        fall: 2,
+        restarts: 1,
+        budget: 3,
+        forgotten_in: Some(Duration::from_secs(540)),
+    });
+    let page = render(&status, Screen { width: 200, ..WIDE });
+    let expected = "
+  web            good for 90 s, looked 1.0 s ago: status 200 (failed 1 times since)
+! sql            fails for 90 s, looked 1.0 s ago: connection refused
+  failback_when  fails for 90 s, looked 1.0 s ago: 30 s behind
+";
+    assert_eq!(part(&page, "Checks of this node"), expected, "{page}");
+    let line = "running; looked ill 1 of 2 times: nginx does not run; restarted 1 of 3 times (one is forgotten in";
+    assert!(page.contains(line), "{page}");
+    assert!(page.contains("1 problem, marked with !"), "{page}");
 }

@@ -58,6 +58,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
             total: 0,
         },
         groups,
+        checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
         lateness: None,
     }

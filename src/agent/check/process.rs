@@ -1,0 +1,199 @@
+//! `process NAME` or `process PIDFILE`: a process runs. Its end is noticed at once, by a handle on it.
+//!
+//! A name is that of the program, whole: of the file that runs, or what the kernel calls the process. So a check finds
+//! neither itself nor an editor that has the configuration open. A process that waits to be buried does not count.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::sys::pidfd::PidFd;
+
+/// One process, looked for by name or by a file with its number.
+pub(super) struct Process {
+    wanted: String,
+    /// The one that the last look found, if it found one.
+    found: watch::Sender<Option<Arc<PidFd>>>,
+}
+
+/// What /proc says of one process.
+struct Stat {
+    comm: String,
+    state: char,
+    parent: i32,
+}
+
+impl Process {
+    pub fn new(wanted: &str) -> Self {
+        Process {
+            wanted: wanted.to_owned(),
+            found: watch::Sender::new(None),
+        }
+    }
+
+    pub fn look(&self) -> Result<String, String> {
+        let seen = if self.wanted.starts_with('/') {
+            by_file(Path::new(&self.wanted))
+        } else {
+            by_name(&self.wanted).ok_or_else(|| format!("no process {} runs", self.wanted))
+        };
+        // Without a handle it is looked for from time to time only.
+        let handle = seen.as_ref().ok().and_then(|pid| PidFd::open(*pid).ok());
+        self.found.send_replace(handle.map(Arc::new));
+        seen.map(|pid| format!("{} runs as {pid}", self.wanted))
+    }
+
+    /// Comes back when the one that the last look found has ended.
+    pub async fn ended(&self) {
+        let mut found = self.found.subscribe();
+        loop {
+            let handle = found.borrow_and_update().clone();
+            let ended = async {
+                match handle {
+                    Some(handle) if handle.ended().await.is_ok() => {}
+                    Some(_) | None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ended => return,
+                // Cannot fail: `self` keeps the sending side alive.
+                _ = found.changed() => {}
+            }
+        }
+    }
+}
+
+fn by_file(path: &Path) -> Result<i32, String> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
+    let first = text.split_whitespace().next().unwrap_or("");
+    let pid: i32 = first
+        .parse()
+        .ok()
+        .filter(|pid| *pid > 0)
+        .ok_or_else(|| format!("{shown} has no process number in it"))?;
+    match stat(pid) {
+        Some(stat) if lives(&stat) => Ok(pid),
+        _ => Err(format!("{shown} names process {pid}, which does not run")),
+    }
+}
+
+/// The process of that name whose parent has another name: the master, not one of its workers.
+fn by_name(name: &str) -> Option<i32> {
+    let entries = fs::read_dir("/proc").ok()?.flatten();
+    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    let mut named: Vec<(i32, Stat)> = pids
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .filter(|(pid, stat)| lives(stat) && is_called(*pid, stat, name))
+        .collect();
+    named.sort_by_key(|(pid, _)| *pid);
+    let master = named
+        .iter()
+        .find(|(_, stat)| !named.iter().any(|(pid, _)| *pid == stat.parent));
+    master.or(named.first()).map(|(pid, _)| *pid)
+}
+
+fn lives(stat: &Stat) -> bool {
+    !matches!(stat.state, 'Z' | 'X' | 'x')
+}
+
+fn is_called(pid: i32, stat: &Stat, name: &str) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe"));
+    let file = program.ok().and_then(|p| {
+        let file = p.file_name()?.to_str()?.to_owned();
+        // So the kernel shows a program whose file was replaced by an upgrade.
+        Some(file.trim_end_matches(" (deleted)").to_owned())
+    });
+    file.as_deref() == Some(name) || stat.comm == name
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may have any in it.
+    let (_, rest) = text.split_once('(')?;
+    let (comm, rest) = rest.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    Some(Stat {
+        comm: comm.to_owned(),
+        state: fields.next()?.chars().next()?,
+        parent: fields.next()?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A program under a name of its own.
+    fn run(dir: &Path, name: &str) -> Child {
+        let program = dir.join(name);
+        if !program.exists() {
+            fs::copy("/bin/sleep", &program).unwrap();
+        }
+        Command::new(program).arg("600").spawn().unwrap()
+    }
+
+    fn end(child: &mut Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_is_found_by_its_whole_name_only_and_its_end_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = format!("had-test-with-a-long-name-{}", std::process::id());
+        let check = Process::new(&name);
+        assert_eq!(check.look(), Err(format!("no process {name} runs")));
+        let mut child = run(dir.path(), &name);
+        // Between fork and exec it still has our name.
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while check.look().is_err() {
+            assert!(std::time::Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(check.look(), Ok(format!("{name} runs as {}", child.id())));
+        let part = name.get(..name.len() - 1).unwrap();
+        assert!(Process::new(part).look().is_err());
+        let early = timeout(Duration::from_millis(20), check.ended()).await;
+        assert!(early.is_err(), "it has not ended yet");
+        check.look().unwrap();
+        end(&mut child);
+        timeout(Duration::from_secs(60), check.ended())
+            .await
+            .unwrap();
+        assert!(check.look().is_err());
+    }
+
+    #[tokio::test]
+    async fn it_is_found_by_its_pid_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let check = Process::new(file.to_str().unwrap());
+        assert!(check.look().unwrap_err().starts_with("cannot read"));
+        for (text, wrong) in [
+            ("", "no process number"),
+            ("-1\n", "no process number"),
+            ("4194305\n", "does not run"),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert!(check.look().unwrap_err().contains(wrong), "{text:?}");
+        }
+        let mut child = run(dir.path(), "pidfiled");
+        fs::write(&file, format!("{}\n", child.id())).unwrap();
+        assert!(check.look().is_ok());
+        child.kill().unwrap();
+        timeout(Duration::from_secs(60), check.ended())
+            .await
+            .unwrap();
+        // Nobody has buried it yet, and still it does not run.
+        assert!(check.look().unwrap_err().contains("does not run"));
+        child.wait().unwrap();
+    }
+}

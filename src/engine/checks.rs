@@ -1,0 +1,303 @@
+//! Checks of this node: a node that fails one is no candidate, and what it has moves on.
+//!
+//! ```text
+//!            first success            fall failures in a row
+//!   pending ---------------> good <-------------------------> failed
+//!      `---- fall failures in a row -------------------------->'
+//!                                     rise successes in a row
+//! ```
+//! A pending node is no candidate either, but keeps what it has: nothing is known against it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use crate::model::Time;
+use crate::model::decision::{Because, What};
+use crate::model::health::{Ailing, CheckPolicy, FAILBACK_WHEN, Health};
+use crate::model::status::{CheckState, CheckStatus};
+
+/// What is published of a text: one line of so many characters.
+const TEXT_MAX: usize = 80;
+/// So many failing checks are published; one is enough to be no candidate.
+const PUBLISHED: usize = 4;
+
+/// One check as known here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Check {
+    policy: CheckPolicy,
+    state: CheckState,
+    /// Since when.
+    since: Time,
+    /// Results in a row that speak against the state.
+    against: u32,
+    /// What it said when the state began. Later words change too often to be told to everybody.
+    text: String,
+    last: Option<(Time, Result<String, String>)>,
+}
+
+/// All checks of this node, `failback_when` included.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Checks(Vec<Check>);
+
+impl Checks {
+    /// As configured. What is known of a check of the same name is kept.
+    pub fn take_definition(&mut self, health: &Health, now: Time) {
+        let old = std::mem::take(&mut self.0);
+        let failback = health.failback_when.then(|| CheckPolicy {
+            name: FAILBACK_WHEN.to_owned(),
+            fall: 1,
+            rise: 1,
+        });
+        let check = |policy: CheckPolicy| {
+            let known = old.iter().find(|c| c.policy.name == policy.name).cloned();
+            let fresh = Check {
+                policy: policy.clone(),
+                state: CheckState::Pending,
+                since: now,
+                against: 0,
+                text: String::new(),
+                last: None,
+            };
+            Check {
+                policy,
+                ..known.unwrap_or(fresh)
+            }
+        };
+        self.0 = health
+            .checks
+            .iter()
+            .cloned()
+            .chain(failback)
+            .map(check)
+            .collect();
+    }
+
+    /// Takes a result in. What to tell when that changed the state.
+    fn take(
+        &mut self,
+        now: Time,
+        name: &str,
+        result: Result<String, String>,
+    ) -> Option<(What, Because)> {
+        let check = self.0.iter_mut().find(|c| c.policy.name == name)?;
+        let (good, text) = match &result {
+            Ok(text) => (true, one_line(text)),
+            Err(text) => (false, one_line(text)),
+        };
+        check.last = Some((now, result));
+        if check.state == CheckState::of(good) {
+            check.against = 0;
+            if name == FAILBACK_WHEN {
+                check.text = text; // how far the replica is behind is what is waited for
+            }
+            return None;
+        }
+        check.against = check.against.saturating_add(1);
+        let needed = match (check.state, good) {
+            (CheckState::Pending, true) => 1,
+            (_, true) => check.policy.rise,
+            (_, false) => check.policy.fall,
+        };
+        if check.against < needed {
+            return None;
+        }
+        check.state = CheckState::of(good);
+        (check.since, check.against) = (now, 0);
+        check.text.clone_from(&text);
+        let what = if good {
+            What::CheckPassed
+        } else {
+            What::CheckFailed
+        };
+        Some((what(name.to_owned()), Because::Agent(text)))
+    }
+
+    /// Those that bear on candidacy and have not passed.
+    fn ailments(&self) -> impl Iterator<Item = Ailing> {
+        let named = |check: &Check| Ailing {
+            check: check.policy.name.clone(),
+            pending: check.state == CheckState::Pending,
+            text: check.text.clone(),
+        };
+        self.0
+            .iter()
+            .filter(|c| c.state != CheckState::Good)
+            .map(named)
+    }
+
+    /// What is published.
+    pub fn ailing(&self) -> Vec<Ailing> {
+        let (failback, checks): (Vec<_>, Vec<_>) =
+            self.ailments().partition(|a| a.check == FAILBACK_WHEN);
+        checks.into_iter().take(PUBLISHED).chain(failback).collect()
+    }
+
+    /// Why this node is no candidate, in words that follow its name.
+    pub fn bar(&self) -> Option<String> {
+        bar_of(&self.ailing())
+    }
+
+    /// Why what this node has must go: a check that has failed, not one that has no result yet.
+    pub fn fails(&self) -> Option<String> {
+        let failed = |a: &Ailing| !a.pending && a.check != FAILBACK_WHEN;
+        self.ailments().find(failed).map(|a| a.to_string())
+    }
+
+    pub fn status(&self, now: Time) -> Vec<CheckStatus> {
+        let one = |c: &Check| CheckStatus {
+            name: c.policy.name.clone(),
+            state: c.state,
+            lasts: now.since(c.since),
+            against: c.against,
+            looked: c.last.as_ref().map(|(at, _)| now.since(*at)),
+            text: match &c.last {
+                Some((_, Ok(text) | Err(text))) => one_line(text),
+                None => String::new(),
+            },
+        };
+        self.0.iter().map(one).collect()
+    }
+}
+
+/// The first of these that bars a node from being a candidate.
+pub(super) fn bar_of(ailing: &[Ailing]) -> Option<String> {
+    let bars = ailing.iter().find(|a| a.check != FAILBACK_WHEN);
+    bars.map(ToString::to_string)
+}
+
+/// Whether one of these has no result yet: its node will soon be a candidate, or known not to be.
+pub(super) fn pending(ailing: &[Ailing]) -> bool {
+    ailing.iter().any(|a| a.pending && a.check != FAILBACK_WHEN)
+}
+
+/// Why a node must not get a group back yet.
+pub(super) fn unready(ailing: &[Ailing]) -> Option<String> {
+    let waits = ailing.iter().find(|a| a.check == FAILBACK_WHEN)?;
+    Some(match (waits.pending, waits.text.as_str()) {
+        (true, _) => "no result yet".to_owned(),
+        (false, "") => "no".to_owned(),
+        (false, text) => text.to_owned(),
+    })
+}
+
+/// One line, so long at most, without anything that a terminal would obey.
+fn one_line(text: &str) -> String {
+    let blank = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim().chars().take(TEXT_MAX).map(blank).collect()
+}
+
+impl Engine {
+    /// A check of this node has a result.
+    pub(super) fn checked(&mut self, now: Time, name: &str, result: Result<String, String>) {
+        if let Some((what, because)) = self.view.checks.take(now, name, result)
+            // Whether a group may go back is told with the group.
+            && name != FAILBACK_WHEN
+        {
+            self.desk.record_node(what, because);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks(fall: u32, rise: u32) -> Checks {
+        let mut checks = Checks::default();
+        let policy = CheckPolicy {
+            name: "web".into(),
+            fall,
+            rise,
+        };
+        let health = Health {
+            checks: vec![policy],
+            failback_when: true,
+        };
+        checks.take_definition(&health, Time::ZERO);
+        checks
+    }
+
+    /// Results as a row of `+` and `-`; the state after each as `g`, `f` or `p`.
+    fn states(checks: &mut Checks, results: &str) -> String {
+        let state = |(i, c): (usize, char)| {
+            let result = if c == '+' {
+                Ok(String::new())
+            } else {
+                Err("refused".to_owned())
+            };
+            checks.take(Time(i as u64), "web", result);
+            match checks.0[0].state {
+                CheckState::Pending => 'p',
+                CheckState::Good => 'g',
+                CheckState::Failed => 'f',
+            }
+        };
+        results.chars().enumerate().map(state).collect()
+    }
+
+    #[test]
+    fn fall_and_rise_are_counted_in_a_row() {
+        for (fall, rise, results, wanted) in [
+            (1, 1, "+-+-", "gfgf"),
+            (2, 1, "+-+--+", "ggggfg"),
+            (2, 3, "--+-+++-", "pfffffgg"),
+            (3, 1, "--+---", "ppgggf"),
+            (3, 1, "---+", "ppfg"),
+        ] {
+            let mut checks = checks(fall, rise);
+            assert_eq!(
+                states(&mut checks, results),
+                wanted,
+                "fall {fall} rise {rise}: {results}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_check_without_a_result_bars_but_drives_nothing_away() {
+        let mut checks = checks(2, 1);
+        assert_eq!(checks.bar().unwrap(), "has no result of check web yet");
+        assert_eq!(checks.fails(), None);
+        states(&mut checks, "--");
+        assert_eq!(checks.fails().unwrap(), "fails check web (refused)");
+        assert_eq!(checks.bar(), checks.fails());
+        states(&mut checks, "+");
+        assert_eq!((checks.bar(), checks.fails()), (None, None));
+    }
+
+    #[test]
+    fn failback_when_bars_nothing_and_tells_its_newest_words() {
+        let mut checks = checks(1, 1);
+        states(&mut checks, "+");
+        assert_eq!(checks.bar(), None);
+        assert_eq!(unready(&checks.ailing()).unwrap(), "no result yet");
+        for lag in ["30 s\nbehind", "12 s behind"] {
+            checks.take(Time(9), FAILBACK_WHEN, Err(lag.to_owned()));
+            assert_eq!(unready(&checks.ailing()).unwrap(), lag.replace('\n', " "));
+        }
+        checks.take(Time(9), FAILBACK_WHEN, Ok(String::new()));
+        assert_eq!(unready(&checks.ailing()), None);
+    }
+
+    #[test]
+    fn a_new_definition_keeps_what_is_known() {
+        let mut checks = checks(1, 1);
+        states(&mut checks, "+");
+        let web = |fall| CheckPolicy {
+            name: "web".into(),
+            fall,
+            rise: 1,
+        };
+        let sql = CheckPolicy {
+            name: "sql".into(),
+            ..web(1)
+        };
+        let health = Health {
+            checks: vec![web(2), sql],
+            failback_when: false,
+        };
+        checks.take_definition(&health, Time(5));
+        assert_eq!(checks.bar().unwrap(), "has no result of check sql yet");
+        assert_eq!(states(&mut checks, "-"), "g", "the new fall counts");
+    }
+}

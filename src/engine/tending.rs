@@ -1,0 +1,269 @@
+//! Looks at what runs here, and what failed ones lead to: a restart in place while its budget lasts, then the group has
+//! failed here and moves.
+//!
+//! A restart in place takes the member and all to its right down and brings them up again. Meanwhile the group counts
+//! as starting: it keeps its right, gives way to a better one, and wishes to give it away wait until it is up.
+
+use serde::{Deserialize, Serialize};
+
+use super::Action;
+use super::desk::Desk;
+use super::group::Group;
+use super::view::View;
+use crate::model::Time;
+use crate::model::cluster::Step;
+use crate::model::decision::{Because, What};
+use crate::model::health::Policy;
+use crate::model::heartbeat::GroupState;
+use crate::model::status::WatchStatus;
+
+/// What looks at one step have told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Failed looks that are not forgotten yet.
+    pub failing: u32,
+    /// Good looks in a row since.
+    passing: u32,
+    last: Option<Look>,
+    /// When it was restarted in place, oldest first.
+    restarts: Vec<Time>,
+}
+
+/// The last look.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Look {
+    at: Time,
+    /// When the first of those with the same result was.
+    since: Time,
+    error: Option<String>,
+}
+
+impl Record {
+    /// Takes a look in. Whether so many failed in a row that they are believed.
+    fn take(&mut self, now: Time, error: Option<String>, policy: &Policy) -> bool {
+        let same = |l: &&Look| l.error.is_some() == error.is_some();
+        let since = self.last.as_ref().filter(same).map_or(now, |l| l.since);
+        let failed = error.is_some();
+        self.last = Some(Look {
+            at: now,
+            since,
+            error,
+        });
+        if failed {
+            self.passing = 0;
+            self.failing = self.failing.saturating_add(1);
+        } else {
+            self.passing = self.passing.saturating_add(1);
+            if self.passing >= policy.rise {
+                self.failing = 0;
+            }
+        }
+        failed && self.failing >= policy.fall
+    }
+
+    /// How many restarts still count.
+    fn counted(&self, now: Time, policy: &Policy) -> u32 {
+        let recent = self.restarts.iter();
+        let recent = recent.filter(|at| now < **at + policy.within);
+        u32::try_from(recent.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Spends one restart; the how manieth, or none when the budget is spent.
+    fn spend(&mut self, now: Time, policy: &Policy) -> Option<u32> {
+        self.restarts.retain(|at| now < *at + policy.within);
+        let spent = self.counted(now, policy);
+        if spent >= policy.restart {
+            return None;
+        }
+        self.restarts.push(now);
+        (self.failing, self.passing) = (0, 0);
+        Some(spent.saturating_add(1))
+    }
+
+    /// Whether there was something to forget.
+    fn forget(&mut self) -> bool {
+        let any = self.failing > 0 || !self.restarts.is_empty();
+        *self = Record::default();
+        any
+    }
+
+    pub fn status(&self, now: Time, policy: &Policy) -> WatchStatus {
+        let last = self.last.as_ref();
+        let oldest = self.restarts.iter().find(|at| now < **at + policy.within);
+        WatchStatus {
+            looked: last.map(|l| now.since(l.at)),
+            lasts: last.map(|l| now.since(l.since)),
+            error: last.and_then(|l| l.error.clone()),
+            failing: self.failing,
+            fall: policy.fall,
+            restarts: self.counted(now, policy),
+            budget: policy.restart,
+            forgotten_in: oldest.map(|at| (*at + policy.within).since(now)),
+        }
+    }
+}
+
+impl Group {
+    /// Tells the runtime whether to look at what runs: never while something is done to it, nor in maintenance.
+    pub fn tend(&mut self, view: &View, desk: &mut Desk) {
+        let tended = self.spec.steps.iter().any(|s| s.policy.is_some());
+        let on =
+            tended && self.state == GroupState::Online && !self.stack.busy() && !self.frozen(view);
+        if on != self.watched {
+            self.watched = on;
+            let group = self.spec.name.clone();
+            desk.out.push(Action::Monitor { group, on });
+        }
+    }
+
+    /// A look at a running step has ended.
+    pub fn monitored(
+        &mut self,
+        now: Time,
+        step: usize,
+        result: Result<(), String>,
+        desk: &mut Desk,
+    ) {
+        let spec = self.spec.steps.get(step).cloned();
+        let Some((spec, policy)) = spec.and_then(|s| s.policy.map(|p| (s, p))) else {
+            return;
+        };
+        // A look that was under way when we began to act on the group tells of the past.
+        let Some(known) = self.stack.steps.get_mut(step).filter(|_| self.watched) else {
+            return;
+        };
+        let before = known.record.failing;
+        let error = result.err();
+        if known.record.take(now, error.clone(), &policy) {
+            let text = error.unwrap_or_default();
+            return self.fallen(now, step, text, desk);
+        }
+        let failing = known.record.failing;
+        if let Some(text) = error.filter(|_| before == 0) {
+            let what = What::LookFailed {
+                resource: named(&spec),
+                failing,
+                fall: policy.fall,
+            };
+            desk.record(&self.spec.name, what, Because::Agent(text));
+        }
+    }
+
+    /// A resource that ran was found down.
+    pub fn lost(&mut self, now: Time, step: usize, text: String, view: &View, desk: &mut Desk) {
+        // A step that is up may be lost while those after it are still being started.
+        let up = matches!(self.state, GroupState::Online | GroupState::Starting);
+        if up && !self.frozen(view) {
+            self.fallen(now, step, text, desk);
+        }
+    }
+
+    /// A step does not run any more, and that is certain.
+    fn fallen(&mut self, now: Time, step: usize, text: String, desk: &mut Desk) {
+        self.stack.lost(step, &text);
+        let because = Because::Agent(text.clone());
+        if let Some(what) = self.restart_of(now, step) {
+            desk.record(&self.spec.name, what, because);
+            self.state = GroupState::Starting;
+            self.restarting = true;
+            self.stack
+                .restart(step, &self.spec, &mut desk.orders, &mut desk.out);
+            return;
+        }
+        self.failed(now, text);
+        self.begin_stop(because, false, desk);
+    }
+
+    /// Spends a restart in place on a step, where that is possible and allowed.
+    fn restart_of(&mut self, now: Time, step: usize) -> Option<What> {
+        if self.state != GroupState::Online || self.stack.busy() {
+            return None;
+        }
+        let spec = self.spec.steps.get(step)?;
+        let policy = spec.policy?;
+        let resource = named(spec);
+        let count = self.stack.steps.get_mut(step)?.record.spend(now, &policy)?;
+        Some(What::Restart {
+            resource,
+            count,
+            of: policy.restart,
+            within: policy.within,
+        })
+    }
+
+    /// Forgets failed looks and restarts. Whether there were any.
+    pub fn forget_looks(&mut self) -> bool {
+        let steps = self.stack.steps.iter_mut();
+        let known = steps.filter_map(|s| s.record.forget().then_some(()));
+        known.count() > 0
+    }
+
+    /// After so long a failure here is forgotten: the longest window of its members, where one has one.
+    pub fn failures_expire(&self) -> Option<std::time::Duration> {
+        let policies = self.spec.steps.iter().filter_map(|s| s.policy);
+        policies.map(|p| p.within).max()
+    }
+}
+
+fn named(step: &Step) -> String {
+    step.members.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const POLICY: Policy = Policy {
+        fall: 2,
+        rise: 2,
+        restart: 2,
+        within: Duration::from_secs(60),
+    };
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn failed_looks_are_believed_and_forgotten() {
+        for (policy, looks, wanted) in [
+            (POLICY, "--", ".x"),
+            (POLICY, "-+-", "..x"), // one good look between is not enough
+            (POLICY, "-++-", "...."),
+            (Policy { rise: 1, ..POLICY }, "-+-+--", ".....x"),
+            (Policy { fall: 1, ..POLICY }, "+-", ".x"),
+        ] {
+            let mut record = Record::default();
+            let look = |c: char| {
+                let error = (c == '-').then(|| "ill".to_owned());
+                let believed = record.take(at(1), error, &policy);
+                if believed { 'x' } else { '.' }
+            };
+            assert_eq!(
+                looks.chars().map(look).collect::<String>(),
+                wanted,
+                "{looks}"
+            );
+        }
+    }
+
+    #[test]
+    fn restarts_are_counted_within_their_window() {
+        let mut record = Record::default();
+        assert_eq!(record.spend(at(0), &POLICY), Some(1));
+        assert_eq!(record.spend(at(50), &POLICY), Some(2));
+        assert_eq!(record.spend(at(59), &POLICY), None);
+        assert_eq!(
+            record.spend(at(60), &POLICY),
+            Some(2),
+            "the first has expired"
+        );
+        assert_eq!(record.spend(at(61), &POLICY), None);
+        assert_eq!(
+            record.status(at(61), &POLICY).forgotten_in,
+            Some(Duration::from_secs(49))
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! What is looked at while it runs, and what follows when it is not well.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The name under which a node publishes what its `failback_when` says. No check can be called so.
+pub const FAILBACK_WHEN: &str = "failback_when";
+
+/// What failed looks at a running resource lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// So many failed looks in a row are believed.
+    pub fall: u32,
+    /// So many good looks in a row make earlier failed ones forgotten.
+    pub rise: u32,
+    /// It is restarted in place so many times at most ...
+    pub restart: u32,
+    /// ... within this time. A failure here is forgotten after it too.
+    pub within: Duration,
+}
+
+/// The part of the health directives on which decisions rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Checks of this node.
+    pub checks: Vec<CheckPolicy>,
+    /// Whether `failback_when` has its say.
+    pub failback_when: bool,
+}
+
+/// When a check of the node has failed, and when it has recovered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckPolicy {
+    /// Its name in ha.cf.
+    pub name: String,
+    /// So many failures in a row are believed.
+    pub fall: u32,
+    /// So many successes in a row are believed after that.
+    pub rise: u32,
+}
+
+/// A check that has not passed, as its node publishes it. What is not named is good.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ailing {
+    /// Its name, or [`FAILBACK_WHEN`].
+    pub check: String,
+    /// It has had no result at all yet.
+    pub pending: bool,
+    /// What it said.
+    pub text: String,
+}
+
+impl fmt::Display for Ailing {
+    /// A sentence that goes on after the name of the node.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let check = &self.check;
+        match (self.pending, self.text.as_str()) {
+            (true, _) => write!(f, "has no result of check {check} yet"),
+            (false, "") => write!(f, "fails check {check}"),
+            (false, text) => write!(f, "fails check {check} ({text})"),
+        }
+    }
+}
+
+/// A way to look whether something is well, as ha.cf gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `exec PATH ARG...`: a program that exits with 0.
+    Exec(PathBuf, Vec<String>),
+    /// `tcp ADDR:PORT`: a connection is accepted.
+    Tcp(SocketAddr),
+    /// `http URL`: a page is answered.
+    Http(HttpProbe),
+    /// `process NAME` or `process PIDFILE`: a process runs.
+    Process(String),
+    /// `link IFACE`: an interface is up and has its carrier.
+    Link(String),
+}
+
+/// `http URL [status N] [contains TEXT]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// Who is asked.
+    pub server: SocketAddr,
+    /// The same as the URL names it, for the server.
+    pub host: String,
+    /// From `/` on.
+    pub path: String,
+    /// The wanted status; any 2xx or 3xx where it is not said.
+    pub status: Option<u16>,
+    /// What the page must contain.
+    pub contains: Option<String>,
+}
+
+impl fmt::Display for Probe {
+    /// In the words of ha.cf.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exec(path, args) => {
+                write!(f, "exec {}", path.display())?;
+                args.iter().try_for_each(|arg| write!(f, " {arg}"))
+            }
+            Self::Tcp(place) => write!(f, "tcp {place}"),
+            Self::Http(http) => write!(f, "{http}"),
+            Self::Process(name) => write!(f, "process {name}"),
+            Self::Link(name) => write!(f, "link {name}"),
+        }
+    }
+}
+
+impl fmt::Display for HttpProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http http://{}{}", self.host, self.path)?;
+        if let Some(status) = self.status {
+            write!(f, " status {status}")?;
+        }
+        if let Some(text) = &self.contains {
+            write!(f, " contains {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How often something is looked at, and when a look that does not end has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// From one look to the next.
+    pub every: Duration,
+    /// The deadline of one.
+    pub timeout: Duration,
+}

@@ -1,0 +1,55 @@
+//! What follows when a monitor or a check fails, in words, for `hactl check`.
+
+use super::health::Monitor;
+use crate::config::CheckRule;
+use crate::model::cluster::Step;
+
+/// What a watched resource comes to; whether there is `another` node to move to.
+pub(super) fn monitor(monitor: &Monitor, step: &Step, another: bool) -> String {
+    let members = step.members.join(" ");
+    let how = match &monitor.probe {
+        Some(probe) => format!("{probe}"),
+        None => "its own status".to_owned(),
+    };
+    let Some(policy) = step.policy else {
+        return String::new();
+    };
+    let end = if another {
+        "it fails here and the group moves"
+    } else {
+        "it fails here, is stopped, and is tried again after a while: there is no other node"
+    };
+    let then = if policy.restart == 0 {
+        end.to_owned()
+    } else {
+        format!(
+            "it is restarted in place, with what is to its right, at most {} times within {:?}; after that {end}",
+            policy.restart, policy.within
+        )
+    };
+    format!(
+        "    {members}: {how} every {:?}, at most {:?} each; after {} failed looks in a row {then}\n",
+        monitor.pace.every, monitor.pace.timeout, policy.fall
+    )
+}
+
+/// What a check of the node comes to.
+pub(super) fn check(rule: &CheckRule) -> String {
+    format!(
+        "check {}: {} every {:?}, at most {:?} each; before the first success and after {} failures in a row this node is no candidate, and what it has moves as soon as another node can run it; {} successes in a row end that\n",
+        rule.policy.name,
+        rule.probe,
+        rule.pace.every,
+        rule.pace.timeout,
+        rule.policy.fall,
+        rule.policy.rise
+    )
+}
+
+/// What a node that wants its groups back waits for.
+pub(super) fn failback_when(rule: &CheckRule) -> String {
+    format!(
+        "failback_when: {} every {:?}, at most {:?} each; groups that prefer this node come back only while it succeeds here\n",
+        rule.probe, rule.pace.every, rule.pace.timeout
+    )
+}

@@ -1,0 +1,351 @@
+//! Looks at resources that run and at the node itself, again and again; what they find goes to the engine.
+//!
+//! Each resource and each check has a task of its own, so never two looks at one thing are under way. The looks at a
+//! group end, whatever they run with them, before anything is done to the group.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::pulse::Handle;
+use crate::agent::check::{self, Check};
+use crate::agent::environment::ScriptEnv;
+use crate::agent::resolve::{ResolvedStep, Resolver};
+use crate::agent::{Abort, AgentError, Limits, Status};
+use crate::config::{Config, MonitorRule, Place, Report};
+use crate::engine::Event;
+use crate::model::GroupName;
+use crate::model::health::{Pace, Probe};
+use crate::sys::netlink::Netlink;
+
+/// What a look that ends itself at its deadline may need to say so.
+const SLACK: Duration = Duration::from_millis(20);
+
+/// All that is looked at, as configured.
+pub struct Looks {
+    /// Of each group, the steps that are watched.
+    pub monitors: HashMap<GroupName, Vec<Monitor>>,
+    /// Of the node, by name.
+    pub checks: Vec<(String, Probe, Pace)>,
+    env: Arc<ScriptEnv>,
+    netlink: Netlink,
+}
+
+/// One watched step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    /// Which.
+    pub step: usize,
+    /// How; by its own agent where it is not said.
+    pub probe: Option<Probe>,
+    /// How often.
+    pub pace: Pace,
+}
+
+/// What the configuration wants looked at; each watched step gets its policy. What is wrong goes to the report.
+pub fn looks(
+    config: &Config,
+    groups: &mut [(GroupName, Vec<ResolvedStep>)],
+    resolver: &Resolver<'_>,
+    report: &mut Report,
+) -> Looks {
+    let rules = &config.health;
+    for rule in &rules.monitors {
+        if let Some(probe) = &rule.probe {
+            judge(probe, &rule.place, report);
+        }
+    }
+    let checks = rules.checks.iter().chain(&rules.failback_when);
+    let mut named = Vec::new();
+    for rule in checks {
+        judge(&rule.probe, &rule.place, report);
+        let prefers = config.groups.iter().any(|g| g.preferred == config.node);
+        // Only who is preferred by a group can get one back.
+        let wanted = prefers || rule.policy.name != crate::model::health::FAILBACK_WHEN;
+        if wanted {
+            named.push((rule.policy.name.clone(), rule.probe.clone(), rule.pace));
+        }
+    }
+    let mut monitors = HashMap::new();
+    for (name, steps) in groups {
+        judge_pseudo(&rules.monitors, steps, report);
+        monitors.insert(name.clone(), watched(&rules.monitors, steps));
+    }
+    Looks {
+        monitors,
+        checks: named,
+        env: resolver.env.clone(),
+        netlink: resolver.netlink.clone(),
+    }
+}
+
+fn judge(probe: &Probe, place: &Place, report: &mut Report) {
+    if let Err(mistake) = check::judge(probe) {
+        report.error(place, mistake.message, mistake.help.unwrap_or_default());
+    }
+}
+
+/// Resources that only remember whether they were started: to look at them proves nothing.
+const PSEUDO: [&str; 2] = ["Delay", "SendArp"];
+
+/// A rule of its own for what can never look ill.
+fn judge_pseudo(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Report) {
+    for step in steps {
+        let Some(rule) = rule_of(rules, &step.step.members) else {
+            continue;
+        };
+        let name = rule.name.split("::").next().unwrap_or_default();
+        if rule.probe.is_none() && PSEUDO.contains(&name) {
+            let message = format!(
+                "{name} only remembers whether it was started: looking at it can never fail, so this changes nothing"
+            );
+            report.warning(&rule.place, message, "");
+        }
+    }
+}
+
+/// The steps that a rule names; each gets its policy.
+fn watched(rules: &[MonitorRule], steps: &mut [ResolvedStep]) -> Vec<Monitor> {
+    let mut found = Vec::new();
+    for (step, resolved) in steps.iter_mut().enumerate() {
+        let Some(rule) = rule_of(rules, &resolved.step.members) else {
+            continue;
+        };
+        resolved.step.policy = Some(rule.policy);
+        found.push(Monitor {
+            step,
+            probe: rule.probe.clone(),
+            pace: Pace {
+                every: rule.every,
+                timeout: rule.timeout.unwrap_or(resolved.step.monitor),
+            },
+        });
+    }
+    found
+}
+
+/// The most particular rule for one of these words: the whole word before the name, the name before `*`.
+fn rule_of<'r>(rules: &'r [MonitorRule], members: &[String]) -> Option<&'r MonitorRule> {
+    let name = |word: &String| match word.split("::").next() {
+        Some(name) if !name.starts_with(|c: char| c.is_ascii_digit()) => name.to_owned(),
+        _ => "IPaddr".to_owned(),
+    };
+    let names: Vec<String> = members.iter().map(name).collect();
+    let called = |wanted: &[String]| rules.iter().find(|r| wanted.contains(&r.name));
+    called(members)
+        .or_else(|| called(&names))
+        .or_else(|| rules.iter().find(|r| r.name == "*"))
+}
+
+/// The tasks that look. They end when this is dropped.
+pub struct Watcher {
+    looks: Looks,
+    pulse: Handle,
+    groups: HashMap<GroupName, Tasks>,
+    checks: Tasks,
+}
+
+/// Tasks that end, with what they run, when this is dropped.
+#[derive(Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl Tasks {
+    /// Ends them and waits until nothing of them runs.
+    async fn end(mut self) {
+        let tasks = std::mem::take(&mut self.0);
+        for task in &tasks {
+            task.abort();
+        }
+        join_all(tasks).await;
+    }
+}
+
+impl Watcher {
+    /// Begins the checks of the node; resources are looked at when told.
+    pub fn new(looks: Looks, pulse: Handle) -> Self {
+        let mut watcher = Watcher {
+            looks,
+            pulse,
+            groups: HashMap::new(),
+            checks: Tasks::default(),
+        };
+        watcher.begin_checks();
+        watcher
+    }
+
+    fn begin_checks(&mut self) {
+        let Looks {
+            checks,
+            env,
+            netlink,
+            ..
+        } = &self.looks;
+        let task = |(name, probe, pace): &(String, Probe, Pace)| {
+            let check = Check::new(probe, env, netlink);
+            tokio::spawn(keep_checking(
+                name.clone(),
+                check,
+                *pace,
+                self.pulse.clone(),
+            ))
+        };
+        self.checks = Tasks(checks.iter().map(task).collect());
+    }
+
+    /// Begins to look at what runs of a group.
+    pub fn begin(&mut self, group: &GroupName, steps: &Arc<Vec<ResolvedStep>>) {
+        let monitors = self.looks.monitors.get(group).into_iter().flatten();
+        let task = |monitor: &Monitor| {
+            let step = steps.get(monitor.step)?.clone();
+            let place = (group.clone(), monitor.step);
+            let probe = monitor.probe.as_ref();
+            let check = probe.map(|p| Check::new(p, &self.looks.env, &self.looks.netlink));
+            let looker = Looker { step, check };
+            let pulse = self.pulse.clone();
+            Some(tokio::spawn(keep_looking(
+                place,
+                looker,
+                monitor.pace,
+                pulse,
+            )))
+        };
+        let tasks = Tasks(monitors.filter_map(task).collect());
+        self.groups.insert(group.clone(), tasks);
+    }
+
+    /// Ends the looks at a group; what comes back waits until nothing of them runs.
+    pub fn end(&mut self, group: &GroupName) -> impl Future<Output = ()> + Send + use<> {
+        let tasks = self.groups.remove(group).unwrap_or_default();
+        tasks.end()
+    }
+
+    /// Looks as newly configured from now on, at the groups that are looked at.
+    pub fn reconfigure(
+        &mut self,
+        looks: Looks,
+        steps: &HashMap<GroupName, Arc<Vec<ResolvedStep>>>,
+    ) {
+        let checks_changed = self.looks.checks != looks.checks;
+        let old = std::mem::replace(&mut self.looks, looks);
+        if checks_changed {
+            self.begin_checks();
+        }
+        let watched: Vec<GroupName> = self.groups.keys().cloned().collect();
+        for group in watched {
+            let changed = old.monitors.get(&group) != self.looks.monitors.get(&group);
+            match steps.get(&group) {
+                Some(steps) if changed => self.begin(&group, steps),
+                Some(_) => {}
+                None => drop(self.groups.remove(&group)),
+            }
+        }
+    }
+}
+
+/// Looks at one step in its own way or in the configured one.
+struct Looker {
+    step: ResolvedStep,
+    check: Option<Check>,
+}
+
+impl Looker {
+    async fn look(&self, limits: &Limits) -> Result<(), String> {
+        if let Some(check) = &self.check {
+            return check.look(limits).await.map(drop);
+        }
+        match self.step.agent.monitor(limits).await {
+            // It was started: a script whose status tells nothing says nothing against it.
+            Ok(Status::Running | Status::Unclear) => Ok(()),
+            Ok(Status::Stopped) => {
+                Err(format!("{} does not run", self.step.step.members.join(" ")))
+            }
+            Err(AgentError::Failed(text) | AgentError::TimedOut(text)) => Err(text),
+        }
+    }
+
+    async fn changed(&self) {
+        match &self.check {
+            Some(check) => check.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Looks at one step until ended. It was only just seen to run, so the first look comes later; but at once where it
+/// leads to a handle that tells of the end.
+async fn keep_looking(
+    (group, step): (GroupName, usize),
+    looker: Looker,
+    pace: Pace,
+    pulse: Handle,
+) {
+    let mut due = Instant::now();
+    if !looker.check.as_ref().is_some_and(Check::tells) {
+        due += pace.every;
+    }
+    loop {
+        tokio::select! {
+            () = sleep_until(due) => {}
+            () = looker.changed() => {}
+        }
+        due = Instant::now() + pace.every;
+        let limits = Limits::within(pace.timeout, &Abort::new());
+        let tell = |result| {
+            pulse.event(Event::Monitored {
+                group: group.clone(),
+                step,
+                result,
+            });
+        };
+        in_time(looker.look(&limits), pace, tell).await;
+    }
+}
+
+/// Checks the node until ended, for the first time at once.
+async fn keep_checking(name: String, check: Check, pace: Pace, pulse: Handle) {
+    loop {
+        let due = Instant::now() + pace.every;
+        let limits = Limits::within(pace.timeout, &Abort::new());
+        let tell = |result| {
+            pulse.event(Event::Checked {
+                check: name.clone(),
+                result,
+            });
+        };
+        in_time(check.look(&limits), pace, tell).await;
+        tokio::select! {
+            () = sleep_until(due) => {}
+            () = check.changed() => {}
+        }
+    }
+}
+
+/// Tells what a look found, or at its deadline that it hangs. It ends by itself soon after; the next one waits for that.
+async fn in_time<T>(
+    look: impl Future<Output = Result<T, String>>,
+    pace: Pace,
+    tell: impl Fn(Result<T, String>),
+) {
+    let mut look = pin!(look);
+    tokio::select! {
+        biased;
+        found = &mut look => tell(found),
+        () = sleep(pace.timeout + SLACK) => {
+            tell(Err(format!("no answer within {:?}", pace.timeout)));
+            drop(look.await);
+        }
+    }
+}

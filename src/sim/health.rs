@@ -1,0 +1,158 @@
+//! Looks at what runs on a machine, checks of the machine itself, and how a scenario makes both fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::world::{Future, World};
+use crate::engine::Event;
+use crate::model::health::FAILBACK_WHEN;
+use crate::model::{GroupName, NodeName};
+
+/// From look to look, and from check to check.
+const EVERY: Duration = Duration::from_secs(1);
+/// The first result of a check comes so long after the start of the daemon.
+const FIRST: Duration = Duration::from_millis(20);
+
+/// What is ill on one machine.
+#[derive(Debug, Default)]
+pub(super) struct Sickness {
+    /// Groups that are looked at, each with the number of that round.
+    watched: BTreeMap<GroupName, u64>,
+    /// Steps that look ill although they run.
+    ill: BTreeMap<(GroupName, usize), String>,
+    /// Checks that fail, with what they say.
+    failing: BTreeMap<String, String>,
+    /// Checks that never end.
+    hanging: BTreeSet<String>,
+}
+
+impl Sickness {
+    pub fn end_life(&mut self) {
+        self.watched.clear();
+    }
+}
+
+impl World {
+    /// A step ends by itself; nobody is told.
+    pub fn die(&mut self, name: &str, group: &str, step: usize) {
+        let group = GroupName::new(group);
+        self.machine(name).set_step(&group, step, false);
+    }
+
+    /// A step runs, but whoever looks at it finds it ill; `None` makes it well again.
+    pub fn ail(&mut self, name: &str, group: &str, step: usize, text: Option<&str>) {
+        let key = (GroupName::new(group), step);
+        let ill = &mut self.machine(name).health.ill;
+        match text {
+            Some(text) => ill.insert(key, text.to_owned()),
+            None => ill.remove(&key),
+        };
+    }
+
+    /// A check of a machine fails, or passes again.
+    pub fn fail_check(&mut self, name: &str, check: &str, text: Option<&str>) {
+        let failing = &mut self.machine(name).health.failing;
+        match text {
+            Some(text) => failing.insert(check.to_owned(), text.to_owned()),
+            None => failing.remove(check),
+        };
+    }
+
+    /// A check of a machine never has a result, from now on.
+    pub fn hang_check(&mut self, name: &str, check: &str) {
+        let hanging = &mut self.machine(name).health.hanging;
+        hanging.insert(check.to_owned());
+    }
+
+    pub(super) fn monitor(&mut self, by: &NodeName, group: GroupName, on: bool) {
+        self.count += 1;
+        let round = self.count;
+        let machine = self.machine(by.as_str());
+        if on {
+            machine.health.watched.insert(group.clone(), round);
+            self.look_later(by, group, round);
+        } else {
+            machine.health.watched.remove(&group);
+        }
+    }
+
+    fn look_later(&mut self, at: &NodeName, group: GroupName, round: u64) {
+        let Some((life, _)) = self.life_and_clock(at) else {
+            return;
+        };
+        let at = at.clone();
+        let look = Future::Look {
+            at,
+            life,
+            group,
+            round,
+        };
+        self.later(EVERY, look);
+    }
+
+    pub(super) fn look_at(&mut self, at: &NodeName, group: &GroupName, round: u64) {
+        let Some(machine) = self.machines.get(at) else {
+            return;
+        };
+        if machine.health.watched.get(group) != Some(&round) {
+            return;
+        }
+        let runs = machine.running.get(group).cloned().unwrap_or_default();
+        let look = |(step, runs): (usize, &bool)| {
+            let ill = machine.health.ill.get(&(group.clone(), step));
+            match (runs, ill) {
+                (false, _) => Err("not running".to_owned()),
+                (true, Some(text)) => Err(text.clone()),
+                (true, None) => Ok(()),
+            }
+        };
+        let looks: Vec<_> = runs.iter().enumerate().map(look).collect();
+        self.look_later(at, group.clone(), round);
+        for (step, result) in looks.into_iter().enumerate() {
+            let event = Event::Monitored {
+                group: group.clone(),
+                step,
+                result,
+            };
+            self.give(at, event);
+        }
+    }
+
+    pub(super) fn check_soon(&mut self, at: &NodeName) {
+        if let Some((life, _)) = self.life_and_clock(at) {
+            let at = at.clone();
+            self.later(FIRST, Future::Check { at, life });
+        }
+    }
+
+    /// Every check of a machine has a result.
+    pub(super) fn check_all(&mut self, at: &NodeName) {
+        let Some(machine) = self.machines.get(at) else {
+            return;
+        };
+        let Some(engine) = machine.engine.as_ref() else {
+            return;
+        };
+        let life = machine.life;
+        let health = &engine.cluster().health;
+        let mut names: Vec<String> = health.checks.iter().map(|c| c.name.clone()).collect();
+        names.extend(health.failback_when.then(|| FAILBACK_WHEN.to_owned()));
+        if names.is_empty() {
+            return;
+        }
+        names.retain(|name| !machine.health.hanging.contains(name));
+        let failing = machine.health.failing.clone();
+        let again = Future::Check {
+            at: at.clone(),
+            life,
+        };
+        self.later(EVERY, again);
+        for check in names {
+            let result = match failing.get(&check) {
+                Some(text) => Err(text.clone()),
+                None => Ok("fine".to_owned()),
+            };
+            self.give(at, Event::Checked { check, result });
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! A web server behind an address on two nodes, as its users published it: watched by their own script, by the
+//! built-in checks, and as a resource that is restarted in place.
+
+use had::model::heartbeat::GroupState;
+use had::model::status::CheckState;
+
+use crate::common::{Blueprint, Cluster, TIMES, group_of, wait};
+
+const NODES: [&str; 2] = ["master-node", "slave-node"];
+const WEB: &str = "10.11.7.235";
+
+/// Answers with the name of its node.
+const NGINX_CONF: &str = "user root;
+pid /run/nginx.pid;
+error_log /var/log/nginx.log;
+events {}
+http {
+    access_log off;
+    server { listen 80; location / { return 200 $hostname; } }
+}
+";
+
+/// What stands for the service manager: nginx is its only service. keepalived is not there any more.
+const SYSTEMCTL: &str = "#!/bin/sh
+echo \"$*\" >> /var/log/systemctl
+case \"$*\" in
+'restart nginx') exec /etc/ha.d/nginx ;;
+*) echo \"Failed to $1 $2.service: Unit $2.service not loaded.\" >&2; exit 5 ;;
+esac
+";
+
+/// nginx runs on both nodes, whoever has the address, as in the published setup.
+fn two_servers(name: &str, lines: &str) -> Cluster {
+    let cluster = blueprint(name, lines, "master-node IPaddr::10.11.7.235/24/ens192\n")
+        .file("systemctl", SYSTEMCTL, 0o755)
+        .idle()
+        .up();
+    for node in NODES {
+        cluster.sh(node, "mount -t tmpfs none /usr/local/sbin");
+        cluster.sh(node, "cp /etc/ha.d/systemctl /usr/local/sbin/");
+        cluster.sh(node, "/etc/ha.d/nginx");
+        cluster.lab.start_had(node).unwrap();
+    }
+    served_by(&cluster, "master-node");
+    cluster.until_active(&NODES);
+    cluster
+}
+
+fn blueprint(name: &str, lines: &str, haresources: &str) -> Blueprint {
+    let ha_cf = format!(
+        "{TIMES}ucast ens192 10.11.7.231\nucast ens192 10.11.7.232\nnode master-node\nnode slave-node\n\
+         env NGINX=/etc/ha.d/nginx\n{lines}"
+    );
+    let published = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/config/users/check_nginx.sh"
+    );
+    let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/resource.d/nginx");
+    let start = "#!/bin/sh\nexec /usr/sbin/nginx -c /etc/ha.d/nginx.conf \"$@\"\n";
+    Blueprint::new(name, &ha_cf, haresources)
+        .script("nginx", &std::fs::read_to_string(agent).unwrap())
+        .file(
+            "check_nginx.sh",
+            &std::fs::read_to_string(published).unwrap(),
+            0o755,
+        )
+        .file("nginx.conf", NGINX_CONF, 0o644)
+        .file("nginx", start, 0o755)
+        .node("master-node", &["ens192 10.11.7.231/24"], &[])
+        .node("slave-node", &["ens192 10.11.7.232/24"], &[])
+        .client("ens192 10.11.7.9/24")
+        .watch(&[WEB])
+}
+
+const FETCH: &str = "timeout 1 bash -c 'exec 3<>/dev/tcp/10.11.7.235/80; printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; sed 1,/^.$/d <&3' 2>&1";
+
+/// The address is there, and its page is its node's.
+fn served_by(cluster: &Cluster, node: &str) {
+    cluster.until_owner("IPaddr", node);
+    let page = || cluster.run("client", FETCH).stdout;
+    assert!(
+        wait(|| page() == node),
+        "{WEB} is not served by {node}: {}",
+        page()
+    );
+}
+
+/// The master process of nginx, as its file names it.
+fn master(cluster: &Cluster, node: &str) -> String {
+    cluster
+        .run(node, "cat /run/nginx.pid")
+        .stdout
+        .trim()
+        .to_owned()
+}
+
+const KILL: &str = "pkill -KILL -x nginx; while pgrep -x nginx; do sleep 0.01; done";
+
+fn kill(cluster: &Cluster, node: &str) {
+    cluster.run(node, KILL);
+}
+
+fn break_configuration(cluster: &Cluster, node: &str) {
+    cluster.sh(node, "echo nonsense >> /etc/ha.d/nginx.conf");
+}
+
+fn mend_configuration(cluster: &Cluster, node: &str) {
+    cluster.sh(node, "sed -i /nonsense/d /etc/ha.d/nginx.conf");
+}
+
+fn check_is(cluster: &Cluster, node: &str, wanted: CheckState) {
+    cluster.until_status(node, &format!("its check is {wanted:?}"), |s| {
+        s.checks.first().is_some_and(|c| c.state == wanted)
+    });
+}
+
+/// Who had the address since the last time, in order.
+fn owners(cluster: &mut Cluster) -> Vec<String> {
+    let report = cluster.owners_so_far();
+    let owners = report.owners.into_iter().map(|o| o.2.join("+"));
+    owners.filter(|o| !o.is_empty()).collect()
+}
+
+#[test]
+fn the_published_script_is_a_check_as_it_is() {
+    let mut cluster = two_servers(
+        "check-exec",
+        "auto_failback on\ncheck nginx exec /etc/ha.d/check_nginx.sh every 1s timeout 10s fall 2 rise 1\n",
+    );
+    let master_before = master(&cluster, "master-node");
+
+    // The script restarts it, which is its way to be well again. Nothing moves.
+    kill(&cluster, "master-node");
+    assert!(wait(|| {
+        let now = master(&cluster, "master-node");
+        now != master_before && cluster.run("client", FETCH).stdout == "master-node"
+    }));
+    assert_eq!(owners(&mut cluster), ["master-node"]);
+
+    // It cannot be started: the script wants keepalived stopped, there is none, and that is its failure.
+    break_configuration(&cluster, "master-node");
+    kill(&cluster, "master-node");
+    served_by(&cluster, "slave-node");
+    check_is(&cluster, "master-node", CheckState::Failed);
+    let why = cluster.sh("master-node", "hactl why");
+    assert!(why.contains("check nginx fails"), "{why}");
+    assert!(why.contains("keepalived.service not loaded"), "{why}");
+    let told = cluster.sh("slave-node", "hactl status");
+    assert!(
+        !told.contains("all is well") || told.contains("runs on slave-node"),
+        "{told}"
+    );
+
+    // Repaired: its script starts it again, and it goes back.
+    mend_configuration(&cluster, "master-node");
+    served_by(&cluster, "master-node");
+    assert_eq!(
+        owners(&mut cluster),
+        ["master-node", "slave-node", "master-node"]
+    );
+}
+
+#[test]
+fn a_page_that_answers_500_and_one_that_hangs_move_the_address() {
+    let mut cluster = two_servers(
+        "check-http",
+        "auto_failback off\ncheck web http http://127.0.0.1/ status 200 every 200ms timeout 1s fall 2 rise 1\n",
+    );
+    let to = |from: &str, to: &str| {
+        cluster.sh(
+            from,
+            &format!(
+                "sed -i 's/return {}/return {}/' /etc/ha.d/nginx.conf",
+                "200", "500"
+            ),
+        );
+        cluster.sh(from, "/etc/ha.d/nginx -s reload");
+        served_by(&cluster, to);
+        let why = cluster.sh(from, "hactl why");
+        assert!(
+            why.contains("check web fails: status 500, not 200"),
+            "{why}"
+        );
+    };
+    to("master-node", "slave-node");
+    cluster.sh(
+        "master-node",
+        "sed -i 's/return 500/return 200/' /etc/ha.d/nginx.conf && /etc/ha.d/nginx -s reload",
+    );
+    check_is(&cluster, "master-node", CheckState::Good);
+    served_by(&cluster, "slave-node");
+
+    // Hung: connections are accepted by the kernel, and nobody answers.
+    cluster.sh("slave-node", "pkill -STOP -x nginx");
+    served_by(&cluster, "master-node");
+    let why = cluster.sh("slave-node", "hactl why");
+    assert!(why.contains("check web fails: no answer in time"), "{why}");
+
+    // Both are ill: a sick service is better than none, and its owner says so.
+    cluster.sh("master-node", "pkill -STOP -x nginx");
+    check_is(&cluster, "master-node", CheckState::Failed);
+    cluster.until_status("master-node", "it says why it keeps it", |s| {
+        let notes = group_of(s, "IPaddr").notes.join("\n");
+        notes.contains("slave-node fails check web") && notes.contains("master-node")
+            || notes.contains("this node fails check web")
+    });
+    cluster.sh("master-node", "pkill -CONT -x nginx");
+    check_is(&cluster, "master-node", CheckState::Good);
+    served_by(&cluster, "master-node");
+    cluster.sh("slave-node", "pkill -CONT -x nginx");
+    check_is(&cluster, "slave-node", CheckState::Good);
+    assert_eq!(
+        owners(&mut cluster),
+        ["master-node", "slave-node", "master-node"]
+    );
+}
+
+#[test]
+fn a_dead_web_server_is_restarted_in_place_and_a_broken_one_moves() {
+    // Nobody would look for a minute: the end of the process tells by itself.
+    let mut cluster = blueprint(
+        "monitor-nginx",
+        "auto_failback off\nmonitor nginx process /run/nginx.pid every 1m fall 1 restart 3 within 10m\n",
+        "master-node IPaddr::10.11.7.235/24/ens192 nginx\n",
+    )
+    .up();
+    served_by(&cluster, "master-node");
+    cluster.until_active(&NODES);
+    for times in 1..=2 {
+        let before = master(&cluster, "master-node");
+        kill(&cluster, "master-node");
+        let back = || {
+            let now = master(&cluster, "master-node");
+            !now.is_empty() && now != before
+        };
+        assert!(wait(back), "not started again");
+        served_by(&cluster, "master-node");
+        cluster.until_status("master-node", "the restart is counted", |s| {
+            let resources = &group_of(s, "IPaddr").resources;
+            let watch = resources.iter().find_map(|r| r.watch.as_ref());
+            watch.is_some_and(|w| w.restarts == times && w.budget == 3)
+        });
+    }
+    assert_eq!(
+        owners(&mut cluster),
+        ["master-node"],
+        "the address did not move for a moment"
+    );
+
+    break_configuration(&cluster, "master-node");
+    kill(&cluster, "master-node");
+    served_by(&cluster, "slave-node");
+    let status = cluster.status("master-node").unwrap();
+    let group = group_of(&status, "IPaddr");
+    assert_eq!(group.states[0].1, GroupState::Failed);
+    let told = cluster.sh("master-node", "hactl status");
+    assert!(
+        told.contains("failed here") && told.contains("hactl clear"),
+        "{told}"
+    );
+    let why = cluster.sh("master-node", "hactl why");
+    assert!(
+        why.contains("restarts nginx in place (3 of 3 times within 600s)"),
+        "{why}"
+    );
+
+    mend_configuration(&cluster, "master-node");
+    cluster.sh("master-node", "hactl clear IPaddr::10.11.7.235/24/ens192");
+    cluster.sh("master-node", "hactl takeover");
+    served_by(&cluster, "master-node");
+    assert_eq!(
+        owners(&mut cluster),
+        ["master-node", "slave-node", "master-node"]
+    );
+}
+
+#[test]
+fn a_group_follows_the_gateway_and_stays_when_nobody_reaches_it() {
+    use had::lab::Way;
+    let ha_cf =
+        "auto_failback off\nping 10.11.7.254\nrespawn hacluster /usr/lib/heartbeat/ipfail\n";
+    let mut cluster = blueprint(
+        "ipfail",
+        ha_cf,
+        "master-node IPaddr::10.11.7.235/24/ens192\n",
+    )
+    .gateway("ens192 10.11.7.254/24")
+    .up();
+    cluster.until_owner("IPaddr", "master-node");
+    cluster.until_active(&NODES);
+    for node in NODES {
+        cluster.until_status(node, "the gateway answers", |s| s.pings[0].up);
+    }
+    cluster
+        .lab
+        .cut("master-node", "gateway", None, Way::Both)
+        .unwrap();
+    cluster.until_owner("IPaddr", "slave-node");
+    let why = cluster.sh("master-node", "hactl why");
+    assert!(why.contains("slave-node reaches more ping nodes"), "{why}");
+    // Now nobody reaches it: nothing moves.
+    cluster
+        .lab
+        .cut("slave-node", "gateway", None, Way::Both)
+        .unwrap();
+    cluster.until_status("slave-node", "the gateway is gone", |s| !s.pings[0].up);
+    cluster.until_status("master-node", "both reach nothing", |s| {
+        s.nodes
+            .iter()
+            .all(|n| n.reach.is_some_and(|r| r.answering == 0))
+    });
+    cluster.until_owner("IPaddr", "slave-node");
+    assert_eq!(owners(&mut cluster), ["master-node", "slave-node"]);
+}
