@@ -333,19 +333,71 @@ async fn keep_checking(name: String, check: Check, pace: Pace, pulse: Handle) {
     }
 }
 
-/// Tells what a look found, or at its deadline that it hangs. It ends by itself soon after; the next one waits for that.
+/// Tells what a look found, or from its deadline on, again and again, that it hangs. It ends by itself soon after, most
+/// often; the next one waits for that.
 async fn in_time<T>(
     look: impl Future<Output = Result<T, String>>,
     pace: Pace,
     tell: impl Fn(Result<T, String>),
 ) {
     let mut look = pin!(look);
-    tokio::select! {
-        biased;
-        found = &mut look => tell(found),
-        () = sleep(pace.timeout + SLACK) => {
-            tell(Err(format!("no answer within {:?}", pace.timeout)));
-            drop(look.await);
+    let mut patience = pace.timeout + SLACK;
+    let mut late = false;
+    loop {
+        tokio::select! {
+            biased;
+            found = &mut look => {
+                if !late {
+                    tell(found);
+                }
+                return;
+            }
+            () = sleep(patience) => {
+                tell(Err(format!("no answer within {:?}", pace.timeout)));
+                (late, patience) = (true, pace.every);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    fn pace(timeout: Duration) -> Pace {
+        Pace {
+            every: Duration::from_millis(2),
+            timeout,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_look_finds_in_time_is_told_once() {
+        let told = RefCell::new(Vec::new());
+        let tell = |result| told.borrow_mut().push(result);
+        in_time(async { Ok(7) }, pace(Duration::from_secs(600)), tell).await;
+        assert_eq!(told.into_inner(), [Ok(7)]);
+    }
+
+    #[tokio::test]
+    async fn a_look_that_hangs_fails_again_and_again_and_what_it_finds_in_the_end_is_old() {
+        let (told, enough) = (RefCell::new(Vec::new()), Notify::new());
+        let tell = |result| {
+            told.borrow_mut().push(result);
+            if told.borrow().len() == 3 {
+                enough.notify_one();
+            }
+        };
+        let look = async {
+            enough.notified().await;
+            Ok(())
+        };
+        in_time(look, pace(Duration::from_millis(1)), tell).await;
+        let hangs = Err("no answer within 1ms".to_owned());
+        assert_eq!(told.into_inner(), vec![hangs; 3]);
     }
 }

@@ -69,13 +69,17 @@ pub enum Kind {
     Lies,
     /// What runs breaks down, and is noticed.
     Losses,
+    /// What runs and is watched dies and nobody has noticed, or looks ill.
+    Deaths,
+    /// Checks of nodes fail and pass again.
+    Checks,
     /// Configurations that differ between nodes.
     Reconfigure,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 23] = [
         Kind::Cuts,
         Kind::Blocks,
         Kind::Isolation,
@@ -96,6 +100,8 @@ impl Kind {
         Kind::Hangs,
         Kind::Lies,
         Kind::Losses,
+        Kind::Deaths,
+        Kind::Checks,
         Kind::Reconfigure,
     ];
 
@@ -122,6 +128,8 @@ impl Kind {
             Kind::Hangs => "hangs",
             Kind::Lies => "lies",
             Kind::Losses => "losses",
+            Kind::Deaths => "deaths",
+            Kind::Checks => "checks",
             Kind::Reconfigure => "reconfigure",
         }
     }

@@ -80,7 +80,20 @@ pub enum Fault {
     Looks(Spot, Look),
     /// It runs no more, and its monitor has noticed.
     Lose(Spot),
-    /// All agents do what they should.
+    /// It runs no more, and nobody has noticed: the next look at it does, where it has a monitor.
+    Die(Spot),
+    /// It runs, but looks at it find it ill.
+    Ail(Spot),
+    /// A check of a node, or its `failback_when`, passes from now on or fails.
+    Check {
+        /// Where.
+        node: NodeName,
+        /// Which.
+        check: String,
+        /// Whether it passes.
+        passes: bool,
+    },
+    /// All agents do what they should, and nothing that runs looks ill.
     MendAgents,
     /// An administrator's command.
     Command {
@@ -181,6 +194,16 @@ impl Fault {
             Fault::Stops(spot, how) => write!(f, "stops of {spot} {how}"),
             Fault::Looks(spot, how) => write!(f, "looks at {spot} {how}"),
             Fault::Lose(spot) => write!(f, "lose {spot}"),
+            Fault::Die(spot) => write!(f, "die {spot}"),
+            Fault::Ail(spot) => write!(f, "ail {spot}"),
+            Fault::Check {
+                node,
+                check,
+                passes,
+            } => {
+                let how = if *passes { "passes" } else { "fails" };
+                write!(f, "check {check} on {node} {how}")
+            }
             _ => f.write_str("mend agents"),
         }
     }

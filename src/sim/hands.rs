@@ -212,7 +212,7 @@ impl World {
     }
 
     /// The steps of a group as a node knows them; as the cluster does, where its own configuration has it no more.
-    fn steps_at(&self, node: &NodeName, group: &GroupName) -> Vec<Step> {
+    pub(super) fn steps_at(&self, node: &NodeName, group: &GroupName) -> Vec<Step> {
         let engine = self.machines.get(node).and_then(|m| m.engine.as_ref());
         let own = engine
             .map(|e| e.cluster().groups.iter())

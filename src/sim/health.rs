@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::world::{Future, World};
 use crate::engine::Event;
-use crate::model::health::FAILBACK_WHEN;
+use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Health};
 use crate::model::{GroupName, NodeName};
 
 /// From look to look, and from check to check.
@@ -20,6 +20,8 @@ pub(super) struct Sickness {
     watched: BTreeMap<GroupName, u64>,
     /// Steps that look ill although they run.
     ill: BTreeMap<(GroupName, usize), String>,
+    /// Steps that died and that nothing looks at.
+    unseen: BTreeSet<(GroupName, usize)>,
     /// Checks that fail, with what they say.
     failing: BTreeMap<String, String>,
     /// Checks that never end.
@@ -30,13 +32,51 @@ impl Sickness {
     pub fn end_life(&mut self) {
         self.watched.clear();
     }
+
+    /// A step runs again.
+    pub fn starts(&mut self, group: &GroupName, step: usize) {
+        self.unseen.remove(&(group.clone(), step));
+    }
+
+    pub fn mend_steps(&mut self) {
+        self.ill.clear();
+    }
+
+    pub fn mend_checks(&mut self) {
+        self.failing.clear();
+        self.hanging.clear();
+    }
+
+    /// Whether a step of this group looks ill.
+    pub fn ails(&self, group: &GroupName) -> bool {
+        self.ill.keys().any(|(g, _)| g == group)
+    }
+
+    /// A step of this group that died and that nothing looks at.
+    pub fn died(&self, group: &GroupName) -> Option<usize> {
+        let mut all = self.unseen.iter().filter(|(g, _)| g == group);
+        all.next().map(|(_, step)| *step)
+    }
+
+    /// Whether one of these checks does not pass.
+    pub fn fails(&self, health: &Health) -> bool {
+        let bad =
+            |c: &CheckPolicy| self.failing.contains_key(&c.name) || self.hanging.contains(&c.name);
+        health.checks.iter().any(bad)
+    }
 }
 
 impl World {
     /// A step ends by itself; nobody is told.
     pub fn die(&mut self, name: &str, group: &str, step: usize) {
-        let group = GroupName::new(group);
-        self.machine(name).set_step(&group, step, false);
+        let (node, group) = (NodeName::new(name), GroupName::new(group));
+        let steps = self.steps_at(&node, &group);
+        let watched = steps.get(step).is_some_and(|s| s.policy.is_some());
+        let machine = self.machine(name);
+        machine.set_step(&group, step, false);
+        if !watched {
+            machine.health.unseen.insert((group, step));
+        }
     }
 
     /// A step runs, but whoever looks at it finds it ill; `None` makes it well again.

@@ -226,6 +226,9 @@ impl Machine {
 
     /// Makes a step run or not, for real.
     pub(super) fn set_step(&mut self, group: &GroupName, step: usize, runs: bool) {
+        if runs {
+            self.health.starts(group, step);
+        }
         let steps = self.running.entry(group.clone()).or_default();
         if steps.len() <= step {
             steps.resize(step + 1, false);

@@ -8,6 +8,7 @@ use super::setting::{Setting, digest};
 use super::words::Shown;
 use super::world::World;
 use crate::model::cluster::{Cluster, Group, Step};
+use crate::model::health::FAILBACK_WHEN;
 use crate::model::{GroupName, NodeName, Time};
 
 /// Deadlines of a step for which a script names none.
@@ -78,6 +79,18 @@ impl Setup {
         world
     }
 
+    /// Every check of a node, `failback_when` included.
+    pub(super) fn checks(&self) -> impl Iterator<Item = &str> {
+        let health = &self.cluster.health;
+        let failback = health.failback_when.then_some(FAILBACK_WHEN);
+        let names = health.checks.iter().map(|c| c.name.as_str());
+        names.chain(failback)
+    }
+
+    pub(super) fn has_check(&self, name: &str) -> bool {
+        self.checks().any(|c| c == name)
+    }
+
     /// A group by its name.
     pub fn group(&self, name: &GroupName) -> Option<&Group> {
         self.cluster.groups.iter().find(|g| g.name == *name)
@@ -113,6 +126,13 @@ impl fmt::Display for Setup {
         }
         for setting in Setting::of(&self.cluster) {
             writeln!(f, "{setting}")?;
+        }
+        for check in &self.cluster.health.checks {
+            let (fall, rise) = (check.fall, check.rise);
+            writeln!(f, "check {} fall {fall} rise {rise}", check.name)?;
+        }
+        if self.cluster.health.failback_when {
+            writeln!(f, "{FAILBACK_WHEN}")?;
         }
         for group in &self.cluster.groups {
             print_group(f, group)?;
@@ -150,6 +170,14 @@ fn print_group(f: &mut fmt::Formatter<'_>, group: &Group) -> fmt::Result {
             if time != usual {
                 write!(f, " {word} {}", Shown(time))?;
             }
+        }
+        if let Some(p) = step.policy {
+            let within = Shown(p.within);
+            let (fall, rise, restart) = (p.fall, p.rise, p.restart);
+            write!(
+                f,
+                " fall {fall} rise {rise} restart {restart} within {within}"
+            )?;
         }
         writeln!(f, " : {}", step.members.join(" "))?;
     }

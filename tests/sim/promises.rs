@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::swarm::{Class, swarm};
 use crate::*;
 use had::model::cluster::{Group, PingNode, QuorumPolicy, Step};
+use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{Condition, Faults, Kind, Random, Setup};
 
@@ -103,6 +104,38 @@ fn impatient(random: &mut Random) -> Vec<Step> {
         (step.start, step.stop, step.monitor) = (secs(5), secs(4), secs(2));
     }
     steps
+}
+
+/// The same, each looked at, with a restart in place or two before it fails.
+fn tended(random: &mut Random) -> Vec<Step> {
+    let mut steps = impatient(random);
+    for step in &mut steps {
+        step.policy = random.chance(800).then(|| Policy {
+            fall: *random.pick(&[1, 1, 2, 3]).unwrap(),
+            rise: *random.pick(&[1, 1, 2]).unwrap(),
+            restart: *random.pick(&[0, 1, 2, 3]).unwrap(),
+            within: secs(*random.pick(&[5, 30, 600]).unwrap()),
+        });
+    }
+    steps
+}
+
+/// A check or two of every node, and perhaps one that must be good before anything goes back.
+fn checked(random: &mut Random) -> Health {
+    let check = |name: &&str, random: &mut Random| CheckPolicy {
+        name: (*name).to_owned(),
+        fall: *random.pick(&[1, 2, 3]).unwrap(),
+        rise: *random.pick(&[1, 1, 2]).unwrap(),
+    };
+    let many = 1 + usize::from(random.chance(300));
+    Health {
+        checks: ["web", "sql"]
+            .iter()
+            .take(many)
+            .map(|name| check(name, random))
+            .collect(),
+        failback_when: random.chance(500),
+    }
 }
 
 const ALL: [Kind; 9] = [
@@ -237,6 +270,49 @@ fn failing_stops_are_never_taken_for_stopped() {
         setup(&shape, r)
     };
     holds("failing stops", slow, faults);
+}
+
+#[test]
+fn what_dies_or_looks_ill_is_restarted_or_moved_and_never_runs_twice() {
+    let shape = |r: &mut Random| {
+        let shape = Shape {
+            nodes: 2,
+            quorum: QuorumPolicy::Off,
+            steps: tended,
+            kernel_leases: false,
+            ..MAJORITY
+        };
+        let mut setup = setup(&shape, r);
+        setup.cluster.health = checked(r);
+        setup
+    };
+    let kinds = [
+        Kind::Deaths,
+        Kind::Checks,
+        Kind::Losses,
+        Kind::Commands,
+        Kind::FailingStarts,
+        Kind::Hangs,
+        Kind::Maintenance,
+        Kind::Leave,
+    ];
+    holds("deaths and checks", shape, Faults::of(&kinds));
+}
+
+#[test]
+fn a_majority_that_looks_at_itself_never_runs_an_address_twice() {
+    let shape = |r: &mut Random| {
+        let mut setup = setup(&MAJORITY, r);
+        for group in &mut setup.cluster.groups {
+            for step in &mut group.steps {
+                step.policy = tended(r).pop().and_then(|s| s.policy);
+            }
+        }
+        setup.cluster.health = checked(r);
+        setup
+    };
+    let faults = all_and(&[Kind::Deaths, Kind::Checks, Kind::Restart, Kind::Time]);
+    holds("majority with checks", shape, faults);
 }
 
 #[test]

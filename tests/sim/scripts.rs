@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use had::engine::Command;
 use had::model::cluster::{Group, PingNode, QuorumPolicy, Step};
+use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{
     Behaviour, Condition, Fault, Faults, Kind, Look, Path, Script, Setting, Setup, Spot, Way,
@@ -38,6 +39,21 @@ fn way() -> impl Strategy<Value = Way> {
 
 fn spot() -> impl Strategy<Value = Spot> {
     (node(), group(), 0..2usize).prop_map(|(node, group, step)| Spot { node, group, step })
+}
+
+fn check() -> impl Strategy<Value = String> {
+    prop_oneof!["web", "on", "failback_when"]
+}
+
+fn policy() -> impl Strategy<Value = Option<Policy>> {
+    let policy = (1..=1000u32, 1..=1000u32, 0..=1000u32, time());
+    let policy = policy.prop_map(|(fall, rise, restart, within)| Policy {
+        fall,
+        rise,
+        restart,
+        within,
+    });
+    prop::option::of(policy)
 }
 
 fn behaviour() -> impl Strategy<Value = Behaviour> {
@@ -139,6 +155,13 @@ fn fault() -> impl Strategy<Value = Fault> {
         (spot(), behaviour()).prop_map(|(s, b)| Fault::Stops(s, b)),
         (spot(), look()).prop_map(|(s, l)| Fault::Looks(s, l)),
         spot().prop_map(Fault::Lose),
+        spot().prop_map(Fault::Die),
+        spot().prop_map(Fault::Ail),
+        (node(), check(), any::<bool>()).prop_map(|(node, check, passes)| Fault::Check {
+            node,
+            check,
+            passes
+        }),
         Just(Fault::MendAgents),
     ];
     let people = prop_oneof![
@@ -162,7 +185,9 @@ fn setup() -> impl Strategy<Value = Setup> {
         any::<u64>(),
         prop::option::of(time()),
     );
-    (removal, node(), time(), -500..500i32, time()).prop_map(|(rest, node, clock, ppm, late)| {
+    let rest = (removal, policy());
+    (rest, node(), time(), -500..500i32, time()).prop_map(|(rest, node, clock, ppm, late)| {
+        let (rest, policy) = rest;
         let (removal, quorum, switch, seed, length) = rest;
         let mut setup = Setup::new(World::of(&["alice", "bob", "to-carol"]).links(2).cluster);
         setup.cluster.quorum = quorum;
@@ -171,6 +196,12 @@ fn setup() -> impl Strategy<Value = Setup> {
             name: "10.0.0.254".into(),
             addresses: Vec::new(),
         });
+        setup.cluster.health = Health {
+            checks: ["web", "on"]
+                .map(|name| known(name, length.is_some()))
+                .into(),
+            failback_when: true,
+        };
         let step = |addresses, removal| Step {
             members: vec!["one".into(), "two::three".into()],
             addresses,
@@ -178,7 +209,7 @@ fn setup() -> impl Strategy<Value = Setup> {
             stop: Duration::from_secs(60),
             monitor: Duration::from_secs(20),
             removal,
-            policy: None,
+            policy,
         };
         for name in ["db", "10.0.0.1", "drbddisk::r0"] {
             setup.cluster.groups.push(Group {
@@ -193,6 +224,14 @@ fn setup() -> impl Strategy<Value = Setup> {
         setup.cluster.digest = 0;
         setup
     })
+}
+
+fn known(name: &str, twice: bool) -> CheckPolicy {
+    CheckPolicy {
+        name: name.to_owned(),
+        fall: 1 + u32::from(twice),
+        rise: 1,
+    }
 }
 
 fn forget_digest(mut script: Script) -> Script {

@@ -33,8 +33,8 @@ agents that take a moment. A script has one fault a line; unless it starts nodes
   at 90s  starts of 10.0.0.1/24/eth0 step 2 on bob fail
   at 2m   standby bob 10.0.0.1/24/eth0
   at 3m   heal
-All faults are in hactl(8). Random faults are of these kinds: blindness, blocks, commands, crash, cuts,
-failing-starts, failing-stops, force, freeze, hangs, isolation, kill, leave, lies, losses, lost-store,
+All faults are in hactl(8). Random faults are of these kinds: blindness, blocks, checks, commands, crash,
+cuts, deaths, failing-starts, failing-stops, force, freeze, hangs, isolation, kill, leave, lies, losses, lost-store,
 maintenance, reconfigure, restart, time, weather.
 
 Exit codes:

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Drawer, Kind};
 use crate::engine::Command;
+use crate::model::cluster::Group;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::deeds::Way;
 use crate::sim::fault::{Fault, Path, Spot};
@@ -19,7 +20,7 @@ const NOBODY: &str = "nobody";
 impl Drawer {
     /// All that may strike, the likelier ones more than once.
     pub(super) fn strikes(&self) -> Vec<Strike> {
-        let all: [(Kind, &[Strike]); 21] = [
+        let all: [(Kind, &[Strike]); 23] = [
             (
                 Kind::Cuts,
                 &[Drawer::cut, Drawer::cut, Drawer::isolate, Drawer::heal],
@@ -57,6 +58,11 @@ impl Drawer {
             (Kind::Hangs, &[Drawer::hang, Drawer::mend_agents]),
             (Kind::Lies, &[Drawer::lie, Drawer::mend_agents]),
             (Kind::Losses, &[Drawer::lose]),
+            (
+                Kind::Deaths,
+                &[Drawer::die, Drawer::die, Drawer::ail, Drawer::mend_agents],
+            ),
+            (Kind::Checks, &[Drawer::check]),
             (Kind::Reconfigure, &[Drawer::reconfigure]),
         ];
         let on = all.into_iter().filter(|(kind, _)| self.faults.has(*kind));
@@ -349,6 +355,47 @@ impl Drawer {
     fn lose(&mut self) {
         let (spot, _) = self.spot();
         self.push(Fault::Lose(spot));
+    }
+
+    /// A step that something looks at.
+    fn watched_spot(&mut self) -> Option<Spot> {
+        let node = self.node();
+        let groups = self.setup.cluster.groups.iter();
+        let watched = |g: &Group| {
+            let steps = g.steps.iter().enumerate();
+            let watched = steps.filter(|(_, s)| s.policy.is_some());
+            watched
+                .map(|(step, _)| (g.name.clone(), step))
+                .collect::<Vec<_>>()
+        };
+        let spots: Vec<(GroupName, usize)> = groups.flat_map(watched).collect();
+        let (group, step) = self.random.pick(&spots)?.clone();
+        Some(Spot { node, group, step })
+    }
+
+    fn die(&mut self) {
+        if let Some(spot) = self.watched_spot() {
+            self.push(Fault::Die(spot));
+        }
+    }
+
+    fn ail(&mut self) {
+        if let Some(spot) = self.watched_spot() {
+            self.push(Fault::Ail(spot));
+        }
+    }
+
+    fn check(&mut self) {
+        let node = self.node();
+        let checks: Vec<String> = self.setup.checks().map(str::to_owned).collect();
+        let passes = self.random.chance(500);
+        if let Some(check) = self.random.pick(&checks).cloned() {
+            self.push(Fault::Check {
+                node,
+                check,
+                passes,
+            });
+        }
     }
 
     fn reconfigure(&mut self) {

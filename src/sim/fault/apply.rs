@@ -46,6 +46,21 @@ impl World {
                 true
             }
             Fault::Lose(spot) => self.lose_step(spot),
+            Fault::Die(spot) => self.die_step(spot),
+            Fault::Ail(spot) => {
+                let Spot { node, group, step } = spot;
+                self.ail(node.as_str(), group.as_str(), *step, Some("it is ill"));
+                true
+            }
+            Fault::Check {
+                node,
+                check,
+                passes,
+            } => {
+                let text = (!passes).then_some("it does not want to");
+                self.fail_check(node.as_str(), check, text);
+                true
+            }
             Fault::MendAgents => self.mend_agents(),
             Fault::Command {
                 node,
@@ -201,8 +216,19 @@ impl World {
         runs
     }
 
+    fn die_step(&mut self, spot: &Spot) -> bool {
+        let machine = self.at(spot.node.as_str());
+        let steps = machine.running.get(&spot.group);
+        let runs = machine.powered && steps.and_then(|s| s.get(spot.step)) == Some(&true);
+        if runs {
+            self.die(spot.node.as_str(), spot.group.as_str(), spot.step);
+        }
+        runs
+    }
+
     fn mend_agents(&mut self) -> bool {
         for machine in self.machines.values_mut() {
+            machine.health.mend_steps();
             machine.start_behaviour.clear();
             machine.stop_behaviour.clear();
             machine.look_behaviour.clear();
@@ -267,6 +293,7 @@ impl World {
         self.mend_agents();
         let names: Vec<NodeName> = self.names().collect();
         for name in &names {
+            self.machine(name.as_str()).health.mend_checks();
             if self.at(name.as_str()).frozen {
                 self.thaw(name.as_str());
             }

@@ -25,10 +25,13 @@ impl Fault {
             | Fault::Late(node, _)
             | Fault::Command { node, .. }
             | Fault::Reconfigure(node, _)
+            | Fault::Check { node, .. }
             | Fault::Starts(Spot { node, .. }, _)
             | Fault::Stops(Spot { node, .. }, _)
             | Fault::Looks(Spot { node, .. }, _)
-            | Fault::Lose(Spot { node, .. }) => vec![node],
+            | Fault::Lose(Spot { node, .. })
+            | Fault::Die(Spot { node, .. })
+            | Fault::Ail(Spot { node, .. }) => vec![node],
             Fault::Heal
             | Fault::Weather(_, None)
             | Fault::MendAgents
@@ -43,7 +46,9 @@ impl Fault {
             Fault::Starts(spot, _)
             | Fault::Stops(spot, _)
             | Fault::Looks(spot, _)
-            | Fault::Lose(spot) => vec![&spot.group],
+            | Fault::Lose(spot)
+            | Fault::Die(spot)
+            | Fault::Ail(spot) => vec![&spot.group],
             Fault::Reconfigure(
                 _,
                 Setting::Preferred(group, _) | Setting::Without(group) | Setting::With(group),

@@ -13,7 +13,7 @@ use crate::sim::setup::Setup;
 use crate::sim::words::{Mistake, Words};
 
 /// The first words of all faults.
-const KNOWN: [&str; 32] = [
+const KNOWN: [&str; 35] = [
     "cut",
     "block",
     "isolate",
@@ -33,6 +33,9 @@ const KNOWN: [&str; 32] = [
     "stops",
     "looks",
     "lose",
+    "die",
+    "ail",
+    "check",
     "mend",
     "standby",
     "yield",
@@ -87,6 +90,9 @@ impl Reader<'_, '_> {
             "stops" => Ok(Fault::Stops(self.spot("of")?, self.behaviour()?)),
             "looks" => Ok(Fault::Looks(self.spot("at")?, self.look()?)),
             "lose" => Ok(Fault::Lose(self.rest_of_spot()?)),
+            "die" => Ok(Fault::Die(self.rest_of_spot()?)),
+            "ail" => Ok(Fault::Ail(self.rest_of_spot()?)),
+            "check" => self.check(),
             "mend" => self.words.expect("agents").map(|()| Fault::MendAgents),
             "end" => {
                 self.words.expect("all")?;
@@ -264,6 +270,21 @@ impl Reader<'_, '_> {
             "fail" => Ok(Look::Fails),
             _ => Ok(Look::Hangs),
         }
+    }
+
+    fn check(&mut self) -> Result<Fault, Mistake> {
+        let word = self.words.next("a check")?;
+        if let Some(s) = self.setup.filter(|s| !s.has_check(word.text)) {
+            return Err(self.words.unknown(word, "check", s.checks()));
+        }
+        self.words.expect("on")?;
+        let node = self.node()?;
+        let how = self.words.one_of("result", &["passes", "fails"])?;
+        Ok(Fault::Check {
+            node,
+            check: word.text.to_owned(),
+            passes: how == "passes",
+        })
     }
 
     fn spot(&mut self, joined_by: &str) -> Result<Spot, Mistake> {

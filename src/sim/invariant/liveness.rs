@@ -200,8 +200,16 @@ fn bars_all(
     if machine.engine.is_none() && machine.runs(group) {
         return Err(format!("{name} has no daemon and runs a part of it"));
     }
-    if world.state(name.as_str(), group.as_str()) == Some(GroupState::Stuck) {
+    let state = world.state(name.as_str(), group.as_str());
+    if state == Some(GroupState::Stuck) {
         return Err(format!("it is stuck at {name}"));
+    }
+    let died = machine.health.died(group);
+    if let Some(step) = died.filter(|_| state == Some(GroupState::Online)) {
+        return Err(format!(
+            "step {} died at {name}, and nothing looks at it",
+            step.saturating_add(1)
+        ));
     }
     Ok(())
 }
@@ -223,8 +231,12 @@ fn bars_here(
     if touched
         .chain(machine.look_behaviour.keys())
         .any(|(g, _)| g == group)
+        || machine.health.ails(group)
     {
         return Some("has agents that do not do what they should");
+    }
+    if machine.health.fails(&world.config_of(name).health) {
+        return Some("has a check that does not pass");
     }
     if machine.kept.standby.contains(group) {
         return Some("is in standby");

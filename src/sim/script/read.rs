@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Script;
-use crate::model::cluster::{Group, PingNode, Timing};
+use crate::model::cluster::{Group, PingNode, Step, Timing};
+use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Policy};
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::fault::Fault;
 use crate::sim::fault::read::Reader;
@@ -16,6 +17,10 @@ use crate::sim::world::cluster_of;
 const MOST_MISTAKES: usize = 50;
 /// Members that a script may have; the engine's work grows with their square.
 const MOST_NODES: usize = 64;
+/// What may be said of a step.
+const OF_STEPS: [&str; 9] = [
+    "start", "stop", "monitor", "removal", "fall", "rise", "restart", "within", ":",
+];
 
 /// Where a header stands that is being read.
 struct Header {
@@ -125,6 +130,11 @@ impl Header {
             }
             "group" => self.group(words),
             "step" => self.step(first, words),
+            "check" => self.check(words),
+            FAILBACK_WHEN => {
+                self.setup.cluster.health.failback_when = true;
+                Ok(())
+            }
             other => {
                 let Some(setting) = Setting::read(other, words)? else {
                     let more = [
@@ -134,6 +144,8 @@ impl Header {
                         "ping",
                         "group",
                         "step",
+                        "check",
+                        FAILBACK_WHEN,
                         "kernel_leases",
                     ];
                     let last = ["machine", "seed", "for"];
@@ -195,10 +207,11 @@ impl Header {
         let kind = words.one_of("kind of step", &["address", "script"])?;
         let mut step = usual_step(kind == "address");
         loop {
-            match words.one_of(
-                "word of a step",
-                &["start", "stop", "monitor", "removal", ":"],
-            )? {
+            match words.one_of("word of a step", &OF_STEPS)? {
+                "fall" => watched(&mut step).fall = count(words, 1)?,
+                "rise" => watched(&mut step).rise = count(words, 1)?,
+                "restart" => watched(&mut step).restart = count(words, 0)?,
+                "within" => watched(&mut step).within = words.time("how long it is remembered")?,
                 "start" => step.start = words.time("a deadline")?,
                 "stop" => step.stop = words.time("a deadline")?,
                 "monitor" => step.monitor = words.time("a deadline")?,
@@ -212,6 +225,27 @@ impl Header {
             return Err(words.at_word(first, "a step belongs below its group", help));
         };
         group.steps.push(step);
+        Ok(())
+    }
+
+    fn check(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
+        let word = words.next("a check")?;
+        if self.setup.has_check(word.text) || word.text == FAILBACK_WHEN {
+            let message = format!("{} cannot be the name of another check", word.text);
+            return Err(words.at_word(word, message, ""));
+        }
+        let mut check = CheckPolicy {
+            name: word.text.to_owned(),
+            fall: 1,
+            rise: 1,
+        };
+        while !words.is_empty() {
+            match words.one_of("word about a check", &["fall", "rise"])? {
+                "fall" => check.fall = count(words, 1)?,
+                _ => check.rise = count(words, 1)?,
+            }
+        }
+        self.setup.cluster.health.checks.push(check);
         Ok(())
     }
 
@@ -275,6 +309,21 @@ impl Header {
             missing("the times do not fit together".to_owned(), help);
         }
     }
+}
+
+/// The policy of a step that is watched from here on.
+fn watched(step: &mut Step) -> &mut Policy {
+    step.policy.get_or_insert(Policy {
+        fall: 1,
+        rise: 1,
+        restart: 1,
+        within: Duration::from_secs(600),
+    })
+}
+
+fn count(words: &mut Words<'_>, least: i64) -> Result<u32, Mistake> {
+    let count = words.number("a number", "", least, 1000)?;
+    Ok(u32::try_from(count).unwrap_or(1))
 }
 
 fn names<T>(

@@ -63,7 +63,12 @@ pub(super) fn fewer_groups(script: &Script) -> Vec<Script> {
 fn is_about_steps(fault: &Fault) -> bool {
     matches!(
         fault,
-        Fault::Starts(..) | Fault::Stops(..) | Fault::Looks(..) | Fault::Lose(_)
+        Fault::Starts(..)
+            | Fault::Stops(..)
+            | Fault::Looks(..)
+            | Fault::Lose(_)
+            | Fault::Die(_)
+            | Fault::Ail(_)
     )
 }
 

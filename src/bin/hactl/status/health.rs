@@ -1,5 +1,6 @@
 //! What is watched, in words: checks of this node, and looks at what runs.
 
+use had::model::health::FAILBACK_WHEN;
 use had::model::status::{CheckState, CheckStatus, WatchStatus};
 
 use super::{Page, pad, widest};
@@ -16,9 +17,10 @@ impl Page {
         for check in checks {
             let name = pad(&check.name, width);
             let text = words(check);
-            let of_node = check.name != had::model::health::FAILBACK_WHEN;
+            let of_node = check.name != FAILBACK_WHEN;
             if check.state == CheckState::Failed && of_node {
-                self.problem(0, &format!("{name}  {text}"));
+                self.problems += 1;
+                self.line(Tone::Bad, &format!("! {name}  "), &text);
             } else {
                 self.line(Tone::Plain, &format!("  {name}  "), &text);
             }
@@ -28,6 +30,7 @@ impl Page {
 
 fn words(check: &CheckStatus) -> String {
     let verdict = match check.state {
+        CheckState::Pending if check.name == FAILBACK_WHEN => "no result yet",
         CheckState::Pending => "no result yet, so this node is no candidate",
         CheckState::Good => "good",
         CheckState::Failed => "fails",
