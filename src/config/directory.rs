@@ -1,5 +1,7 @@
 //! Reads the files of a folder and checks what one says against what another says.
 
+mod health;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::Read as _;
@@ -11,7 +13,7 @@ use super::authkeys::{self, AuthKeys};
 use super::ha_cf::{self, HaCf};
 use super::haresources::{self, GroupLine, address};
 use super::problem::{Place, Report};
-use super::{Config, HealthRules, Loaded, Machine, digest};
+use super::{Config, Loaded, Machine, digest};
 use crate::model::medium::Target;
 use crate::model::similar::nearest;
 use crate::model::{LinkName, NodeName};
@@ -55,7 +57,7 @@ pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded,
     if let (Some(ha_cf), Some(groups)) = (&ha_cf, &groups) {
         judge_addresses(ha_cf, groups, report);
         judge_names(ha_cf, groups, report);
-        judge_health(ha_cf, groups, report);
+        health::judge(ha_cf, groups, report);
     }
     report.sort();
     if let (
@@ -195,12 +197,17 @@ fn judge_crc(ha_cf: &HaCf, keys: &AuthKeys, report: &mut Report) {
     }
 }
 
+/// The addresses that move, each with its line.
+fn virtuals(groups: &[GroupLine]) -> BTreeMap<IpAddr, usize> {
+    let tokens = groups.iter().flat_map(|g| &g.tokens);
+    tokens
+        .filter_map(|(token, place)| Some((address(token)?, place.line)))
+        .collect()
+}
+
 /// An address that moves can neither bear witness nor be a peer.
 fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
-    let tokens = groups.iter().flat_map(|g| &g.tokens);
-    let virtuals: BTreeMap<IpAddr, usize> = tokens
-        .filter_map(|(token, place)| Some((address(token)?, place.line)))
-        .collect();
+    let virtuals = virtuals(groups);
     for (witness, place) in &ha_cf.lists.witnesses {
         if let Some(line) = virtuals.get(witness) {
             let message = format!(
@@ -255,40 +262,6 @@ fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
         let help = close.map_or_else(String::new, |c| format!("did you mean `{c}`?"));
         let message = format!("no resource is called `{name}`, so this changes nothing");
         report.warning(place, message, help);
-    }
-}
-
-/// A check whose failing could never change anything.
-fn judge_health(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
-    let HealthRules {
-        checks,
-        failback_when,
-        ..
-    } = &ha_cf.lists.health;
-    let alone = known_nodes(ha_cf).is_some_and(|nodes| nodes.len() == 1);
-    for check in checks {
-        let name = &check.policy.name;
-        if groups.is_empty() {
-            let message = format!("there is no group, so a failing check `{name}` changes nothing");
-            report.warning(&check.place, message, "");
-        } else if alone {
-            let message = format!(
-                "there is no other node, so a failing check `{name}` moves nothing: it only keeps what does not run from being started"
-            );
-            let help = "to restart what is ill, name its resource: monitor RESOURCE ...";
-            report.warning(&check.place, message, help);
-        }
-    }
-    let Some(when) = failback_when else { return };
-    if alone || !ha_cf.auto_failback {
-        let why = if alone {
-            "there is no other node"
-        } else {
-            "auto_failback is off"
-        };
-        let message = format!("{why}, so nothing goes back by itself and this changes nothing");
-        let help = if alone { "" } else { "say `auto_failback on`" };
-        report.warning(&when.place, message, help);
     }
 }
 

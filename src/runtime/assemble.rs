@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::describe;
-use super::health::{Looks, looks};
+use super::looks::{self, Looks, looks};
 use crate::agent::address::{Mistake, Network};
 use crate::agent::catalog::Catalog;
 use crate::agent::environment::ScriptEnv;
@@ -235,9 +235,12 @@ pub fn outline(config: &Config) -> Cluster {
         Group {
             name: GroupName::new(tokens.first().map_or("", |t| t.text.as_str())),
             preferred: line.preferred.clone(),
-            steps: outline::steps(&tokens, &|token| {
-                timeouts(config, token, Timeouts::default())
-            }),
+            steps: {
+                let times = |token: &Token| timeouts(config, token, Timeouts::default());
+                let mut steps = outline::steps(&tokens, &times);
+                looks::set_policies(&config.health.monitors, &mut steps);
+                steps
+            },
         }
     };
     cluster_of(config, config.groups.iter().map(group).collect())
@@ -345,7 +348,7 @@ impl Assembled {
             text += &describe::check(check);
         }
         if let Some(when) = &self.config.health.failback_when {
-            text += &describe::failback_when(when);
+            text += &describe::failback_when(when, looks::is_preferred(&self.config));
         }
         let c = &self.cluster;
         text += &format!(

@@ -1,6 +1,6 @@
 //! What follows when a monitor or a check fails, in words, for `hactl check`.
 
-use super::health::Monitor;
+use super::looks::Monitor;
 use crate::config::CheckRule;
 use crate::model::cluster::Step;
 
@@ -46,8 +46,11 @@ pub(super) fn check(rule: &CheckRule) -> String {
     )
 }
 
-/// What a node that wants its groups back waits for.
-pub(super) fn failback_when(rule: &CheckRule) -> String {
+/// What a node that wants its groups back waits for, where a group prefers it.
+pub(super) fn failback_when(rule: &CheckRule, preferred: bool) -> String {
+    if !preferred {
+        return "failback_when: not asked here, for no group prefers this node\n".to_owned();
+    }
     format!(
         "failback_when: {} every {:?}, at most {:?} each; groups that prefer this node come back only while it succeeds here\n",
         rule.probe, rule.pace.every, rule.pace.timeout

@@ -12,135 +12,17 @@ use futures::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::looks::{Looks, Monitor};
 use super::pulse::Handle;
-use crate::agent::check::{self, Check};
-use crate::agent::environment::ScriptEnv;
-use crate::agent::resolve::{ResolvedStep, Resolver};
+use crate::agent::check::Check;
+use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError, Limits, Status};
-use crate::config::{Config, MonitorRule, Place, Report};
 use crate::engine::Event;
 use crate::model::GroupName;
 use crate::model::health::{Pace, Probe};
-use crate::sys::netlink::Netlink;
 
 /// What a look that ends itself at its deadline may need to say so.
 const SLACK: Duration = Duration::from_millis(20);
-
-/// All that is looked at, as configured.
-pub struct Looks {
-    /// Of each group, the steps that are watched.
-    pub monitors: HashMap<GroupName, Vec<Monitor>>,
-    /// Of the node, by name.
-    pub checks: Vec<(String, Probe, Pace)>,
-    env: Arc<ScriptEnv>,
-    netlink: Netlink,
-}
-
-/// One watched step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Monitor {
-    /// Which.
-    pub step: usize,
-    /// How; by its own agent where it is not said.
-    pub probe: Option<Probe>,
-    /// How often.
-    pub pace: Pace,
-}
-
-/// What the configuration wants looked at; each watched step gets its policy. What is wrong goes to the report.
-pub fn looks(
-    config: &Config,
-    groups: &mut [(GroupName, Vec<ResolvedStep>)],
-    resolver: &Resolver<'_>,
-    report: &mut Report,
-) -> Looks {
-    let rules = &config.health;
-    for rule in &rules.monitors {
-        if let Some(probe) = &rule.probe {
-            judge(probe, &rule.place, report);
-        }
-    }
-    let checks = rules.checks.iter().chain(&rules.failback_when);
-    let mut named = Vec::new();
-    for rule in checks {
-        judge(&rule.probe, &rule.place, report);
-        let prefers = config.groups.iter().any(|g| g.preferred == config.node);
-        // Only who is preferred by a group can get one back.
-        let wanted = prefers || rule.policy.name != crate::model::health::FAILBACK_WHEN;
-        if wanted {
-            named.push((rule.policy.name.clone(), rule.probe.clone(), rule.pace));
-        }
-    }
-    let mut monitors = HashMap::new();
-    for (name, steps) in groups {
-        judge_pseudo(&rules.monitors, steps, report);
-        monitors.insert(name.clone(), watched(&rules.monitors, steps));
-    }
-    Looks {
-        monitors,
-        checks: named,
-        env: resolver.env.clone(),
-        netlink: resolver.netlink.clone(),
-    }
-}
-
-fn judge(probe: &Probe, place: &Place, report: &mut Report) {
-    if let Err(mistake) = check::judge(probe) {
-        report.error(place, mistake.message, mistake.help.unwrap_or_default());
-    }
-}
-
-/// Resources that only remember whether they were started: to look at them proves nothing.
-const PSEUDO: [&str; 2] = ["Delay", "SendArp"];
-
-/// A rule of its own for what can never look ill.
-fn judge_pseudo(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Report) {
-    for step in steps {
-        let Some(rule) = rule_of(rules, &step.step.members) else {
-            continue;
-        };
-        let name = rule.name.split("::").next().unwrap_or_default();
-        if rule.probe.is_none() && PSEUDO.contains(&name) {
-            let message = format!(
-                "{name} only remembers whether it was started: looking at it can never fail, so this changes nothing"
-            );
-            report.warning(&rule.place, message, "");
-        }
-    }
-}
-
-/// The steps that a rule names; each gets its policy.
-fn watched(rules: &[MonitorRule], steps: &mut [ResolvedStep]) -> Vec<Monitor> {
-    let mut found = Vec::new();
-    for (step, resolved) in steps.iter_mut().enumerate() {
-        let Some(rule) = rule_of(rules, &resolved.step.members) else {
-            continue;
-        };
-        resolved.step.policy = Some(rule.policy);
-        found.push(Monitor {
-            step,
-            probe: rule.probe.clone(),
-            pace: Pace {
-                every: rule.every,
-                timeout: rule.timeout.unwrap_or(resolved.step.monitor),
-            },
-        });
-    }
-    found
-}
-
-/// The most particular rule for one of these words: the whole word before the name, the name before `*`.
-fn rule_of<'r>(rules: &'r [MonitorRule], members: &[String]) -> Option<&'r MonitorRule> {
-    let name = |word: &String| match word.split("::").next() {
-        Some(name) if !name.starts_with(|c: char| c.is_ascii_digit()) => name.to_owned(),
-        _ => "IPaddr".to_owned(),
-    };
-    let names: Vec<String> = members.iter().map(name).collect();
-    let called = |wanted: &[String]| rules.iter().find(|r| wanted.contains(&r.name));
-    called(members)
-        .or_else(|| called(&names))
-        .or_else(|| rules.iter().find(|r| r.name == "*"))
-}
 
 /// The tasks that look. They end when this is dropped.
 pub struct Watcher {

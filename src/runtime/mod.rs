@@ -15,6 +15,7 @@ mod hearing;
 mod lateness;
 mod links;
 mod logging;
+mod looks;
 mod perform;
 mod plan;
 mod pulse;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::health::{Looks, Watcher};
+use super::health::Watcher;
 use super::links;
+use super::looks::Looks;
 use super::pulse::Handle;
 use crate::agent::ipaddr::Addresses;
 use crate::agent::keeper::{AddressKeeper, KeeperEvent};

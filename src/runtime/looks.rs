@@ -1,0 +1,179 @@
+//! What the configuration wants looked at, and what of it could never change anything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::agent::check;
+use crate::agent::environment::ScriptEnv;
+use crate::agent::resolve::{ResolvedStep, Resolver};
+use crate::config::{Config, MonitorRule, Place, Report};
+use crate::model::GroupName;
+use crate::model::cluster::Step;
+use crate::model::health::{FAILBACK_WHEN, Pace, Probe};
+use crate::sys::netlink::Netlink;
+
+/// All that is looked at, as configured.
+pub struct Looks {
+    /// Of each group, the steps that are watched.
+    pub monitors: HashMap<GroupName, Vec<Monitor>>,
+    /// Of the node, by name.
+    pub checks: Vec<(String, Probe, Pace)>,
+    /// What programs get.
+    pub env: Arc<ScriptEnv>,
+    /// Where links are looked up.
+    pub netlink: Netlink,
+}
+
+/// One watched step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    /// Which.
+    pub step: usize,
+    /// How; by its own agent where it is not said.
+    pub probe: Option<Probe>,
+    /// How often.
+    pub pace: Pace,
+}
+
+/// What the configuration wants looked at; each watched step gets its policy. What is wrong goes to the report.
+pub fn looks(
+    config: &Config,
+    groups: &mut [(GroupName, Vec<ResolvedStep>)],
+    resolver: &Resolver<'_>,
+    report: &mut Report,
+) -> Looks {
+    let rules = &config.health;
+    for rule in &rules.monitors {
+        if let Some(probe) = &rule.probe {
+            judge(probe, &rule.place, report);
+        }
+    }
+    let checks = rules.checks.iter().chain(&rules.failback_when);
+    let mut named = Vec::new();
+    for rule in checks {
+        judge(&rule.probe, &rule.place, report);
+        // Only who is preferred by a group can get one back.
+        let wanted = is_preferred(config) || rule.policy.name != FAILBACK_WHEN;
+        if wanted {
+            named.push((rule.policy.name.clone(), rule.probe.clone(), rule.pace));
+        }
+    }
+    judge_unused(&rules.monitors, groups, report);
+    let mut monitors = HashMap::new();
+    for (name, steps) in groups {
+        judge_pseudo(&rules.monitors, steps, report);
+        monitors.insert(name.clone(), watched(&rules.monitors, steps));
+    }
+    Looks {
+        monitors,
+        checks: named,
+        env: resolver.env.clone(),
+        netlink: resolver.netlink.clone(),
+    }
+}
+
+/// Whether a group prefers this node.
+pub(super) fn is_preferred(config: &Config) -> bool {
+    config.groups.iter().any(|g| g.preferred == config.node)
+}
+
+/// The policies alone, for steps that nobody will run.
+pub fn set_policies(rules: &[MonitorRule], steps: &mut [Step]) {
+    for step in steps {
+        step.policy = rule_of(rules, &step.members).map(|rule| rule.policy);
+    }
+}
+
+/// A rule whose resources all have a more particular one. One that names none at all is told with the files.
+fn judge_unused(
+    rules: &[MonitorRule],
+    groups: &[(GroupName, Vec<ResolvedStep>)],
+    report: &mut Report,
+) {
+    let steps = || groups.iter().flat_map(|(_, steps)| steps);
+    for rule in rules {
+        let taken = |step: &ResolvedStep| {
+            rule_of(rules, &step.step.members).filter(|_| names(rule, &step.step.members))
+        };
+        let takers: Vec<&MonitorRule> = steps().filter_map(taken).collect();
+        let Some(first) = takers.first() else {
+            continue;
+        };
+        if takers.iter().all(|taker| taker.place != rule.place) {
+            let message = format!(
+                "line {} is more particular for all that `{}` names, so this changes nothing",
+                first.place.line, rule.name
+            );
+            let help = "consecutive addresses are one: the first line that names one of them counts for all";
+            let addresses = rule.name.parse::<std::net::IpAddr>().is_ok();
+            report.warning(&rule.place, message, if addresses { help } else { "" });
+        }
+    }
+}
+
+fn judge(probe: &Probe, place: &Place, report: &mut Report) {
+    if let Err(mistake) = check::judge(probe) {
+        report.error(place, mistake.message, mistake.help.unwrap_or_default());
+    }
+}
+
+/// Resources that only remember whether they were started: to look at them proves nothing.
+const PSEUDO: [&str; 2] = ["Delay", "SendArp"];
+
+/// A rule of its own for what can never look ill.
+fn judge_pseudo(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Report) {
+    for step in steps {
+        let Some(rule) = rule_of(rules, &step.step.members) else {
+            continue;
+        };
+        let name = rule.name.split("::").next().unwrap_or_default();
+        if rule.probe.is_none() && PSEUDO.contains(&name) {
+            let message = format!(
+                "{name} only remembers whether it was started: looking at it can never fail, so this changes nothing"
+            );
+            report.warning(&rule.place, message, "");
+        }
+    }
+}
+
+/// The steps that a rule names; each gets its policy.
+fn watched(rules: &[MonitorRule], steps: &mut [ResolvedStep]) -> Vec<Monitor> {
+    let mut found = Vec::new();
+    for (step, resolved) in steps.iter_mut().enumerate() {
+        let Some(rule) = rule_of(rules, &resolved.step.members) else {
+            continue;
+        };
+        resolved.step.policy = Some(rule.policy);
+        found.push(Monitor {
+            step,
+            probe: rule.probe.clone(),
+            pace: Pace {
+                every: rule.every,
+                timeout: rule.timeout.unwrap_or(resolved.step.monitor),
+            },
+        });
+    }
+    found
+}
+
+/// The most particular rule for one of these words: the whole word before the name, the name before `*`.
+fn rule_of<'r>(rules: &'r [MonitorRule], members: &[String]) -> Option<&'r MonitorRule> {
+    let names = names_of(members);
+    let called = |wanted: &[String]| rules.iter().find(|r| wanted.contains(&r.name));
+    called(members)
+        .or_else(|| called(&names))
+        .or_else(|| rules.iter().find(|r| r.name == "*"))
+}
+
+/// Whether a rule is about one of these words at all.
+fn names(rule: &MonitorRule, members: &[String]) -> bool {
+    rule.name == "*" || members.contains(&rule.name) || names_of(members).contains(&rule.name)
+}
+
+fn names_of(members: &[String]) -> Vec<String> {
+    let name = |word: &String| match word.split("::").next() {
+        Some(name) if !name.starts_with(|c: char| c.is_ascii_digit()) => name.to_owned(),
+        _ => "IPaddr".to_owned(),
+    };
+    members.iter().map(name).collect()
+}
