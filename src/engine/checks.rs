@@ -18,6 +18,8 @@ use crate::model::status::{CheckState, CheckStatus};
 
 /// What is published of a text: one line of so many characters.
 const TEXT_MAX: usize = 80;
+/// The same for what is told here.
+const TOLD_MAX: usize = 400;
 /// So many failing checks are published; one is enough to be no candidate.
 const PUBLISHED: usize = 4;
 
@@ -81,8 +83,8 @@ impl Checks {
     ) -> Option<(What, Because)> {
         let check = self.0.iter_mut().find(|c| c.policy.name == name)?;
         let (good, text) = match &result {
-            Ok(text) => (true, one_line(text)),
-            Err(text) => (false, one_line(text)),
+            Ok(text) => (true, one_line(text, TOLD_MAX)),
+            Err(text) => (false, one_line(text, TOLD_MAX)),
         };
         check.last = Some((now, result));
         if check.state == CheckState::of(good) {
@@ -117,7 +119,7 @@ impl Checks {
         let named = |check: &Check| Ailing {
             check: check.policy.name.clone(),
             pending: check.state == CheckState::Pending,
-            text: check.text.clone(),
+            text: one_line(&check.text, TEXT_MAX),
         };
         self.0
             .iter()
@@ -151,7 +153,7 @@ impl Checks {
             against: c.against,
             looked: c.last.as_ref().map(|(at, _)| now.since(*at)),
             text: match &c.last {
-                Some((_, Ok(text) | Err(text))) => one_line(text),
+                Some((_, Ok(text) | Err(text))) => one_line(text, TOLD_MAX),
                 None => String::new(),
             },
         };
@@ -181,9 +183,9 @@ pub(super) fn unready(ailing: &[Ailing]) -> Option<String> {
 }
 
 /// One line, so long at most, without anything that a terminal would obey.
-fn one_line(text: &str) -> String {
+fn one_line(text: &str, most: usize) -> String {
     let blank = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().take(TEXT_MAX).map(blank).collect()
+    text.trim().chars().take(most).map(blank).collect()
 }
 
 impl Engine {

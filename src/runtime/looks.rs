@@ -177,3 +177,82 @@ fn names_of(members: &[String]) -> Vec<String> {
     };
     members.iter().map(name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use crate::model::NodeName;
+    use crate::runtime::check;
+
+    /// What `hactl check` says of these lines, about an address and a pause.
+    fn told(lines: &str, me: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let ha_cf = format!("node a b\nbcast lo\nauto_failback on\nquorum off\n{lines}");
+        fs::write(at("ha.cf"), ha_cf).unwrap();
+        fs::write(at("haresources"), "a 127.0.0.3/8/lo Delay::1\n").unwrap();
+        fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
+        fs::set_permissions(at("authkeys"), fs::Permissions::from_mode(0o600)).unwrap();
+        let (text, good) = check(dir.path(), &NodeName::new(me));
+        assert!(good, "{text}");
+        text
+    }
+
+    fn expect(text: &str, wanted: &[&str]) {
+        for part in wanted {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_monitor_and_a_check_come_to_is_told() {
+        let text = told(
+            "monitor * every 5s fall 2 restart 3\nmonitor IPaddr every 1s restart 0\n\
+             check up link lo every 1s\nfailback_when tcp 127.0.0.1:9 every 5s\n",
+            "a",
+        );
+        expect(
+            &text,
+            &[
+                "127.0.0.3/8/lo: its own status every 1s, at most 20s each; after 1 failed looks in a row it fails here and the group moves",
+                "Delay::1: its own status every 5s, at most 20s each; after 2 failed looks in a row it is restarted in place",
+                "at most 3 times within 600s; after that it fails here and the group moves",
+                "check up: link lo every 1s, at most 1s each; before the first success and after 2 failures in a row this node is no candidate",
+                "failback_when: tcp 127.0.0.1:9 every 5s, at most 5s each; groups that prefer this node come back only while it succeeds here",
+            ],
+        );
+        let text = told("failback_when tcp 127.0.0.1:9\n", "b");
+        expect(
+            &text,
+            &["failback_when: not asked here, for no group prefers this node"],
+        );
+    }
+
+    #[test]
+    fn a_monitor_that_changes_nothing_is_told() {
+        let text = told(
+            "monitor Delay every 5s\nmonitor * every 5s\nmonitor 127.0.0.3/8/lo every 1s\nmonitor IPaddr every 2s\n",
+            "a",
+        );
+        expect(
+            &text,
+            &[
+                "ha.cf:5:9: warning: Delay only remembers whether it was started",
+                "ha.cf:6:9: warning: line 7 is more particular for all that `*` names, so this changes nothing",
+                "ha.cf:8:9: warning: line 7 is more particular for all that `IPaddr` names, so this changes nothing",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_trusted_is_refused_before_it_is_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("check");
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let probe = crate::model::health::Probe::Exec(path, Vec::new());
+        assert!(crate::agent::check::judge(&probe).is_err());
+    }
+}

@@ -94,6 +94,8 @@ impl Performer {
                     self.groups.insert(name, Arc::new(kept));
                 }
                 Some(_) => {
+                    // What is looked at is counted by the new members, and those do not run yet.
+                    drop(self.watcher.end(&name));
                     self.next.insert(name, Arc::new(steps));
                 }
                 None => {

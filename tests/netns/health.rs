@@ -312,3 +312,133 @@ fn a_group_follows_the_gateway_and_stays_when_nobody_reaches_it() {
     cluster.until_owner("IPaddr", "slave-node");
     assert_eq!(owners(&mut cluster), ["master-node", "slave-node"]);
 }
+
+/// On a node that fails its check the address is not; where both are well it stays.
+fn moves_away_and_stays(cluster: &mut Cluster, fail: &str, mend: &str, says: &str) {
+    for node in NODES {
+        check_is(cluster, node, CheckState::Good);
+    }
+    cluster.sh("master-node", fail);
+    cluster.until_owner("IPaddr", "slave-node");
+    check_is(cluster, "master-node", CheckState::Failed);
+    let why = cluster.sh("master-node", "hactl why");
+    assert!(why.contains(says), "{says} is missing in {why}");
+    let told = cluster.sh("slave-node", "hactl status");
+    assert!(told.contains("master-node fails check"), "{told}");
+    cluster.sh("master-node", mend);
+    check_is(cluster, "master-node", CheckState::Good);
+    assert_eq!(owners(cluster), ["master-node", "slave-node"]);
+}
+
+#[test]
+fn a_port_that_refuses_moves_the_address() {
+    let mut cluster = blueprint(
+        "check-tcp",
+        "auto_failback off\ncheck web tcp 127.0.0.1:80 every 200ms timeout 1s fall 2\n",
+        "master-node IPaddr::10.11.7.235/24/ens192\n",
+    )
+    .idle()
+    .up();
+    for node in NODES {
+        cluster.sh(node, "/etc/ha.d/nginx");
+        cluster.lab.start_had(node).unwrap();
+    }
+    served_by(&cluster, "master-node");
+    cluster.until_active(&NODES);
+    let says = "check web fails: 127.0.0.1:80: Connection refused";
+    moves_away_and_stays(&mut cluster, KILL, "/etc/ha.d/nginx", says);
+}
+
+#[test]
+fn the_end_of_a_process_and_of_a_link_is_noticed_long_before_the_next_look() {
+    // An hour from look to look: what is seen sooner was told by the kernel.
+    let lines = "auto_failback off\ncheck beat process beat every 1h fall 1\n";
+    let begin = "cp /usr/bin/sleep /run/beat && setsid /run/beat 1h </dev/null >/dev/null 2>&1 &";
+    let mut cluster = blueprint(
+        "check-process",
+        lines,
+        "master-node IPaddr::10.11.7.235/24/ens192\n",
+    )
+    .idle()
+    .up();
+    for node in NODES {
+        cluster.sh(node, begin);
+        cluster.sh(node, "until pgrep -x beat; do sleep 0.01; done");
+        cluster.lab.start_had(node).unwrap();
+    }
+    cluster.until_owner("IPaddr", "master-node");
+    cluster.until_active(&NODES);
+    for node in NODES {
+        check_is(&cluster, node, CheckState::Good);
+    }
+    cluster.sh("master-node", "pkill -KILL -x beat");
+    cluster.until_owner("IPaddr", "slave-node");
+    let why = cluster.sh("master-node", "hactl why");
+    assert!(
+        why.contains("check beat fails: no process beat runs"),
+        "{why}"
+    );
+    assert_eq!(owners(&mut cluster), ["master-node", "slave-node"]);
+}
+
+#[test]
+fn a_link_that_goes_down_moves_the_address_at_once_and_comes_back_at_once() {
+    let mut cluster = blueprint(
+        "check-link",
+        "auto_failback off\ncheck uplink link dummy0 every 1h fall 1\n",
+        "master-node IPaddr::10.11.7.235/24/ens192\n",
+    )
+    .idle()
+    .up();
+    for node in NODES {
+        cluster.sh(
+            node,
+            "ip link add dummy0 type dummy && ip link set dummy0 up",
+        );
+        cluster.lab.start_had(node).unwrap();
+    }
+    cluster.until_owner("IPaddr", "master-node");
+    cluster.until_active(&NODES);
+    moves_away_and_stays(
+        &mut cluster,
+        "ip link set dummy0 down",
+        "ip link set dummy0 up",
+        "check uplink fails: dummy0 is switched off",
+    );
+}
+
+#[test]
+fn a_group_goes_back_when_failback_when_says_yes_there() {
+    let lines = "auto_failback on\nfailback_when exec /etc/ha.d/caught-up every 200ms timeout 5s\n";
+    let caught_up = "#!/bin/sh\n[ -e /run/behind ] || exit 0\necho 30 s behind\nexit 1\n";
+    let mut cluster = blueprint(
+        "failback-when",
+        lines,
+        "master-node IPaddr::10.11.7.235/24/ens192\n",
+    )
+    .file("caught-up", caught_up, 0o755)
+    .up();
+    cluster.until_owner("IPaddr", "master-node");
+    cluster.until_active(&NODES);
+    cluster.sh("master-node", "touch /run/behind");
+    cluster.until_status("master-node", "it is behind", |s| {
+        s.checks.iter().any(|c| c.state == CheckState::Failed)
+    });
+    cluster.sh("master-node", "hactl standby");
+    cluster.until_owner("IPaddr", "slave-node");
+    cluster.sh("master-node", "hactl standby off");
+    cluster.until_status("slave-node", "it says what it waits for", |s| {
+        let notes = group_of(s, "IPaddr").notes.join("\n");
+        notes.contains("goes back to master-node when failback_when there says yes")
+            && notes.contains("30 s behind")
+    });
+    let why = cluster.sh("slave-node", "hactl why");
+    assert!(why.contains("30 s behind"), "{why}");
+    assert_eq!(owners(&mut cluster), ["master-node", "slave-node"]);
+    cluster.sh("master-node", "rm /run/behind");
+    cluster.until_owner("IPaddr", "master-node");
+    assert_eq!(
+        owners(&mut cluster),
+        ["master-node", "slave-node", "master-node"]
+    );
+}

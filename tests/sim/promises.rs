@@ -294,7 +294,6 @@ fn what_dies_or_looks_ill_is_restarted_or_moved_and_never_runs_twice() {
         Kind::FailingStarts,
         Kind::Hangs,
         Kind::Maintenance,
-        Kind::Leave,
     ];
     holds("deaths and checks", shape, Faults::of(&kinds));
 }

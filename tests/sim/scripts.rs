@@ -174,7 +174,13 @@ fn fault() -> impl Strategy<Value = Fault> {
         Just(Fault::EndAll),
         Just(Fault::MakeAmends),
     ];
-    prop_oneof![network, machine, agents, people]
+    // Unboxed, the value tree alone is more than the stack of a test.
+    prop_oneof![
+        network.boxed(),
+        machine.boxed(),
+        agents.boxed(),
+        people.boxed()
+    ]
 }
 
 fn setup() -> impl Strategy<Value = Setup> {

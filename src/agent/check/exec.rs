@@ -38,6 +38,9 @@ impl Exec {
             said => format!("{said} ({how})"),
         };
         match report.ended {
+            Ended::Exited(status) if status.success() && said.is_empty() => {
+                Ok("exit code 0".to_owned())
+            }
             Ended::Exited(status) if status.success() => Ok(said),
             Ended::Exited(status) => Err(match status.code() {
                 Some(code) => with(&format!("exit code {code}")),
@@ -65,7 +68,7 @@ mod tests {
     async fn the_exit_code_judges_and_the_output_is_shown() {
         for (script, wanted) in [
             ("echo 3 s behind", Ok("3 s behind")),
-            ("exit 0", Ok("")),
+            ("exit 0", Ok("exit code 0")),
             ("exit 7", Err("exit code 7")),
             ("echo 30 s behind; exit 1", Err("30 s behind (exit code 1)")),
             ("echo no >&2; exit 1", Err("no (exit code 1)")),

@@ -22,6 +22,8 @@ impl LinkCheck {
     }
 
     pub async fn look(&self) -> Result<String, String> {
+        // First to listen, then to look: nothing that changes in between is missed.
+        self.changes.lock().await.get_or_insert_with(netlink::watch);
         let links = self.netlink.links().await.map_err(|e| e.to_string())?;
         let name = &self.name;
         match links.iter().find(|l| l.name == *name) {
@@ -39,11 +41,12 @@ impl LinkCheck {
         while let Some(change) = receiver.recv().await {
             match change {
                 Change::Link(link) | Change::LinkRemoved(link) if link.name == self.name => return,
+                // Something was missed.
+                Change::Resync => return,
                 Change::Link(_)
                 | Change::LinkRemoved(_)
                 | Change::AddressAdded(_)
-                | Change::AddressRemoved(_)
-                | Change::Resync => {}
+                | Change::AddressRemoved(_) => {}
             }
         }
         std::future::pending::<()>().await;
