@@ -8,6 +8,7 @@ use super::peer::Peer;
 use super::placement::place;
 use super::{Desk, Engine};
 use crate::model::cluster::QuorumPolicy;
+use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
 use crate::model::status::{
     GroupStatus, LinkStatus, Liveness, NodeStatus, OLD_HEARTBEATS, PingStatus, QuorumStatus,
@@ -165,6 +166,13 @@ impl Engine {
                 peer.back_by.since(now).as_secs_f64()
             ),
         );
+        for ailing in peer.ailing.iter().filter(|_| peer.living()) {
+            // What `failback_when` says is told with the group that waits for it.
+            note(
+                ailing.check != FAILBACK_WHEN,
+                format!("it {ailing}, so it is no candidate"),
+            );
+        }
         for link in peer.links.iter().filter(|l| peer.living() && !l.up) {
             let why = if link.carrier { "" } else { " (no carrier)" };
             note(

@@ -146,10 +146,7 @@ fn the_published_script_is_a_check_as_it_is() {
     assert!(why.contains("check nginx fails"), "{why}");
     assert!(why.contains("keepalived.service not loaded"), "{why}");
     let told = cluster.sh("slave-node", "hactl status");
-    assert!(
-        !told.contains("all is well") || told.contains("runs on slave-node"),
-        "{told}"
-    );
+    assert!(told.contains("! it fails check nginx"), "{told}");
 
     // Repaired: its script starts it again, and it goes back.
     mend_configuration(&cluster, "master-node");
@@ -228,7 +225,8 @@ fn a_dead_web_server_is_restarted_in_place_and_a_broken_one_moves() {
     cluster.until_active(&NODES);
     for times in 1..=2 {
         let before = master(&cluster, "master-node");
-        kill(&cluster, "master-node");
+        // It may be back before anybody could see that it was gone.
+        cluster.sh("master-node", "pkill -KILL -x nginx");
         let back = || {
             let now = master(&cluster, "master-node");
             !now.is_empty() && now != before
@@ -324,7 +322,7 @@ fn moves_away_and_stays(cluster: &mut Cluster, fail: &str, mend: &str, says: &st
     let why = cluster.sh("master-node", "hactl why");
     assert!(why.contains(says), "{says} is missing in {why}");
     let told = cluster.sh("slave-node", "hactl status");
-    assert!(told.contains("master-node fails check"), "{told}");
+    assert!(told.contains("! it fails check"), "{told}");
     cluster.sh("master-node", mend);
     check_is(cluster, "master-node", CheckState::Good);
     assert_eq!(owners(cluster), ["master-node", "slave-node"]);
@@ -350,7 +348,7 @@ fn a_port_that_refuses_moves_the_address() {
 }
 
 #[test]
-fn the_end_of_a_process_and_of_a_link_is_noticed_long_before_the_next_look() {
+fn the_end_of_a_process_is_noticed_long_before_the_next_look() {
     // An hour from look to look: what is seen sooner was told by the kernel.
     let lines = "auto_failback off\ncheck beat process beat every 1h fall 1\n";
     let begin = "cp /usr/bin/sleep /run/beat && setsid /run/beat 1h </dev/null >/dev/null 2>&1 &";
@@ -382,29 +380,40 @@ fn the_end_of_a_process_and_of_a_link_is_noticed_long_before_the_next_look() {
 }
 
 #[test]
-fn a_link_that_goes_down_moves_the_address_at_once_and_comes_back_at_once() {
-    let mut cluster = blueprint(
-        "check-link",
-        "auto_failback off\ncheck uplink link dummy0 every 1h fall 1\n",
-        "master-node IPaddr::10.11.7.235/24/ens192\n",
-    )
-    .idle()
-    .up();
-    for node in NODES {
-        cluster.sh(
-            node,
-            "ip link add dummy0 type dummy && ip link set dummy0 up",
-        );
-        cluster.lab.start_had(node).unwrap();
-    }
+fn a_cable_that_is_pulled_moves_the_address_at_once_and_plugged_in_is_good_at_once() {
+    // Heartbeats have a card of their own; nobody looks at the other one for an hour.
+    let ha_cf = format!(
+        "{TIMES}ucast ens224 10.11.8.231\nucast ens224 10.11.8.232\nnode master-node\nnode slave-node\n\
+         auto_failback off\ncheck uplink link ens192 every 1h fall 1\n"
+    );
+    let cards = |n: u8| {
+        [
+            format!("ens192 10.11.7.{n}/24"),
+            format!("ens224 10.11.8.{n}/24"),
+        ]
+    };
+    let (first, second) = (cards(231), cards(232));
+    let haresources = "master-node IPaddr::10.11.7.235/24/ens192\n";
+    let mut cluster = Blueprint::new("check-link", &ha_cf, haresources)
+        .node("master-node", &first.each_ref().map(String::as_str), &[])
+        .node("slave-node", &second.each_ref().map(String::as_str), &[])
+        .watch(&[WEB])
+        .up();
     cluster.until_owner("IPaddr", "master-node");
     cluster.until_active(&NODES);
-    moves_away_and_stays(
-        &mut cluster,
-        "ip link set dummy0 down",
-        "ip link set dummy0 up",
-        "check uplink fails: dummy0 is switched off",
+    for node in NODES {
+        check_is(&cluster, node, CheckState::Good);
+    }
+    cluster.lab.unplug("master-node", Some("ens192")).unwrap();
+    cluster.until_owner("IPaddr", "slave-node");
+    let why = cluster.sh("master-node", "hactl why");
+    assert!(
+        why.contains("check uplink fails: ens192 has no carrier"),
+        "{why}"
     );
+    cluster.lab.plug("master-node", Some("ens192")).unwrap();
+    check_is(&cluster, "master-node", CheckState::Good);
+    assert_eq!(owners(&mut cluster), ["master-node", "slave-node"]);
 }
 
 #[test]
@@ -437,8 +446,5 @@ fn a_group_goes_back_when_failback_when_says_yes_there() {
     assert_eq!(owners(&mut cluster), ["master-node", "slave-node"]);
     cluster.sh("master-node", "rm /run/behind");
     cluster.until_owner("IPaddr", "master-node");
-    assert_eq!(
-        owners(&mut cluster),
-        ["master-node", "slave-node", "master-node"]
-    );
+    assert_eq!(owners(&mut cluster), ["slave-node", "master-node"]);
 }
