@@ -161,6 +161,19 @@ impl Checks {
     }
 }
 
+/// What is kept of what a peer publishes: whatever it sends, no more than we would.
+pub(super) fn told(ailing: &[Ailing]) -> Vec<Ailing> {
+    let (failback, checks): (Vec<&Ailing>, Vec<&Ailing>) =
+        ailing.iter().partition(|a| a.check == FAILBACK_WHEN);
+    let few = checks.into_iter().take(PUBLISHED);
+    let kept = |a: &Ailing| Ailing {
+        check: one_line(&a.check, TEXT_MAX),
+        pending: a.pending,
+        text: one_line(&a.text, TEXT_MAX),
+    };
+    few.chain(failback.into_iter().take(1)).map(kept).collect()
+}
+
 /// The first of these that bars a node from being a candidate.
 pub(super) fn bar_of(ailing: &[Ailing]) -> Option<String> {
     let bars = ailing.iter().find(|a| a.check != FAILBACK_WHEN);
@@ -279,6 +292,21 @@ mod tests {
         }
         checks.take(Time(9), FAILBACK_WHEN, Ok(String::new()));
         assert_eq!(unready(&checks.ailing()), None);
+    }
+
+    #[test]
+    fn what_a_peer_sends_is_cut_to_what_we_would_send() {
+        let one = |check: &str| Ailing {
+            check: check.to_owned(),
+            pending: false,
+            text: format!("\u{1b}[2J{}", "x".repeat(10_000)),
+        };
+        let names = ["a", "b", "c", "d", "e", FAILBACK_WHEN, FAILBACK_WHEN];
+        let kept = told(&names.map(one));
+        let kept_names: Vec<&str> = kept.iter().map(|a| a.check.as_str()).collect();
+        assert_eq!(kept_names, ["a", "b", "c", "d", FAILBACK_WHEN]);
+        let text = format!("[2J{}", "x".repeat(TEXT_MAX - 4));
+        assert!(kept.iter().all(|a| a.text.trim() == text), "{kept:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::checks;
 use super::loss::Loss;
 use crate::model::cluster::Timing;
 use crate::model::health::Ailing;
@@ -158,7 +159,7 @@ impl Peer {
         self.reach = heartbeat.reach;
         self.quorate = heartbeat.quorate;
         self.intent = heartbeat.intent.clone();
-        self.ailing.clone_from(&heartbeat.ailing);
+        self.ailing = checks::told(&heartbeat.ailing);
         self.digest = Some(heartbeat.digest);
         self.back_by = heartbeat
             .intent

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use had::model::health::Ailing;
 use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
 };
@@ -36,6 +37,8 @@ pub const WORDS: &[&str] = &[
     "ma=g1 g2",
     "yi=g1",
     "g=g1,o+1,=",
+    "ai=web,-,no%20answer sql,?",
+    "ai=failback_when,-",
     "g=g1,c+ffffffffffffffff,~",
     "g1,k-0",
     "g1,u+5",
@@ -121,7 +124,13 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             back_within: Some(Duration::from_secs(3)),
             ..Intent::default()
         },
-        ailing: Vec::new(),
+        ailing: [("web", false, "no answer"), ("failback_when", true, "")]
+            .map(|(check, pending, text)| Ailing {
+                check: check.to_owned(),
+                pending,
+                text: text.to_owned(),
+            })
+            .into(),
         digest: 1,
     }
 }

@@ -448,3 +448,65 @@ fn a_group_goes_back_when_failback_when_says_yes_there() {
     cluster.until_owner("IPaddr", "master-node");
     assert_eq!(owners(&mut cluster), ["slave-node", "master-node"]);
 }
+
+#[test]
+fn what_is_watched_can_be_changed_while_it_runs() {
+    let mut cluster = blueprint(
+        "reload-health",
+        "auto_failback off\n",
+        "master-node IPaddr::10.11.7.235/24/ens192 nginx\n",
+    )
+    .up();
+    served_by(&cluster, "master-node");
+    cluster.until_active(&NODES);
+    let more = "monitor nginx process nginx every 1h restart 3\ncheck uplink link ens192 every 1h";
+    for node in NODES {
+        cluster.sh(node, &format!("echo '{more}' >> /etc/ha.d/ha.cf"));
+        let plan = cluster.sh(node, "hactl reload --dry-run");
+        assert!(plan.contains("what is watched"), "{plan}");
+        cluster.sh(node, "hactl reload");
+        check_is(&cluster, node, CheckState::Good);
+    }
+    let before = master(&cluster, "master-node");
+    cluster.sh("master-node", "pkill -KILL -x nginx");
+    cluster.until_status("master-node", "the restart is counted", |s| {
+        let resources = &group_of(s, "IPaddr").resources;
+        let watch = resources.iter().find_map(|r| r.watch.as_ref());
+        watch.is_some_and(|w| w.restarts == 1)
+    });
+    served_by(&cluster, "master-node");
+    assert_ne!(master(&cluster, "master-node"), before);
+    assert_eq!(owners(&mut cluster), ["master-node"]);
+}
+
+#[test]
+fn a_ping_group_is_lost_with_its_last_member_only() {
+    use had::lab::Way;
+    let mut cluster = blueprint(
+        "ping-group",
+        "auto_failback off\nping_group ways 10.11.7.254 10.11.7.9\ndeadping 600ms\nrespawn hacluster /usr/lib/heartbeat/ipfail\n",
+        "master-node IPaddr::10.11.7.235/24/ens192\n",
+    )
+    .gateway("ens192 10.11.7.254/24")
+    .up();
+    cluster.until_owner("IPaddr", "master-node");
+    cluster.until_active(&NODES);
+    for node in NODES {
+        cluster.until_status(node, "the group answers", |s| s.pings[0].up);
+    }
+    let cut = |other: &str| {
+        let cut = cluster.lab.cut("master-node", other, None, Way::Both);
+        cut.unwrap();
+    };
+    cut("gateway");
+    // Long enough that a lone ping node would be lost, and the loss be acted upon.
+    let sent = |s: &had::model::status::Status| s.counters["heartbeats sent"];
+    let before = sent(&cluster.status("master-node").unwrap());
+    cluster.until_status("master-node", "time passes", |s| sent(s) > before + 30);
+    assert!(cluster.status("master-node").unwrap().pings[0].up);
+    cut("client");
+    cluster.until_owner("IPaddr", "slave-node");
+    let why = cluster.sh("master-node", "hactl why");
+    assert!(why.contains("slave-node reaches more ping nodes"), "{why}");
+    assert_eq!(owners(&mut cluster), ["master-node", "slave-node"]);
+}

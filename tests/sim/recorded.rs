@@ -4,6 +4,7 @@ use crate::*;
 use had::engine::{Action, Command, Engine, Event};
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::decision::What;
+use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, NodeName, Time};
 use had::replay::digest::Digest;
 use had::replay::player::{Moment, Player, Seen};
@@ -151,6 +152,27 @@ fn a_replay_decides_what_was_decided() {
     }
 }
 
+/// All that runs is looked at, and a check bears on every node.
+fn watch_all(cluster: &mut Cluster) {
+    for step in cluster.groups.iter_mut().flat_map(|g| &mut g.steps) {
+        step.policy = Some(Policy {
+            fall: 2,
+            rise: 1,
+            restart: 1,
+            within: secs(30),
+        });
+    }
+    let web = CheckPolicy {
+        name: "web".to_owned(),
+        fall: 1,
+        rise: 2,
+    };
+    cluster.health = Health {
+        checks: vec![web],
+        failback_when: true,
+    };
+}
+
 #[test]
 fn whatever_happens_a_replay_decides_the_same_and_unchanged_settings_change_nothing() {
     let faults = Faults {
@@ -159,12 +181,13 @@ fn whatever_happens_a_replay_decides_the_same_and_unchanged_settings_change_noth
         quiet: None,
     };
     for seed in 0..12 {
-        let cluster = World::of(&["a", "b", "c"])
+        let mut cluster = World::of(&["a", "b", "c"])
             .links(2)
             .group("db", "a", 1)
             .group("web", "b", 0)
             .ping("gw")
             .cluster;
+        watch_all(&mut cluster);
         let script = draw(Setup::new(cluster), &faults, seed);
         let mut world = script.setup.world();
         for name in ["a", "b", "c"] {
