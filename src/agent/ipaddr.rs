@@ -97,11 +97,11 @@ impl Addresses {
         });
     }
 
-    /// Leaves them, where they are up and on loan, to the kernel for so long: we go, and will be back.
-    pub async fn lend(&self, time: Duration) -> Result<(), AgentError> {
+    /// Leaves them, where they are up and on loan, to the kernel until then: we go, and will be back.
+    pub async fn lend(&self, until: Time) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
         if state.up && state.expires != Time::NEVER {
-            self.grant(now() + time, LEAST_LOAN);
+            self.grant(until, LEAST_LOAN);
             state.expires = self.add().await?;
         }
         Ok(())

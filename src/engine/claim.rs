@@ -146,6 +146,7 @@ impl Group {
             Some(_) => {}
             None => {
                 self.state = GroupState::Starting;
+                self.stood_still = false;
                 self.held = None;
                 desk.record(&self.spec.name, What::Start, Because::AllAgreed);
                 // Before the start: what is begun under it shall know how long it lasts.

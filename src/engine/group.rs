@@ -51,6 +51,8 @@ pub(super) struct Group {
     pub renewed: Time,
     pub stack: Stack,
     pub failure: Option<Failure>,
+    /// Our own time stood still while it started: when it is up, it is first seen whose it is.
+    pub stood_still: bool,
     /// What the last look found, while the state is `Unknown`.
     pub found: Option<Ended>,
     /// A stop is wanted as soon as the running order has ended.
@@ -128,6 +130,7 @@ impl Group {
             granted,
             renewed: Time::ZERO,
             failure: None,
+            stood_still: false,
             found: None,
             pending_stop: None,
             stopping_because: None,
@@ -354,16 +357,20 @@ impl Group {
         self.state = GroupState::Online;
         if std::mem::take(&mut self.restarting) {
             // Wishes of administrators that came meanwhile stand.
-            desk.record(&self.spec.name, What::Online, Because::Finished);
-            return;
+        } else {
+            self.failure = None;
+            self.wanted = false;
+            self.forced = false;
+            self.yielding = false;
+            self.held = None;
+            desk.save = true;
         }
-        self.failure = None;
-        self.wanted = false;
-        self.forced = false;
-        self.yielding = false;
-        self.held = None;
-        desk.save = true;
-        desk.record(&self.spec.name, What::Online, Because::Finished);
+        if std::mem::take(&mut self.stood_still) {
+            self.state = GroupState::Unknown;
+            self.found = Some(Ended::AllRun);
+        } else {
+            desk.record(&self.spec.name, What::Online, Because::Finished);
+        }
     }
 
     fn start_failed(&mut self, now: Time, text: String, desk: &mut Desk) {

@@ -215,6 +215,8 @@ impl Group {
                 } else if self.state == GroupState::Online {
                     self.offer = None;
                     self.look(desk);
+                } else {
+                    self.stood_still = true;
                 }
             }
             GroupState::Unknown

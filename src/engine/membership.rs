@@ -32,10 +32,8 @@ impl Engine {
         self.take_acknowledgement(heartbeat);
         self.take_terms(heartbeat);
         self.compare_configuration(&heartbeat.src, heartbeat.digest);
-        if heartbeat
-            .groups
-            .iter()
-            .any(|r| r.state == GroupState::Claiming)
+        let mut groups = heartbeat.groups.iter();
+        if groups.any(|r| r.state == GroupState::Claiming) || heartbeat.intent.back_within.is_some()
         {
             self.publisher.answer();
         }

@@ -53,6 +53,7 @@ struct Said {
 /// The last words of this life.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Ending {
+    since: Time,
     phase: Phase,
     back_within: Option<Duration>,
     left: u8,
@@ -98,6 +99,7 @@ impl Publisher {
     pub fn end(&mut self, now: Time, phase: Phase, back_within: Option<Duration>) {
         if self.ending.is_none() {
             self.ending = Some(Ending {
+                since: now,
                 phase,
                 back_within,
                 left: GOODBYES,
@@ -160,7 +162,10 @@ impl Engine {
     /// Sends a heartbeat when one is due, and says goodbye when all is done.
     pub(super) fn publish(&mut self, now: Time) {
         if self.view.leaving && !self.publisher.ends() && self.given_up() {
-            let clean = self.groups.iter().all(|g| !g.state.holds());
+            // What maintenance leaves running is no clean end, nor is what nobody has looked at yet.
+            let down =
+                |g: &super::Group| matches!(g.state, GroupState::Offline | GroupState::Failed);
+            let clean = self.groups.iter().all(down);
             let phase = if clean { Phase::Left } else { Phase::Leaving };
             self.publisher.end(now, phase, None);
         }
@@ -261,6 +266,9 @@ impl Engine {
             return;
         }
         if ending.left == 0 {
+            if let Some(within) = ending.back_within {
+                self.lend(ending.since, within);
+            }
             self.desk.out.push(Action::Exit);
             ending.next = Time::NEVER;
             self.publisher.ending = Some(ending);
@@ -274,6 +282,25 @@ impl Engine {
         self.publisher.ending = Some(ending);
         let said = said(&heartbeat);
         self.send(now, &heartbeat, said, true);
+    }
+
+    /// Peers that have heard when we shall be back wait for us, and what runs may stay as long. Where one has not said
+    /// that it heard it, the right ends as if we had been killed.
+    fn lend(&mut self, since: Time, within: Duration) {
+        let until = since + within.saturating_sub(self.view.cluster.timing.margin);
+        let alone = self.view.living().next().is_none();
+        for group in &mut self.groups {
+            let mut living = self.view.living();
+            let told = living.all(|p| group.supports.get(&p.name).is_some_and(|at| *at >= since));
+            let longer = until > group.renewed && group.state == GroupState::Online;
+            if longer && told && !(alone && self.view.counted()) {
+                group.renewed = until;
+                self.desk.out.push(Action::Renew {
+                    group: group.spec.name.clone(),
+                    until,
+                });
+            }
+        }
     }
 
     /// The complete state of this node as the others shall know it.

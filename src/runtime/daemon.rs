@@ -12,7 +12,7 @@ use super::logging::Log;
 use super::perform::{Performer, loan};
 use super::plan;
 use super::pulse::{Handle, Input, Output, Reconfigured};
-use super::serve::{BACK_WITHIN, Waiting};
+use super::serve::Waiting;
 use super::signals::{Signal, Signals};
 use crate::config::Config;
 use crate::control::api::Answer;
@@ -71,7 +71,7 @@ impl Daemon {
         };
         if told {
             // After a goodbye nothing is up any more; after `hactl restart` everything is, and shall be found so.
-            self.performer.lend_all(BACK_WITHIN).await;
+            self.performer.lend_all().await;
         }
         if let Some(journal) = self.journal.take()
             && !journal.close(DISK_ENDS)

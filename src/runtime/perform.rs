@@ -215,11 +215,12 @@ impl Performer {
         steps.filter_map(|s| s.addresses.as_ref())
     }
 
-    /// Leaves what is up to the kernel for so long: we go without giving anything up, and will be back.
-    pub async fn lend_all(&self, time: Duration) {
-        for group in self.groups.keys() {
+    /// Leaves what is up to the kernel for as long as the right to it lasts: we go without giving anything up, and
+    /// will be back.
+    pub async fn lend_all(&self) {
+        for (group, until) in &self.lease_ends {
             for addresses in self.addresses(group) {
-                if let Err(e) = addresses.lend(time).await {
+                if let Err(e) = addresses.lend(*until).await {
                     tracing::warn!("{group}: its addresses may go before had is back: {e}");
                 }
             }

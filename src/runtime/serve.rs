@@ -14,7 +14,7 @@ use crate::store::journal::Query;
 /// Entries that `why` shows.
 const WHY: usize = 30;
 /// How long the peers wait for us when no better time is known.
-pub(super) const BACK_WITHIN: Duration = Duration::from_secs(30);
+const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 type Reply = tokio::sync::oneshot::Sender<Result<Answer, Refusal>>;
 

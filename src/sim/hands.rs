@@ -15,6 +15,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// Deadlines of agents whose step no configuration has any more.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How soon a lease that has ended is looked at again.
+const SOON: Duration = Duration::from_millis(10);
+
 impl World {
     pub(super) fn perform(&mut self, by: &NodeName, actions: Vec<Action>) {
         for action in actions {
@@ -115,6 +118,11 @@ impl World {
             return;
         };
         if machine.alive() && state.is_some_and(GroupState::holds) {
+            // It will end what it has, or renew it; unless it is gone before that.
+            if machine.kept.leases.get(group) == Some(&ended) {
+                let (at, group, until) = (at.clone(), group.clone(), ended);
+                self.later(SOON, Future::LeaseEnds { at, group, until });
+            }
             return;
         }
         let until = machine.kept.leases.get(group).copied();

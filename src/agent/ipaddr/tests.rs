@@ -308,11 +308,11 @@ fn a_deletion_by_hand_is_mended_at_once_under_a_right_that_lasts_and_else_by_its
 fn what_is_lent_at_the_end_of_the_daemon_stays_for_its_return() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
-        run.lend(Duration::from_secs(30)).await.unwrap();
+        run.lend(now() + Duration::from_secs(30)).await.unwrap();
         assert!(!ip("addr show").contains("10.0.0.50"), "nothing is started");
         run.start(&limits()).await.unwrap();
         renewed(&run, now() + Duration::from_millis(200)).await;
-        run.lend(Duration::from_secs(30)).await.unwrap();
+        run.lend(now() + Duration::from_secs(30)).await.unwrap();
         let left = Netlink::new().addresses().await.unwrap();
         let ours = left.iter().filter(|a| a.ours).collect::<Vec<_>>();
         assert_eq!(ours.len(), 2);
