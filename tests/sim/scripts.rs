@@ -280,7 +280,7 @@ proptest! {
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_is_known() {
     let text = "nodes alice bob\ngroup db on alise\nstep address : 10.0.0.1\nkeepalive 2\n\
-                at 1s crash carol\nat 1s crahs bob\nat 1 crash bob\nat 1s cut alice\nat 1s heal all\n";
+                at 1s crash carol\nat 1s crahs bob\nat 1 crash bob\nat 1s cut alice\nat 1s heal all\nnodes alice\n";
     let mistakes = Script::read(text).unwrap_err();
     let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     let wanted = [
@@ -292,6 +292,7 @@ fn every_mistake_is_told_with_its_place_and_what_is_known() {
         "7:4: `1` is no time",
         "8:17: a node is missing here",
         "9:12: `all` is too much here",
+        "10:1: `nodes` was said already",
     ];
     for (mistake, wanted) in all.iter().zip(wanted) {
         assert!(mistake.starts_with(wanted), "{mistake}\nwanted: {wanted}");

@@ -1,5 +1,6 @@
 //! Reads a script, line by line, and finds all its mistakes at once.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Script;
@@ -22,6 +23,9 @@ const OF_STEPS: [&str; 9] = [
     "start", "stop", "monitor", "removal", "fall", "rise", "restart", "within", ":",
 ];
 
+/// Lines of which a script may have many.
+const OFTEN: [&str; 6] = ["at", "ping", "group", "step", "check", "machine"];
+
 /// Where a header stands that is being read.
 struct Header {
     setup: Setup,
@@ -30,6 +34,8 @@ struct Header {
     /// Whether these were named; else they follow from the other times.
     margin: bool,
     deadping: bool,
+    /// What was said already, of what is said once.
+    said: BTreeSet<String>,
 }
 
 pub(super) fn read(text: &str, given: Option<Setup>) -> Result<Script, Vec<Mistake>> {
@@ -38,6 +44,7 @@ pub(super) fn read(text: &str, given: Option<Setup>) -> Result<Script, Vec<Mista
         setup: given.unwrap_or_else(|| Setup::new(cluster_of(&[]))),
         margin: false,
         deadping: false,
+        said: BTreeSet::new(),
     };
     let (mut mistakes, mut steps, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     let mut first = true;
@@ -86,7 +93,14 @@ impl Header {
             steps.push((at, reader.fault()?));
             return reader.words.end();
         }
+        if self.said.contains(first.text) {
+            let message = format!("`{}` was said already", first.text);
+            return Err(words.at_word(first, message, "say it once"));
+        }
         self.of_any(first, &mut words)?;
+        if !OFTEN.contains(&first.text) {
+            self.said.insert(first.text.to_owned());
+        }
         words.end()
     }
 
