@@ -9,8 +9,8 @@
 //!   seed.
 //!
 //! A scenario is code that does such deeds to a [`World`], or data: a [`Script`] has a [`Setup`] and timed [`Fault`]s,
-//! is printed and read in plain words (`words`, `setting`), drawn from a seed ([`draw`]), run to a [`Report`]
-//! ([`run`]), and cut down to the few steps that break a promise ([`shrink`]).
+//! is printed and read in plain words (`words`, `setting`), drawn from a seed ([`draw()`]), run to a [`Report`]
+//! ([`run()`]), and cut down to the few steps that break a promise ([`shrink()`]).
 //!
 //! `had` has no fencing yet, so there are no faults of fencing.
 

@@ -1,9 +1,9 @@
 //! The built-in `Filesystem`: mounts and unmounts through the system's own mount(8) and umount(8), which know labels,
 //! helpers and loop devices, and believes only what `/proc/self/mountinfo` shows afterwards.
 //!
-//! * [`arguments`]: what the words say; [`identity`]: which mounts are meant by them.
-//! * [`repair`]: the check before a mount; [`release`]: the unmount, with [`users`] and [`kernel`] for what is in its way.
-//! * [`probe`]: whether it can be read and written; [`validate`]: what `hactl check` can tell beforehand.
+//! * `arguments`: what the words say; `identity`: which mounts are meant by them.
+//! * `repair`: the check before a mount; `release`: the unmount, with `users` and `kernel` for what is in its way.
+//! * `probe`: whether it can be read and written; `validate`: what `hactl check` can tell beforehand.
 
 pub mod arguments;
 mod identity;

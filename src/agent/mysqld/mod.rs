@@ -1,9 +1,9 @@
 //! The built-in `mysqld`: a MariaDB or MySQL server.
 //!
-//! * [`settings`]: which server is meant; [`server`]: which process it is. That is looked up each time, by the data
+//! * `settings`: which server is meant; `server`: which process it is. That is looked up each time, by the data
 //!   directory, so a daemon that was restarted finds its server again.
-//! * [`launch`]: starts it; [`query`]: asks it; [`shutdown`]: ends it; [`error_log`]: why it did not start.
-//! * [`validate`]: what `hactl check` can tell beforehand.
+//! * `launch`: starts it; `query`: asks it; `shutdown`: ends it; `error_log`: why it did not start.
+//! * `validate`: what `hactl check` can tell beforehand.
 
 pub mod arguments;
 mod error_log;
