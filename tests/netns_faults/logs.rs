@@ -119,6 +119,7 @@ fn lines_that_were_lost_are_counted_and_told_where_that_works() {
         "{told}"
     );
     // Each line is an opening of its own.
+    cluster.sh("alice", "touch /run/copy");
     cluster
         .lab
         .spawn(
