@@ -2,8 +2,9 @@
 //!
 //! The server knows nothing of clusters: it reads requests, says who may make them, hands each over a
 //! bounded channel as a [`Call`] and writes the answer back. Everybody on the machine may connect, so every
-//! client is held to limits: one request at a time, lines of at most 64 KiB, 30 s for a line, 10 s to read an
-//! answer, 64 clients of whom 48 may be without the right to command (so that they cannot lock root out).
+//! client is held to limits: one request at a time, lines of at most 64 KiB of which 16 may be no requests, 30 s
+//! for a line, 10 s to read an answer, 64 clients of whom 48 may be without the right to command (so that they
+//! cannot lock root out).
 
 mod caller;
 mod session;

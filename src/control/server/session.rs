@@ -19,6 +19,8 @@ const LONGEST: usize = 64 * 1024;
 const READING: Duration = Duration::from_secs(10);
 /// Rest between two requests of one client, so that a babbling one cannot keep the daemon busy.
 const REST: Duration = Duration::from_millis(5);
+/// A client that sent so many lines that are no requests is none of ours, and makes room.
+const MISTAKES: usize = 16;
 /// The least time between two pushes to a subscriber.
 const PUSH_REST: Duration = Duration::from_millis(200);
 /// A push comes at least this often, for the times in it grow.
@@ -84,7 +86,8 @@ impl Session {
     }
 
     async fn talk(&mut self) -> io::Result<()> {
-        loop {
+        let mut mistakes = 0;
+        while mistakes < MISTAKES {
             let line = match timeout(self.patience, self.next_line()).await?? {
                 Next::Line(line) => line,
                 Next::End => return Ok(()),
@@ -99,10 +102,15 @@ impl Session {
                     let outcome = self.ask(request).await?;
                     self.send(outcome).await?;
                 }
-                Err(refusal) => self.send(Err(refusal)).await?,
+                Err(refusal) => {
+                    let none = matches!(refusal.code, Code::BadRequest | Code::Version);
+                    mistakes += usize::from(none);
+                    self.send(Err(refusal)).await?;
+                }
             }
             sleep(REST).await;
         }
+        Ok(())
     }
 
     /// Whether the line is a request that this client may make.
