@@ -368,8 +368,12 @@ fn kept_group(
     // A lease that ran out while no daemon was here is not the end yet: the peers may have waited for us, because we
     // announced the restart or the wire held them back, and confirm us in their next heartbeat; or they have it, and
     // say so in that. (Rule 11 says "stop" at once; then every announced restart longer than the lease stops all.)
+    //
+    // Nor does one that was stretched for an announced restart outlive what our peers grant to a new life: they count
+    // deadtime from its first heartbeat.
     let stored = kept.leases.get(name).copied().filter(|at| *at > Time::ZERO);
-    let lease = stored.map_or(Time::ZERO, |at| at.max(now + timing.warntime));
+    let usual = now + timing.deadtime.saturating_sub(timing.margin);
+    let lease = stored.map_or(Time::ZERO, |at| at.min(usual).max(now + timing.warntime));
     let mut group = Group::new(
         spec.clone(),
         kept.terms.get(name).copied().unwrap_or_default(),

@@ -161,13 +161,16 @@ impl Peer {
         self.intent = heartbeat.intent.clone();
         self.ailing = checks::told(&heartbeat.ailing);
         self.digest = Some(heartbeat.digest);
-        self.back_by = heartbeat
-            .intent
-            .back_within
-            .map_or(Time::ZERO, |within| now + within);
         for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
             self.groups.insert(report.group.clone(), report.clone());
         }
+        // A new life that has not looked yet has not shortened what the former one lent to its kernel until then.
+        let looks = self.groups.values().any(|r| r.state == GroupState::Unknown);
+        self.back_by = match heartbeat.intent.back_within {
+            Some(within) => now + within,
+            None if looks => self.back_by,
+            None => Time::ZERO,
+        };
         self.hear_on(now, link, heartbeat.sequence);
         hearing
     }

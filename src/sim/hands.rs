@@ -197,9 +197,6 @@ impl World {
     }
 
     fn run(&mut self, by: &NodeName, group: GroupName, order: OrderId, call: Call) {
-        if call == Call::Start(0) {
-            self.watch_start(by, &group);
-        }
         let steps = self.steps_at(by, &group);
         let machine = self.machine(by.as_str());
         let life = machine.life;

@@ -178,8 +178,8 @@ impl World {
         self.accuse_if(Invariant::FailedStop, by, stop);
     }
 
-    /// A node begins to start a group.
-    pub(super) fn watch_start(&mut self, by: &NodeName, group: &GroupName) {
+    /// A node begins to start a group. One that restarts in place has it already.
+    fn watch_start(&mut self, by: &NodeName, group: &GroupName) {
         let now = self.now;
         let Some(machine) = self.machines.get(by) else {
             return;
@@ -213,6 +213,9 @@ impl World {
         };
         self.accuse_if(Invariant::Bounds, by, flood);
         self.accuse_if(Invariant::Past, by, dead);
+        if let (What::Start, Some(group)) = (&decision.what, &decision.group) {
+            self.watch_start(by, group);
+        }
     }
 
     /// A node keeps something.
