@@ -132,7 +132,9 @@ pub(super) fn check(reader: &mut Reader<'_>, statement: &Statement<'_>) {
         let message = "`check` needs a name and a way to look";
         return reader.report.error(&statement.name.place, message, EXAMPLE);
     };
-    let taken = probe::KINDS.contains(&name.text.as_str())
+    // `check mysql mysql` has a name, `check mysql lag 5s` has none.
+    let kind = |word: &Word| probe::KINDS.contains(&word.text.as_str());
+    let taken = (kind(name) && !rest.first().is_some_and(kind))
         || OPTIONS.contains(&name.text.as_str())
         || name.text == FAILBACK_WHEN;
     if taken {
@@ -277,7 +279,7 @@ fn option(
     Some(())
 }
 
-fn duration(reader: &mut Reader<'_>, word: &Word) -> Option<Duration> {
+pub(super) fn duration(reader: &mut Reader<'_>, word: &Word) -> Option<Duration> {
     match time(&word.text) {
         Ok(span) => Some(span.time),
         Err(help) => {
