@@ -41,6 +41,9 @@ pub struct CheckPolicy {
     pub fall: u32,
     /// So many successes in a row are believed after that.
     pub rise: u32,
+    /// A node that fails it keeps what it has; it only takes nothing more.
+    #[serde(default)]
+    pub stays: bool,
 }
 
 /// A check that has not passed, as its node publishes it. What is not named is good.
