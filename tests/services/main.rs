@@ -1,4 +1,5 @@
-//! The built-in agents with what they are for: real file systems on loop devices, and a real MariaDB.
+//! The built-in agents with what they are for: real file systems on loop devices, and a real MariaDB; and the examples with
+//! theirs.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -14,3 +15,4 @@ mod common;
 mod database;
 mod filesystem;
 mod group;
+mod two_masters;
