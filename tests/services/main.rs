@@ -15,4 +15,7 @@ mod common;
 mod database;
 mod filesystem;
 mod group;
+mod two_balancers;
 mod two_masters;
+mod web;
+mod web_pair;
