@@ -15,6 +15,7 @@ mod common;
 mod database;
 mod filesystem;
 mod group;
+mod mail;
 mod two_balancers;
 mod two_masters;
 mod web;
