@@ -16,6 +16,7 @@ mod database;
 mod filesystem;
 mod group;
 mod mail;
+mod scripts;
 mod two_balancers;
 mod two_masters;
 mod web;
