@@ -143,7 +143,9 @@ fn rsync_push_pushes_from_its_owner_and_a_last_time_before_another_takes_over() 
     cluster.sh("alice", "hactl standby");
     cluster.until_owner("rsync_push", "bob");
     assert!(has(&cluster, "bob", "seldom/last", "two"));
-    let left = cluster.run("alice", "pgrep -af '[r]sync_push.*loop'").stdout;
+    let left = cluster
+        .run("alice", "pgrep -af '[r]sync_push.*loop'")
+        .stdout;
     assert_eq!(left, "");
 
     // The other way round likewise.

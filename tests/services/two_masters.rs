@@ -10,28 +10,11 @@ use nix::sys::signal::Signal;
 
 use crate::cluster::{Blueprint, Cluster, group_of, wait};
 use crate::common::example;
-use crate::database::template;
+use crate::mariadb;
 
 const NODES: [&str; 2] = ["master", "backup"];
 const PLACES: [&str; 2] = ["192.168.0.202", "192.168.0.203"];
 const ADDRESS: &str = "192.168.0.204";
-
-/// The lines of the published my.cnf but one, `slave-skip-errors`; and what makes a server small.
-const SERVER: &str = "[mysqld]
-log-bin=mysql-bin
-auto-increment-increment=2
-bind-address=0.0.0.0
-pid-file=/run/mysqld/mysqld.pid
-log-error=/var/log/mysqld.err
-max_connections=10
-innodb_buffer_pool_size=8M
-innodb_log_file_size=4M
-innodb_flush_method=fsync
-innodb_use_native_aio=0
-key_buffer_size=1M
-performance_schema=0
-skip-name-resolve
-";
 
 struct Masters {
     cluster: Cluster,
@@ -56,24 +39,8 @@ fn masters_of(blueprint: Blueprint) -> Masters {
         cluster,
         writer: None,
     };
-    for (node, id) in NODES.into_iter().zip(1..) {
-        masters.install(node, id);
-        masters.start_server(node);
-        masters.sql(
-            node,
-            "set sql_log_bin=0; grant replication slave on *.* to replication@'%' identified by 'replication'; \
-             grant all on *.* to shop@'%' identified by 'shop'; create database d; \
-             create table d.t (n int primary key, node int) engine=innodb",
-        );
-    }
-    for (node, peer) in NODES.into_iter().zip(PLACES.into_iter().rev()) {
-        masters.sql(
-            node,
-            &format!(
-                "change master to master_host='{peer}', master_user='replication', master_password='replication', \
-                 master_connect_retry=1; start slave"
-            ),
-        );
+    mariadb::copy_each_other(&masters.cluster, NODES, PLACES);
+    for node in NODES {
         masters.cluster.lab.start_had(node).unwrap();
     }
     masters.cluster.until_active(&NODES);
@@ -85,41 +52,16 @@ fn masters_of(blueprint: Blueprint) -> Masters {
 }
 
 impl Masters {
-    /// Its data and its configuration in the places of Debian's packages, seen by this node alone.
-    fn install(&self, node: &str, id: u32) {
-        let data = template();
-        self.cluster.sh(
-            node,
-            &format!(
-                "mkdir -p /run/mysqld && mount -t tmpfs -o size=200m none /var/lib/mysql && \
-                 cp -a {}/. /var/lib/mysql && chown -R mysql: /var/lib/mysql /run/mysqld && \
-                 touch /var/log/mysqld.err && chown mysql: /var/log/mysqld.err && mount -t tmpfs none /etc/mysql && \
-                 printf '%s' '{SERVER}server-id={id}\nauto-increment-offset={id}\n' > /etc/mysql/my.cnf",
-                data.display()
-            ),
-        );
-    }
-
     fn start_server(&self, node: &str) {
-        let server = ["mariadbd", "--user=mysql"];
-        self.cluster.lab.spawn(node, &server).unwrap();
-        let answers = || self.cluster.run(node, "mariadb -e 'select 1'").success();
-        assert!(
-            wait(answers),
-            "{node}: {}",
-            self.cluster.sh(node, "cat /var/log/mysqld.err")
-        );
+        mariadb::start(&self.cluster, node);
     }
 
     fn signal(&self, node: &str, signal: Signal) {
-        let pid = self.cluster.sh(node, "cat /run/mysqld/mysqld.pid");
-        let pid = pid.trim().parse().unwrap();
-        self.cluster.lab.signal(node, pid, signal).unwrap();
+        mariadb::signal(&self.cluster, node, signal);
     }
 
     fn sql(&self, node: &str, query: &str) -> String {
-        let said = self.cluster.sh(node, &format!("mariadb -N -e \"{query}\""));
-        said.trim().to_owned()
+        mariadb::sql(&self.cluster, node, query)
     }
 
     fn check_is(&self, node: &str, name: &str, wanted: CheckState, says: &str) {
