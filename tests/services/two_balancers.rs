@@ -52,15 +52,9 @@ fn each_has_its_own(cluster: &Cluster) {
 /// The address answers with a page of the web servers, through this balancer.
 fn served_by(cluster: &Cluster, address: &str, node: &str) {
     cluster.until_owner(address, node);
-    web::until_page(cluster, address, "page");
-    let head = format!("curl -gs -m 5 -o /dev/null -D - http://{address}/");
-    let through = || cluster.run("client", &head).stdout;
-    let wanted = format!("Balancer: {node}\r");
-    assert!(
-        wait(|| through().contains(&wanted)),
-        "{wanted}: {}",
-        through()
-    );
+    let wanted = ("page".to_owned(), node.to_owned());
+    let seen = || web::page_by(cluster, address);
+    assert!(wait(|| seen() == wanted), "{address}: {:?}", seen());
 }
 
 fn all_well(cluster: &Cluster, node: &str) {
@@ -133,4 +127,100 @@ fn a_web_server_that_dies_is_no_business_of_the_cluster() {
     each_has_its_own(&cluster);
     assert_eq!(terms(&cluster), before, "no group was touched");
     assert_eq!(owners(&mut cluster, FIRST), ["test1"]);
+}
+
+/// What is wrong with a balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ill {
+    No,
+    /// nginx is dead and cannot be started.
+    Broken,
+    /// nginx hangs.
+    Hung,
+    /// The daemon was stopped.
+    Left,
+}
+
+/// Does something to a balancer, and says what; `other` is whether the other one is well.
+fn strike(cluster: &Cluster, node: &str, ill: Ill, other: bool, pick: u64) -> (Ill, &'static str) {
+    match (ill, pick % 5) {
+        (Ill::Broken, _) => {
+            web::mend_configuration(cluster, node);
+            (Ill::No, "mended")
+        }
+        (Ill::Hung, _) => {
+            cluster.sh(node, "pkill -CONT -x nginx");
+            (Ill::No, "woken")
+        }
+        (Ill::Left, _) => {
+            cluster.lab.start_had(node).unwrap();
+            (Ill::No, "started")
+        }
+        (Ill::No, 0) if other => {
+            web::break_configuration(cluster, node);
+            web::kill(cluster, node);
+            (Ill::Broken, "broken")
+        }
+        (Ill::No, 1) if other => {
+            // It may only just be starting.
+            cluster.sh(node, "until pkill -STOP -x nginx; do sleep 0.05; done");
+            (Ill::Hung, "hung")
+        }
+        (Ill::No, 2) if other => {
+            cluster.lab.stop_had(node).unwrap();
+            (Ill::Left, "stopped")
+        }
+        (Ill::No, 3) => {
+            cluster.lab.kill_had(node).unwrap();
+            cluster.lab.start_had(node).unwrap();
+            (Ill::No, "its daemon killed")
+        }
+        (Ill::No, _) => {
+            web::kill(cluster, node);
+            (Ill::No, "nginx killed")
+        }
+    }
+}
+
+/// `HAD_BALANCER_EVENTS` for more of them, `HAD_BALANCER_SEED` for others.
+#[test]
+fn whatever_happens_each_address_has_one_owner_while_one_balancer_is_well() {
+    let number = |name: &str, usual: u64| {
+        let text = std::env::var(name).ok();
+        text.map_or(usual, |text| text.parse().unwrap())
+    };
+    let (seed, events) = (
+        number("HAD_BALANCER_SEED", 1),
+        number("HAD_BALANCER_EVENTS", 20),
+    );
+    println!("HAD_BALANCER_SEED={seed}");
+    let cluster = balancers("balancers-random");
+    let mut ill = [Ill::No; 2];
+    let mut random = seed;
+    for event in 1..=events {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let (at, pick) = (usize::from(random >> 40 & 1 == 1), random >> 45);
+        let other = ill[1 - at] == Ill::No;
+        let (now, what) = strike(&cluster, NODES[at], ill[at], other, pick);
+        println!("{event}: {}: {what}", NODES[at]);
+        ill[at] = now;
+        for address in [FIRST, SECOND] {
+            let well = NODES.iter().zip(ill).filter(|(_, ill)| *ill == Ill::No);
+            let well: Vec<&str> = well.map(|(node, _)| *node).collect();
+            let served = || {
+                let (page, by) = web::page_by(&cluster, address);
+                page == "page" && well.contains(&by.as_str())
+            };
+            assert!(wait(served), "{address} is not served by one of {well:?}");
+        }
+    }
+    // Left alone, each goes home; that no address ever had two owners is seen to throughout.
+    for (node, state) in NODES.iter().zip(ill) {
+        if state != Ill::No {
+            strike(&cluster, node, state, true, 0);
+        }
+    }
+    each_has_its_own(&cluster);
 }

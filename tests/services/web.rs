@@ -36,7 +36,7 @@ pub fn install(cluster: &Cluster, host: &str, servers: &str) {
 
 /// Ends all of nginx; whoever watches over it may start it again.
 pub fn kill(cluster: &Cluster, host: &str) {
-    cluster.sh(host, "pkill -KILL -x nginx");
+    cluster.run(host, "pkill -KILL -x nginx");
 }
 
 /// nginx goes on with what runs, but cannot be started any more.
@@ -52,6 +52,16 @@ pub fn mend_configuration(cluster: &Cluster, host: &str) {
 pub fn page(cluster: &Cluster, address: &str) -> String {
     let ask = format!("curl -gsf -m 5 http://{address}/");
     cluster.run("client", &ask).stdout
+}
+
+/// The page, and the balancer that says it passed it on.
+pub fn page_by(cluster: &Cluster, address: &str) -> (String, String) {
+    let ask = format!("curl -gsf -m 5 -D - http://{address}/");
+    let answer = cluster.run("client", &ask).stdout;
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let mut fields = head.lines().filter_map(|l| l.strip_prefix("Balancer: "));
+    let by = fields.next().unwrap_or_default().to_owned();
+    (page.to_owned(), by)
 }
 
 /// Waits until the client gets this page.
