@@ -24,6 +24,19 @@ fn script(name: &str, args: &[&str]) -> Script {
     }
 }
 
+/// Ends php-fpm with this configuration, however the test ended.
+struct Ends(String);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let mut kill = std::process::Command::new("pkill");
+        let killed = kill
+            .args(["-QUIT", "-f"])
+            .arg(format!("php-fpm: master process .{}", self.0));
+        drop(killed.status());
+    }
+}
+
 #[test]
 fn php_fpm_starts_serves_and_stops_as_often_as_asked() {
     for own_pid_file in [true, false] {
@@ -31,6 +44,7 @@ fn php_fpm_starts_serves_and_stops_as_often_as_asked() {
             let folder = folder();
             sh("mount -t tmpfs none /run");
             let at = |name: &str| folder.path().join(name).display().to_string();
+            let _ends = Ends(at("fpm.conf"));
             let pid = format!("pid = {} ; of the pool\n", at("new/fpm.pid"));
             let config = |pid: &str, more: &str| {
                 let text = format!(
