@@ -10,7 +10,7 @@
 //! * [`runner`] is what the runtime calls: it holds the deadlines of a step and turns a hang into an error.
 //! * [`supervise`] runs one process and leaves nothing of it behind when its time is over; [`tool`] so runs a program of
 //!   the system, and [`blocking`] does in a thread what may hang.
-//! * [`check`] looks whether a resource or the node itself is well.
+//! * [`check`] looks whether a resource or the node itself is well; [`hook`] tells others what has happened.
 //! * [`keeper`] puts back addresses that something else removed; [`prober`] asks the wire who still has an address.
 
 pub mod address;
@@ -22,6 +22,7 @@ pub mod contract;
 pub mod environment;
 pub mod filesystem;
 pub mod heritage;
+pub mod hook;
 pub mod ipaddr;
 pub mod keeper;
 pub mod mysqld;

@@ -38,8 +38,6 @@ pub const BUILT_INS: [&str; 7] = [
     "Filesystem",
     "mysqld",
 ];
-/// Beside ha.cf: the login with which the built-in `mysqld` asks its server.
-const LOGIN: &str = "mysqld.cnf";
 /// Added to the length of a `Delay`, whose own deadline would otherwise always end it.
 const DELAY_MARGIN: Duration = Duration::from_secs(10);
 
@@ -263,7 +261,7 @@ impl Resolver<'_> {
         timeouts: Timeouts,
     ) -> Result<Member, Mistake> {
         let args = mysqld::arguments::Arguments::parse(&token.args)?;
-        let login = self.env.config_dir.join(LOGIN);
+        let login = self.env.config_dir.join(mysqld::LOGIN);
         let note = mysqld::validate::machine(&args, &login, earlier)?;
         Ok(Member::Other {
             what: self.built_in(&token.name, "database server", note),

@@ -297,6 +297,7 @@ fn assemble(
         cluster_name: ha_cf.cluster_name,
         logging: ha_cf.logging,
         respawn: lists.respawn,
+        notify: lists.notify,
         env: lists.env,
         lease: ha_cf.lease,
         realtime: ha_cf.realtime,

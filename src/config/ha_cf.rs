@@ -22,7 +22,7 @@ use self::table::Rule;
 use super::Machine;
 use super::problem::{Place, Report, Severity};
 use super::source::{Line, Word, blank, lines};
-use super::{HealthRules, Logging, Respawn, TimeoutRule};
+use super::{HealthRules, Logging, NotifyRule, Respawn, TimeoutRule};
 use crate::model::NodeName;
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
 use crate::model::medium::Medium;
@@ -90,6 +90,8 @@ pub struct Lists {
     pub timeouts: Vec<(TimeoutRule, Place)>,
     /// What is watched.
     pub health: HealthRules,
+    /// Who is told.
+    pub notify: Vec<NotifyRule>,
 }
 
 /// Reads the text of `ha.cf`.
@@ -216,11 +218,6 @@ impl Reader<'_> {
                 self.meant(name, &statement.name.place);
                 let message = format!("`{name}` is not supported: {why}");
                 self.report.error(&statement.name.place, message, *help);
-            }
-            Rule::Later => {
-                let message = format!("`{name}` is not supported yet by this version");
-                self.report
-                    .error(&statement.name.place, message, "remove the line");
             }
         }
     }

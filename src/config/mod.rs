@@ -69,6 +69,8 @@ pub struct Config {
     pub logging: Logging,
     /// Children to run and to run again.
     pub respawn: Vec<Respawn>,
+    /// Who is told what becomes of a group here.
+    pub notify: Vec<NotifyRule>,
     /// Variables for scripts, which get them as `HA_<name>`.
     pub env: Vec<(String, String)>,
     /// Whether the kernel has addresses on loan, so that it takes them from a daemon that was killed or stands still.
@@ -163,6 +165,17 @@ pub struct CheckRule {
     /// How often, and how long one may take.
     pub pace: Pace,
     /// Where the name stands.
+    pub place: Place,
+}
+
+/// `notify PATH [timeout T]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyRule {
+    /// A program or a folder of programs.
+    pub path: PathBuf,
+    /// The deadline of each.
+    pub timeout: Duration,
+    /// Where the path stands.
     pub place: Place,
 }
 

@@ -37,6 +37,17 @@ struct Check {
     last: Option<(Time, Result<String, String>)>,
 }
 
+impl Check {
+    /// As it is published.
+    fn ailing(&self) -> Ailing {
+        Ailing {
+            check: self.policy.name.clone(),
+            pending: self.state == CheckState::Pending,
+            text: one_line(&self.text, TEXT_MAX),
+        }
+    }
+}
+
 /// All checks of this node, `failback_when` included.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Checks(Vec<Check>);
@@ -49,6 +60,7 @@ impl Checks {
             name: FAILBACK_WHEN.to_owned(),
             fall: 1,
             rise: 1,
+            stays: false,
         });
         let check = |policy: CheckPolicy| {
             let known = old.iter().find(|c| c.policy.name == policy.name).cloned();
@@ -116,15 +128,8 @@ impl Checks {
 
     /// Those that bear on candidacy and have not passed.
     fn ailments(&self) -> impl Iterator<Item = Ailing> {
-        let named = |check: &Check| Ailing {
-            check: check.policy.name.clone(),
-            pending: check.state == CheckState::Pending,
-            text: one_line(&check.text, TEXT_MAX),
-        };
-        self.0
-            .iter()
-            .filter(|c| c.state != CheckState::Good)
-            .map(named)
+        let ailing = self.0.iter().filter(|c| c.state != CheckState::Good);
+        ailing.map(Check::ailing)
     }
 
     /// What is published.
@@ -139,10 +144,13 @@ impl Checks {
         bar_of(&self.ailing())
     }
 
-    /// Why what this node has must go: a check that has failed, not one that has no result yet.
+    /// Why what this node has must go: a check that has failed, not one that has no result yet, nor one that lets the
+    /// owner stay.
     pub fn fails(&self) -> Option<String> {
-        let failed = |a: &Ailing| !a.pending && a.check != FAILBACK_WHEN;
-        self.ailments().find(failed).map(|a| a.to_string())
+        let drives = |c: &&Check| c.state == CheckState::Failed && !c.policy.stays;
+        let mut driving = self.0.iter().filter(drives);
+        let failed = driving.find(|c| c.policy.name != FAILBACK_WHEN)?;
+        Some(failed.ailing().to_string())
     }
 
     pub fn status(&self, now: Time) -> Vec<CheckStatus> {
@@ -223,6 +231,7 @@ mod tests {
             name: "web".into(),
             fall,
             rise,
+            stays: false,
         };
         let health = Health {
             checks: vec![policy],
@@ -281,6 +290,25 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_lets_the_owner_stay_bars_but_drives_nothing_away() {
+        let mut checks = checks(1, 1);
+        checks.0[0].policy.stays = true;
+        states(&mut checks, "+-");
+        assert_eq!(checks.bar().unwrap(), "fails check web (refused)");
+        assert_eq!(checks.fails(), None);
+        let other = Check {
+            policy: CheckPolicy {
+                name: "sql".into(),
+                stays: false,
+                ..checks.0[0].policy.clone()
+            },
+            ..checks.0[0].clone()
+        };
+        checks.0.push(other);
+        assert_eq!(checks.fails().unwrap(), "fails check sql (refused)");
+    }
+
+    #[test]
     fn failback_when_bars_nothing_and_tells_its_newest_words() {
         let mut checks = checks(1, 1);
         states(&mut checks, "+");
@@ -317,6 +345,7 @@ mod tests {
             name: "web".into(),
             fall,
             rise: 1,
+            stays: false,
         };
         let sql = CheckPolicy {
             name: "sql".into(),

@@ -166,6 +166,8 @@ pub enum Because {
     BetterClaim(NodeName),
     /// A peer holds it.
     HeldBy(NodeName),
+    /// A peer holds it and is not well: the text goes on after its name.
+    IllAt(NodeName, String),
     /// A peer recognises a node that we cannot hear.
     Hearsay {
         /// The peer.
@@ -384,6 +386,7 @@ impl fmt::Display for Because {
             Self::OwnerDead(n) => write!(f, "{n}, which ran it, is dead"),
             Self::BetterClaim(n) => write!(f, "{n} claims it and comes first in ha.cf"),
             Self::HeldBy(n) => write!(f, "{n} has it"),
+            Self::IllAt(n, why) => write!(f, "{n} has it and {why}"),
             Self::Hearsay { peer, recognises } => {
                 write!(
                     f,

@@ -41,6 +41,9 @@ pub struct CheckPolicy {
     pub fall: u32,
     /// So many successes in a row are believed after that.
     pub rise: u32,
+    /// A node that fails it keeps what it has; it only takes nothing more.
+    #[serde(default)]
+    pub stays: bool,
 }
 
 /// A check that has not passed, as its node publishes it. What is not named is good.
@@ -79,6 +82,26 @@ pub enum Probe {
     Process(String),
     /// `link IFACE`: an interface is up and has its carrier.
     Link(String),
+    /// `mysql [SOCKET] [replica [lag T]]`: a database server answers.
+    Mysql(MysqlProbe),
+}
+
+/// `mysql [SOCKET] [replica [lag T]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MysqlProbe {
+    /// Where it answers; that of the server's own configuration where it is not said.
+    pub socket: Option<PathBuf>,
+    /// What is wanted of it as a replica.
+    pub replica: Option<Replica>,
+}
+
+/// What is wanted of a server that copies another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replica {
+    /// Its copying is not broken. What it copies may be away.
+    Intact,
+    /// It copies right now, and is less than this behind.
+    Within(Duration),
 }
 
 /// `http URL [status N] [contains TEXT]`.
@@ -108,6 +131,21 @@ impl fmt::Display for Probe {
             Self::Http(http) => write!(f, "{http}"),
             Self::Process(name) => write!(f, "process {name}"),
             Self::Link(name) => write!(f, "link {name}"),
+            Self::Mysql(mysql) => write!(f, "{mysql}"),
+        }
+    }
+}
+
+impl fmt::Display for MysqlProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("mysql")?;
+        if let Some(socket) = &self.socket {
+            write!(f, " {}", socket.display())?;
+        }
+        match self.replica {
+            Some(Replica::Within(lag)) => write!(f, " replica lag {lag:?}"),
+            Some(Replica::Intact) => f.write_str(" replica"),
+            None => Ok(()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::describe;
 use super::looks::{self, Looks, looks};
+use super::notify::Hooks;
 use crate::agent::address::{Mistake, Network};
 use crate::agent::catalog::Catalog;
 use crate::agent::environment::ScriptEnv;
@@ -53,6 +54,8 @@ pub struct Assembled {
     pub groups: Vec<(GroupName, Vec<ResolvedStep>)>,
     /// What is looked at again and again.
     pub looks: Looks,
+    /// Who is told what happens.
+    pub hooks: Hooks,
     /// Warnings and notes.
     pub warnings: Report,
 }
@@ -94,6 +97,7 @@ pub async fn assemble(
     }
     judge_clashes(&config.groups, &mut report);
     let looks = looks(&config, &mut groups, &resolver, &mut report);
+    let hooks = Hooks::new(&config, &resolver.env, &mut report);
     report.sort();
     if report.has_errors() {
         return Err(report);
@@ -104,6 +108,7 @@ pub async fn assemble(
         cluster,
         groups,
         looks,
+        hooks,
         warnings: report,
     })
 }
@@ -350,6 +355,7 @@ impl Assembled {
         if let Some(when) = &self.config.health.failback_when {
             text += &describe::failback_when(when, looks::is_preferred(&self.config));
         }
+        text += &self.hooks.describe();
         let c = &self.cluster;
         text += &format!(
             "{} nodes, {} links, {} ping nodes, {} groups: good for {}\n",

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::assemble::{Assembled, Folders, assemble};
 use super::logging::Log;
+use super::notify::Notifier;
 use super::perform::{Performer, loan};
 use super::plan;
 use super::pulse::{Handle, Input, Output, Reconfigured};
@@ -30,6 +31,11 @@ use crate::sys::netlink::Netlink;
 /// How long the journal, and the recording, may take to bring the last of it to the disk.
 const DISK_ENDS: Duration = Duration::from_secs(2);
 
+/// How long what is still to be told may take when the daemon ends; and when another one follows at once, for which the
+/// peers wait.
+const TOLD_ENDS: Duration = Duration::from_secs(60);
+const TOLD_BREAKS: Duration = Duration::from_secs(5);
+
 /// Everything that the slow half holds.
 pub struct Daemon {
     pub(super) folders: Folders,
@@ -37,6 +43,7 @@ pub struct Daemon {
     pub(super) cluster: Cluster,
     pub(super) pulse: Handle,
     pub(super) performer: Performer,
+    pub(super) notifier: Notifier,
     pub(super) netlink: Netlink,
     pub(super) journal: Option<Journal>,
     pub(super) log: Arc<Log>,
@@ -73,6 +80,9 @@ impl Daemon {
             // After a goodbye nothing is up any more; after `hactl restart` everything is, and shall be found so.
             self.performer.lend_all().await;
         }
+        self.notifier
+            .finish(if self.leaving { TOLD_ENDS } else { TOLD_BREAKS })
+            .await;
         if let Some(journal) = self.journal.take()
             && !journal.close(DISK_ENDS)
         {
@@ -110,6 +120,7 @@ impl Daemon {
                 self.saver.send_replace((version, kept));
             }
             Action::Record(decision) => {
+                self.notifier.hear(&decision);
                 let entry = Entry::new(clock::wall_milliseconds(), decision);
                 note(entry.level, &entry.text);
                 if let Some(journal) = &self.journal {
@@ -162,6 +173,7 @@ impl Daemon {
             cluster,
             groups,
             looks,
+            hooks,
             warnings,
         } = new;
         if !warnings.is_empty() {
@@ -172,6 +184,7 @@ impl Daemon {
         }
         let loan = loan(config.lease, &cluster.timing);
         self.performer.reconfigure(groups, looks, loan);
+        self.notifier.reconfigure(hooks);
         self.cluster = cluster.clone();
         let keys = config.keys.clone();
         self.config = config;

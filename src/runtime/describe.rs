@@ -35,8 +35,13 @@ pub(super) fn monitor(monitor: &Monitor, step: &Step, another: bool) -> String {
 
 /// What a check of the node comes to.
 pub(super) fn check(rule: &CheckRule) -> String {
+    let then = if rule.policy.stays {
+        "but keeps what it has"
+    } else {
+        "and what it has moves as soon as another node can run it"
+    };
     format!(
-        "check {}: {} every {:?}, at most {:?} each; before the first success and after {} failures in a row this node is no candidate, and what it has moves as soon as another node can run it; {} successes in a row end that\n",
+        "check {}: {} every {:?}, at most {:?} each; before the first success and after {} failures in a row this node is no candidate, {then}; {} successes in a row end that\n",
         rule.policy.name,
         rule.probe,
         rule.pace.every,

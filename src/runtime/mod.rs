@@ -16,6 +16,7 @@ mod lateness;
 mod links;
 mod logging;
 mod looks;
+mod notify;
 mod perform;
 mod plan;
 mod pulse;
@@ -86,6 +87,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         cluster,
         groups,
         looks,
+        hooks,
         warnings,
     } = assemble(&folders, &node, &netlink)
         .await
@@ -152,6 +154,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         cluster,
         pulse,
         performer,
+        notifier: notify::Notifier::new(hooks),
         netlink,
         journal,
         log,

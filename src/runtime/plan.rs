@@ -67,6 +67,13 @@ fn directives(old: &Config, new: &Config) -> Vec<String> {
     if without_places(&old.health) != without_places(&new.health) {
         lines.push("ha.cf: what is watched (monitor, check, failback_when) changes; a check that is new must pass once before this node is a candidate".to_owned());
     }
+    let told = |config: &Config| -> Vec<_> {
+        let rules = config.notify.iter();
+        rules.map(|r| (r.path.clone(), r.timeout)).collect()
+    };
+    if told(old) != told(new) {
+        lines.push("ha.cf: who is told (notify) changes".to_owned());
+    }
     lines
 }
 

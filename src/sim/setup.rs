@@ -129,7 +129,8 @@ impl fmt::Display for Setup {
         }
         for check in &self.cluster.health.checks {
             let (fall, rise) = (check.fall, check.rise);
-            writeln!(f, "check {} fall {fall} rise {rise}", check.name)?;
+            let owner = if check.stays { " owner stays" } else { "" };
+            writeln!(f, "check {} fall {fall} rise {rise}{owner}", check.name)?;
         }
         if self.cluster.health.failback_when {
             writeln!(f, "{FAILBACK_WHEN}")?;

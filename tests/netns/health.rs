@@ -1,5 +1,5 @@
-//! A web server behind an address on two nodes, as its users published it: watched by their own script, by the
-//! built-in checks, and as a resource that is restarted in place.
+//! A web server behind an address on two nodes: watched by the built-in checks, and as a resource that is restarted in
+//! place. The script that its users published is in `services/web_pair.rs`.
 
 use had::model::heartbeat::GroupState;
 use had::model::status::CheckState;
@@ -20,24 +20,12 @@ http {
 }
 ";
 
-/// What stands for the service manager: nginx is its only service. keepalived is not there any more.
-const SYSTEMCTL: &str = "#!/bin/sh
-echo \"$*\" >> /var/log/systemctl
-case \"$*\" in
-'restart nginx') exec /etc/ha.d/nginx ;;
-*) echo \"Failed to $1 $2.service: Unit $2.service not loaded.\" >&2; exit 5 ;;
-esac
-";
-
 /// nginx runs on both nodes, whoever has the address, as in the published setup.
 fn two_servers(name: &str, lines: &str) -> Cluster {
     let cluster = blueprint(name, lines, "master-node IPaddr::10.11.7.235/24/ens192\n")
-        .file("systemctl", SYSTEMCTL, 0o755)
         .idle()
         .up();
     for node in NODES {
-        cluster.sh(node, "mount -t tmpfs none /usr/local/sbin");
-        cluster.sh(node, "cp /etc/ha.d/systemctl /usr/local/sbin/");
         cluster.sh(node, "/etc/ha.d/nginx");
         cluster.lab.start_had(node).unwrap();
     }
@@ -51,19 +39,10 @@ fn blueprint(name: &str, lines: &str, haresources: &str) -> Blueprint {
         "{TIMES}ucast ens192 10.11.7.231\nucast ens192 10.11.7.232\nnode master-node\nnode slave-node\n\
          env NGINX=/etc/ha.d/nginx\n{lines}"
     );
-    let published = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/config/users/check_nginx.sh"
-    );
     let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/resource.d/nginx");
     let start = "#!/bin/sh\nexec /usr/sbin/nginx -c /etc/ha.d/nginx.conf \"$@\"\n";
     Blueprint::new(name, &ha_cf, haresources)
         .script("nginx", &std::fs::read_to_string(agent).unwrap())
-        .file(
-            "check_nginx.sh",
-            &std::fs::read_to_string(published).unwrap(),
-            0o755,
-        )
         .file("nginx.conf", NGINX_CONF, 0o644)
         .file("nginx", start, 0o755)
         .node("master-node", &["ens192 10.11.7.231/24"], &[])
@@ -119,42 +98,6 @@ fn owners(cluster: &mut Cluster) -> Vec<String> {
     let report = cluster.owners_so_far();
     let owners = report.owners.into_iter().map(|o| o.2.join("+"));
     owners.filter(|o| !o.is_empty()).collect()
-}
-
-#[test]
-fn the_published_script_is_a_check_as_it_is() {
-    let mut cluster = two_servers(
-        "check-exec",
-        "auto_failback on\ncheck nginx exec /etc/ha.d/check_nginx.sh every 1s timeout 10s fall 2 rise 1\n",
-    );
-    let master_before = master(&cluster, "master-node");
-
-    // The script restarts it, which is its way to be well again. Nothing moves.
-    kill(&cluster, "master-node");
-    assert!(wait(|| {
-        let now = master(&cluster, "master-node");
-        now != master_before && cluster.run("client", FETCH).stdout == "master-node"
-    }));
-    assert_eq!(owners(&mut cluster), ["master-node"]);
-
-    // It cannot be started: the script wants keepalived stopped, there is none, and that is its failure.
-    break_configuration(&cluster, "master-node");
-    kill(&cluster, "master-node");
-    served_by(&cluster, "slave-node");
-    check_is(&cluster, "master-node", CheckState::Failed);
-    let why = cluster.sh("master-node", "hactl why");
-    assert!(why.contains("check nginx fails"), "{why}");
-    assert!(why.contains("keepalived.service not loaded"), "{why}");
-    let told = cluster.sh("slave-node", "hactl status");
-    assert!(told.contains("! it fails check nginx"), "{told}");
-
-    // Repaired: its script starts it again, and it goes back.
-    mend_configuration(&cluster, "master-node");
-    served_by(&cluster, "master-node");
-    assert_eq!(
-        owners(&mut cluster),
-        ["master-node", "slave-node", "master-node"]
-    );
 }
 
 #[test]

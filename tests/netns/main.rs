@@ -13,6 +13,7 @@ mod health;
 mod interface;
 mod media;
 mod mysql;
+mod notify;
 mod replay;
 mod seeds;
 mod tool;

@@ -19,6 +19,8 @@ use tempfile::TempDir;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
+use crate::cluster::Blueprint;
+
 /// A wait fails only when this long nothing has come of it.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Begins the names of folders, so that loop devices of a test that was killed can be found and freed by the next.
@@ -66,6 +68,24 @@ fn free_left_devices() {
                 .unwrap();
         }
     }
+}
+
+/// A cluster from a folder of `ha.d/examples`, as it is; only that its keys are nobody else's, which git cannot keep.
+pub fn example(name: &str, example: &str) -> Blueprint {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("ha.d/examples")
+        .join(example);
+    let mut blueprint = Blueprint::new(name, "", "");
+    for path in sh(&format!("cd {} && find . -type f", path(&folder))).lines() {
+        let text = fs::read_to_string(folder.join(path)).unwrap();
+        let mode = fs::metadata(folder.join(path))
+            .unwrap()
+            .permissions()
+            .mode();
+        let others = if path == "./authkeys" { 0o600 } else { 0o777 };
+        blueprint = blueprint.file(path, &text, mode & others);
+    }
+    blueprint
 }
 
 /// Runs a shell command that must succeed; what it wrote.

@@ -1,4 +1,5 @@
-//! The built-in agents with what they are for: real file systems on loop devices, and a real MariaDB.
+//! The built-in agents with what they are for: real file systems on loop devices, and a real MariaDB; and the examples with
+//! theirs.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -13,4 +14,12 @@ mod cluster;
 mod common;
 mod database;
 mod filesystem;
+mod forum_pair;
 mod group;
+mod mail;
+mod mariadb;
+mod scripts;
+mod two_balancers;
+mod two_masters;
+mod web;
+mod web_pair;

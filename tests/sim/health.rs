@@ -237,8 +237,29 @@ fn checked(fall: u32, rise: u32) -> World {
         name: "web".into(),
         fall,
         rise,
+        stays: false,
     });
     world
+}
+
+#[test]
+fn a_check_that_lets_the_owner_stay_only_keeps_a_node_from_taking() {
+    let mut world = checked(1, 1);
+    world.cluster.health.checks[0].stays = true;
+    world.start_all();
+    settle_on(&mut world, "db", "alice");
+    world.fail_check("alice", "web", Some("torn"));
+    world.run_for(secs(30));
+    assert_eq!(world.runs_on("db"), ["alice"], "{}", story(&world));
+    // The other one fails it too, and so takes nothing over.
+    world.fail_check("bob", "web", Some("torn"));
+    world.run_for(secs(5));
+    world.crash("alice");
+    world.run_for(secs(60));
+    assert!(world.runs_on("db").is_empty(), "{}", story(&world));
+    world.fail_check("bob", "web", None);
+    settle_on(&mut world, "db", "bob");
+    no_double(&world);
 }
 
 #[test]

@@ -126,6 +126,7 @@ fn checked(random: &mut Random) -> Health {
         name: (*name).to_owned(),
         fall: *random.pick(&[1, 2, 3]).unwrap(),
         rise: *random.pick(&[1, 1, 2]).unwrap(),
+        stays: false,
     };
     let many = 1 + usize::from(random.chance(300));
     Health {

@@ -166,6 +166,7 @@ fn watch_all(cluster: &mut Cluster) {
         name: "web".to_owned(),
         fall: 1,
         rise: 2,
+        stays: false,
     };
     cluster.health = Health {
         checks: vec![web],

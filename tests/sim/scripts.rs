@@ -237,6 +237,7 @@ fn known(name: &str, twice: bool) -> CheckPolicy {
         name: name.to_owned(),
         fall: 1 + u32::from(twice),
         rise: 1,
+        stays: twice,
     }
 }
 

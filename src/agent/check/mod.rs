@@ -5,6 +5,7 @@
 mod exec;
 mod http;
 mod link;
+mod mysql;
 mod process;
 mod tcp;
 
@@ -15,10 +16,12 @@ use tokio::time::timeout_at;
 use self::exec::Exec;
 use self::http::Http;
 use self::link::LinkCheck;
+use self::mysql::Mysql;
 use self::process::Process;
 use super::Limits;
 use super::address::Mistake;
 use super::environment::ScriptEnv;
+use super::mysqld::LOGIN;
 use super::safe_path;
 use crate::model::health::Probe;
 use crate::sys::netlink::Netlink;
@@ -32,6 +35,7 @@ enum Kind {
     Http(Http),
     Process(Process),
     Link(LinkCheck),
+    Mysql(Mysql),
 }
 
 /// What is wrong with a way to look on this node, before it is ever used.
@@ -41,6 +45,7 @@ enum Kind {
 pub fn judge(probe: &Probe) -> Result<(), Mistake> {
     match probe {
         Probe::Exec(path, _) => safe_path::check(path),
+        Probe::Mysql(probe) => mysql::judge(probe),
         Probe::Tcp(_) | Probe::Http(_) | Probe::Process(_) | Probe::Link(_) => Ok(()),
     }
 }
@@ -56,6 +61,7 @@ impl Check {
             Probe::Http(probe) => Kind::Http(Http(probe.clone())),
             Probe::Process(name) => Kind::Process(Process::new(name)),
             Probe::Link(name) => Kind::Link(LinkCheck::new(name, netlink.clone())),
+            Probe::Mysql(probe) => Kind::Mysql(Mysql::new(probe, env.config_dir.join(LOGIN))),
         })
     }
 
@@ -63,7 +69,8 @@ impl Check {
     pub async fn look(&self, limits: &Limits) -> Result<String, String> {
         let look = async {
             match &self.0 {
-                Kind::Exec(exec) => return exec.look(limits).await,
+                Kind::Exec(exec) => exec.look(limits).await,
+                Kind::Mysql(mysql) => mysql.look(limits).await,
                 Kind::Tcp(server) => tcp::look(*server).await,
                 Kind::Http(http) => http.look().await,
                 Kind::Process(process) => process.look(),
@@ -71,7 +78,7 @@ impl Check {
             }
         };
         // A program is ended at its deadline and has its say then.
-        if matches!(self.0, Kind::Exec(_)) {
+        if matches!(self.0, Kind::Exec(_) | Kind::Mysql(_)) {
             return look.await;
         }
         let late = |_: tokio::time::error::Elapsed| Err("no answer in time".to_owned());
@@ -88,7 +95,9 @@ impl Check {
         match &self.0 {
             Kind::Process(process) => process.ended().await,
             Kind::Link(link) => link.changed().await,
-            Kind::Exec(_) | Kind::Tcp(_) | Kind::Http(_) => std::future::pending().await,
+            Kind::Exec(_) | Kind::Tcp(_) | Kind::Http(_) | Kind::Mysql(_) => {
+                std::future::pending::<()>().await;
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use nix::unistd::User;
 use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
 
 use super::error_log::ErrorLog;
 use super::query::{self, Listener};
@@ -84,7 +85,16 @@ fn datadir_is_one(datadir: &Path) -> Result<(), AgentError> {
 /// another process by now, and MySQL would refuse to start.
 async fn free_socket(socket: &Path, limits: &Limits) -> Result<(), AgentError> {
     let shown = socket.display();
-    match query::listener(socket, limits).await {
+    let mut listener = query::listener(socket, limits).await;
+    // One that was killed a moment ago may have its sockets for a moment yet.
+    while let Listener::Process(Some(pid)) = listener
+        && server::is_ending(pid)
+        && Instant::now() < limits.until
+    {
+        sleep(super::PAUSE).await;
+        listener = query::listener(socket, limits).await;
+    }
+    match listener {
         Listener::Process(pid) => Err(failed(match pid {
             Some(pid) => format!(
                 "the socket {shown} is served by another process, pid {pid}, which works in {}; stop that, or give this mysqld a socket of its own",

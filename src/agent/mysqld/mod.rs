@@ -2,19 +2,20 @@
 //!
 //! * `settings`: which server is meant; `server`: which process it is. That is looked up each time, by the data
 //!   directory, so a daemon that was restarted finds its server again.
-//! * `launch`: starts it; `query`: asks it; `shutdown`: ends it; `error_log`: why it did not start.
+//! * `launch`: starts it; `query`: asks it; `replication`: how far it is behind; `shutdown`: ends it; `error_log`: why it did not start.
 //! * `validate`: what `hactl check` can tell beforehand.
 
 pub mod arguments;
 mod error_log;
 mod launch;
-mod query;
+pub(super) mod query;
+pub(super) mod replication;
 mod server;
-mod settings;
+pub(super) mod settings;
 mod shutdown;
 pub mod validate;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ use self::server::Server;
 use self::settings::Settings;
 use super::{Agent, AgentError, Limits, Status};
 
+/// Beside ha.cf: the login with which a server is asked.
+pub(super) const LOGIN: &str = "mysqld.cnf";
 /// Between two questions to a server that does not answer yet.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long one question may take during a start.
@@ -76,11 +79,10 @@ impl Mysqld {
 
     /// Whether it answers. An error of the server's own is an answer, and told once.
     async fn answers(&self, settings: &Settings, limits: &Limits) -> Result<Answer, AgentError> {
-        validate::login(&self.login).map_err(|m| AgentError::Failed(m.message))?;
-        let login = self.login.exists().then_some(&self.login);
-        let answer = query::ask(settings, login, limits).await?;
+        let login = login(&self.login)?;
+        let answer = query::ask(&settings.socket, login, query::ANYTHING, limits).await?;
         let bad = match &answer {
-            Answer::Alive(why) => {
+            Answer::Alive(why) | Answer::Full(why) => {
                 if !self.told.load(Ordering::Relaxed) {
                     tracing::warn!(
                         "the database on {} runs, but {why}",
@@ -89,7 +91,7 @@ impl Mysqld {
                 }
                 true
             }
-            Answer::Row | Answer::None(_) => false,
+            Answer::Rows(_) | Answer::None(_) => false,
         };
         self.told.store(bad, Ordering::Relaxed);
         Ok(answer)
@@ -114,7 +116,7 @@ impl Mysqld {
                 )));
             }
             let last = match self.answers(settings, &limits.at_most(QUESTION)).await {
-                Ok(Answer::Row | Answer::Alive(_)) => return Ok(()),
+                Ok(Answer::Rows(_) | Answer::Alive(_) | Answer::Full(_)) => return Ok(()),
                 Ok(Answer::None(said)) | Err(AgentError::TimedOut(said)) => said,
                 Err(other) => return Err(other),
             };
@@ -195,12 +197,18 @@ impl Agent for Mysqld {
             )
         };
         match self.answers(&settings, limits).await {
-            Ok(Answer::Row | Answer::Alive(_)) => Ok(Status::Running),
+            Ok(Answer::Rows(_) | Answer::Alive(_) | Answer::Full(_)) => Ok(Status::Running),
             Ok(Answer::None(said)) => Err(AgentError::Failed(silent(said))),
             Err(AgentError::TimedOut(said)) => Err(AgentError::TimedOut(silent(said))),
             Err(other) => Err(other),
         }
     }
+}
+
+/// The file with the client's login, if there is one, and that it is nobody else's.
+pub(super) fn login(file: &Path) -> Result<Option<&Path>, AgentError> {
+    validate::login(file).map_err(|m| AgentError::Failed(m.message))?;
+    Ok(file.exists().then_some(file))
 }
 
 /// A server that we did not start is ours from now on.

@@ -5,15 +5,16 @@
 //! password ever stands on a command line.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::time::timeout_at;
 
-use super::settings::Settings;
 use crate::agent::{AgentError, Limits, tool};
 
+/// What any server can answer.
+pub const ANYTHING: &str = "SELECT 1";
 /// The client, by both of its names.
 pub const CLIENTS: [&str; 2] = ["mariadb", "mysql"];
 /// Errors that a server has while it ends: it will not answer any more.
@@ -29,10 +30,12 @@ const UNVERIFIED: &str = "authenticity of the following error cannot be verified
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The row.
-    Row,
+    /// What it answered: a line of names, then the rows, all with tabs; nothing where there is no row.
+    Rows(String),
     /// An error of a server that is alive all the same.
     Alive(String),
+    /// The same: it has no connection left for us.
+    Full(String),
     /// None; in the client's words.
     None(String),
 }
@@ -62,10 +65,11 @@ pub async fn listener(socket: &Path, limits: &Limits) -> Listener {
     }
 }
 
-/// Asks for one row. An error means that no client could be run, or that it got no word in its time.
+/// Asks one thing. An error means that no client could be run, or that it got no word in its time.
 pub async fn ask(
-    settings: &Settings,
-    login: Option<&PathBuf>,
+    socket: &Path,
+    login: Option<&Path>,
+    question: &str,
     limits: &Limits,
 ) -> Result<Answer, AgentError> {
     let client = tool::find(&CLIENTS).ok_or_else(|| AgentError::Failed(no_client()))?;
@@ -80,7 +84,6 @@ pub async fn ask(
         [
             "--no-auto-rehash",
             "--batch",
-            "--skip-column-names",
             "--host=localhost",
             "--protocol=socket",
             // With TLS the client keeps the server's early errors to itself; a socket needs none.
@@ -88,14 +91,17 @@ pub async fn ask(
         ]
         .map(str::to_owned),
     );
-    words.push(format!("--socket={}", settings.socket.display()));
+    words.push(format!("--socket={}", socket.display()));
     words.push(format!(
         "--connect-timeout={}",
         left.max(Duration::from_secs(1)).as_secs()
     ));
-    words.push("--execute=SELECT 1".to_owned());
+    words.push(format!("--execute={question}"));
     let done = tool::run(&client, &words, limits).await?;
-    Ok(judge(done.code, &done.said))
+    if done.code == Some(0) {
+        return Ok(Answer::Rows(done.output));
+    }
+    Ok(judge(&done.said))
 }
 
 /// What is said where there is no client.
@@ -103,14 +109,12 @@ pub fn no_client() -> String {
     "no database client is installed (neither mariadb nor mysql), and without it the server cannot be asked; apt install mariadb-client".to_owned()
 }
 
-fn judge(code: Option<i32>, said: &str) -> Answer {
-    if code == Some(0) {
-        return Answer::Row;
-    }
+/// What a client that failed tells of the server.
+fn judge(said: &str) -> Answer {
     // The client's own number, or the server's that it wraps into a warning.
     let after = |mark| said.split(mark).nth(1).and_then(leading_number);
     match after(UNVERIFIED).or_else(|| after("ERROR ")) {
-        Some(n) if OUT_OF_CONNECTIONS.contains(&n) => Answer::Alive(format!(
+        Some(n) if OUT_OF_CONNECTIONS.contains(&n) => Answer::Full(format!(
             "it is out of connections ({said}); raise max_connections"
         )),
         Some(n) if n >= 1000 && !OF_THE_CLIENT.contains(&n) && !ENDING.contains(&n) => {
@@ -135,7 +139,7 @@ mod tests {
 
     #[test]
     fn who_answers_with_an_error_is_alive_and_who_does_not_answer_is_not() {
-        let alive = |said: &str| matches!(judge(Some(1), said), Answer::Alive(_));
+        let alive = |said: &str| matches!(judge(said), Answer::Alive(_) | Answer::Full(_));
         for said in [
             "ERROR 1040 (HY000): Too many connections",
             "ERROR 1040 (08004): Too many connections",
@@ -156,10 +160,8 @@ mod tests {
             "",
         ] {
             assert!(!alive(said), "{said}");
-            assert_eq!(judge(Some(1), said), Answer::None(said.to_owned()));
+            assert_eq!(judge(said), Answer::None(said.to_owned()));
         }
-        assert_eq!(judge(Some(0), ""), Answer::Row);
-        assert_eq!(judge(None, ""), Answer::None(String::new()));
     }
 
     #[tokio::test]

@@ -50,6 +50,11 @@ pub fn is_on(pid: i32, datadir: &Path) -> bool {
     is_server(pid) && wanted.is_some() && works_in(pid) == wanted
 }
 
+/// Whether the process with this number is on its way out: it works nowhere any more.
+pub fn is_ending(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/cwd")).is_err()
+}
+
 /// Where the process with this number works, for a message.
 pub fn place(pid: i32) -> String {
     let path = fs::read_link(format!("/proc/{pid}/cwd"));
@@ -92,6 +97,26 @@ fn unit_in(cgroup: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_nobody_has_buried_yet_is_ending() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(!is_ending(own));
+        let mut child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(!is_ending(pid));
+        child.kill().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_ending(pid) {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+        assert!(is_ending(pid));
+    }
 
     #[test]
     fn the_unit_of_a_server_that_another_hand_started_is_named() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! monitor RESOURCE [PROBE] [every T] [timeout T] [fall N] [rise N] [restart N] [within T]
-//! check   NAME      PROBE  [every T] [timeout T] [fall N] [rise N]
+//! check   NAME      PROBE  [every T] [timeout T] [fall N] [rise N] [owner stays|goes]
 //! failback_when     PROBE  [every T] [timeout T]
 //! ```
 
@@ -17,8 +17,11 @@ use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Policy, Probe};
 use crate::model::similar::{did_you_mean, nearest};
 
 /// The words that end a probe.
-pub(super) const OPTIONS: [&str; 6] = ["every", "timeout", "fall", "rise", "restart", "within"];
-const OF_CHECKS: &[&str] = &["every", "timeout", "fall", "rise"];
+pub(super) const OPTIONS: [&str; 7] = [
+    "every", "timeout", "fall", "rise", "restart", "within", "owner",
+];
+const OF_MONITORS: &[&str] = &["every", "timeout", "fall", "rise", "restart", "within"];
+const OF_CHECKS: &[&str] = &["every", "timeout", "fall", "rise", "owner"];
 const OF_FAILBACK: &[&str] = &["every", "timeout"];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -46,6 +49,7 @@ struct Numbers {
     rise: Option<u32>,
     restart: Option<u32>,
     within: Option<(Duration, Place)>,
+    stays: Option<bool>,
 }
 
 pub(super) fn monitor(reader: &mut Reader<'_>, statement: &Statement<'_>) {
@@ -73,7 +77,7 @@ pub(super) fn monitor(reader: &mut Reader<'_>, statement: &Statement<'_>) {
             "name one resource, or leave the way to look out: each is then asked for its status";
         return reader.report.error(&name.place, message, help);
     }
-    let Some(numbers) = numbers(reader, options, &OPTIONS) else {
+    let Some(numbers) = numbers(reader, options, OF_MONITORS) else {
         return;
     };
     let policy = Policy {
@@ -132,7 +136,9 @@ pub(super) fn check(reader: &mut Reader<'_>, statement: &Statement<'_>) {
         let message = "`check` needs a name and a way to look";
         return reader.report.error(&statement.name.place, message, EXAMPLE);
     };
-    let taken = probe::KINDS.contains(&name.text.as_str())
+    // `check mysql mysql` has a name, `check mysql lag 5s` has none.
+    let kind = |word: &Word| probe::KINDS.contains(&word.text.as_str());
+    let taken = (kind(name) && !rest.first().is_some_and(kind))
         || OPTIONS.contains(&name.text.as_str())
         || name.text == FAILBACK_WHEN;
     if taken {
@@ -180,6 +186,7 @@ fn rule(
             name: name.to_owned(),
             fall: numbers.fall.unwrap_or(fall),
             rise: numbers.rise.unwrap_or(1),
+            stays: numbers.stays.unwrap_or(false),
         },
         probe,
         pace: Pace {
@@ -266,6 +273,7 @@ fn option(
         }
         "fall" => numbers.fall.replace(count(reader, value, 1)?).is_some(),
         "rise" => numbers.rise.replace(count(reader, value, 1)?).is_some(),
+        "owner" => numbers.stays.replace(stays(reader, value)?).is_some(),
         _ => numbers.restart.replace(count(reader, value, 0)?).is_some(),
     };
     if twice {
@@ -277,7 +285,20 @@ fn option(
     Some(())
 }
 
-fn duration(reader: &mut Reader<'_>, word: &Word) -> Option<Duration> {
+fn stays(reader: &mut Reader<'_>, word: &Word) -> Option<bool> {
+    match word.text.as_str() {
+        "stays" => Some(true),
+        "goes" => Some(false),
+        other => {
+            let message = format!("{} is not stays or goes", word.quoted());
+            let help = did_you_mean(other, ["stays", "goes"]);
+            reader.report.error(&word.place, message, help);
+            None
+        }
+    }
+}
+
+pub(super) fn duration(reader: &mut Reader<'_>, word: &Word) -> Option<Duration> {
     match time(&word.text) {
         Ok(span) => Some(span.time),
         Err(help) => {

@@ -1,4 +1,4 @@
-//! Ways to look whether something is well: `exec`, `tcp`, `http`, `process`, `link`.
+//! Ways to look whether something is well: `exec`, `tcp`, `http`, `process`, `link`, `mysql`.
 //!
 //! Servers are named by address: a check that waits for a name server would tell of that one's health.
 
@@ -9,11 +9,11 @@ use super::Reader;
 use super::media::interface_exists;
 use crate::config::source::Word;
 use crate::config::values::number;
-use crate::model::health::{HttpProbe, Probe};
+use crate::model::health::{HttpProbe, MysqlProbe, Probe, Replica};
 use crate::model::similar::{did_you_mean, nearest};
 
 /// The first words of all.
-pub(super) const KINDS: [&str; 5] = ["exec", "tcp", "http", "process", "link"];
+pub(super) const KINDS: [&str; 6] = ["exec", "tcp", "http", "process", "link", "mysql"];
 
 /// Reads a way to look; its problems are in the report.
 pub(super) fn read(reader: &mut Reader<'_>, words: &[Word]) -> Option<Probe> {
@@ -30,6 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, words: &[Word]) -> Option<Probe> {
             let interface = only(reader, kind, rest, "link eth0")?;
             interface_exists(reader, interface).then(|| Probe::Link(interface.text.clone()))
         }
+        "mysql" => mysql(reader, rest),
         _ => None,
     }
 }
@@ -106,6 +107,66 @@ fn process(reader: &mut Reader<'_>, kind: &Word, rest: &[Word]) -> Option<Probe>
         return None;
     }
     Some(Probe::Process(name.text.clone()))
+}
+
+/// `mysql [SOCKET] [replica [lag T]]`
+fn mysql(reader: &mut Reader<'_>, rest: &[Word]) -> Option<Probe> {
+    let (socket, wishes) = match rest.split_first() {
+        Some((word, wishes)) if word.text.starts_with('/') => {
+            (Some(PathBuf::from(&word.text)), wishes)
+        }
+        _ => (None, rest),
+    };
+    let replica = match wishes.split_first() {
+        None => None,
+        Some((word, [])) if word.text == "replica" => Some(Replica::Intact),
+        Some((word, [lag, rest @ ..])) if word.text == "replica" && lag.text == "lag" => {
+            Some(self::lag(reader, lag, rest)?)
+        }
+        Some((word, [wrong, ..])) if word.text == "replica" => {
+            let all = ["lag"].into_iter().chain(super::health::OPTIONS);
+            let help = did_you_mean(&wrong.text, all);
+            let message = format!("{} is not lag", wrong.quoted());
+            reader.report.error(&wrong.place, message, help);
+            return None;
+        }
+        Some((word, _)) => {
+            not_of_mysql(reader, word);
+            return None;
+        }
+    };
+    Some(Probe::Mysql(MysqlProbe { socket, replica }))
+}
+
+/// What stands behind `lag`: a time and no more.
+fn lag(reader: &mut Reader<'_>, lag: &Word, rest: &[Word]) -> Option<Replica> {
+    match rest {
+        [time] => super::health::duration(reader, time).map(Replica::Within),
+        [] => {
+            let help = "for example: mysql replica lag 5s";
+            reader.report.error(&lag.place, "`lag` needs a time", help);
+            None
+        }
+        [_, more, ..] => {
+            let help = did_you_mean(&more.text, super::health::OPTIONS);
+            let message = format!("`lag` takes one time, not also {}", more.quoted());
+            reader.report.error(&more.place, message, help);
+            None
+        }
+    }
+}
+
+fn not_of_mysql(reader: &mut Reader<'_>, word: &Word) {
+    let all = ["replica"].into_iter().chain(super::health::OPTIONS);
+    let help = match word.text.as_str() {
+        "lag" => "write: replica lag ...".to_owned(),
+        text if text.contains([':', '.', '/']) => {
+            "the server of this node is asked through its socket, by its whole path: mysql /run/mysqld/mysqld.sock".to_owned()
+        }
+        text => did_you_mean(text, all),
+    };
+    let message = format!("{} is neither a socket nor replica", word.quoted());
+    reader.report.error(&word.place, message, help);
 }
 
 /// `ADDR:PORT`, `[ADDR6]:PORT`, `localhost:PORT`.

@@ -1,13 +1,16 @@
 //! Children, their environment, and the deadlines of actions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Reader, Statement};
 use crate::config::source::Word;
 use crate::config::values::time;
-use crate::config::{Respawn, TimeoutRule};
+use crate::config::{NotifyRule, Respawn, TimeoutRule};
 use crate::model::similar::did_you_mean;
+
+/// How long each program may take that is told something, where that is not said.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Programs of heartbeat that speak its client protocol, which does not exist here.
 const CLIENTS: [&str; 8] = [
@@ -77,6 +80,58 @@ fn child(reader: &mut Reader<'_>, statement: &Statement<'_>, failfast: bool) {
             failfast,
         });
     }
+}
+
+/// `notify PATH [timeout T]`
+pub(super) fn notify(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    let words = statement.plain_values();
+    let Some((path, rest)) = words.split_first() else {
+        let message = "`notify` needs a program, or a folder of programs";
+        let help = "for example: notify /etc/ha.d/notify.d";
+        return reader.report.error(&statement.name.place, message, help);
+    };
+    if !path.text.starts_with('/') {
+        let message = format!("{} is not a whole path", path.quoted());
+        let help = "begin it with `/`";
+        return reader.report.error(&path.place, message, help);
+    }
+    if !reader.first("notify", &path.text, &path.place) {
+        return;
+    }
+    let timeout = match rest {
+        [] => NOTIFY_TIMEOUT,
+        [word, value] if word.text == "timeout" => match time(&value.text) {
+            Ok(span) => span.time,
+            Err(help) => {
+                let message = format!("{} is not a time", value.quoted());
+                return reader.report.error(&value.place, message, help);
+            }
+        },
+        [word] if word.text == "timeout" => {
+            let message = format!("{} needs a time", word.quoted());
+            return reader.report.error(&word.place, message, "");
+        }
+        [word, _, more, ..] if word.text == "timeout" => {
+            let message = format!(
+                "`notify` takes one path and a timeout, not also {}",
+                more.quoted()
+            );
+            return reader.report.error(&more.place, message, "");
+        }
+        [word, ..] => {
+            let help = match did_you_mean(&word.text, ["timeout"]) {
+                nothing if nothing.is_empty() => "write a line for each path".to_owned(),
+                guess => guess,
+            };
+            let message = format!("{} is not timeout", word.quoted());
+            return reader.report.error(&word.place, message, help);
+        }
+    };
+    reader.lists.notify.push(NotifyRule {
+        path: PathBuf::from(&path.text),
+        timeout,
+        place: path.place.clone(),
+    });
 }
 
 pub(super) fn apiauth(reader: &mut Reader<'_>, statement: &Statement<'_>) {

@@ -14,8 +14,6 @@ pub(super) enum Rule {
     Own(fn(&mut Reader<'_>, &Statement<'_>)),
     /// Refused: why, and what to do.
     Refused(&'static str, &'static str),
-    /// Of our own, and not there yet.
-    Later,
 }
 
 /// What the one value of a directive must be.
@@ -116,7 +114,7 @@ const TABLE: &[(&str, Rule)] = &[
     ("monitor", Rule::Own(health::monitor)),
     ("check", Rule::Own(health::check)),
     ("failback_when", Rule::Own(health::failback_when)),
-    ("notify", Rule::Later),
+    ("notify", Rule::Own(programs::notify)),
     // Fencing.
     ("stonith", Rule::Refused(NO_FENCING, FENCE_HELP)),
     ("stonith_host", Rule::Refused(NO_FENCING, FENCE_HELP)),

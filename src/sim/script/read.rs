@@ -252,10 +252,15 @@ impl Header {
             name: word.text.to_owned(),
             fall: 1,
             rise: 1,
+            stays: false,
         };
         while !words.is_empty() {
-            match words.one_of("word about a check", &["fall", "rise"])? {
+            match words.one_of("word about a check", &["fall", "rise", "owner"])? {
                 "fall" => check.fall = count(words, 1)?,
+                "owner" => {
+                    check.stays =
+                        words.one_of("word about the owner", &["stays", "goes"])? == "stays";
+                }
                 _ => check.rise = count(words, 1)?,
             }
         }

@@ -1,0 +1,322 @@
+//! Tells programs what became of a group here (`notify`), and of a node (heartbeat's `rc.d/status`).
+//!
+//! About one thing nothing is told while an earlier word about it is still under way, so what arrives is in order. What
+//! happens meanwhile is told as one: from the state that was told last to the newest. Nobody waits for these programs but the
+//! end of the daemon, and that not for ever.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::agent::environment::ScriptEnv;
+use crate::agent::hook::{self, Hook};
+use crate::config::{Config, Place, Report};
+use crate::model::decision::{Decision, What};
+
+/// What a group's state is called that nothing was told of yet.
+const UNKNOWN: &str = "unknown";
+
+/// Who is told what.
+pub struct Hooks {
+    /// Of a group.
+    notify: Vec<Hook>,
+    /// Of a node.
+    status: Option<Hook>,
+    env: Arc<ScriptEnv>,
+}
+
+impl Hooks {
+    /// As configured; what is wrong goes to the report.
+    pub fn new(config: &Config, env: &Arc<ScriptEnv>, report: &mut Report) -> Self {
+        let mut notify = Vec::new();
+        for rule in &config.notify {
+            let hook = Hook {
+                path: rule.path.clone(),
+                timeout: rule.timeout,
+            };
+            match hook.judge() {
+                Ok(programs) if programs.is_empty() => {
+                    let message = format!(
+                        "there is no program in {}, so this tells nobody",
+                        hook.path.display()
+                    );
+                    report.warning(&rule.place, message, "chmod 755 what is to be run");
+                }
+                Ok(_) => {}
+                Err(mistakes) => {
+                    for mistake in mistakes {
+                        let help = mistake.help.unwrap_or_default();
+                        report.error(&rule.place, mistake.message, help);
+                    }
+                }
+            }
+            notify.push(hook);
+        }
+        let status = hook::status_script(env).unwrap_or_else(|path| {
+            let message =
+                "heartbeat's own script is not run: it would take resources over by itself";
+            report.warning(
+                &Place::whole(&path),
+                message,
+                "remove it, or write one that only tells",
+            );
+            None
+        });
+        Hooks {
+            notify,
+            status,
+            env: Arc::clone(env),
+        }
+    }
+
+    /// In words, for `hactl check`.
+    pub fn describe(&self) -> String {
+        let line = |what: &str, hook: &Hook| {
+            let names = hook.programs().unwrap_or_default();
+            let names: Vec<String> = names.iter().map(|p| p.display().to_string()).collect();
+            let timeout = hook.timeout;
+            format!(
+                "{what}: {}, at most {timeout:?} each\n",
+                names.join(", then ")
+            )
+        };
+        let notify = self.notify.iter();
+        let groups = notify.map(|h| {
+            line(
+                "told when a group is online, offline, failed or stuck here",
+                h,
+            )
+        });
+        let nodes = self
+            .status
+            .iter()
+            .map(|h| line("told when a node is active or dead", h));
+        groups.chain(nodes).collect()
+    }
+
+    async fn tell(&self, news: &News) {
+        let hooks: Vec<&Hook> = match news.of {
+            Of::Group(_) => self.notify.iter().collect(),
+            Of::Node(_) => self.status.iter().collect(),
+        };
+        let words = news.words();
+        for hook in hooks {
+            let programs = match hook.programs() {
+                Ok(programs) => programs,
+                Err(e) => {
+                    tracing::warn!("nobody in {} is told: {e}", hook.path.display());
+                    continue;
+                }
+            };
+            for program in programs {
+                if let Err(why) = hook::run(&program, &words, hook.timeout, &self.env).await {
+                    tracing::warn!("{} {why} (it was told that {news})", program.display());
+                }
+            }
+        }
+    }
+}
+
+/// Whom news are about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    Group(String),
+    Node(String),
+}
+
+/// One thing to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct News {
+    of: Of,
+    from: &'static str,
+    to: &'static str,
+    reason: String,
+    sequence: u64,
+    /// So many changes before this one were not told one by one.
+    skipped: u64,
+}
+
+impl std::fmt::Display for News {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Of::Group(name) | Of::Node(name)) = &self.of;
+        write!(f, "{name} is {}", self.to)
+    }
+}
+
+impl News {
+    fn words(&self) -> Vec<(&'static str, String)> {
+        match &self.of {
+            Of::Group(group) => vec![
+                ("HA_NOTIFY_GROUP", group.clone()),
+                ("HA_NOTIFY_FROM", self.from.to_owned()),
+                ("HA_NOTIFY_TO", self.to.to_owned()),
+                ("HA_NOTIFY_REASON", self.reason.clone()),
+                ("HA_NOTIFY_SEQUENCE", self.sequence.to_string()),
+                ("HA_NOTIFY_SKIPPED", self.skipped.to_string()),
+            ],
+            // Heartbeat's own names.
+            Of::Node(node) => vec![
+                ("HA_t", "status".to_owned()),
+                ("HA_src", node.clone()),
+                ("HA_st", self.to.to_owned()),
+            ],
+        }
+    }
+
+    /// What is to be told instead of an older one that nobody heard; none when all is as it was told last.
+    fn after(self, older: Option<News>) -> Option<News> {
+        let Some(older) = older else {
+            return Some(self);
+        };
+        let news = News {
+            from: older.from,
+            skipped: older.skipped.saturating_add(1),
+            ..self
+        };
+        (news.from != news.to).then_some(news)
+    }
+}
+
+/// What waits to be told about one thing.
+#[derive(Default)]
+struct Line {
+    next: Option<News>,
+    /// Somebody is at it.
+    busy: bool,
+}
+
+type Lines = Arc<Mutex<BTreeMap<Of, Line>>>;
+
+/// Takes decisions in, and tells those that matter to others.
+pub struct Notifier {
+    hooks: Arc<Hooks>,
+    /// What each was last seen to be.
+    states: BTreeMap<Of, &'static str>,
+    sequence: u64,
+    lines: Lines,
+    tasks: JoinSet<()>,
+}
+
+impl Notifier {
+    /// Nothing is told before the first decision.
+    pub fn new(hooks: Hooks) -> Self {
+        Notifier {
+            hooks: Arc::new(hooks),
+            states: BTreeMap::new(),
+            sequence: 0,
+            lines: Lines::default(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// What is told from now on is told to these.
+    pub fn reconfigure(&mut self, hooks: Hooks) {
+        self.hooks = Arc::new(hooks);
+    }
+
+    /// A decision was taken.
+    pub fn hear(&mut self, decision: &Decision) {
+        while self.tasks.try_join_next().is_some() {}
+        let Some((of, to)) = change(decision) else {
+            return;
+        };
+        let from = self.states.insert(of.clone(), to).unwrap_or(UNKNOWN);
+        if from == to {
+            return;
+        }
+        if matches!(of, Of::Group(_)) {
+            self.sequence = self.sequence.saturating_add(1);
+        }
+        let news = News {
+            of: of.clone(),
+            from,
+            to,
+            reason: decision.because.to_string(),
+            sequence: self.sequence,
+            skipped: 0,
+        };
+        let mut lines = locked(&self.lines);
+        let line = lines.entry(of.clone()).or_default();
+        line.next = news.after(line.next.take());
+        if !std::mem::replace(&mut line.busy, true) {
+            let (lines, hooks) = (Arc::clone(&self.lines), Arc::clone(&self.hooks));
+            self.tasks.spawn(tell_all(of, lines, hooks));
+        }
+    }
+
+    /// Waits until all is told, but no longer than that.
+    pub async fn finish(mut self, patience: Duration) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(patience, all).await.is_err() {
+            tracing::warn!("a program of notify does not end; it is not waited for any longer");
+        }
+    }
+}
+
+/// Tells one after the other what there is about one thing.
+async fn tell_all(of: Of, lines: Lines, hooks: Arc<Hooks>) {
+    loop {
+        let next = {
+            let mut lines = locked(&lines);
+            let line = lines.entry(of.clone()).or_default();
+            line.busy = line.next.is_some();
+            line.next.take()
+        };
+        let Some(news) = next else { return };
+        hooks.tell(&news).await;
+    }
+}
+
+fn locked(lines: &Lines) -> MutexGuard<'_, BTreeMap<Of, Line>> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What of a decision is told, and what it makes of whom.
+fn change(decision: &Decision) -> Option<(Of, &'static str)> {
+    let node = |name: &crate::model::NodeName, state| Some((Of::Node(name.to_string()), state));
+    let state = match &decision.what {
+        What::PeerActive(name) => return node(name, "active"),
+        What::PeerDead(name) | What::PeerLeft(name) => return node(name, "dead"),
+        What::Adopt(_) | What::Online => "online",
+        What::Offline | What::FailureExpired => "offline",
+        What::Failed => "failed",
+        What::Stuck => "stuck",
+        _ => return None,
+    };
+    let group = decision.group.as_ref()?;
+    Some((Of::Group(group.to_string()), state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(from: &'static str, to: &'static str, sequence: u64) -> News {
+        News {
+            of: Of::Group("db".to_owned()),
+            from,
+            to,
+            reason: format!("reason {sequence}"),
+            sequence,
+            skipped: 0,
+        }
+    }
+
+    #[test]
+    fn what_nobody_heard_is_told_as_one_from_the_state_that_was_told_last() {
+        let first = news("online", "offline", 4).after(None);
+        assert_eq!(first, Some(news("online", "offline", 4)));
+        let wanted = News {
+            from: "online",
+            skipped: 1,
+            ..news("offline", "failed", 5)
+        };
+        let second = news("offline", "failed", 5).after(first);
+        assert_eq!(second, Some(wanted));
+        // All is again as it was told: there is nothing to say.
+        assert_eq!(news("failed", "online", 6).after(second), None);
+    }
+}

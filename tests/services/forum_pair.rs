@@ -1,0 +1,221 @@
+//! `ha.d/examples/forum-pair`: nginx and MariaDB on two machines, an address inside and one outside, files that are pushed, cron
+//! on the owner; as its users published it with a shell loop.
+
+use std::fs;
+
+use had::lab::Way;
+use had::model::status::{CheckState, Liveness};
+use nix::sys::signal::Signal;
+
+use crate::cluster::{Cluster, STAND_IN, group_of, wait};
+use crate::common::example;
+use crate::{mariadb, web};
+
+const NODES: [&str; 2] = ["web1", "web2"];
+const PLACES: [&str; 2] = ["192.168.146.213", "192.168.146.215"];
+const INSIDE: &str = "192.168.146.214";
+const OUTSIDE: &str = "72.249.146.214";
+const GROUP: &str = "rsync_push";
+
+/// A page of PHP, which says where it was made.
+const SITE: &str = "server { listen 80; location / { fastcgi_pass unix:/run/forum.sock;
+fastcgi_param SCRIPT_FILENAME /srv/www/index.php; fastcgi_param REQUEST_METHOD $request_method; } }";
+const PAGE: &str = "<?php echo gethostname();";
+const PHP: &str = "[global]\nerror_log = /var/log/php.log\n[www]\nuser = www-data\nlisten = /run/forum.sock\n\
+     listen.owner = root\npm = static\npm.max_children = 2\n";
+
+/// All runs on both nodes, and the first has the addresses. cron alone is a stand-in, that remembers whether it runs.
+fn forum(name: &str) -> Cluster {
+    let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/resource.d/rsync_push");
+    let cluster = example(name, "forum-pair")
+        .script("rsync_push", &fs::read_to_string(agent).unwrap())
+        .script("cron", STAND_IN)
+        .node(
+            "web1",
+            &["eth0 192.168.146.213/24", "eth1 72.249.146.213/24"],
+            &[],
+        )
+        .node(
+            "web2",
+            &["eth0 192.168.146.215/24", "eth1 72.249.146.215/24"],
+            &[],
+        )
+        .gateway("eth0 192.168.146.1/24")
+        // The gateway outside, behind which the visitors are.
+        .client("eth1 72.249.146.193/24")
+        .watch(&[INSIDE, OUTSIDE])
+        .idle()
+        .up();
+    mariadb::copy_each_other(&cluster, NODES, PLACES);
+    for node in NODES {
+        web::install(&cluster, node, SITE);
+        cluster.sh(
+            node,
+            "for d in /srv /etc/php /etc/nginx; do mkdir -p $d; mount -t tmpfs none $d; done; mkdir /srv/www && \
+             rsync --daemon --config=/etc/ha.d/rsyncd.conf",
+        );
+        cluster.sh(
+            node,
+            &format!(
+                "printf '%s' '{PAGE}' > /srv/www/index.php; printf '%s' '{PHP}' > /run/php.conf; \
+                 $(ls /usr/sbin/php-fpm* | tail -n 1) -D -y /run/php.conf"
+            ),
+        );
+    }
+    for node in NODES {
+        cluster.lab.start_had(node).unwrap();
+    }
+    cluster.until_active(&NODES);
+    served_by(&cluster, "web1");
+    for node in NODES {
+        all_well(&cluster, node);
+    }
+    cluster
+}
+
+/// Both addresses are there, with the pages, and cron and the pushing are there and nowhere else.
+fn served_by(cluster: &Cluster, node: &str) {
+    cluster.until_owner(GROUP, node);
+    web::until_page(cluster, OUTSIDE, node);
+    for other in NODES {
+        let addresses = cluster.sh(other, "ip -o -4 address show");
+        for address in [INSIDE, OUTSIDE] {
+            let there = addresses.contains(&format!(" {address}/"));
+            assert_eq!(there, other == node, "{address} on {other}: {addresses}");
+        }
+        let runs = |what: &str| cluster.run(other, what).success();
+        assert_eq!(
+            runs("test -e /run/cron.on"),
+            other == node,
+            "cron on {other}"
+        );
+        let pushes = runs("pgrep -f '[r]sync_push.*loop'");
+        assert_eq!(pushes, other == node, "rsync_push on {other}");
+    }
+}
+
+fn all_well(cluster: &Cluster, node: &str) {
+    cluster.until_status(node, "its checks are good", |s| {
+        let mut checks = s.checks.iter().filter(|c| c.name != "failback_when");
+        checks.clone().count() == 2 && checks.all(|c| c.state == CheckState::Good)
+    });
+}
+
+/// Who had both addresses since the last time, in order.
+fn were_on(cluster: &mut Cluster, nodes: &[&str]) {
+    let report = cluster.owners_so_far();
+    for address in [INSIDE, OUTSIDE] {
+        let of = report.owners.iter().filter(|o| o.1.to_string() == address);
+        let owners: Vec<String> = of
+            .map(|o| o.2.join("+"))
+            .filter(|o| !o.is_empty())
+            .collect();
+        assert_eq!(owners, nodes, "{address}");
+    }
+}
+
+fn until_file(cluster: &Cluster, node: &str, text: &str) {
+    let there = || cluster.run(node, "cat /srv/www/page").stdout.trim() == text;
+    assert!(wait(there), "{node} has not got the page that says {text}");
+}
+
+#[test]
+fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
+    let mut cluster = forum("forum");
+    cluster.sh("web1", "echo one > /srv/www/page");
+    were_on(&mut cluster, &["web1"]);
+
+    // nginx is dead for good: all of it moves, and what was pushed last is there.
+    web::break_configuration(&cluster, "web1");
+    web::kill(&cluster, "web1");
+    served_by(&cluster, "web2");
+    until_file(&cluster, "web2", "one");
+    let why = cluster.sh("web1", "hactl why");
+    assert!(why.contains("check page fails"), "{why}");
+
+    // The files and the rows change meanwhile, and the copy on the first node applies nothing for an hour.
+    cluster.sh(
+        "web2",
+        "echo two > /srv/www/page; touch -d 'now + 1 minute' /srv/www/page",
+    );
+    let delay = |seconds: u32| {
+        let change = format!("stop slave; change master to master_delay={seconds}; start slave");
+        mariadb::sql(&cluster, "web1", &change);
+    };
+    delay(3600);
+    mariadb::sql(&cluster, "web2", "insert into d.t values (1, 2)");
+    cluster.until_status("web1", "its copy is behind", |s| {
+        let mut checks = s.checks.iter();
+        checks.any(|c| c.name == "failback_when" && c.state == CheckState::Failed)
+    });
+    web::mend_configuration(&cluster, "web1");
+    cluster.sh("web1", "nginx -c /run/nginx.conf");
+    all_well(&cluster, "web1");
+    let waits = |says: &str| {
+        cluster.until_status("web2", &format!("it waits: {says}"), |s| {
+            let notes = group_of(s, GROUP).notes.join("\n");
+            notes.contains("goes back to web1 when failback_when") && notes.contains(says)
+        });
+    };
+    waits("s behind");
+    let why = cluster.sh("web2", "hactl why");
+    assert!(why.contains("s behind"), "{why}");
+
+    // A copy that is broken never has caught up.
+    mariadb::sql(&cluster, "web1", "stop slave sql_thread");
+    waits("is not applied");
+    served_by(&cluster, "web2");
+
+    delay(0);
+    cluster.until_owner(GROUP, "web1");
+    // Before anybody was served by it again.
+    let page = cluster.sh("web1", "cat /srv/www/page");
+    assert_eq!(page.trim(), "two");
+    assert_eq!(
+        mariadb::sql(&cluster, "web1", "select count(*) from d.t"),
+        "1"
+    );
+    served_by(&cluster, "web1");
+    were_on(&mut cluster, &["web1", "web2", "web1"]);
+}
+
+#[test]
+fn a_dead_database_or_machine_moves_both_addresses_and_a_cut_network_none() {
+    let mut cluster = forum("forum-faults");
+    were_on(&mut cluster, &["web1"]);
+
+    // Both see their gateways, and each other on one network only: nothing is in doubt.
+    cluster
+        .lab
+        .cut("web1", "web2", Some("eth0"), Way::Both)
+        .unwrap();
+    for node in NODES {
+        cluster.until_status(node, "a link is down", |s| {
+            let peers = s.nodes.iter().filter(|n| n.liveness == Liveness::Active);
+            peers.flat_map(|n| &n.links).any(|l| !l.hears)
+        });
+    }
+    served_by(&cluster, "web1");
+    were_on(&mut cluster, &["web1"]);
+    cluster.lab.heal_all().unwrap();
+
+    mariadb::signal(&cluster, "web1", Signal::SIGKILL);
+    served_by(&cluster, "web2");
+    let why = cluster.sh("web1", "hactl why");
+    assert!(why.contains("check database fails"), "{why}");
+    mariadb::start(&cluster, "web1");
+    served_by_after_copying(&cluster);
+    were_on(&mut cluster, &["web1", "web2", "web1"]);
+
+    cluster.lab.crash("web1").unwrap();
+    cluster.until_owner(GROUP, "web2");
+    web::until_page(&cluster, OUTSIDE, "web2");
+    assert!(cluster.run("web2", "test -e /run/cron.on").success());
+    were_on(&mut cluster, &["web1", "web2"]);
+}
+
+fn served_by_after_copying(cluster: &Cluster) {
+    all_well(cluster, "web1");
+    cluster.until_owner(GROUP, "web1");
+    served_by(cluster, "web1");
+}

@@ -1,0 +1,226 @@
+//! `ha.d/examples/two-balancers`: two nginx balancers before two web servers, an address each, preferred crosswise.
+
+use had::model::status::CheckState;
+
+use crate::cluster::{Cluster, group_of, wait};
+use crate::common::example;
+use crate::web;
+
+const NODES: [&str; 2] = ["test1", "test2"];
+const FIRST: &str = "10.1.88.200";
+const SECOND: &str = "10.1.88.201";
+
+/// As published, but for the algorithm: which web server answers does not matter here, and which balancer asked it is shown.
+const BALANCER: &str = "upstream web1 { server 10.1.88.168:80; server 10.1.88.177:80; }
+server { listen 80; add_header Balancer $hostname; proxy_connect_timeout 1s;
+location / { proxy_pass http://web1; proxy_next_upstream http_500 http_502 http_504 error timeout invalid_header; } }
+server { listen 127.0.0.1:8081; return 204; }";
+const WEB_SERVER: &str = "server { listen 80; return 200 page; }";
+
+fn balancers(name: &str) -> Cluster {
+    let cluster = example(name, "two-balancers")
+        .node("test1", &["eth0 10.1.88.171/24"], &[])
+        .node("test2", &["eth0 10.1.88.172/24"], &[])
+        // No members: they have no daemon.
+        .node("web1", &["eth0 10.1.88.168/24"], &[])
+        .node("web2", &["eth0 10.1.88.177/24"], &[])
+        .gateway("eth0 10.1.88.254/24")
+        .client("eth0 10.1.88.9/24")
+        .watch(&[FIRST, SECOND])
+        .idle()
+        .up();
+    for host in ["web1", "web2"] {
+        web::install(&cluster, host, WEB_SERVER);
+    }
+    for node in NODES {
+        web::install(&cluster, node, BALANCER);
+        cluster.lab.start_had(node).unwrap();
+    }
+    cluster.until_active(&NODES);
+    each_has_its_own(&cluster);
+    for node in NODES {
+        all_well(&cluster, node);
+    }
+    cluster
+}
+
+fn each_has_its_own(cluster: &Cluster) {
+    served_by(cluster, FIRST, "test1");
+    served_by(cluster, SECOND, "test2");
+}
+
+/// The address answers with a page of the web servers, through this balancer.
+fn served_by(cluster: &Cluster, address: &str, node: &str) {
+    cluster.until_owner(address, node);
+    let wanted = ("page".to_owned(), node.to_owned());
+    let seen = || web::page_by(cluster, address);
+    assert!(wait(|| seen() == wanted), "{address}: {:?}", seen());
+}
+
+fn all_well(cluster: &Cluster, node: &str) {
+    cluster.until_status(node, "its checks are good", |s| {
+        s.checks.len() == 2 && s.checks.iter().all(|c| c.state == CheckState::Good)
+    });
+}
+
+/// Who had an address since the last time, in order.
+fn owners(cluster: &mut Cluster, address: &str) -> Vec<String> {
+    let report = cluster.owners_so_far();
+    let of = report.owners.iter().filter(|o| o.1.to_string() == address);
+    let owners = of.map(|o| o.2.join("+"));
+    owners.filter(|o| !o.is_empty()).collect()
+}
+
+#[test]
+fn each_balancer_keeps_its_address_while_it_can_and_the_other_is_not_disturbed() {
+    let mut cluster = balancers("balancers");
+    cluster.owners_so_far();
+
+    // Killed: started again where it is.
+    let process = || cluster.sh("test1", "cat /run/nginx.pid");
+    let before = process();
+    let visitor = web::Visitor::new(&cluster, SECOND, "killed");
+    web::kill(&cluster, "test1");
+    assert!(wait(|| process() != before), "it was not started again");
+    served_by(&cluster, FIRST, "test1");
+
+    // It cannot be started: its address goes to the other balancer, whose own has not one failed request.
+    web::break_configuration(&cluster, "test1");
+    web::kill(&cluster, "test1");
+    served_by(&cluster, FIRST, "test2");
+    let told = cluster.sh("test1", "hactl status");
+    assert!(told.contains("[emerg]"), "{told}");
+    served_by(&cluster, SECOND, "test2");
+
+    // Repaired: it goes back.
+    web::mend_configuration(&cluster, "test1");
+    each_has_its_own(&cluster);
+    visitor.asks_on();
+    let (asked, failed) = visitor.end();
+    println!("{asked} pages of the address that was not concerned");
+    assert!(failed.is_empty(), "of {asked}: {failed:?}");
+    let report = owners(&mut cluster, FIRST);
+    assert_eq!(report, ["test1", "test2", "test1"]);
+}
+
+#[test]
+fn a_web_server_that_dies_is_no_business_of_the_cluster() {
+    let mut cluster = balancers("balancers-web");
+    let terms = |c: &Cluster| {
+        let status = c.status("test1").unwrap();
+        [FIRST, SECOND].map(|g| group_of(&status, g).term)
+    };
+    let before = terms(&cluster);
+    cluster.lab.crash("web1").unwrap();
+    // Each balancer has asked it in vain, and been answered by the other one.
+    for address in [FIRST, SECOND] {
+        for _ in 0..4 {
+            web::until_page(&cluster, address, "page");
+        }
+    }
+    for node in NODES {
+        let log = || cluster.sh(node, "cat /var/log/nginx.log");
+        let asked = |l: String| l.contains("upstream: \"http://10.1.88.168:80/\"");
+        assert!(wait(|| asked(log())), "{}", log());
+        all_well(&cluster, node);
+    }
+    each_has_its_own(&cluster);
+    assert_eq!(terms(&cluster), before, "no group was touched");
+    assert_eq!(owners(&mut cluster, FIRST), ["test1"]);
+}
+
+/// What is wrong with a balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ill {
+    No,
+    /// nginx is dead and cannot be started.
+    Broken,
+    /// nginx hangs.
+    Hung,
+    /// The daemon was stopped.
+    Left,
+}
+
+/// Does something to a balancer, and says what; `other` is whether the other one is well.
+fn strike(cluster: &Cluster, node: &str, ill: Ill, other: bool, pick: u64) -> (Ill, &'static str) {
+    match (ill, pick % 5) {
+        (Ill::Broken, _) => {
+            web::mend_configuration(cluster, node);
+            (Ill::No, "mended")
+        }
+        (Ill::Hung, _) => {
+            cluster.sh(node, "pkill -CONT -x nginx");
+            (Ill::No, "woken")
+        }
+        (Ill::Left, _) => {
+            cluster.lab.start_had(node).unwrap();
+            (Ill::No, "started")
+        }
+        (Ill::No, 0) if other => {
+            web::break_configuration(cluster, node);
+            web::kill(cluster, node);
+            (Ill::Broken, "broken")
+        }
+        (Ill::No, 1) if other => {
+            // It may only just be starting.
+            cluster.sh(node, "until pkill -STOP -x nginx; do sleep 0.05; done");
+            (Ill::Hung, "hung")
+        }
+        (Ill::No, 2) if other => {
+            cluster.lab.stop_had(node).unwrap();
+            (Ill::Left, "stopped")
+        }
+        (Ill::No, 3) => {
+            cluster.lab.kill_had(node).unwrap();
+            cluster.lab.start_had(node).unwrap();
+            (Ill::No, "its daemon killed")
+        }
+        (Ill::No, _) => {
+            web::kill(cluster, node);
+            (Ill::No, "nginx killed")
+        }
+    }
+}
+
+/// `HAD_BALANCER_EVENTS` for more of them, `HAD_BALANCER_SEED` for others.
+#[test]
+fn whatever_happens_each_address_has_one_owner_while_one_balancer_is_well() {
+    let number = |name: &str, usual: u64| {
+        let text = std::env::var(name).ok();
+        text.map_or(usual, |text| text.parse().unwrap())
+    };
+    let (seed, events) = (
+        number("HAD_BALANCER_SEED", 1),
+        number("HAD_BALANCER_EVENTS", 20),
+    );
+    println!("HAD_BALANCER_SEED={seed}");
+    let cluster = balancers("balancers-random");
+    let mut ill = [Ill::No; 2];
+    let mut random = seed;
+    for event in 1..=events {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let (at, pick) = (usize::from(random >> 40 & 1 == 1), random >> 45);
+        let other = ill[1 - at] == Ill::No;
+        let (now, what) = strike(&cluster, NODES[at], ill[at], other, pick);
+        println!("{event}: {}: {what}", NODES[at]);
+        ill[at] = now;
+        for address in [FIRST, SECOND] {
+            let well = NODES.iter().zip(ill).filter(|(_, ill)| *ill == Ill::No);
+            let well: Vec<&str> = well.map(|(node, _)| *node).collect();
+            let served = || {
+                let (page, by) = web::page_by(&cluster, address);
+                page == "page" && well.contains(&by.as_str())
+            };
+            assert!(wait(served), "{address} is not served by one of {well:?}");
+        }
+    }
+    // Left alone, each goes home; that no address ever had two owners is seen to throughout.
+    for (node, state) in NODES.iter().zip(ill) {
+        if state != Ill::No {
+            strike(&cluster, node, state, true, 0);
+        }
+    }
+    each_has_its_own(&cluster);
+}

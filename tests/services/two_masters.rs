@@ -1,0 +1,354 @@
+//! `ha.d/examples/two-masters`: two MariaDB servers that copy each other, one address, as its users published it for
+//! keepalived.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use had::lab::Job;
+use had::model::status::CheckState;
+use nix::sys::signal::Signal;
+
+use crate::cluster::{Blueprint, Cluster, group_of, wait};
+use crate::common::example;
+use crate::mariadb;
+
+const NODES: [&str; 2] = ["master", "backup"];
+const PLACES: [&str; 2] = ["192.168.0.202", "192.168.0.203"];
+const ADDRESS: &str = "192.168.0.204";
+
+struct Masters {
+    cluster: Cluster,
+    writer: Option<Job>,
+}
+
+/// Both servers run and copy each other, and the first has the address.
+fn masters(name: &str) -> Masters {
+    masters_of(example(name, "two-masters"))
+}
+
+fn masters_of(blueprint: Blueprint) -> Masters {
+    let cluster = blueprint
+        .node("master", &["eth0 192.168.0.202/24"], &[])
+        .node("backup", &["eth0 192.168.0.203/24"], &[])
+        .gateway("eth0 192.168.0.1/24")
+        .client("eth0 192.168.0.9/24")
+        .watch(&[ADDRESS])
+        .idle()
+        .up();
+    let masters = Masters {
+        cluster,
+        writer: None,
+    };
+    mariadb::copy_each_other(&masters.cluster, NODES, PLACES);
+    for node in NODES {
+        masters.cluster.lab.start_had(node).unwrap();
+    }
+    masters.cluster.until_active(&NODES);
+    for node in NODES {
+        masters.all_well(node);
+    }
+    masters.cluster.until_owner(ADDRESS, "master");
+    masters
+}
+
+impl Masters {
+    fn start_server(&self, node: &str) {
+        mariadb::start(&self.cluster, node);
+    }
+
+    fn signal(&self, node: &str, signal: Signal) {
+        mariadb::signal(&self.cluster, node, signal);
+    }
+
+    fn sql(&self, node: &str, query: &str) -> String {
+        mariadb::sql(&self.cluster, node, query)
+    }
+
+    fn check_is(&self, node: &str, name: &str, wanted: CheckState, says: &str) {
+        self.cluster
+            .until_status(node, &format!("{name} is {wanted:?}: {says}"), |s| {
+                let mut checks = s.checks.iter();
+                checks.any(|c| c.name == name && c.state == wanted && c.text.contains(says))
+            });
+    }
+
+    fn all_well(&self, node: &str) {
+        self.cluster.until_status(node, "all checks are good", |s| {
+            let mut three = s.checks.iter().filter(|c| c.name != "failback_when");
+            three.clone().count() == 3 && three.all(|c| c.state == CheckState::Good)
+        });
+    }
+
+    /// The address is there, and a client is answered by that node's server.
+    fn served_by(&self, node: &str) {
+        self.cluster.until_owner(ADDRESS, node);
+        let id = NODES.iter().position(|n| *n == node).unwrap() + 1;
+        let ask = "timeout 5 mariadb -N --connect-timeout=1 -h 192.168.0.204 -u shop -pshop -e 'select @@server_id'";
+        let answers = || self.cluster.run("client", ask).stdout.trim() == id.to_string();
+        assert!(wait(answers), "{ADDRESS} is not served by {node}");
+    }
+
+    /// A client that writes a row after the other and keeps what was acknowledged.
+    fn write(&mut self) {
+        let write = "n=0; while :; do n=$((n+1)); \
+             timeout 3 mariadb --connect-timeout=1 -h 192.168.0.204 -u shop -pshop \
+             -e \"insert into d.t values ($n, @@server_id)\" && echo $n >> /var/log/acknowledged; sleep 0.05; done";
+        let job = self.cluster.lab.spawn("client", &["sh", "-c", write]);
+        self.writer = Some(job.unwrap());
+        self.written("1");
+    }
+
+    /// Waits until a row is acknowledged by the server with this number, after all that are there.
+    fn written(&self, by: &str) {
+        let last = || {
+            self.cluster
+                .run("client", "tail -n 1 /var/log/acknowledged")
+                .stdout
+        };
+        let node = NODES[usize::from(by == "2")];
+        assert!(
+            wait(|| {
+                let n = last();
+                let row = format!("select node from d.t where n = '{}'", n.trim());
+                !n.is_empty() && self.sql(node, &row) == by
+            }),
+            "nothing is written by {by}"
+        );
+    }
+
+    /// All that was acknowledged is on both, once they have copied each other; how many.
+    fn compare(&mut self) -> usize {
+        let job = self.writer.take().unwrap();
+        self.cluster
+            .lab
+            .signal("client", -job.pid, Signal::SIGKILL)
+            .unwrap();
+        let rows = |text: &str| -> BTreeSet<u32> {
+            let lines = text.lines();
+            lines.map(|l| l.trim().parse().unwrap()).collect()
+        };
+        let acknowledged = rows(&self.cluster.sh("client", "cat /var/log/acknowledged"));
+        for node in NODES {
+            let missing = || {
+                let there = rows(&self.sql(node, "select n from d.t"));
+                acknowledged.difference(&there).count()
+            };
+            assert!(wait(|| missing() == 0), "{node} has lost {}", missing());
+        }
+        acknowledged.len()
+    }
+
+    fn owners(&mut self) -> Vec<String> {
+        let report = self.cluster.owners_so_far();
+        let owners = report.owners.into_iter().map(|o| o.2.join("+"));
+        owners.filter(|o| !o.is_empty()).collect()
+    }
+
+    /// How often a node's diary says something.
+    fn told(&self, node: &str, of: &str) -> usize {
+        let history = self.cluster.sh(node, "hactl history");
+        history.lines().filter(|l| l.contains(of)).count()
+    }
+}
+
+/// What is done to a server, how it is undone, and which check says what of it.
+struct Deed {
+    name: &'static str,
+    act: fn(&Masters, &str),
+    undo: fn(&Masters, &str),
+    check: &'static str,
+    says: &'static str,
+}
+
+const DEEDS: [Deed; 4] = [
+    Deed {
+        name: "stopped",
+        act: |m, node| m.signal(node, Signal::SIGTERM),
+        undo: Masters::start_server,
+        check: "database",
+        says: "Can't connect to local server",
+    },
+    Deed {
+        name: "killed",
+        act: |m, node| m.signal(node, Signal::SIGKILL),
+        undo: Masters::start_server,
+        check: "database",
+        says: "Can't connect to local server",
+    },
+    Deed {
+        name: "hung",
+        act: |m, node| m.signal(node, Signal::SIGSTOP),
+        undo: |m, node| m.signal(node, Signal::SIGCONT),
+        check: "database",
+        says: "",
+    },
+    Deed {
+        name: "full",
+        act: |m, node| {
+            m.cluster
+                .sh(node, "fallocate -l 110M /var/lib/mysql/filler");
+        },
+        undo: |m, node| {
+            m.cluster.sh(node, "rm /var/lib/mysql/filler");
+        },
+        check: "room",
+        says: "MB free at /var/lib/mysql",
+    },
+];
+
+#[test]
+fn a_server_that_is_stopped_killed_hung_or_full_gives_its_address_to_the_other() {
+    let mut masters = masters("masters");
+    masters.write();
+    let daemons = NODES.map(|n| masters.cluster.sh(n, "pidof had"));
+    masters.served_by("master");
+    masters.owners();
+    let (mut owner, mut other) = ("master", "backup");
+    for deed in DEEDS {
+        let Deed { name, check, .. } = deed;
+        let causes = [
+            (owner, format!("check {check} fails: ")),
+            (other, format!("{owner} has it and fails check {check} (")),
+        ];
+        let told = |m: &Masters| causes.each_ref().map(|(node, of)| m.told(node, of));
+        let before = told(&masters);
+        let begun = Instant::now();
+        (deed.act)(&masters, owner);
+        masters.served_by(other);
+        println!("{name}: the other answers after {:?}", begun.elapsed());
+        masters.check_is(owner, check, CheckState::Failed, deed.says);
+        let once = before.map(|n| n + 1);
+        assert_eq!(told(&masters), once, "{name}: {causes:?}");
+        (deed.undo)(&masters, owner);
+        // It is back, is well, has copied what it missed, and takes nothing.
+        masters.all_well(owner);
+        masters.served_by(other);
+        assert_eq!(masters.owners(), [owner, other], "{name}");
+        assert_eq!(told(&masters), once, "{name}: {causes:?}");
+        (owner, other) = (other, owner);
+    }
+    assert_eq!(NODES.map(|n| masters.cluster.sh(n, "pidof had")), daemons);
+    println!("{} rows were acknowledged, none is lost", masters.compare());
+}
+
+#[test]
+fn a_server_that_is_out_of_connections_or_whose_copy_is_broken_is_not_left_in_silence() {
+    let mut masters = masters("masters-torn");
+    masters.served_by("master");
+    masters.owners();
+
+    // One more than allowed is kept for the administrator, and we take that too.
+    let take = "for i in $(seq 20); do mariadb -e 'select sleep(1000)' & done; wait";
+    let job = masters.cluster.lab.spawn("master", &["sh", "-c", take]);
+    masters.check_is(
+        "master",
+        "database",
+        CheckState::Good,
+        "it is out of connections",
+    );
+    masters.check_is(
+        "master",
+        "replication",
+        CheckState::Good,
+        "it is out of connections",
+    );
+    masters
+        .cluster
+        .lab
+        .signal("master", -job.unwrap().pid, Signal::SIGKILL)
+        .unwrap();
+    masters.check_is("master", "database", CheckState::Good, "it answers");
+    assert_eq!(masters.owners(), ["master"]);
+
+    // The same key is written on both before either has copied the other.
+    for node in NODES {
+        masters.sql(node, "stop slave sql_thread");
+    }
+    for node in NODES {
+        masters.sql(node, "insert into d.t values (7, @@server_id)");
+    }
+    // First the owner's is broken, while the other's is whole still: it stays all the same.
+    for node in NODES {
+        masters.sql(node, "start slave sql_thread");
+        masters.check_is(
+            node,
+            "replication",
+            CheckState::Failed,
+            "Duplicate entry '7'",
+        );
+        let told = masters.cluster.sh(node, "hactl status");
+        assert!(told.contains("Duplicate entry '7'"), "{told}");
+        assert_eq!(masters.told(node, "check replication fails"), 1);
+    }
+    masters.served_by("master");
+    // Not even when its server dies: whether to do without the rows that the other lacks is for people to say.
+    masters.signal("master", Signal::SIGKILL);
+    masters.check_is("master", "database", CheckState::Failed, "");
+    masters
+        .cluster
+        .until_status("master", "it says why it keeps the address", |s| {
+            let notes = group_of(s, ADDRESS).notes.join("\n");
+            notes.contains("this node fails check database")
+                && notes.contains("backup fails check replication")
+        });
+    assert_eq!(masters.owners(), ["master"]);
+
+    // They have said it.
+    masters.sql(
+        "backup",
+        "set sql_log_bin=0; delete from d.t where n = 7; start slave sql_thread",
+    );
+    masters.served_by("backup");
+    assert_eq!(masters.owners(), ["master", "backup"]);
+}
+
+#[test]
+fn an_address_goes_back_only_when_the_copy_has_caught_up() {
+    let ha_cf = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/ha.d/examples/two-masters/ha.cf"
+    );
+    let text = std::fs::read_to_string(ha_cf).unwrap();
+    let text = text.replace("\nauto_failback off\n", "\nauto_failback on\n");
+    let lines = "failback_when mysql replica lag 1s every 500ms timeout 10s\n";
+    let blueprint = example("masters-lag", "two-masters");
+    let mut masters = masters_of(blueprint.file("ha.cf", &format!("{text}{lines}"), 0o644));
+    masters.served_by("master");
+    masters.cluster.sh("master", "hactl standby");
+    masters.served_by("backup");
+    masters.owners();
+
+    // It applies nothing for an hour.
+    masters.sql(
+        "master",
+        "stop slave; change master to master_delay=3600; start slave",
+    );
+    masters.sql("backup", "insert into d.t values (1, 2)");
+    masters.check_is("master", "failback_when", CheckState::Failed, "s behind");
+    masters.cluster.sh("master", "hactl standby off");
+    let waits = |says: &str| {
+        masters
+            .cluster
+            .until_status("backup", &format!("it waits: {says}"), |s| {
+                let notes = group_of(s, ADDRESS).notes.join("\n");
+                notes.contains("goes back to master when failback_when there says yes")
+                    && notes.contains(says)
+            });
+    };
+    waits("s behind");
+    let why = masters.cluster.sh("backup", "hactl why");
+    assert!(why.contains("s behind"), "{why}");
+
+    // Broken is no better.
+    masters.sql("master", "stop slave sql_thread");
+    waits("what comes from 192.168.0.203 is not applied");
+    masters.served_by("backup");
+
+    masters.sql(
+        "master",
+        "stop slave; change master to master_delay=0; start slave",
+    );
+    masters.served_by("master");
+    assert_eq!(masters.sql("master", "select count(*) from d.t"), "1");
+    assert_eq!(masters.owners(), ["backup", "master"]);
+}

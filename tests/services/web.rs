@@ -1,0 +1,118 @@
+//! nginx for the tests of examples: real, each host's own, started by what stands for systemd; and a client that keeps asking.
+
+use had::lab::Job;
+use nix::sys::signal::Signal;
+
+use crate::cluster::{Cluster, wait};
+
+/// What stands for the service manager: nginx is its only service. keepalived is not there any more.
+const SYSTEMCTL: &str = "#!/bin/sh
+case $* in
+\"restart nginx\") exec nginx -c /run/nginx.conf ;;
+*) echo \"Failed to $1 $2.service: Unit $2.service not loaded.\" >&2; exit 5 ;;
+esac
+";
+
+/// What every nginx here has; `servers` are those of its configuration.
+fn configuration(servers: &str) -> String {
+    format!(
+        "user root;\npid /run/nginx.pid;\nerror_log /var/log/nginx.log;\nevents {{}}\nhttp {{\naccess_log off;\n{servers}\n}}\n"
+    )
+}
+
+/// Puts nginx and its manager into a host, and starts it.
+pub fn install(cluster: &Cluster, host: &str, servers: &str) {
+    let put = |file: &str, text: &str| {
+        cluster.sh(
+            host,
+            &format!("cat > {file} <<'END'\n{text}END\nchmod 755 {file}"),
+        );
+    };
+    cluster.sh(host, "mount -t tmpfs none /usr/local/sbin");
+    put("/usr/local/sbin/systemctl", SYSTEMCTL);
+    put("/run/nginx.conf", &configuration(servers));
+    cluster.sh(host, "nginx -c /run/nginx.conf");
+}
+
+/// Ends all of nginx; whoever watches over it may start it again.
+pub fn kill(cluster: &Cluster, host: &str) {
+    cluster.run(host, "pkill -KILL -x nginx");
+}
+
+/// nginx goes on with what runs, but cannot be started any more.
+pub fn break_configuration(cluster: &Cluster, host: &str) {
+    cluster.sh(host, "echo nonsense >> /run/nginx.conf");
+}
+
+pub fn mend_configuration(cluster: &Cluster, host: &str) {
+    cluster.sh(host, "sed -i /nonsense/d /run/nginx.conf");
+}
+
+/// The page of an address as the client gets it; empty where it gets none.
+pub fn page(cluster: &Cluster, address: &str) -> String {
+    let ask = format!("curl -gsf -m 5 http://{address}/");
+    cluster.run("client", &ask).stdout
+}
+
+/// The page, and the balancer that says it passed it on.
+pub fn page_by(cluster: &Cluster, address: &str) -> (String, String) {
+    let ask = format!("curl -gsf -m 5 -D - http://{address}/");
+    let answer = cluster.run("client", &ask).stdout;
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let mut fields = head.lines().filter_map(|l| l.strip_prefix("Balancer: "));
+    let by = fields.next().unwrap_or_default().to_owned();
+    (page.to_owned(), by)
+}
+
+/// Waits until the client gets this page.
+pub fn until_page(cluster: &Cluster, address: &str, wanted: &str) {
+    let seen = || page(cluster, address);
+    assert!(
+        wait(|| seen() == wanted),
+        "{address} answers {:?}, not {wanted}",
+        seen()
+    );
+}
+
+/// A client that asks an address again and again.
+pub struct Visitor<'c> {
+    cluster: &'c Cluster,
+    job: Job,
+    file: String,
+}
+
+impl Visitor<'_> {
+    pub fn new<'c>(cluster: &'c Cluster, address: &str, name: &str) -> Visitor<'c> {
+        let file = format!("/var/log/visitor-{name}");
+        let ask = format!(
+            "while :; do curl -gsf -o /dev/null -m 10 http://{address}/; echo $? >> {file}; sleep 0.01; done"
+        );
+        let job = cluster.lab.spawn("client", &["sh", "-c", &ask]).unwrap();
+        let visitor = Visitor { cluster, job, file };
+        visitor.asks_on();
+        visitor
+    }
+
+    /// How often it has asked, and the exit codes of those that failed.
+    fn seen(&self) -> (usize, Vec<String>) {
+        let text = self
+            .cluster
+            .sh("client", &format!("touch {0}; cat {0}", self.file));
+        let failed = text.lines().filter(|l| *l != "0").map(str::to_owned);
+        (text.lines().count(), failed.collect())
+    }
+
+    /// Waits until it has asked ten times more.
+    pub fn asks_on(&self) {
+        let before = self.seen().0;
+        assert!(wait(|| self.seen().0 >= before + 10), "the client is stuck");
+    }
+
+    /// Ends it: how often it asked, and what went wrong.
+    pub fn end(self) -> (usize, Vec<String>) {
+        let lab = &self.cluster.lab;
+        lab.signal("client", -self.job.pid, Signal::SIGKILL)
+            .unwrap();
+        self.seen()
+    }
+}

@@ -1,0 +1,178 @@
+//! `ha.d/examples/web-pair`: nginx on two machines, one address of each kind where it answers, watched by the script that its
+//! users published for keepalived.
+
+use had::model::status::CheckState;
+
+use crate::cluster::{Cluster, wait};
+use crate::common::example;
+use crate::web;
+
+const NODES: [&str; 2] = ["master-node", "slave-node"];
+const IPV4: &str = "10.11.7.235";
+const IPV6: &str = "fd00:11:7::235";
+
+/// Answers with the name of its node.
+const SERVERS: &str = "server { listen 80; listen [::]:80; location / { return 200 $hostname; } }";
+
+/// nginx runs on both, and the first has the addresses; `change` is made to ha.cf.
+fn pair(name: &str, change: impl Fn(&str) -> String) -> Cluster {
+    let ha_cf = concat!(env!("CARGO_MANIFEST_DIR"), "/ha.d/examples/web-pair/ha.cf");
+    let text = std::fs::read_to_string(ha_cf).unwrap();
+    let cluster = example(name, "web-pair")
+        .file("ha.cf", &change(&text), 0o644)
+        .node(NODES[0], &["ens192 10.11.7.231/24 fd00:11:7::231/64"], &[])
+        .node(NODES[1], &["ens192 10.11.7.232/24 fd00:11:7::232/64"], &[])
+        .gateway("ens192 10.11.7.254/24")
+        .client("ens192 10.11.7.9/24")
+        .client("ens192 fd00:11:7::9/64")
+        .watch(&[IPV4, IPV6])
+        .idle()
+        .up();
+    for node in NODES {
+        web::install(&cluster, node, SERVERS);
+        cluster.lab.start_had(node).unwrap();
+    }
+    cluster.until_active(&NODES);
+    served_by(&cluster, "master-node");
+    for node in NODES {
+        all_well(&cluster, node);
+    }
+    cluster
+}
+
+fn served_by(cluster: &Cluster, node: &str) {
+    cluster.until_owner(IPV4, node);
+    for address in [IPV4.to_owned(), format!("[{IPV6}]")] {
+        web::until_page(cluster, &address, node);
+    }
+}
+
+fn all_well(cluster: &Cluster, node: &str) {
+    cluster.until_status(node, "its checks are good", |s| {
+        s.checks.len() == 2 && s.checks.iter().all(|c| c.state == CheckState::Good)
+    });
+}
+
+/// The addresses were on these, in this order, and on no two at once.
+fn were_on(cluster: &mut Cluster, nodes: &[&str]) {
+    let report = cluster.owners_so_far();
+    for address in [IPV4, IPV6] {
+        let of = report.owners.iter().filter(|o| o.1.to_string() == address);
+        let owners: Vec<String> = of
+            .map(|o| o.2.join("+"))
+            .filter(|o| !o.is_empty())
+            .collect();
+        assert_eq!(owners, nodes, "{address}");
+    }
+}
+
+fn why(cluster: &Cluster, node: &str, says: &str) {
+    let why = cluster.sh(node, "hactl why");
+    assert!(why.contains(says), "{says} is missing in {why}");
+}
+
+#[test]
+fn nginx_that_dies_is_started_again_and_what_is_worse_moves_the_addresses_and_back() {
+    let [master, slave] = NODES;
+    let mut cluster = pair("web-pair", str::to_owned);
+    were_on(&mut cluster, &[master]);
+
+    // Killed: the script starts it again where it is.
+    let process = || cluster.sh(master, "cat /run/nginx.pid");
+    let before = process();
+    web::kill(&cluster, master);
+    assert!(wait(|| process() != before), "it was not started again");
+    served_by(&cluster, master);
+    were_on(&mut cluster, &[master]);
+
+    // It cannot be started: the script wants keepalived stopped, and there is none.
+    web::break_configuration(&cluster, master);
+    web::kill(&cluster, master);
+    served_by(&cluster, slave);
+    cluster.until_status(master, "the script says what it wanted", |s| {
+        let mut checks = s.checks.iter();
+        checks.any(|c| c.name == "nginx" && c.text.contains("keepalived.service not loaded"))
+    });
+    web::mend_configuration(&cluster, master);
+    served_by(&cluster, master);
+    all_well(&cluster, master);
+    were_on(&mut cluster, &[master, slave, master]);
+
+    // It answers with an error, which no count of processes shows.
+    cluster.sh(
+        master,
+        "sed -i 's/return 200/return 500/' /run/nginx.conf && nginx -c /run/nginx.conf -s reload",
+    );
+    served_by(&cluster, slave);
+    why(&cluster, master, "check page fails: status 500");
+    cluster.sh(
+        master,
+        "sed -i 's/return 500/return 200/' /run/nginx.conf && nginx -c /run/nginx.conf -s reload",
+    );
+    served_by(&cluster, master);
+    all_well(&cluster, master);
+
+    // It hangs, and its processes are all there.
+    cluster.sh(master, "pkill -STOP -x nginx");
+    served_by(&cluster, slave);
+    why(&cluster, master, "check page fails: no answer in time");
+    cluster.sh(master, "pkill -CONT -x nginx");
+    served_by(&cluster, master);
+    were_on(&mut cluster, &[master, slave, master, slave, master]);
+}
+
+#[test]
+fn without_preemption_the_addresses_stay_where_they_went() {
+    let [master, slave] = NODES;
+    let off = |text: &str| text.replace("\nauto_failback on\n", "\nauto_failback off\n");
+    let mut cluster = pair("web-pair-off", off);
+    web::break_configuration(&cluster, master);
+    web::kill(&cluster, master);
+    served_by(&cluster, slave);
+    web::mend_configuration(&cluster, master);
+    all_well(&cluster, master);
+    served_by(&cluster, slave);
+    were_on(&mut cluster, &[master, slave]);
+}
+
+#[test]
+fn the_manager_is_upgraded_and_killed_without_a_failed_request_and_puts_lost_addresses_back() {
+    let [master, slave] = NODES;
+    let mut cluster = pair("web-pair-load", str::to_owned);
+    let visitors = [(IPV4, "4"), ("[fd00:11:7::235]", "6")];
+    let visitors = visitors.map(|(a, name)| web::Visitor::new(&cluster, a, name));
+    for node in NODES {
+        // The service manager starts the new one; here it is us.
+        cluster.sh(node, "hactl restart --no-wait");
+        let started = || cluster.lab.start_had(node).is_ok();
+        assert!(wait(started), "the old daemon of {node} does not end");
+        cluster.until_active(&NODES);
+        all_well(&cluster, node);
+        cluster.lab.kill_had(node).unwrap();
+        cluster.lab.start_had(node).unwrap();
+        cluster.until_active(&NODES);
+        all_well(&cluster, node);
+    }
+    for visitor in visitors {
+        visitor.asks_on();
+        let (asked, failed) = visitor.end();
+        println!("{asked} pages");
+        assert!(failed.is_empty(), "of {asked}: {failed:?}");
+    }
+    served_by(&cluster, master);
+    were_on(&mut cluster, &[master]);
+
+    for (address, prefix) in [(IPV4, 24), (IPV6, 64)] {
+        let took = cluster.sh(
+            master,
+            &format!(
+                "ip addr del {address}/{prefix} dev ens192; begun=$(date +%s%N); \
+                 until [ \"$(ip -o addr show to {address})\" ]; do :; done; \
+                 echo $((($(date +%s%N) - begun) / 1000000))"
+            ),
+        );
+        println!("{address} was put back after {} ms", took.trim());
+    }
+    served_by(&cluster, master);
+    all_well(&cluster, slave);
+}
