@@ -23,6 +23,7 @@ mod recorded;
 mod replays;
 mod restart;
 mod rights;
+mod rules;
 mod scripts;
 mod swarm;
 

@@ -1,7 +1,8 @@
 //! Random runs: faults for a while, watched at every step; then all faults end, and every group must run exactly once.
 //!
 //! `HAD_SWARM_RUNS` says how many runs of each class and `HAD_SWARM_FIRST` with which seed they begin (else the clock
-//! says it, so that no two runs try the same); `HAD_SWARM_SEED` replays one and tells its story.
+//! says it, so that no two runs try the same); `HAD_SWARM_SEED` replays one and tells its story. With `HAD_SWARM_HUNT`
+//! the first run that sees anything ends all.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -72,6 +73,9 @@ pub fn swarm(class: &Class, runs: u64) {
     let begun = Instant::now();
     let first = number("HAD_SWARM_FIRST").unwrap_or_else(fresh);
     let runs = number("HAD_SWARM_RUNS").unwrap_or(runs);
+    if std::env::var_os("HAD_SWARM_HUNT").is_some() {
+        return hunt(class, first, runs);
+    }
     let mut tally = Tally::default();
     for seed in first..first + runs {
         let report = run(&class.script(seed));
@@ -109,6 +113,21 @@ pub fn swarm(class: &Class, runs: u64) {
         class.name,
         cut_down(class, *seed)
     );
+}
+
+/// The first thing that any class sees ends all of them: for the faults of `tests/mutations`.
+fn hunt(class: &Class, first: u64, runs: u64) {
+    for run_number in 1..=runs {
+        let report = run(&class.script(first + run_number - 1));
+        if let Some(violation) = report.first() {
+            println!(
+                "caught: {run_number} runs of `{}`: {}",
+                class.name,
+                violation.invariant.promise()
+            );
+            std::process::exit(101);
+        }
+    }
 }
 
 fn cut_down(class: &Class, seed: u64) -> String {

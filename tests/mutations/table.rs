@@ -1,0 +1,665 @@
+//! Faults put into the engine on purpose, by the rule of the ownership protocol that each breaks. Each names the text
+//! that it replaces, which must be found exactly once: a change of the engine that moves it must move this table too.
+
+/// One fault in the engine.
+pub struct Mutation {
+    /// The rule that it breaks and how, in a few words; unique.
+    pub name: &'static str,
+    /// The file in `src/engine`.
+    pub file: &'static str,
+    /// The text that it replaces.
+    pub find: &'static str,
+    /// By what.
+    pub replace: &'static str,
+}
+
+const fn m(
+    name: &'static str,
+    file: &'static str,
+    find: &'static str,
+    replace: &'static str,
+) -> Mutation {
+    Mutation {
+        name,
+        file,
+        find,
+        replace,
+    }
+}
+
+/// Every mutation.
+pub const TABLE: &[Mutation] = &[
+    // Rule 1: one recognition at a time, published, kept while it stands.
+    m(
+        "1: a recognition is chosen anew in every round",
+        "recognition.rs",
+        "            .kept_recognition(view)\n            .or_else(|| self.new_recognition(view));",
+        "            .new_recognition(view);",
+    ),
+    m(
+        "1: a recognition outlives the claim that it was for",
+        "recognition.rs",
+        "        let stands = report.term == to.term\n            && (",
+        "        let stands = report.term.0 > 0\n            || (",
+    ),
+    m(
+        "1: a recognition outlives a restart of the node that it names",
+        "recognition.rs",
+        ".filter(|p| p.living() && p.generation == Some(to.generation))?;",
+        ".filter(|p| p.living())?;",
+    ),
+    m(
+        "1: of two holders the wrong one is recognised",
+        "recognition.rs",
+        "holders.min_by_key(|p| self.right_of(p))",
+        "holders.max_by_key(|p| self.right_of(p))",
+    ),
+    m(
+        "1: who claims recognises others",
+        "recognition.rs",
+        "        if self.state.holds() || self.state == GroupState::Claiming {",
+        "        if self.state.holds() {",
+    ),
+    m(
+        "1: something is promised while another node looks at what it runs",
+        "recognition.rs",
+        "            .any(|p| p.state(&self.spec.name) == GroupState::Unknown)\n        {\n            return None;",
+        "            .any(|p| p.state(&self.spec.name) == GroupState::Stuck)\n        {\n            return None;",
+    ),
+    // Rule 2: joined first.
+    m(
+        "2: who has not heard everybody promises",
+        "recognition.rs",
+        "if !view.joined || self.state == GroupState::Unknown {",
+        "if self.state == GroupState::Unknown {",
+    ),
+    m(
+        "2: who has not heard everybody claims",
+        "claim.rs",
+        "if !view.joined || view.leaving || self.removed || self.frozen(view) {",
+        "if view.leaving || self.removed || self.frozen(view) {",
+    ),
+    m(
+        "2: a node takes part before initdead",
+        "mod.rs",
+        "Peer::new(name.clone(), rank, &cluster.links, now, initdead)",
+        "Peer::new(name.clone(), rank, &cluster.links, now, initdead / 4)",
+    ),
+    // Rule 3: the claim and its term.
+    m(
+        "3: a claim takes the last term again",
+        "claim.rs",
+        "        let term = Term(self.seen.0.saturating_add(1));\n        desk.keep_ahead",
+        "        let term = Term(self.seen.0.max(1));\n        desk.keep_ahead",
+    ),
+    m(
+        "3: terms seen at others do not count",
+        "membership.rs",
+        "                group.seen = group.seen.max(term);",
+        "                group.seen = group.seen.max(group.term.min(term));",
+    ),
+    m(
+        "3: a term is used before it is on disk",
+        "claim.rs",
+        "if !desk.may_use(&self.spec.name, term) {",
+        "if false && !desk.may_use(&self.spec.name, term) {",
+    ),
+    m(
+        "3: a node claims although it recognises another",
+        "claim.rs",
+        "        if self.to.is_some() || view.living()",
+        "        if view.living()",
+    ),
+    m(
+        "3: a node claims what another does not know yet",
+        "claim.rs",
+        "        if self.to.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown) {",
+        "        if self.to.is_some() {",
+    ),
+    // Rule 4: withdraw.
+    m(
+        "4: a claim stands before a better one",
+        "claim.rs",
+        "            if better {",
+        "            if better && false {",
+    ),
+    m(
+        "4: a claim stands beside a holder that did not offer",
+        "claim.rs",
+        "            if peer.holds(name) && !self.offered_by(peer, view) {",
+        "            if false && peer.holds(name) && !self.offered_by(peer, view) {",
+    ),
+    m(
+        "4: what a peer says of a node that we do not hear is not believed",
+        "claim.rs",
+        "        self.hearsay(view)\n            .map(|(peer, recognises)| Because::Hearsay { peer, recognises })\n    }\n\n    /// Rules 5",
+        "        None\n    }\n\n    /// Rules 5",
+    ),
+    m(
+        "4: a claim outlives candidacy and quorum",
+        "claim.rs",
+        "        if let Some(barred) = ours.and_then(|c| c.barred) {",
+        "        if let Some(barred) = ours.and_then(|c| c.barred).filter(|_| false) {",
+    ),
+    // Rule 5: the start.
+    m(
+        "5: one agreement is enough",
+        "claim.rs",
+        "                if agrees || outvoted { None } else { waits }",
+        "                if agrees || outvoted || !self.supports.is_empty() { None } else { waits }",
+    ),
+    m(
+        "5: nobody is asked",
+        "claim.rs",
+        "                if agrees || outvoted { None } else { waits }",
+        "                if quiet { None } else { waits }",
+    ),
+    m(
+        "5: an agreement to an older claim counts",
+        "recognition.rs",
+        "            to.node == *view.me() && to.generation == view.generation && to.term == self.term",
+        "            to.node == *view.me() && to.generation == view.generation",
+    ),
+    m(
+        "5: an agreement to an older life counts",
+        "recognition.rs",
+        "            to.node == *view.me() && to.generation == view.generation && to.term == self.term",
+        "            to.node == *view.me() && to.term == self.term",
+    ),
+    m(
+        "5: a peer agrees although the group is not down there",
+        "claim.rs",
+        "                let agrees = quiet && self.recognises_us(peer, view) && !view.deaf(peer);",
+        "                let agrees = (quiet || peer.holds(&self.spec.name)) && !view.deaf(peer);",
+    ),
+    m(
+        "5: a peer that was not heard yet does not count",
+        "claim.rs",
+        "            Liveness::Init => waits,",
+        "            Liveness::Init => None,",
+    ),
+    m(
+        "5: a late peer is taken for dead",
+        "claim.rs",
+        "            Liveness::Left | Liveness::Here => None,",
+        "            Liveness::Left | Liveness::Here | Liveness::Late => None,",
+    ),
+    m(
+        "5: a peer is dead after half of deadtime",
+        "membership.rs",
+        "        Liveness::Active | Liveness::Late if silent >= timing.deadtime && now >= peer.back_by => {",
+        "        Liveness::Active | Liveness::Late if silent >= timing.deadtime / 2 && now >= peer.back_by => {",
+    ),
+    m(
+        "5: a start without a lease",
+        "claim.rs",
+        "        if view.counted() && (!view.quorate || now >= self.lease_end(view)) {",
+        "        if view.counted() && !view.quorate {",
+    ),
+    // Rule 6: the right is a lease from our own sending.
+    m(
+        "6: the right never ends",
+        "hold.rs",
+        "        if now >= self.lease_end(view) {\n            self.begin_stop(Because::LeaseEnded, true, desk);\n            return;\n        }\n        self.announce_after_contest",
+        "        self.announce_after_contest",
+    ),
+    m(
+        "6: the right is counted from what is heard",
+        "membership.rs",
+        "                group.support(from, sent);",
+        "                group.support(from, self.now);",
+    ),
+    m(
+        "6: every heartbeat confirms, whomever it recognises",
+        "membership.rs",
+        "            if unclaimed || group.recognises_us(peer, &self.view) {",
+        "            if unclaimed || group.state.holds() {",
+    ),
+    m(
+        "6: the margin is forgotten",
+        "quorum.rs",
+        "            *at + (timing.deadtime.saturating_sub(timing.margin))",
+        "            *at + timing.deadtime + timing.margin",
+    ),
+    m(
+        "6: half of the votes is enough",
+        "quorum.rs",
+        "        total / 2 + 1",
+        "        total.div_ceil(2)",
+    ),
+    m(
+        "6: the newest confirmation is enough for the lease",
+        "quorum.rs",
+        "usize::try_from(others_needed - 1)",
+        "usize::try_from(others_needed.min(1) - 1)",
+    ),
+    m(
+        "6: a ping node's answer counts from when it came",
+        "membership.rs",
+        "        ping.answered = Some(ping.answered.map_or(sent, |at| at.max(sent)));",
+        "        ping.answered = Some(ping.answered.map_or(self.now, |at| at.max(self.now)));",
+    ),
+    // Rule 7: handover only by offer.
+    m(
+        "7: the preferred node claims what another runs",
+        "claim.rs",
+        "            return Ok(ours.then_some(match ill {",
+        "            let ours = ours || self.spec.preferred == *view.me();\n            return Ok(ours.then_some(match ill {",
+    ),
+    m(
+        "7: the owner does not wait for the claim",
+        "handover.rs",
+        "        if claims && stands {",
+        "        if stands {",
+    ),
+    m(
+        "7: an offer is never taken back",
+        "handover.rs",
+        "        } else if !stands {",
+        "        } else if false {",
+    ),
+    m(
+        "7: the owner goes on when the target claims",
+        "handover.rs",
+        "        if claims && stands {",
+        "        if claims && stands && false {",
+    ),
+    m(
+        "7: failback although it is off",
+        "handover.rs",
+        "            .filter(|_| view.cluster.auto_failback);",
+        "            .filter(|_| true);",
+    ),
+    // Rule 8: deaf peers.
+    m(
+        "8: nobody is deaf",
+        "peer.rs",
+        "        self.living() && self.last_heard > self.unheard_since() + timing.deadtime",
+        "        self.living() && self.last_heard > self.unheard_since() + timing.deadtime * 1000",
+    ),
+    m(
+        "8: a deaf peer's agreement counts",
+        "claim.rs",
+        "                let agrees = quiet && self.recognises_us(peer, view) && !view.deaf(peer);",
+        "                let agrees = quiet && self.recognises_us(peer, view);",
+    ),
+    m(
+        "8: a deaf peer has a vote",
+        "view.rs",
+        "self.living().filter(|p| !self.deaf(p)).count()",
+        "self.living().count()",
+    ),
+    m(
+        "8: a deaf peer is a candidate",
+        "view.rs",
+        "            (self.deaf(peer), \"does not hear us\"),",
+        "            (false, \"does not hear us\"),",
+    ),
+    m(
+        "8: a deaf holder with quorum is not yielded to",
+        "hold.rs",
+        "            if view.deaf(peer) && peer.quorate && (",
+        "            if false && (",
+    ),
+    m(
+        "8: we wait to be buried",
+        "hold.rs",
+        "            if self.will_be_buried_by(peer, now, view) {",
+        "            if false && self.will_be_buried_by(peer, now, view) {",
+    ),
+    // Rule 9: two holders.
+    m(
+        "9: neither of two holders yields",
+        "hold.rs",
+        "            if runs && self.right_of(peer) < (self.term, view.rank) {",
+        "            if false && self.right_of(peer) < (self.term, view.rank) {",
+    ),
+    m(
+        "9: both of two holders yield",
+        "hold.rs",
+        "            if runs && self.right_of(peer) < (self.term, view.rank) {",
+        "            if runs {",
+    ),
+    m(
+        "9: the keeper does not announce",
+        "hold.rs",
+        "        if contested != self.contested && self.state == GroupState::Online {",
+        "        if false && contested != self.contested {",
+    ),
+    // Rule 10: the dead.
+    m(
+        "10: a dead node's stop is not waited for",
+        "claim.rs",
+        "        peer.last_heard + view.cluster.timing.deadtime + self.removal(view)",
+        "        peer.last_heard + view.cluster.timing.deadtime",
+    ),
+    m(
+        "10: nobody asks the wire",
+        "claim.rs",
+        "            || self.watch.silent_rounds >= SILENT_ROUNDS",
+        "            || true",
+    ),
+    m(
+        "10: one round of silence is enough, an answer or not",
+        "claim.rs",
+        "        self.watch.silent_rounds = 0;\n    }",
+        "        self.watch.silent_rounds = SILENT_ROUNDS;\n    }",
+    ),
+    m(
+        "10: silence from before the answer counts",
+        "claim.rs",
+        "            .is_none_or(|(at, _)| *at < sent)",
+        "            .is_none_or(|_| true)",
+    ),
+    m(
+        "10: who left long ago is not looked for on the wire",
+        "claim.rs",
+        "        Liveness::Left => now >= p.last_heard + deadtime,",
+        "        Liveness::Left => false,",
+    ),
+    m(
+        "10: a group stuck at a dead node is started",
+        "claim.rs",
+        "            p.liveness == Liveness::Dead && p.state(&self.spec.name) == GroupState::Stuck",
+        "            false && p.state(&self.spec.name) == GroupState::Stuck",
+    ),
+    // Rule 11: restart.
+    m(
+        "11: whoever restarts promises before it knows",
+        "recognition.rs",
+        "if !view.joined || self.state == GroupState::Unknown {",
+        "if !view.joined {",
+    ),
+    m(
+        "11: what was found is adopted beside a holder",
+        "hold.rs",
+        "            if let Some(holder) = self.held_elsewhere(view) {",
+        "            if let Some(holder) = self.held_elsewhere(view).filter(|_| false) {",
+    ),
+    m(
+        "11: what was found is adopted after its lease",
+        "hold.rs",
+        "            if view.leases() && now >= self.lease_end(view) {\n                self.begin_stop",
+        "            if false {\n                self.begin_stop",
+    ),
+    m(
+        "11: what was found is adopted before everybody was heard",
+        "hold.rs",
+        "        if !view.joined || (!view.quorate && !frozen) {",
+        "        if false {",
+    ),
+    m(
+        "11: what runs is taken for not running",
+        "hold.rs",
+        "            Some(Ended::AllRun) => self.decide_found(now, view, desk, frozen),",
+        "            Some(Ended::AllRun) => self.state = GroupState::Offline,",
+    ),
+    m(
+        "11: what runs in part is left as it is",
+        "hold.rs",
+        "                self.begin_stop(Because::FoundPartly(what), true, desk);",
+        "                drop(what);\n                self.state = GroupState::Offline;",
+    ),
+    m(
+        "11: a lease stretched for a restart outlives what the peers grant",
+        "mod.rs",
+        "at.min(usual).max(now",
+        "at.max(now",
+    ),
+    m(
+        "11: who came back early and has not looked is not waited for",
+        "peer.rs",
+        "            None if looks => self.back_by,\n",
+        "",
+    ),
+    // Rule 12: a gap in our own time.
+    m(
+        "12: a gap is not noticed",
+        "mod.rs",
+        "        if gap > self.view.cluster.timing.warntime {",
+        "        if gap > self.view.cluster.timing.warntime * 1000 {",
+    ),
+    m(
+        "12: peers are believed after a gap",
+        "membership.rs",
+        "            peer.liveness = Liveness::Init;\n            peer.init_deadline = peer.init_deadline.max(now + deadtime);",
+        "            peer.init_deadline = peer.init_deadline.max(now + deadtime);",
+    ),
+    m(
+        "12: nobody is listened for after a gap",
+        "membership.rs",
+        "        self.view.listen_until = now + deadtime;",
+        "        self.view.listen_until = now;",
+    ),
+    m(
+        "12: a claim outlives a gap",
+        "hold.rs",
+        "            GroupState::Claiming => {\n                self.state = GroupState::Offline;\n                self.supports.clear();\n                desk.record(&self.spec.name, What::Withdraw, Because::Expired);\n            }\n            GroupState::Starting",
+        "            GroupState::Claiming => {}\n            GroupState::Starting",
+    ),
+    m(
+        "12: what is held outlives a gap and its lease",
+        "hold.rs",
+        "                if lost && !self.frozen(view) {",
+        "                if false && lost {",
+    ),
+    m(
+        "12: what was being started in a gap is not looked at",
+        "group.rs",
+        "        if std::mem::take(&mut self.stood_still) {",
+        "        if std::mem::take(&mut self.stood_still) && false {",
+    ),
+    // Rule 13: generations.
+    m(
+        "13: a lost store is not noticed",
+        "membership.rs",
+        "            self.outlived(&heartbeat.src, heard.generation);\n            return;",
+        "            return;",
+    ),
+    m(
+        "13: the next life takes the number that was seen",
+        "membership.rs",
+        "        let next = Generation(seen.0.saturating_add(1));",
+        "        let next = seen;",
+    ),
+    m(
+        "13: heartbeats of an older life are believed",
+        "peer.rs",
+        "            Some(g) if heartbeat.generation < g => Hearing::Old,",
+        "            Some(g) if heartbeat.generation < g => Hearing::Newest,",
+    ),
+    m(
+        "13: old heartbeats of this life are believed",
+        "peer.rs",
+        "            Some(_) if heartbeat.sequence > self.sequence => Hearing::Newest,",
+        "            Some(_) if heartbeat.sequence != self.sequence => Hearing::Newest,",
+    ),
+    m(
+        "13: what a peer's former life said still counts",
+        "peer.rs",
+        "            Hearing::Restarted => self.forget_life(now),",
+        "            Hearing::Restarted => {}",
+    ),
+    // Rule 14: failures, stuck, leaving.
+    m(
+        "14: a failed stop is taken for stopped",
+        "stack.rs",
+        "        } else if self.stop_errors.is_empty() {",
+        "        } else if true {",
+    ),
+    m(
+        "14: only the last stop's failure counts",
+        "stack.rs",
+        "            self.set(step, ResourceState::Stopped, None);\n        }\n        self.stop_next",
+        "            self.set(step, ResourceState::Stopped, None);\n            self.stop_errors.clear();\n        }\n        self.stop_next",
+    ),
+    m(
+        "14: a stop that timed out is a success",
+        "stack.rs",
+        "        Outcome::Succeeded | Outcome::Seen(_) => None,\n        Outcome::Failed(text) | Outcome::TimedOut(text) => Some(text.clone()),",
+        "        Outcome::Succeeded | Outcome::Seen(_) | Outcome::TimedOut(_) => None,\n        Outcome::Failed(text) => Some(text.clone()),",
+    ),
+    m(
+        "14: a failed start is not undone",
+        "group.rs",
+        "        self.failed(now, text.clone());\n        self.begin_stop(Because::Agent(text), false, desk);\n    }\n\n    /// Notes",
+        "        self.failed(now, text.clone());\n        self.stopping_because = Some(Because::Agent(text));\n        self.down(desk);\n    }\n\n    /// Notes",
+    ),
+    m(
+        "14: a failed node stays a candidate for itself",
+        "group.rs",
+        "            () if failed.is_some() => Some(\"failed to run it\".to_owned()),",
+        "            () if failed.is_some() && false => Some(\"failed to run it\".to_owned()),",
+    ),
+    m(
+        "14: a failure never expires",
+        "group.rs",
+        "        if now >= failure.expires_at || (now >= failure.retry_at && alone()) {",
+        "        if false && alone() {",
+    ),
+    m(
+        "14: goodbye is said before all is down",
+        "publish.rs",
+        "        if self.view.leaving && !self.publisher.ends() && self.given_up() {",
+        "        if self.view.leaving && !self.publisher.ends() {",
+    ),
+    m(
+        "14: who leaves with something stuck says that all is clean",
+        "publish.rs",
+        "            let phase = if clean { Phase::Left } else { Phase::Leaving };",
+        "            let phase = if clean || true { Phase::Left } else { Phase::Leaving };",
+    ),
+    m(
+        "14: nodes that left lower the votes to one",
+        "view.rs",
+        "        let mut nodes = all.saturating_sub(left).max(needed.saturating_sub(1) * 2);",
+        "        let mut nodes = all.saturating_sub(left).max(needed.min(1));",
+    ),
+    m(
+        "14: a clean stop of one of two leaves the other without quorum",
+        "view.rs",
+        "        let mut nodes = all.saturating_sub(left).max(needed.saturating_sub(1) * 2);",
+        "        let mut nodes = all.max(left).max(needed);",
+    ),
+    m(
+        "14: an address is lent for a restart that nobody heard of",
+        "publish.rs",
+        "            if longer && told && !(alone",
+        "            if longer && !(alone",
+    ),
+    // The machinery beside the rules.
+    m(
+        "order: steps go down in the order in which they go up",
+        "stack.rs",
+        "let mut rest: Vec<usize> = (0..self.steps.len()).collect();",
+        "let mut rest: Vec<usize> = (0..self.steps.len()).rev().collect();",
+    ),
+    m(
+        "order: the end of another order counts",
+        "stack.rs",
+        "            Work::Starting { order: o, step } if o == order => {",
+        "            Work::Starting { order: _, step } => {",
+    ),
+    m(
+        "loss: a lost resource is not noticed",
+        "tending.rs",
+        "        if up && !self.frozen(view) {",
+        "        if false && up && !self.frozen(view) {",
+    ),
+    m(
+        "looks: nothing is looked at",
+        "tending.rs",
+        "            tended && self.state == GroupState::Online",
+        "            false && tended && self.state == GroupState::Online",
+    ),
+    m(
+        "looks: one good look forgets all bad ones",
+        "tending.rs",
+        "            if self.passing >= policy.rise {",
+        "            if self.passing >= 1 {",
+    ),
+    m(
+        "looks: one bad look is believed",
+        "tending.rs",
+        "        failed && self.failing >= policy.fall",
+        "        failed",
+    ),
+    m(
+        "looks: restarts are not counted",
+        "tending.rs",
+        "        if spent >= policy.restart {",
+        "        if policy.restart == 0 {",
+    ),
+    m(
+        "looks: a restart in place takes down one step only",
+        "tending.rs",
+        "                .restart(step, &self.spec, &mut desk.orders, &mut desk.out);",
+        "                .restart(self.spec.steps.len() - 1, &self.spec, &mut desk.orders, &mut desk.out);",
+    ),
+    m(
+        "checks: who fails one stays a candidate",
+        "checks.rs",
+        "    let bars = ailing.iter().find(|a| a.check != FAILBACK_WHEN);",
+        "    let bars = ailing.iter().find(|a| a.check != FAILBACK_WHEN && a.pending);",
+    ),
+    m(
+        "checks: what a node has stays where a check fails",
+        "checks.rs",
+        "        let failed = driving.find(|c| c.policy.name != FAILBACK_WHEN)?;",
+        "        let failed = driving.find(|c| c.policy.name == FAILBACK_WHEN)?;",
+    ),
+    m(
+        "checks: one that lets the owner stay drives it away",
+        "checks.rs",
+        "c.state == CheckState::Failed && !c.policy.stays;",
+        "c.state == CheckState::Failed;",
+    ),
+    m(
+        "checks: failback does not wait until it may",
+        "checks.rs",
+        "    let waits = ailing.iter().find(|a| a.check == FAILBACK_WHEN)?;",
+        "    let waits = ailing.iter().find(|a| a.check == FAILBACK_WHEN && a.pending)?;",
+    ),
+    m(
+        "loop: a deadline that has come is asked for again at once",
+        "mod.rs",
+        "        soonest.max(self.now + Duration::from_millis(1))",
+        "        soonest.min(self.now)",
+    ),
+    m(
+        "heartbeat: changes are not told before the next keepalive, claims not answered",
+        "publish.rs",
+        "        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {",
+        "        if on_time || dense {",
+    ),
+    m(
+        "heartbeat: none is sent unless something changes",
+        "publish.rs",
+        "        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {",
+        "        if (changed || whole && !on_time) && self.publisher.take_token(now) {",
+    ),
+    m(
+        "command: an order is never answered",
+        "outcome.rs",
+        "                Progress::Waiting if now >= pending.until => {",
+        "                Progress::Waiting if now >= pending.until && false => {",
+    ),
+    m(
+        "maintenance: a group in maintenance is moved",
+        "group.rs",
+        "        self.maintenance || view.peers.iter().any(|p| p.maintains(&self.spec.name))",
+        "        self.maintenance && view.peers.iter().any(|p| p.maintains(&self.spec.name))",
+    ),
+    m(
+        "memory: orders to save are never forgotten",
+        "mod.rs",
+        "        self.saving.retain(|(v, _)| *v > version);",
+        "        self.saving.retain(|(v, _)| *v > 0 || version == 0);",
+    ),
+    m(
+        "memory: what was sent is never forgotten",
+        "sent.rs",
+        "while self.0.len() > MOST || self.0.front().is_some_and(|(_, at)| *at + keep < now) {",
+        "while self.0.len() > MOST * 1000 || self.0.front().is_some_and(|(_, at)| *at + keep * 1000 < now) {",
+    ),
+];

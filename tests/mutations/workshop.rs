@@ -1,0 +1,185 @@
+//! Builds the simulator with a fault in its engine: a small package of its own with the pure half of the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::judge::{self, Verdict};
+use crate::table::Mutation;
+
+/// The modules that need nothing of the system.
+const PURE: [&str; 3] = ["model", "engine", "sim"];
+/// Runs of each class.
+const FEW: &str = "40";
+const MANY: &str = "200";
+/// A fault may make the engine go round for ever; so long is never needed by one that does not.
+const PATIENCE: Duration = Duration::from_secs(150);
+const MORE_PATIENCE: Duration = Duration::from_secs(1200);
+/// What the pure half needs of other crates.
+const MANIFEST: &str = r#"[package]
+name = "had"
+version = "0.0.0"
+edition = "2024"
+[dependencies]
+serde = { version = "1", features = ["derive"] }
+serde_json = "1"
+thiserror = "2"
+[dev-dependencies]
+proptest = { version = "1.12", default-features = false, features = ["std"] }
+[profile.dev]
+opt-level = 2
+debug = false
+overflow-checks = true
+[workspace]
+"#;
+
+/// Where mutants are made and tried.
+pub struct Workshop {
+    home: PathBuf,
+}
+
+impl Workshop {
+    pub fn new() -> Workshop {
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutations");
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for old in ["src", "tests"] {
+            drop(fs::remove_dir_all(home.join(old)));
+        }
+        for module in PURE {
+            copy(
+                &tree.join("src").join(module),
+                &home.join("src").join(module),
+            );
+        }
+        copy(&tree.join("tests/sim"), &home.join("tests/sim"));
+        without_recordings(&home.join("tests/sim/main.rs"));
+        let modules = PURE.map(|m| format!("pub mod {m};\n")).concat();
+        fs::write(home.join("src/lib.rs"), modules).unwrap();
+        fs::write(home.join("Cargo.toml"), MANIFEST).unwrap();
+        fs::copy(tree.join("Cargo.lock"), home.join("Cargo.lock")).unwrap();
+        Workshop { home }
+    }
+
+    /// Tries the engine with one fault, or as it is.
+    pub fn run(&self, mutation: Option<&Mutation>) -> Verdict {
+        let sound = mutation.map(|m| (self.path(m), fs::read_to_string(self.path(m)).unwrap()));
+        if let (Some(m), Some((path, text))) = (mutation, &sound) {
+            fs::write(path, text.replacen(m.find, m.replace, 1)).unwrap();
+        }
+        let verdict = self
+            .build()
+            .map_or_else(Verdict::NotBuilt, |()| self.try_it(mutation.is_some()));
+        if let Some((path, text)) = sound {
+            fs::write(path, text).unwrap();
+        }
+        verdict
+    }
+
+    fn path(&self, mutation: &Mutation) -> PathBuf {
+        self.home.join("src/engine").join(mutation.file)
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .current_dir(&self.home)
+            .args(["test", "--quiet", "--offline", "--test", "sim"])
+            .args(arguments)
+            .env("CARGO_TARGET_DIR", self.home.join("target"))
+            .env("RUSTFLAGS", "--cap-lints allow")
+            .env_remove("HAD_MUTATIONS")
+            .stdin(Stdio::null());
+        cargo
+    }
+
+    fn build(&self) -> Result<(), String> {
+        let output = self.cargo(&["--no-run"]).output().unwrap();
+        let text = || String::from_utf8_lossy(&output.stderr).into_owned();
+        output.status.success().then_some(()).ok_or_else(text)
+    }
+
+    /// A few random runs first: they tell the invariant. The scenarios when those see nothing, then many runs, but
+    /// for the engine as it is, which `tests/run sim` tries.
+    fn try_it(&self, mutant: bool) -> Verdict {
+        let tries: [(&[&str], &str); 3] = [
+            (&["promises::"], FEW),
+            (&["--skip", "promises::"], FEW),
+            (&["promises::"], MANY),
+        ];
+        let mut verdict = Verdict::Survived { tests: 0 };
+        for (filter, runs) in tries {
+            verdict = self.judged(filter, runs);
+            if verdict.caught() || (!mutant && filter.len() > 1) {
+                break;
+            }
+        }
+        verdict
+    }
+
+    fn judged(&self, filter: &[&str], runs: &str) -> Verdict {
+        let mut cargo = self.cargo(&["--"]);
+        cargo
+            .args(filter)
+            .args(["--test-threads", "2", "--nocapture"])
+            .env("HAD_SWARM_HUNT", "1")
+            .env("HAD_SWARM_FIRST", "1")
+            .env("HAD_SWARM_RUNS", runs);
+        let patience = if runs == MANY {
+            MORE_PATIENCE
+        } else {
+            PATIENCE
+        };
+        match within(cargo, patience) {
+            Some(output) => judge::judge(&output),
+            None => Verdict::Hung,
+        }
+    }
+}
+
+/// What a command printed; nothing when it did not end in time and was killed.
+fn within(mut command: Command, time: Duration) -> Option<Output> {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("output");
+    let file = fs::File::create(&path).unwrap();
+    command.stdout(file.try_clone().unwrap()).stderr(file);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn().unwrap();
+    let end = Instant::now() + time;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            let stdout = fs::read(&path).unwrap();
+            return Some(Output {
+                status,
+                stdout,
+                stderr: Vec::new(),
+            });
+        }
+        if Instant::now() > end {
+            let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+            nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+            child.wait().unwrap();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Recordings are read with the code of configurations, which is no part of the pure half.
+fn without_recordings(main: &Path) {
+    let text = fs::read_to_string(main).unwrap();
+    fs::write(main, text.replace("mod recorded;\n", "")).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

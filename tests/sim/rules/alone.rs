@@ -1,0 +1,329 @@
+//! One engine, and peers that say what a test lets them say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use had::engine::{Action, Burden, Call, Command, Engine, Event, Kept, Outcome};
+use had::model::cluster::{Cluster, QuorumPolicy};
+use had::model::heartbeat::{
+    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
+};
+use had::model::status::Liveness;
+use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term, Time};
+use had::sim::World;
+
+use crate::{ms, secs};
+
+const KEEPALIVE: Duration = Duration::from_millis(200);
+
+/// What a peer says of itself and of the one group.
+#[derive(Clone)]
+pub struct Voice {
+    /// Which of its lives.
+    pub life: u64,
+    /// Whether it speaks of the group at all.
+    pub tells: bool,
+    sequence: u64,
+    pub report: GroupReport,
+    /// The newest heartbeat of ours that it has heard; else always the newest.
+    pub heard: Option<Sequence>,
+    pub silent: bool,
+    /// A restart that it announces.
+    pub back_within: Option<Duration>,
+}
+
+/// What of the node never ends what it was told to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    Nothing,
+    Disk,
+    Looks,
+    Starts,
+}
+
+/// The node `a`, alone with the voices of the others.
+pub struct Alone {
+    engine: Engine,
+    pub now: Time,
+    pub voices: BTreeMap<&'static str, Voice>,
+    pub sent: Vec<(Time, Heartbeat)>,
+    renewed: Vec<Time>,
+    pub saves: Vec<u64>,
+    pub broken: Broken,
+    steps: usize,
+    /// Whether the ping node of the cluster answers at once.
+    pub gateway: bool,
+    pub started: bool,
+    /// What was ordered of the agents.
+    pub calls: Vec<Call>,
+    /// How often the addresses were announced.
+    pub announced: u32,
+}
+
+pub fn g() -> GroupName {
+    GroupName::new("g")
+}
+
+pub fn recognition(node: &str, generation: u64, term: u64, held: bool) -> Recognition {
+    Recognition {
+        node: NodeName::new(node),
+        generation: Generation(generation),
+        term: Term(term),
+        held,
+    }
+}
+
+pub fn report(state: GroupState, term: u64) -> GroupReport {
+    GroupReport {
+        group: g(),
+        state,
+        term: Term(term),
+        can: true,
+        offer: None,
+        to: None,
+    }
+}
+
+pub fn cluster(names: &[&str]) -> Cluster {
+    let mut cluster = World::of(names).group("g", "a", 0).cluster;
+    cluster.me = NodeName::new("a");
+    cluster.quorum = QuorumPolicy::Stop;
+    cluster
+}
+
+/// Two nodes and a ping node, which is the arbiter.
+pub fn pair(preferred: &str) -> Cluster {
+    let world = World::of(&["a", "b"]).group("g", preferred, 0);
+    let mut cluster = world.ping("gateway").cluster;
+    cluster.me = NodeName::new("a");
+    cluster
+}
+
+impl Alone {
+    /// The others are up, and nobody has the group. Our generation is 2.
+    pub fn among(names: &[&'static str]) -> Alone {
+        Alone::with(names, Broken::Nothing)
+    }
+
+    /// The same, with something broken.
+    pub fn with(names: &[&'static str], broken: Broken) -> Alone {
+        let mut all = vec!["a"];
+        all.extend(names);
+        Alone::in_cluster(cluster(&all), names, broken)
+    }
+
+    pub fn in_cluster(cluster: Cluster, names: &[&'static str], broken: Broken) -> Alone {
+        let kept = Kept {
+            generation: Generation(2),
+            ..Kept::default()
+        };
+        let begin = World::BEGIN;
+        let steps = cluster.groups.iter().map(|g| g.steps.len()).sum();
+        let (engine, actions) = Engine::new(cluster, kept, begin);
+        let voice = Voice {
+            life: 1,
+            tells: true,
+            sequence: 0,
+            report: report(GroupState::Offline, 0),
+            heard: None,
+            silent: false,
+            back_within: None,
+        };
+        let mut alone = Alone {
+            engine,
+            now: begin,
+            voices: names.iter().map(|n| (*n, voice.clone())).collect(),
+            sent: Vec::new(),
+            renewed: Vec::new(),
+            saves: Vec::new(),
+            broken,
+            steps,
+            gateway: true,
+            started: false,
+            calls: Vec::new(),
+            announced: 0,
+        };
+        alone.perform(actions);
+        alone
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        let actions = self.engine.handle(self.now, event);
+        self.perform(actions);
+    }
+
+    fn hangs(&self, call: Call) -> bool {
+        match call {
+            Call::Probe => self.broken == Broken::Looks,
+            Call::Start(_) => self.broken == Broken::Starts,
+            Call::Stop(_) => false,
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        let mut answers = Vec::new();
+        for action in actions {
+            match action {
+                Action::Send(heartbeat) => self.sent.push((self.now, *heartbeat)),
+                Action::Renew { until, .. } => self.renewed.push(until),
+                Action::Save { version, .. } if self.broken != Broken::Disk => {
+                    answers.push(Event::Saved { version });
+                }
+                Action::Save { version, .. } => self.saves.push(version),
+                Action::Run { call, .. } if self.hangs(call) => {}
+                Action::Run { group, order, call } => {
+                    self.calls.push(call);
+                    self.started |= matches!(call, Call::Start(_));
+                    let outcome = match call {
+                        Call::Probe => Outcome::Seen(vec![Some(false); self.steps]),
+                        Call::Start(_) | Call::Stop(_) => Outcome::Succeeded,
+                    };
+                    answers.push(Event::Done {
+                        group,
+                        order,
+                        outcome,
+                    });
+                }
+                Action::Ping if self.gateway => {
+                    let sent = self.now;
+                    answers.push(Event::Pong { ping: 0, sent });
+                }
+                Action::Announce(_) => self.announced += 1,
+                _ => {}
+            }
+        }
+        for event in answers {
+            self.tell(event);
+        }
+    }
+
+    fn speak(&mut self, name: &'static str) {
+        let ours = self.sent.last().map_or(Sequence(0), |(_, h)| h.sequence);
+        let others: Vec<&str> = self.voices.keys().copied().filter(|n| *n != name).collect();
+        let voice = self.voices.get_mut(name).unwrap();
+        voice.sequence += 1;
+        let mut heard = vec![Heard {
+            node: NodeName::new("a"),
+            generation: Generation(2),
+            sequence: voice.heard.unwrap_or(ours),
+            loss: 0,
+            links: vec![LinkName::new("eth0")],
+        }];
+        heard.extend(others.iter().map(|n| Heard {
+            node: NodeName::new(n),
+            generation: Generation(1),
+            sequence: Sequence(1),
+            loss: 0,
+            links: vec![LinkName::new("eth0")],
+        }));
+        let heartbeat = Heartbeat {
+            src: NodeName::new(name),
+            generation: Generation(voice.life),
+            sequence: Sequence(voice.sequence),
+            phase: Phase::Active,
+            deadtime: secs(2),
+            heard,
+            groups: voice
+                .tells
+                .then(|| voice.report.clone())
+                .into_iter()
+                .collect(),
+            reach: Reach::default(),
+            quorate: true,
+            intent: Intent {
+                back_within: voice.back_within,
+                ..Intent::default()
+            },
+            ailing: Vec::new(),
+            digest: 1,
+        };
+        let link = LinkName::new("eth0");
+        self.tell(Event::Heard {
+            link,
+            heartbeat: Box::new(heartbeat),
+        });
+    }
+
+    /// Time passes, and every keepalive each peer speaks.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut next = self.now;
+        while self.now < end {
+            if self.now >= next {
+                let names: Vec<_> = self.voices.iter().filter(|(_, v)| !v.silent).collect();
+                let names: Vec<&'static str> = names.into_iter().map(|(n, _)| *n).collect();
+                for name in names {
+                    self.speak(name);
+                }
+                next = next + KEEPALIVE;
+            }
+            self.now = self.engine.next_deadline().max(self.now).min(next).min(end);
+            if self.engine.next_deadline() <= self.now {
+                self.tell(Event::DeadlineReached);
+            }
+        }
+    }
+
+    pub fn says(&mut self, name: &str, report: GroupReport) {
+        self.voice(name).report = report;
+    }
+
+    pub fn voice(&mut self, name: &str) -> &mut Voice {
+        self.voices.get_mut(name).unwrap()
+    }
+
+    /// From now on it hears nothing of us, and says so.
+    pub fn deafen(&mut self, name: &str) {
+        let (_, last) = self.sent.last().unwrap();
+        let last = last.sequence;
+        self.voice(name).heard = Some(last);
+    }
+
+    /// It agrees to our present claim, and supports what we hold.
+    pub fn agrees(&mut self, name: &str) {
+        let ours = self.ours();
+        let to = recognition("a", 2, ours.term.0, ours.state.holds());
+        self.voice(name).report.to = Some(to);
+    }
+
+    pub fn believes_dead(&self, name: &str) -> bool {
+        let status = self.engine.status(self.now);
+        let mut nodes = status.nodes.iter();
+        nodes.any(|n| n.name.as_str() == name && n.liveness == Liveness::Dead)
+    }
+
+    pub fn burden(&self) -> Burden {
+        self.engine.burden()
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.tell(Event::Command { id: 1, command });
+    }
+
+    /// What we said last of the group.
+    pub fn ours(&self) -> GroupReport {
+        let mut reports = self.sent.iter().rev().filter_map(|(_, h)| h.groups.first());
+        reports.next().unwrap().clone()
+    }
+
+    /// The end of the right as last told to the runtime.
+    pub fn right(&self) -> Time {
+        let ends = self.renewed.iter().filter(|u| **u != Time::NEVER);
+        *ends.max().unwrap()
+    }
+
+    /// The group, claimed and started with the agreement of all.
+    pub fn holding(names: &[&'static str]) -> Alone {
+        let mut alone = Alone::among(names);
+        alone.run_for(secs(1));
+        for name in names {
+            alone.agrees(name);
+        }
+        alone.run_for(ms(600));
+        assert_eq!(alone.ours().state, GroupState::Online);
+        for name in names {
+            alone.agrees(name);
+        }
+        alone
+    }
+}
