@@ -118,13 +118,13 @@ fn lines_that_were_lost_are_counted_and_told_where_that_works() {
         1,
         "{told}"
     );
-    // Each line is an opening of its own.
+    // Each line is an opening of its own; a reader that closed after one could miss the next.
     cluster.sh("alice", "touch /run/copy");
     cluster
         .lab
         .spawn(
             "alice",
-            &["sh", "-c", "while :; do cat /run/ha-log >> /run/copy; done"],
+            &["sh", "-c", "exec 3<>/run/ha-log; exec cat <&3 >>/run/copy"],
         )
         .unwrap();
     let copy = || cluster.sh("alice", "cat /run/copy");
