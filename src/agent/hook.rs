@@ -12,8 +12,10 @@ use tokio::process::Command;
 use super::address::Mistake;
 use super::environment::ScriptEnv;
 use super::supervise::{self, Ended, Streams};
-use super::{Abort, Limits, safe_path};
+use super::{Abort, Limits, blocking, safe_path};
 
+/// How long a look at files may take; a disk that is gone never answers.
+const LOOK: Duration = Duration::from_secs(10);
 /// How many of its last lines are shown.
 const SHOWN: usize = 2;
 /// Ends of names that editors and package managers leave beside the file that is meant.
@@ -65,6 +67,18 @@ impl Hook {
         Ok(programs)
     }
 
+    /// The same, in a thread that is given up when the folder hangs.
+    ///
+    /// # Errors
+    /// What an administrator is told.
+    pub async fn listed(&self) -> Result<Vec<PathBuf>, String> {
+        let limits = Limits::within(LOOK, &Abort::new());
+        let hook = self.clone();
+        let looked = blocking::within(&limits, "read it", move || hook.programs()).await;
+        let read = looked.map_err(|e| e.to_string())?;
+        read.map_err(|e| format!("cannot read it: {e}"))
+    }
+
     /// What is wrong with it on this node, before it is ever run.
     ///
     /// # Errors
@@ -85,20 +99,36 @@ impl Hook {
     }
 }
 
-/// Heartbeat's `rc.d/status`, where an administrator has written one. That of heartbeat's package would take resources
-/// over by itself, and is not run: its path comes as an error.
+/// Heartbeat's `rc.d/status`, where an administrator has written one.
 ///
 /// # Errors
-/// The path of a script that is not run.
-pub fn status_script(env: &ScriptEnv) -> Result<Option<Hook>, PathBuf> {
+/// One that is not run: that of heartbeat's package would take resources over by itself; or one that cannot be read.
+pub fn status_script(env: &ScriptEnv) -> Result<Option<Hook>, (PathBuf, Mistake)> {
     const TIMEOUT: Duration = Duration::from_secs(30);
     let path = env.config_dir.join("rc.d/status");
-    let Ok(bytes) = fs::read(&path) else {
-        return Ok(None);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(e) => {
+            let mistake = Mistake::new(format!("it cannot be read, so it is not run: {e}"));
+            return Err((path, mistake));
+        }
     };
     let text = String::from_utf8_lossy(&bytes);
     if NOT_OURS.iter().any(|name| text.contains(name)) {
-        return Err(path);
+        let message = "heartbeat's own script is not run: it would take resources over by itself";
+        let mistake = Mistake::new(message.to_owned());
+        return Err((
+            path,
+            mistake.help("remove it, or write one that only tells"),
+        ));
     }
     let timeout = TIMEOUT;
     Ok(Some(Hook { path, timeout }))
@@ -114,7 +144,10 @@ pub async fn run(
     timeout: Duration,
     env: &ScriptEnv,
 ) -> Result<(), String> {
-    safe_path::check(program).map_err(|m| m.message)?;
+    let path = program.to_owned();
+    let look = Limits::within(LOOK, &Abort::new());
+    let looked = blocking::within(&look, "look at it", move || safe_path::check(&path)).await;
+    looked.map_err(|e| e.to_string())?.map_err(|m| m.message)?;
     let mut command = Command::new(program);
     env.prepare(&mut command);
     command.envs(words.iter().map(|(name, value)| (name, value)));
@@ -189,7 +222,15 @@ mod tests {
         put(&path, "#!/bin/sh\nlogger $HA_src is $HA_st\n", 0o755);
         assert_eq!(status_script(&env).unwrap().unwrap().path, path);
         put(&path, "#!/bin/sh\n$HA_BIN/mach_down $HA_src\n", 0o755);
-        assert_eq!(status_script(&env), Err(path));
+        let refused = |wanted: &str| {
+            let (of, mistake) = status_script(&env).unwrap_err();
+            assert_eq!(of, path);
+            assert!(mistake.message.contains(wanted), "{}", mistake.message);
+        };
+        refused("would take resources over by itself");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused("cannot be read");
     }
 
     #[tokio::test]

@@ -55,14 +55,9 @@ impl Hooks {
             }
             notify.push(hook);
         }
-        let status = hook::status_script(env).unwrap_or_else(|path| {
-            let message =
-                "heartbeat's own script is not run: it would take resources over by itself";
-            report.warning(
-                &Place::whole(&path),
-                message,
-                "remove it, or write one that only tells",
-            );
+        let status = hook::status_script(env).unwrap_or_else(|(path, mistake)| {
+            let help = mistake.help.unwrap_or_default();
+            report.warning(&Place::whole(&path), mistake.message, help);
             None
         });
         Hooks {
@@ -97,17 +92,24 @@ impl Hooks {
         groups.chain(nodes).collect()
     }
 
+    /// Those that are told about it.
+    fn about(&self, of: &Of) -> &[Hook] {
+        match of {
+            Of::Group(_) => &self.notify,
+            Of::Node(_) => self.status.as_slice(),
+        }
+    }
+
     async fn tell(&self, news: &News) {
-        let hooks: Vec<&Hook> = match news.of {
-            Of::Group(_) => self.notify.iter().collect(),
-            Of::Node(_) => self.status.iter().collect(),
-        };
         let words = news.words();
-        for hook in hooks {
-            let programs = match hook.programs() {
+        for hook in self.about(&news.of) {
+            let programs = match hook.listed().await {
                 Ok(programs) => programs,
-                Err(e) => {
-                    tracing::warn!("nobody in {} is told: {e}", hook.path.display());
+                Err(why) => {
+                    tracing::warn!(
+                        "nobody in {} is told that {news}: {why}",
+                        hook.path.display()
+                    );
                     continue;
                 }
             };
@@ -229,6 +231,9 @@ impl Notifier {
         }
         if matches!(of, Of::Group(_)) {
             self.sequence = self.sequence.saturating_add(1);
+        }
+        if self.hooks.about(&of).is_empty() {
+            return;
         }
         let news = News {
             of: of.clone(),
