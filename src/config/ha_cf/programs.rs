@@ -100,13 +100,12 @@ pub(super) fn notify(reader: &mut Reader<'_>, statement: &Statement<'_>) {
     }
     let timeout = match rest {
         [] => NOTIFY_TIMEOUT,
-        [word, value] if word.text == "timeout" => match time(&value.text) {
-            Ok(span) => span.time,
-            Err(help) => {
-                let message = format!("{} is not a time", value.quoted());
-                return reader.report.error(&value.place, message, help);
-            }
-        },
+        [word, value] if word.text == "timeout" => {
+            let Some(timeout) = super::health::duration(reader, value) else {
+                return;
+            };
+            timeout
+        }
         [word] if word.text == "timeout" => {
             let message = format!("{} needs a time", word.quoted());
             return reader.report.error(&word.place, message, "");
