@@ -57,10 +57,9 @@ impl Group {
         if let Some(holder) = view.living().find(|p| p.holds(name)) {
             // A claim that would have to be withdrawn at once is not made: both would be said again and again.
             let ours = self.offered_by(holder, view) && self.must_withdraw(view, desk).is_none();
-            let (name, ill) = (holder.name.clone(), super::checks::bar_of(&holder.ailing));
-            return Ok(ours.then_some(match ill {
-                Some(why) => Because::IllAt(name, why),
-                None => Because::HeldBy(name),
+            return Ok(ours.then(|| match super::checks::bar_of(&holder.ailing) {
+                Some(why) => Because::IllAt(holder.name.clone(), why),
+                None => Because::HeldBy(holder.name.clone()),
             }));
         }
         // Others that claim it or do not know yet are waited for; their next heartbeat tells.

@@ -9,7 +9,7 @@ pub enum Verdict {
     Run(String),
     /// These scenarios failed.
     Scenarios(Vec<String>),
-    /// The simulator went round for ever, or died.
+    /// The simulator did not end in time.
     Hung,
     /// Nothing saw it.
     Survived {
@@ -22,10 +22,12 @@ pub enum Verdict {
 
 impl Verdict {
     pub fn caught(&self) -> bool {
-        matches!(
-            self,
-            Verdict::Run(_) | Verdict::Scenarios(_) | Verdict::Hung
-        )
+        // One that did not end may only have been slow, and tests that died without a name may lack memory.
+        match self {
+            Verdict::Run(_) => true,
+            Verdict::Scenarios(names) => !names.is_empty(),
+            Verdict::Hung | Verdict::Survived { .. } | Verdict::NotBuilt(_) => false,
+        }
     }
 }
 
@@ -36,9 +38,9 @@ impl fmt::Display for Verdict {
             Verdict::Scenarios(names) => match names.split_first() {
                 Some((first, [])) => write!(f, "scenario {first}"),
                 Some((first, rest)) => write!(f, "scenario {first} and {} more", rest.len()),
-                None => f.write_str("the tests died"),
+                None => f.write_str("no (the tests died)"),
             },
-            Verdict::Hung => f.write_str("the simulator never ended"),
+            Verdict::Hung => f.write_str("no (the simulator did not end in time)"),
             Verdict::Survived { tests } => write!(f, "no ({tests} tests passed)"),
             Verdict::NotBuilt(text) => write!(f, "not built: {text}"),
         }
