@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use had::agent::filesystem::Filesystem;
 use had::agent::filesystem::arguments::Arguments;
 use had::agent::{Abort, Limits};
+use had::model::status::CheckState;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
-use crate::cluster::Blueprint;
+use crate::cluster::{Blueprint, Cluster};
 
 /// A wait fails only when this long nothing has come of it.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -40,6 +41,14 @@ pub fn alone(test: impl Future<Output = ()> + Send + 'static) {
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Waits until it says that so many checks of this node pass and no other fails; `failback_when` may say what it wants.
+pub fn until_well(cluster: &Cluster, node: &str, checks: usize) {
+    cluster.until_status(node, "its checks are good", |s| {
+        let mut those = s.checks.iter().filter(|c| c.name != "failback_when");
+        those.clone().count() == checks && those.all(|c| c.state == CheckState::Good)
+    });
 }
 
 /// A folder that every account can enter.

@@ -8,7 +8,7 @@ use had::model::status::{CheckState, Liveness};
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, STAND_IN, group_of, wait};
-use crate::common::example;
+use crate::common::{example, until_well};
 use crate::{mariadb, web};
 
 const NODES: [&str; 2] = ["web1", "web2"];
@@ -68,7 +68,7 @@ fn forum(name: &str) -> Cluster {
     cluster.until_active(&NODES);
     served_by(&cluster, "web1");
     for node in NODES {
-        all_well(&cluster, node);
+        until_well(&cluster, node, 2);
     }
     cluster
 }
@@ -92,13 +92,6 @@ fn served_by(cluster: &Cluster, node: &str) {
         let pushes = runs("pgrep -f '[r]sync_push.*loop'");
         assert_eq!(pushes, other == node, "rsync_push on {other}");
     }
-}
-
-fn all_well(cluster: &Cluster, node: &str) {
-    cluster.until_status(node, "its checks are good", |s| {
-        let mut checks = s.checks.iter().filter(|c| c.name != "failback_when");
-        checks.clone().count() == 2 && checks.all(|c| c.state == CheckState::Good)
-    });
 }
 
 /// Who had both addresses since the last time, in order.
@@ -150,7 +143,7 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     });
     web::mend_configuration(&cluster, "web1");
     cluster.sh("web1", "nginx -c /run/nginx.conf");
-    all_well(&cluster, "web1");
+    until_well(&cluster, "web1", 2);
     let waits = |says: &str| {
         cluster.until_status("web2", &format!("it waits: {says}"), |s| {
             let notes = group_of(s, GROUP).notes.join("\n");
@@ -215,7 +208,7 @@ fn a_dead_database_or_machine_moves_both_addresses_and_a_cut_network_none() {
 }
 
 fn served_by_after_copying(cluster: &Cluster) {
-    all_well(cluster, "web1");
+    until_well(cluster, "web1", 2);
     cluster.until_owner(GROUP, "web1");
     served_by(cluster, "web1");
 }

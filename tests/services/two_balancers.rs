@@ -1,9 +1,7 @@
 //! `ha.d/examples/two-balancers`: two nginx balancers before two web servers, an address each, preferred crosswise.
 
-use had::model::status::CheckState;
-
 use crate::cluster::{Cluster, group_of, wait};
-use crate::common::example;
+use crate::common::{example, until_well};
 use crate::web;
 
 const NODES: [&str; 2] = ["test1", "test2"];
@@ -39,7 +37,7 @@ fn balancers(name: &str) -> Cluster {
     cluster.until_active(&NODES);
     each_has_its_own(&cluster);
     for node in NODES {
-        all_well(&cluster, node);
+        until_well(&cluster, node, 2);
     }
     cluster
 }
@@ -55,12 +53,6 @@ fn served_by(cluster: &Cluster, address: &str, node: &str) {
     let wanted = ("page".to_owned(), node.to_owned());
     let seen = || web::page_by(cluster, address);
     assert!(wait(|| seen() == wanted), "{address}: {:?}", seen());
-}
-
-fn all_well(cluster: &Cluster, node: &str) {
-    cluster.until_status(node, "its checks are good", |s| {
-        s.checks.len() == 2 && s.checks.iter().all(|c| c.state == CheckState::Good)
-    });
 }
 
 /// Who had an address since the last time, in order.
@@ -122,7 +114,7 @@ fn a_web_server_that_dies_is_no_business_of_the_cluster() {
         let log = || cluster.sh(node, "cat /var/log/nginx.log");
         let asked = |l: String| l.contains("upstream: \"http://10.1.88.168:80/\"");
         assert!(wait(|| asked(log())), "{}", log());
-        all_well(&cluster, node);
+        until_well(&cluster, node, 2);
     }
     each_has_its_own(&cluster);
     assert_eq!(terms(&cluster), before, "no group was touched");

@@ -9,7 +9,7 @@ use had::model::status::CheckState;
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Blueprint, Cluster, group_of, wait};
-use crate::common::example;
+use crate::common::{example, until_well};
 use crate::mariadb;
 
 const NODES: [&str; 2] = ["master", "backup"];
@@ -45,7 +45,7 @@ fn masters_of(blueprint: Blueprint) -> Masters {
     }
     masters.cluster.until_active(&NODES);
     for node in NODES {
-        masters.all_well(node);
+        until_well(&masters.cluster, node, 3);
     }
     masters.cluster.until_owner(ADDRESS, "master");
     masters
@@ -70,13 +70,6 @@ impl Masters {
                 let mut checks = s.checks.iter();
                 checks.any(|c| c.name == name && c.state == wanted && c.text.contains(says))
             });
-    }
-
-    fn all_well(&self, node: &str) {
-        self.cluster.until_status(node, "all checks are good", |s| {
-            let mut three = s.checks.iter().filter(|c| c.name != "failback_when");
-            three.clone().count() == 3 && three.all(|c| c.state == CheckState::Good)
-        });
     }
 
     /// The address is there, and a client is answered by that node's server.
@@ -221,7 +214,7 @@ fn a_server_that_is_stopped_killed_hung_or_full_gives_its_address_to_the_other()
         assert_eq!(told(&masters), once, "{name}: {causes:?}");
         (deed.undo)(&masters, owner);
         // It is back, is well, has copied what it missed, and takes nothing.
-        masters.all_well(owner);
+        until_well(&masters.cluster, owner, 3);
         masters.served_by(other);
         assert_eq!(masters.owners(), [owner, other], "{name}");
         assert_eq!(told(&masters), once, "{name}: {causes:?}");

@@ -1,10 +1,8 @@
 //! `ha.d/examples/web-pair`: nginx on two machines, one address of each kind where it answers, watched by the script that its
 //! users published for keepalived.
 
-use had::model::status::CheckState;
-
 use crate::cluster::{Cluster, wait};
-use crate::common::example;
+use crate::common::{example, until_well};
 use crate::web;
 
 const NODES: [&str; 2] = ["master-node", "slave-node"];
@@ -35,7 +33,7 @@ fn pair(name: &str, change: impl Fn(&str) -> String) -> Cluster {
     cluster.until_active(&NODES);
     served_by(&cluster, "master-node");
     for node in NODES {
-        all_well(&cluster, node);
+        until_well(&cluster, node, 2);
     }
     cluster
 }
@@ -45,12 +43,6 @@ fn served_by(cluster: &Cluster, node: &str) {
     for address in [IPV4.to_owned(), format!("[{IPV6}]")] {
         web::until_page(cluster, &address, node);
     }
-}
-
-fn all_well(cluster: &Cluster, node: &str) {
-    cluster.until_status(node, "its checks are good", |s| {
-        s.checks.len() == 2 && s.checks.iter().all(|c| c.state == CheckState::Good)
-    });
 }
 
 /// The addresses were on these, in this order, and on no two at once.
@@ -95,7 +87,7 @@ fn nginx_that_dies_is_started_again_and_what_is_worse_moves_the_addresses_and_ba
     });
     web::mend_configuration(&cluster, master);
     served_by(&cluster, master);
-    all_well(&cluster, master);
+    until_well(&cluster, master, 2);
     were_on(&mut cluster, &[master, slave, master]);
 
     // It answers with an error, which no count of processes shows.
@@ -110,7 +102,7 @@ fn nginx_that_dies_is_started_again_and_what_is_worse_moves_the_addresses_and_ba
         "sed -i 's/return 500/return 200/' /run/nginx.conf && nginx -c /run/nginx.conf -s reload",
     );
     served_by(&cluster, master);
-    all_well(&cluster, master);
+    until_well(&cluster, master, 2);
 
     // It hangs, and its processes are all there.
     cluster.sh(master, "pkill -STOP -x nginx");
@@ -130,7 +122,7 @@ fn without_preemption_the_addresses_stay_where_they_went() {
     web::kill(&cluster, master);
     served_by(&cluster, slave);
     web::mend_configuration(&cluster, master);
-    all_well(&cluster, master);
+    until_well(&cluster, master, 2);
     served_by(&cluster, slave);
     were_on(&mut cluster, &[master, slave]);
 }
@@ -147,11 +139,11 @@ fn the_manager_is_upgraded_and_killed_without_a_failed_request_and_puts_lost_add
         let started = || cluster.lab.start_had(node).is_ok();
         assert!(wait(started), "the old daemon of {node} does not end");
         cluster.until_active(&NODES);
-        all_well(&cluster, node);
+        until_well(&cluster, node, 2);
         cluster.lab.kill_had(node).unwrap();
         cluster.lab.start_had(node).unwrap();
         cluster.until_active(&NODES);
-        all_well(&cluster, node);
+        until_well(&cluster, node, 2);
     }
     for visitor in visitors {
         visitor.asks_on();
@@ -174,5 +166,5 @@ fn the_manager_is_upgraded_and_killed_without_a_failed_request_and_puts_lost_add
         println!("{address} was put back after {} ms", took.trim());
     }
     served_by(&cluster, master);
-    all_well(&cluster, slave);
+    until_well(&cluster, slave, 2);
 }

@@ -314,7 +314,14 @@ impl Alone {
 
     /// The group, claimed and started with the agreement of all.
     pub fn holding(names: &[&'static str]) -> Alone {
-        let mut alone = Alone::among(names);
+        let mut all = vec!["a"];
+        all.extend(names);
+        Alone::holding_in(cluster(&all), names)
+    }
+
+    /// The same in this cluster.
+    pub fn holding_in(cluster: Cluster, names: &[&'static str]) -> Alone {
+        let mut alone = Alone::in_cluster(cluster, names, Broken::Nothing);
         alone.run_for(secs(1));
         for name in names {
             alone.agrees(name);
