@@ -11,17 +11,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
-use crate::model::Time;
 use crate::model::decision::{Because, What};
 use crate::model::health::{Ailing, CheckPolicy, FAILBACK_WHEN, Health};
 use crate::model::status::{CheckState, CheckStatus};
+use crate::model::{GroupName, Time};
 
 /// What is published of a text: one line of so many characters.
 const TEXT_MAX: usize = 80;
 /// The same for what is told here.
 const TOLD_MAX: usize = 400;
-/// So many failing checks are published; one is enough to be no candidate.
+/// So many failing checks that bear on all groups are published; one is enough to be no candidate.
 const PUBLISHED: usize = 4;
+/// The same of those that bear on one group each.
+const PUBLISHED_OF_GROUPS: usize = 64;
 
 /// One check as known here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +44,7 @@ impl Check {
     fn ailing(&self) -> Ailing {
         Ailing {
             check: self.policy.name.clone(),
+            group: self.policy.group.clone(),
             pending: self.state == CheckState::Pending,
             text: one_line(&self.text, TEXT_MAX),
         }
@@ -61,6 +64,7 @@ impl Checks {
             fall: 1,
             rise: 1,
             stays: false,
+            group: None,
         });
         let check = |policy: CheckPolicy| {
             let known = old.iter().find(|c| c.policy.name == policy.name).cloned();
@@ -134,23 +138,22 @@ impl Checks {
 
     /// What is published.
     pub fn ailing(&self) -> Vec<Ailing> {
-        let (failback, checks): (Vec<_>, Vec<_>) =
-            self.ailments().partition(|a| a.check == FAILBACK_WHEN);
-        checks.into_iter().take(PUBLISHED).chain(failback).collect()
+        published(self.ailments().collect())
     }
 
-    /// Why this node is no candidate, in words that follow its name.
-    pub fn bar(&self) -> Option<String> {
-        bar_of(&self.ailing())
+    /// Why this node is no candidate for a group, in words that follow its name.
+    pub fn bar(&self, group: &GroupName) -> Option<String> {
+        let bar = self.ailments().find(|a| a.bars(group));
+        bar.map(|a| a.to_string())
     }
 
     /// Why what this node has must go: a check that has failed, not one that has no result yet, nor one that lets the
     /// owner stay.
-    pub fn fails(&self) -> Option<String> {
+    pub fn fails(&self, group: &GroupName) -> Option<String> {
         let drives = |c: &&Check| c.state == CheckState::Failed && !c.policy.stays;
-        let mut driving = self.0.iter().filter(drives);
-        let failed = driving.find(|c| c.policy.name != FAILBACK_WHEN)?;
-        Some(failed.ailing().to_string())
+        let mut driving = self.0.iter().filter(drives).map(Check::ailing);
+        let failed = driving.find(|a| a.bars(group))?;
+        Some(failed.to_string())
     }
 
     pub fn status(&self, now: Time) -> Vec<CheckStatus> {
@@ -171,26 +174,36 @@ impl Checks {
 
 /// What is kept of what a peer publishes: whatever it sends, no more than we would.
 pub(super) fn told(ailing: &[Ailing]) -> Vec<Ailing> {
-    let (failback, checks): (Vec<&Ailing>, Vec<&Ailing>) =
-        ailing.iter().partition(|a| a.check == FAILBACK_WHEN);
-    let few = checks.into_iter().take(PUBLISHED);
     let kept = |a: &Ailing| Ailing {
         check: one_line(&a.check, TEXT_MAX),
+        group: a.group.clone(),
         pending: a.pending,
         text: one_line(&a.text, TEXT_MAX),
     };
-    few.chain(failback.into_iter().take(1)).map(kept).collect()
+    published(ailing.iter().map(kept).collect())
 }
 
-/// The first of these that bars a node from being a candidate.
-pub(super) fn bar_of(ailing: &[Ailing]) -> Option<String> {
-    let bars = ailing.iter().find(|a| a.check != FAILBACK_WHEN);
+/// As many of each kind as are told to others.
+fn published(ailing: Vec<Ailing>) -> Vec<Ailing> {
+    let (failback, checks): (Vec<_>, Vec<_>) =
+        ailing.into_iter().partition(|a| a.check == FAILBACK_WHEN);
+    let (of_all, of_groups): (Vec<_>, Vec<_>) = checks.into_iter().partition(|a| a.group.is_none());
+    let few = of_all.into_iter().take(PUBLISHED);
+    let of_groups = of_groups.into_iter().take(PUBLISHED_OF_GROUPS);
+    few.chain(of_groups)
+        .chain(failback.into_iter().take(1))
+        .collect()
+}
+
+/// The first of these that bars a node from being a candidate for a group.
+pub(super) fn bar_of(ailing: &[Ailing], group: &GroupName) -> Option<String> {
+    let bars = ailing.iter().find(|a| a.bars(group));
     bars.map(ToString::to_string)
 }
 
-/// Whether one of these has no result yet: its node will soon be a candidate, or known not to be.
-pub(super) fn pending(ailing: &[Ailing]) -> bool {
-    ailing.iter().any(|a| a.pending && a.check != FAILBACK_WHEN)
+/// Whether one of these has no result yet: its node will soon be a candidate for the group, or known not to be.
+pub(super) fn pending(ailing: &[Ailing], group: &GroupName) -> bool {
+    ailing.iter().any(|a| a.pending && a.bars(group))
 }
 
 /// Why a node must not get a group back yet.
@@ -225,6 +238,10 @@ impl Engine {
 mod tests {
     use super::*;
 
+    fn web_group() -> GroupName {
+        GroupName::new("10.0.0.1")
+    }
+
     fn checks(fall: u32, rise: u32) -> Checks {
         let mut checks = Checks::default();
         let policy = CheckPolicy {
@@ -232,6 +249,7 @@ mod tests {
             fall,
             rise,
             stays: false,
+            group: None,
         };
         let health = Health {
             checks: vec![policy],
@@ -280,13 +298,22 @@ mod tests {
     #[test]
     fn a_check_without_a_result_bars_but_drives_nothing_away() {
         let mut checks = checks(2, 1);
-        assert_eq!(checks.bar().unwrap(), "has no result of check web yet");
-        assert_eq!(checks.fails(), None);
+        assert_eq!(
+            checks.bar(&web_group()).unwrap(),
+            "has no result of check web yet"
+        );
+        assert_eq!(checks.fails(&web_group()), None);
         states(&mut checks, "--");
-        assert_eq!(checks.fails().unwrap(), "fails check web (refused)");
-        assert_eq!(checks.bar(), checks.fails());
+        assert_eq!(
+            checks.fails(&web_group()).unwrap(),
+            "fails check web (refused)"
+        );
+        assert_eq!(checks.bar(&web_group()), checks.fails(&web_group()));
         states(&mut checks, "+");
-        assert_eq!((checks.bar(), checks.fails()), (None, None));
+        assert_eq!(
+            (checks.bar(&web_group()), checks.fails(&web_group())),
+            (None, None)
+        );
     }
 
     #[test]
@@ -294,25 +321,32 @@ mod tests {
         let mut checks = checks(1, 1);
         checks.0[0].policy.stays = true;
         states(&mut checks, "+-");
-        assert_eq!(checks.bar().unwrap(), "fails check web (refused)");
-        assert_eq!(checks.fails(), None);
+        assert_eq!(
+            checks.bar(&web_group()).unwrap(),
+            "fails check web (refused)"
+        );
+        assert_eq!(checks.fails(&web_group()), None);
         let other = Check {
             policy: CheckPolicy {
                 name: "sql".into(),
                 stays: false,
+                group: None,
                 ..checks.0[0].policy.clone()
             },
             ..checks.0[0].clone()
         };
         checks.0.push(other);
-        assert_eq!(checks.fails().unwrap(), "fails check sql (refused)");
+        assert_eq!(
+            checks.fails(&web_group()).unwrap(),
+            "fails check sql (refused)"
+        );
     }
 
     #[test]
     fn failback_when_bars_nothing_and_tells_its_newest_words() {
         let mut checks = checks(1, 1);
         states(&mut checks, "+");
-        assert_eq!(checks.bar(), None);
+        assert_eq!(checks.bar(&web_group()), None);
         assert_eq!(unready(&checks.ailing()).unwrap(), "no result yet");
         for lag in ["30 s\nbehind", "12 s behind"] {
             checks.take(Time(9), FAILBACK_WHEN, Err(lag.to_owned()));
@@ -326,6 +360,7 @@ mod tests {
     fn what_a_peer_sends_is_cut_to_what_we_would_send() {
         let one = |check: &str| Ailing {
             check: check.to_owned(),
+            group: None,
             pending: false,
             text: format!("\u{1b}[2J{}", "x".repeat(10_000)),
         };
@@ -346,6 +381,7 @@ mod tests {
             fall,
             rise: 1,
             stays: false,
+            group: None,
         };
         let sql = CheckPolicy {
             name: "sql".into(),
@@ -356,7 +392,10 @@ mod tests {
             failback_when: false,
         };
         checks.take_definition(&health, Time(5));
-        assert_eq!(checks.bar().unwrap(), "has no result of check sql yet");
+        assert_eq!(
+            checks.bar(&web_group()).unwrap(),
+            "has no result of check sql yet"
+        );
         assert_eq!(states(&mut checks, "-"), "g", "the new fall counts");
     }
 }

@@ -41,7 +41,7 @@ impl Group {
     fn preferred_gets_ready(&self, now: Time, view: &View) -> bool {
         let t = &view.cluster.timing;
         let patience = |p: &Peer| {
-            if super::checks::pending(&p.ailing) {
+            if super::checks::pending(&p.ailing, &self.spec.name) {
                 t.initdead
             } else {
                 t.keepalive * 2
@@ -57,10 +57,12 @@ impl Group {
         if let Some(holder) = view.living().find(|p| p.holds(name)) {
             // A claim that would have to be withdrawn at once is not made: both would be said again and again.
             let ours = self.offered_by(holder, view) && self.must_withdraw(view, desk).is_none();
-            return Ok(ours.then(|| match super::checks::bar_of(&holder.ailing) {
-                Some(why) => Because::IllAt(holder.name.clone(), why),
-                None => Because::HeldBy(holder.name.clone()),
-            }));
+            return Ok(
+                ours.then(|| match super::checks::bar_of(&holder.ailing, name) {
+                    Some(why) => Because::IllAt(holder.name.clone(), why),
+                    None => Because::HeldBy(holder.name.clone()),
+                }),
+            );
         }
         // Others that claim it or do not know yet are waited for; their next heartbeat tells.
         if self.to.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown) {

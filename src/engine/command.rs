@@ -209,7 +209,7 @@ impl Engine {
         }
         let owner = self.view.living().find(|p| p.holds(name));
         let here = super::busy_with(group.state);
-        if let Some(check) = self.view.checks.bar().filter(|_| !here) {
+        if let Some(check) = self.view.checks.bar(name).filter(|_| !here) {
             match owner {
                 None if force => {}
                 None => {

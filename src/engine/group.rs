@@ -231,7 +231,7 @@ impl Group {
             () if !view.quorate => Some("has no quorum".to_owned()),
             // An administrator may know better than a check.
             () if self.forced => None,
-            () => view.checks.bar(),
+            () => view.checks.bar(&self.spec.name),
         };
         Candidate {
             name: view.me().clone(),

@@ -107,7 +107,7 @@ impl Group {
         if self.standby || self.giving_away() {
             return Some((next(), Because::Standby));
         }
-        if let Some(check) = view.checks.fails() {
+        if let Some(check) = view.checks.fails(&self.spec.name) {
             // Better a sick service than none: without another candidate it stays.
             match place(&others) {
                 Ok(_) => return Some((next(), Because::CheckFails(check))),

@@ -170,7 +170,10 @@ impl Engine {
             // What `failback_when` says is told with the group that waits for it.
             note(
                 ailing.check != FAILBACK_WHEN,
-                format!("it {ailing}, so it is no candidate"),
+                match &ailing.group {
+                    None => format!("it {ailing}, so it is no candidate"),
+                    Some(group) => format!("it {ailing}, so it is no candidate for {group}"),
+                },
             );
         }
         for link in peer.links.iter().filter(|l| peer.living() && !l.up) {

@@ -175,6 +175,6 @@ impl View {
             .iter()
             .find(|(is, _)| *is)
             .map(|(_, words)| (*words).to_owned())
-            .or_else(|| checks::bar_of(&peer.ailing))
+            .or_else(|| checks::bar_of(&peer.ailing, group))
     }
 }

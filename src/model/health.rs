@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::GroupName;
+
 /// The name under which a node publishes what its `failback_when` says. No check can be called so.
 pub const FAILBACK_WHEN: &str = "failback_when";
 
@@ -44,6 +46,9 @@ pub struct CheckPolicy {
     /// A node that fails it keeps what it has; it only takes nothing more.
     #[serde(default)]
     pub stays: bool,
+    /// It bears on this group alone; on every group where there is none.
+    #[serde(default)]
+    pub group: Option<GroupName>,
 }
 
 /// A check that has not passed, as its node publishes it. What is not named is good.
@@ -51,10 +56,20 @@ pub struct CheckPolicy {
 pub struct Ailing {
     /// Its name, or [`FAILBACK_WHEN`].
     pub check: String,
+    /// The one group on which it bears, where it does not on all.
+    #[serde(default)]
+    pub group: Option<GroupName>,
     /// It has had no result at all yet.
     pub pending: bool,
     /// What it said.
     pub text: String,
+}
+
+impl Ailing {
+    /// Whether it keeps its node from being a candidate for a group.
+    pub fn bars(&self, group: &GroupName) -> bool {
+        self.check != FAILBACK_WHEN && self.group.as_ref().is_none_or(|g| g == group)
+    }
 }
 
 impl fmt::Display for Ailing {

@@ -58,11 +58,12 @@ impl Sickness {
         all.next().map(|(_, step)| *step)
     }
 
-    /// Whether one of these checks does not pass.
-    pub fn fails(&self, health: &Health) -> bool {
+    /// Whether one of these checks that bear on a group does not pass.
+    pub fn fails(&self, health: &Health, group: &GroupName) -> bool {
         let bad =
-            |c: &CheckPolicy| self.failing.contains_key(&c.name) || self.hanging.contains(&c.name);
-        health.checks.iter().any(bad)
+            |c: &&CheckPolicy| self.failing.contains_key(&c.name) || self.hanging.contains(&c.name);
+        let bears = |c: &CheckPolicy| c.group.as_ref().is_none_or(|g| g == group);
+        health.checks.iter().filter(bad).any(bears)
     }
 }
 

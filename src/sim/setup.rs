@@ -130,7 +130,11 @@ impl fmt::Display for Setup {
         for check in &self.cluster.health.checks {
             let (fall, rise) = (check.fall, check.rise);
             let owner = if check.stays { " owner stays" } else { "" };
-            writeln!(f, "check {} fall {fall} rise {rise}{owner}", check.name)?;
+            let of = check
+                .group
+                .as_ref()
+                .map_or_else(String::new, |g| format!(" of {g}"));
+            writeln!(f, "check {} fall {fall} rise {rise}{owner}{of}", check.name)?;
         }
         if self.cluster.health.failback_when {
             writeln!(f, "{FAILBACK_WHEN}")?;

@@ -135,10 +135,12 @@ fn read_recognition(word: &str, term: Term, known: &Known<'_>) -> Option<Recogni
     })
 }
 
-/// `CHECK,-[,TEXT]` or `CHECK,?[,TEXT]`
+/// `CHECK[@GROUP],-[,TEXT]` or `CHECK[@GROUP],?[,TEXT]`
 pub(super) fn ailing_word(ailing: &Ailing) -> String {
     let mark = if ailing.pending { '?' } else { '-' };
-    let mut word = format!("{},{mark}", escape(&ailing.check));
+    let of_group = ailing.group.as_ref();
+    let group = of_group.map_or_else(String::new, |g| format!("@{}", escape(g.as_str())));
+    let mut word = format!("{}{group},{mark}", escape(&ailing.check));
     if !ailing.text.is_empty() {
         word.push(',');
         word.push_str(&escape(&ailing.text));
@@ -149,7 +151,12 @@ pub(super) fn ailing_word(ailing: &Ailing) -> String {
 /// The reverse of [`ailing_word`].
 pub(super) fn read_ailing(word: &str) -> Option<Ailing> {
     let mut parts = word.splitn(3, ',');
-    let check = unescape(parts.next()?)?;
+    let name = parts.next()?;
+    let (check, group) = match name.split_once('@') {
+        Some((check, group)) => (check, Some(read_group_name(group)?)),
+        None => (name, None),
+    };
+    let check = unescape(check)?;
     let pending = match parts.next()? {
         "?" => true,
         "-" => false,
@@ -158,6 +165,7 @@ pub(super) fn read_ailing(word: &str) -> Option<Ailing> {
     let text = parts.next().map_or(Some(String::new()), unescape)?;
     Some(Ailing {
         check,
+        group,
         pending,
         text,
     })

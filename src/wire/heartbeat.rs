@@ -10,7 +10,7 @@
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
 //! | `lo` | lost: for each word of `h`, how many of a thousand of that peer's heartbeats were missed lately; left out where none | `0 c8` |
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
-//! | `ai` | ailing: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out | `web,-,no%20answer` |
+//! | `ai` | ailing: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` bears on that group alone | `web,-,no%20answer` |
 //! | `bk` | back within so many ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!

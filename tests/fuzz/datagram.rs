@@ -124,13 +124,17 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             back_within: Some(Duration::from_secs(3)),
             ..Intent::default()
         },
-        ailing: [("web", false, "no answer"), ("failback_when", true, "")]
-            .map(|(check, pending, text)| Ailing {
-                check: check.to_owned(),
-                pending,
-                text: text.to_owned(),
-            })
-            .into(),
+        ailing: [
+            ("web", Some("g1"), false, "no answer"),
+            ("failback_when", None, true, ""),
+        ]
+        .map(|(check, group, pending, text)| Ailing {
+            check: check.to_owned(),
+            group: group.map(GroupName::new),
+            pending,
+            text: text.to_owned(),
+        })
+        .into(),
         digest: 1,
     }
 }

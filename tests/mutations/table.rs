@@ -243,8 +243,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "7: the preferred node claims what another runs",
         "claim.rs",
-        "            return Ok(ours.then(|| match super::checks::bar_of(&holder.ailing) {",
-        "            let ours = ours || self.spec.preferred == *view.me();\n            return Ok(ours.then(|| match super::checks::bar_of(&holder.ailing) {",
+        "            return Ok(ours.then(|| match super::checks::bar_of(&holder.ailing, name) {",
+        "            let ours = ours || self.spec.preferred == *view.me();\n            return Ok(ours.then(|| match super::checks::bar_of(&holder.ailing, name) {",
     ),
     m(
         "7: the owner does not wait for the claim",

@@ -238,8 +238,28 @@ fn checked(fall: u32, rise: u32) -> World {
         fall,
         rise,
         stays: false,
+        group: None,
     });
     world
+}
+
+/// Such as the state of the disk on which only one group stands.
+#[test]
+fn a_check_of_one_group_bears_on_no_other() {
+    let mut world = checked(1, 1).group("web", "alice", 1);
+    let check = &mut world.cluster.health.checks[0];
+    (check.stays, check.group) = (true, Some(GroupName::new("db")));
+    world.start_all();
+    settle_on(&mut world, "db", "alice");
+    settle_on(&mut world, "web", "alice");
+    world.fail_check("bob", "web", Some("outdated"));
+    world.run_for(secs(5));
+    world.crash("alice");
+    settle_on(&mut world, "web", "bob");
+    world.run_for(secs(60));
+    assert!(world.runs_on("db").is_empty(), "{}", story(&world));
+    world.fail_check("bob", "web", None);
+    settle_on(&mut world, "db", "bob");
 }
 
 #[test]

@@ -120,13 +120,17 @@ fn tended(random: &mut Random) -> Vec<Step> {
     steps
 }
 
-/// A check or two of every node, and perhaps one that must be good before anything goes back.
-fn checked(random: &mut Random) -> Health {
+/// A check or two of every node, perhaps of one group alone, and perhaps one that must be good before anything goes back.
+fn checked(random: &mut Random, groups: &[Group]) -> Health {
     let check = |name: &&str, random: &mut Random| CheckPolicy {
         name: (*name).to_owned(),
         fall: *random.pick(&[1, 2, 3]).unwrap(),
         rise: *random.pick(&[1, 1, 2]).unwrap(),
-        stays: false,
+        stays: random.chance(200),
+        group: match random.chance(300) {
+            true => random.pick(groups).map(|g| g.name.clone()),
+            false => None,
+        },
     };
     let many = 1 + usize::from(random.chance(300));
     Health {
@@ -284,7 +288,7 @@ fn what_dies_or_looks_ill_is_restarted_or_moved_and_never_runs_twice() {
             ..MAJORITY
         };
         let mut setup = setup(&shape, r);
-        setup.cluster.health = checked(r);
+        setup.cluster.health = checked(r, &setup.cluster.groups);
         setup
     };
     let kinds = [
@@ -308,7 +312,7 @@ fn a_majority_that_looks_at_itself_never_runs_an_address_twice() {
                 step.policy = tended(r).pop().and_then(|s| s.policy);
             }
         }
-        setup.cluster.health = checked(r);
+        setup.cluster.health = checked(r, &setup.cluster.groups);
         setup
     };
     let faults = all_and(&[Kind::Deaths, Kind::Checks, Kind::Restart, Kind::Time]);

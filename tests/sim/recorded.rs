@@ -167,6 +167,7 @@ fn watch_all(cluster: &mut Cluster) {
         fall: 1,
         rise: 2,
         stays: false,
+        group: None,
     };
     cluster.health = Health {
         checks: vec![web],

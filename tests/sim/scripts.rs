@@ -238,6 +238,7 @@ fn known(name: &str, twice: bool) -> CheckPolicy {
         fall: 1 + u32::from(twice),
         rise: 1,
         stays: twice,
+        group: None,
     }
 }
 

@@ -187,6 +187,7 @@ fn rule(
             fall: numbers.fall.unwrap_or(fall),
             rise: numbers.rise.unwrap_or(1),
             stays: numbers.stays.unwrap_or(false),
+            group: None,
         },
         probe,
         pace: Pace {

@@ -235,7 +235,7 @@ fn bars_here(
     {
         return Some("has agents that do not do what they should");
     }
-    if machine.health.fails(&world.config_of(name).health) {
+    if machine.health.fails(&world.config_of(name).health, group) {
         return Some("has a check that does not pass");
     }
     if machine.kept.standby.contains(group) {

@@ -253,9 +253,11 @@ impl Header {
             fall: 1,
             rise: 1,
             stays: false,
+            group: None,
         };
         while !words.is_empty() {
-            match words.one_of("word about a check", &["fall", "rise", "owner"])? {
+            match words.one_of("word about a check", &["fall", "rise", "owner", "of"])? {
+                "of" => check.group = Some(GroupName::new(words.next("a group")?.text)),
                 "fall" => check.fall = count(words, 1)?,
                 "owner" => {
                     check.stays =

@@ -86,13 +86,17 @@ fn it_looks_as_the_table_says() {
         held: false,
     });
     hb.intent.standby = vec![GroupName::new("a b"), GroupName::new("50%")];
-    hb.ailing = [("web", false, "no answer, 50%"), ("sql", true, "")]
-        .map(|(check, pending, text)| Ailing {
-            check: check.to_owned(),
-            pending,
-            text: text.to_owned(),
-        })
-        .to_vec();
+    hb.ailing = [
+        ("web", None, false, "no answer, 50%"),
+        ("sql", Some("a b"), true, ""),
+    ]
+    .map(|(check, group, pending, text)| Ailing {
+        check: check.to_owned(),
+        group: group.map(GroupName::new),
+        pending,
+        text: text.to_owned(),
+    })
+    .to_vec();
     hb.intent.back_within = Some(Duration::from_secs(30));
     hb.heard[0].loss = 200;
     let env = envelope();
@@ -100,7 +104,7 @@ fn it_looks_as_the_table_says() {
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
         had=1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
-        lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql,?\nbk=7530\n\
+        lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nbk=7530\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -293,10 +297,14 @@ fn intent() -> impl Strategy<Value = Intent> {
 
 fn ailing() -> impl Strategy<Value = Ailing> {
     let text = "[ -~\u{e0}-\u{17f}]{0,20}";
-    ("[a-z#@,% ]{1,8}", any::<bool>(), text).prop_map(|(check, pending, text)| Ailing {
-        check,
-        pending,
-        text,
+    let group = prop::option::of("[a-z#@,% ]{1,8}");
+    ("[a-z#@,% ]{1,8}", group, any::<bool>(), text).prop_map(|(check, group, pending, text)| {
+        Ailing {
+            check,
+            group: group.map(|g| GroupName::new(&g)),
+            pending,
+            text,
+        }
     })
 }
 
