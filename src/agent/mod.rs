@@ -3,7 +3,7 @@
 //! * [`resolve`] decides what each word of a haresources line becomes, before anything of the group is touched.
 //!   [`catalog`] asks agents outside of us first what they know of themselves; [`heritage`] knows the names of heartbeat's,
 //!   [`outline`] what a name alone tells.
-//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`filesystem`], [`mysqld`], [`script`] (heartbeat-style
+//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`filesystem`], [`drbd`], [`mysqld`], [`script`] (heartbeat-style
 //!   scripts), [`ocf`], [`systemd`], [`pseudo`] (`Delay`, `SendArp`). Agents are idempotent; deadlines are the caller's,
 //!   in [`Limits`].
 //! * [`contract`] walks an agent through all that it owes us, for `hactl agent test`.
@@ -19,6 +19,7 @@ pub mod blocking;
 pub mod catalog;
 pub mod check;
 pub mod contract;
+pub mod drbd;
 pub mod environment;
 pub mod filesystem;
 pub mod heritage;

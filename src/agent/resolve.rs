@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use super::address::{self, Mistake, Network, VirtualAddress};
 use super::catalog::Catalog;
+use super::drbd::fence::Peers;
+use super::drbd::{self, Drbd};
 use super::environment::ScriptEnv;
 use super::filesystem::{self, Filesystem};
 use super::ipaddr::Addresses;
@@ -29,15 +31,19 @@ use crate::sys::netlink::Netlink;
 /// The built-ins for addresses.
 pub const ADDRESS_NAMES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
 /// All built-ins.
-pub const BUILT_INS: [&str; 7] = [
+pub const BUILT_INS: [&str; 9] = [
     "IPaddr",
     "IPaddr2",
     "IPv6addr",
     "SendArp",
     "Delay",
     "Filesystem",
+    "drbddisk",
+    "drbd",
     "mysqld",
 ];
+/// The built-ins for DRBD: what DRBD's own script for heartbeat was called, and what everybody calls it.
+pub const DRBD_NAMES: [&str; 2] = ["drbddisk", "drbd"];
 /// Added to the length of a `Delay`, whose own deadline would otherwise always end it.
 const DELAY_MARGIN: Duration = Duration::from_secs(10);
 
@@ -96,6 +102,8 @@ pub struct Resolver<'a> {
     pub network: &'a Network,
     /// Given to the agents of addresses.
     pub netlink: &'a Netlink,
+    /// The other nodes.
+    pub peers: &'a Arc<dyn Peers>,
     /// What agents outside of us know of themselves.
     pub catalog: &'a Catalog,
     /// The deadlines of a word: those that the configuration sets, else those given.
@@ -151,6 +159,9 @@ impl Resolver<'_> {
         }
         if name == "Filesystem" {
             return self.filesystem(token, earlier, timeouts);
+        }
+        if DRBD_NAMES.contains(&name) {
+            return self.drbd(token, timeouts);
         }
         if name == "mysqld" {
             return self.mysqld(token, earlier, timeouts);
@@ -250,6 +261,16 @@ impl Resolver<'_> {
         Ok(Member::Other {
             what: self.built_in(&token.name, &args.to_string(), note),
             agent: Arc::new(Filesystem::new(args)),
+            timeouts,
+        })
+    }
+
+    fn drbd(&self, token: &Token, timeouts: Timeouts) -> Result<Member, Mistake> {
+        let resource = drbd::arguments::resource(&token.name, &token.args)?;
+        let note = drbd::validate::machine(&resource)?;
+        Ok(Member::Other {
+            what: self.built_in(&token.name, &format!("DRBD resource {resource}"), note),
+            agent: Arc::new(Drbd::new(&resource, self.peers)),
             timeouts,
         })
     }

@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::NodeName;
+use crate::model::drbd::Standing;
 use crate::model::journal::Entry;
 use crate::model::status::Status;
 
@@ -94,6 +96,19 @@ pub enum Request {
         /// Only say what would change.
         dry_run: bool,
     },
+    /// How DRBD resources stand on every node; [`Answer::Drbd`].
+    Drbd {
+        /// One of drbd.conf; those of haresources where it is not said.
+        resource: Option<String>,
+    },
+    /// DRBD lost the peer of a resource: have the peer's data outdated before this side goes on without it;
+    /// [`Answer::Fenced`].
+    FencePeer {
+        /// Its name in drbd.conf.
+        resource: String,
+        /// How long an answer is waited for, in milliseconds.
+        timeout_ms: u64,
+    },
     /// End the daemon without touching a resource; the peers wait for its return.
     Restart,
     /// The value of an ha.cf directive as in force; [`Answer::Done`] with the bare value.
@@ -117,6 +132,8 @@ impl Request {
             | Self::Takeover { .. }
             | Self::Clear { .. }
             | Self::Maintenance { .. }
+            | Self::Drbd { .. }
+            | Self::FencePeer { .. }
             | Self::Reload { .. }
             | Self::Restart => false,
         }
@@ -144,6 +161,24 @@ pub enum Answer {
     Decisions(Vec<Entry>),
     /// What a reload would do.
     Plan(String),
+    /// DRBD resources, each with its sides.
+    Drbd(Vec<Replicated>),
+    /// What became of a peer's data.
+    Fenced {
+        /// The exit code of a `fence-peer` handler, drbd.conf(5).
+        code: u8,
+        /// The same as a sentence.
+        text: String,
+    },
+}
+
+/// A DRBD resource as every node that has it tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replicated {
+    /// Its name in drbd.conf.
+    pub resource: String,
+    /// Each node, this one first; an error is a sentence why nothing is known of it.
+    pub sides: Vec<(NodeName, Result<Standing, String>)>,
 }
 
 /// A bad end.

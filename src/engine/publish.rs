@@ -8,6 +8,7 @@ use super::{Action, Engine, loss};
 use crate::model::cluster::Timing;
 use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
+use crate::model::letter::Letter;
 use crate::model::{GroupName, NodeName, Sequence, Time};
 
 /// Extra heartbeats that may follow each other at once; after that one each [`REFILL`].
@@ -38,6 +39,9 @@ pub(super) struct Publisher {
     /// An extra one is wanted and waits for a token.
     deferred: bool,
     ending: Option<Ending>,
+    /// Carried for others; they mean nothing here.
+    #[serde(default)]
+    pub letters: Vec<Letter>,
 }
 
 /// The part of a heartbeat whose change is worth an extra one.
@@ -48,6 +52,7 @@ struct Said {
     quorate: bool,
     intent: Intent,
     ailing: Vec<Ailing>,
+    letters: Vec<Letter>,
 }
 
 /// The last words of this life.
@@ -73,6 +78,7 @@ impl Publisher {
             answer: false,
             deferred: false,
             ending: None,
+            letters: Vec::new(),
         }
     }
 
@@ -330,6 +336,7 @@ impl Engine {
                 back_within: None,
             },
             ailing: self.view.checks.ailing(),
+            letters: self.publisher.letters.clone(),
             digest: self.view.cluster.digest,
         }
     }
@@ -362,5 +369,6 @@ fn said(heartbeat: &Heartbeat) -> Said {
         quorate: heartbeat.quorate,
         intent: heartbeat.intent.clone(),
         ailing: heartbeat.ailing.clone(),
+        letters: heartbeat.letters.clone(),
     }
 }

@@ -99,6 +99,8 @@ pub enum Probe {
     Link(String),
     /// `mysql [SOCKET] [replica [lag T]]`: a database server answers.
     Mysql(MysqlProbe),
+    /// A DRBD resource of a group whose data is the newest, as far as known; nobody needs to ask for it in ha.cf.
+    Drbd(String),
 }
 
 /// `mysql [SOCKET] [replica [lag T]]`.
@@ -147,6 +149,7 @@ impl fmt::Display for Probe {
             Self::Process(name) => write!(f, "process {name}"),
             Self::Link(name) => write!(f, "link {name}"),
             Self::Mysql(mysql) => write!(f, "{mysql}"),
+            Self::Drbd(resource) => write!(f, "drbd {resource}"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::health::Ailing;
+use super::letter::Letter;
 use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
 /// One heartbeat. Where the groups do not fit one datagram there are several, each whole but for the groups,
@@ -34,6 +35,9 @@ pub struct Heartbeat {
     /// Checks of the sender that have not passed. With one of them, other than `failback_when`, it is no candidate.
     #[serde(default)]
     pub ailing: Vec<Ailing>,
+    /// What is asked and answered beside all this.
+    #[serde(default)]
+    pub letters: Vec<Letter>,
     /// Hash of what must be configured alike.
     pub digest: u64,
 }

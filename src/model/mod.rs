@@ -2,10 +2,12 @@
 
 pub mod cluster;
 pub mod decision;
+pub mod drbd;
 pub mod health;
 pub mod heartbeat;
 pub mod journal;
 pub mod keys;
+pub mod letter;
 pub mod medium;
 pub mod similar;
 pub mod status;

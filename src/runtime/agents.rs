@@ -8,6 +8,7 @@ use super::{Folders, own_name};
 use crate::agent::address::{Mistake, Network};
 use crate::agent::catalog::Catalog;
 use crate::agent::contract::{self, Step};
+use crate::agent::drbd::fence::{Nobody, Peers};
 use crate::agent::environment::ScriptEnv;
 use crate::agent::ocf::metadata::MetaData;
 use crate::agent::ocf::{describe_itself, notation};
@@ -106,6 +107,7 @@ async fn resolve(dir: &Path, token: &Token, tell: Tell<'_>) -> Result<ResolvedSt
         env,
         network: &network,
         netlink: &netlink,
+        peers: &(Arc::new(Nobody) as Arc<dyn Peers>),
         catalog: &catalog,
         timeouts: &|token, usual| match &config {
             Some(config) => timeouts(config, token, usual),

@@ -9,6 +9,7 @@ use super::looks::{self, Looks, looks};
 use super::notify::Hooks;
 use crate::agent::address::{Mistake, Network};
 use crate::agent::catalog::Catalog;
+use crate::agent::drbd::fence::{Nobody, Peers};
 use crate::agent::environment::ScriptEnv;
 use crate::agent::filesystem;
 use crate::agent::outline;
@@ -68,6 +69,7 @@ pub async fn assemble(
     folders: &Folders,
     node: &NodeName,
     netlink: &Netlink,
+    peers: &Arc<dyn Peers>,
 ) -> Result<Assembled, Report> {
     let network = Network::of(netlink)
         .await
@@ -75,7 +77,7 @@ pub async fn assemble(
     let loaded = match config::load(&folders.config, node) {
         Ok(loaded) => loaded,
         Err(report) => {
-            return Err(with_resources(report, folders, node, &network, netlink).await);
+            return Err(with_resources(report, folders, node, &network, netlink, peers).await);
         }
     };
     let (config, mut report) = (loaded.config, loaded.warnings);
@@ -86,6 +88,7 @@ pub async fn assemble(
         env,
         network: &network,
         netlink,
+        peers,
         catalog: &catalog,
         timeouts: &timeouts,
     };
@@ -127,6 +130,7 @@ async fn with_resources(
     node: &NodeName,
     network: &Network,
     netlink: &Netlink,
+    peers: &Arc<dyn Peers>,
 ) -> Report {
     let path = folders.config.join("haresources");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -137,6 +141,7 @@ async fn with_resources(
         env,
         network,
         netlink,
+        peers,
         catalog: &catalog,
         timeouts: &|_, usual| usual,
     };
@@ -263,12 +268,11 @@ fn cluster_of(config: &Config, groups: Vec<Group>) -> Cluster {
         failback_delay: config.failback_delay,
         follow_connectivity: config.follow_connectivity,
         health: Health {
-            checks: config
-                .health
-                .checks
-                .iter()
-                .map(|c| c.policy.clone())
-                .collect(),
+            checks: {
+                let said = config.health.checks.iter().map(|c| c.policy.clone());
+                let of_drbd = looks::drbd(&config.groups).map(|(policy, _)| policy);
+                said.chain(of_drbd).collect()
+            },
             failback_when: config.health.failback_when.is_some(),
         },
         groups,
@@ -295,7 +299,8 @@ pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
     };
     let netlink = Netlink::new();
     runtime.block_on(async {
-        match assemble(&folders, node, &netlink).await {
+        let nobody: Arc<dyn Peers> = Arc::new(Nobody);
+        match assemble(&folders, node, &netlink, &nobody).await {
             Ok(mut assembled) => {
                 assembled.validate().await;
                 (assembled.describe(), true)

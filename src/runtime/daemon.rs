@@ -12,9 +12,11 @@ use super::logging::Log;
 use super::notify::Notifier;
 use super::perform::{Performer, loan};
 use super::plan;
+use super::post::{Order, Post, Postbox};
 use super::pulse::{Handle, Input, Output, Reconfigured};
 use super::serve::Waiting;
 use super::signals::{Signal, Signals};
+use crate::agent::drbd::fence::Peers;
 use crate::config::Config;
 use crate::control::api::Answer;
 use crate::control::server::Call;
@@ -44,6 +46,8 @@ pub struct Daemon {
     pub(super) pulse: Handle,
     pub(super) performer: Performer,
     pub(super) notifier: Notifier,
+    pub(super) postbox: Postbox,
+    pub(super) post: Post,
     pub(super) netlink: Netlink,
     pub(super) journal: Option<Journal>,
     pub(super) log: Arc<Log>,
@@ -61,6 +65,7 @@ impl Daemon {
         mut self,
         mut outputs: mpsc::UnboundedReceiver<Output>,
         mut calls: mpsc::Receiver<Call>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
         mut signals: Signals,
     ) -> bool {
         let told = loop {
@@ -72,6 +77,7 @@ impl Daemon {
                     Some(output) => self.carry_out(output),
                     None => break false,
                 },
+                Some(order) = orders.recv() => self.postbox.take(order, &self.pulse),
                 Some(call) = calls.recv() => self.serve(call).await,
                 signal = signals.next() => self.signalled(signal).await,
             }
@@ -103,6 +109,7 @@ impl Daemon {
             Output::Changed => {
                 self.changed.send_replace(());
             }
+            Output::Letters(from, letters) => self.postbox.hear(&from, letters, &self.pulse),
             Output::Alive(asked) => asked.store(false, Ordering::Relaxed),
         }
     }
@@ -160,7 +167,8 @@ impl Daemon {
 
     /// Reads the configuration anew, judges it, says what would change, and takes it unless it is a dry run.
     pub(super) async fn reload(&mut self, dry_run: bool) -> Result<Answer, String> {
-        let new = assemble(&self.folders, &self.config.node, &self.netlink)
+        let peers: Arc<dyn Peers> = Arc::new(self.post.clone());
+        let new = assemble(&self.folders, &self.config.node, &self.netlink, &peers)
             .await
             .map_err(|report| report.to_string())?;
         let plan = plan::of(&self.config, &self.cluster, &new)?;

@@ -228,6 +228,7 @@ mod tests {
             quorate: true,
             intent: Intent::default(),
             ailing: vec![],
+            letters: vec![],
             digest: 0,
         }
     }

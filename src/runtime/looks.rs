@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agent::check;
 use crate::agent::environment::ScriptEnv;
-use crate::agent::resolve::{ResolvedStep, Resolver};
-use crate::config::{Config, MonitorRule, Place, Report};
+use crate::agent::resolve::{DRBD_NAMES, ResolvedStep, Resolver};
+use crate::config::{Config, GroupLine, MonitorRule, Place, Report};
 use crate::model::GroupName;
 use crate::model::cluster::Step;
-use crate::model::health::{FAILBACK_WHEN, Pace, Probe};
+use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Probe};
 use crate::sys::netlink::Netlink;
 
 /// All that is looked at, as configured.
@@ -58,6 +59,8 @@ pub fn looks(
             named.push((rule.policy.name.clone(), rule.probe.clone(), rule.pace));
         }
     }
+    let of_drbd = drbd(&config.groups);
+    named.extend(of_drbd.map(|(policy, probe)| (policy.name, probe, DRBD_PACE)));
     judge_unused(&rules.monitors, groups, report);
     let mut monitors = HashMap::new();
     for (name, steps) in groups {
@@ -70,6 +73,35 @@ pub fn looks(
         env: resolver.env.clone(),
         netlink: resolver.netlink.clone(),
     }
+}
+
+/// How often it is looked whether a node has the newest data.
+const DRBD_PACE: Pace = Pace {
+    every: Duration::from_secs(2),
+    timeout: Duration::from_secs(20),
+};
+
+/// What nobody needs to ask for: a node whose DRBD data is not the newest is no candidate for the group that stands on it.
+/// An owner stays: its service runs.
+pub(super) fn drbd(groups: &[GroupLine]) -> impl Iterator<Item = (CheckPolicy, Probe)> {
+    groups.iter().flat_map(|line| {
+        let group = line.tokens.first().map_or("", |(t, _)| t.text.as_str());
+        let on_drbd = line
+            .tokens
+            .iter()
+            .filter(|(t, _)| DRBD_NAMES.contains(&t.name.as_str()));
+        on_drbd.filter_map(move |(token, _)| {
+            let resource = token.args.first()?.clone();
+            let policy = CheckPolicy {
+                name: token.text.clone(),
+                fall: 1,
+                rise: 1,
+                stays: true,
+                group: Some(GroupName::new(group)),
+            };
+            Some((policy, Probe::Drbd(resource)))
+        })
+    })
 }
 
 /// Whether a group prefers this node.

@@ -9,6 +9,7 @@ pub mod assemble;
 mod counters;
 pub mod daemon;
 mod describe;
+mod drbd;
 mod ears;
 mod health;
 mod hearing;
@@ -19,6 +20,7 @@ mod looks;
 mod notify;
 mod perform;
 mod plan;
+mod post;
 mod pulse;
 mod recorded;
 mod respawn;
@@ -35,9 +37,11 @@ use assemble::{Assembled, assemble};
 pub use assemble::{Folders, check, own_name};
 use daemon::Daemon;
 use perform::Performer;
+use post::{Post, Postbox};
 use pulse::Pulse;
 use signals::Signals;
 
+use crate::agent::drbd::fence::Peers;
 use crate::config::Report;
 use crate::control::server::{Call, Server};
 use crate::engine::Kept;
@@ -82,6 +86,8 @@ fn run(folders: Folders) -> Result<bool, String> {
 async fn begin(folders: Folders) -> Result<bool, String> {
     let netlink = Netlink::new();
     let node = own_name();
+    let (post, orders) = Post::new();
+    let peers: Arc<dyn Peers> = Arc::new(post.clone());
     let Assembled {
         config,
         cluster,
@@ -89,7 +95,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         looks,
         hooks,
         warnings,
-    } = assemble(&folders, &node, &netlink)
+    } = assemble(&folders, &node, &netlink, &peers)
         .await
         .map_err(|report| report.to_string())?;
     let server = Server::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
@@ -126,6 +132,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         tell_bad_packets: config.log_badpack,
         feed,
     })?;
+    post.connect(&pulse);
     let (saver, wanted) = watch::channel((0, Kept::default()));
     tokio::spawn(daemon::save_always(
         Arc::new(opened.file),
@@ -155,6 +162,8 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         pulse,
         performer,
         notifier: notify::Notifier::new(hooks),
+        postbox: Postbox::new(node, post.clone()),
+        post,
         netlink,
         journal,
         log,
@@ -164,7 +173,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         changed,
         leaving: false,
     };
-    let told = daemon.run(outputs, calls, signals).await;
+    let told = daemon.run(outputs, calls, orders, signals).await;
     if told {
         tracing::info!("had ends");
     } else {

@@ -5,6 +5,7 @@
 //! because an order must not be lost; what goes through them is bounded by the engine, which gives one order for each
 //! group at a time, and by the number of control clients.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::engine::{Action, Event, Kept};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::keys::Keys;
+use crate::model::letter::Letter;
 use crate::model::medium::Medium;
 use crate::model::status::Status;
 use crate::model::{NodeName, Time};
@@ -97,6 +99,8 @@ pub enum Output {
     Note(Level, String),
     /// The state may look different now.
     Changed,
+    /// The letters in the newest heartbeat of a node, where it has some or had some before.
+    Letters(NodeName, Vec<Letter>),
     /// A question whether the slow side moves, answered by setting it to false.
     Alive(Arc<AtomicBool>),
 }
@@ -178,6 +182,8 @@ struct Beating {
     ears: Vec<Ear>,
     media: Vec<Medium>,
     counters: Arc<Counters>,
+    /// Nodes whose last heartbeat carried letters.
+    wrote: BTreeSet<NodeName>,
     first: Vec<Action>,
     /// When the engine gave the orders that are carried out now.
     written: Time,
@@ -230,6 +236,7 @@ impl Beating {
             ears,
             media,
             counters,
+            wrote: BTreeSet::new(),
             first,
             written: clock::now(),
             warntime,
@@ -340,6 +347,17 @@ impl Beating {
         } = &heard
         {
             self.speaker.knows(*from, &heartbeat.src);
+            let writes = !heartbeat.letters.is_empty();
+            let wrote = self.wrote.contains(&heartbeat.src);
+            if writes || wrote {
+                if writes {
+                    self.wrote.insert(heartbeat.src.clone());
+                } else {
+                    self.wrote.remove(&heartbeat.src);
+                }
+                let letters = Output::Letters(heartbeat.src.clone(), heartbeat.letters.clone());
+                drop(self.out.send(letters));
+            }
         }
         self.give(heard.event())
     }

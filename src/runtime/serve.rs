@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::daemon::Daemon;
+use super::drbd;
 use crate::control::api::{Answer, Code, HISTORY_MAX, Refusal, Request};
 use crate::control::select::{Direction, select, select_one};
 use crate::control::server::Call;
@@ -97,6 +98,28 @@ impl Daemon {
                     call.reply,
                     result.map_err(|text| Refusal::new(Code::Refused, text)),
                 );
+            }
+            Request::Drbd { resource } => {
+                let resources = match resource {
+                    Some(one) => vec![one],
+                    None => drbd::configured(&self.config.groups),
+                };
+                let (post, me) = (self.post.clone(), self.config.node.clone());
+                tokio::spawn(async move {
+                    send(call.reply, Ok(drbd::view(&post, &me, resources).await));
+                });
+            }
+            Request::FencePeer {
+                resource,
+                timeout_ms,
+            } => {
+                let post = self.post.clone();
+                tokio::spawn(async move {
+                    send(
+                        call.reply,
+                        drbd::fence_peer(&post, &resource, timeout_ms).await,
+                    );
+                });
             }
             other => self.command(other, call.reply).await,
         }
@@ -220,6 +243,8 @@ impl Daemon {
             | Request::Why { .. }
             | Request::History { .. }
             | Request::Parameter { .. }
+            | Request::Drbd { .. }
+            | Request::FencePeer { .. }
             | Request::Reload { .. } => return Err("this request is no command".to_owned()),
         })
     }

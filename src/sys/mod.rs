@@ -4,6 +4,7 @@ pub mod arp;
 pub mod clock;
 pub mod fdpass;
 pub mod icmp;
+pub mod kmsg;
 pub mod local_time;
 #[cfg(test)]
 pub mod machine;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
+use crate::model::letter::Letter;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
 /// Generations that the heartbeat names elsewhere, so that a group need not repeat them.
@@ -169,6 +170,24 @@ pub(super) fn read_ailing(word: &str) -> Option<Ailing> {
         pending,
         text,
     })
+}
+
+/// `TO,ID,JSON`
+pub(super) fn letter_word(letter: &Letter) -> Option<String> {
+    // Cannot fail: these types have a form in JSON.
+    let body = serde_json::to_string(&letter.body).ok()?;
+    let to = escape(letter.to.as_str());
+    Some(format!("{to},{:x},{}", letter.id, escape(&body)))
+}
+
+/// The reverse of [`letter_word`].
+pub(super) fn read_letter(word: &str) -> Option<Letter> {
+    let mut parts = word.splitn(3, ',');
+    let to = NodeName::new(&unescape(parts.next()?)?);
+    let id = number(parts.next()?)?;
+    let body = unescape(parts.next()?)?;
+    let body = serde_json::from_str(&body).ok()?;
+    Some(Letter { to, id, body })
 }
 
 fn letter(state: GroupState) -> char {

@@ -11,6 +11,7 @@
 //! | `lo` | lost: for each word of `h`, how many of a thousand of that peer's heartbeats were missed lately; left out where none | `0 c8` |
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
 //! | `ai` | ailing: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` bears on that group alone | `web,-,no%20answer` |
+//! | `le` | letters: questions to other daemons and answers, `TO,ID,JSON`; none means anything to who owns a group | `bob,1f,%7b...` |
 //! | `bk` | back within so many ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!
@@ -35,6 +36,7 @@ use super::message::Message;
 use super::{Refused, auth, message};
 use crate::model::heartbeat::{Heartbeat, Intent, Phase, Reach};
 use crate::model::keys::Keys;
+use crate::model::letter::{self, Letter};
 use crate::model::{Generation, NodeName, Sequence};
 
 /// The `had` that we write and read.
@@ -107,6 +109,10 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
     list(
         "ai",
         fields::join(hb.ailing.iter().map(fields::ailing_word)),
+    );
+    list(
+        "le",
+        fields::join(hb.letters.iter().filter_map(fields::letter_word)),
     );
     list("bk", back_within.map(milliseconds).unwrap_or_default());
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
@@ -199,6 +205,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         quorate,
         intent: read_intent(m)?,
         ailing: read_list(m, "ai", fields::read_ailing)?,
+        letters: read_letters(m)?,
         digest: number(needed(m, "cd")?)?,
         src,
         generation,
@@ -233,6 +240,13 @@ fn read_intent(m: &Message<'_>) -> Result<Intent, Refused> {
         maintenance: read_list(m, "ma", fields::read_group_name)?,
         back_within: back_within.map(Duration::from_millis),
     })
+}
+
+/// No more than anybody may send. What is not understood is left out: a newer daemon may ask what we do not know.
+fn read_letters(m: &Message<'_>) -> Result<Vec<Letter>, Refused> {
+    let words = m.text("le")?.unwrap_or_default().split(' ');
+    let letters = words.take(letter::MOST).filter_map(fields::read_letter);
+    Ok(letters.collect())
 }
 
 /// A field of words; none when it is left out.

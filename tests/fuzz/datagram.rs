@@ -7,6 +7,7 @@ use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
 };
 use had::model::keys::{Key, Keys, Method};
+use had::model::letter::{Body, Letter, Question};
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 use had::wire::{Envelope, Refused, auth, decode, encode, message};
 
@@ -39,6 +40,7 @@ pub const WORDS: &[&str] = &[
     "g=g1,o+1,=",
     "ai=web,-,no%20answer sql,?",
     "ai=failback_when,-",
+    "le=bob,1f,{}",
     "g=g1,c+ffffffffffffffff,~",
     "g1,k-0",
     "g1,u+5",
@@ -135,6 +137,11 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             text: text.to_owned(),
         })
         .into(),
+        letters: vec![Letter {
+            to: NodeName::new(peer),
+            id: 7,
+            body: Body::Ask(Question::Drbd("db".into())),
+        }],
         digest: 1,
     }
 }
@@ -156,6 +163,7 @@ pub fn unsigned() -> Vec<Vec<u8>> {
         heard: vec![],
         intent: Intent::default(),
         ailing: Vec::new(),
+        letters: Vec::new(),
         phase: Phase::Init,
         ..full("alice", "bob")
     };

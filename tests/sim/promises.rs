@@ -127,10 +127,10 @@ fn checked(random: &mut Random, groups: &[Group]) -> Health {
         fall: *random.pick(&[1, 2, 3]).unwrap(),
         rise: *random.pick(&[1, 1, 2]).unwrap(),
         stays: random.chance(200),
-        group: match random.chance(300) {
-            true => random.pick(groups).map(|g| g.name.clone()),
-            false => None,
-        },
+        group: random
+            .pick(groups)
+            .filter(|_| random.chance(300))
+            .map(|g| g.name.clone()),
     };
     let many = 1 + usize::from(random.chance(300));
     Health {

@@ -20,6 +20,7 @@ use self::mysql::Mysql;
 use self::process::Process;
 use super::Limits;
 use super::address::Mistake;
+use super::drbd;
 use super::environment::ScriptEnv;
 use super::mysqld::LOGIN;
 use super::safe_path;
@@ -35,6 +36,7 @@ enum Kind {
     Http(Http),
     Process(Process),
     Link(LinkCheck),
+    Drbd(String),
     Mysql(Mysql),
 }
 
@@ -46,7 +48,9 @@ pub fn judge(probe: &Probe) -> Result<(), Mistake> {
     match probe {
         Probe::Exec(path, _) => safe_path::check(path),
         Probe::Mysql(probe) => mysql::judge(probe),
-        Probe::Tcp(_) | Probe::Http(_) | Probe::Process(_) | Probe::Link(_) => Ok(()),
+        Probe::Tcp(_) | Probe::Http(_) | Probe::Process(_) | Probe::Link(_) | Probe::Drbd(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -60,6 +64,7 @@ impl Check {
             Probe::Tcp(server) => Kind::Tcp(*server),
             Probe::Http(probe) => Kind::Http(Http(probe.clone())),
             Probe::Process(name) => Kind::Process(Process::new(name)),
+            Probe::Drbd(resource) => Kind::Drbd(resource.clone()),
             Probe::Link(name) => Kind::Link(LinkCheck::new(name, netlink.clone())),
             Probe::Mysql(probe) => Kind::Mysql(Mysql::new(probe, env.config_dir.join(LOGIN))),
         })
@@ -75,10 +80,11 @@ impl Check {
                 Kind::Http(http) => http.look().await,
                 Kind::Process(process) => process.look(),
                 Kind::Link(link) => link.look().await,
+                Kind::Drbd(resource) => drbd::fitness(resource, limits).await,
             }
         };
         // A program is ended at its deadline and has its say then.
-        if matches!(self.0, Kind::Exec(_) | Kind::Mysql(_)) {
+        if matches!(self.0, Kind::Exec(_) | Kind::Mysql(_) | Kind::Drbd(_)) {
             return look.await;
         }
         let late = |_: tokio::time::error::Elapsed| Err("no answer in time".to_owned());
@@ -95,7 +101,7 @@ impl Check {
         match &self.0 {
             Kind::Process(process) => process.ended().await,
             Kind::Link(link) => link.changed().await,
-            Kind::Exec(_) | Kind::Tcp(_) | Kind::Http(_) | Kind::Mysql(_) => {
+            Kind::Exec(_) | Kind::Tcp(_) | Kind::Http(_) | Kind::Mysql(_) | Kind::Drbd(_) => {
                 std::future::pending::<()>().await;
             }
         }

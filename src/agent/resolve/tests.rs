@@ -1,4 +1,5 @@
 use super::*;
+use crate::agent::drbd::fence::Nobody;
 use crate::model::NodeName;
 use crate::sys::netlink::{Link, Route};
 
@@ -29,6 +30,7 @@ impl Folder {
             env: Arc::new(env),
             network: &network(),
             netlink: &Netlink::new(),
+            peers: &(Arc::new(Nobody) as Arc<dyn Peers>),
             catalog: &Catalog::default(),
             timeouts: &|_, usual| usual,
         }
@@ -231,6 +233,7 @@ async fn with_agent(meta: &str, word: &str) -> Result<ResolvedStep, Problem> {
         env: Arc::new(env),
         network: &network(),
         netlink: &Netlink::new(),
+        peers: &(Arc::new(Nobody) as Arc<dyn Peers>),
         catalog: &catalog,
         timeouts: &|_, usual| usual,
     };
@@ -302,10 +305,10 @@ fn a_long_delay_fits_into_its_own_deadline() {
 #[test]
 fn only_shared_storage_and_what_stands_on_it_is_waited_for() {
     let folder = Folder::new();
-    for script in ["nginx", "drbddisk", "postgres"] {
+    for script in ["nginx", "drbdupper", "postgres"] {
         folder.script(&format!("resource.d/{script}"), 0o755);
     }
-    let words = ["nginx", "drbddisk::db", "10.0.0.5", "postgres"];
+    let words = ["nginx", "drbdupper::db", "10.0.0.5", "postgres"];
     let steps = folder.resolve(&words).unwrap_or_else(|p| panic!("{p:?}"));
     let waits: Vec<bool> = steps.iter().map(|s| !s.step.removal.is_zero()).collect();
     assert_eq!(waits, [false, true, false, true]);
@@ -314,7 +317,7 @@ fn only_shared_storage_and_what_stands_on_it_is_waited_for() {
 #[test]
 fn a_filesystem_may_rest_on_what_stands_before_it_and_names_what_is_missing() {
     let folder = Folder::new();
-    folder.script("resource.d/drbddisk", 0o755);
+    folder.script("resource.d/drbdupper", 0o755);
     let own = folder.script("resource.d/Filesystem", 0o755);
     let disk = "Filesystem::/dev/none1::/tmp::tmpfs2";
     let problem = folder.problem(disk);
@@ -327,11 +330,11 @@ fn a_filesystem_may_rest_on_what_stands_before_it_and_names_what_is_missing() {
         folder.problem(disk).message,
         "there is no block device /dev/none1"
     );
-    let what = folder.what(&["drbddisk::db", disk]);
+    let what = folder.what(&["drbdupper::db", disk]);
     assert_eq!(
         what[1],
         [format!(
-            "built-in Filesystem: /dev/none1 on /tmp; note: /dev/none1 is not there now; drbddisk::db must make it; note: {} is not used; to run it, write its path in haresources",
+            "built-in Filesystem: /dev/none1 on /tmp; note: /dev/none1 is not there now; drbdupper::db must make it; note: {} is not used; to run it, write its path in haresources",
             own.display()
         )]
     );

@@ -89,6 +89,15 @@ pub enum Command {
     /// Try out resource agents: test one, list all, show what one can be told
     #[command(subcommand)]
     Agent(crate::agent::Command),
+    /// Show the DRBD resources of haresources on every node, and after a split brain how to choose a side
+    #[command(args_conflicts_with_subcommands = true)]
+    Drbd {
+        /// One resource of drbd.conf
+        #[arg(value_name = "RESOURCE")]
+        resource: Option<String>,
+        #[command(subcommand)]
+        command: Option<crate::drbd::Command>,
+    },
     /// Rehearse: a whole cluster on this machine, in namespaces
     Lab(had::lab::cli::LabArgs),
     /// Give groups up to other nodes and take them no more, until `standby off`
@@ -156,6 +165,8 @@ pub enum Command {
         #[command(flatten)]
         wait: Wait,
     },
+    #[command(name = "drbd-peer-outdater", hide = true, disable_help_flag = true)]
+    DrbdPeerOutdater(Rest),
     #[command(name = "hb_standby", hide = true, disable_help_flag = true)]
     HbStandby(Rest),
     #[command(name = "hb_takeover", hide = true, disable_help_flag = true)]

@@ -47,6 +47,17 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sim(args) => return sim::run(&args),
         Command::Replay(args) => return replay::run(&args),
         Command::Agent(command) => return crate::agent::run(command, &socket),
+        Command::Drbd {
+            resource,
+            command: None,
+        } => crate::drbd::view(&socket, resource)?,
+        Command::Drbd {
+            command: Some(command),
+            ..
+        } => return Ok(crate::drbd::run(&command, &socket)),
+        Command::DrbdPeerOutdater(rest) => {
+            return Ok(compatible("drbd-peer-outdater", &rest.words, &socket));
+        }
         Command::Lab(args) => return Ok(had::lab::cli::run(args, rehearse::of, demo::run)),
         Command::HbStandby(rest) => return Ok(compatible("hb_standby", &rest.words, &socket)),
         Command::HbTakeover(rest) => return Ok(compatible("hb_takeover", &rest.words, &socket)),
@@ -222,7 +233,9 @@ impl Tool<'_> {
 fn sentence(answer: &Answer) -> Result<String, Failure> {
     match answer {
         Answer::Done(text) | Answer::Plan(text) => Ok(format!("{}\n", text.trim_end())),
-        Answer::Status(_) | Answer::Decisions(_) => Err(odd_answer()),
+        Answer::Status(_) | Answer::Decisions(_) | Answer::Drbd(_) | Answer::Fenced { .. } => {
+            Err(odd_answer())
+        }
     }
 }
 
@@ -257,7 +270,7 @@ pub fn failed(error: &dyn std::error::Error) -> Failure {
     }
 }
 
-fn odd_answer() -> Failure {
+pub fn odd_answer() -> Failure {
     Failure {
         code: Failure::FAILED,
         text: "the daemon answered something else than was asked".to_owned(),

@@ -1,4 +1,4 @@
-//! heartbeat's own tools: `hb_standby`, `hb_takeover`, `cl_status`, with their options, outputs and exit codes.
+//! heartbeat's own tools: `hb_standby`, `hb_takeover`, `cl_status`, `drbd-peer-outdater`, with their options, outputs and exit codes.
 //!
 //! In one thing they differ from those: where there is no daemon, or the user may not command, they say so
 //! and fail, instead of leaving a file behind that nobody reads.
@@ -35,6 +35,7 @@ pub fn run(name: &str, words: &[OsString], socket: Option<PathBuf>) -> Option<Ex
                 wait: false,
             }
         })),
+        "drbd-peer-outdater" => Some(crate::drbd::outdater(&words, &socket)),
         "cl_status" => Some(cl_status::run(&words, &socket)),
         _ => None,
     }

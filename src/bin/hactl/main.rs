@@ -12,6 +12,7 @@ mod commands;
 mod compat;
 mod demo;
 mod diary;
+mod drbd;
 mod rehearse;
 mod replay;
 mod screen;

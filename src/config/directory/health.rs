@@ -67,7 +67,7 @@ fn judge_place(check: &CheckRule, groups: &[GroupLine], report: &mut Report) {
             found.map(|(_, place)| (wanted.clone(), place.line))
         }
         Probe::Mysql(mysql) => serves(groups, mysql),
-        Probe::Exec(..) | Probe::Link(_) => None,
+        Probe::Exec(..) | Probe::Link(_) | Probe::Drbd(_) => None,
     };
     let Some((what, line)) = moves else { return };
     let message = format!(

@@ -27,6 +27,7 @@ fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
             quorate: true,
             intent: Intent::default(),
             ailing: vec![],
+            letters: vec![],
             digest: u64::MAX,
         }),
     }

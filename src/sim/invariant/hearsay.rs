@@ -103,6 +103,7 @@ pub(super) mod tests {
             quorate: true,
             intent: Intent::default(),
             ailing: vec![],
+            letters: vec![],
             digest: 0,
         }
     }

@@ -3,9 +3,11 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::drbd::Standing;
 use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
 use crate::model::keys::{Key, Method};
+use crate::model::letter::{Body, Fenced, Letter, Question, Reply};
 use crate::model::{GroupName, LinkName, Term};
 use crate::wire::decode;
 
@@ -71,6 +73,7 @@ fn usual(groups: usize) -> Heartbeat {
         quorate: true,
         intent: Intent::default(),
         ailing: Vec::new(),
+        letters: Vec::new(),
         digest: 0x9f86_d081_884c_7d65,
     }
 }
@@ -308,6 +311,21 @@ fn ailing() -> impl Strategy<Value = Ailing> {
     })
 }
 
+fn letter() -> impl Strategy<Value = Letter> {
+    let body = prop_oneof![
+        ".{0,9}".prop_map(|r| Body::Ask(Question::Drbd(r))),
+        (".{0,9}", any::<bool>())
+            .prop_map(|(resource, primary)| Body::Ask(Question::Outdate { resource, primary })),
+        ".{0,9}".prop_map(|why| Body::Reply(Err(why))),
+        Just(Body::Reply(Ok(Reply::Outdate(Fenced::Ahead)))),
+        any::<u64>().prop_map(|ago| Body::Reply(Ok(Reply::Drbd(Standing {
+            ahead_for: Some(ago),
+            ..Standing::default()
+        })))),
+    ];
+    (node(), any::<u64>(), body).prop_map(|(to, id, body)| Letter { to, id, body })
+}
+
 fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
     let phase = prop::sample::select(vec![
         Phase::Init,
@@ -323,7 +341,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         state,
         vec(heard(), 0..4),
         vec(report(), 0..6),
-        (intent(), vec(ailing(), 0..3)),
+        (intent(), vec(ailing(), 0..3), vec(letter(), 0..3)),
     )
         .prop_map(
             |(
@@ -332,7 +350,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 (phase, quorate, reach),
                 heard,
                 groups,
-                (intent, ailing),
+                (intent, ailing, letters),
             )| Heartbeat {
                 src,
                 generation: Generation(generation),
@@ -348,6 +366,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 quorate,
                 intent,
                 ailing,
+                letters,
                 digest,
             },
         )

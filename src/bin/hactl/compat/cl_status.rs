@@ -124,10 +124,10 @@ fn ask(socket: &Path, request: &Request) -> Result<Answer, Trouble> {
 }
 
 fn status(socket: &Path) -> Result<Status, Trouble> {
-    match ask(socket, &Request::Status)? {
-        Answer::Status(status) => Ok(*status),
-        Answer::Done(_) | Answer::Decisions(_) | Answer::Plan(_) => Err(Trouble::Odd),
-    }
+    let Answer::Status(status) = ask(socket, &Request::Status)? else {
+        return Err(Trouble::Odd);
+    };
+    Ok(*status)
 }
 
 fn hbstatus(words: &Words<'_>, socket: &Path) -> Result<Fact, Trouble> {
@@ -270,10 +270,10 @@ fn hbparameter(name: &str, socket: &Path) -> Result<Fact, Trouble> {
         return Ok(fact(concat!(env!("CARGO_PKG_VERSION"), "\n")));
     }
     let name = name.to_owned();
-    match ask(socket, &Request::Parameter { name })? {
-        Answer::Done(value) => Ok(fact(value + "\n")),
-        Answer::Status(_) | Answer::Decisions(_) | Answer::Plan(_) => Err(Trouble::Odd),
-    }
+    let Answer::Done(value) = ask(socket, &Request::Parameter { name })? else {
+        return Err(Trouble::Odd);
+    };
+    Ok(fact(value + "\n"))
 }
 
 fn member<'a>(status: &'a Status, name: &str) -> Option<&'a NodeStatus> {

@@ -101,6 +101,9 @@ impl Words {
             self.answering.remove(group);
         }
         let text = match event {
+            Event::Letters(letters) => {
+                format!("{} letters go out with each heartbeat", letters.len())
+            }
             Event::Heard { heartbeat, .. } if !self.all => self.news(heartbeat)?,
             Event::Done {
                 group,

@@ -1,0 +1,275 @@
+//! What a state of DRBD allows, and the sentence that an administrator needs where it does not.
+
+use crate::model::drbd::{Connection, Disk, Role, State};
+
+/// What a start can do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: this side is Primary.
+    Done,
+    /// Try to become Primary.
+    Promote,
+    /// The same, but a peer that is connected is Primary; it may just have died.
+    PeerWrites,
+    /// It may become possible by itself.
+    Wait(String),
+    /// It will not.
+    Refuse(String),
+}
+
+/// What to do about a resource that is not up.
+pub fn not_up(resource: &str) -> String {
+    format!(
+        "{resource} is not up on this node, so its data is not known: systemctl start drbd, or modprobe drbd and drbdadm up {resource}"
+    )
+}
+
+/// What to do where both sides have what the other lacks.
+pub fn split_brain(resource: &str) -> String {
+    format!(
+        "split brain: both sides of {resource} wrote what the other lacks; hactl drbd {resource} shows both, and how to choose one"
+    )
+}
+
+/// What a start can do next. `split` is whether the kernel found a split brain.
+pub fn next(resource: &str, state: &State, split: bool) -> Next {
+    if state.role == Role::Primary {
+        return Next::Done;
+    }
+    if state.volumes.is_empty() {
+        let text = format!("{resource} has no disk here: drbdadm adjust {resource}");
+        return Next::Refuse(text);
+    }
+    let disks = state.volumes.iter().map(|v| &v.disk);
+    let mut bars = disks.filter_map(|disk| bar(resource, disk, state));
+    if let Some(bar) = bars.next() {
+        return bar;
+    }
+    if split && state.stands_alone() {
+        return Next::Refuse(split_brain(resource));
+    }
+    if state.peer_is_primary() {
+        return Next::PeerWrites;
+    }
+    Next::Promote
+}
+
+/// What stands against one disk of this side.
+fn bar(resource: &str, disk: &Disk, state: &State) -> Option<Next> {
+    let met = state.connected();
+    Some(match disk {
+        Disk::UpToDate => return None,
+        // The kernel asks the handler of drbd.conf whether it may.
+        Disk::Consistent if !met => return None,
+        Disk::Consistent | Disk::Attaching | Disk::Negotiating => {
+            Next::Wait(format!("{disk}: it is being compared with its peer's data"))
+        }
+        Disk::Inconsistent if state.is_synced_from_peer() => Next::Wait(syncing(state)),
+        Disk::Outdated if met => Next::Wait(syncing(state)),
+        Disk::Outdated => Next::Refuse(format!(
+            "Outdated: the data of {resource} here is older than its peer's; bring the peer back, then it is synchronised by itself. Only if the peer is lost for good, and with it what was written there: drbdadm primary --force {resource}"
+        )),
+        Disk::Inconsistent => Next::Refuse(format!(
+            "Inconsistent: the data of {resource} here is half old and half new; bring its peer back, then it is synchronised by itself. On a new pair choose the good side once: drbdadm primary --force {resource}"
+        )),
+        Disk::Diskless | Disk::Failed | Disk::Detaching => Next::Refuse(format!(
+            "{disk}: {resource} has no disk on this node, it was detached or failed (dmesg tells); mend it, then drbdadm attach {resource}"
+        )),
+        Disk::DUnknown | Disk::Other(_) => Next::Refuse(format!(
+            "{disk}: what the data of {resource} is worth here is not known; see drbdadm status {resource}"
+        )),
+    })
+}
+
+fn syncing(state: &State) -> String {
+    let left = state.out_of_sync();
+    format!("its data is being brought up to date from its peer, {left} KiB to go")
+}
+
+/// Whether a node is fit to run what stands on the resource: what status says, else why not.
+pub fn fitness(resource: &str, state: Option<&State>, split: bool) -> Result<String, String> {
+    let Some(state) = state else {
+        return Err(not_up(resource));
+    };
+    if split && state.stands_alone() {
+        return Err(split_brain(resource));
+    }
+    if state.stands_alone() {
+        return Err(format!(
+            "StandAlone: {resource} is not replicated, its link was given up; if that was by hand: drbdadm connect {resource}"
+        ));
+    }
+    let disks = state.volumes.iter().map(|v| &v.disk);
+    let mut bars = disks.filter_map(|disk| bar(resource, disk, state));
+    match bars.next() {
+        _ if state.volumes.is_empty() => Err(format!("{resource} has no disk here")),
+        Some(Next::Wait(why) | Next::Refuse(why)) => Err(why),
+        _ if !state.up_to_date() => {
+            Err("Consistent: whether this data is the newest only its peer can tell".to_owned())
+        }
+        _ => Ok(state.to_string()),
+    }
+}
+
+/// Whether a handshake may still come.
+pub fn may_connect(state: &State) -> bool {
+    let tries = |c: &Connection| !matches!(c, Connection::StandAlone | Connection::Disconnecting);
+    !state.connected() && state.peers.iter().any(|p| tries(&p.connection))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::drbd::{Peer, PeerVolume, Volume};
+
+    /// `ROLE DISK CONNECTION PEER-ROLE [REPLICATION]`
+    fn state(text: &str) -> State {
+        let words: Vec<&str> = text.split(' ').collect();
+        let word = |nth: usize| words.get(nth).copied().unwrap_or("Established").to_owned();
+        let volumes = vec![Volume {
+            volume: 0,
+            minor: 1,
+            disk: word(1).into(),
+        }];
+        let of_peer = PeerVolume {
+            volume: 0,
+            disk: Disk::UpToDate,
+            replication: word(4),
+            out_of_sync: 12,
+        };
+        State {
+            role: word(0).into(),
+            suspended: false,
+            volumes,
+            peers: vec![Peer {
+                connection: word(2).into(),
+                role: word(3).into(),
+                volumes: vec![of_peer],
+            }],
+        }
+    }
+
+    fn told(next: &Next) -> String {
+        match next {
+            Next::Wait(text) => format!("wait {text}"),
+            Next::Refuse(text) => format!("refuse {text}"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_state_allows_what_loses_nothing() {
+        for (text, split, wanted) in [
+            ("Primary UpToDate Connected Secondary", false, "Done"),
+            ("Primary Diskless Connected Secondary", false, "Done"),
+            ("Secondary UpToDate Connected Secondary", false, "Promote"),
+            ("Secondary UpToDate Connected Primary", false, "PeerWrites"),
+            ("Secondary UpToDate Connecting Unknown", false, "Promote"),
+            ("Secondary Consistent Connecting Unknown", false, "Promote"),
+            ("Secondary UpToDate StandAlone Unknown", false, "Promote"),
+            (
+                "Secondary UpToDate StandAlone Unknown",
+                true,
+                "refuse split brain",
+            ),
+            ("Secondary UpToDate Connecting Unknown", true, "Promote"),
+            (
+                "Secondary Consistent Connected Secondary",
+                false,
+                "wait Consistent",
+            ),
+            (
+                "Secondary Negotiating Connected Unknown",
+                false,
+                "wait Negotiating",
+            ),
+            (
+                "Secondary Inconsistent Connected Primary SyncTarget",
+                false,
+                "12 KiB",
+            ),
+            (
+                "Secondary Inconsistent Connected Secondary",
+                false,
+                "refuse Inconsistent",
+            ),
+            (
+                "Secondary Inconsistent Connecting Unknown Off",
+                false,
+                "refuse Inconsistent",
+            ),
+            (
+                "Secondary Outdated Connecting Unknown",
+                false,
+                "refuse Outdated",
+            ),
+            (
+                "Secondary Outdated Connected Primary",
+                false,
+                "wait its data",
+            ),
+            (
+                "Secondary Diskless Connected Primary",
+                false,
+                "refuse Diskless",
+            ),
+            ("Secondary Better Connected Primary", false, "refuse Better"),
+        ] {
+            let found = told(&next("db", &state(text), split));
+            assert!(found.contains(wanted), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn who_is_fit_has_the_newest_data_as_far_as_known() {
+        for (text, split, wanted) in [
+            ("Primary UpToDate Connected Secondary", false, None),
+            ("Secondary UpToDate Connected Primary", false, None),
+            ("Primary UpToDate Connecting Unknown", false, None),
+            (
+                "Secondary UpToDate StandAlone Unknown",
+                false,
+                Some("StandAlone"),
+            ),
+            (
+                "Primary UpToDate StandAlone Unknown",
+                true,
+                Some("split brain"),
+            ),
+            (
+                "Secondary Consistent Connecting Unknown",
+                false,
+                Some("Consistent"),
+            ),
+            (
+                "Secondary Outdated Connecting Unknown",
+                false,
+                Some("Outdated"),
+            ),
+            (
+                "Primary Diskless Connected Secondary",
+                false,
+                Some("Diskless"),
+            ),
+            (
+                "Secondary Inconsistent Connected Primary SyncTarget",
+                false,
+                Some("12 KiB"),
+            ),
+        ] {
+            let found = fitness("db", Some(&state(text)), split);
+            match wanted {
+                None => assert_eq!(found, Ok(state(text).to_string())),
+                Some(part) => assert!(
+                    found.as_ref().is_err_and(|e| e.contains(part)),
+                    "{text}: {found:?}"
+                ),
+            }
+        }
+        assert!(
+            fitness("db", None, false)
+                .unwrap_err()
+                .contains("drbdadm up db")
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! The argument of `drbddisk` and `drbd`: the name of a resource in drbd.conf.
+
+use crate::agent::address::Mistake;
+
+/// The name.
+///
+/// # Errors
+/// What is wrong with the arguments.
+pub fn resource(name: &str, args: &[String]) -> Result<String, Mistake> {
+    let usage = format!(
+        "write {name}::RESOURCE, with a resource of drbd.conf (drbdadm sh-resources lists them)"
+    );
+    match args {
+        [one] if is_name(one) => Ok(one.clone()),
+        [one] => {
+            Err(Mistake::new(format!("`{one}` cannot be the name of a DRBD resource")).help(usage))
+        }
+        [] => Err(Mistake::new(format!("{name} names no DRBD resource")).help(usage)),
+        [_, extra, ..] => {
+            let message = format!("`{extra}` is one argument too many for {name}");
+            Err(Mistake::new(message).help(usage))
+        }
+    }
+}
+
+/// Whether it can be a resource of drbd.conf: it becomes an argument of programs, and also comes from peers.
+pub fn is_name(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
+    !text.is_empty()
+        && text.len() <= 128
+        && text.chars().all(good)
+        && !text.starts_with(['-', '.', '+'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_is_wanted_and_nothing_that_a_program_would_take_for_an_option() {
+        let parse = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            resource("drbddisk", &words).map_err(|m| m.message)
+        };
+        assert_eq!(parse(&["db-2.new"]).unwrap(), "db-2.new");
+        for (words, wanted) in [
+            (&[][..], "names no DRBD resource"),
+            (&["db", "x"], "`x` is one argument too many"),
+            (&["--force"], "cannot be the name"),
+            (&["a b"], "cannot be the name"),
+            (&["../x"], "cannot be the name"),
+            (&[""], "cannot be the name"),
+        ] {
+            assert!(parse(words).unwrap_err().contains(wanted), "{words:?}");
+        }
+    }
+}

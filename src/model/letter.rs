@@ -1,0 +1,74 @@
+//! What daemons ask each other beside what decides who owns a group: carried by heartbeats, repeated in each until it is
+//! answered, and of no meaning to the engine.
+
+use serde::{Deserialize, Serialize};
+
+use super::NodeName;
+use super::drbd::Standing;
+
+/// No heartbeat carries more.
+pub const MOST: usize = 16;
+
+/// A question to one node, or its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Letter {
+    /// Who shall read it.
+    pub to: NodeName,
+    /// Which question of the one who asks; the answer bears the same.
+    pub id: u64,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a letter says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// A question.
+    Ask(Question),
+    /// Its answer; an error is a sentence for an administrator.
+    Reply(Result<Reply, String>),
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// How does a DRBD resource stand at your side?
+    Drbd(String),
+    /// Mark your data of this DRBD resource as outdated, for this side goes on, or wants to go on, without you.
+    Outdate {
+        /// Its name in drbd.conf.
+        resource: String,
+        /// This side writes already: then also data that this side lacks is outdated, for it must not be used.
+        primary: bool,
+    },
+}
+
+/// What can be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// No such resource is in this node's drbd.conf.
+    NotConfigured,
+    /// How it stands.
+    Drbd(Standing),
+    /// What became of the data that was to be outdated.
+    Outdate(Fenced),
+}
+
+/// What a side's data is worth after it was asked to outdate it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fenced {
+    /// It is outdated and will not be used.
+    Outdated,
+    /// It is worth less than that.
+    Inconsistent,
+    /// That side writes, and goes on.
+    Primary,
+    /// That side has what the one who asks lacks, and so is not outdated.
+    Ahead,
+    /// The resource is not up there, so nobody can use it; what it is worth is not known.
+    NotUp,
+}

@@ -1,0 +1,257 @@
+//! Letters between daemons: what one asks another beside all that decides who owns a group. They travel with the
+//! heartbeats, in each until the answer is there; so none is lost, and none is forged more easily than those.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, sleep_until};
+
+use super::pulse::Handle;
+use crate::agent::drbd::fence::{self, Answer, Peers};
+use crate::agent::{Abort, Limits};
+use crate::engine::Event;
+use crate::model::NodeName;
+use crate::model::letter::{Body, Letter, MOST, Question, Reply};
+use crate::model::status::Liveness;
+use crate::sys::clock;
+
+/// How often it is looked whether the one who was asked still lives.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long an answer may take to be found.
+const FINDING: Duration = Duration::from_secs(50);
+/// An answer that nobody has taken by then is not wanted any more.
+const KEPT: Duration = Duration::from_secs(120);
+
+type Answered = Result<Reply, String>;
+
+/// What agents and clients have of it: they ask.
+#[derive(Clone, Debug)]
+pub struct Post {
+    orders: mpsc::UnboundedSender<Order>,
+    pulse: Arc<OnceLock<Handle>>,
+    next: Arc<AtomicU64>,
+}
+
+/// What the postbox is told.
+#[derive(Debug)]
+pub enum Order {
+    /// This is to be sent until it is answered.
+    Write(Letter, oneshot::Sender<Answered>),
+    /// No longer.
+    Withdraw(u64),
+    /// The answer to a letter of this node was found.
+    Answer(NodeName, u64, Answered),
+    /// It was offered for long enough.
+    Forget(NodeName, u64),
+}
+
+impl Post {
+    /// With the orders that a [`Postbox`] takes.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Order>) {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let post = Post {
+            orders,
+            pulse: Arc::default(),
+            // No answer to a question of an earlier daemon is taken for one of ours.
+            next: Arc::new(AtomicU64::new(clock::now().0)),
+        };
+        (post, receiver)
+    }
+
+    /// From now on it is known who lives.
+    pub fn connect(&self, pulse: &Handle) {
+        drop(self.pulse.set(pulse.clone()));
+    }
+
+    /// The other nodes, and whether each lives.
+    async fn others(&self) -> Vec<(NodeName, bool)> {
+        let status = match self.pulse.get() {
+            Some(pulse) => pulse.status().await,
+            None => None,
+        };
+        let nodes = status.map(|s| s.nodes).unwrap_or_default();
+        let others = nodes.into_iter().filter(|n| n.liveness != Liveness::Here);
+        let lives = |l: Liveness| !matches!(l, Liveness::Dead | Liveness::Left);
+        others.map(|n| (n.name, lives(n.liveness))).collect()
+    }
+
+    async fn ask_one(&self, node: NodeName, question: Question, limits: &Limits) -> Answer {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, mut answered) = oneshot::channel();
+        let letter = Letter {
+            to: node.clone(),
+            id,
+            body: Body::Ask(question),
+        };
+        self.order(Order::Write(letter, sender));
+        let _withdrawn = Withdrawn(self, id);
+        loop {
+            tokio::select! {
+                answer = &mut answered => return answer.map_or(Answer::Silent, Answer::Said),
+                () = sleep_until(limits.until) => return Answer::Silent,
+                () = limits.abort.aborted() => return Answer::Silent,
+                () = sleep(LOOK) => {}
+            }
+            let others = self.others().await;
+            if others.iter().any(|(name, lives)| *name == node && !lives) {
+                return Answer::Gone;
+            }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        // The daemon is ending otherwise, and nobody waits.
+        drop(self.orders.send(order));
+    }
+}
+
+/// Withdraws a letter, however the wait for its answer ends.
+struct Withdrawn<'a>(&'a Post, u64);
+
+impl Drop for Withdrawn<'_> {
+    fn drop(&mut self) {
+        self.0.order(Order::Withdraw(self.1));
+    }
+}
+
+#[async_trait]
+impl Peers for Post {
+    async fn any_lives(&self) -> bool {
+        self.others().await.iter().any(|(_, lives)| *lives)
+    }
+
+    async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, Answer)> {
+        let others = self.others().await;
+        let ask = |(node, lives): (NodeName, bool)| {
+            let question = question.clone();
+            async move {
+                let answer = if lives {
+                    self.ask_one(node.clone(), question, limits).await
+                } else {
+                    Answer::Gone
+                };
+                (node, answer)
+            }
+        };
+        join_all(others.into_iter().map(ask)).await
+    }
+}
+
+/// What is under way.
+#[derive(Debug)]
+pub struct Postbox {
+    me: NodeName,
+    post: Post,
+    /// Ours, until answered.
+    mine: BTreeMap<u64, (Letter, oneshot::Sender<Answered>)>,
+    /// Questions of others; each with its answer as soon as that is found.
+    theirs: BTreeMap<(NodeName, u64), Option<Answered>>,
+}
+
+impl Postbox {
+    /// Empty.
+    pub fn new(me: NodeName, post: Post) -> Self {
+        Postbox {
+            me,
+            post,
+            mine: BTreeMap::new(),
+            theirs: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an order.
+    pub fn take(&mut self, order: Order, pulse: &Handle) {
+        match order {
+            Order::Write(letter, answered) => {
+                self.mine.insert(letter.id, (letter, answered));
+            }
+            Order::Withdraw(id) => {
+                if self.mine.remove(&id).is_none() {
+                    return;
+                }
+            }
+            Order::Answer(from, id, answer) => match self.theirs.get_mut(&(from, id)) {
+                Some(place) => *place = Some(answer),
+                None => return,
+            },
+            Order::Forget(from, id) => {
+                if self.theirs.remove(&(from, id)).is_none() {
+                    return;
+                }
+            }
+        }
+        self.send(pulse);
+    }
+
+    /// All letters of the newest heartbeat of a node, also where there are none any more.
+    pub fn hear(&mut self, from: &NodeName, letters: Vec<Letter>, pulse: &Handle) {
+        let before = (self.mine.len(), self.theirs.len());
+        let asked = |id: u64| {
+            let is = |l: &Letter| l.id == id && l.to == self.me && matches!(l.body, Body::Ask(_));
+            letters.iter().any(is)
+        };
+        self.theirs.retain(|(who, id), _| who != from || asked(*id));
+        let me = self.me.clone();
+        for letter in letters.into_iter().filter(|l| l.to == me) {
+            match letter.body {
+                Body::Ask(question) => self.look_for_answer(from, letter.id, question),
+                Body::Reply(answer) => {
+                    let ours = self
+                        .mine
+                        .get(&letter.id)
+                        .is_some_and(|(l, _)| l.to == *from);
+                    if ours && let Some((_, answered)) = self.mine.remove(&letter.id) {
+                        // Whoever asked may have given up a moment ago.
+                        drop(answered.send(answer));
+                    }
+                }
+            }
+        }
+        if before != (self.mine.len(), self.theirs.len()) {
+            self.send(pulse);
+        }
+    }
+
+    fn look_for_answer(&mut self, from: &NodeName, id: u64, question: Question) {
+        let place = (from.clone(), id);
+        let many = self.theirs.keys().filter(|(who, _)| who == from).count();
+        if self.theirs.contains_key(&place) || many >= MOST {
+            return;
+        }
+        self.theirs.insert(place, None);
+        if let Question::Outdate { resource, .. } = &question {
+            tracing::warn!(
+                "{from} lost its connection to the data of {resource} here and asks to have it outdated"
+            );
+        }
+        let (post, from) = (self.post.clone(), from.clone());
+        tokio::spawn(async move {
+            let limits = Limits::within(FINDING, &Abort::new());
+            let answer = fence::answer(&question, &limits).await;
+            if matches!(question, Question::Outdate { .. }) {
+                tracing::warn!("the answer to {from}: {answer:?}");
+            }
+            post.order(Order::Answer(from.clone(), id, answer));
+            sleep(KEPT).await;
+            post.order(Order::Forget(from, id));
+        });
+    }
+
+    fn send(&self, pulse: &Handle) {
+        let answer = |((to, id), answer): (&(NodeName, u64), &Option<Answered>)| {
+            Some(Letter {
+                to: to.clone(),
+                id: *id,
+                body: Body::Reply(answer.clone()?),
+            })
+        };
+        let mine = self.mine.values().map(|(letter, _)| letter.clone());
+        let letters = mine.chain(self.theirs.iter().filter_map(answer));
+        pulse.event(Event::Letters(letters.take(MOST).collect()));
+    }
+}
