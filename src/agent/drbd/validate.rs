@@ -36,7 +36,7 @@ fn remark(resource: &str, dump: &str) -> Option<String> {
     match (fencing, value("fence-peer")) {
         (Some(_), Some(_)) => None,
         (None, _) => Some(format!(
-            "{resource} says no `fencing`: where only its replication link is cut, the old data of the other side is marked as such no sooner than when it is wanted; write `net {{ fencing resource-and-stonith; }}` and `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`, drbd.conf(5)"
+            "{resource} says no `fencing`: where only its replication link is cut, the old data of the other side is marked as such no sooner than when it is wanted; write `fencing resource-and-stonith;` into `net` (with the module 8.4 into `disk`) and `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`, drbd.conf(5)"
         )),
         (Some(_), None) => Some(format!(
             "{resource} says `fencing` and names no handler: write `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`"
@@ -64,8 +64,7 @@ fn run(words: &[&str]) -> Result<String, String> {
         return Ok(text(&output.stdout));
     }
     let said = text(&output.stderr);
-    let last = said.lines().rev().find(|l| !l.trim().is_empty());
-    Err(last.unwrap_or("it failed without a word").trim().to_owned())
+    Err(said.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]

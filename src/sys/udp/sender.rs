@@ -162,14 +162,16 @@ fn is_ours(address: IpAddr) -> io::Result<bool> {
         .any(|a| a.ip() == address))
 }
 
-/// The broadcast address of the interface's first network; while it has none, that of every network.
+/// The broadcast address of the interface's first network that has one; else that of every network. Where an address has
+/// none, the C library shows the address itself in its place, and what goes there never leaves the machine.
 fn broadcast_address(interface: &str) -> io::Result<IpAddr> {
     let of_network = getifaddrs()?
         .filter(|i| i.interface_name == interface)
         .find_map(|i| {
-            socket_address(&i.broadcast?)
-                .map(|a| a.ip())
-                .filter(IpAddr::is_ipv4)
+            let own = i.address.as_ref().and_then(socket_address).map(|a| a.ip());
+            let broadcast = socket_address(&i.broadcast?)?.ip();
+            let real = broadcast.is_ipv4() && !broadcast.is_unspecified();
+            (real && own != Some(broadcast)).then_some(broadcast)
         });
     Ok(of_network.unwrap_or(Ipv4Addr::BROADCAST.into()))
 }

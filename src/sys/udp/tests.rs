@@ -157,6 +157,26 @@ fn an_interface_without_an_address_still_broadcasts() {
     });
 }
 
+/// `ip address add` gives none by itself; the C library then shows the address itself in its place.
+#[test]
+fn an_address_without_a_broadcast_address_broadcasts_all_the_same() {
+    on_a_wire(async |wire| {
+        let medium = |interface| medium("b", interface, Target::Broadcast);
+        let receiver = wire.right(|| receiver(&[medium("right")]));
+        let sender = wire.left(|| {
+            ip("-4 address flush dev left");
+            ip("address add 10.9.0.7/24 dev left");
+            Sender::open(&medium("left")).unwrap()
+        });
+        sent(&sender, "no broadcast");
+        let (text, from, _) = hear(&receiver).await;
+        assert_eq!(
+            (text.as_str(), from),
+            ("no broadcast", IpAddr::from([10, 9, 0, 7]))
+        );
+    });
+}
+
 #[test]
 fn multicast_is_heard_by_the_sender_only_when_wanted() {
     on_a_wire(async |wire| {
