@@ -216,10 +216,15 @@ pub(super) fn unready(ailing: &[Ailing]) -> Option<String> {
     })
 }
 
-/// One line, so long at most, without anything that a terminal would obey.
+/// One line, so long at most, without anything that a terminal would obey. What is too long ends with a part that is whole,
+/// where there is one: after it often comes what to do, which is told on the node itself.
 fn one_line(text: &str, most: usize) -> String {
     let blank = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().take(most).map(blank).collect()
+    let mut line: String = text.trim().chars().take(most).map(blank).collect();
+    if text.trim().chars().nth(most).is_some() {
+        line.truncate(line.rfind(';').unwrap_or(line.len()));
+    }
+    line
 }
 
 impl Engine {
@@ -370,6 +375,24 @@ mod tests {
         assert_eq!(kept_names, ["a", "b", "c", "d", FAILBACK_WHEN]);
         let text = format!("[2J{}", "x".repeat(TEXT_MAX - 4));
         assert!(kept.iter().all(|a| a.text.trim() == text), "{kept:?}");
+    }
+
+    #[test]
+    fn what_is_too_long_ends_where_a_part_of_it_ends() {
+        for (text, wanted) in [
+            ("short; enough", "short; enough"),
+            (
+                "Outdated: older than the peer's; bring it back",
+                "Outdated: older than the peer's",
+            ),
+            (
+                "one long part without any end that fits",
+                "one long part without any end that",
+            ),
+            (" a\nb\u{1b}[2J ", "a b [2J"),
+        ] {
+            assert_eq!(one_line(text, 34), wanted);
+        }
     }
 
     #[test]

@@ -357,6 +357,9 @@ impl Assembled {
         for check in &self.config.health.checks {
             text += &describe::check(check);
         }
+        for (policy, probe) in looks::drbd(&self.config.groups) {
+            text += &describe::of_group(&policy, &probe);
+        }
         if let Some(when) = &self.config.health.failback_when {
             text += &describe::failback_when(when, looks::is_preferred(&self.config));
         }

@@ -2,7 +2,9 @@
 
 use super::looks::Monitor;
 use crate::config::CheckRule;
+use crate::model::GroupName;
 use crate::model::cluster::Step;
+use crate::model::health::{CheckPolicy, Probe};
 
 /// What a watched resource comes to; whether there is `another` node to move to.
 pub(super) fn monitor(monitor: &Monitor, step: &Step, another: bool) -> String {
@@ -48,6 +50,15 @@ pub(super) fn check(rule: &CheckRule) -> String {
         rule.pace.timeout,
         rule.policy.fall,
         rule.policy.rise
+    )
+}
+
+/// What is looked at without being asked for in ha.cf.
+pub(super) fn of_group(policy: &CheckPolicy, probe: &Probe) -> String {
+    let group = policy.group.as_ref().map_or("", GroupName::as_str);
+    format!(
+        "check {}: {probe}; while its data here is not the newest this node is no candidate for {group}, but keeps it\n",
+        policy.name
     )
 }
 

@@ -8,6 +8,7 @@
 
 mod common;
 mod daemon;
+mod drbd;
 mod groups;
 mod health;
 mod interface;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use had::control::api::{Answer, Replicated, Request};
-use had::control::client::Client;
+use had::control::client::{Client, ClientError};
 use had::model::NodeName;
 use had::model::drbd::Standing;
 
@@ -100,6 +100,7 @@ fn fence_peer(resource: &str, seconds: u64, socket: &Path) -> ExitCode {
             GARBAGE,
             "the daemon answered something else than was asked".to_owned(),
         ),
+        Err(ClientError::Refused(why)) => (GARBAGE, why.to_string()),
         // As without dopd: DRBD goes on by its own rules.
         Err(error) => (UNREACHABLE, error.to_string()),
     };
