@@ -43,6 +43,7 @@ impl Engine {
                 .map(|p| PingStatus {
                     name: p.name.clone(),
                     up: p.up,
+                    answered: p.answered.map(|at| now.since(at)),
                 })
                 .collect(),
             quorum: QuorumStatus {

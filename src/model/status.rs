@@ -134,6 +134,9 @@ pub struct PingStatus {
     pub name: String,
     /// Whether it answers us.
     pub up: bool,
+    /// How long ago the newest request that it answered was sent.
+    #[serde(default)]
+    pub answered: Option<Duration>,
 }
 
 /// Votes.

@@ -73,10 +73,11 @@ impl Watcher {
             checks,
             env,
             netlink,
+            peers,
             ..
         } = &self.looks;
         let task = |(name, probe, pace): &(String, Probe, Pace)| {
-            let check = Check::new(probe, env, netlink);
+            let check = Check::new(probe, env, netlink, peers);
             tokio::spawn(keep_checking(
                 name.clone(),
                 check,
@@ -94,7 +95,8 @@ impl Watcher {
             let step = steps.get(monitor.step)?.clone();
             let place = (group.clone(), monitor.step);
             let probe = monitor.probe.as_ref();
-            let check = probe.map(|p| Check::new(p, &self.looks.env, &self.looks.netlink));
+            let looks = &self.looks;
+            let check = probe.map(|p| Check::new(p, &looks.env, &looks.netlink, &looks.peers));
             let looker = Looker { step, check };
             let pulse = self.pulse.clone();
             Some(tokio::spawn(keep_looking(

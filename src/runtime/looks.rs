@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::check;
+use crate::agent::drbd::fence::Peers;
 use crate::agent::environment::ScriptEnv;
 use crate::agent::resolve::{DRBD_NAMES, ResolvedStep, Resolver};
 use crate::config::{Config, GroupLine, MonitorRule, Place, Report};
@@ -23,6 +24,8 @@ pub struct Looks {
     pub env: Arc<ScriptEnv>,
     /// Where links are looked up.
     pub netlink: Netlink,
+    /// The other nodes.
+    pub peers: Arc<dyn Peers>,
 }
 
 /// One watched step.
@@ -72,6 +75,7 @@ pub fn looks(
         checks: named,
         env: resolver.env.clone(),
         netlink: resolver.netlink.clone(),
+        peers: resolver.peers.clone(),
     }
 }
 

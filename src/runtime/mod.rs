@@ -11,6 +11,7 @@ pub mod daemon;
 mod describe;
 mod drbd;
 mod ears;
+mod fencing;
 mod health;
 mod hearing;
 mod lateness;

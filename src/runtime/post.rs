@@ -17,7 +17,7 @@ use crate::agent::{Abort, Limits};
 use crate::engine::Event;
 use crate::model::NodeName;
 use crate::model::letter::{Body, Letter, MOST, Question, Reply};
-use crate::model::status::Liveness;
+use crate::model::status::{Liveness, Status};
 use crate::sys::clock;
 
 /// How often it is looked whether the one who was asked still lives.
@@ -68,13 +68,14 @@ impl Post {
         drop(self.pulse.set(pulse.clone()));
     }
 
+    /// How this node sees the cluster; nothing at the very beginning and end.
+    pub async fn status(&self) -> Option<Status> {
+        self.pulse.get()?.status().await
+    }
+
     /// The other nodes, and whether each lives.
     async fn others(&self) -> Vec<(NodeName, bool)> {
-        let status = match self.pulse.get() {
-            Some(pulse) => pulse.status().await,
-            None => None,
-        };
-        let nodes = status.map(|s| s.nodes).unwrap_or_default();
+        let nodes = self.status().await.map(|s| s.nodes).unwrap_or_default();
         let others = nodes.into_iter().filter(|n| n.liveness != Liveness::Here);
         let lives = |l: Liveness| !matches!(l, Liveness::Dead | Liveness::Left);
         others.map(|n| (n.name, lives(n.liveness))).collect()
@@ -123,6 +124,11 @@ impl Drop for Withdrawn<'_> {
 impl Peers for Post {
     async fn any_lives(&self) -> bool {
         self.others().await.iter().any(|(_, lives)| *lives)
+    }
+
+    async fn in_minority(&self) -> bool {
+        let status = self.status().await;
+        status.is_some_and(|s| s.quorum.counted && !s.quorum.held)
     }
 
     async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, Answer)> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::drbd;
+use super::fencing::Loss;
 use crate::control::api::{Answer, Code, HISTORY_MAX, Refusal, Request};
 use crate::control::select::{Direction, select, select_one};
 use crate::control::server::Call;
@@ -113,12 +114,13 @@ impl Daemon {
                 resource,
                 timeout_ms,
             } => {
-                let post = self.post.clone();
+                let loss = Loss::of(resource, &self.post, &self.config.groups);
                 tokio::spawn(async move {
-                    send(
-                        call.reply,
-                        drbd::fence_peer(&post, &resource, timeout_ms).await,
-                    );
+                    let answer = match loss {
+                        Ok(loss) => loss.answer(Duration::from_millis(timeout_ms)).await,
+                        Err(refusal) => Err(refusal),
+                    };
+                    send(call.reply, answer);
                 });
             }
             other => self.command(other, call.reply).await,

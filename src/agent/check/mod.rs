@@ -20,7 +20,8 @@ use self::mysql::Mysql;
 use self::process::Process;
 use super::Limits;
 use super::address::Mistake;
-use super::drbd;
+use super::drbd::Fitness;
+use super::drbd::fence::Peers;
 use super::environment::ScriptEnv;
 use super::mysqld::LOGIN;
 use super::safe_path;
@@ -36,7 +37,7 @@ enum Kind {
     Http(Http),
     Process(Process),
     Link(LinkCheck),
-    Drbd(String),
+    Drbd(Fitness),
     Mysql(Mysql),
 }
 
@@ -56,7 +57,12 @@ pub fn judge(probe: &Probe) -> Result<(), Mistake> {
 
 impl Check {
     /// As configured.
-    pub fn new(probe: &Probe, env: &Arc<ScriptEnv>, netlink: &Netlink) -> Self {
+    pub fn new(
+        probe: &Probe,
+        env: &Arc<ScriptEnv>,
+        netlink: &Netlink,
+        peers: &Arc<dyn Peers>,
+    ) -> Self {
         Check(match probe {
             Probe::Exec(path, args) => {
                 Kind::Exec(Exec::new(path.clone(), args.clone(), env.clone()))
@@ -64,7 +70,7 @@ impl Check {
             Probe::Tcp(server) => Kind::Tcp(*server),
             Probe::Http(probe) => Kind::Http(Http(probe.clone())),
             Probe::Process(name) => Kind::Process(Process::new(name)),
-            Probe::Drbd(resource) => Kind::Drbd(resource.clone()),
+            Probe::Drbd(resource) => Kind::Drbd(Fitness::new(resource, peers)),
             Probe::Link(name) => Kind::Link(LinkCheck::new(name, netlink.clone())),
             Probe::Mysql(probe) => Kind::Mysql(Mysql::new(probe, env.config_dir.join(LOGIN))),
         })
@@ -80,7 +86,7 @@ impl Check {
                 Kind::Http(http) => http.look().await,
                 Kind::Process(process) => process.look(),
                 Kind::Link(link) => link.look().await,
-                Kind::Drbd(resource) => drbd::fitness(resource, limits).await,
+                Kind::Drbd(fitness) => fitness.look(limits).await,
             }
         };
         // A program is ended at its deadline and has its say then.

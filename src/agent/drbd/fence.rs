@@ -23,6 +23,8 @@ const NOTICE: Duration = Duration::from_secs(15);
 pub trait Peers: Send + Sync {
     /// Whether one of them lives.
     async fn any_lives(&self) -> bool;
+    /// Whether votes are counted and this side has too few of them: another may go on without it.
+    async fn in_minority(&self) -> bool;
     /// Asks all of them, until each has answered or is dead.
     async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, Answer)>;
 }
@@ -44,6 +46,10 @@ pub struct Nobody;
 #[async_trait]
 impl Peers for Nobody {
     async fn any_lives(&self) -> bool {
+        false
+    }
+
+    async fn in_minority(&self) -> bool {
         false
     }
 

@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod validate;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -166,19 +167,64 @@ async fn is_split(resource: &str, state: &State, limits: &Limits) -> Result<bool
     Ok(kernel::history(resource, state, limits).await?.split_brain)
 }
 
-/// Whether this node is fit to run what stands on a resource: what is seen, else why not.
-pub async fn fitness(resource: &str, limits: &Limits) -> Result<String, String> {
-    let looked = async {
-        let state = kernel::look(resource, limits).await?;
-        let split = match &state {
-            Some(state) => is_split(resource, state, limits).await?,
-            None => false,
+/// Looks again and again whether this node is fit to run what stands on a resource.
+pub struct Fitness {
+    resource: String,
+    peers: Arc<dyn Peers>,
+    /// When last connected, the peer was Primary.
+    followed: AtomicBool,
+}
+
+impl Fitness {
+    /// Nothing was seen yet.
+    pub fn new(resource: &str, peers: &Arc<dyn Peers>) -> Self {
+        Fitness {
+            resource: resource.to_owned(),
+            peers: Arc::clone(peers),
+            followed: AtomicBool::new(false),
+        }
+    }
+
+    /// What is seen, else why this node is not fit.
+    pub async fn look(&self, limits: &Limits) -> Result<String, String> {
+        let looked = async {
+            let Some(state) = kernel::look(&self.resource, limits).await? else {
+                return Ok(advice::fitness(&self.resource, None, false));
+            };
+            if self.left_behind(&state).await {
+                return self.outdate(limits).await.map(Err);
+            }
+            let split = is_split(&self.resource, &state, limits).await?;
+            Ok(advice::fitness(&self.resource, Some(&state), split))
         };
-        Ok(advice::fitness(resource, state.as_ref(), split))
-    };
-    looked
-        .await
-        .unwrap_or_else(|e: AgentError| Err(e.to_string()))
+        looked
+            .await
+            .unwrap_or_else(|e: AgentError| Err(e.to_string()))
+    }
+
+    /// Whether the peer wrote when its connection was lost, and may go on writing: with too few votes nobody here can know.
+    async fn left_behind(&self, state: &State) -> bool {
+        if state.connected() {
+            self.followed
+                .store(state.peer_is_primary(), Ordering::Relaxed);
+            return false;
+        }
+        let usable = state.role == Role::Secondary && state.up_to_date();
+        usable && self.followed.load(Ordering::Relaxed) && self.peers.in_minority().await
+    }
+
+    /// Nobody may begin with this data when the votes return and the peer does not.
+    async fn outdate(&self, limits: &Limits) -> Result<String, AgentError> {
+        let resource = &self.resource;
+        let done = tool::run("drbdadm", &["outdate", resource], limits).await?;
+        if done.code != Some(0) {
+            return Err(kernel::failed("drbdadm outdate", &done));
+        }
+        tracing::warn!(
+            "{resource}: cut off from a peer that writes, and this side has too few votes to be sure that it ended: the data here counts as outdated until the two are connected again"
+        );
+        Ok("Outdated: cut off from a peer that may write on".to_owned())
+    }
 }
 
 /// Waits a moment, or no longer when ended by order or at the deadline; `why` is then the reason.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use had::control::api::{Answer, Replicated, Request};
+use had::control::api::{Answer, Code, Replicated, Request};
 use had::control::client::{Client, ClientError};
 use had::model::NodeName;
 use had::model::drbd::Standing;
@@ -15,6 +16,8 @@ use crate::commands::{odd_answer, show};
 
 /// More than the daemon takes to ask all nodes.
 const ENOUGH: Duration = Duration::from_secs(60);
+/// Before it is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// What drbd-peer-outdater waited by default.
 const USUAL_TIMEOUT: u64 = 60;
 /// Exit codes of a `fence-peer` handler, drbd.conf(5).
@@ -92,8 +95,7 @@ fn fence_peer(resource: &str, seconds: u64, socket: &Path) -> ExitCode {
         resource: resource.to_owned(),
         timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
     };
-    let asked =
-        Client::connect(socket).and_then(|mut client| client.ask(&request, timeout + ENOUGH));
+    let asked = ask(socket, &request, timeout);
     let (code, text) = match asked {
         Ok(Answer::Fenced { code, text }) => (code, text),
         Ok(_) => (
@@ -106,6 +108,22 @@ fn fence_peer(resource: &str, seconds: u64, socket: &Path) -> ExitCode {
     };
     eprintln!("{text}");
     ExitCode::from(code)
+}
+
+/// Asks until there is an answer. While it is neither allowed nor forbidden to go on, writes wait for as long as that lasts;
+/// for a daemon that is being restarted they wait until the time is up.
+fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer, ClientError> {
+    let until = Instant::now() + timeout;
+    loop {
+        let asked =
+            Client::connect(socket).and_then(|mut client| client.ask(request, timeout + ENOUGH));
+        match asked {
+            Err(ClientError::Refused(why)) if why.code == Code::Busy => eprintln!("{why}"),
+            Err(ClientError::NoDaemon { .. } | ClientError::Closed) if Instant::now() < until => {}
+            asked => return asked,
+        }
+        sleep(AGAIN);
+    }
 }
 
 /// Prints how all resources stand.

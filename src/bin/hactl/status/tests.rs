@@ -86,6 +86,7 @@ fn pair() -> Status {
         pings: vec![PingStatus {
             name: "10.1.88.254".into(),
             up: true,
+            answered: None,
         }],
         quorum: QuorumStatus {
             held: true,

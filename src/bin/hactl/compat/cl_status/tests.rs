@@ -50,6 +50,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
         pings: vec![PingStatus {
             name: "10.0.0.254".into(),
             up: true,
+            answered: None,
         }],
         quorum: QuorumStatus {
             held: true,
