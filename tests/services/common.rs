@@ -79,7 +79,7 @@ fn free_left_devices() {
     }
 }
 
-/// A cluster from a folder of `ha.d/examples`, as it is; only that its keys are nobody else's, which git cannot keep.
+/// A cluster from a folder of `ha.d/examples`, as it is; only that its secrets are nobody else's, which git cannot keep.
 pub fn example(name: &str, example: &str) -> Blueprint {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("ha.d/examples")
@@ -91,7 +91,8 @@ pub fn example(name: &str, example: &str) -> Blueprint {
             .unwrap()
             .permissions()
             .mode();
-        let others = if path == "./authkeys" { 0o600 } else { 0o777 };
+        let secret = ["./authkeys", "./replication.cnf"].contains(&path);
+        let others = if secret { 0o600 } else { 0o777 };
         blueprint = blueprint.file(path, &text, mode & others);
     }
     blueprint

@@ -23,3 +23,4 @@ mod two_balancers;
 mod two_masters;
 mod web;
 mod web_pair;
+mod writer_and_reader;

@@ -1,18 +1,24 @@
 //! Real MariaDB servers on the nodes of a lab, each with the files that Debian's packages would give it, which copy each other.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use had::lab::Job;
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, wait};
 use crate::database::template;
 
-/// The lines of the published my.cnf but one, `slave-skip-errors`; and what makes a server small.
-const SERVER: &str = "[mysqld]
-log-bin=mysql-bin
+/// The lines of the published my.cnf but one, `slave-skip-errors`.
+const MASTER: &str = "log-bin=mysql-bin
 auto-increment-increment=2
 bind-address=0.0.0.0
+max_connections=10
+";
+/// Where Debian has it, and what makes a server small.
+const SMALL: &str = "[mysqld]
 pid-file=/run/mysqld/mysqld.pid
 log-error=/var/log/mysqld.err
-max_connections=10
 innodb_buffer_pool_size=8M
 innodb_log_file_size=4M
 innodb_flush_method=fsync
@@ -53,11 +59,25 @@ fn install(cluster: &Cluster, node: &str, id: u32) {
     cluster.sh(
         node,
         &format!(
-            "mkdir -p /run/mysqld && mount -t tmpfs -o size=200m none /var/lib/mysql && \
-             cp -a {}/. /var/lib/mysql && chown -R mysql: /var/lib/mysql /run/mysqld && \
-             touch /var/log/mysqld.err && chown mysql: /var/log/mysqld.err && mount -t tmpfs none /etc/mysql && \
-             printf '%s' '{SERVER}server-id={id}\nauto-increment-offset={id}\n' > /etc/mysql/my.cnf",
+            "mount -t tmpfs -o size=200m none /var/lib/mysql && cp -a {}/. /var/lib/mysql",
             data.display()
+        ),
+    );
+    configure(
+        cluster,
+        node,
+        &format!("{MASTER}server-id={id}\nauto-increment-offset={id}\n"),
+    );
+}
+
+/// Gives it the data that are there, these lines and what makes it small.
+pub fn configure(cluster: &Cluster, node: &str, lines: &str) {
+    cluster.sh(
+        node,
+        &format!(
+            "mkdir -p /run/mysqld && touch /var/log/mysqld.err && \
+             chown -R mysql: /var/lib/mysql /run/mysqld /var/log/mysqld.err && mount -t tmpfs none /etc/mysql && \
+             printf '%s' '{SMALL}{lines}' > /etc/mysql/my.cnf"
         ),
     );
 }
@@ -83,4 +103,69 @@ pub fn signal(cluster: &Cluster, node: &str, signal: Signal) {
 pub fn sql(cluster: &Cluster, node: &str, query: &str) -> String {
     let said = cluster.sh(node, &format!("mariadb -N -e \"{query}\""));
     said.trim().to_owned()
+}
+
+/// A client that writes a row after the other, and keeps what was acknowledged and when.
+pub struct Writer(Job);
+
+impl Writer {
+    pub fn begin(cluster: &Cluster, address: &str) -> Writer {
+        let write = format!(
+            "n=0; while :; do n=$((n+1)); timeout 3 mariadb --connect-timeout=1 -h {address} -u shop -pshop \
+             -e \"insert into d.t values ($n, @@server_id)\" && echo $n $(date +%s%3N) >> /var/log/acknowledged; sleep 0.02; done"
+        );
+        Writer(cluster.lab.spawn("client", &["sh", "-c", &write]).unwrap())
+    }
+
+    /// Waits until a row is acknowledged by this node's server, which has this number, after all that are there.
+    pub fn written(cluster: &Cluster, node: &str, id: &str) {
+        let there = || {
+            let last = cluster.run("client", "tail -n 1 /var/log/acknowledged");
+            let n = last.stdout.split(' ').next().unwrap_or_default().to_owned();
+            let row = format!("select node from d.t where n = '{n}'");
+            !n.is_empty() && sql(cluster, node, &row) == id
+        };
+        assert!(wait(there), "nothing is written by {node}");
+    }
+
+    /// Ends it. All that was acknowledged must be on these nodes, once they have copied each other; how many.
+    pub fn compare(self, cluster: &Cluster, nodes: [&str; 2]) -> usize {
+        let lab = &cluster.lab;
+        lab.signal("client", -self.0.pid, Signal::SIGKILL).unwrap();
+        let rows = |text: &str| -> BTreeSet<u32> {
+            let numbers = text.lines().map(|l| l.split(' ').next().unwrap());
+            numbers.map(|n| n.trim().parse().unwrap()).collect()
+        };
+        let acknowledged = rows(&cluster.sh("client", "cat /var/log/acknowledged"));
+        for node in nodes {
+            let missing = || {
+                let there = rows(&sql(cluster, node, "select n from d.t"));
+                acknowledged.difference(&there).count()
+            };
+            assert!(wait(|| missing() == 0), "{node} has lost {}", missing());
+        }
+        acknowledged.len()
+    }
+}
+
+/// The longest time since the last call, or the beginning, in which no row was acknowledged.
+pub fn longest_gap(cluster: &Cluster) -> Duration {
+    let text = cluster.sh(
+        "client",
+        "touch /var/log/gap-seen; seen=$(cat /var/log/gap-seen); \
+         tail -n +${seen:-1} /var/log/acknowledged | cut -d ' ' -f 2; wc -l < /var/log/acknowledged > /var/log/gap-seen",
+    );
+    let times: Vec<u64> = text.lines().map(|l| l.parse().unwrap()).collect();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    Duration::from_millis(gaps.max().unwrap_or_default())
+}
+
+/// Prints the gaps of several failures of one kind.
+pub fn print_gaps(of: &str, mut gaps: Vec<Duration>) {
+    gaps.sort();
+    let (median, worst) = (gaps.get(gaps.len() / 2), gaps.last());
+    println!(
+        "{of}: {} times, without an acknowledged row for {median:?}, at worst {worst:?}",
+        gaps.len()
+    );
 }

@@ -1,16 +1,12 @@
 //! `ha.d/examples/two-masters`: two MariaDB servers that copy each other, one address, as its users published it for
 //! keepalived.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
-
-use had::lab::Job;
 use had::model::status::CheckState;
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Blueprint, Cluster, group_of, wait};
 use crate::common::{example, until_well};
-use crate::mariadb;
+use crate::mariadb::{self, Writer};
 
 const NODES: [&str; 2] = ["master", "backup"];
 const PLACES: [&str; 2] = ["192.168.0.202", "192.168.0.203"];
@@ -18,7 +14,6 @@ const ADDRESS: &str = "192.168.0.204";
 
 struct Masters {
     cluster: Cluster,
-    writer: Option<Job>,
 }
 
 /// Both servers run and copy each other, and the first has the address.
@@ -35,10 +30,7 @@ fn masters_of(blueprint: Blueprint) -> Masters {
         .watch(&[ADDRESS])
         .idle()
         .up();
-    let masters = Masters {
-        cluster,
-        writer: None,
-    };
+    let masters = Masters { cluster };
     mariadb::copy_each_other(&masters.cluster, NODES, PLACES);
     for node in NODES {
         masters.cluster.lab.start_had(node).unwrap();
@@ -79,56 +71,6 @@ impl Masters {
         let ask = "timeout 5 mariadb -N --connect-timeout=1 -h 192.168.0.204 -u shop -pshop -e 'select @@server_id'";
         let answers = || self.cluster.run("client", ask).stdout.trim() == id.to_string();
         assert!(wait(answers), "{ADDRESS} is not served by {node}");
-    }
-
-    /// A client that writes a row after the other and keeps what was acknowledged.
-    fn write(&mut self) {
-        let write = "n=0; while :; do n=$((n+1)); \
-             timeout 3 mariadb --connect-timeout=1 -h 192.168.0.204 -u shop -pshop \
-             -e \"insert into d.t values ($n, @@server_id)\" && echo $n >> /var/log/acknowledged; sleep 0.05; done";
-        let job = self.cluster.lab.spawn("client", &["sh", "-c", write]);
-        self.writer = Some(job.unwrap());
-        self.written("1");
-    }
-
-    /// Waits until a row is acknowledged by the server with this number, after all that are there.
-    fn written(&self, by: &str) {
-        let last = || {
-            self.cluster
-                .run("client", "tail -n 1 /var/log/acknowledged")
-                .stdout
-        };
-        let node = NODES[usize::from(by == "2")];
-        assert!(
-            wait(|| {
-                let n = last();
-                let row = format!("select node from d.t where n = '{}'", n.trim());
-                !n.is_empty() && self.sql(node, &row) == by
-            }),
-            "nothing is written by {by}"
-        );
-    }
-
-    /// All that was acknowledged is on both, once they have copied each other; how many.
-    fn compare(&mut self) -> usize {
-        let job = self.writer.take().unwrap();
-        self.cluster
-            .lab
-            .signal("client", -job.pid, Signal::SIGKILL)
-            .unwrap();
-        let rows = |text: &str| -> BTreeSet<u32> {
-            let lines = text.lines();
-            lines.map(|l| l.trim().parse().unwrap()).collect()
-        };
-        let acknowledged = rows(&self.cluster.sh("client", "cat /var/log/acknowledged"));
-        for node in NODES {
-            let missing = || {
-                let there = rows(&self.sql(node, "select n from d.t"));
-                acknowledged.difference(&there).count()
-            };
-            assert!(wait(|| missing() == 0), "{node} has lost {}", missing());
-        }
-        acknowledged.len()
     }
 
     fn owners(&mut self) -> Vec<String> {
@@ -192,7 +134,8 @@ const DEEDS: [Deed; 4] = [
 #[test]
 fn a_server_that_is_stopped_killed_hung_or_full_gives_its_address_to_the_other() {
     let mut masters = masters("masters");
-    masters.write();
+    let writer = Writer::begin(&masters.cluster, ADDRESS);
+    Writer::written(&masters.cluster, "master", "1");
     let daemons = NODES.map(|n| masters.cluster.sh(n, "pidof had"));
     masters.served_by("master");
     masters.owners();
@@ -205,10 +148,16 @@ fn a_server_that_is_stopped_killed_hung_or_full_gives_its_address_to_the_other()
         ];
         let told = |m: &Masters| causes.each_ref().map(|(node, of)| m.told(node, of));
         let before = told(&masters);
-        let begun = Instant::now();
+        mariadb::longest_gap(&masters.cluster);
         (deed.act)(&masters, owner);
         masters.served_by(other);
-        println!("{name}: the other answers after {:?}", begun.elapsed());
+        Writer::written(
+            &masters.cluster,
+            other,
+            if other == "master" { "1" } else { "2" },
+        );
+        let gap = mariadb::longest_gap(&masters.cluster);
+        println!("{name}: no row was acknowledged for {gap:?}");
         masters.check_is(owner, check, CheckState::Failed, deed.says);
         let once = before.map(|n| n + 1);
         assert_eq!(told(&masters), once, "{name}: {causes:?}");
@@ -221,7 +170,8 @@ fn a_server_that_is_stopped_killed_hung_or_full_gives_its_address_to_the_other()
         (owner, other) = (other, owner);
     }
     assert_eq!(NODES.map(|n| masters.cluster.sh(n, "pidof had")), daemons);
-    println!("{} rows were acknowledged, none is lost", masters.compare());
+    let rows = writer.compare(&masters.cluster, NODES);
+    println!("{rows} rows were acknowledged, none is lost");
 }
 
 #[test]

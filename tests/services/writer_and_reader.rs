@@ -1,0 +1,425 @@
+//! `ha.d/examples/writer-and-reader`: two machines that both serve PHP, MariaDB written to on one and read from on the other, as
+//! its users published it for keepalived and Atlas.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::cluster::{Cluster, wait};
+use crate::common::{example, folder, sh, until_well};
+use crate::database::template;
+use crate::mariadb::{self, Writer, longest_gap, sql};
+use crate::web;
+
+const NODES: [&str; 2] = ["server1", "server2"];
+const PLACES: [&str; 2] = ["192.168.1.100", "192.168.1.101"];
+const INSIDE: &str = "192.168.1.150";
+const OUTSIDE: &str = "10.96.153.239";
+const GROUP: &str = "mariadb_role";
+/// What `hactl status` has of it on each node.
+const CHECKS: usize = 3;
+
+/// As published, and a page that says where it was made.
+const SITE: &str = "upstream php-server { server PEER:9000; server 127.0.0.1:9000; keepalive 100; }
+server { listen 80; location / { return 200 $hostname; }
+location ~ \\.php$ { fastcgi_pass php-server; fastcgi_connect_timeout 1s; fastcgi_param SCRIPT_FILENAME /run/www$fastcgi_script_name;
+fastcgi_param REQUEST_METHOD $request_method; } }";
+const PHP: &str = "[global]\nerror_log = /var/log/php.log\n[www]\nuser = www-data\nlisten = 9000\n\
+     listen.allowed_clients = 127.0.0.1,192.168.1.100,192.168.1.101\npm = static\npm.max_children = 2\n";
+const SESSION: &str =
+    "<?php session_start(); $_SESSION[\"n\"] = ($_SESSION[\"n\"] ?? 0) + 1; echo $_SESSION[\"n\"];";
+
+struct Site {
+    cluster: Cluster,
+    // Dropped last: the data of the servers, which outlive the loss of power.
+    disks: TempDir,
+}
+
+/// Both were switched on for the first time: nothing but an account and a table is there, on the first alone.
+fn site(name: &str) -> Site {
+    let mut blueprint = example(name, "writer-and-reader");
+    for agent in [GROUP, "haproxy_backend"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("resource.d")
+            .join(agent);
+        blueprint = blueprint.script(agent, &fs::read_to_string(path).unwrap());
+    }
+    let cluster = blueprint
+        .node(
+            "server1",
+            &["eth0 10.96.153.110/24", "eth1 192.168.1.100/24"],
+            &[],
+        )
+        .node(
+            "server2",
+            &["eth0 10.96.153.114/24", "eth1 192.168.1.101/24"],
+            &[],
+        )
+        .gateway("eth0 10.96.153.1/24")
+        .client("eth0 10.96.153.9/24")
+        .client("eth1 192.168.1.9/24")
+        .watch(&[INSIDE, OUTSIDE])
+        .idle()
+        .up();
+    let site = Site {
+        cluster,
+        disks: folder(),
+    };
+    for node in NODES {
+        let disk = site.disk(node);
+        sh(&format!(
+            "cp -a {}/. {disk} && chown -R mysql: {disk}",
+            template().display()
+        ));
+        site.boot(node);
+    }
+    sql(
+        &site.cluster,
+        "server1",
+        "grant replication slave, slave monitor on *.* to rpl@'192.168.1.%' identified by 'change-this-before-use'; \
+         create database d; create table d.t (n int primary key, node int) engine=innodb; \
+         grant select, insert on d.* to shop@'%' identified by 'shop'",
+    );
+    for node in NODES {
+        site.cluster.lab.start_had(node).unwrap();
+    }
+    site.cluster.until_active(&NODES);
+    site
+}
+
+fn number(node: &str) -> &'static str {
+    if node == "server1" { "1" } else { "2" }
+}
+
+fn other(node: &str) -> &'static str {
+    if node == "server1" {
+        "server2"
+    } else {
+        "server1"
+    }
+}
+
+impl Site {
+    fn disk(&self, node: &str) -> String {
+        let disk = self.disks.path().join(node);
+        fs::create_dir_all(&disk).unwrap();
+        disk.display().to_string()
+    }
+
+    /// What the system of a node starts, but for the daemon.
+    fn boot(&self, node: &str) {
+        let (cluster, id) = (&self.cluster, number(node));
+        let disk = self.disk(node);
+        cluster.sh(node, &format!("mount --bind {disk} /var/lib/mysql"));
+        let lines = format!("server_id={id}\n!include /etc/ha.d/mariadb.cnf\n");
+        mariadb::configure(cluster, node, &lines);
+        mariadb::start(cluster, node);
+        let peer = PLACES[usize::from(node == "server1")];
+        web::install(cluster, node, &SITE.replace("PEER", peer));
+        cluster.sh(
+            node,
+            &format!(
+                "mkdir -p /run/www /run/haproxy && printf '%s' '{SESSION}' > /run/www/session.php && \
+                 echo '<?php echo gethostname();' > /run/www/where.php && printf '%s' '{PHP}' > /run/php.conf && \
+                 memcached -d -u www-data -l 0.0.0.0 && haproxy -D -f /etc/ha.d/haproxy.cfg && \
+                 PHP_INI_SCAN_DIR=:/etc/ha.d $(ls /usr/sbin/php-fpm* | tail -n 1) -D -y /run/php.conf"
+            ),
+        );
+    }
+
+    /// Takes the power from a node.
+    fn crash(&self, node: &str) {
+        self.cluster.lab.crash(node).unwrap();
+    }
+
+    /// Gives it power again.
+    fn power(&self, node: &str) {
+        self.cluster.lab.restart(node).unwrap();
+        self.boot(node);
+    }
+
+    /// The addresses are there, its server alone can be written to, and is, and the pages come.
+    fn served_by(&self, node: &str) {
+        self.cluster.until_owner(GROUP, node);
+        let ask = "timeout 5 mariadb -N --connect-timeout=1 -h 192.168.1.150 -u shop -pshop -e \
+                   'select @@server_id, @@read_only'";
+        let wanted = format!("{}\t0", number(node));
+        let answers = || self.cluster.run("client", ask).stdout.trim() == wanted;
+        assert!(wait(answers), "{INSIDE} is not served by {node}");
+        web::until_page(&self.cluster, OUTSIDE, node);
+    }
+
+    /// A reader is answered by this node's server, which cannot be written to.
+    fn read_from(&self, node: &str) {
+        let wanted = format!("{}\t{}", number(node), u8::from(!self.writes(node)));
+        let seen = || self.read();
+        assert!(
+            wait(|| seen() == wanted),
+            "{:?} is read, not {wanted}",
+            seen()
+        );
+    }
+
+    fn read(&self) -> String {
+        let ask = "timeout 10 mariadb -N --connect-timeout=5 -h 192.168.1.150 -P 3307 -u shop -pshop -e \
+                   'select @@server_id, @@read_only'";
+        self.cluster.run("client", ask).stdout.trim().to_owned()
+    }
+
+    fn writes(&self, node: &str) -> bool {
+        sql(&self.cluster, node, "select @@read_only") == "0"
+    }
+
+    /// What `HAProxy` of the owner has for readers.
+    fn readers(&self, owner: &str) -> String {
+        let status = "/etc/ha.d/resource.d/haproxy_backend readers status";
+        let told = self.cluster.run(owner, status).stdout;
+        let readers = told.lines().filter_map(|l| l.strip_suffix(" is read from"));
+        readers.collect::<Vec<_>>().join(" ")
+    }
+
+    fn until_reader(&self, owner: &str, reader: &str) {
+        let seen = || self.readers(owner);
+        let is = |seen: String| seen.starts_with(reader) && seen.is_empty() == reader.is_empty();
+        assert!(wait(|| is(seen())), "{:?} is read from", seen());
+    }
+
+    /// How often the client's session has been asked for.
+    fn session(&self) -> String {
+        let ask =
+            format!("curl -gsf -m 10 -b /run/cookies -c /run/cookies http://{OUTSIDE}/session.php");
+        self.cluster.run("client", &ask).stdout
+    }
+
+    /// Both nodes answer pages of PHP.
+    fn php_on_both(&self) {
+        for node in NODES {
+            let ask = format!("curl -gsf -m 5 http://{OUTSIDE}/where.php");
+            let answers = || self.cluster.run("client", &ask).stdout == node;
+            assert!(wait(answers), "{node} answers no page of PHP");
+        }
+    }
+
+    fn owners(&mut self) -> Vec<String> {
+        let report = self.cluster.owners_so_far();
+        let of = report.owners.iter().filter(|o| o.1.to_string() == INSIDE);
+        let owners = of.map(|o| o.2.join("+"));
+        owners.filter(|o| !o.is_empty()).collect()
+    }
+}
+
+/// These stand in a text in this order.
+fn in_order(text: &str, these: &[&str]) {
+    let mut rest = text;
+    for this in these {
+        let found = rest.split_once(this);
+        rest = found
+            .unwrap_or_else(|| panic!("{this:?} is not there, or too soon: {text}"))
+            .1;
+    }
+}
+
+/// Times that a machine loses its power: `HAD_WRITER_ROUNDS`, 2 where it is not set.
+fn rounds() -> u32 {
+    let text = std::env::var("HAD_WRITER_ROUNDS").ok();
+    text.map_or(2, |text| text.parse().unwrap())
+}
+
+#[test]
+fn whoever_loses_power_returns_as_a_copy_takes_nothing_and_is_read_from_once_it_has_caught_up() {
+    let mut site = site("writer-power");
+    // Cold: nobody was anything before.
+    site.served_by("server1");
+    site.until_reader("server1", "server2");
+    site.read_from("server2");
+    site.php_on_both();
+    let writer = Writer::begin(&site.cluster, INSIDE);
+    Writer::written(&site.cluster, "server1", "1");
+    let mut visits = 1;
+    assert_eq!(site.session(), "1");
+    let mut gaps = Vec::new();
+    let mut owner = "server1";
+    for _ in 0..rounds() {
+        let (dead, next) = (owner, other(owner));
+        for node in NODES {
+            until_well(&site.cluster, node, CHECKS);
+        }
+        site.until_reader(dead, next);
+        site.owners();
+        longest_gap(&site.cluster);
+        let before = site.cluster.lab.log(next).unwrap().len();
+
+        site.crash(dead);
+        site.served_by(next);
+        Writer::written(&site.cluster, next, number(next));
+        gaps.push(longest_gap(&site.cluster));
+        visits += 1;
+        assert_eq!(site.session(), visits.to_string(), "the session is lost");
+        let log = site.cluster.lab.log(next).unwrap();
+        in_order(
+            &log[before..],
+            &[
+                "all that was received is applied",
+                "this server can be written to",
+                INSIDE,
+                "no copy is read from until",
+            ],
+        );
+        assert_eq!(site.readers(next), "");
+        site.read_from(next);
+
+        // It cannot apply anything yet, and so has not caught up.
+        site.power(dead);
+        assert!(!site.writes(dead));
+        let hold = "mariadb -e 'flush tables with read lock; select sleep(1000)'";
+        let hold = site.cluster.lab.spawn(dead, &["sh", "-c", hold]).unwrap();
+        let held = "select count(*) from information_schema.processlist where state = 'User sleep'";
+        assert!(wait(|| sql(&site.cluster, dead, held) == "1"));
+        site.cluster.lab.start_had(dead).unwrap();
+        site.cluster.until_active(&NODES);
+        let copies =
+            "select count(*) from information_schema.processlist where command = 'Slave_IO'";
+        assert!(wait(|| sql(&site.cluster, dead, copies) == "1"));
+        site.cluster
+            .until_status(dead, "it says that it is behind", |s| {
+                let mut checks = s.checks.iter();
+                checks.any(|c| c.name == "copy" && c.text.contains("has not caught up with"))
+            });
+        assert_eq!(site.readers(next), "");
+        let _gone = site
+            .cluster
+            .lab
+            .signal(dead, -hold.pid, nix::sys::signal::Signal::SIGKILL);
+        until_well(&site.cluster, dead, CHECKS);
+        site.until_reader(next, dead);
+        site.read_from(dead);
+        assert!(!site.writes(dead));
+        visits += 1;
+        assert_eq!(site.session(), visits.to_string(), "the session is lost");
+        assert_eq!(site.owners(), [dead, next], "whoever returns takes nothing");
+        owner = next;
+    }
+    mariadb::print_gaps("power loss of the writer", gaps);
+    let rows = writer.compare(&site.cluster, NODES);
+    println!("{rows} rows were acknowledged, none is lost");
+}
+
+#[test]
+fn a_takeover_under_load_loses_no_acknowledged_row() {
+    let mut site = site("writer-takeover");
+    site.served_by("server1");
+    for node in NODES {
+        until_well(&site.cluster, node, CHECKS);
+    }
+    let writer = Writer::begin(&site.cluster, INSIDE);
+    Writer::written(&site.cluster, "server1", "1");
+    // What is open when the server is made read-only is never acknowledged.
+    let open =
+        "mariadb -e 'begin; insert into d.t values (1000000, 1); select sleep(1000); commit'";
+    let open = site
+        .cluster
+        .lab
+        .spawn("server1", &["sh", "-c", open])
+        .unwrap();
+    let held = "select count(*) from information_schema.processlist where state = 'User sleep'";
+    assert!(wait(|| sql(&site.cluster, "server1", held) == "1"));
+    let mut gaps = Vec::new();
+    site.owners();
+    for node in ["server2", "server1", "server2", "server1"] {
+        longest_gap(&site.cluster);
+        site.cluster.sh(node, "hactl takeover");
+        assert!(!site.writes(other(node)));
+        site.served_by(node);
+        Writer::written(&site.cluster, node, number(node));
+        gaps.push(longest_gap(&site.cluster));
+        until_well(&site.cluster, other(node), CHECKS);
+        site.until_reader(node, other(node));
+    }
+    let _gone = open;
+    mariadb::print_gaps("takeover", gaps);
+    assert_eq!(
+        site.owners(),
+        ["server1", "server2", "server1", "server2", "server1"]
+    );
+    let rows = writer.compare(&site.cluster, NODES);
+    println!("{rows} rows were acknowledged, none is lost");
+    for node in NODES {
+        let open = sql(
+            &site.cluster,
+            node,
+            "select count(*) from d.t where n = 1000000",
+        );
+        assert_eq!(open, "0", "{node}");
+    }
+}
+
+#[test]
+fn what_has_rows_that_the_writer_has_not_is_kept_aside_and_they_are_saved() {
+    let mut site = site("writer-errant");
+    site.served_by("server1");
+    for node in NODES {
+        until_well(&site.cluster, node, CHECKS);
+    }
+    site.crash("server1");
+    site.served_by("server2");
+    sql(&site.cluster, "server2", "insert into d.t values (1, 2)");
+
+    // Somebody who may do anything writes to it before it is a copy.
+    site.power("server1");
+    sql(&site.cluster, "server1", "insert into d.t values (4711, 1)");
+    site.cluster.lab.start_had("server1").unwrap();
+    site.cluster.until_active(&NODES);
+    let aside = |says: &str| {
+        site.cluster
+            .until_status("server1", &format!("it is kept aside: {says}"), |s| {
+                let mut checks = s.checks.iter();
+                checks.any(|c| c.name == "copy" && c.text.contains(says))
+            });
+    };
+    aside("kept aside: it has transactions that 192.168.1.101 has not");
+    let files = site
+        .cluster
+        .sh("server1", "ls /var/lib/had/mariadb_role-extra-*.sql");
+    let [file] = files.lines().collect::<Vec<_>>()[..] else {
+        panic!("not one file: {files}");
+    };
+    let saved = site.cluster.sh("server1", &format!("cat {file}"));
+    assert!(saved.contains("@1=4711"), "{saved}");
+    assert!(!saved.contains("@1=1 "), "only what is extra: {saved}");
+    assert_eq!(
+        site.cluster
+            .sh("server1", &format!("stat -c %a {file}"))
+            .trim(),
+        "600"
+    );
+    // Neither read from nor the next writer, not even when there is no other.
+    assert_eq!(site.readers("server2"), "");
+    site.owners();
+    site.cluster.sh("server2", "pkill -KILL mariadbd");
+    site.cluster
+        .until_status("server2", "its server is dead", |s| {
+            let mut checks = s.checks.iter();
+            checks.any(|c| c.name == "copy" && c.text.contains("does not answer"))
+        });
+    std::thread::sleep(Duration::ZERO);
+    mariadb::start(&site.cluster, "server2");
+    site.served_by("server2");
+    assert!(!site.owners().contains(&"server1".to_owned()));
+
+    // The file is what it says: applied to the writer, the row is there.
+    site.cluster.sh(
+        "server2",
+        &format!("cat > /run/extra.sql <<'END'\n{saved}\nEND\n"),
+    );
+    site.cluster.sh("server2", "mariadb < /run/extra.sql");
+    assert_eq!(
+        sql(
+            &site.cluster,
+            "server2",
+            "select node from d.t where n = 4711"
+        ),
+        "1"
+    );
+}
