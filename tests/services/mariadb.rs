@@ -112,7 +112,7 @@ impl Writer {
     pub fn begin(cluster: &Cluster, address: &str) -> Writer {
         let write = format!(
             "n=0; while :; do n=$((n+1)); timeout 3 mariadb --connect-timeout=1 -h {address} -u shop -pshop \
-             -e \"insert into d.t values ($n, @@server_id)\" && echo $n $(date +%s%3N) >> /var/log/acknowledged; sleep 0.02; done"
+             -e \"insert into d.t values ($n, @@server_id)\" 2>> /var/log/writer.err && echo $n $(date +%s%3N) >> /var/log/acknowledged; sleep 0.02; done"
         );
         Writer(cluster.lab.spawn("client", &["sh", "-c", &write]).unwrap())
     }
@@ -128,10 +128,13 @@ impl Writer {
         assert!(wait(there), "nothing is written by {node}");
     }
 
-    /// Ends it. All that was acknowledged must be on these nodes, once they have copied each other; how many.
+    /// Ends it. All that was acknowledged must be on these nodes, once they have copied each other; how many. It was never told
+    /// that it may not write: who has the address could be written to before it had it.
     pub fn compare(self, cluster: &Cluster, nodes: [&str; 2]) -> usize {
         let lab = &cluster.lab;
         lab.signal("client", -self.0.pid, Signal::SIGKILL).unwrap();
+        let errors = cluster.sh("client", "cat /var/log/writer.err");
+        assert!(!errors.contains("read-only"), "{errors}");
         let rows = |text: &str| -> BTreeSet<u32> {
             let numbers = text.lines().map(|l| l.split(' ').next().unwrap());
             numbers.map(|n| n.trim().parse().unwrap()).collect()
