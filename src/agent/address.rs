@@ -113,6 +113,25 @@ pub fn resolve(argument: &str, network: &Network) -> Result<VirtualAddress, Mist
     place(read(argument)?, network)
 }
 
+/// What is worth knowing of an argument although it means something: nobody here would reach the address directly, and it goes
+/// where a gateway is, because no interface is written.
+pub fn remark(argument: &str, network: &Network) -> Option<Mistake> {
+    let written = read(argument).ok()?;
+    let ip = written.ip;
+    let near = |r: &Route| r.connected && contains(r.destination, r.prefix, ip);
+    if written.interface.is_some() || ip.is_loopback() || network.routes.iter().any(near) {
+        return None;
+    }
+    let VirtualAddress {
+        interface, prefix, ..
+    } = place(written, network).ok()?;
+    let message = format!(
+        "{ip} is in no network of this node; it would go to {interface}, which only leads to a gateway"
+    );
+    let help = format!("is it mistyped? If it is meant so, say it: {ip}/{prefix}/{interface}");
+    Some(Mistake::new(message).help(help))
+}
+
 fn read(argument: &str) -> Result<Written, Mistake> {
     let mut parts = argument.split('/');
     let ip = read_ip(parts.next().unwrap_or_default())?;

@@ -1,5 +1,6 @@
 //! Tells the network where addresses are now: gratuitous ARP and unsolicited neighbour advertisements.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -33,6 +34,26 @@ impl Announcement {
         })))
     }
 
+    /// Announces it again and again from then on, each time when it is on this machine: who has lost it must not call for it.
+    pub fn again(
+        netlink: &Netlink,
+        address: &VirtualAddress,
+        gateways: &[Ipv4Addr],
+        every: Duration,
+    ) -> Self {
+        let (netlink, address) = (netlink.clone(), address.clone());
+        let gateways = gateways.to_vec();
+        Announcement(Some(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                if is_here(&netlink, &address).await {
+                    announce(&netlink, std::slice::from_ref(&address)).await;
+                    ask(&netlink, &address, &gateways).await;
+                }
+            }
+        })))
+    }
+
     /// Ends the repeats. No frame leaves after it came back: one that did would send the network to a node that
     /// no longer has the address.
     pub async fn end(&mut self) {
@@ -50,6 +71,41 @@ impl Drop for Announcement {
             task.abort();
         }
     }
+}
+
+async fn is_here(netlink: &Netlink, address: &VirtualAddress) -> bool {
+    let found = netlink.addresses().await;
+    found.is_ok_and(|all| all.iter().any(|a| a.ip == address.ip))
+}
+
+/// Asks each gateway who it is, by that address: it answers, and knows the address from then on.
+pub async fn ask(netlink: &Netlink, address: &VirtualAddress, gateways: &[Ipv4Addr]) {
+    if let Err(error) = send_questions(netlink, address, gateways).await {
+        tracing::warn!(%error, %address, "the gateways were not told of an address");
+    }
+}
+
+async fn send_questions(
+    netlink: &Netlink,
+    address: &VirtualAddress,
+    gateways: &[Ipv4Addr],
+) -> io::Result<()> {
+    let IpAddr::V4(ip) = address.ip else {
+        return Ok(());
+    };
+    let links = netlink.links().await.map_err(io::Error::other)?;
+    let mut frames = Vec::new();
+    for link in links.iter().filter(|l| l.name == address.interface && l.up) {
+        let mac = link.mac.into_iter();
+        frames.extend(
+            mac.flat_map(|mac| gateways.iter().map(move |to| arp::question(mac, ip, *to)))
+                .map(|frame| Outgoing {
+                    index: link.index,
+                    frame,
+                }),
+        );
+    }
+    netlink.frames()?.send(&frames).await
 }
 
 /// Announces once.

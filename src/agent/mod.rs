@@ -4,7 +4,7 @@
 //!   [`catalog`] asks agents outside of us first what they know of themselves; [`heritage`] knows the names of heartbeat's,
 //!   [`outline`] what a name alone tells.
 //! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`filesystem`], [`drbd`], [`mysqld`], [`script`] (heartbeat-style
-//!   scripts), [`ocf`], [`systemd`], [`pseudo`] (`Delay`, `SendArp`). Agents are idempotent; deadlines are the caller's,
+//!   scripts), [`ocf`], [`systemd`], [`pseudo`] (`Delay`), [`send_arp`]. Agents are idempotent; deadlines are the caller's,
 //!   in [`Limits`].
 //! * [`contract`] walks an agent through all that it owes us, for `hactl agent test`.
 //! * [`runner`] is what the runtime calls: it holds the deadlines of a step and turns a hang into an error.
@@ -36,6 +36,7 @@ pub mod resolve;
 pub mod runner;
 pub mod safe_path;
 pub mod script;
+pub mod send_arp;
 pub mod supervise;
 pub mod systemd;
 pub mod tool;

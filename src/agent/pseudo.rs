@@ -1,19 +1,15 @@
-//! Built-ins with nothing to look at: `Delay`, which waits, and `SendArp`, which announces an address that it does not
-//! manage. Whether they "run" is a file that lives until the next boot, so that a restarted daemon finds its
-//! groups whole.
+//! Built-ins with nothing to look at: `Delay`, which waits; and [`super::send_arp`]. Whether they "run" is a file that lives until
+//! the next boot, so that a restarted daemon finds its groups whole.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::address::{Mistake, Network, VirtualAddress};
-use super::announce::Announcement;
+use super::address::Mistake;
 use super::{Agent, AgentError, Limits, Status};
-use crate::sys::netlink::Netlink;
 
 /// What `Delay` waits when nothing is written.
 const USUAL_DELAY: Duration = Duration::from_secs(10);
@@ -86,71 +82,11 @@ async fn pause(time: Duration, limits: &Limits) -> Result<(), AgentError> {
     }
 }
 
-/// `SendArp::address/interface`: announces an address at each start, and nothing else.
-pub struct SendArp {
-    address: VirtualAddress,
-    netlink: Netlink,
-    marker: Marker,
-    announcement: Mutex<Announcement>,
-}
-
-impl SendArp {
-    /// Reads the arguments; `token` names its marker.
-    pub fn new(
-        args: &[String],
-        token: &str,
-        run_dir: &Path,
-        network: &Network,
-        netlink: &Netlink,
-    ) -> Result<Self, Mistake> {
-        let form = "the form is SendArp::address/interface";
-        let [argument] = args else {
-            return Err(Mistake::new("SendArp takes exactly one argument").help(form));
-        };
-        let Some((ip, interface)) = argument.split_once('/') else {
-            return Err(Mistake::new(format!("`{argument}` names no interface")).help(form));
-        };
-        let whole = if ip.contains(':') { 128 } else { 32 };
-        let address = super::address::resolve(&format!("{ip}/{whole}/{interface}"), network)?;
-        Ok(SendArp {
-            address,
-            netlink: netlink.clone(),
-            marker: Marker::new(run_dir, token),
-            announcement: Mutex::default(),
-        })
-    }
-
-    /// For an administrator.
-    pub fn describe(&self) -> String {
-        format!("{} on {}", self.address.ip, self.address.interface)
-    }
-}
-
-#[async_trait]
-impl Agent for SendArp {
-    async fn start(&self, _limits: &Limits) -> Result<(), AgentError> {
-        let mut announcement = self.announcement.lock().await;
-        announcement.end().await;
-        let addresses = std::slice::from_ref(&self.address);
-        *announcement = Announcement::begin(&self.netlink, addresses).await;
-        self.marker.set()
-    }
-
-    async fn stop(&self, _limits: &Limits) -> Result<(), AgentError> {
-        self.announcement.lock().await.end().await;
-        self.marker.clear()
-    }
-
-    async fn monitor(&self, _limits: &Limits) -> Result<Status, AgentError> {
-        Ok(self.marker.status())
-    }
-}
-
 /// An empty file that says "started since boot and not stopped".
-struct Marker(PathBuf);
+pub(super) struct Marker(PathBuf);
 
 impl Marker {
-    fn new(run_dir: &Path, token: &str) -> Self {
+    pub fn new(run_dir: &Path, token: &str) -> Self {
         // A token may hold `/`, which would be a folder.
         let name: String = token
             .bytes()
@@ -162,11 +98,11 @@ impl Marker {
         Marker(run_dir.join("pseudo").join(name))
     }
 
-    fn is_set(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.0.exists()
     }
 
-    fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         if self.is_set() {
             Status::Running
         } else {
@@ -174,14 +110,14 @@ impl Marker {
         }
     }
 
-    fn set(&self) -> Result<(), AgentError> {
+    pub fn set(&self) -> Result<(), AgentError> {
         let folder = self.0.parent().unwrap_or(&self.0);
         fs::create_dir_all(folder)
             .and_then(|()| fs::write(&self.0, ""))
             .map_err(|e| self.failed("write", &e))
     }
 
-    fn clear(&self) -> Result<(), AgentError> {
+    pub fn clear(&self) -> Result<(), AgentError> {
         match fs::remove_file(&self.0) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.failed("remove", &e)),
             _ => Ok(()),

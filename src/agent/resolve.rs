@@ -19,8 +19,9 @@ use super::ipaddr::Addresses;
 use super::mysqld::{self, Mysqld};
 use super::ocf::{Ocf, judge, notation};
 use super::outline::wait_for_storage;
-use super::pseudo::{Delay, SendArp};
+use super::pseudo::Delay;
 use super::script::Script;
+use super::send_arp::SendArp;
 use super::systemd::{Systemd, unit};
 use super::{Agent, heritage, safe_path};
 use crate::model::cluster::Step;
@@ -142,6 +143,18 @@ impl Resolver<'_> {
         } else {
             Err(problems)
         }
+    }
+
+    /// What is worth knowing of a word although it can be run; of its place only where this machine is the node.
+    pub fn remarks(&self, token: &Token, here: bool) -> Vec<Mistake> {
+        let mut remarks = self.catalog.remarks(token, &self.env);
+        if let [argument] = token.args.as_slice()
+            && here
+            && ADDRESS_NAMES.contains(&token.name.as_str())
+        {
+            remarks.extend(address::remark(argument, self.network));
+        }
+        remarks
     }
 
     /// `earlier` are the members before it, which may make what it needs.

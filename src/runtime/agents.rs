@@ -58,6 +58,21 @@ pub fn list(dir: &Path) -> Vec<(String, Vec<String>)> {
     kinds
 }
 
+/// What stands at the head of a resource script, which is its manual; none where there is no such script.
+pub fn manual(dir: &Path, word: &str) -> Option<String> {
+    let folder = script_env(dir).0.resource_dir();
+    let name = scripts_in(&folder).into_iter().find(|name| name == word)?;
+    let path = folder.join(name);
+    let text = std::fs::read_to_string(&path).ok()?;
+    let head = text.lines().skip(1).map_while(|l| l.strip_prefix('#'));
+    let head = head.map(|l| format!("{}\n", l.strip_prefix(' ').unwrap_or(l)));
+    Some(format!(
+        "{}\n\n{}",
+        path.display(),
+        head.collect::<String>()
+    ))
+}
+
 /// What an OCF agent says of itself. It may be named without `ocf:heartbeat:`.
 ///
 /// # Errors
@@ -100,9 +115,6 @@ async fn resolve(dir: &Path, token: &Token, tell: Tell<'_>) -> Result<ResolvedSt
     let netlink = Netlink::new();
     let network = Network::of(&netlink).await.map_err(|e| e.to_string())?;
     let catalog = Catalog::ask([token], &env).await;
-    for remark in catalog.remarks(token, &env) {
-        tell("nothing to remark", &Step::Remark(sentence(&remark)));
-    }
     let resolver = Resolver {
         env,
         network: &network,
@@ -114,6 +126,9 @@ async fn resolve(dir: &Path, token: &Token, tell: Tell<'_>) -> Result<ResolvedSt
             None => usual,
         },
     };
+    for remark in resolver.remarks(token, true) {
+        tell("nothing to remark", &Step::Remark(sentence(&remark)));
+    }
     let steps = resolver.group(std::slice::from_ref(token));
     let steps = steps.map_err(|problems| {
         let first = problems.into_iter().next();

@@ -179,8 +179,9 @@ fn resolve_line(
 ) -> Option<(GroupName, Vec<ResolvedStep>)> {
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
     let name = GroupName::new(tokens.first().map_or("", |t| t.text.as_str()));
+    let here = resolver.env.node == own_name();
     for (token, place) in &line.tokens {
-        for Mistake { message, help, at } in resolver.catalog.remarks(token, &resolver.env) {
+        for Mistake { message, help, at } in resolver.remarks(token, here) {
             report.warning(&place.part(at), message, help.unwrap_or_default());
         }
     }

@@ -52,6 +52,11 @@ pub fn announcement(mac: MacAddr, ip: IpAddr, router: bool) -> Vec<Vec<u8>> {
     }
 }
 
+/// The frame by which `ip` at `mac` asks who has `other`; who answers it remembers who asked.
+pub fn question(mac: MacAddr, ip: Ipv4Addr, other: Ipv4Addr) -> Vec<u8> {
+    arp(mac, ArpOperations::Request, ip, MacAddr::zero(), other)
+}
+
 /// The frame that asks who has `ip` without touching any cache: an ARP probe with the sender 0.0.0.0 (RFC 5227) or the
 /// solicitation of duplicate address detection (RFC 4862).
 pub fn probe(mac: MacAddr, ip: IpAddr) -> Vec<u8> {

@@ -6,6 +6,7 @@
     missing_docs
 )]
 
+mod announce;
 mod common;
 mod daemon;
 mod drbd;

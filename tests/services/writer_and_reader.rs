@@ -307,10 +307,10 @@ fn whoever_loses_power_returns_as_a_copy_takes_nothing_and_is_read_from_once_it_
                 checks.any(|c| c.name == "copy" && c.text.contains("has not caught up with"))
             });
         assert_eq!(site.readers(next), "");
-        let _gone = site
-            .cluster
+        site.cluster
             .lab
-            .signal(dead, -hold.pid, nix::sys::signal::Signal::SIGKILL);
+            .signal(dead, -hold.pid, Signal::SIGKILL)
+            .unwrap();
         until_well(&site.cluster, dead, CHECKS);
         site.until_reader(next, dead);
         site.read_from(dead);
@@ -335,8 +335,7 @@ fn a_takeover_under_load_loses_no_acknowledged_row() {
     // What is open when the server is made read-only is never acknowledged.
     let open =
         "mariadb -e 'begin; insert into d.t values (1000000, 1); select sleep(1000); commit'";
-    let open = site
-        .cluster
+    site.cluster
         .lab
         .spawn("server1", &["sh", "-c", open])
         .unwrap();

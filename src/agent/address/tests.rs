@@ -177,6 +177,30 @@ fn what_each_mistake_earns() {
     }
 }
 
+#[test]
+fn what_is_in_no_network_here_is_remarked_unless_its_interface_is_written() {
+    let remarked = |argument: &str| remark(argument, &network()).map(|m| m.message);
+    for usual in [
+        "10.1.88.199",
+        "10.1.88.199/32",
+        "10.1.7.9/24",
+        "fd00::9/128",
+        "127.0.0.9/8",
+        "192.168.5.5/24/eth1",
+        "192.168.5.5/24/eth0:1",
+        // Errors of their own.
+        "192.168.5.5",
+        "fd11::9/64",
+        "web",
+    ] {
+        assert_eq!(remarked(usual), None, "{usual}");
+    }
+    assert_eq!(
+        remarked("192.168.5.5/24").unwrap(),
+        "192.168.5.5 is in no network of this node; it would go to eth0, which only leads to a gateway"
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn no_argument_makes_the_reader_fall(argument in "[0-9a-f:./et ]{0,40}") {

@@ -35,9 +35,9 @@ pub enum Command {
         #[arg(long, value_name = "DIR", default_value = "/etc/ha.d")]
         dir: PathBuf,
     },
-    /// Show the parameters of an OCF agent, and the times it advises
+    /// Show the manual of a script of resource.d, or the parameters of an OCF agent and the times it advises
     Show {
-        /// Such as ocf:heartbeat:nginx, or nginx
+        /// Such as nginx, or ocf:heartbeat:nginx
         #[arg(value_name = "AGENT")]
         word: String,
         /// The configuration folder
@@ -55,6 +55,10 @@ pub fn run(command: Command, socket: &Path) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { word, dir } => {
+            if let Some(manual) = agents::manual(&dir, &word) {
+                show(&manual)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             let (name, meta) = agents::show(&dir, &word).map_err(failed)?;
             show(&described(&name, &meta))?;
             Ok(ExitCode::SUCCESS)

@@ -1,0 +1,93 @@
+//! `SendArp`, as the gateway sees it on the wire.
+
+use had::lab::Job;
+
+use crate::common::{Blueprint, Cluster, TIMES, wait};
+
+const ADDRESS: &str = "10.0.0.100";
+const GROUP: &str = "IPaddr";
+
+/// An address of which the gateway is told each second.
+fn told(name: &str) -> Cluster {
+    let ha_cf = format!("{TIMES}bcast eth0\nauto_failback off\nnode alice bob\nping 10.0.0.254\n");
+    let line = "alice IPaddr::10.0.0.100/24/eth0 SendArp::10.0.0.100/eth0::1::10.0.0.254\n";
+    let cluster = Blueprint::new(name, &ha_cf, line)
+        .node("alice", &["eth0 10.0.0.1/24"], &[])
+        .node("bob", &["eth0 10.0.0.2/24"], &[])
+        .gateway("eth0 10.0.0.254/24")
+        .watch(&[ADDRESS])
+        .up();
+    cluster.until_owner(GROUP, "alice");
+    cluster.until_active(&["alice", "bob"]);
+    cluster
+}
+
+/// What the gateway sees of questions and announcements by that address, a line each.
+fn listen(cluster: &Cluster) -> Job {
+    let tcpdump = "exec tcpdump -lne -i eth0 'arp and arp[14:4] = 0x0a000064' > /var/log/arp 2> /var/log/tcpdump";
+    let job = cluster
+        .lab
+        .spawn("gateway", &["sh", "-c", tcpdump])
+        .unwrap();
+    let listens = || {
+        cluster
+            .run("gateway", "grep -q listening /var/log/tcpdump")
+            .success()
+    };
+    assert!(wait(listens), "tcpdump does not begin");
+    job
+}
+
+/// How many lines say both.
+fn heard(cluster: &Cluster, from: &str, what: &str) -> usize {
+    let text = cluster.sh("gateway", "cat /var/log/arp");
+    let lines = text.lines();
+    lines
+        .filter(|l| l.contains(&format!("{from} >")) && l.contains(what))
+        .count()
+}
+
+fn card(cluster: &Cluster, node: &str) -> String {
+    let mac = cluster.lab.mac(node, "eth0").unwrap().unwrap();
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[test]
+fn a_gateway_is_told_again_and_again_by_the_owner_alone() {
+    let cluster = told("send-arp");
+    let (alice, bob) = (card(&cluster, "alice"), card(&cluster, "bob"));
+    listen(&cluster);
+    let question = "who-has 10.0.0.254 tell 10.0.0.100";
+    let more = |from: &str, what: &str, times: usize| {
+        let before = heard(&cluster, from, what);
+        let wanted = before + times;
+        let seen = || heard(&cluster, from, what) >= wanted;
+        assert!(wait(seen), "{what} from {from} is not heard {times} times");
+    };
+    more(&alice, question, 3);
+    more(&alice, "who-has 10.0.0.100 tell 10.0.0.100", 2);
+
+    // Somebody has told the gateway something else.
+    cluster.sh(
+        "gateway",
+        "ip neigh replace 10.0.0.100 lladdr 02:00:00:00:00:99 dev eth0",
+    );
+    cluster.until_neighbour("gateway", ADDRESS, "alice", "eth0");
+
+    // The next daemon goes on with it.
+    cluster.lab.kill_had("alice").unwrap();
+    cluster.lab.start_had("alice").unwrap();
+    cluster.until_active(&["alice", "bob"]);
+    cluster.until_owner(GROUP, "alice");
+    more(&alice, question, 2);
+
+    cluster.sh("alice", "hactl standby");
+    cluster.until_owner(GROUP, "bob");
+    let last = heard(&cluster, &alice, "");
+    more(&bob, question, 3);
+    assert_eq!(
+        heard(&cluster, &alice, ""),
+        last,
+        "alice speaks for an address of bob's"
+    );
+}
