@@ -7,24 +7,31 @@ use crate::common::{Blueprint, Cluster, TIMES, wait};
 const ADDRESS: &str = "10.0.0.100";
 const GROUP: &str = "IPaddr";
 
-/// An address of which the gateway is told each second.
+/// Nobody has it, and it is announced all the same.
+const NOWHERE: &str = "10.0.0.200";
+
+/// An address of which the gateway is told each second, and one that nobody has.
 fn told(name: &str) -> Cluster {
     let ha_cf = format!("{TIMES}bcast eth0\nauto_failback off\nnode alice bob\nping 10.0.0.254\n");
-    let line = "alice IPaddr::10.0.0.100/24/eth0 SendArp::10.0.0.100/eth0::1::10.0.0.254\n";
-    let cluster = Blueprint::new(name, &ha_cf, line)
+    let lines = format!(
+        "alice IPaddr::{ADDRESS}/24/eth0 SendArp::{ADDRESS}/eth0::1::10.0.0.254\n\
+         alice SendArp::{NOWHERE}/eth0::1::10.0.0.254\n"
+    );
+    let cluster = Blueprint::new(name, &ha_cf, &lines)
         .node("alice", &["eth0 10.0.0.1/24"], &[])
         .node("bob", &["eth0 10.0.0.2/24"], &[])
         .gateway("eth0 10.0.0.254/24")
         .watch(&[ADDRESS])
         .up();
     cluster.until_owner(GROUP, "alice");
+    cluster.until_owner("SendArp", "alice");
     cluster.until_active(&["alice", "bob"]);
     cluster
 }
 
-/// What the gateway sees of questions and announcements by that address, a line each.
+/// What the gateway sees of questions and announcements, a line each.
 fn listen(cluster: &Cluster) -> Job {
-    let tcpdump = "exec tcpdump -lne -i eth0 'arp and arp[14:4] = 0x0a000064' > /var/log/arp 2> /var/log/tcpdump";
+    let tcpdump = "exec tcpdump -lne -i eth0 arp > /var/log/arp 2> /var/log/tcpdump";
     let job = cluster
         .lab
         .spawn("gateway", &["sh", "-c", tcpdump])
@@ -34,7 +41,11 @@ fn listen(cluster: &Cluster) -> Job {
             .run("gateway", "grep -q listening /var/log/tcpdump")
             .success()
     };
-    assert!(wait(listens), "tcpdump does not begin");
+    assert!(
+        wait(listens),
+        "tcpdump does not begin: {:?}",
+        cluster.run("gateway", "cat /var/log/tcpdump; ls -l /var/log")
+    );
     job
 }
 
@@ -67,10 +78,20 @@ fn a_gateway_is_told_again_and_again_by_the_owner_alone() {
     more(&alice, question, 3);
     more(&alice, "who-has 10.0.0.100 tell 10.0.0.100", 2);
 
+    // It was announced when its group came up, before we listened. What is not there is not called for again.
+    assert_eq!(
+        heard(
+            &cluster,
+            &alice,
+            &format!("who-has 10.0.0.254 tell {NOWHERE}")
+        ),
+        0
+    );
+
     // Somebody has told the gateway something else.
     cluster.sh(
         "gateway",
-        "ip neigh replace 10.0.0.100 lladdr 02:00:00:00:00:99 dev eth0",
+        "ip neigh replace 10.0.0.100 lladdr 02:00:00:00:00:99 nud reachable dev eth0",
     );
     cluster.until_neighbour("gateway", ADDRESS, "alice", "eth0");
 
@@ -83,10 +104,10 @@ fn a_gateway_is_told_again_and_again_by_the_owner_alone() {
 
     cluster.sh("alice", "hactl standby");
     cluster.until_owner(GROUP, "bob");
-    let last = heard(&cluster, &alice, "");
+    let last = heard(&cluster, &alice, "tell 10.0.0.100");
     more(&bob, question, 3);
     assert_eq!(
-        heard(&cluster, &alice, ""),
+        heard(&cluster, &alice, "tell 10.0.0.100"),
         last,
         "alice speaks for an address of bob's"
     );

@@ -172,6 +172,24 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     were_on(&mut cluster, &["web1", "web2", "web1"]);
 }
 
+/// The gateways are told of both addresses when they have moved, and again every 20 seconds.
+#[test]
+fn a_gateway_that_forgot_is_told_again() {
+    let cluster = forum("forum-arp");
+    for (gateway, device, address, card) in [
+        ("gateway", "eth0", INSIDE, "eth0"),
+        // Its only one.
+        ("client", "eth0", OUTSIDE, "eth1"),
+    ] {
+        let wrong = "lladdr 02:00:00:00:00:99 nud reachable";
+        cluster.sh(
+            gateway,
+            &format!("ip neigh replace {address} {wrong} dev {device}"),
+        );
+        cluster.until_neighbour(gateway, address, "web1", card);
+    }
+}
+
 #[test]
 fn a_dead_database_or_machine_moves_both_addresses_and_a_cut_network_none() {
     let mut cluster = forum("forum-faults");
@@ -192,19 +210,22 @@ fn a_dead_database_or_machine_moves_both_addresses_and_a_cut_network_none() {
     were_on(&mut cluster, &["web1"]);
     cluster.lab.heal_all().unwrap();
 
+    let visitor = web::Visitor::impatient(&cluster, OUTSIDE, "gaps");
     mariadb::signal(&cluster, "web1", Signal::SIGKILL);
     served_by(&cluster, "web2");
+    visitor.tell_gap("MariaDB killed");
     let why = cluster.sh("web1", "hactl why");
     assert!(why.contains("check database fails"), "{why}");
     mariadb::start(&cluster, "web1");
     served_by_after_copying(&cluster);
-    were_on(&mut cluster, &["web1", "web2", "web1"]);
+    visitor.tell_gap("MariaDB killed, on return");
 
     cluster.lab.crash("web1").unwrap();
     cluster.until_owner(GROUP, "web2");
     web::until_page(&cluster, OUTSIDE, "web2");
+    visitor.tell_gap("power loss");
     assert!(cluster.run("web2", "test -e /run/cron.on").success());
-    were_on(&mut cluster, &["web1", "web2"]);
+    were_on(&mut cluster, &["web1", "web2", "web1", "web2"]);
 }
 
 fn served_by_after_copying(cluster: &Cluster) {

@@ -77,9 +77,11 @@ fn each_balancer_keeps_its_address_while_it_can_and_the_other_is_not_disturbed()
     served_by(&cluster, FIRST, "test1");
 
     // It cannot be started: its address goes to the other balancer, whose own has not one failed request.
+    let concerned = web::Visitor::impatient(&cluster, FIRST, "concerned");
     web::break_configuration(&cluster, "test1");
     web::kill(&cluster, "test1");
     served_by(&cluster, FIRST, "test2");
+    concerned.tell_gap("nginx cannot be started");
     let told = cluster.sh("test1", "hactl status");
     assert!(told.contains("[emerg]"), "{told}");
     served_by(&cluster, SECOND, "test2");
@@ -87,6 +89,7 @@ fn each_balancer_keeps_its_address_while_it_can_and_the_other_is_not_disturbed()
     // Repaired: it goes back.
     web::mend_configuration(&cluster, "test1");
     each_has_its_own(&cluster);
+    concerned.tell_gap("nginx cannot be started, on return");
     visitor.asks_on();
     let (asked, failed) = visitor.end();
     println!("{asked} pages of the address that was not concerned");

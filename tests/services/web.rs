@@ -1,5 +1,7 @@
 //! nginx for the tests of examples: real, each host's own, started by what stands for systemd; and a client that keeps asking.
 
+use std::cell::Cell;
+
 use had::lab::Job;
 use nix::sys::signal::Signal;
 
@@ -79,33 +81,75 @@ pub struct Visitor<'c> {
     cluster: &'c Cluster,
     job: Job,
     file: String,
+    /// How many of its lines were looked at for gaps.
+    looked: Cell<usize>,
 }
 
 impl Visitor<'_> {
+    /// One that waits long for its page, and so is to get it each time.
     pub fn new<'c>(cluster: &'c Cluster, address: &str, name: &str) -> Visitor<'c> {
+        Visitor::with_patience(cluster, address, name, 10)
+    }
+
+    /// One that asks anew after a second, to find out how long there is no answer.
+    pub fn impatient<'c>(cluster: &'c Cluster, address: &str, name: &str) -> Visitor<'c> {
+        Visitor::with_patience(cluster, address, name, 1)
+    }
+
+    fn with_patience<'c>(
+        cluster: &'c Cluster,
+        address: &str,
+        name: &str,
+        seconds: u32,
+    ) -> Visitor<'c> {
         let file = format!("/var/log/visitor-{name}");
         let ask = format!(
-            "while :; do curl -gsf -o /dev/null -m 10 http://{address}/; echo $? >> {file}; sleep 0.01; done"
+            "while :; do curl -gsf -o /dev/null -m {seconds} http://{address}/; echo $? $(date +%s%3N) >> {file}; sleep 0.01; done"
         );
         let job = cluster.lab.spawn("client", &["sh", "-c", &ask]).unwrap();
-        let visitor = Visitor { cluster, job, file };
+        let visitor = Visitor {
+            cluster,
+            job,
+            file,
+            looked: Cell::new(0),
+        };
         visitor.asks_on();
         visitor
     }
 
-    /// How often it has asked, and the exit codes of those that failed.
-    fn seen(&self) -> (usize, Vec<String>) {
+    /// The exit code of each time it has asked, and when that was, in milliseconds.
+    fn seen(&self) -> Vec<(String, u64)> {
         let text = self
             .cluster
             .sh("client", &format!("touch {0}; cat {0}", self.file));
-        let failed = text.lines().filter(|l| *l != "0").map(str::to_owned);
-        (text.lines().count(), failed.collect())
+        let lines = text.lines().map(|l| l.split_once(' ').unwrap());
+        lines
+            .map(|(code, at)| (code.to_owned(), at.parse().unwrap()))
+            .collect()
     }
 
     /// Waits until it has asked ten times more.
     pub fn asks_on(&self) {
-        let before = self.seen().0;
-        assert!(wait(|| self.seen().0 >= before + 10), "the client is stuck");
+        let before = self.seen().len();
+        let more = || self.seen().len() >= before + 10;
+        assert!(wait(more), "the client is stuck");
+    }
+
+    /// Prints the longest time without a page since the last call.
+    pub fn tell_gap(&self, of: &str) {
+        self.asks_on();
+        let seen = self.seen();
+        let pages = seen[self.looked.get()..].iter().filter(|s| s.0 == "0");
+        let times: Vec<u64> = pages.map(|s| s.1).collect();
+        let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+        println!("{of}: no page for {} ms", gap.unwrap_or_default());
+        self.looked.set(seen.len() - 1);
+    }
+
+    /// The exit codes of what went wrong.
+    pub fn failed(&self) -> Vec<String> {
+        let codes = self.seen().into_iter().map(|s| s.0);
+        codes.filter(|code| code != "0").collect()
     }
 
     /// Ends it: how often it asked, and what went wrong.
@@ -113,6 +157,6 @@ impl Visitor<'_> {
         let lab = &self.cluster.lab;
         lab.signal("client", -self.job.pid, Signal::SIGKILL)
             .unwrap();
-        self.seen()
+        (self.seen().len(), self.failed())
     }
 }
