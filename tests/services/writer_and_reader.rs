@@ -37,7 +37,8 @@ struct Site {
     disks: TempDir,
 }
 
-/// Both were switched on for the first time: nothing but an account and a table is there, on the first alone.
+/// Both were switched on for the first time: nothing but an account and a table is there, on the first alone. Then the first is
+/// the writer, and the second its copy.
 fn site(name: &str) -> Site {
     let mut blueprint = example(name, "writer-and-reader");
     for agent in [GROUP, "haproxy_backend"] {
@@ -86,6 +87,20 @@ fn site(name: &str) -> Site {
         site.cluster.lab.start_had(node).unwrap();
     }
     site.cluster.until_active(&NODES);
+    // Whoever finds out first that nobody has more than it is the writer.
+    for node in NODES {
+        until_well(&site.cluster, node, CHECKS);
+    }
+    let begun = || NODES.iter().any(|node| site.writes(node));
+    assert!(wait(begun), "neither is the writer");
+    if site.writes("server2") {
+        site.served_by("server2");
+        site.cluster.sh("server1", "hactl takeover");
+    }
+    site.served_by("server1");
+    for node in NODES {
+        until_well(&site.cluster, node, CHECKS);
+    }
     site
 }
 
@@ -224,6 +239,14 @@ impl Site {
         }
     }
 
+    fn check_says(&self, node: &str, says: &str) {
+        self.cluster
+            .until_status(node, &format!("check copy says: {says}"), |s| {
+                let mut checks = s.checks.iter();
+                checks.any(|c| c.name == "copy" && c.text.contains(says))
+            });
+    }
+
     fn owners(&mut self) -> Vec<String> {
         let report = self.cluster.owners_so_far();
         let of = report.owners.iter().filter(|o| o.1.to_string() == INSIDE);
@@ -252,8 +275,6 @@ fn rounds() -> u32 {
 #[test]
 fn whoever_loses_power_returns_as_a_copy_takes_nothing_and_is_read_from_once_it_has_caught_up() {
     let mut site = site("writer-power");
-    // Cold: nobody was anything before.
-    site.served_by("server1");
     site.until_reader("server1", "server2");
     site.read_from("server2");
     site.php_on_both();
@@ -301,11 +322,7 @@ fn whoever_loses_power_returns_as_a_copy_takes_nothing_and_is_read_from_once_it_
         let copies =
             "select count(*) from information_schema.processlist where command = 'Slave_IO'";
         assert!(wait(|| sql(&site.cluster, dead, copies) == "1"));
-        site.cluster
-            .until_status(dead, "it says that it is behind", |s| {
-                let mut checks = s.checks.iter();
-                checks.any(|c| c.name == "copy" && c.text.contains("has not caught up with"))
-            });
+        site.check_says(dead, "has not caught up with");
         assert_eq!(site.readers(next), "");
         site.cluster
             .lab
@@ -326,10 +343,6 @@ fn whoever_loses_power_returns_as_a_copy_takes_nothing_and_is_read_from_once_it_
 #[test]
 fn a_takeover_under_load_loses_no_acknowledged_row() {
     let mut site = site("writer-takeover");
-    site.served_by("server1");
-    for node in NODES {
-        until_well(&site.cluster, node, CHECKS);
-    }
     let writer = Writer::begin(&site.cluster, INSIDE);
     Writer::written(&site.cluster, "server1", "1");
     // What is open when the server is made read-only is never acknowledged.
@@ -371,12 +384,75 @@ fn a_takeover_under_load_loses_no_acknowledged_row() {
 }
 
 #[test]
+fn a_server_that_hangs_is_ended_and_the_other_is_written_to() {
+    let mut site = site("writer-hung");
+    let writer = Writer::begin(&site.cluster, INSIDE);
+    Writer::written(&site.cluster, "server1", "1");
+    site.owners();
+    longest_gap(&site.cluster);
+    mariadb::signal(&site.cluster, "server1", Signal::SIGSTOP);
+    site.served_by("server2");
+    Writer::written(&site.cluster, "server2", "2");
+    println!(
+        "hung: no row was acknowledged for {:?}",
+        longest_gap(&site.cluster)
+    );
+    // It can do no harm when it goes on.
+    assert!(!site.cluster.run("server1", "pidof mariadbd").success());
+    let log = site.cluster.lab.log("server1").unwrap();
+    assert!(log.contains("does not answer; it is killed"), "{log}");
+    mariadb::start(&site.cluster, "server1");
+    site.until_reader("server2", "server1");
+    assert_eq!(site.owners(), ["server1", "server2"]);
+    writer.compare(&site.cluster, NODES);
+}
+
+#[test]
+fn a_copy_that_cannot_apply_what_it_got_is_not_made_the_writer() {
+    let mut site = site("writer-broken");
+    site.owners();
+    sql(
+        &site.cluster,
+        "server2",
+        "set sql_log_bin=0; insert into d.t values (7, 2)",
+    );
+    sql(&site.cluster, "server1", "insert into d.t values (7, 1)");
+    site.check_says("server2", "what comes from 192.168.1.100 is not applied");
+    site.until_reader("server1", "");
+    let start = "/etc/ha.d/resource.d/mariadb_role 192.168.1.100,192.168.1.101 start";
+    let refused = || {
+        let said = site.cluster.exits(1, "server2", start);
+        assert!(said.contains("cannot be applied: "), "{said}");
+        assert!(said.contains("Duplicate entry '7'"), "{said}");
+        assert!(said.contains("will not be made the writer"), "{said}");
+        assert!(!site.writes("server2"));
+    };
+    refused();
+
+    // Not even when there is no other.
+    site.crash("server1");
+    site.check_says("server2", "may have more than this server");
+    refused();
+    assert_eq!(site.owners(), ["server1"]);
+
+    // Somebody has mended it, and says that it is to go on.
+    sql(
+        &site.cluster,
+        "server2",
+        "set sql_log_bin=0; delete from d.t where n = 7; start slave sql_thread",
+    );
+    site.cluster
+        .sh("server2", "touch /run/mariadb_role.in-step");
+    site.served_by("server2");
+    assert_eq!(
+        sql(&site.cluster, "server2", "select node from d.t where n = 7"),
+        "1"
+    );
+}
+
+#[test]
 fn what_has_rows_that_the_writer_has_not_is_kept_aside_and_they_are_saved() {
     let mut site = site("writer-errant");
-    site.served_by("server1");
-    for node in NODES {
-        until_well(&site.cluster, node, CHECKS);
-    }
     site.crash("server1");
     site.served_by("server2");
     sql(&site.cluster, "server2", "insert into d.t values (1, 2)");
@@ -386,14 +462,10 @@ fn what_has_rows_that_the_writer_has_not_is_kept_aside_and_they_are_saved() {
     sql(&site.cluster, "server1", "insert into d.t values (4711, 1)");
     site.cluster.lab.start_had("server1").unwrap();
     site.cluster.until_active(&NODES);
-    let aside = |says: &str| {
-        site.cluster
-            .until_status("server1", &format!("it is kept aside: {says}"), |s| {
-                let mut checks = s.checks.iter();
-                checks.any(|c| c.name == "copy" && c.text.contains(says))
-            });
-    };
-    aside("kept aside: it has transactions that 192.168.1.101 has not");
+    site.check_says(
+        "server1",
+        "kept aside: it has transactions that 192.168.1.101 has not",
+    );
     let files = site
         .cluster
         .sh("server1", "ls /var/lib/had/mariadb_role-extra-*.sql");
@@ -413,11 +485,7 @@ fn what_has_rows_that_the_writer_has_not_is_kept_aside_and_they_are_saved() {
     assert_eq!(site.readers("server2"), "");
     site.owners();
     site.cluster.sh("server2", "pkill -KILL mariadbd");
-    site.cluster
-        .until_status("server2", "its server is dead", |s| {
-            let mut checks = s.checks.iter();
-            checks.any(|c| c.name == "copy" && c.text.contains("does not answer"))
-        });
+    site.check_says("server2", "does not answer");
     mariadb::start(&site.cluster, "server2");
     site.served_by("server2");
     assert!(!site.owners().contains(&"server1".to_owned()));
