@@ -228,3 +228,46 @@ fn a_script_of_the_system_is_found_second() {
     cluster.sh("bob", "hactl takeover 10.0.0.100");
     cluster.until_owner("10.0.0.100", "bob");
 }
+
+#[test]
+fn check_remarks_an_address_in_no_network_of_this_node() {
+    let cluster = blueprint("tool-place").idle().up();
+    cluster.sh("alice", "ip route add default via 10.0.0.254");
+    let remark = "192.168.113.214 is in no network of this node; it would go to eth0";
+    for (address, remarked) in [
+        ("192.168.113.214/24", true),
+        ("IPaddr2::192.168.113.214/24", true),
+        ("192.168.113.214/24/eth0", false),
+        ("10.0.0.100/24", false),
+    ] {
+        cluster.sh(
+            "alice",
+            &format!("echo 'alice {address}' > /etc/ha.d/haresources"),
+        );
+        let here = cluster.exits(0, "alice", "hactl check");
+        assert_eq!(here.contains(remark), remarked, "{address}: {here}");
+        // Of another node's networks this one knows nothing.
+        let there = cluster.exits(0, "alice", "hactl check --node bob");
+        assert!(!there.contains(remark), "{address}: {there}");
+    }
+}
+
+#[test]
+fn the_manual_of_a_script_stands_at_its_head() {
+    let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/resource.d/mariadb_role");
+    let script = std::fs::read_to_string(agent).unwrap();
+    let cluster = blueprint("tool-manual")
+        .script("mariadb_role", &script)
+        .idle()
+        .up();
+    let shown = cluster.exits(0, "alice", "hactl agent show mariadb_role");
+    assert_says(
+        &shown,
+        &[
+            "/etc/ha.d/resource.d/mariadb_role\n\nWhich of some MariaDB servers is written to",
+            "\n  mariadb_role::ADDRESSES",
+            "env MARIADB_ROLE_LAG=30",
+        ],
+    );
+    assert!(!shown.contains("most_behind"), "only its head: {shown}");
+}

@@ -266,7 +266,8 @@ fn in_order(text: &str, these: &[&str]) {
     }
 }
 
-/// Times that a machine loses its power: `HAD_WRITER_ROUNDS`, 2 where it is not set.
+/// Times that a machine loses its power: `HAD_WRITER_ROUNDS`, 2 where it is not set. Many of them take longer than nextest allows:
+/// `HAD_WRITER_ROUNDS=20 cargo test --test services whoever`.
 fn rounds() -> u32 {
     let text = std::env::var("HAD_WRITER_ROUNDS").ok();
     text.map_or(2, |text| text.parse().unwrap())
