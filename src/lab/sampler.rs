@@ -40,32 +40,47 @@ pub struct Double {
     pub nodes: Vec<String>,
 }
 
-/// Looks at these hosts until `stop` becomes readable.
-pub fn run(
-    hosts: &[Arc<Host>],
-    addresses: &[IpAddr],
-    every: Duration,
-    stop: BorrowedFd<'_>,
-) -> Result<SamplerReport, LabError> {
-    let mut eyes: Vec<Eye> = hosts
-        .iter()
-        .map(|h| Eye {
+/// Looks at hosts again and again.
+pub struct Watch {
+    eyes: Vec<Eye>,
+    addresses: Vec<IpAddr>,
+    record: Record,
+}
+
+impl Watch {
+    /// Takes the first look: what is done after it came back is seen.
+    pub fn begin(hosts: &[Arc<Host>], addresses: Vec<IpAddr>) -> Result<Watch, LabError> {
+        let eyes = hosts.iter().map(|h| Eye {
             host: Arc::clone(h),
             open: None,
-        })
-        .collect();
-    let mut record = Record::default();
-    let mut next = now();
-    loop {
-        look(&mut eyes, addresses, &mut record)?;
-        next = std::cmp::max(next + every, now());
-        let mut polled = [PollFd::new(stop, PollFlags::POLLIN)];
-        let timeout = TimeSpec::from(next.since(now()));
-        // An interrupted wait only makes the next look come early.
-        if ppoll(&mut polled, Some(timeout), None).is_ok_and(|n| n > 0) {
-            look(&mut eyes, addresses, &mut record)?;
-            return Ok(record.finish(now()));
+        });
+        let mut watch = Watch {
+            eyes: eyes.collect(),
+            addresses,
+            record: Record::default(),
+        };
+        watch.look()?;
+        Ok(watch)
+    }
+
+    /// Goes on until `stop` becomes readable.
+    pub fn run(mut self, every: Duration, stop: BorrowedFd<'_>) -> Result<SamplerReport, LabError> {
+        let mut next = now();
+        loop {
+            next = std::cmp::max(next + every, now());
+            let mut polled = [PollFd::new(stop, PollFlags::POLLIN)];
+            let timeout = TimeSpec::from(next.since(now()));
+            // An interrupted wait only makes the next look come early.
+            let ends = ppoll(&mut polled, Some(timeout), None).is_ok_and(|n| n > 0);
+            self.look()?;
+            if ends {
+                return Ok(self.record.finish(now()));
+            }
         }
+    }
+
+    fn look(&mut self) -> Result<(), LabError> {
+        look(&mut self.eyes, &self.addresses, &mut self.record)
     }
 }
 

@@ -176,10 +176,11 @@ impl World {
                 every,
             } => return self.probe(&host, address, every, line),
             Request::Sample { addresses, every } => {
+                let watch = sampler::Watch::begin(&self.hosts, addresses)?;
                 line.send(&Reply::Done, &[])
                     .doing(|| "the caller has gone".to_owned())?;
                 let every = every.max(FASTEST_SAMPLING);
-                let report = sampler::run(&self.hosts, &addresses, every, line.stream().as_fd())?;
+                let report = watch.run(every, line.stream().as_fd())?;
                 return Ok(Reply::Sample(report));
             }
         }

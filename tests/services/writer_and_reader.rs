@@ -355,12 +355,30 @@ fn a_takeover_under_load_loses_no_acknowledged_row() {
         .unwrap();
     let held = "select count(*) from information_schema.processlist where state = 'User sleep'";
     assert!(wait(|| sql(&site.cluster, "server1", held) == "1"));
+    // The copy has not even received this one when it is to be the writer.
+    let hold = "flock /run/mariadb_role.lock sh -c \
+                'mariadb -e \"stop slave io_thread\"; touch /run/held; sleep 5'";
+    site.cluster
+        .lab
+        .spawn("server2", &["sh", "-c", hold])
+        .unwrap();
+    assert!(wait(|| site
+        .cluster
+        .run("server2", "test -e /run/held")
+        .success()));
+    sql(
+        &site.cluster,
+        "server1",
+        "insert into d.t values (2000000, 1)",
+    );
     let mut gaps = Vec::new();
     site.owners();
     for node in ["server2", "server1", "server2", "server1"] {
         longest_gap(&site.cluster);
         site.cluster.sh(node, "hactl takeover");
         assert!(!site.writes(other(node)));
+        let open = sql(&site.cluster, "server1", held);
+        assert_eq!(open, "0", "a transaction is open still");
         site.served_by(node);
         Writer::written(&site.cluster, node, number(node));
         gaps.push(longest_gap(&site.cluster));
@@ -381,6 +399,12 @@ fn a_takeover_under_load_loses_no_acknowledged_row() {
             "select count(*) from d.t where n = 1000000",
         );
         assert_eq!(open, "0", "{node}");
+        let late = sql(
+            &site.cluster,
+            node,
+            "select count(*) from d.t where n = 2000000",
+        );
+        assert_eq!(late, "1", "{node}");
     }
 }
 
