@@ -1,0 +1,3 @@
+//! What must happen, a file for each part of the acceptance.
+
+pub mod boots;
