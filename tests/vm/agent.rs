@@ -48,17 +48,6 @@ impl Agent {
             .is_ok()
     }
 
-    /// Tells the guest to power off, which may be its last word.
-    pub fn power_off(&self) {
-        let order = json!({ "path": "/sbin/poweroff", "arg": [] });
-        let plain = json!({ "path": "/bin/busybox", "arg": ["poweroff"] });
-        let asked = Line::open(&self.socket, ANSWER).and_then(|mut line| {
-            line.ask("guest-exec", &order)
-                .or_else(|_| line.ask("guest-exec", &plain))
-        });
-        asked.unwrap_or_else(|e| panic!("cannot be told to power off: {e}"));
-    }
-
     /// Starts a program and does not wait. Its end comes when nobody holds its stdout and stderr any more.
     pub fn start(&self, argv: &[&str], input: &[u8]) -> Result<Running, String> {
         let mut order = json!({ "path": argv[0], "arg": argv[1..], "capture-output": true, "env": ENVIRONMENT });

@@ -74,8 +74,16 @@ pub fn ha_cf(name: &str, more: &str) -> String {
     )
 }
 
+/// What differs between settings: all of haresources, further lines of ha.cf, further files by their paths.
+#[derive(Default)]
+pub struct Extra {
+    pub haresources: &'static str,
+    pub ha_cf: &'static str,
+    pub files: &'static [(&'static str, &'static str)],
+}
+
 /// A folder to be laid over the root image of a machine.
-pub fn lay(name: &str, haresources: &str, more: &str) -> PathBuf {
+pub fn lay(name: &str, extra: &Extra) -> PathBuf {
     let home = PathBuf::from(format!("files-{name}"));
     drop(fs::remove_dir_all(&home));
     fs::create_dir_all(home.join("work")).unwrap();
@@ -91,8 +99,11 @@ pub fn lay(name: &str, haresources: &str, more: &str) -> PathBuf {
     write("etc/drbd.d/global_common.conf", DRBD_GLOBAL);
     write("etc/drbd.d/db.res", DRBD);
     write("etc/mysql/my.cnf", MY_CNF);
-    write("etc/ha.d/ha.cf", &ha_cf(name, more));
-    write("etc/ha.d/haresources", haresources);
+    write("etc/ha.d/ha.cf", &ha_cf(name, extra.ha_cf));
+    write("etc/ha.d/haresources", extra.haresources);
+    for (path, text) in extra.files {
+        write(path, text);
+    }
     self::write(&upper.join("etc/ha.d/authkeys"), AUTHKEYS, 0o600);
     fs::create_dir(upper.join("database")).unwrap();
     for (program, path) in programs() {

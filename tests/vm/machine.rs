@@ -203,7 +203,9 @@ impl Machine {
 
     /// Orderly, from inside.
     pub fn shut_down(&mut self) {
-        self.agent().power_off();
+        self.begin(
+            "if [ -d /run/systemd/system ]; then systemctl poweroff; else busybox poweroff; fi",
+        );
         self.wait_off();
     }
 

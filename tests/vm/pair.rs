@@ -4,7 +4,7 @@ use had::model::heartbeat::GroupState;
 use had::model::status::{GroupStatus, Liveness, Status};
 
 use crate::command::{until, until_so};
-use crate::files::{lay, peer_of};
+use crate::files::{Extra, lay, peer_of};
 use crate::image::Image;
 use crate::machine::{Init, Machine};
 use crate::network::NAMES;
@@ -16,9 +16,9 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Both booted, with one line of haresources and further lines of ha.cf; nothing else runs.
-    pub fn boot(image: &Image, init: Init, haresources: &str, more: &str) -> Pair {
-        let rig = Rig::boot(image.clone(), init, |name| lay(name, haresources, more));
+    /// Both booted; nothing of ours runs.
+    pub fn boot(image: &Image, init: Init, extra: &Extra) -> Pair {
+        let rig = Rig::boot(image.clone(), init, |name| lay(name, extra));
         Pair { rig }
     }
 

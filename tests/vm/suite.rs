@@ -15,16 +15,19 @@ use crate::scenarios;
 enum Setting {
     /// One address; DRBD is connected and in sync.
     Address,
+    /// systemd is init, and units are resources.
+    Systemd,
 }
 
 impl Setting {
     fn make(self, image: &Image) -> Pair {
         match self {
             Setting::Address => {
-                let pair = Pair::boot(image, Init::Busybox, scenarios::boots::LINE, "");
+                let pair = Pair::boot(image, Init::Busybox, &scenarios::boots::EXTRA);
                 pair.make_drbd();
                 pair
             }
+            Setting::Systemd => Pair::boot(image, Init::Systemd, &scenarios::systemd::EXTRA),
         }
     }
 }
@@ -35,11 +38,18 @@ struct Scenario {
     run: fn(&mut Pair),
 }
 
-const SCENARIOS: [Scenario; 1] = [Scenario {
-    name: "boots",
-    setting: Setting::Address,
-    run: scenarios::boots::boots,
-}];
+const SCENARIOS: [Scenario; 2] = [
+    Scenario {
+        name: "boots",
+        setting: Setting::Address,
+        run: scenarios::boots::boots,
+    },
+    Scenario {
+        name: "a unit is managed",
+        setting: Setting::Systemd,
+        run: scenarios::systemd::a_unit_is_managed,
+    },
+];
 
 /// Runs those whose names contain one of some texts, and says how each ended.
 pub fn run(wanted: &str, image: &Image) -> ExitCode {

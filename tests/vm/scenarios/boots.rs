@@ -1,11 +1,15 @@
 //! The least: two machines, their address, and the loss of one.
 
 use crate::command::until_so;
-use crate::files::ADDRESS;
+use crate::files::{ADDRESS, Extra};
 use crate::network::{NAMES, answers};
 use crate::pair::Pair;
 
-pub const LINE: &str = "test6 IPaddr::10.1.88.199/24/eth0:1\n";
+pub const EXTRA: Extra = Extra {
+    haresources: "test6 IPaddr::10.1.88.199/24/eth0:1\n",
+    ha_cf: "",
+    files: &[],
+};
 
 /// Both run the daemon with the configuration of the seeds; the owner loses its power; the other takes over.
 pub fn boots(pair: &mut Pair) {

@@ -1,3 +1,4 @@
 //! What must happen, a file for each part of the acceptance.
 
 pub mod boots;
+pub mod systemd;
