@@ -38,14 +38,17 @@ pub fn feed(command: &mut Command, input: &str) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// Waits until something is there.
+/// Waits until something is there, and says how long that took.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let begun = Instant::now();
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        let waited = begun.elapsed();
+        if let Some(found) = found {
+            println!("    {:6.1} s  {what}", waited.as_secs_f64());
             return found;
         }
-        assert!(Instant::now() < end, "not in {PATIENCE:?}: {what}");
+        assert!(waited < PATIENCE, "not in {PATIENCE:?}: {what}");
         std::thread::sleep(PAUSE);
     }
 }

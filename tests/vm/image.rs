@@ -96,7 +96,7 @@ pub fn image() -> Image {
     let home = cache.join(format!("image-{}", recipe()));
     if !home.join("root.img").exists() {
         let packages = download(&cache);
-        drop(fs::remove_dir_all(&home));
+        forget_older(&cache);
         let work = tempfile::tempdir_in(&cache).unwrap();
         build(&packages, work.path());
         fs::rename(work.path().join("out"), &home).unwrap();
@@ -105,6 +105,16 @@ pub fn image() -> Image {
         kernel: home.join("vmlinuz"),
         initramfs: home.join("initramfs"),
         root: home.join("root.img"),
+    }
+}
+
+/// One image is enough to keep.
+fn forget_older(cache: &Path) {
+    for path in entries(cache) {
+        let name = path.file_name().unwrap().to_string_lossy();
+        if name.starts_with("image-") {
+            fs::remove_dir_all(&path).unwrap();
+        }
     }
 }
 

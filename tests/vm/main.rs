@@ -9,6 +9,7 @@
 mod agent;
 mod apart;
 mod base64;
+mod client;
 mod command;
 mod files;
 mod image;

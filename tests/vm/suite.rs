@@ -15,6 +15,8 @@ use crate::scenarios;
 enum Setting {
     /// One address; DRBD is connected and in sync.
     Address,
+    /// The whole stack; all is down.
+    Database,
     /// systemd is init, and units are resources.
     Systemd,
 }
@@ -25,6 +27,11 @@ impl Setting {
             Setting::Address => {
                 let pair = Pair::boot(image, Init::Busybox, &scenarios::boots::EXTRA);
                 pair.make_drbd();
+                pair
+            }
+            Setting::Database => {
+                let pair = Pair::boot(image, Init::Busybox, &scenarios::database::EXTRA);
+                scenarios::database::make(&pair);
                 pair
             }
             Setting::Systemd => Pair::boot(image, Init::Systemd, &scenarios::systemd::EXTRA),
@@ -38,7 +45,7 @@ struct Scenario {
     run: fn(&mut Pair),
 }
 
-const SCENARIOS: [Scenario; 2] = [
+const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "boots",
         setting: Setting::Address,
@@ -48,6 +55,21 @@ const SCENARIOS: [Scenario; 2] = [
         name: "a unit is managed",
         setting: Setting::Systemd,
         run: scenarios::systemd::a_unit_is_managed,
+    },
+    Scenario {
+        name: "cold start",
+        setting: Setting::Database,
+        run: scenarios::database::cold_start,
+    },
+    Scenario {
+        name: "clean stop",
+        setting: Setting::Database,
+        run: scenarios::database::clean_stop,
+    },
+    Scenario {
+        name: "power loss",
+        setting: Setting::Database,
+        run: scenarios::database::power_loss,
     },
 ];
 

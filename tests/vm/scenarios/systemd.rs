@@ -16,11 +16,11 @@ pub const EXTRA: Extra = Extra {
         ),
         (
             "etc/systemd/system/first.service",
-            include_str!("../guest/first.service"),
+            include_str!("../laid/first.service"),
         ),
         (
             "etc/systemd/system/second.service",
-            include_str!("../guest/second.service"),
+            include_str!("../laid/second.service"),
         ),
     ],
 };

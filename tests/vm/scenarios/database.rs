@@ -1,0 +1,146 @@
+//! The database stack: an address, DRBD, a file system, a server; and a client that counts its commits.
+
+use had::model::heartbeat::GroupState;
+
+use crate::client::{Client, answer};
+use crate::files::{Extra, peer_of};
+use crate::network::NAMES;
+use crate::pair::{Pair, state_at};
+use crate::scenarios::boots::answered_by;
+
+pub const EXTRA: Extra = Extra {
+    haresources: "test6 IPaddr::10.1.88.199/24/eth0:1 drbddisk::db Filesystem::/dev/drbd1::/database::ext4 mysqld\n",
+    // A peer of a dead node waits that long for each member that might still write.
+    ha_cf: "timeout * stop 20s\n",
+    files: &[(
+        "usr/lib/guest/make-database",
+        include_str!("../laid/make-database"),
+    )],
+};
+
+/// DRBD, a file system and a database are there, and all is down.
+pub fn make(pair: &Pair) {
+    pair.make_drbd();
+    pair.on("test6").sh("bash /usr/lib/guest/make-database");
+}
+
+/// Both daemons run, test6 has the group, and a client gets answers. Returned to where it was so before.
+pub fn running(pair: &mut Pair) {
+    if pair.rig.has_kept("running") {
+        pair.rig.go_back("running");
+        return;
+    }
+    for name in NAMES {
+        pair.on(name).sh("hactl check");
+        pair.start_had(name);
+    }
+    pair.until_online("test6");
+    pair.until_active("test6");
+    pair.until_active("test7");
+    answer("select 1");
+    pair.rig.keep("running");
+}
+
+/// Where the stack is up, whole.
+pub fn has_all(pair: &Pair, name: &str) {
+    answered_by(pair, name);
+    let role = pair.drbd(name, "role");
+    assert!(role.starts_with("Primary/"), "{name}: {role}");
+    pair.on(name)
+        .sh("mountpoint -q /database && pidof mariadbd");
+}
+
+/// Where nothing of it is up.
+pub fn has_nothing(pair: &Pair, name: &str) {
+    let role = pair.drbd(name, "role");
+    assert!(role.starts_with("Secondary/"), "{name}: {role}");
+    let left = pair
+        .on(name)
+        .run("mountpoint /database; pidof mariadbd; ip -o addr | grep 10.1.88.199");
+    assert_ne!(left.code, 0, "{name}: {left:?}");
+    assert!(
+        !left.stdout.contains("is a mountpoint") && !left.stdout.contains("199"),
+        "{name}: {left:?}"
+    );
+}
+
+/// A machine that was off comes back as it would by itself: DRBD first, then the daemon.
+pub fn comes_back(pair: &mut Pair, name: &str) {
+    pair.rig.switch_on(name);
+    pair.on(name).sh("modprobe drbd && drbdadm up db");
+    pair.start_had(name);
+    pair.until_active(name);
+    pair.until_drbd(name, "dstate", "UpToDate/UpToDate");
+}
+
+/// Both are started with nothing up; the seed's own test of a table.
+pub fn cold_start(pair: &mut Pair) {
+    running(pair);
+    has_all(pair, "test6");
+    has_nothing(pair, "test7");
+    assert_eq!(pair.drbd("test7", "role"), "Secondary/Primary");
+    // in_this_order(pair, "test6", &["IPaddr", "drbddisk", "Filesystem", "mysqld"]);
+}
+
+/// The daemon of the owner is stopped: all is stopped from right to left, and the other has the same rows.
+pub fn clean_stop(pair: &mut Pair) {
+    running(pair);
+    for query in [
+        "create database db",
+        "create table db.t (id int(10), name char(10))",
+        "insert into db.t values (001, 'test1'), (002, 'test2')",
+    ] {
+        answer(query);
+    }
+    let begun = std::time::Instant::now();
+    let client = Client::start(1);
+    client.until_written(3);
+    pair.stop_had("test6");
+    pair.until_online("test7");
+    client.until_written(3);
+    let record = client.stop();
+    println!(
+        "    clean stop: {:?} in all, longest gap {:?}, {} writes failed",
+        begun.elapsed(),
+        record.longest_gap(),
+        record.failed
+    );
+    has_all(pair, "test7");
+    has_nothing(pair, "test6");
+    assert_eq!(pair.drbd("test6", "role"), "Secondary/Primary");
+    assert_eq!(pair.drbd("test6", "dstate"), "UpToDate/UpToDate");
+    assert_eq!(answer("select * from db.t"), "1\ttest1\n2\ttest2\n");
+    record.nothing_is_lost();
+}
+
+/// Ten times the owner loses its power while rows are written.
+pub fn power_loss(pair: &mut Pair) {
+    running(pair);
+    let rounds = std::env::var("HAD_VM_ROUNDS").map_or(10, |n| n.parse().unwrap());
+    let mut owner = "test6";
+    let mut next = 1;
+    for round in 1..=rounds {
+        let client = Client::start(next);
+        client.until_written(5);
+        let peer = peer_of(owner);
+        pair.rig.machine_mut(owner).kill();
+        pair.until_online(peer);
+        client.until_written(5);
+        has_all(pair, peer);
+        comes_back(pair, owner);
+        client.until_written(5);
+        let record = client.stop();
+        record.nothing_is_lost();
+        next = record.next;
+        println!(
+            "    round {round}: {owner} lost its power; {} rows, longest gap {:?}",
+            record.committed.len(),
+            record.longest_gap()
+        );
+        pair.until_status(peer, "nothing moved back", |s| {
+            state_at(s, peer) == Some(GroupState::Online)
+        });
+        has_nothing(pair, owner);
+        owner = peer;
+    }
+}
