@@ -36,9 +36,9 @@ pub fn go() {
     network::build();
 }
 
-/// What outlives us: the logs of a scenario that failed.
+/// What outlives us: the logs of a scenario.
 pub fn evidence(scenario: &str) -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm-failed");
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm-logs");
     let place = place.join(scenario);
     drop(fs::remove_dir_all(&place));
     fs::create_dir_all(&place).unwrap();

@@ -26,7 +26,7 @@ const DRBD: &str = r#"resource db {
     }
     disk {
         on-io-error detach;
-        fencing dont-care;
+        fencing resource-and-stonith;
         resync-rate 200M; c-max-rate 400M; c-fill-target 1M;
     }
     device /dev/drbd1;

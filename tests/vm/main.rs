@@ -2,8 +2,8 @@
 //!
 //! Runs only when asked, as root: `tests/run vm`, or `HAD_VM='boots|links' tests/run vm` for the scenarios whose names contain
 //! one of some texts. Machines are emulated unless `HAD_VM_ACCEL=kvm`, so nothing here depends on speed. The kernel and the root
-//! image are made of downloaded packages and kept in `target/vm`, or `$HAD_VM_CACHE`. What failed leaves its logs in
-//! `target/tmp/vm-failed`.
+//! image are made of downloaded packages and kept in `target/vm`, or `$HAD_VM_CACHE`. The logs of
+//! each scenario are left in `target/tmp/vm-logs`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agent;

@@ -85,10 +85,8 @@ pub fn run(wanted: &str, image: &Image) -> ExitCode {
         println!("vm: {}", scenario.name);
         let begun = Instant::now();
         let good = catch_unwind(AssertUnwindSafe(|| one(scenario, &mut ready, image))).is_ok();
-        if !good {
-            failed += 1;
-            save_logs(scenario.name, ready.as_ref());
-        }
+        failed += u32::from(!good);
+        save_logs(scenario.name, ready.as_ref());
         let word = if good { "passed" } else { "FAILED" };
         let line = format!(
             "{word} {:6.1} s  {}\n",
@@ -128,6 +126,5 @@ fn save_logs(name: &str, ready: Option<&(Setting, Pair)>) {
     let place = evidence(name);
     if let Some((_, pair)) = ready {
         pair.rig.save_logs(&place);
-        println!("vm: its logs are in {}", place.display());
     }
 }
