@@ -102,7 +102,8 @@ pub fn lay(name: &str, extra: &Extra) -> PathBuf {
     write("etc/ha.d/ha.cf", &ha_cf(name, extra.ha_cf));
     write("etc/ha.d/haresources", extra.haresources);
     for (path, text) in extra.files {
-        write(path, text);
+        let program = text.starts_with("#!");
+        self::write(&upper.join(path), text, if program { 0o755 } else { 0o644 });
     }
     self::write(&upper.join("etc/ha.d/authkeys"), AUTHKEYS, 0o600);
     fs::create_dir(upper.join("database")).unwrap();

@@ -18,7 +18,7 @@ pub const DISKS: [&str; 2] = ["own.raw", "data.raw"];
 const OWN_SIZE: &str = "1G";
 const DATA_SIZE: u64 = 64 << 20;
 const MEMORY: &str = "384";
-/// With bursts of this length a ping tells that the agent has come up.
+/// How long a sign of the agent is waited for before the next is asked for.
 const KNOCK: Duration = Duration::from_secs(1);
 
 /// What a guest's kernel starts.
@@ -177,11 +177,16 @@ impl Machine {
         format!("52:54:00:88:{n:02x}:{last:02x}")
     }
 
+    /// Whether commands can be run inside.
+    pub fn answers(&self) -> bool {
+        self.agent().answers(KNOCK)
+    }
+
     /// Waits until commands can be run inside.
     pub fn wait_up(&mut self) {
         until(&format!("{} is up", self.name), || {
             assert!(self.is_on(), "{} went off while it booted", self.name);
-            self.agent().answers(KNOCK).then_some(())
+            self.answers().then_some(())
         });
     }
 
@@ -293,11 +298,5 @@ impl Machine {
 
     pub fn unblock(&self) {
         self.sh("nft delete table inet cut");
-    }
-
-    /// All that the guest logged, over all its boots.
-    pub fn log(&self) -> String {
-        let read = |name: &str| fs::read(self.file(name)).unwrap_or_default();
-        String::from_utf8_lossy(&read("guest.log")).into_owned()
     }
 }

@@ -47,11 +47,6 @@ pub fn build() {
     run("sysctl", &["-qw", "net.ipv4.conf.all.arp_ignore=1"]);
 }
 
-/// The guests no longer reach each other on a net; this side reaches both.
-pub fn partition(net: &str) {
-    NAMES.iter().for_each(|name| isolate(name, net, "on"));
-}
-
 /// A guest reaches nobody on a net. It sees no change of carrier.
 pub fn unplug(name: &str, net: &str) {
     run("ip", &["link", "set", &port(name, net), "nomaster"]);
@@ -62,14 +57,8 @@ pub fn heal() {
     for net in NETS {
         for name in NAMES {
             run("ip", &["link", "set", &port(name, net), "master", net]);
-            isolate(name, net, "off");
         }
     }
-}
-
-fn isolate(name: &str, net: &str, on: &str) {
-    let port = port(name, net);
-    run("bridge", &["link", "set", "dev", &port, "isolated", on]);
 }
 
 /// Who answers for an address of the lan, by the number of the guest's card; nobody where nobody does.

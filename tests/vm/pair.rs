@@ -92,6 +92,14 @@ impl Pair {
         })
     }
 
+    /// Waits until a node's status, as people read it, contains a text.
+    pub fn says(&self, name: &str, text: &str) {
+        until(&format!("status at {name} says {text:?}"), || {
+            let output = self.on(name).run("hactl status");
+            output.stdout.contains(text).then_some(())
+        });
+    }
+
     /// Waits until a node hears the other.
     pub fn until_active(&self, name: &str) {
         let peer = peer_of(name);

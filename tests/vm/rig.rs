@@ -11,6 +11,9 @@ use crate::image::Image;
 use crate::machine::{DISKS, Init, Machine};
 use crate::network::{self, NAMES};
 
+/// What an administrator would look at first.
+const STANDING: &str = "exec 2>&1; hactl status; hactl why; hactl drbd; cat /proc/drbd; grep -E 'database|drbd' /proc/self/mounts; ps -ef; ip -o addr; dmesg | grep -a drbd | tail -n 60; hactl history -n 200";
+
 /// Two machines.
 pub struct Rig {
     image: Image,
@@ -87,9 +90,14 @@ impl Rig {
         self.machines.iter_mut().for_each(Machine::wait_up);
     }
 
-    /// Writes to a folder what both logged.
-    pub fn save_logs(&self, folder: &Path) {
-        for machine in &self.machines {
+    /// Writes to a folder what both logged, and how they stand, where they still answer.
+    pub fn save_logs(&mut self, folder: &Path) {
+        for machine in &mut self.machines {
+            if machine.is_on() && machine.answers() {
+                let told = machine.try_sh(STANDING).map(|output| output.stdout);
+                let path = folder.join(format!("{}-standing", machine.name));
+                fs::write(path, told.unwrap_or_else(|e| e)).unwrap();
+            }
             for name in ["guest.log", "console.log", "emulator.log"] {
                 let to = folder.join(format!("{}-{name}", machine.name));
                 drop(fs::copy(machine.file(name), to));

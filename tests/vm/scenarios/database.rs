@@ -12,10 +12,14 @@ pub const EXTRA: Extra = Extra {
     haresources: "test6 IPaddr::10.1.88.199/24/eth0:1 drbddisk::db Filesystem::/dev/drbd1::/database::ext4 mysqld\n",
     // A peer of a dead node waits that long for each member that might still write.
     ha_cf: "timeout * stop 20s\n",
-    files: &[(
-        "usr/lib/guest/make-database",
-        include_str!("../laid/make-database"),
-    )],
+    files: &[
+        (
+            "usr/lib/guest/make-database",
+            include_str!("../laid/make-database"),
+        ),
+        ("usr/lib/guest/steps", include_str!("../laid/steps")),
+        ("etc/init.d/mysqld", include_str!("../laid/mysqld")),
+    ],
 };
 
 /// DRBD, a file system and a database are there, and all is down.
