@@ -17,7 +17,7 @@ const ENVIRONMENT: [&str; 3] = [
     "LC_ALL=C",
 ];
 /// For one answer of the agent, not for what it runs.
-const ANSWER: Duration = Duration::from_mins(1);
+const ANSWER: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// How a program ended, and what it wrote.
@@ -127,13 +127,11 @@ impl Line {
     fn hear(&mut self) -> Result<Option<Value>, String> {
         let mut bytes = Vec::new();
         let read = self.0.read_until(b'\n', &mut bytes);
-        match read.map_err(|e| format!("the agent does not answer: {e}"))? {
-            0 => Err("the agent's connection is lost".to_owned()),
-            _ => {
-                let answer = bytes.rsplit(|b| *b == 0xff).next().unwrap_or_default();
-                Ok(serde_json::from_slice(answer).ok())
-            }
+        if read.map_err(|e| format!("the agent does not answer: {e}"))? == 0 {
+            return Err("the agent's connection is lost".to_owned());
         }
+        let answer = bytes.rsplit(|b| *b == 0xff).next().unwrap_or_default();
+        Ok(serde_json::from_slice(answer).ok())
     }
 
     fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value, String> {

@@ -16,13 +16,12 @@ pub fn encode(bytes: &[u8]) -> String {
 }
 
 pub fn decode(text: &str) -> Vec<u8> {
-    let value = |letter: u8| LETTERS.iter().position(|l| *l == letter);
-    let values: Vec<usize> = text.bytes().filter_map(value).collect();
+    let value = |letter: u8| (0..64).find(|n| LETTERS[*n as usize] == letter);
+    let values: Vec<u32> = text.bytes().filter_map(value).collect();
     let mut bytes = Vec::new();
     for chunk in values.chunks(4) {
         let bits = (0..4).fold(0, |bits, n| bits << 6 | chunk.get(n).copied().unwrap_or(0));
-        let whole = [(bits >> 16) as u8, (bits >> 8) as u8, bits as u8];
-        bytes.extend(&whole[..chunk.len().saturating_sub(1)]);
+        bytes.extend(&bits.to_be_bytes()[1..chunk.len().max(1)]);
     }
     bytes
 }

@@ -138,7 +138,8 @@ fn recipe() -> String {
 }
 
 fn short(digest: &[u8]) -> String {
-    digest.iter().take(6).map(|b| format!("{b:02x}")).collect()
+    let number = digest.iter().take(6).fold(0, |n, b| n << 8 | u64::from(*b));
+    format!("{number:012x}")
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

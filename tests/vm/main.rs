@@ -20,6 +20,7 @@ mod pair;
 mod qmp;
 mod rig;
 mod scenarios;
+mod steps;
 mod suite;
 
 use std::process::ExitCode;

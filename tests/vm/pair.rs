@@ -100,6 +100,14 @@ impl Pair {
         });
     }
 
+    /// Waits until a node has said why it does not take over from an owner that it does not hear: DRBD's word, or the address.
+    pub fn until_refused(&self, name: &str) {
+        until_so(&format!("{name} says why it does not take over"), || {
+            let told = self.on(name).run("hactl why").stdout;
+            told.contains("is Primary on its peer") || told.contains("still answers")
+        });
+    }
+
     /// Waits until a node hears the other.
     pub fn until_active(&self, name: &str) {
         let peer = peer_of(name);

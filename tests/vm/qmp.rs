@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-const ANSWER: Duration = Duration::from_mins(1);
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// One order, and what came of it.
 pub fn order(socket: &Path, command: &str, arguments: &Value) -> Value {

@@ -10,18 +10,39 @@ use crate::machine::Init;
 use crate::pair::Pair;
 use crate::scenarios::{boots, busy, database, frozen, links, split, systemd, times};
 
+/// The moment when machines are made.
+const READY: &str = "ready";
+
 /// In what machines a scenario begins. They are made once, and returned to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Setting {
     /// One address; DRBD is connected and in sync.
     Address,
-    /// The whole stack; all is down.
+    /// The whole stack; all is down, and no daemon runs.
     Database,
+    /// The same machines: both daemons run, test6 has the stack, and a client gets answers.
+    Running,
     /// systemd is init, and units are resources.
     Systemd,
 }
 
 impl Setting {
+    /// Whose machines it has.
+    fn machines(self) -> Setting {
+        match self {
+            Setting::Running => Setting::Database,
+            other => other,
+        }
+    }
+
+    /// The kept moment in which it begins.
+    fn moment(self) -> &'static str {
+        match self {
+            Setting::Running => "running",
+            _ => READY,
+        }
+    }
+
     fn make(self, image: &Image) -> Pair {
         match self {
             Setting::Address => {
@@ -29,7 +50,7 @@ impl Setting {
                 pair.make_drbd();
                 pair
             }
-            Setting::Database => {
+            Setting::Database | Setting::Running => {
                 let pair = Pair::boot(image, Init::Busybox, &database::EXTRA);
                 database::make(&pair);
                 pair
@@ -51,24 +72,24 @@ const SCENARIOS: [Scenario; 14] = [
         systemd::a_unit_is_managed,
     ),
     ("cold start", Setting::Database, database::cold_start),
-    ("clean stop", Setting::Database, database::clean_stop),
+    ("clean stop", Setting::Running, database::clean_stop),
     (
         "replication link cut",
-        Setting::Database,
+        Setting::Running,
         links::replication_cut,
     ),
-    ("heartbeats cut", Setting::Database, links::heartbeats_cut),
-    ("all links cut", Setting::Database, links::all_cut),
-    ("split brain", Setting::Database, split::split_brain),
-    ("busy mount", Setting::Database, busy::held_by_processes),
+    ("heartbeats cut", Setting::Running, links::heartbeats_cut),
+    ("all links cut", Setting::Running, links::all_cut),
+    ("split brain", Setting::Running, split::split_brain),
+    ("busy mount", Setting::Running, busy::held_by_processes),
     (
         "mount that cannot be undone",
-        Setting::Database,
+        Setting::Running,
         busy::held_by_the_kernel,
     ),
-    ("paused owner", Setting::Database, frozen::paused),
-    ("power loss", Setting::Database, database::power_loss),
-    ("times of had", Setting::Database, times::of_had),
+    ("paused owner", Setting::Running, frozen::paused),
+    ("power loss", Setting::Running, database::power_loss),
+    ("times of had", Setting::Running, times::of_had),
     ("times of heartbeat", Setting::Database, times::of_heartbeat),
 ];
 
@@ -85,7 +106,9 @@ pub fn run(wanted: &str, image: &Image) -> ExitCode {
         let begun = Instant::now();
         let good = catch_unwind(AssertUnwindSafe(|| one(scenario, &mut ready, image))).is_ok();
         failed += u32::from(!good);
-        save_logs(scenario.0, ready.as_mut());
+        if let Some((_, pair)) = &mut ready {
+            save_logs(scenario.0, pair);
+        }
         let word = if good { "passed" } else { "FAILED" };
         let line = format!(
             "{word} {:6.1} s  {}\n",
@@ -99,31 +122,33 @@ pub fn run(wanted: &str, image: &Image) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
+/// Brings the machines to where a scenario begins, and does it.
 fn one(scenario: &Scenario, ready: &mut Option<(Setting, Pair)>, image: &Image) {
-    match ready {
-        Some((setting, pair)) if *setting == scenario.1 && pair.rig.has_kept("ready") => {
-            pair.rig.go_back("ready");
-        }
-        _ => {
-            // The old machines go first: both have the same names.
-            *ready = None;
-            let begun = Instant::now();
-            let (_, pair) = ready.insert((scenario.1, scenario.1.make(image)));
-            pair.rig.keep("ready");
-            println!(
-                "vm: {:?} is ready after {:.1} s",
-                scenario.1,
-                begun.elapsed().as_secs_f64()
-            );
-        }
+    let (_, setting, run) = scenario;
+    let machines = setting.machines();
+    let there = |(made, pair): &(Setting, Pair)| *made == machines && pair.rig.has_kept(READY);
+    let fresh = !ready.as_ref().is_some_and(there);
+    if fresh {
+        // The old machines go first: both have the same names.
+        *ready = None;
+        let (_, pair) = ready.insert((machines, machines.make(image)));
+        pair.rig.keep(READY);
     }
     let (_, pair) = ready.as_mut().unwrap();
-    (scenario.2)(pair);
+    let moment = setting.moment();
+    if !pair.rig.has_kept(moment) {
+        if !fresh {
+            pair.rig.go_back(READY);
+        }
+        database::start(pair);
+        pair.rig.keep(moment);
+    } else if !(fresh && moment == READY) {
+        pair.rig.go_back(moment);
+    }
+    run(pair);
 }
 
-fn save_logs(name: &str, ready: Option<&mut (Setting, Pair)>) {
+fn save_logs(name: &str, pair: &mut Pair) {
     let place = evidence(name);
-    if let Some((_, pair)) = ready {
-        pair.rig.save_logs(&place);
-    }
+    pair.rig.save_logs(&place);
 }

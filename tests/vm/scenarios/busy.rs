@@ -2,13 +2,12 @@
 
 use had::model::heartbeat::GroupState;
 
-use super::database::{has_all, has_nothing, running};
+use super::database::{has_all, has_nothing};
 use crate::client::Client;
 use crate::pair::{Pair, state_at};
 
 /// Whoever has a file open on the mount or on a bind mount of it, also when it stands still, is ended; nobody else is.
 pub fn held_by_processes(pair: &mut Pair) {
-    running(pair);
     let client = Client::start(1);
     client.until_written(3);
     let owner = pair.on("test6");
@@ -40,7 +39,6 @@ pub fn held_by_processes(pair: &mut Pair) {
 
 /// The kernel itself holds it, and lets go of it for nobody: the group is stuck, and the other one does not begin.
 pub fn held_by_the_kernel(pair: &mut Pair) {
-    running(pair);
     pair.on("test6").sh(
         "modprobe loop; truncate -s 4M /database/image && mkfs.ext4 -q /database/image && \
          mkdir -p /inner && mount -o loop /database/image /inner",

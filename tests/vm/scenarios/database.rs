@@ -7,6 +7,7 @@ use crate::files::{Extra, peer_of};
 use crate::network::NAMES;
 use crate::pair::{Pair, state_at};
 use crate::scenarios::boots::answered_by;
+use crate::steps::{Watch, in_order};
 
 pub const EXTRA: Extra = Extra {
     haresources: "test6 IPaddr::10.1.88.199/24/eth0:1 drbddisk::db Filesystem::/dev/drbd1::/database::ext4 mysqld\n",
@@ -28,21 +29,17 @@ pub fn make(pair: &Pair) {
     pair.on("test6").sh("bash /usr/lib/guest/make-database");
 }
 
-/// Both daemons run, test6 has the group, and a client gets answers. Returned to where it was so before.
-pub fn running(pair: &mut Pair) {
-    if pair.rig.has_kept("running") {
-        pair.rig.go_back("running");
-        return;
-    }
+/// Starts both daemons; test6 gets the group, and a client answers.
+pub fn start(pair: &Pair) {
     for name in NAMES {
         pair.on(name).sh("hactl check");
         pair.start_had(name);
     }
     pair.until_online("test6");
-    pair.until_active("test6");
-    pair.until_active("test7");
+    for name in NAMES {
+        pair.until_active(name);
+    }
     answer("select 1");
-    pair.rig.keep("running");
 }
 
 /// Where the stack is up, whole.
@@ -77,18 +74,23 @@ pub fn comes_back(pair: &mut Pair, name: &str) {
     pair.until_drbd(name, "dstate", "UpToDate/UpToDate");
 }
 
-/// Both are started with nothing up; the seed's own test of a table.
+/// Both are started with nothing up: the group comes up in the order of its line.
 pub fn cold_start(pair: &mut Pair) {
-    running(pair);
+    let watch = Watch::start(pair);
+    start(pair);
     has_all(pair, "test6");
     has_nothing(pair, "test7");
     assert_eq!(pair.drbd("test7", "role"), "Secondary/Primary");
-    // in_this_order(pair, "test6", &["IPaddr", "drbddisk", "Filesystem", "mysqld"]);
+    let steps = watch.finish(pair);
+    in_order(
+        &steps,
+        "test6",
+        &["address up", "drbd up", "mount up", "server up"],
+    );
 }
 
 /// The daemon of the owner is stopped: all is stopped from right to left, and the other has the same rows.
 pub fn clean_stop(pair: &mut Pair) {
-    running(pair);
     for query in [
         "create database db",
         "create table db.t (id int(10), name char(10))",
@@ -96,19 +98,17 @@ pub fn clean_stop(pair: &mut Pair) {
     ] {
         answer(query);
     }
-    let begun = std::time::Instant::now();
     let client = Client::start(1);
     client.until_written(3);
+    let watch = Watch::start(pair);
     pair.stop_had("test6");
     pair.until_online("test7");
     client.until_written(3);
     let record = client.stop();
-    println!(
-        "    clean stop: {:?} in all, longest gap {:?}, {} writes failed",
-        begun.elapsed(),
-        record.longest_gap(),
-        record.failed
-    );
+    println!("    longest gap {:?}", record.longest_gap());
+    let steps = watch.finish(pair);
+    let down = ["server down", "mount down", "drbd down", "address down"];
+    in_order(&steps, "test6", &down);
     has_all(pair, "test7");
     has_nothing(pair, "test6");
     assert_eq!(pair.drbd("test6", "role"), "Secondary/Primary");
@@ -119,7 +119,6 @@ pub fn clean_stop(pair: &mut Pair) {
 
 /// Ten times the owner loses its power while rows are written.
 pub fn power_loss(pair: &mut Pair) {
-    running(pair);
     let rounds = std::env::var("HAD_VM_ROUNDS").map_or(10, |n| n.parse().unwrap());
     let mut owner = "test6";
     let mut next = 1;

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::database::{has_all, has_nothing, running};
+use super::database::{has_all, has_nothing};
 use crate::client::Client;
 use crate::command::until;
 use crate::files::ADDRESS;
@@ -11,7 +11,6 @@ use crate::pair::Pair;
 
 /// The other one took over. The one that goes on answers for nothing, and writes nothing.
 pub fn paused(pair: &mut Pair) {
-    running(pair);
     let client = Client::start(1);
     client.until_written(3);
     pair.on("test6").pause();

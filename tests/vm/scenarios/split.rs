@@ -1,13 +1,12 @@
 //! A split brain that was forced by hand: found on both sides, shown, and repaired by the commands that are shown.
 
-use super::database::{has_all, running};
+use super::database::has_all;
 use crate::client::answer;
 use crate::network::NAMES;
 use crate::pair::Pair;
 
 /// Each side wrote what the other lacks.
 pub fn split_brain(pair: &mut Pair) {
-    running(pair);
     answer("create table shop.side (name char(10))");
     for name in NAMES {
         pair.stop_had(name);
@@ -26,8 +25,12 @@ pub fn split_brain(pair: &mut Pair) {
     for name in NAMES {
         pair.start_had(name);
     }
-    NAMES.iter().for_each(|name| pair.until_active(name));
-    NAMES.iter().for_each(|name| pair.says(name, "split brain"));
+    for name in NAMES {
+        pair.until_active(name);
+    }
+    for name in NAMES {
+        pair.says(name, "split brain");
+    }
     for name in NAMES {
         assert!(
             pair.drbd(name, "role").starts_with("Secondary"),
