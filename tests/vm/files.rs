@@ -75,7 +75,6 @@ pub fn ha_cf(name: &str, more: &str) -> String {
 }
 
 /// What differs between settings: all of haresources, further lines of ha.cf, further files by their paths.
-#[derive(Default)]
 pub struct Extra {
     pub haresources: &'static str,
     pub ha_cf: &'static str,

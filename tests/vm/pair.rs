@@ -131,7 +131,7 @@ pub fn liveness(status: &Status, name: &str) -> Option<Liveness> {
 }
 
 /// The one group.
-pub fn group(status: &Status) -> &GroupStatus {
+fn group(status: &Status) -> &GroupStatus {
     &status.groups[0]
 }
 
