@@ -18,7 +18,7 @@ pub struct Step {
     pub what: String,
 }
 
-/// Looks at both guests twenty times a second, as far as they are quick enough.
+/// Looks at both guests four times a second, as far as they are quick enough.
 pub struct Watch {
     begun: f64,
     /// How far the clock of each guest is ahead of ours, in seconds.

@@ -11,8 +11,8 @@ use crate::steps::{Watch, in_order};
 
 pub const EXTRA: Extra = Extra {
     haresources: "test6 IPaddr::10.1.88.199/24/eth0:1 drbddisk::db Filesystem::/dev/drbd1::/database::ext4 mysqld\n",
-    // A peer of a dead node waits that long for each member that might still write.
-    ha_cf: "timeout * stop 20s\n",
+    // Emulated machines are slow. But a peer of a dead node waits for the stop of each member that might still write.
+    ha_cf: "timeout * start 5m monitor 1m stop 30s\n",
     files: &[
         (
             "usr/lib/guest/make-database",
@@ -20,6 +20,8 @@ pub const EXTRA: Extra = Extra {
         ),
         ("usr/lib/guest/steps", include_str!("../laid/steps")),
         ("etc/init.d/mysqld", include_str!("../laid/mysqld")),
+        // heartbeat does not ping without.
+        ("etc/protocols", "icmp 1 ICMP\n"),
     ],
 };
 
