@@ -56,7 +56,7 @@ pub fn heartbeats_cut(pair: &mut Pair) {
         let node = status.nodes.iter().find(|n| n.name.as_str() == peer);
         let links = &node.unwrap().links;
         assert!(links.iter().all(|l| !l.hears), "{name}: {links:?}");
-        pair.says(name, "eth0: down");
+        pair.says(name, "silent for longer than deadtime on eth0");
     }
     pair.until_refused("test7");
     client.until_written(3);

@@ -58,8 +58,13 @@ pub fn of_heartbeat(pair: &mut Pair) {
 }
 
 fn start_heartbeat(pair: &Pair, name: &str) {
-    pair.on(name)
-        .sh("/etc/init.d/heartbeat start </dev/null >/var/log/start 2>&1");
+    // The package makes these when it is installed, a boot of Debian anew.
+    let folders =
+        "/run/heartbeat/ccm /run/heartbeat/dopd /run/heartbeat/rsctmp /run/resource-agents";
+    pair.on(name).sh(&format!(
+        "mkdir -p {folders} && chown -R hacluster:haclient /run/heartbeat && \
+         /etc/init.d/heartbeat start </dev/null >/var/log/start 2>&1"
+    ));
 }
 
 /// What went up and down on both, and for how long the client got no commit.
