@@ -169,7 +169,7 @@ impl Page {
         );
         let tone = if bad { Tone::Bad } else { Tone::Plain };
         self.line(tone, &first, &facts.join(", "));
-        // The links of a node that is not heard at all say nothing more.
+        // A node that is not heard at all is heard on none of its links.
         let heard = matches!(node.liveness, Liveness::Active | Liveness::Late);
         for link in node.links.iter().filter(|_| heard) {
             self.link(link, indent);
@@ -187,10 +187,18 @@ impl Page {
         if !node.notes.is_empty() {
             return;
         }
+        let dead;
         let text = match node.liveness {
             Liveness::Init => "not heard since this daemon started; is it running there?",
             Liveness::Late => "silent for longer than warntime",
-            Liveness::Dead => "silent for longer than deadtime; see to that machine and its links",
+            Liveness::Dead => {
+                let links: Vec<&str> = node.links.iter().map(|l| l.link.as_str()).collect();
+                let links = links.join(", ");
+                dead = format!(
+                    "silent for longer than deadtime on {links}; see to that machine and its links"
+                );
+                &dead
+            }
             Liveness::Here | Liveness::Active | Liveness::Left => return,
         };
         self.problem(indent, text);
