@@ -103,6 +103,7 @@ pub fn all_cut(pair: &mut Pair) {
     client.until_written(3);
     let record = client.stop();
     println!("    longest gap {:?}", record.longest_gap());
+    record.nothing_is_lost();
     has_all(pair, "test7");
     has_nothing(pair, "test6");
 }
