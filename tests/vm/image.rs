@@ -14,11 +14,13 @@ use crate::initramfs;
 const KERNEL: &str = "linux-image-cloud-amd64";
 /// With what they depend on, the whole of a guest. `systemd` is there for those that boot it, `heartbeat` for the
 /// comparison with it.
-const PACKAGES: [&str; 32] = [
+const PACKAGES: [&str; 34] = [
     "bash",
+    "bsdutils",
     "busybox-static",
     "coreutils",
     "dash",
+    "debianutils",
     "drbd-utils",
     "e2fsprogs",
     "findutils",
@@ -280,6 +282,7 @@ fn furnish(root: &Path) {
     for (name, target) in [
         ("usr/bin/awk", "gawk"),
         ("usr/bin/sh", "dash"),
+        ("usr/bin/which", "which.debianutils"),
         ("etc/mtab", "../proc/self/mounts"),
         ("usr/lib/guest/init", "/bin/busybox"),
         (
