@@ -243,8 +243,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "7: the preferred node claims what another runs",
         "claim.rs",
-        "            return Ok(ours.then(|| match super::checks::bar_of(&holder.ailing, name) {",
-        "            let ours = ours || self.spec.preferred == *view.me();\n            return Ok(ours.then(|| match super::checks::bar_of(&holder.ailing, name) {",
+        "                ours.then(|| match super::checks::bar_of(&holder.ailing, name) {",
+        "                (ours || self.spec.preferred == *view.me()).then(|| match super::checks::bar_of(&holder.ailing, name) {",
     ),
     m(
         "7: the owner does not wait for the claim",
@@ -599,14 +599,14 @@ pub const TABLE: &[Mutation] = &[
     m(
         "checks: who fails one stays a candidate",
         "checks.rs",
-        "    let bars = ailing.iter().find(|a| a.check != FAILBACK_WHEN);",
-        "    let bars = ailing.iter().find(|a| a.check != FAILBACK_WHEN && a.pending);",
+        "    let bars = ailing.iter().find(|a| a.bars(group));",
+        "    let bars = ailing.iter().find(|a| a.bars(group) && a.pending);",
     ),
     m(
         "checks: what a node has stays where a check fails",
         "checks.rs",
-        "        let failed = driving.find(|c| c.policy.name != FAILBACK_WHEN)?;",
-        "        let failed = driving.find(|c| c.policy.name == FAILBACK_WHEN)?;",
+        "        let failed = driving.find(|a| a.bars(group))?;",
+        "        let failed = driving.find(|a| !a.bars(group))?;",
     ),
     m(
         "checks: one that lets the owner stay drives it away",

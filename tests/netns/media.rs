@@ -132,5 +132,7 @@ fn an_address_of_ipv6_moves_and_the_client_follows() {
     }
     cluster.lab.crash("alice").unwrap();
     cluster.until_owner("IPv6addr", "bob");
+    // A single question that is on its way to the dead one is not asked again.
+    cluster.until_neighbour("client", "fd00::100", "bob", "eth0");
     cluster.sh("client", "ping -6 -c 1 -W 5 fd00::100");
 }
