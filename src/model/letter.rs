@@ -40,7 +40,8 @@ pub enum Question {
     Outdate {
         /// Its name in drbd.conf.
         resource: String,
-        /// This side writes already: then also data that this side lacks is outdated, for it must not be used.
+        /// This side writes, and wrote what yours lacks: then also data that this side lacks is outdated, for it must not be
+        /// used before somebody has chosen.
         primary: bool,
     },
 }

@@ -13,13 +13,18 @@ use super::drbd;
 use super::post::Post;
 use crate::agent::drbd::fence::{Peers, Verdict};
 use crate::agent::drbd::{arguments, kernel};
+use crate::agent::outline;
+use crate::agent::resolve::{DRBD_NAMES, Timeouts};
 use crate::agent::{Abort, AgentError, Limits, tool};
 use crate::config::GroupLine;
 use crate::control::api::{Answer, Code, Refusal};
+use crate::engine::Event;
 use crate::model::drbd::Role;
 use crate::model::heartbeat::GroupState;
 use crate::model::letter::{Fenced, Question};
 use crate::model::status::{Liveness, Status};
+use crate::model::token::Token;
+use crate::model::{GroupName, NodeName};
 
 /// Between two looks at votes and link.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -64,6 +69,8 @@ pub struct Loss {
     resource: String,
     /// The words of the group that stands on the resource.
     group: Vec<String>,
+    /// Its place there.
+    place: Option<(GroupName, usize)>,
     since: Instant,
 }
 
@@ -79,13 +86,11 @@ impl Loss {
         }
         let stands =
             |line: &&GroupLine| drbd::configured(std::slice::from_ref(line)).contains(&resource);
-        let words = groups
-            .iter()
-            .find(stands)
-            .into_iter()
-            .flat_map(|l| &l.tokens);
+        let line = groups.iter().find(stands);
+        let words = line.into_iter().flat_map(|l| &l.tokens);
         Ok(Loss {
             group: words.map(|(token, _)| token.text.clone()).collect(),
+            place: line.and_then(|l| place(l, &resource)),
             post: post.clone(),
             resource,
             since: Instant::now(),
@@ -106,15 +111,43 @@ impl Loss {
             .await
             .map_err(|e| failed(&e))?;
         let primary = state.is_some_and(|s| s.role == Role::Primary);
+        let ahead = kernel::ahead(resource, &limits)
+            .await
+            .map_err(|e| failed(&e))?;
         let question = Question::Outdate {
             resource: resource.clone(),
-            primary,
+            primary: primary && ahead,
         };
         let verdict = Verdict::of(resource, &self.post.ask(question, &limits).await);
-        if primary && matches!(verdict, Verdict::Gone | Verdict::Unknown(_)) {
-            return self.alone(&verdict, &limits).await;
+        match &verdict {
+            Verdict::Gone | Verdict::Unknown(_) if primary => self.alone(&verdict, &limits).await,
+            // This machine stood still, and did not notice: meanwhile the other took over.
+            Verdict::Newer(node, _) if primary && !ahead => self.yield_to(node).await,
+            Verdict::Newer(node, _) if primary => {
+                let text = format!(
+                    "split brain: {node} and this side wrote what the other lacks; this side goes on, hactl drbd {resource} shows both"
+                );
+                Ok(self.told(&text, GONE))
+            }
+            _ => Ok(self.told(&sentence(resource, &verdict), verdict.exit_code(primary))),
         }
-        Ok(self.told(&sentence(resource, &verdict), verdict.exit_code(primary)))
+    }
+
+    /// The other side has newer data, and this side wrote nothing that was not replicated: what it still writes would be lost.
+    async fn yield_to(&self, node: &NodeName) -> Result<Answer, Refusal> {
+        self.take_disk_away().await.map_err(|e| failed(&e))?;
+        let text = format!(
+            "{node} has newer data of {} than this side, which stood still meanwhile; its disk was taken away, and its group stops here",
+            self.resource
+        );
+        if let Some((group, step)) = &self.place {
+            self.post.event(Event::ResourceLost {
+                group: group.clone(),
+                step: *step,
+                text: text.clone(),
+            });
+        }
+        Ok(self.told(&text, GONE))
     }
 
     fn told(&self, text: &str, code: u8) -> Answer {
@@ -175,13 +208,25 @@ impl Loss {
     async fn take_disk_away(&self) -> Result<(), AgentError> {
         let resource = &self.resource;
         tracing::error!(
-            "{resource}: cut off, and too few votes to go on: its disk is taken away until the group is stopped, so that nothing is written that the other side lacks; errors of what used it are no wonder"
+            "{resource}: this side must not go on: its disk is taken away until the group is stopped, so that nothing is written that the other side lacks; errors of what used it are no wonder"
         );
         order(&["detach", "--force", resource]).await?;
         order(&["resume-io", resource]).await?;
         tokio::spawn(give_disk_back(resource.clone()));
         Ok(())
     }
+}
+
+/// The group of a line, and which of its steps is the resource.
+fn place(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
+    let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
+    let steps = outline::steps(&tokens, &|_| Timeouts::default());
+    let is = |t: &&Token| {
+        DRBD_NAMES.contains(&t.name.as_str()) && t.args.first().is_some_and(|a| a == resource)
+    };
+    let word = &tokens.iter().find(is)?.text;
+    let step = steps.iter().position(|s| s.members.contains(word))?;
+    Some((GroupName::new(&tokens.first()?.text), step))
 }
 
 async fn order(words: &[&str]) -> Result<(), AgentError> {
@@ -193,6 +238,18 @@ async fn order(words: &[&str]) -> Result<(), AgentError> {
     Err(kernel::failed("drbdadm", &done))
 }
 
+/// The link may have been given up, when the two met while this side was Primary still.
+async fn attach(resource: &str, limits: &Limits) -> Result<(), AgentError> {
+    order(&["attach", resource]).await?;
+    let alone = kernel::look(resource, limits)
+        .await?
+        .is_some_and(|s| s.stands_alone());
+    if alone && !kernel::ahead(resource, limits).await? {
+        order(&["connect", resource]).await?;
+    }
+    Ok(())
+}
+
 /// As soon as nothing uses it, so that it is synchronised when the link is back.
 async fn give_disk_back(resource: String) {
     let until = Instant::now() + STOPS;
@@ -200,7 +257,7 @@ async fn give_disk_back(resource: String) {
         let limits = Limits::within(ORDER, &Abort::new());
         let state = kernel::look(&resource, &limits).await;
         if matches!(state, Ok(Some(s)) if s.role == Role::Secondary) {
-            match order(&["attach", &resource]).await {
+            match attach(&resource, &limits).await {
                 Ok(()) => {
                     tracing::info!(
                         "{resource} has its disk back; it is synchronised when the link is there"
@@ -245,8 +302,8 @@ fn sentence(resource: &str, verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Generation;
     use crate::model::status::{NodeStatus, PingStatus, QuorumStatus};
-    use crate::model::{Generation, NodeName};
 
     fn status(quorum: QuorumStatus, answered: Option<Duration>) -> Status {
         let node = |(name, liveness): (&str, Liveness)| NodeStatus {
@@ -277,6 +334,17 @@ mod tests {
             counters: std::collections::BTreeMap::new(),
             lateness: None,
         }
+    }
+
+    #[test]
+    fn the_step_of_a_resource_is_counted_as_the_engine_counts() {
+        let text = "a 10.0.0.1/8/lo 10.0.0.2/8/lo drbddisk::x drbddisk::db mysqld\n";
+        let path = std::path::Path::new("haresources");
+        let mut report = crate::config::Report::default();
+        let lines = crate::config::haresources::parse(text, path, None, &mut report);
+        let found = place(lines.first().unwrap(), "db").unwrap();
+        assert_eq!(found, (GroupName::new("10.0.0.1/8/lo"), 2));
+        assert_eq!(place(lines.first().unwrap(), "none"), None);
     }
 
     #[test]

@@ -105,6 +105,13 @@ impl Post {
         }
     }
 
+    /// Tells the engine a fact.
+    pub fn event(&self, event: Event) {
+        if let Some(pulse) = self.pulse.get() {
+            pulse.event(event);
+        }
+    }
+
     fn order(&self, order: Order) {
         // The daemon is ending otherwise, and nobody waits.
         drop(self.orders.send(order));
