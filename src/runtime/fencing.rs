@@ -111,12 +111,15 @@ impl Loss {
             .await
             .map_err(|e| failed(&e))?;
         let primary = state.is_some_and(|s| s.role == Role::Primary);
-        let ahead = kernel::ahead(resource, &limits)
-            .await
-            .map_err(|e| failed(&e))?;
+        let looked = if primary {
+            kernel::ahead(resource, &limits).await
+        } else {
+            Ok(false)
+        };
+        let ahead = looked.map_err(|e| failed(&e))?;
         let question = Question::Outdate {
             resource: resource.clone(),
-            primary: primary && ahead,
+            primary: ahead,
         };
         let verdict = Verdict::of(resource, &self.post.ask(question, &limits).await);
         match &verdict {
