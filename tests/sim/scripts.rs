@@ -238,7 +238,7 @@ fn known(name: &str, twice: bool) -> CheckPolicy {
         fall: 1 + u32::from(twice),
         rise: 1,
         stays: twice,
-        group: None,
+        group: twice.then(|| GroupName::new("db")),
     }
 }
 
@@ -302,6 +302,20 @@ fn every_mistake_is_told_with_its_place_and_what_is_known() {
     assert_eq!(all.len(), wanted.len(), "{all:#?}");
     assert!(all[0].contains("did you mean `alice`?"), "{}", all[0]);
     assert!(all[4].contains("did you mean `crash`?"), "{}", all[4]);
+}
+
+#[test]
+fn a_check_of_a_group_that_is_not_there_is_a_mistake() {
+    let text = |of: &str| {
+        format!("nodes alice bob\ncheck disk of {of}\ngroup db on alice\nstep address : 10.0.0.1\n")
+    };
+    assert!(Script::read(&text("db")).is_ok());
+    let mistakes = Script::read(&text("bd")).unwrap_err();
+    let told = mistakes[0].to_string();
+    assert!(
+        told.contains("check disk is of bd, which is no group"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -318,6 +318,13 @@ impl Header {
             let help = "say what it is made of, below it: step address : 10.0.0.1";
             missing(format!("the group {} has no steps", group.name), help);
         }
+        for check in &cluster.health.checks {
+            let stands = |g: &GroupName| cluster.groups.iter().any(|known| known.name == *g);
+            if let Some(group) = check.group.as_ref().filter(|g| !stands(g)) {
+                let message = format!("check {} is of {group}, which is no group", check.name);
+                missing(message, "a check of a group bears on that group alone");
+            }
+        }
         let timing = &mut cluster.timing;
         if !self.margin {
             timing.margin = Timing::usual_margin(timing.keepalive, timing.deadtime);
