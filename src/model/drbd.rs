@@ -176,6 +176,12 @@ impl State {
         !self.volumes.is_empty() && self.volumes.iter().all(|v| v.disk == Disk::UpToDate)
     }
 
+    /// Whether this side has any disk.
+    pub fn has_disk(&self) -> bool {
+        let there = |d: &Disk| !matches!(d, Disk::Diskless | Disk::Failed | Disk::Detaching);
+        self.volumes.iter().any(|v| there(&v.disk))
+    }
+
     /// Whether some other side is connected.
     pub fn connected(&self) -> bool {
         let stands = |p: &Peer| p.connection == Connection::Connected;

@@ -1,6 +1,8 @@
 //! What daemons ask each other beside what decides who owns a group: carried by heartbeats, repeated in each until it is
 //! answered, and of no meaning to the engine.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::NodeName;
@@ -72,4 +74,17 @@ pub enum Fenced {
     Ahead,
     /// The resource is not up there, so nobody can use it; what it is worth is not known.
     NotUp,
+}
+
+impl fmt::Display for Fenced {
+    /// What the side says of its data that was asked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Outdated => "it is outdated now, and not used before it is synchronised",
+            Self::Inconsistent => "it is worth nothing already",
+            Self::Primary => "it is in use here, and stays so",
+            Self::Ahead => "it is not outdated, for it is newer",
+            Self::NotUp => "the resource is not up here",
+        })
+    }
 }

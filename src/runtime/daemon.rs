@@ -12,7 +12,7 @@ use super::logging::Log;
 use super::notify::Notifier;
 use super::perform::{Performer, loan};
 use super::plan;
-use super::post::{Order, Post, Postbox};
+use super::post::{Order, Postbox};
 use super::pulse::{Handle, Input, Output, Reconfigured};
 use super::serve::Waiting;
 use super::signals::{Signal, Signals};
@@ -47,7 +47,6 @@ pub struct Daemon {
     pub(super) performer: Performer,
     pub(super) notifier: Notifier,
     pub(super) postbox: Postbox,
-    pub(super) post: Post,
     pub(super) netlink: Netlink,
     pub(super) journal: Option<Journal>,
     pub(super) log: Arc<Log>,
@@ -167,7 +166,7 @@ impl Daemon {
 
     /// Reads the configuration anew, judges it, says what would change, and takes it unless it is a dry run.
     pub(super) async fn reload(&mut self, dry_run: bool) -> Result<Answer, String> {
-        let peers: Arc<dyn Peers> = Arc::new(self.post.clone());
+        let peers: Arc<dyn Peers> = Arc::new(self.postbox.post.clone());
         let new = assemble(&self.folders, &self.config.node, &self.netlink, &peers)
             .await
             .map_err(|report| report.to_string())?;

@@ -11,18 +11,22 @@ use crate::control::api::{Answer, Replicated};
 use crate::model::NodeName;
 use crate::model::drbd::Standing;
 use crate::model::letter::{Question, Reply};
+use crate::model::token::Token;
 
 /// How long a look at all nodes may take.
 const LOOK: Duration = Duration::from_secs(15);
 
+/// The words of a line that stand for DRBD resources, each with the name in drbd.conf.
+pub fn words(line: &GroupLine) -> impl Iterator<Item = (&Token, &str)> {
+    let tokens = line.tokens.iter().map(|(token, _)| token);
+    let of_drbd = tokens.filter(|t| DRBD_NAMES.contains(&t.name.as_str()));
+    of_drbd.filter_map(|t| Some((t, t.args.first()?.as_str())))
+}
+
 /// The resources of haresources.
 pub fn configured(groups: &[GroupLine]) -> Vec<String> {
-    let tokens = groups
-        .iter()
-        .flat_map(|g| &g.tokens)
-        .map(|(token, _)| token);
-    let of_drbd = tokens.filter(|t| DRBD_NAMES.contains(&t.name.as_str()));
-    of_drbd.filter_map(|t| t.args.first().cloned()).collect()
+    let all = groups.iter().flat_map(words);
+    all.map(|(_, resource)| resource.to_owned()).collect()
 }
 
 /// Every resource on every node that has it, this node first.

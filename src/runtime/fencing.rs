@@ -14,7 +14,7 @@ use super::post::Post;
 use crate::agent::drbd::fence::{Peers, Verdict};
 use crate::agent::drbd::{arguments, kernel};
 use crate::agent::outline;
-use crate::agent::resolve::{DRBD_NAMES, Timeouts};
+use crate::agent::resolve::Timeouts;
 use crate::agent::{Abort, AgentError, Limits, tool};
 use crate::config::GroupLine;
 use crate::control::api::{Answer, Code, Refusal};
@@ -22,7 +22,7 @@ use crate::engine::Event;
 use crate::model::drbd::Role;
 use crate::model::heartbeat::GroupState;
 use crate::model::letter::{Fenced, Question};
-use crate::model::status::{Liveness, Status};
+use crate::model::status::{Liveness, NodeStatus, Status};
 use crate::model::token::Token;
 use crate::model::{GroupName, NodeName};
 
@@ -51,9 +51,13 @@ fn right(status: &Status, since: Duration) -> Right {
     if !status.quorum.held {
         return Right::No;
     }
-    let lives = |l: Liveness| matches!(l, Liveness::Here | Liveness::Active);
-    let nodes = status.nodes.iter().filter(|n| lives(n.liveness)).count();
-    let fresh = |answered: Option<Duration>| answered.is_some_and(|ago| ago < since);
+    let fresh = |heard: Option<Duration>| heard.is_some_and(|ago| ago < since);
+    let votes = |n: &&NodeStatus| match n.liveness {
+        Liveness::Here => true,
+        Liveness::Active => fresh(n.silent_for),
+        _ => false,
+    };
+    let nodes = status.nodes.iter().filter(votes).count();
     let pings = status.pings.iter().filter(|p| fresh(p.answered)).count();
     let votes = u32::try_from(nodes.saturating_add(pings)).unwrap_or(u32::MAX);
     if votes.saturating_mul(2) > status.quorum.total {
@@ -67,9 +71,7 @@ fn right(status: &Status, since: Duration) -> Right {
 pub struct Loss {
     post: Post,
     resource: String,
-    /// The words of the group that stands on the resource.
-    group: Vec<String>,
-    /// Its place there.
+    /// The group that stands on the resource, and which of its steps that is.
     place: Option<(GroupName, usize)>,
     since: Instant,
 }
@@ -84,13 +86,8 @@ impl Loss {
             let text = format!("`{resource}` cannot be the name of a DRBD resource");
             return Err(Refusal::new(Code::Refused, text));
         }
-        let stands =
-            |line: &&GroupLine| drbd::configured(std::slice::from_ref(line)).contains(&resource);
-        let line = groups.iter().find(stands);
-        let words = line.into_iter().flat_map(|l| &l.tokens);
         Ok(Loss {
-            group: words.map(|(token, _)| token.text.clone()).collect(),
-            place: line.and_then(|l| place(l, &resource)),
+            place: groups.iter().find_map(|line| place(line, &resource)),
             post: post.clone(),
             resource,
             since: Instant::now(),
@@ -193,9 +190,10 @@ impl Loss {
 
     /// Whether the group on it is being stopped, or should be.
     fn is_given_up(&self, status: &Status) -> bool {
-        let first = self.group.first();
-        let mut groups = status.groups.iter();
-        let group = groups.find(|g| g.resources.first().map(|r| &r.token) == first);
+        let Some((ours, _)) = &self.place else {
+            return false;
+        };
+        let group = status.groups.iter().find(|g| g.name == *ours);
         let state = group.and_then(|g| g.states.iter().find(|(node, _)| *node == status.node));
         let runs = |s: GroupState| {
             matches!(
@@ -203,7 +201,7 @@ impl Loss {
                 GroupState::Online | GroupState::Starting | GroupState::Unknown
             )
         };
-        first.is_some() && state.is_some_and(|(_, s)| !runs(*s))
+        state.is_some_and(|(_, s)| !runs(*s))
     }
 
     /// From now on reads and writes on the device fail, those that wait included; so what is mounted on it can be given up. What
@@ -213,22 +211,24 @@ impl Loss {
         tracing::error!(
             "{resource}: this side must not go on: its disk is taken away until the group is stopped, so that nothing is written that the other side lacks; errors of what used it are no wonder"
         );
-        order(&["detach", "--force", resource]).await?;
+        let limits = Limits::within(ORDER, &Abort::new());
+        let state = kernel::look(resource, &limits).await?;
+        // Asked again because what follows failed, the disk is gone already.
+        if state.is_some_and(|s| s.has_disk()) {
+            order(&["detach", "--force", resource]).await?;
+            tokio::spawn(give_disk_back(resource.clone()));
+        }
         order(&["resume-io", resource]).await?;
-        tokio::spawn(give_disk_back(resource.clone()));
         Ok(())
     }
 }
 
 /// The group of a line, and which of its steps is the resource.
 fn place(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
+    let (word, _) = drbd::words(line).find(|(_, name)| *name == resource)?;
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
     let steps = outline::steps(&tokens, &|_| Timeouts::default());
-    let is = |t: &&Token| {
-        DRBD_NAMES.contains(&t.name.as_str()) && t.args.first().is_some_and(|a| a == resource)
-    };
-    let word = &tokens.iter().find(is)?.text;
-    let step = steps.iter().position(|s| s.members.contains(word))?;
+    let step = steps.iter().position(|s| s.members.contains(&word.text))?;
     Some((GroupName::new(&tokens.first()?.text), step))
 }
 
@@ -279,8 +279,11 @@ async fn give_disk_back(resource: String) {
     );
 }
 
+/// Nobody sees what a handler says to the kernel: it is told here.
 fn failed(error: &AgentError) -> Refusal {
-    Refusal::new(Code::Failed, error.to_string())
+    let text = format!("DRBD's loss of a peer cannot be judged, and writes wait: {error}");
+    tracing::error!("{text}");
+    Refusal::new(Code::Failed, text)
 }
 
 fn sentence(resource: &str, verdict: &Verdict) -> String {
@@ -306,13 +309,17 @@ fn sentence(resource: &str, verdict: &Verdict) -> String {
 mod tests {
     use super::*;
     use crate::model::Generation;
-    use crate::model::status::{NodeStatus, PingStatus, QuorumStatus};
+    use crate::model::status::{PingStatus, QuorumStatus};
 
-    fn status(quorum: QuorumStatus, answered: Option<Duration>) -> Status {
-        let node = |(name, liveness): (&str, Liveness)| NodeStatus {
+    fn status(
+        quorum: QuorumStatus,
+        answered: Option<Duration>,
+        others: &[(&'static str, Liveness, u64)],
+    ) -> Status {
+        let node = |(name, liveness, silent): (&str, Liveness, u64)| NodeStatus {
             name: NodeName::new(name),
             liveness,
-            silent_for: None,
+            silent_for: Some(Duration::from_secs(silent)),
             generation: None,
             reach: None,
             links: vec![],
@@ -323,9 +330,12 @@ mod tests {
             generation: Generation(1),
             phase: crate::model::heartbeat::Phase::Active,
             waiting: None,
-            nodes: [("a", Liveness::Here), ("b", Liveness::Dead)]
+            nodes: others
+                .iter()
+                .copied()
+                .chain([("a", Liveness::Here, 0), ("b", Liveness::Dead, 9)])
                 .map(node)
-                .into(),
+                .collect(),
             pings: vec![PingStatus {
                 name: "gateway".into(),
                 up: true,
@@ -353,12 +363,15 @@ mod tests {
     #[test]
     fn only_votes_that_were_confirmed_since_the_loss_count() {
         let secs = Duration::from_secs;
-        for (counted, held, answered, wanted) in [
-            (false, true, None, Right::Yes),
-            (true, false, Some(1), Right::No),
-            (true, true, None, Right::NotKnown),
-            (true, true, Some(9), Right::NotKnown),
-            (true, true, Some(1), Right::Yes),
+        let (heard, stale) = ([("c", Liveness::Active, 1)], [("c", Liveness::Active, 6)]);
+        for (counted, held, answered, others, wanted) in [
+            (false, true, None, &[][..], Right::Yes),
+            (true, false, Some(1), &[], Right::No),
+            (true, true, None, &[], Right::NotKnown),
+            (true, true, Some(9), &[], Right::NotKnown),
+            (true, true, Some(1), &[], Right::Yes),
+            (true, true, None, &heard, Right::Yes),
+            (true, true, Some(9), &stale, Right::NotKnown),
         ] {
             let quorum = QuorumStatus {
                 held,
@@ -366,8 +379,8 @@ mod tests {
                 votes: 2,
                 total: 3,
             };
-            let found = right(&status(quorum, answered.map(secs)), secs(5));
-            assert_eq!(found, wanted, "{counted} {held} {answered:?}");
+            let found = right(&status(quorum, answered.map(secs), others), secs(5));
+            assert_eq!(found, wanted, "{counted} {held} {answered:?} {others:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::agent::check;
 use crate::agent::drbd::fence::Peers;
 use crate::agent::environment::ScriptEnv;
-use crate::agent::resolve::{DRBD_NAMES, ResolvedStep, Resolver};
+use crate::agent::resolve::{ResolvedStep, Resolver};
 use crate::config::{Config, GroupLine, MonitorRule, Place, Report};
 use crate::model::GroupName;
 use crate::model::cluster::Step;
@@ -90,12 +90,7 @@ const DRBD_PACE: Pace = Pace {
 pub(super) fn drbd(groups: &[GroupLine]) -> impl Iterator<Item = (CheckPolicy, Probe)> {
     groups.iter().flat_map(|line| {
         let group = line.tokens.first().map_or("", |(t, _)| t.text.as_str());
-        let on_drbd = line
-            .tokens
-            .iter()
-            .filter(|(t, _)| DRBD_NAMES.contains(&t.name.as_str()));
-        on_drbd.filter_map(move |(token, _)| {
-            let resource = token.args.first()?.clone();
+        super::drbd::words(line).map(move |(token, resource)| {
             let policy = CheckPolicy {
                 name: token.text.clone(),
                 fall: 1,
@@ -103,7 +98,7 @@ pub(super) fn drbd(groups: &[GroupLine]) -> impl Iterator<Item = (CheckPolicy, P
                 stays: true,
                 group: Some(GroupName::new(group)),
             };
-            Some((policy, Probe::Drbd(resource)))
+            (policy, Probe::Drbd(resource.to_owned()))
         })
     })
 }

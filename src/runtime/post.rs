@@ -159,7 +159,8 @@ impl Peers for Post {
 #[derive(Debug)]
 pub struct Postbox {
     me: NodeName,
-    post: Post,
+    /// For whoever has something to ask.
+    pub post: Post,
     /// Ours, until answered.
     mine: BTreeMap<u64, (Letter, oneshot::Sender<Answered>)>,
     /// Questions of others; each with its answer as soon as that is found.
@@ -237,17 +238,19 @@ impl Postbox {
             return;
         }
         self.theirs.insert(place, None);
-        if let Question::Outdate { resource, .. } = &question {
-            tracing::warn!(
-                "{from} lost its connection to the data of {resource} here and asks to have it outdated"
-            );
-        }
         let (post, from) = (self.post.clone(), from.clone());
         tokio::spawn(async move {
             let limits = Limits::within(FINDING, &Abort::new());
             let answer = fence::answer(&question, &limits).await;
-            if matches!(question, Question::Outdate { .. }) {
-                tracing::warn!("the answer to {from}: {answer:?}");
+            if let Question::Outdate { resource, .. } = &question {
+                let said = match &answer {
+                    Ok(Reply::Outdate(fenced)) => fenced.to_string(),
+                    Ok(_) => "this node does not have it".to_owned(),
+                    Err(why) => why.clone(),
+                };
+                tracing::warn!(
+                    "{from} is not connected to the data of {resource} here, and asked to have it outdated: {said}"
+                );
             }
             post.order(Order::Answer(from.clone(), id, answer));
             sleep(KEPT).await;

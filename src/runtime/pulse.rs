@@ -347,15 +347,15 @@ impl Beating {
         } = &heard
         {
             self.speaker.knows(*from, &heartbeat.src);
-            let writes = !heartbeat.letters.is_empty();
-            let wrote = self.wrote.contains(&heartbeat.src);
-            if writes || wrote {
-                if writes {
-                    self.wrote.insert(heartbeat.src.clone());
-                } else {
-                    self.wrote.remove(&heartbeat.src);
-                }
-                let letters = Output::Letters(heartbeat.src.clone(), heartbeat.letters.clone());
+            let (from, letters) = (&heartbeat.src, &heartbeat.letters);
+            let told = if letters.is_empty() {
+                self.wrote.remove(from)
+            } else {
+                self.wrote.insert(from.clone());
+                true
+            };
+            if told {
+                let letters = Output::Letters(from.clone(), letters.clone());
                 drop(self.out.send(letters));
             }
         }

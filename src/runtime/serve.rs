@@ -105,7 +105,7 @@ impl Daemon {
                     Some(one) => vec![one],
                     None => drbd::configured(&self.config.groups),
                 };
-                let (post, me) = (self.post.clone(), self.config.node.clone());
+                let (post, me) = (self.postbox.post.clone(), self.config.node.clone());
                 tokio::spawn(async move {
                     send(call.reply, Ok(drbd::view(&post, &me, resources).await));
                 });
@@ -114,7 +114,7 @@ impl Daemon {
                 resource,
                 timeout_ms,
             } => {
-                let loss = Loss::of(resource, &self.post, &self.config.groups);
+                let loss = Loss::of(resource, &self.postbox.post, &self.config.groups);
                 tokio::spawn(async move {
                     let answer = match loss {
                         Ok(loss) => loss.answer(Duration::from_millis(timeout_ms)).await,

@@ -1,9 +1,9 @@
 //! What daemons ask each other beside who owns what: DRBD's questions. DRBD itself needs a kernel of its own and is tried in
 //! virtual machines (`tests/run vm`); here nobody has the resource, which each node must be asked to know.
 
-use crate::common::{Blueprint, Cluster, HACTL, TIMES};
+use crate::common::{Blueprint, Cluster, HACTL, TIMES, wait};
 
-const HA_CF: &str = "auto_failback off\nnode alice bob\nucast eth0 10.0.0.1\nucast eth0 10.0.0.2\n";
+const HA_CF: &str = "logfile /var/log/ha-log\nauto_failback off\nnode alice bob\nucast eth0 10.0.0.1\nucast eth0 10.0.0.2\n";
 
 fn pair(name: &str) -> Cluster {
     let cluster = Blueprint::new(name, &format!("{TIMES}{HA_CF}"), "alice 10.0.0.100\n")
@@ -27,11 +27,16 @@ fn a_question_reaches_the_other_daemon_and_its_answer_comes_back() {
     says(0, "hactl drbd", "no group of haresources stands on DRBD");
     // It would say that bob lives and did not answer.
     says(0, "hactl drbd db", "no node that answers has it");
+    let asked = "asked to have it outdated: this node does not have it";
+    let heard = || cluster.sh("bob", &format!("grep -c '{asked}' /var/log/ha-log || true"));
+    assert_eq!(heard().trim(), "0");
     says(
         5,
         "hactl drbd fence-peer -r db",
         "no other node with db lives",
     );
+    // That it was asked, and once, however many heartbeats carried the question.
+    assert!(wait(|| heard().trim() == "1"), "{}", heard());
     says(
         5,
         "DRBD_RESOURCE=db hactl drbd fence-peer",

@@ -119,6 +119,12 @@ fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer, Cl
             Client::connect(socket).and_then(|mut client| client.ask(request, timeout + ENOUGH));
         match asked {
             Err(ClientError::Refused(why)) if why.code == Code::Busy => eprintln!("{why}"),
+            // DRBD's tools may be slow on a machine in trouble.
+            Err(ClientError::Refused(why))
+                if why.code == Code::Failed && Instant::now() < until =>
+            {
+                eprintln!("{why}");
+            }
             Err(ClientError::NoDaemon { .. } | ClientError::Closed) if Instant::now() < until => {}
             asked => return asked,
         }
