@@ -120,7 +120,7 @@ impl Group {
             None => because,
         };
         desk.record(&self.spec.name, What::Claim(term), because);
-        self.recognise(view);
+        self.recognise(now, view);
         self.decide_claiming(now, view, desk);
     }
 

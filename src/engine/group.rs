@@ -47,6 +47,8 @@ pub(super) struct Group {
     pub supports: BTreeMap<NodeName, Time>,
     /// A right from before a restart or a gap in our time.
     pub granted: Time,
+    /// Since when it is published that we have it.
+    pub held_since: Time,
     /// The end of the right as last told to the runtime.
     pub renewed: Time,
     pub stack: Stack,
@@ -128,6 +130,7 @@ impl Group {
             offer: None,
             supports: BTreeMap::new(),
             granted,
+            held_since: Time::ZERO,
             renewed: Time::ZERO,
             failure: None,
             stood_still: false,
@@ -158,7 +161,7 @@ impl Group {
     /// Judges the group once, with all that is known.
     pub fn decide(&mut self, now: Time, view: &View, desk: &mut Desk) {
         desk.keep_ahead(&self.spec.name, self.seen);
-        self.recognise(view);
+        self.recognise(now, view);
         self.look_after_maintenance(view, desk);
         match self.state {
             GroupState::Unknown => self.decide_unknown(now, view, desk),
@@ -168,7 +171,7 @@ impl Group {
             GroupState::Failed => self.decide_failed(now, view, desk),
             GroupState::Stopping | GroupState::Stuck => {}
         }
-        self.recognise(view);
+        self.recognise(now, view);
         self.renew(now, view, desk);
         self.watch_addresses(now, view, desk);
         self.tend(view, desk);

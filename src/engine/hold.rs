@@ -62,13 +62,34 @@ impl Group {
             if view.deaf(peer) && peer.quorate && (runs || state == GroupState::Claiming) {
                 return Some(Because::HeldBy(peer.name.clone()));
             }
-            if runs && self.right_of(peer) < (self.term, view.rank) {
+            if runs && self.overtaken_by(peer, now, view) {
+                return Some(Because::Overtaken(peer.name.clone()));
+            }
+            if runs && self.right_of(peer) < (self.term, view.rank) && self.known_to(peer) {
                 return Some(Because::SplitHealed {
                     keeper: peer.name.clone(),
                 });
             }
         }
         None
+    }
+
+    /// A peer runs it under a right that it could only get after deadtime without us, and by our clock it recognised us
+    /// less than that ago: our clock stood still, and we with it, as when a host suspends a virtual machine.
+    fn overtaken_by(&self, peer: &Peer, now: Time, view: &View) -> bool {
+        let t = &view.cluster.timing;
+        let later = peer
+            .groups
+            .get(&self.spec.name)
+            .is_some_and(|r| r.term > self.term);
+        let supports = |sent: &Time| now < *sent + t.deadtime.saturating_sub(t.margin);
+        later && self.supports.get(&peer.name).is_some_and(supports)
+    }
+
+    /// Whether a peer has heard that we have it, and says all the same what it says: it may be one whose clock stood still,
+    /// and gives way as soon as it hears of us.
+    fn known_to(&self, peer: &Peer) -> bool {
+        peer.acked.is_some_and(|sent| sent >= self.held_since)
     }
 
     /// A peer that we hear, but that has not heard us for almost deadtime, will call us dead and may then start the

@@ -38,6 +38,8 @@ impl Engine {
             self.publisher.answer();
         }
         if revived {
+            // It may run what we run, and gives way when it knows that we heard of it.
+            self.publisher.answer();
             self.announce_all();
         }
         self.join();

@@ -87,7 +87,8 @@ impl Publisher {
         self.sequence
     }
 
-    /// A claim was heard: answer at once, even when nothing changed (our last answer may have been lost).
+    /// A claim was heard, or one that was dead: answer at once, even when nothing changed (our last answer may have been
+    /// lost).
     pub fn answer(&mut self) {
         self.answer = true;
     }

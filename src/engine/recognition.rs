@@ -6,12 +6,16 @@ use super::peer::Peer;
 use super::view::View;
 use crate::model::heartbeat::{GroupState, Recognition};
 use crate::model::status::Liveness;
-use crate::model::{NodeName, Term};
+use crate::model::{NodeName, Term, Time};
 
 impl Group {
     /// Brings the published recognition in line with what is known.
-    pub fn recognise(&mut self, view: &View) {
+    pub fn recognise(&mut self, now: Time, view: &View) {
         if self.state.holds() || self.state == GroupState::Claiming {
+            let held = |to: &Recognition| to.held && to.node == *view.me();
+            if self.state.holds() && !self.to.as_ref().is_some_and(held) {
+                self.held_since = now;
+            }
             self.to = Some(Recognition {
                 node: view.me().clone(),
                 generation: view.generation,

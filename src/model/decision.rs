@@ -180,6 +180,8 @@ pub enum Because {
         /// Who keeps it.
         keeper: NodeName,
     },
+    /// Another took it over while this node stood still, and its clock with it.
+    Overtaken(NodeName),
     /// This node is in standby.
     Standby,
     /// A peer was told to take it.
@@ -290,7 +292,10 @@ impl Decision {
             What::Stop
                 if matches!(
                     self.because,
-                    Because::LeaseEnded | Because::NoQuorum | Because::SplitHealed { .. }
+                    Because::LeaseEnded
+                        | Because::NoQuorum
+                        | Because::SplitHealed { .. }
+                        | Because::Overtaken(_)
                 ) =>
             {
                 Level::Error
@@ -396,6 +401,10 @@ impl fmt::Display for Because {
             Self::SplitHealed { keeper } => {
                 write!(f, "both nodes ran it; {keeper} had it first and keeps it")
             }
+            Self::Overtaken(n) => write!(
+                f,
+                "{n} took it over while this machine stood still, and its clock with it"
+            ),
             Self::Standby => write!(f, "this node is in standby for it"),
             Self::TakeoverBy(n) => write!(f, "{n} was told to take it over"),
             Self::Failback(n) => write!(f, "auto_failback, and its preferred node {n} can run it"),

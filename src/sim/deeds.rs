@@ -1,5 +1,7 @@
 //! What a scenario can do to a cluster: power, daemons, cables, agents, commands.
 
+use std::time::Duration;
+
 use super::machine::{Behaviour, Clock, Machine, Tape};
 use super::network::link_name;
 use super::world::World;
@@ -26,6 +28,7 @@ impl World {
     /// Starts the daemon with a configuration of its own.
     pub fn start_with(&mut self, name: &str, cluster: Cluster) {
         let now = self.now;
+        self.let_go_on(name);
         let machine = self.machine(name);
         machine.end_life();
         machine.powered = true;
@@ -57,6 +60,7 @@ impl World {
 
     /// Power loss: nothing of it runs any more.
     pub fn crash(&mut self, name: &str) {
+        self.let_go_on(name);
         let machine = self.machine(name);
         machine.end_life();
         machine.powered = false;
@@ -84,8 +88,33 @@ impl World {
         self.machine(name).frozen = true;
     }
 
+    /// The whole machine stands still, and its clock with it: so a virtual machine that its host suspends.
+    pub fn suspend(&mut self, name: &str) {
+        let now = self.now;
+        let machine = self.machine(name);
+        machine.frozen = true;
+        machine.suspended = true;
+        machine.clock = machine.clock.stop(now);
+        machine.changed = true;
+        self.watch_owners();
+    }
+
+    /// The machine goes on where it stood still; its daemon may have to wait for what arrived meanwhile.
+    fn let_go_on(&mut self, name: &str) {
+        let now = self.now;
+        let machine = self.machine(name);
+        if std::mem::take(&mut machine.suspended) {
+            machine.clock = machine.clock.go_on(now);
+            machine.changed = true;
+            for future in std::mem::take(&mut machine.held_back) {
+                self.later(Duration::ZERO, future);
+            }
+        }
+    }
+
     /// It goes on; what arrived meanwhile is read first.
     pub fn thaw(&mut self, name: &str) {
+        self.let_go_on(name);
         let now = self.now;
         let machine = self.machine(name);
         machine.frozen = false;
@@ -98,7 +127,7 @@ impl World {
         self.give(&node, Event::DeadlineReached);
     }
 
-    /// It goes on, and what the others sent meanwhile is lost: so after the pause of a whole virtual machine.
+    /// It goes on, and what the others sent meanwhile is lost.
     pub fn thaw_deaf(&mut self, name: &str) {
         let machine = self.machine(name);
         machine

@@ -45,6 +45,8 @@ pub enum Kind {
     Kill,
     /// Daemons stand still, and go on with or without what was sent meanwhile.
     Freeze,
+    /// Whole machines stand still with their clocks, and go on.
+    Suspend,
     /// Loss, delay, reordering, duplicates; everywhere, on one path, on one link.
     Weather,
     /// Clocks drift, daemons wake late.
@@ -79,7 +81,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 23] = [
+    pub const ALL: [Kind; 24] = [
         Kind::Cuts,
         Kind::Blocks,
         Kind::Isolation,
@@ -88,6 +90,7 @@ impl Kind {
         Kind::LostStore,
         Kind::Kill,
         Kind::Freeze,
+        Kind::Suspend,
         Kind::Weather,
         Kind::Time,
         Kind::Commands,
@@ -116,6 +119,7 @@ impl Kind {
             Kind::LostStore => "lost-store",
             Kind::Kill => "kill",
             Kind::Freeze => "freeze",
+            Kind::Suspend => "suspend",
             Kind::Weather => "weather",
             Kind::Time => "time",
             Kind::Commands => "commands",

@@ -59,7 +59,9 @@ pub enum Fault {
     Kill(NodeName),
     /// The daemon stands still; its kernel and its agents do not.
     Freeze(NodeName),
-    /// It goes on. Deaf: what was sent meanwhile is lost, as after the pause of a whole virtual machine.
+    /// The whole machine stands still, and its clock with it: so a virtual machine that its host suspends.
+    Suspend(NodeName),
+    /// What stood still goes on. Deaf: what was sent meanwhile is lost.
     Thaw {
         /// Which.
         node: NodeName,
@@ -185,6 +187,7 @@ impl Fault {
             Fault::Start(node) => write!(f, "start {node}"),
             Fault::Kill(node) => write!(f, "kill {node}"),
             Fault::Freeze(node) => write!(f, "freeze {node}"),
+            Fault::Suspend(node) => write!(f, "suspend {node}"),
             Fault::Thaw { node, deaf: false } => write!(f, "thaw {node}"),
             Fault::Thaw { node, deaf: true } => write!(f, "thaw {node} deaf"),
             Fault::LoseStore(node) => write!(f, "lose-store {node}"),

@@ -293,6 +293,7 @@ impl World {
         let has = |m: &Machine| {
             let runs = m.running.get(group).into_iter().flatten();
             m.powered
+                && !m.suspended
                 && runs
                     .zip(&spec.steps)
                     .any(|(runs, step)| *runs && step.addresses)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::health::Sickness;
 use super::invariant::Watched;
+use super::world::Future;
 use crate::engine::{Engine, Event, Kept, Outcome};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
@@ -41,12 +42,44 @@ pub struct Clock {
     local: Time,
     /// So many millionths faster than the world's.
     ppm: i32,
+    /// It stands still.
+    stands: bool,
 }
 
 impl Clock {
     /// A clock that shows `local` at the world's `world`, and is so many millionths too fast from then on.
     pub fn new(world: Time, local: Time, ppm: i32) -> Self {
-        Clock { world, local, ppm }
+        Clock {
+            world,
+            local,
+            ppm,
+            stands: false,
+        }
+    }
+
+    /// The same, at another speed from now on.
+    pub(super) fn drift(self, world: Time, ppm: i32) -> Self {
+        let stands = self.stands;
+        Clock {
+            stands,
+            ..Clock::new(world, self.local(world), ppm)
+        }
+    }
+
+    /// The same, but it stands still from now on.
+    pub(super) fn stop(self, world: Time) -> Self {
+        Clock {
+            stands: true,
+            ..self.drift(world, self.ppm)
+        }
+    }
+
+    /// The same, but it goes from now on.
+    pub(super) fn go_on(self, world: Time) -> Self {
+        Clock {
+            stands: false,
+            ..self.drift(world, self.ppm)
+        }
     }
 
     fn rate(self) -> u128 {
@@ -55,6 +88,9 @@ impl Clock {
 
     /// What it shows.
     pub fn local(self, world: Time) -> Time {
+        if self.stands {
+            return self.local;
+        }
         let passed = world.since(self.world).as_nanos() * self.rate() / 1_000_000;
         self.local + Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
     }
@@ -66,7 +102,7 @@ impl Clock {
 
     /// The first moment of the world at which it shows this.
     pub fn world(self, local: Time) -> Time {
-        if local == Time::NEVER {
+        if local == Time::NEVER || self.stands {
             return Time::NEVER;
         }
         let passed = (local.since(self.local).as_nanos() * 1_000_000).div_ceil(self.rate().max(1));
@@ -98,6 +134,8 @@ pub struct Machine {
     pub powered: bool,
     /// Whether its daemon stands still.
     pub frozen: bool,
+    /// Whether the whole machine stands still, and its clock with it; so its daemon too.
+    pub suspended: bool,
     /// How late its daemon may wake, at most.
     pub lateness: Duration,
     /// For each group: which steps really run.
@@ -133,6 +171,8 @@ pub struct Machine {
     pub(super) taken: BTreeSet<(GroupName, usize)>,
     pub(super) wake: Time,
     pub(super) inbox: Vec<Event>,
+    /// What happens to it as soon as it is no longer suspended.
+    pub(super) held_back: Vec<Future>,
     pub(super) exited: bool,
     pub(super) boots: u64,
     /// What runs here has changed since the last look at it.
@@ -153,6 +193,7 @@ impl Machine {
             kept: Kept::default(),
             powered: true,
             frozen: false,
+            suspended: false,
             lateness: Duration::ZERO,
             running: BTreeMap::new(),
             starts: 0,
@@ -173,6 +214,7 @@ impl Machine {
             taken: BTreeSet::new(),
             wake: Time::NEVER,
             inbox: Vec::new(),
+            held_back: Vec::new(),
             exited: false,
             boots: 0,
             changed: true,
@@ -188,9 +230,10 @@ impl Machine {
         self.powered && !self.frozen && self.engine.is_some()
     }
 
-    /// Whether any part of a group runs here.
+    /// Whether any part of a group runs here. What stands still with its machine does nothing.
     pub fn runs(&self, group: &GroupName) -> bool {
         self.powered
+            && !self.suspended
             && self
                 .running
                 .get(group)

@@ -67,6 +67,22 @@ pub(super) enum Future {
     },
 }
 
+impl Future {
+    /// The machine inside which it happens.
+    fn inside(&self) -> Option<&NodeName> {
+        match self {
+            Future::Arrive { .. } => None,
+            Future::Tell { at, .. }
+            | Future::Finish { at, .. }
+            | Future::Probe { at, .. }
+            | Future::ProbeEnds { at, .. }
+            | Future::LeaseEnds { at, .. }
+            | Future::Look { at, .. }
+            | Future::Check { at, .. } => Some(at),
+        }
+    }
+}
+
 /// A command that was given.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
@@ -278,6 +294,11 @@ impl World {
     }
 
     fn happen(&mut self, future: Future) {
+        let machine = future.inside().and_then(|at| self.machines.get_mut(at));
+        if let Some(machine) = machine.filter(|m| m.suspended) {
+            machine.held_back.push(future);
+            return;
+        }
         match future {
             Future::Arrive { to, event } => self.give(&to, event),
             Future::Tell { at, life, event } if self.lives(&at, life) => self.give(&at, event),

@@ -311,14 +311,26 @@ pub const TABLE: &[Mutation] = &[
     m(
         "9: neither of two holders yields",
         "hold.rs",
-        "            if runs && self.right_of(peer) < (self.term, view.rank) {",
+        "            if runs && self.right_of(peer) < (self.term, view.rank) && self.known_to(peer) {",
         "            if false && self.right_of(peer) < (self.term, view.rank) {",
     ),
     m(
         "9: both of two holders yield",
         "hold.rs",
-        "            if runs && self.right_of(peer) < (self.term, view.rank) {",
+        "            if runs && self.right_of(peer) < (self.term, view.rank) && self.known_to(peer) {",
         "            if runs {",
+    ),
+    m(
+        "9: one that has not heard of us yet is given way to",
+        "hold.rs",
+        "        peer.acked.is_some_and(|sent| sent >= self.held_since)",
+        "        true",
+    ),
+    m(
+        "9: a clock that stood still is not noticed",
+        "hold.rs",
+        "            if runs && self.overtaken_by(peer, now, view) {",
+        "            if false && self.overtaken_by(peer, now, view) {",
     ),
     m(
         "9: the keeper does not announce",

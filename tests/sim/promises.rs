@@ -468,3 +468,24 @@ fn two_nodes_without_quorum_never_run_an_address_twice_while_the_probe_reaches()
     let faults = all_but(&[Kind::Cuts], &[Kind::Blocks, Kind::Maintenance]);
     holds("two, quorum off", shape, faults);
 }
+
+#[test]
+fn machines_that_stand_still_with_their_clocks_find_back_to_one_owner() {
+    let class = |name, shape: fn(&mut Random) -> Setup| Class {
+        name,
+        setup: shape,
+        faults: all_and(&[Kind::Suspend]),
+        one_owner: false,
+    };
+    swarm(&class("suspended", |r| setup(&MAJORITY, r)), FEW);
+    let pair = |r: &mut Random| {
+        let shape = Shape {
+            nodes: 2,
+            more_nodes: 0,
+            pings: 1,
+            ..MAJORITY
+        };
+        setup(&shape, r)
+    };
+    swarm(&class("suspended pair", pair), FEW);
+}

@@ -2,6 +2,7 @@
 
 use crate::*;
 use had::engine::Command;
+use had::model::cluster::QuorumPolicy;
 use had::model::heartbeat::GroupState;
 use had::sim::World;
 
@@ -112,6 +113,47 @@ fn a_daemon_frozen_for_less_than_deadtime_keeps_its_groups() {
         world.run_for(secs(5));
         assert_eq!(world.runs_on("db"), ["alice"], "{}", story(&world));
         assert_eq!(world.at("alice").stops, 0, "{}", story(&world));
+    }
+}
+
+fn three() -> World {
+    let mut world = World::of(&["alice", "bob", "carol"])
+        .group("db", "alice", 1)
+        .with(|c| c.quorum = QuorumPolicy::Stop);
+    world.start_all();
+    settle_on(&mut world, "db", "alice");
+    world.run_for(secs(2));
+    world
+}
+
+/// After so many milliseconds whoever went on as if nothing had happened has heard of the other, and given way.
+const HEARS: u64 = 250;
+
+#[test]
+fn a_machine_whose_clock_stood_still_gives_way_as_soon_as_it_hears_of_the_other() {
+    let clusters: [fn() -> World; 3] = [|| pair(1), || pair_with_gateway(1), three];
+    for (which, cluster) in clusters.iter().enumerate() {
+        for deaf in [false, true] {
+            for pause in (2000..2700).step_by(10) {
+                let mut world = cluster();
+                world.suspend("alice");
+                world.run_for(ms(pause));
+                let taken = world.runs_on("db") == ["bob"];
+                if deaf {
+                    world.thaw_deaf("alice");
+                } else {
+                    world.thaw("alice");
+                }
+                world.run_for(ms(HEARS));
+                let told = || format!("{which} {deaf} {pause}\n{}", story(&world));
+                assert!(world.runs_on("db").len() < 2, "{}", told());
+                world.run_for(secs(5));
+                let told = || format!("{which} {deaf} {pause}\n{}", story(&world));
+                let owner = if taken { "bob" } else { "alice" };
+                assert_eq!(world.runs_on("db"), [owner], "{}", told());
+                assert_eq!(world.at(owner).stops, 0, "{}", told());
+            }
+        }
     }
 }
 

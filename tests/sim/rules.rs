@@ -6,7 +6,7 @@ mod alone;
 use had::engine::{Call, Command, Event, OrderId, Outcome};
 use had::model::health::Policy;
 use had::model::heartbeat::GroupState;
-use had::model::{NodeName, Term};
+use had::model::{NodeName, Sequence, Term};
 use had::sim::World;
 
 use crate::{ms, secs};
@@ -218,10 +218,40 @@ fn rule_8_a_deaf_owner_with_quorum_is_given_way_to_whatever_its_term() {
 }
 
 #[test]
+fn rule_9_whoever_started_while_it_supported_us_shows_that_our_clock_stood_still() {
+    let mut a = Alone::holding(&["b", "c"]);
+    a.run_for(secs(1));
+    a.says("b", report(GroupState::Online, 99));
+    a.run_for(ms(300));
+    assert!(!a.ours().state.holds());
+}
+
+#[test]
+fn rule_9_one_that_has_not_heard_that_we_have_it_is_not_given_way_to() {
+    let mut a = Alone::holding(&["b", "c"]);
+    a.voice("b").silent = true;
+    a.run_for(secs(3));
+    assert!(a.believes_dead("b"));
+    // What it heard last of us is older than our right.
+    a.voice("b").silent = false;
+    a.voice("b").heard = Some(Sequence(1));
+    a.says("b", report(GroupState::Online, 0));
+    a.run_for(ms(300));
+    assert_eq!(a.ours().state, GroupState::Online);
+    a.voice("b").heard = None;
+    a.run_for(ms(300));
+    assert!(!a.ours().state.holds());
+}
+
+#[test]
 fn rule_9_who_keeps_it_announces_it_when_the_contest_begins_and_ends() {
     let mut a = Alone::holding(&["b", "c"]);
     a.run_for(secs(1));
+    // A third one hears us meanwhile.
+    a.deafen("b");
+    a.run_for(ms(2500));
     let before = a.announced;
+    a.voice("b").heard = None;
     a.says("b", report(GroupState::Online, 99));
     a.run_for(ms(300));
     assert_eq!(a.announced - before, 1);

@@ -20,7 +20,7 @@ const NOBODY: &str = "nobody";
 impl Drawer {
     /// All that may strike, the likelier ones more than once.
     pub(super) fn strikes(&self) -> Vec<Strike> {
-        let all: [(Kind, &[Strike]); 23] = [
+        let all: [(Kind, &[Strike]); 24] = [
             (
                 Kind::Cuts,
                 &[Drawer::cut, Drawer::cut, Drawer::isolate, Drawer::heal],
@@ -32,6 +32,7 @@ impl Drawer {
             (Kind::LostStore, &[Drawer::lose_store]),
             (Kind::Kill, &[Drawer::kill, Drawer::boot, Drawer::boot]),
             (Kind::Freeze, &[Drawer::freeze, Drawer::thaw, Drawer::thaw]),
+            (Kind::Suspend, &[Drawer::suspend, Drawer::thaw]),
             (Kind::Weather, &[Drawer::weather]),
             (Kind::Time, &[Drawer::time]),
             (
@@ -217,6 +218,12 @@ impl Drawer {
         let node = self.node();
         self.frozen.insert(node.clone());
         self.push(Fault::Freeze(node));
+    }
+
+    fn suspend(&mut self) {
+        let node = self.node();
+        self.frozen.insert(node.clone());
+        self.push(Fault::Suspend(node));
     }
 
     fn thaw(&mut self) {

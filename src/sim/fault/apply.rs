@@ -5,7 +5,6 @@ use crate::engine::Command;
 use crate::model::cluster::Cluster;
 use crate::model::{GroupName, LinkName, NodeName, Time};
 use crate::sim::deeds::Way;
-use crate::sim::machine::Clock;
 use crate::sim::network::Weather;
 use crate::sim::setting::Setting;
 use crate::sim::world::{Asked, World};
@@ -90,14 +89,24 @@ impl World {
             }
             Fault::Start(node) => self.boot(node),
             Fault::Kill(node) => {
-                let runs = self.at(node.as_str()).engine.is_some();
-                self.kill(node.as_str());
+                let machine = self.at(node.as_str());
+                let runs = machine.engine.is_some() && !machine.suspended;
+                if runs {
+                    self.kill(node.as_str());
+                }
                 runs
             }
             Fault::Freeze(node) => {
                 let moves = self.at(node.as_str()).alive();
                 if moves {
                     self.freeze(node.as_str());
+                }
+                moves
+            }
+            Fault::Suspend(node) => {
+                let moves = self.at(node.as_str()).alive();
+                if moves {
+                    self.suspend(node.as_str());
                 }
                 moves
             }
@@ -120,7 +129,7 @@ impl World {
             Fault::Drift(node, ppm) => {
                 let now = self.now;
                 let clock = &mut self.machine(node.as_str()).clock;
-                *clock = Clock::new(now, clock.local(now), *ppm);
+                *clock = clock.drift(now, *ppm);
                 self.reschedule(node);
                 true
             }

@@ -19,6 +19,7 @@ impl Fault {
             | Fault::Start(node)
             | Fault::Kill(node)
             | Fault::Freeze(node)
+            | Fault::Suspend(node)
             | Fault::Thaw { node, .. }
             | Fault::LoseStore(node)
             | Fault::Drift(node, _)

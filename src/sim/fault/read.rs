@@ -13,7 +13,7 @@ use crate::sim::setup::Setup;
 use crate::sim::words::{Mistake, Words};
 
 /// The first words of all faults.
-const KNOWN: [&str; 35] = [
+const KNOWN: [&str; 36] = [
     "cut",
     "block",
     "isolate",
@@ -25,6 +25,7 @@ const KNOWN: [&str; 35] = [
     "start",
     "kill",
     "freeze",
+    "suspend",
     "thaw",
     "lose-store",
     "drift",
@@ -114,6 +115,7 @@ impl Reader<'_, '_> {
             "start" => Fault::Start(node),
             "kill" => Fault::Kill(node),
             "freeze" => Fault::Freeze(node),
+            "suspend" => Fault::Suspend(node),
             "thaw" => {
                 let deaf = self.words.accept("deaf");
                 Fault::Thaw { node, deaf }

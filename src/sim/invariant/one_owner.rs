@@ -15,7 +15,8 @@
 //!   had the address when the other asked. Such a moment is excused when the later owner's last round of probes was
 //!   sent before the earlier owner's address was up.
 //!
-//! Nothing is promised after an administrator's word that is not true (`clear`, `takeover --force` without a look),
+//! Nothing is promised where a machine's clock stands still with it: it goes on as if nothing had happened until its daemon
+//! hears of the other. Nor after an administrator's word that is not true (`clear`, `takeover --force` without a look),
 //! where a look calls stopped what runs, and where nodes judge rights by different times.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,6 +154,9 @@ impl World {
 pub(in crate::sim) fn unpromised(script: &Script) -> Option<String> {
     let cluster = &script.setup.cluster;
     let has = |is: &dyn Fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
+    if has(&|f| matches!(f, Fault::Suspend(_))) {
+        return reason("a machine stands still with its clock, and goes on until it hears more");
+    }
     if has(&|f| matches!(f, Fault::Looks(_, Look::Says(false)))) {
         return reason("an agent calls stopped what runs");
     }
