@@ -49,7 +49,7 @@ pub fn steps(tokens: &[Token], timeouts: &dyn Fn(&Token) -> Timeouts) -> Vec<Ste
             }),
         }
     }
-    wait_for_storage(steps.iter_mut());
+    wait_for_storage(steps.iter_mut(), &[]);
     steps
 }
 
@@ -63,9 +63,10 @@ fn is_shared_storage(word: &str) -> bool {
 
 /// A takeover from a dead node waits until that node must have let go of shared storage and of all that stands on it.
 /// It does not wait for other scripts: what they run is cut off with the address, and to wait for the stop deadline of
-/// each would make every takeover slow.
-pub fn wait_for_storage<'a>(steps: impl Iterator<Item = &'a mut Step>) {
-    let shared = |s: &Step| !s.addresses && s.members.iter().any(|word| is_shared_storage(word));
+/// each would make every takeover slow. Nor for storage that is `guarded`: nobody can use it at the same time.
+pub fn wait_for_storage<'a>(steps: impl Iterator<Item = &'a mut Step>, guarded: &[String]) {
+    let unguarded = |word: &String| is_shared_storage(word) && !guarded.contains(word);
+    let shared = |s: &Step| !s.addresses && s.members.iter().any(unguarded);
     for step in steps.skip_while(|s| !shared(s)).filter(|s| !s.addresses) {
         step.removal = step.stop;
     }

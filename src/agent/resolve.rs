@@ -344,6 +344,8 @@ impl Resolver<'_> {
 
     /// Gathers runs of addresses into one step each.
     fn steps(&self, members: Vec<(&Token, Member)>) -> Vec<ResolvedStep> {
+        let tokens: Vec<&Token> = members.iter().map(|(token, _)| *token).collect();
+        let guarded = drbd::validate::guarded(&tokens);
         let mut steps = Vec::new();
         let mut run: Vec<(&Token, VirtualAddress)> = Vec::new();
         for (token, member) in members {
@@ -360,7 +362,7 @@ impl Resolver<'_> {
             }
         }
         steps.extend(self.addresses(run));
-        wait_for_storage(steps.iter_mut().map(|s| &mut s.step));
+        wait_for_storage(steps.iter_mut().map(|s| &mut s.step), &guarded);
         steps
     }
 

@@ -7,12 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::Desk;
 use super::event::{OrderId, Outcome};
-use super::peer::Peer;
 use super::placement::Candidate;
 use super::stack::{Ended, Stack};
 use super::view::View;
 use super::{Action, quorum};
-use crate::model::cluster::{self, Timing};
+use crate::model::cluster;
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::{GroupReport, GroupState, Recognition};
 use crate::model::status::Liveness;
@@ -25,12 +24,6 @@ const FAILURE_EXPIRES: Duration = Duration::from_secs(600);
 
 /// A right that has grown by less is not told anew.
 const LEASE_STEP: Duration = Duration::from_millis(50);
-
-/// When a peer that is heard, but does not say that it hears us, must be expected to act without us.
-pub(super) fn burial(peer: &Peer, timing: &Timing) -> Time {
-    let lease = peer.unheard_since() + timing.deadtime.saturating_sub(timing.margin);
-    lease.max(peer.heard_again + timing.keepalive * 2)
-}
 
 /// One group on this node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,6 +52,8 @@ pub(super) struct Group {
     pub found: Option<Ended>,
     /// A stop is wanted as soon as the running order has ended.
     pub pending_stop: Option<bool>,
+    /// The stop that is under way ends no right: its addresses go when it is their turn.
+    pub orderly: bool,
     /// Why it is being stopped.
     pub stopping_because: Option<Because>,
     pub standby: bool,
@@ -136,6 +131,7 @@ impl Group {
             stood_still: false,
             found: None,
             pending_stop: None,
+            orderly: false,
             stopping_because: None,
             standby: false,
             yielding: false,
@@ -274,7 +270,10 @@ impl Group {
     pub fn renew(&mut self, now: Time, view: &View, desk: &mut Desk) {
         // What was found running is held under the old right until it is known whose it is.
         let found = self.state == GroupState::Unknown && self.found == Some(Ended::AllRun);
-        if !found && !matches!(self.state, GroupState::Starting | GroupState::Online) {
+        // In an orderly stop the addresses have their turn like the rest, and are kept until then.
+        let orderly = self.state == GroupState::Stopping && self.orderly;
+        let runs = matches!(self.state, GroupState::Starting | GroupState::Online);
+        if !found && !runs && !orderly {
             self.renewed = Time::ZERO;
             return;
         }
@@ -282,7 +281,7 @@ impl Group {
         let lease = t.deadtime.saturating_sub(t.margin);
         let until = match () {
             // In maintenance what runs shall outlive even the daemon.
-            () if self.frozen(view) => Time::NEVER,
+            () if self.frozen(view) && !orderly => Time::NEVER,
             () => self.lease_end(view).min(now + lease),
         };
         // Less than a keepalive, or scheduling that varies by a moment would leave out every other renewal.
@@ -307,6 +306,7 @@ impl Group {
         desk.record(&self.spec.name, What::Stop, because.clone());
         self.state = GroupState::Stopping;
         self.restarting = false;
+        self.orderly = !addresses_first;
         self.stopping_because = Some(because);
         if self.stack.busy() {
             self.pending_stop = Some(addresses_first);
@@ -473,7 +473,7 @@ impl Group {
         ) {
             due.push(self.lease_end(view));
             let t = &view.cluster.timing;
-            due.extend(view.living().map(|p| burial(p, t)));
+            due.extend(view.living().map(|p| p.burial(t)));
         }
         if let Some(offer) = &self.offer {
             due.push(offer.since + super::handover::patience(&view.cluster.timing));

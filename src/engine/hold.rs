@@ -98,7 +98,7 @@ impl Group {
     /// heartbeats to say that it hears us: else a cut that heals shortly before deadtime would stop everything.
     fn will_be_buried_by(&self, peer: &Peer, now: Time, view: &View) -> bool {
         let t = &view.cluster.timing;
-        let unheard = now >= super::group::burial(peer, t);
+        let unheard = now >= peer.burial(t);
         let able = peer.liveness == Liveness::Active
             && peer.phase == Phase::Active
             && !peer.intent.standby.contains(&self.spec.name)

@@ -218,6 +218,12 @@ impl Peer {
         self.living() && self.last_heard > self.unheard_since() + timing.deadtime
     }
 
+    /// When it must be expected to act without us, because it does not say that it hears us.
+    pub fn burial(&self, timing: &Timing) -> Time {
+        let lease = self.unheard_since() + timing.deadtime.saturating_sub(timing.margin);
+        lease.max(self.heard_again + timing.keepalive * 2)
+    }
+
     /// Its state of a group; `Unknown` while it has not said.
     pub fn state(&self, group: &GroupName) -> GroupState {
         self.groups

@@ -114,7 +114,7 @@ pub struct Step {
     /// Deadline of a look.
     pub monitor: Duration,
     /// How long a node that lost the right to it may need to be rid of it; a takeover from a dead peer waits
-    /// that long beyond deadtime. Zero for addresses, and for what does not stand on shared storage.
+    /// that long beyond deadtime. Zero for addresses, and for what does not stand on storage that two can use at once.
     pub removal: Duration,
     /// What follows when looks at it fail while it runs; without it nobody looks.
     #[serde(default)]

@@ -117,7 +117,8 @@ impl World {
         let Some(machine) = self.machines.get_mut(at) else {
             return;
         };
-        if machine.alive() && state.is_some_and(GroupState::holds) {
+        let runs = |s| matches!(s, GroupState::Starting | GroupState::Online);
+        if machine.alive() && state.is_some_and(runs) {
             // It will end what it has, or renew it; unless it is gone before that.
             if machine.kept.leases.get(group) == Some(&ended) {
                 let (at, group, until) = (at.clone(), group.clone(), ended);

@@ -204,6 +204,12 @@ pub const TABLE: &[Mutation] = &[
         "        self.announce_after_contest",
     ),
     m(
+        "6: a stop loses the addresses before their turn",
+        "group.rs",
+        "        self.orderly = !addresses_first;",
+        "        self.orderly = false;",
+    ),
+    m(
         "6: the right is counted from what is heard",
         "membership.rs",
         "                group.support(from, sent);",

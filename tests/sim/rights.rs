@@ -199,3 +199,29 @@ fn those_that_left_do_not_take_quorum_from_half_of_the_nodes() {
     assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
     assert_eq!(world.at("a").stops, 0);
 }
+
+#[test]
+fn an_address_is_kept_until_its_turn_in_a_stop_that_takes_longer_than_a_lease() {
+    for gateway in [false, true] {
+        let mut world = if gateway {
+            pair_with_gateway(1)
+        } else {
+            pair(1)
+        };
+        world.kernel_leases = true;
+        world.run_for(secs(1));
+        world.on_stop("alice", "db", 1, Behaviour::Works(secs(20)));
+        let groups = db();
+        let lasting = true;
+        world.command("alice", Command::Standby { groups, lasting });
+        world.run_for(secs(15));
+        let running = world.at("alice").running[&GroupName::new("db")].clone();
+        assert_eq!(running, [true, true], "{}", story(&world));
+        // Cut off in the midst of it, it has it no longer than its right lasts.
+        world.part("alice", "bob");
+        world.see("alice", 0, false);
+        world.run_for(ms(2200));
+        let running = world.at("alice").running[&GroupName::new("db")].clone();
+        assert_eq!(running, [!gateway, true], "{}", story(&world));
+    }
+}

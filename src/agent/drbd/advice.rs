@@ -17,6 +17,9 @@ pub enum Next {
     Refuse(String),
 }
 
+/// Where the peer's node is not heard.
+pub const WRITES_UNHEARD: &str = "the peer is Primary and answers on the replication link, though its heartbeats are not heard: mend the cluster's links";
+
 /// What to do about a resource that is not up.
 pub fn not_up(resource: &str) -> String {
     format!(

@@ -13,8 +13,8 @@ mod history;
 pub mod kernel;
 pub mod validate;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -88,8 +88,9 @@ impl Drbd {
         let left = self.promote(limits).await?;
         if left.is_some() && begun.elapsed() > PEER_DIES {
             return Err(AgentError::Failed(format!(
-                "{} is Primary on its peer, and the peer answers on the replication link ({state}): if its heartbeats are not heard, mend the cluster's links; nothing is taken from a side that writes",
-                self.resource
+                "{}: {} ({state}); nothing is taken from a side that writes",
+                self.resource,
+                advice::WRITES_UNHEARD
             )));
         }
         Ok(left)
@@ -173,6 +174,8 @@ pub struct Fitness {
     peers: Arc<dyn Peers>,
     /// When last connected, the peer was Primary.
     followed: AtomicBool,
+    /// Since when a connected peer is Primary whose node no heartbeat comes from.
+    unheard: Mutex<Option<Instant>>,
 }
 
 impl Fitness {
@@ -182,6 +185,7 @@ impl Fitness {
             resource: resource.to_owned(),
             peers: Arc::clone(peers),
             followed: AtomicBool::new(false),
+            unheard: Mutex::new(None),
         }
     }
 
@@ -194,12 +198,26 @@ impl Fitness {
             if self.left_behind(&state).await {
                 return self.outdate(limits).await.map(Err);
             }
+            if self.writes_unheard(&state).await {
+                return Ok(Err(advice::WRITES_UNHEARD.to_owned()));
+            }
             let split = is_split(&self.resource, &state, limits).await?;
             Ok(advice::fitness(&self.resource, Some(&state), split))
         };
         looked
             .await
             .unwrap_or_else(|e: AgentError| Err(e.to_string()))
+    }
+
+    /// Whether the peer is Primary, and answers for longer than a dead one could, although its node is not heard: a start
+    /// here would be tried in vain again and again, the address first.
+    async fn writes_unheard(&self, state: &State) -> bool {
+        let now = state.connected() && state.peer_is_primary() && !self.peers.any_lives().await;
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        if !now {
+            *unheard = None;
+        }
+        now && unheard.get_or_insert_with(Instant::now).elapsed() > PEER_DIES
     }
 
     /// Whether the peer wrote when its connection was lost, and may go on writing: with too few votes nobody here can know.

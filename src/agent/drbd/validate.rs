@@ -2,8 +2,11 @@
 
 use std::process::Command;
 
+use super::arguments;
 use crate::agent::address::Mistake;
+use crate::agent::resolve::DRBD_NAMES;
 use crate::agent::tool;
+use crate::model::token::Token;
 
 /// Looks at the machine. Returns what an administrator should know.
 ///
@@ -24,19 +27,54 @@ pub fn machine(resource: &str) -> Result<Option<String>, Mistake> {
     Ok(remark(resource, &dump))
 }
 
+/// The words of a group that a takeover need not wait for, because no other node can write what it then finds here: DRBD
+/// resources whose old owner, once it is cut off, has no write confirmed before its daemon was asked, and what is mounted of
+/// them.
+pub fn guarded(tokens: &[&Token]) -> Vec<String> {
+    let resource = |t: &Token| arguments::resource(&t.name, &t.args).ok();
+    let safe = |t: &Token| {
+        let dump = resource(t).and_then(|r| run(&["dump", &r]).ok());
+        dump.is_some_and(|dump| freezes(&dump))
+    };
+    let mut words = Vec::new();
+    for token in tokens {
+        let device = token.args.first().map_or("", String::as_str);
+        let stands_on_it = token.name == "Filesystem" && device.starts_with("/dev/drbd");
+        let of_drbd = DRBD_NAMES.contains(&token.name.as_str());
+        if (of_drbd && safe(token)) || (stands_on_it && !words.is_empty()) {
+            words.push(token.text.clone());
+        }
+    }
+    words
+}
+
+/// Whether a resource that loses its peer holds back all writes, those under way included, until our handler has spoken.
+fn freezes(dump: &str) -> bool {
+    let handler = value(dump, "fence-peer").unwrap_or_default();
+    let ours = handler.contains("hactl") || handler.contains("drbd-peer-outdater");
+    value(dump, "protocol").as_deref() == Some("C")
+        && value(dump, "fencing").as_deref() == Some("resource-and-stonith")
+        && ours
+}
+
+/// What is said last of an option: what all resources have in common is printed first.
+fn value(dump: &str, name: &str) -> Option<String> {
+    let mut lines = dump.lines().rev().map(str::trim);
+    let line = lines.find(|l| l.split_ascii_whitespace().next() == Some(name))?;
+    let value = line.strip_prefix(name)?.trim();
+    Some(value.trim_end_matches(';').trim().to_owned())
+}
+
 /// What is missing in the configuration of a resource, as `drbdadm dump` prints it.
 fn remark(resource: &str, dump: &str) -> Option<String> {
-    let value = |name: &str| {
-        let mut lines = dump.lines().map(str::trim);
-        let line = lines.find(|l| l.split_ascii_whitespace().next() == Some(name))?;
-        let value = line.strip_prefix(name)?.trim();
-        Some(value.trim_end_matches(';').trim().to_owned())
-    };
-    let fencing = value("fencing").filter(|f| f != "dont-care");
-    match (fencing, value("fence-peer")) {
+    let fencing = value(dump, "fencing").filter(|f| f != "dont-care");
+    match (fencing, value(dump, "fence-peer")) {
+        (Some(_), Some(_)) if !freezes(dump) => Some(format!(
+            "{resource} does not say `protocol C`, `fencing resource-and-stonith` and `fence-peer \"/usr/sbin/hactl drbd fence-peer\"`: with these no takeover from a dead node needs to wait until that could have stopped what stands on it"
+        )),
         (Some(_), Some(_)) => None,
         (None, _) => Some(format!(
-            "{resource} says no `fencing`: where only its replication link is cut, the old data of the other side is marked as such no sooner than when it is wanted; write `fencing resource-and-stonith;` into `net` (with the module 8.4 into `disk`) and `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`, drbd.conf(5)"
+            "{resource} says no `fencing`: where only its replication link is cut, the old data of the other side is marked as such no sooner than when it is wanted, and every takeover from a dead node waits until that could have stopped what stands on it; write `fencing resource-and-stonith;` into `net` (with the module 8.4 into `disk`) and `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`, drbd.conf(5)"
         )),
         (Some(_), None) => Some(format!(
             "{resource} says `fencing` and names no handler: write `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`"
@@ -79,7 +117,7 @@ mod tests {
                 &format!("resource db {{\n    net {{\n        protocol  C;\n{options}    }}\n}}\n"),
             )
         };
-        let fencing = "        fencing          resource-only;\n";
+        let fencing = "        fencing          resource-and-stonith;\n";
         let handler = "        fence-peer       \"/usr/sbin/hactl drbd fence-peer\";\n";
         assert!(with("").unwrap().contains("says no `fencing`"));
         assert!(
@@ -89,5 +127,26 @@ mod tests {
         );
         assert!(with(fencing).unwrap().contains("names no handler"));
         assert_eq!(with(&format!("{fencing}{handler}")), None);
+        let weaker = fencing.replace("resource-and-stonith", "resource-only");
+        assert!(
+            with(&format!("{weaker}{handler}"))
+                .unwrap()
+                .contains("needs to wait")
+        );
+    }
+
+    #[test]
+    fn a_resource_freezes_by_what_is_said_last_of_it() {
+        let all = "common {\n  net {\n    protocol B;\n  }\n}\n";
+        let own = "resource db {\n  net {\n    protocol C;\n  }\n  disk {\n    fencing resource-and-stonith;\n  }\n  handlers {\n    fence-peer       \"/usr/sbin/hactl drbd fence-peer\";\n  }\n}\n";
+        assert!(freezes(&format!("{all}{own}")));
+        for (wanted, said) in [
+            ("protocol C", "protocol A"),
+            ("resource-and-stonith", "resource-only"),
+            ("hactl drbd", "another"),
+        ] {
+            assert!(!freezes(&own.replace(wanted, said)), "{said}");
+        }
+        assert!(!freezes(""));
     }
 }

@@ -11,7 +11,7 @@ use crate::steps::{Watch, in_order};
 
 pub const EXTRA: Extra = Extra {
     haresources: "test6 IPaddr::10.1.88.199/24/eth0:1 drbddisk::db Filesystem::/dev/drbd1::/database::ext4 mysqld\n",
-    // Emulated machines are slow. But a peer of a dead node waits for the stop of each member that might still write.
+    // Emulated machines are slow.
     ha_cf: "timeout * start 5m monitor 1m stop 30s\n",
     files: &[
         (
