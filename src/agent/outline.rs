@@ -8,6 +8,8 @@ use super::resolve::{ADDRESS_NAMES, Timeouts};
 use crate::model::cluster::Step;
 use crate::model::token::Token;
 
+/// How long a node that was cut off may take to stop what it cannot write to any more, in the usual course.
+const GUARDED: Duration = Duration::from_secs(10);
 /// Resources whose data another node may open at the same time, to its ruin.
 const SHARED_STORAGE: [&str; 14] = [
     "drbddisk",
@@ -63,11 +65,71 @@ fn is_shared_storage(word: &str) -> bool {
 
 /// A takeover from a dead node waits until that node must have let go of shared storage and of all that stands on it.
 /// It does not wait for other scripts: what they run is cut off with the address, and to wait for the stop deadline of
-/// each would make every takeover slow. Nor for storage that is `guarded`: nobody can use it at the same time.
+/// each would make every takeover slow. Storage that is `guarded` nobody can use at the same time: there it waits only for the
+/// usual course, in which the other has stopped before.
 pub fn wait_for_storage<'a>(steps: impl Iterator<Item = &'a mut Step>, guarded: &[String]) {
     let unguarded = |word: &String| is_shared_storage(word) && !guarded.contains(word);
     let shared = |s: &Step| !s.addresses && s.members.iter().any(unguarded);
-    for step in steps.skip_while(|s| !shared(s)).filter(|s| !s.addresses) {
-        step.removal = step.stop;
+    let (mut waits, mut waited) = (false, false);
+    for step in steps.filter(|s| !s.addresses) {
+        waits |= shared(step);
+        if waits {
+            step.removal = step.stop;
+        } else if !waited && step.members.iter().any(|word| guarded.contains(word)) {
+            step.removal = step.stop.min(GUARDED);
+            waited = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_that_two_can_use_is_waited_for_and_what_guards_itself_a_moment() {
+        let secs = |n: &u64| Duration::from_secs(*n);
+        let words = [
+            "10.0.0.1",
+            "script",
+            "drbddisk::db",
+            "Filesystem::/dev/drbd1",
+            "mysqld",
+            "LVM::x",
+            "last",
+        ];
+        let removals = |guarded: &[&str]| -> Vec<Duration> {
+            let token = |text: &&str| {
+                let name = if text.starts_with("10.") {
+                    "IPaddr"
+                } else {
+                    text.split("::").next().unwrap()
+                };
+                Token {
+                    name: name.into(),
+                    args: Vec::new(),
+                    text: (*text).into(),
+                }
+            };
+            let tokens: Vec<Token> = words.iter().map(token).collect();
+            let mut steps = steps(&tokens, &|_| Timeouts {
+                stop: Duration::from_secs(30),
+                ..Timeouts::default()
+            });
+            for step in &mut steps {
+                step.removal = Duration::ZERO;
+            }
+            let guarded: Vec<String> = guarded.iter().map(ToString::to_string).collect();
+            wait_for_storage(steps.iter_mut(), &guarded);
+            steps.iter().map(|s| s.removal).collect()
+        };
+        let wanted = |all: [u64; 7]| all.iter().map(secs).collect::<Vec<_>>();
+        assert_eq!(removals(&[]), wanted([0, 0, 30, 30, 30, 30, 30]));
+        assert_eq!(
+            removals(&["drbddisk::db"]),
+            wanted([0, 0, 10, 30, 30, 30, 30])
+        );
+        let both = ["drbddisk::db", "Filesystem::/dev/drbd1"];
+        assert_eq!(removals(&both), wanted([0, 0, 10, 0, 0, 30, 30]));
     }
 }

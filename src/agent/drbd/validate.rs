@@ -27,9 +27,9 @@ pub fn machine(resource: &str) -> Result<Option<String>, Mistake> {
     Ok(remark(resource, &dump))
 }
 
-/// The words of a group that a takeover need not wait for, because no other node can write what it then finds here: DRBD
-/// resources whose old owner, once it is cut off, has no write confirmed before its daemon was asked, and what is mounted of
-/// them.
+/// The words of a group whose stop elsewhere a takeover need not wait for, because no other node can write what it then finds
+/// here: DRBD resources whose old owner, once it is cut off, has no write confirmed before its daemon was asked, and what is
+/// mounted of them.
 pub fn guarded(tokens: &[&Token]) -> Vec<String> {
     let resource = |t: &Token| arguments::resource(&t.name, &t.args).ok();
     let safe = |t: &Token| {
@@ -70,7 +70,7 @@ fn remark(resource: &str, dump: &str) -> Option<String> {
     let fencing = value(dump, "fencing").filter(|f| f != "dont-care");
     match (fencing, value(dump, "fence-peer")) {
         (Some(_), Some(_)) if !freezes(dump) => Some(format!(
-            "{resource} does not say `protocol C`, `fencing resource-and-stonith` and `fence-peer \"/usr/sbin/hactl drbd fence-peer\"`: with these no takeover from a dead node needs to wait until that could have stopped what stands on it"
+            "{resource} does not say `protocol C`, `fencing resource-and-stonith` and `fence-peer \"/usr/sbin/hactl drbd fence-peer\"`: with these no takeover from a dead node waits longer than ten seconds for the stop of what stands on it"
         )),
         (Some(_), Some(_)) => None,
         (None, _) => Some(format!(
@@ -131,7 +131,7 @@ mod tests {
         assert!(
             with(&format!("{weaker}{handler}"))
                 .unwrap()
-                .contains("needs to wait")
+                .contains("waits longer than ten")
         );
     }
 
