@@ -41,6 +41,7 @@ pub(super) struct Group {
     /// A right from before a restart or a gap in our time.
     pub granted: Time,
     /// Since when it is published that we have it.
+    #[serde(default)]
     pub held_since: Time,
     /// The end of the right as last told to the runtime.
     pub renewed: Time,
@@ -53,6 +54,7 @@ pub(super) struct Group {
     /// A stop is wanted as soon as the running order has ended.
     pub pending_stop: Option<bool>,
     /// The stop that is under way ends no right: its addresses go when it is their turn.
+    #[serde(default)]
     pub orderly: bool,
     /// Why it is being stopped.
     pub stopping_because: Option<Because>,
@@ -270,8 +272,10 @@ impl Group {
     pub fn renew(&mut self, now: Time, view: &View, desk: &mut Desk) {
         // What was found running is held under the old right until it is known whose it is.
         let found = self.state == GroupState::Unknown && self.found == Some(Ended::AllRun);
-        // In an orderly stop the addresses have their turn like the rest, and are kept until then.
-        let orderly = self.state == GroupState::Stopping && self.orderly;
+        // In an orderly stop the addresses have their turn like the rest, and are kept until then; unless another has it.
+        let orderly = self.state == GroupState::Stopping
+            && self.orderly
+            && !view.living().any(|p| p.holds(&self.spec.name));
         let runs = matches!(self.state, GroupState::Starting | GroupState::Online);
         if !found && !runs && !orderly {
             self.renewed = Time::ZERO;
@@ -279,10 +283,15 @@ impl Group {
         }
         let t = &view.cluster.timing;
         let lease = t.deadtime.saturating_sub(t.margin);
+        // In a stop nobody looks any more whether a peer is about to act without us.
+        let buried = view.living().map(|p| p.burial(t)).filter(|_| orderly).min();
         let until = match () {
             // In maintenance what runs shall outlive even the daemon.
             () if self.frozen(view) && !orderly => Time::NEVER,
-            () => self.lease_end(view).min(now + lease),
+            () => self
+                .lease_end(view)
+                .min(now + lease)
+                .min(buried.unwrap_or(Time::NEVER)),
         };
         // Less than a keepalive, or scheduling that varies by a moment would leave out every other renewal.
         let step = (lease / 8).min(t.keepalive / 2).max(LEASE_STEP);
@@ -293,12 +302,6 @@ impl Group {
             let group = self.spec.name.clone();
             desk.out.push(Action::Renew { group, until });
         }
-    }
-
-    /// Keeps a confirmation of our right that a peer's heartbeat brought.
-    pub fn support(&mut self, peer: &NodeName, sent: Time) {
-        let at = self.supports.entry(peer.clone()).or_insert(sent);
-        *at = (*at).max(sent);
     }
 
     /// Begins to stop it. The order that runs now is ended first.

@@ -52,6 +52,9 @@ impl Group {
 
     /// Rules 8 and 9: another has the better right, or acts as if we were dead.
     fn must_yield(&self, now: Time, view: &View) -> Option<Because> {
+        if let Some(other) = self.overtaken(now, view) {
+            return Some(Because::Overtaken(other));
+        }
         let name = &self.spec.name;
         for peer in view.living() {
             if self.will_be_buried_by(peer, now, view) {
@@ -62,9 +65,6 @@ impl Group {
             if view.deaf(peer) && peer.quorate && (runs || state == GroupState::Claiming) {
                 return Some(Because::HeldBy(peer.name.clone()));
             }
-            if runs && self.overtaken_by(peer, now, view) {
-                return Some(Because::Overtaken(peer.name.clone()));
-            }
             if runs && self.right_of(peer) < (self.term, view.rank) && self.known_to(peer) {
                 return Some(Because::SplitHealed {
                     keeper: peer.name.clone(),
@@ -74,20 +74,22 @@ impl Group {
         None
     }
 
-    /// A peer runs it under a right that it could only get after deadtime without us, and by our clock it recognised us
-    /// less than that ago: our clock stood still, and we with it, as when a host suspends a virtual machine.
-    fn overtaken_by(&self, peer: &Peer, now: Time, view: &View) -> bool {
+    /// Who holds it by the word of a peer that could say so only after deadtime without us, though by our clock it
+    /// recognised us less than that ago: our clock stood still, and we with it, as when a host suspends a virtual machine.
+    /// (Rule 9 says that the lower term keeps, whatever happened; then whoever took over would have to stop.)
+    fn overtaken(&self, now: Time, view: &View) -> Option<NodeName> {
         let t = &view.cluster.timing;
-        let later = peer
-            .groups
-            .get(&self.spec.name)
-            .is_some_and(|r| r.term > self.term);
-        let supports = |sent: &Time| now < *sent + t.deadtime.saturating_sub(t.margin);
-        later && self.supports.get(&peer.name).is_some_and(supports)
+        let lately = |sent: &Time| now < *sent + t.deadtime.saturating_sub(t.margin);
+        let supported = |p: &&Peer| self.supports.get(&p.name).is_some_and(lately);
+        view.living().filter(supported).find_map(|p| {
+            let to = p.groups.get(&self.spec.name)?.to.as_ref()?;
+            let later = to.held && to.node != *view.me() && to.term > self.term;
+            later.then(|| to.node.clone())
+        })
     }
 
-    /// Whether a peer has heard that we have it, and says all the same what it says: it may be one whose clock stood still,
-    /// and gives way as soon as it hears of us.
+    /// Whether a peer has heard that we have it, and says all the same what it says. (Rule 9 does not ask.) Else it may be one
+    /// whose clock stood still, and gives way as soon as it hears of us.
     fn known_to(&self, peer: &Peer) -> bool {
         peer.acked.is_some_and(|sent| sent >= self.held_since)
     }
@@ -240,11 +242,9 @@ impl Group {
                     self.stood_still = true;
                 }
             }
-            GroupState::Unknown
-            | GroupState::Offline
-            | GroupState::Stopping
-            | GroupState::Failed
-            | GroupState::Stuck => {}
+            // Somebody else may have it by now.
+            GroupState::Stopping => self.orderly = false,
+            GroupState::Unknown | GroupState::Offline | GroupState::Failed | GroupState::Stuck => {}
         }
     }
 }

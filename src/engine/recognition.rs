@@ -99,6 +99,12 @@ impl Group {
         })
     }
 
+    /// Keeps a confirmation of our right that a peer's heartbeat brought.
+    pub fn support(&mut self, peer: &NodeName, sent: Time) {
+        let at = self.supports.entry(peer.clone()).or_insert(sent);
+        *at = (*at).max(sent);
+    }
+
     /// A living peer that recognises a node which we cannot hear ourselves: whoever that is may have it.
     pub fn hearsay(&self, view: &View) -> Option<(NodeName, NodeName)> {
         view.living().filter(|p| !view.deaf(p)).find_map(|p| {

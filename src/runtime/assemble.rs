@@ -239,7 +239,8 @@ fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluste
     )
 }
 
-/// The cluster that the files describe, to be simulated: no resource is looked for on this machine.
+/// The cluster that the files describe, to be simulated: no resource is looked for on this machine, so a takeover of one on
+/// DRBD waits for every stop, whatever drbd.conf says.
 pub fn outline(config: &Config) -> Cluster {
     let group = |line: &GroupLine| {
         let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();

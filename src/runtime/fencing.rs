@@ -213,10 +213,11 @@ impl Loss {
         );
         let limits = Limits::within(ORDER, &Abort::new());
         let state = kernel::look(resource, &limits).await?;
-        // Asked again because what follows failed, the disk is gone already.
+        // Asked again because what follows failed, the disk may be gone already.
         if state.is_some_and(|s| s.has_disk()) {
-            order(&["detach", "--force", resource]).await?;
+            // Before the order: that may take longer than we wait for it.
             tokio::spawn(give_disk_back(resource.clone()));
+            order(&["detach", "--force", resource]).await?;
         }
         order(&["resume-io", resource]).await?;
         Ok(())
@@ -259,7 +260,12 @@ async fn give_disk_back(resource: String) {
     while Instant::now() < until {
         let limits = Limits::within(ORDER, &Abort::new());
         let state = kernel::look(&resource, &limits).await;
-        if matches!(state, Ok(Some(s)) if s.role == Role::Secondary) {
+        if let Ok(Some(state)) = state
+            && state.role == Role::Secondary
+        {
+            if state.has_disk() {
+                return;
+            }
             match attach(&resource, &limits).await {
                 Ok(()) => {
                     tracing::info!(

@@ -335,8 +335,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "9: a clock that stood still is not noticed",
         "hold.rs",
-        "            if runs && self.overtaken_by(peer, now, view) {",
-        "            if false && self.overtaken_by(peer, now, view) {",
+        "            let later = to.held && to.node",
+        "            let later = false && to.node",
     ),
     m(
         "9: the keeper does not announce",

@@ -157,6 +157,11 @@ fn it_starts_answers_and_stops_in_a_session_of_its_own() {
                 .collect::<Vec<_>>(),
             [&pid.to_string(), "mysql"]
         );
+        // What stays open on the mount of the data keeps that from being undone.
+        let files = fs::read_dir("/proc/self/fd").unwrap();
+        let open = files.filter_map(|f| fs::read_link(f.unwrap().path()).ok());
+        let ours: Vec<PathBuf> = open.filter(|f| f.starts_with(server.at(""))).collect();
+        assert_eq!(ours, Vec::<PathBuf>::new());
         // The next daemon knows it.
         assert_eq!(server.again().monitor(&limits()).await, Ok(Status::Running));
         for _ in 0..2 {

@@ -225,3 +225,27 @@ fn an_address_is_kept_until_its_turn_in_a_stop_that_takes_longer_than_a_lease() 
         assert_eq!(running, [!gateway, true], "{}", story(&world));
     }
 }
+
+#[test]
+fn what_another_took_over_during_a_stop_gets_its_address_back_from_nobody() {
+    for gateway in [false, true] {
+        let mut world = if gateway {
+            pair_with_gateway(1)
+        } else {
+            pair(1)
+        };
+        world.kernel_leases = true;
+        world.on_stop("alice", "db", 1, Behaviour::Works(secs(40)));
+        let groups = db();
+        let lasting = true;
+        world.command("alice", Command::Standby { groups, lasting });
+        world.run_for(secs(5));
+        world.freeze("alice");
+        world.run_for(secs(5));
+        world.thaw("alice");
+        world.run_for(secs(5));
+        assert_eq!(world.state("bob", "db"), Some(GroupState::Online));
+        let running = world.at("alice").running[&GroupName::new("db")].clone();
+        assert_eq!(running, [false, true], "{}", story(&world));
+    }
+}

@@ -222,6 +222,20 @@ fn rule_9_whoever_started_while_it_supported_us_shows_that_our_clock_stood_still
     let mut a = Alone::holding(&["b", "c"]);
     a.run_for(secs(1));
     a.says("b", report(GroupState::Online, 99));
+    a.voice("b").report.to = Some(recognition("b", 1, 99, true));
+    a.run_for(ms(300));
+    assert!(!a.ours().state.holds());
+}
+
+#[test]
+fn rule_9_nor_need_it_be_heard_itself() {
+    let mut a = Alone::holding(&["b", "c"]);
+    a.run_for(secs(1));
+    a.voice("b").silent = true;
+    a.run_for(secs(3));
+    assert_eq!(a.ours().state, GroupState::Online);
+    // c supported us until now, and knows of an owner that it could only get after deadtime without us.
+    a.voice("c").report.to = Some(recognition("b", 1, 99, true));
     a.run_for(ms(300));
     assert!(!a.ours().state.holds());
 }

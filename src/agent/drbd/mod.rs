@@ -195,10 +195,11 @@ impl Fitness {
             let Some(state) = kernel::look(&self.resource, limits).await? else {
                 return Ok(advice::fitness(&self.resource, None, false));
             };
+            let unheard = self.writes_unheard(&state).await;
             if self.left_behind(&state).await {
                 return self.outdate(limits).await.map(Err);
             }
-            if self.writes_unheard(&state).await {
+            if unheard {
                 return Ok(Err(advice::WRITES_UNHEARD.to_owned()));
             }
             let split = is_split(&self.resource, &state, limits).await?;
@@ -210,7 +211,8 @@ impl Fitness {
     }
 
     /// Whether the peer is Primary, and answers for longer than a dead one could, although its node is not heard: a start
-    /// here would be tried in vain again and again, the address first.
+    /// here would be tried in vain again and again, the address first. With more than two nodes that is not known: another one
+    /// that lives may be the peer.
     async fn writes_unheard(&self, state: &State) -> bool {
         let now = state.connected() && state.peer_is_primary() && !self.peers.any_lives().await;
         let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);

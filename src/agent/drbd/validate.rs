@@ -31,46 +31,60 @@ pub fn machine(resource: &str) -> Result<Option<String>, Mistake> {
 /// here: DRBD resources whose old owner, once it is cut off, has no write confirmed before its daemon was asked, and what is
 /// mounted of them.
 pub fn guarded(tokens: &[&Token]) -> Vec<String> {
-    let resource = |t: &Token| arguments::resource(&t.name, &t.args).ok();
-    let safe = |t: &Token| {
-        let dump = resource(t).and_then(|r| run(&["dump", &r]).ok());
-        dump.is_some_and(|dump| freezes(&dump))
-    };
     let mut words = Vec::new();
+    let mut dumps: Vec<String> = Vec::new();
     for token in tokens {
-        let device = token.args.first().map_or("", String::as_str);
-        let stands_on_it = token.name == "Filesystem" && device.starts_with("/dev/drbd");
         let of_drbd = DRBD_NAMES.contains(&token.name.as_str());
-        if (of_drbd && safe(token)) || (stands_on_it && !words.is_empty()) {
+        let resource = arguments::resource(&token.name, &token.args).ok();
+        let dump = resource
+            .filter(|_| of_drbd)
+            .and_then(|r| run(&["dump", &r]).ok());
+        let device = token.args.first().map_or("", String::as_str);
+        if let Some(dump) = dump.filter(|dump| freezes(dump)) {
+            words.push(token.text.clone());
+            dumps.push(dump);
+        } else if token.name == "Filesystem" && dumps.iter().any(|d| has_device(d, device)) {
             words.push(token.text.clone());
         }
     }
     words
 }
 
-/// Whether a resource that loses its peer holds back all writes, those under way included, until our handler has spoken.
-fn freezes(dump: &str) -> bool {
-    let handler = value(dump, "fence-peer").unwrap_or_default();
-    let ours = handler.contains("hactl") || handler.contains("drbd-peer-outdater");
-    value(dump, "protocol").as_deref() == Some("C")
-        && value(dump, "fencing").as_deref() == Some("resource-and-stonith")
-        && ours
+/// Whether a resource has this device, as its lines `device /dev/drbd1 minor 1;` say.
+fn has_device(dump: &str, device: &str) -> bool {
+    let mut lines = dump.lines().map(|l| l.trim().trim_end_matches(';'));
+    lines.any(|l| {
+        let mut words = l.split_ascii_whitespace();
+        words.next() == Some("device") && words.next() == Some(device)
+    })
 }
 
-/// What is said last of an option: what all resources have in common is printed first.
-fn value(dump: &str, name: &str) -> Option<String> {
-    let mut lines = dump.lines().rev().map(str::trim);
-    let line = lines.find(|l| l.split_ascii_whitespace().next() == Some(name))?;
-    let value = line.strip_prefix(name)?.trim();
-    Some(value.trim_end_matches(';').trim().to_owned())
+/// Whether a resource that loses its peer holds back all writes, those under way included, until our handler has spoken.
+fn freezes(dump: &str) -> bool {
+    let always = |name: &str, is: fn(&str) -> bool| {
+        let mut said = values(dump, name).peekable();
+        said.peek().is_some() && said.all(is)
+    };
+    always("protocol", |v| v == "C")
+        && always("fencing", |v| v == "resource-and-stonith")
+        && always("fence-peer", |v| {
+            v.contains("hactl") || v.contains("drbd-peer-outdater")
+        })
+}
+
+/// All that is said of an option: for all resources, for this one, for each of its connections.
+fn values<'d>(dump: &'d str, name: &'d str) -> impl Iterator<Item = &'d str> {
+    let lines = dump.lines().map(str::trim);
+    let lines = lines.filter(move |l| l.split_ascii_whitespace().next() == Some(name));
+    lines.filter_map(move |l| Some(l.strip_prefix(name)?.trim().trim_end_matches(';').trim()))
 }
 
 /// What is missing in the configuration of a resource, as `drbdadm dump` prints it.
 fn remark(resource: &str, dump: &str) -> Option<String> {
-    let fencing = value(dump, "fencing").filter(|f| f != "dont-care");
-    match (fencing, value(dump, "fence-peer")) {
+    let fencing = values(dump, "fencing").find(|f| *f != "dont-care");
+    match (fencing, values(dump, "fence-peer").next()) {
         (Some(_), Some(_)) if !freezes(dump) => Some(format!(
-            "{resource} does not say `protocol C`, `fencing resource-and-stonith` and `fence-peer \"/usr/sbin/hactl drbd fence-peer\"`: with these no takeover from a dead node waits longer than ten seconds for the stop of what stands on it"
+            "{resource} does not say `protocol C`, `fencing resource-and-stonith` and `fence-peer \"/usr/sbin/hactl drbd fence-peer\"`: with these no takeover from a dead node waits longer than ten seconds for the stop of file systems on it and what uses them"
         )),
         (Some(_), Some(_)) => None,
         (None, _) => Some(format!(
@@ -136,10 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_freezes_by_what_is_said_last_of_it() {
-        let all = "common {\n  net {\n    protocol B;\n  }\n}\n";
+    fn a_resource_freezes_when_all_that_is_said_of_it_agrees() {
+        let another = "connection {\n  net {\n    protocol A;\n  }\n}\n";
         let own = "resource db {\n  net {\n    protocol C;\n  }\n  disk {\n    fencing resource-and-stonith;\n  }\n  handlers {\n    fence-peer       \"/usr/sbin/hactl drbd fence-peer\";\n  }\n}\n";
-        assert!(freezes(&format!("{all}{own}")));
+        assert!(freezes(own));
+        assert!(!freezes(&format!("{own}{another}")));
+        assert!(has_device(
+            "on a {\n   device  /dev/drbd1 minor 1;\n}",
+            "/dev/drbd1"
+        ));
+        assert!(!has_device(
+            "on a {\n   device  /dev/drbd1 minor 1;\n}",
+            "/dev/drbd7"
+        ));
         for (wanted, said) in [
             ("protocol C", "protocol A"),
             ("resource-and-stonith", "resource-only"),

@@ -23,12 +23,14 @@ pub struct Launched {
     pub child: Child,
     /// The same process.
     pub process: PidFd,
-    /// Where it says what goes wrong.
-    pub log: ErrorLog,
 }
 
-/// Starts it. No server is on its data directory; the caller has looked.
-pub async fn launch(settings: &Settings, limits: &Limits) -> Result<Launched, AgentError> {
+/// Starts it. No server is on its data directory; the caller has looked. The log, where it says what goes wrong, is mostly on the
+/// mount of its data: it must not be kept open once the server is up, or the mount cannot be undone.
+pub async fn launch(
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<(Launched, ErrorLog), AgentError> {
     datadir_is_one(&settings.datadir)?;
     free_socket(&settings.socket, limits).await?;
     socket_dir(settings)?;
@@ -55,11 +57,7 @@ pub async fn launch(settings: &Settings, limits: &Limits) -> Result<Launched, Ag
     };
     let (child, process) =
         start().map_err(|e| failed(format!("cannot run {}: {e}", settings.program)))?;
-    Ok(Launched {
-        child,
-        process,
-        log,
-    })
+    Ok((Launched { child, process }, log))
 }
 
 fn failed(text: String) -> AgentError {

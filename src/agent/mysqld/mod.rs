@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use self::arguments::Arguments;
+use self::error_log::ErrorLog;
 use self::launch::Launched;
 use self::query::Answer;
 use self::server::Server;
@@ -101,18 +102,18 @@ impl Mysqld {
     async fn until_it_answers(
         &self,
         settings: &Settings,
-        mut launched: Option<&mut Launched>,
+        mut launched: Option<(&mut Launched, ErrorLog)>,
         limits: &Limits,
     ) -> Result<(), AgentError> {
         loop {
-            if let Some(launched) = launched.as_deref_mut()
+            if let Some((launched, log)) = &mut launched
                 && let Ok(Some(status)) = launched.child.try_wait()
             {
                 return Err(AgentError::Failed(format!(
                     "{} ended at once ({status}); {}: {}",
                     settings.program,
                     settings.error_log.display(),
-                    launched.log.tail()
+                    log.tail()
                 )));
             }
             let last = match self.answers(settings, &limits.at_most(QUESTION)).await {
@@ -121,7 +122,7 @@ impl Mysqld {
                 Err(other) => return Err(other),
             };
             if Instant::now() + PAUSE >= limits.until {
-                let tail = launched.map(|l| l.log.tail()).unwrap_or_default();
+                let tail = launched.map(|(_, mut log)| log.tail()).unwrap_or_default();
                 return Err(AgentError::TimedOut(format!(
                     "the database on {} runs but answers nothing on {} (a long recovery needs a longer start timeout in ha.cf); last: {last}; {}: {tail}",
                     settings.datadir.display(),
@@ -159,9 +160,9 @@ impl Agent for Mysqld {
         }
         state.launched = None;
         state.settings = Some(settings.clone());
-        let launched = launch::launch(&settings, limits).await?;
+        let (launched, log) = launch::launch(&settings, limits).await?;
         let launched = state.launched.insert(launched);
-        self.until_it_answers(&settings, Some(launched), limits)
+        self.until_it_answers(&settings, Some((launched, log)), limits)
             .await
     }
 

@@ -12,7 +12,7 @@ use crate::steps::{Watch, in_order};
 pub const EXTRA: Extra = Extra {
     haresources: "test6 IPaddr::10.1.88.199/24/eth0:1 drbddisk::db Filesystem::/dev/drbd1::/database::ext4 mysqld\n",
     // Emulated machines are slow.
-    ha_cf: "timeout * start 5m monitor 1m stop 30s\n",
+    ha_cf: "timeout * start 5m monitor 1m stop 30s\ntimeout mysqld stop 2m\n",
     files: &[
         (
             "usr/lib/guest/make-database",
