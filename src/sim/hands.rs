@@ -134,7 +134,7 @@ impl World {
         for (step, _) in steps.iter().enumerate().filter(|(_, s)| s.addresses) {
             if machine.running.get(group).and_then(|r| r.get(step)) == Some(&true) {
                 machine.set_step(group, step, false);
-                if machine.alive() {
+                if machine.engine.is_some() {
                     machine.taken.insert((group.clone(), step));
                 }
                 lost.push(step);
