@@ -11,6 +11,8 @@ use crate::sys::kmsg::Line;
 pub struct History {
     /// When both sides last met, each had written what the other lacks.
     pub split_brain: bool,
+    /// When both sides last met, both were Primary, as after one of them stood still; no data is at odds by that alone.
+    pub both_primary: bool,
     /// So many seconds ago this side began to write what its peer lacks.
     pub ahead_for: Option<u64>,
 }
@@ -27,8 +29,14 @@ impl History {
         for line in log.iter().filter(|l| is_about(&l.text, resource, minors)) {
             if line.text.contains("Handshake") {
                 found.split_brain = false;
+                found.both_primary = false;
             } else if line.text.contains("Split-Brain detected") {
                 found.split_brain = !line.text.contains("automatically solved");
+            } else if line.text.contains("Multiple primaries not allowed") {
+                found.both_primary = true;
+            } else if line.text.contains("-> Unconnected") {
+                // Somebody has connected it again.
+                found.both_primary = false;
             } else if line.text.contains("new current UUID") {
                 found.ahead_for = Some(now.saturating_sub(line.at).as_secs());
             }
@@ -79,5 +87,19 @@ mod tests {
         lines
             .push("drbd db/0 drbd1 bob: Split-Brain detected but unresolved, dropping connection!");
         assert!(at(&lines).split_brain, "as the module 9 says it");
+    }
+
+    #[test]
+    fn two_that_met_as_primaries_are_known_until_the_link_is_tried_again() {
+        let mut lines = vec![
+            "drbd db: Handshake successful: Agreed network protocol version 101",
+            "block drbd1: State change failed: Multiple primaries not allowed by config",
+            "drbd db: conn( WFReportParams -> Disconnecting ) ",
+            "drbd db: conn( Disconnecting -> StandAlone ) ",
+        ];
+        let at = |lines: &[&str]| History::until(Duration::from_secs(100), &log(lines), "db", &[1]);
+        assert!(at(&lines).both_primary && !at(&lines).split_brain);
+        lines.push("drbd db: conn( StandAlone -> Unconnected ) ");
+        assert!(!at(&lines).both_primary);
     }
 }

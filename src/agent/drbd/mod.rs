@@ -203,6 +203,9 @@ impl Fitness {
                 return Ok(Err(advice::WRITES_UNHEARD.to_owned()));
             }
             let split = is_split(&self.resource, &state, limits).await?;
+            if !split {
+                self.meet_again(&state, limits).await?;
+            }
             Ok(advice::fitness(&self.resource, Some(&state), split))
         };
         looked
@@ -231,6 +234,25 @@ impl Fitness {
         }
         let usable = state.role == Role::Secondary && state.up_to_date();
         usable && self.followed.load(Ordering::Relaxed) && self.peers.in_minority().await
+    }
+
+    /// An owner whose link was given up because a side that had stood still was Primary too tries it again, until that one is
+    /// Secondary: else it would go on alone for ever. What is at odds DRBD finds by itself then, and gives the link up anew.
+    async fn meet_again(&self, state: &State, limits: &Limits) -> Result<(), AgentError> {
+        if !state.stands_alone() || state.role != Role::Primary {
+            return Ok(());
+        }
+        let resource = &self.resource;
+        if kernel::history(resource, state, limits).await?.both_primary {
+            tracing::warn!(
+                "{resource}: the link was given up because both sides were Primary; it is tried again"
+            );
+            let done = tool::run("drbdadm", &["connect", resource], limits).await?;
+            if done.code != Some(0) {
+                return Err(kernel::failed("drbdadm connect", &done));
+            }
+        }
+        Ok(())
     }
 
     /// Nobody may begin with this data when the votes return and the peer does not.
