@@ -426,17 +426,18 @@ fn announced_restarts_move_nothing_twice() {
     holds("restarts", |r| setup(&MAJORITY, r), faults);
 }
 
+fn two_and_gateway(r: &mut Random) -> Setup {
+    let shape = Shape {
+        nodes: 2,
+        more_nodes: 0,
+        pings: 1,
+        ..MAJORITY
+    };
+    setup(&shape, r)
+}
+
 #[test]
 fn two_nodes_and_a_gateway_bear_clean_cuts() {
-    let shape = |r: &mut Random| {
-        let shape = Shape {
-            nodes: 2,
-            more_nodes: 0,
-            pings: 1,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
     let kinds = [
         Kind::Isolation,
         Kind::Crash,
@@ -450,7 +451,7 @@ fn two_nodes_and_a_gateway_bear_clean_cuts() {
         quiet: Some(secs(4)),
         ..Faults::of(&kinds)
     };
-    holds("two and gateway", shape, faults);
+    holds("two and gateway", two_and_gateway, faults);
 }
 
 #[test]
@@ -478,14 +479,5 @@ fn machines_that_stand_still_with_their_clocks_find_back_to_one_owner() {
         one_owner: false,
     };
     swarm(&class("suspended", |r| setup(&MAJORITY, r)), FEW);
-    let pair = |r: &mut Random| {
-        let shape = Shape {
-            nodes: 2,
-            more_nodes: 0,
-            pings: 1,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
-    swarm(&class("suspended pair", pair), FEW);
+    swarm(&class("suspended pair", two_and_gateway), FEW);
 }

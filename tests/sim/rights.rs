@@ -200,52 +200,51 @@ fn those_that_left_do_not_take_quorum_from_half_of_the_nodes() {
     assert_eq!(world.at("a").stops, 0);
 }
 
+/// alice is told to give the group up, and has its script stopped no sooner than after so long.
+fn stops_for(time: Duration, gateway: bool) -> World {
+    let mut world = if gateway {
+        pair_with_gateway(1)
+    } else {
+        pair(1)
+    };
+    world.kernel_leases = true;
+    world.run_for(secs(1));
+    world.on_stop("alice", "db", 1, Behaviour::Works(time));
+    let (groups, lasting) = (db(), true);
+    world.command("alice", Command::Standby { groups, lasting });
+    world
+}
+
+/// Which steps run at alice.
+fn steps_of_alice(world: &World) -> Vec<bool> {
+    world.at("alice").running[&GroupName::new("db")].clone()
+}
+
 #[test]
 fn an_address_is_kept_until_its_turn_in_a_stop_that_takes_longer_than_a_lease() {
     for gateway in [false, true] {
-        let mut world = if gateway {
-            pair_with_gateway(1)
-        } else {
-            pair(1)
-        };
-        world.kernel_leases = true;
-        world.run_for(secs(1));
-        world.on_stop("alice", "db", 1, Behaviour::Works(secs(20)));
-        let groups = db();
-        let lasting = true;
-        world.command("alice", Command::Standby { groups, lasting });
+        let mut world = stops_for(secs(20), gateway);
         world.run_for(secs(15));
-        let running = world.at("alice").running[&GroupName::new("db")].clone();
-        assert_eq!(running, [true, true], "{}", story(&world));
+        assert_eq!(steps_of_alice(&world), [true, true], "{}", story(&world));
         // Cut off in the midst of it, it has it no longer than its right lasts.
         world.part("alice", "bob");
         world.see("alice", 0, false);
         world.run_for(ms(2200));
-        let running = world.at("alice").running[&GroupName::new("db")].clone();
-        assert_eq!(running, [!gateway, true], "{}", story(&world));
+        let wanted = [!gateway, true];
+        assert_eq!(steps_of_alice(&world), wanted, "{}", story(&world));
     }
 }
 
 #[test]
 fn what_another_took_over_during_a_stop_gets_its_address_back_from_nobody() {
     for gateway in [false, true] {
-        let mut world = if gateway {
-            pair_with_gateway(1)
-        } else {
-            pair(1)
-        };
-        world.kernel_leases = true;
-        world.on_stop("alice", "db", 1, Behaviour::Works(secs(40)));
-        let groups = db();
-        let lasting = true;
-        world.command("alice", Command::Standby { groups, lasting });
+        let mut world = stops_for(secs(40), gateway);
         world.run_for(secs(5));
         world.freeze("alice");
         world.run_for(secs(5));
         world.thaw("alice");
         world.run_for(secs(5));
         assert_eq!(world.state("bob", "db"), Some(GroupState::Online));
-        let running = world.at("alice").running[&GroupName::new("db")].clone();
-        assert_eq!(running, [false, true], "{}", story(&world));
+        assert_eq!(steps_of_alice(&world), [false, true], "{}", story(&world));
     }
 }

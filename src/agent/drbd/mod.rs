@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use self::advice::Next;
 use self::fence::{Peers, Verdict};
+use self::history::History;
 use super::filesystem::mountinfo::Table;
 use super::{Agent, AgentError, Limits, Status, tool};
 use crate::model::drbd::{Role, State};
@@ -59,8 +60,8 @@ impl Drbd {
         let Some(state) = kernel::look(resource, limits).await? else {
             return Err(failed(advice::not_up(resource)));
         };
-        let split = is_split(resource, &state, limits).await?;
-        match advice::next(resource, &state, split) {
+        let met = why_alone(resource, &state, limits).await?;
+        match advice::next(resource, &state, met.split_brain) {
             Next::Done => Ok(None),
             Next::Refuse(why) => Err(failed(format!("{resource}: {why}"))),
             Next::Wait(why) => Ok(Some(why)),
@@ -160,12 +161,12 @@ fn used_by(state: &State) -> String {
     format!("it is mounted on {}", points.join(", "))
 }
 
-/// Whether the kernel found that both sides are ahead of each other.
-async fn is_split(resource: &str, state: &State, limits: &Limits) -> Result<bool, AgentError> {
+/// Why the link was given up, if it was.
+async fn why_alone(resource: &str, state: &State, limits: &Limits) -> Result<History, AgentError> {
     if !state.stands_alone() {
-        return Ok(false);
+        return Ok(History::default());
     }
-    Ok(kernel::history(resource, state, limits).await?.split_brain)
+    kernel::history(resource, state, limits).await
 }
 
 /// Looks again and again whether this node is fit to run what stands on a resource.
@@ -202,10 +203,11 @@ impl Fitness {
             if unheard {
                 return Ok(Err(advice::WRITES_UNHEARD.to_owned()));
             }
-            let split = is_split(&self.resource, &state, limits).await?;
-            if !split {
-                self.meet_again(&state, limits).await?;
+            let met = why_alone(&self.resource, &state, limits).await?;
+            if met.both_primary && !met.split_brain && state.role == Role::Primary {
+                self.meet_again(limits).await?;
             }
+            let split = met.split_brain;
             Ok(advice::fitness(&self.resource, Some(&state), split))
         };
         looked
@@ -238,19 +240,14 @@ impl Fitness {
 
     /// An owner whose link was given up because a side that had stood still was Primary too tries it again, until that one is
     /// Secondary: else it would go on alone for ever. What is at odds DRBD finds by itself then, and gives the link up anew.
-    async fn meet_again(&self, state: &State, limits: &Limits) -> Result<(), AgentError> {
-        if !state.stands_alone() || state.role != Role::Primary {
-            return Ok(());
-        }
+    async fn meet_again(&self, limits: &Limits) -> Result<(), AgentError> {
         let resource = &self.resource;
-        if kernel::history(resource, state, limits).await?.both_primary {
-            tracing::warn!(
-                "{resource}: the link was given up because both sides were Primary; it is tried again"
-            );
-            let done = tool::run("drbdadm", &["connect", resource], limits).await?;
-            if done.code != Some(0) {
-                return Err(kernel::failed("drbdadm connect", &done));
-            }
+        tracing::warn!(
+            "{resource}: the link was given up because both sides were Primary; it is tried again"
+        );
+        let done = tool::run("drbdadm", &["connect", resource], limits).await?;
+        if done.code != Some(0) {
+            return Err(kernel::failed("drbdadm connect", &done));
         }
         Ok(())
     }
