@@ -16,6 +16,7 @@ mod checks;
 mod claim;
 mod command;
 mod desk;
+mod digest;
 pub mod event;
 mod group;
 mod handover;
@@ -36,6 +37,7 @@ mod tending;
 mod view;
 
 pub use action::{Action, Call};
+pub use digest::ActionDigest;
 pub use event::{Command, Event, Kept, OrderId, Outcome};
 
 use std::collections::BTreeMap;

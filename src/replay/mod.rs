@@ -1,12 +1,10 @@
 //! The engine run again on what a daemon has recorded, as it was or with other settings.
 //!
 //! * [`recording`]: what a recording is made of, as lines of text;
-//! * [`digest`]: a fingerprint of what the engine ordered, by which a replay is known to be true;
 //! * [`player`]: the engine fed with what was recorded, checked against that fingerprint;
 //! * [`what_if`]: beside it a second engine with other settings, and where the two part.
 
 mod answers;
-pub mod digest;
 mod other;
 pub mod player;
 pub mod recording;

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 
-use super::digest::Digest;
 use super::recording::{Begin, Item, State, Told};
+use crate::engine::ActionDigest;
 use crate::engine::{Action, Engine, Event};
 use crate::model::{NodeName, Time};
 
@@ -45,7 +45,7 @@ pub type Moment = (Time, Seen);
 #[derive(Debug, Default)]
 pub struct Player {
     engine: Option<Engine>,
-    digest: Digest,
+    digest: ActionDigest,
     life: Option<Time>,
     /// The number of the next event.
     next: u64,

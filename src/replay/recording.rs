@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
+use crate::engine::ActionDigest;
 use crate::engine::{Engine, Event, Kept};
 use crate::model::cluster::Cluster;
 use crate::model::heartbeat::Heartbeat;
@@ -44,7 +44,7 @@ pub struct Begin {
     /// Now, on the wall clock, in milliseconds since 1970.
     pub wall_ms: u64,
     /// The fingerprint of all orders before.
-    pub digest: Digest,
+    pub digest: ActionDigest,
     /// The engine.
     pub state: State,
 }
@@ -77,7 +77,7 @@ pub struct Told {
     /// What.
     pub event: Event,
     /// The fingerprint of all orders before, on some lines.
-    pub digest: Option<Digest>,
+    pub digest: Option<ActionDigest>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,7 +87,7 @@ struct Line {
     d: u64,
     /// The fingerprint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    h: Option<Digest>,
+    h: Option<ActionDigest>,
     /// A heartbeat again: which, its number, and the numbers that it has heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     a: Option<(usize, Sequence, Vec<Sequence>)>,
@@ -150,7 +150,12 @@ impl Encoder {
     }
 
     /// The line of an event, with the fingerprint of all orders before it.
-    pub fn event(&mut self, at: Time, event: Event, digest: Digest) -> serde_json::Result<Vec<u8>> {
+    pub fn event(
+        &mut self,
+        at: Time,
+        event: Event,
+        digest: ActionDigest,
+    ) -> serde_json::Result<Vec<u8>> {
         let d = at.0.saturating_sub(self.last.0);
         self.last = self.last.max(at);
         self.lines = self.lines.wrapping_add(1);

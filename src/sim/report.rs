@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::invariant::{Double, Violation};
 use super::service::Downtime;
+use crate::engine::ActionDigest;
 use crate::model::decision::Decision;
 use crate::model::{GroupName, NodeName};
 
@@ -25,6 +26,8 @@ pub struct Report {
     pub timeline: Vec<Entry>,
     /// Groups that do not run at the end, each with what keeps it from running.
     pub unsettled: Vec<String>,
+    /// A fingerprint of all that the engines ordered, in order.
+    pub ordered: ActionDigest,
     /// How many things happened.
     pub steps: u64,
     /// How much time passed in the world.

@@ -30,6 +30,7 @@ pub fn run(script: &Script) -> Report {
                 .map(|g| (g.name.clone(), world.downtime(&g.name)))
                 .collect()
         },
+        ordered: world.ordered,
         steps: world.steps,
         simulated: world.now.since(World::BEGIN),
         unsettled,

@@ -10,7 +10,7 @@ use super::network::{Weather, link_name};
 use super::random::Random;
 use super::service::Service;
 use super::setup::{Condition, usual_step};
-use crate::engine::{Call, Engine, Event, OrderId, Outcome};
+use crate::engine::{ActionDigest, Call, Engine, Event, OrderId, Outcome};
 use crate::model::cluster::{Cluster, Group, PingNode, QuorumPolicy, Step, Timing};
 use crate::model::health::Health;
 use crate::model::heartbeat::GroupState;
@@ -122,6 +122,8 @@ pub struct World {
     /// The faults that were done.
     pub(super) diary: Vec<(Time, Fault)>,
     pub(super) broken: Vec<Violation>,
+    /// What all engines ordered.
+    pub(super) ordered: ActionDigest,
 }
 
 impl World {
@@ -158,6 +160,7 @@ impl World {
             asked: Vec::new(),
             diary: Vec::new(),
             broken: Vec::new(),
+            ordered: ActionDigest::default(),
         }
     }
 
@@ -373,6 +376,9 @@ impl World {
         }
         let actions = engine.handle(local, event);
         let acts = !actions.is_empty();
+        if acts {
+            self.ordered.add(&actions);
+        }
         self.perform(to, actions);
         self.reschedule(to);
         acts

@@ -15,11 +15,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::engine::ActionDigest;
 use crate::engine::{Action, Engine, Event, Kept};
 use crate::model::Time;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
-use crate::replay::digest::Digest;
 use crate::replay::recording::{Begin, FORMAT, State};
 use crate::sys::clock;
 use ring::Ring;
@@ -36,7 +36,7 @@ pub fn files(folder: &Path) -> [PathBuf; 2] {
 
 enum Message {
     Begin(Box<Begin>),
-    Event(Time, Event, Digest),
+    Event(Time, Event, ActionDigest),
 }
 
 /// The heartbeat thread's end. When it is dropped, the recording ends.
@@ -49,7 +49,7 @@ pub struct Feed {
     lost: bool,
     life: Time,
     next: u64,
-    digest: Digest,
+    digest: ActionDigest,
 }
 
 impl Feed {
@@ -129,7 +129,7 @@ impl Recorder {
             lost: true,
             life: clock::now(),
             next: 0,
-            digest: Digest::default(),
+            digest: ActionDigest::default(),
         };
         Ok((Recorder { thread, ended }, feed))
     }

@@ -1,18 +1,18 @@
 //! What an engine was told, told again: the same decisions; and with other settings, others.
 
 use crate::*;
+use had::engine::ActionDigest;
 use had::engine::{Action, Command, Engine, Event};
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::decision::What;
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, NodeName, Time};
-use had::replay::digest::Digest;
 use had::replay::player::{Moment, Player, Seen};
 use had::replay::recording::{Begin, Decoder, Encoder, FORMAT, Item, State};
 use had::replay::what_if::{WhatIf, World as Which};
 use had::sim::{Behaviour, Faults, Kind, Setup, Tape, draw};
 
-fn begin(tape: &Tape, at: Time, next: u64, digest: Digest, state: State) -> Begin {
+fn begin(tape: &Tape, at: Time, next: u64, digest: ActionDigest, state: State) -> Begin {
     Begin {
         format: FORMAT,
         had: env!("CARGO_PKG_VERSION").to_owned(),
@@ -29,7 +29,7 @@ fn begin(tape: &Tape, at: Time, next: u64, digest: Digest, state: State) -> Begi
 /// The lines that the daemon would have written; a new file is begun after so many events.
 fn lines(tape: &Tape, turn: usize) -> Vec<String> {
     let mut encoder = Encoder::default();
-    let mut digest = Digest::default();
+    let mut digest = ActionDigest::default();
     let start = Box::new((tape.cluster.clone(), tape.kept.clone()));
     let fresh = begin(tape, tape.began, 0, digest, State::Fresh(start));
     let mut lines = vec![encoder.begin(&fresh).unwrap()];

@@ -2,8 +2,11 @@
 //!
 //! `HAD_SWARM_RUNS` says how many runs of each class and `HAD_SWARM_FIRST` with which seed they begin (else the clock
 //! says it, so that no two runs try the same); `HAD_SWARM_SEED` replays one and tells its story. With `HAD_SWARM_HUNT`
-//! the first run that sees anything ends all.
+//! the first run that sees anything ends all. `HAD_SWARM_DIGESTS` names a file to which each run adds a line with a
+//! fingerprint of all that its engines ordered: two versions that decide alike write the same lines.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use had::sim::{Faults, Random, Report, Script, Setup, draw, run, shrink};
@@ -77,8 +80,13 @@ pub fn swarm(class: &Class, runs: u64) {
         return hunt(class, first, runs);
     }
     let mut tally = Tally::default();
+    let mut digests = String::new();
     for seed in first..first + runs {
         let report = run(&class.script(seed));
+        digests.push_str(&format!(
+            "{} {seed} {} {:016x}\n",
+            class.name, report.steps, report.ordered.0
+        ));
         tally.runs += 1;
         tally.steps += report.steps;
         tally.simulated += report.simulated;
@@ -88,6 +96,7 @@ pub fn swarm(class: &Class, runs: u64) {
             .wrong
             .extend(class.judge(seed, &report).map(|w| (seed, w)));
     }
+    write_digests(&digests);
     println!(
         "{}: {} runs from seed {first}, {} steps, {:.1} simulated hours in {:.1?}; {} without a promise of one owner, \
          {} with a group that could not run; {} bad",
@@ -113,6 +122,16 @@ pub fn swarm(class: &Class, runs: u64) {
         class.name,
         cut_down(class, *seed)
     );
+}
+
+/// Adds to the file that is named, if one is.
+fn write_digests(lines: &str) {
+    let Some(path) = std::env::var_os("HAD_SWARM_DIGESTS") else {
+        return;
+    };
+    let file = File::options().append(true).create(true).open(path);
+    file.and_then(|mut f| f.write_all(lines.as_bytes()))
+        .unwrap();
 }
 
 /// The first thing that any class sees ends all of them: for the faults of `tests/mutations`.

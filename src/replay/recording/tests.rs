@@ -67,7 +67,7 @@ fn state(state: State) -> Begin {
         next: 0,
         at: Time(1_000),
         wall_ms: 1_768_500_000_123,
-        digest: Digest::default(),
+        digest: ActionDigest::default(),
         state,
     }
 }
@@ -91,13 +91,13 @@ fn there_and_back(events: &[(Time, Event)]) -> (Vec<(Time, Event)>, Vec<usize>) 
     let mut lengths = Vec::new();
     let mut back = Vec::new();
     for (at, event) in events {
-        let line = encoder.event(*at, event.clone(), Digest(9)).unwrap();
+        let line = encoder.event(*at, event.clone(), ActionDigest(9)).unwrap();
         let line = text(line);
         lengths.push(line.len());
         let Some(Ok(Item::Event(told))) = decoder.line(&line) else {
             panic!("{line}");
         };
-        assert!(told.digest.is_none_or(|d| d == Digest(9)));
+        assert!(told.digest.is_none_or(|d| d == ActionDigest(9)));
         back.push((told.at, told.event));
     }
     (back, lengths)
@@ -170,7 +170,7 @@ fn after_a_line_that_cannot_be_read_nothing_counts_until_the_next_state() {
     let begin = text(encoder.begin(&fresh()).unwrap());
     let deadline = |e: &mut Encoder| {
         text(
-            e.event(Time(2_000), Event::DeadlineReached, Digest(1))
+            e.event(Time(2_000), Event::DeadlineReached, ActionDigest(1))
                 .unwrap(),
         )
     };

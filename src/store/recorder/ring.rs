@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::files;
+use crate::engine::ActionDigest;
 use crate::engine::Event;
 use crate::model::Time;
 use crate::model::decision::Level;
-use crate::replay::digest::Digest;
 use crate::replay::recording::{Begin, Encoder};
 
 /// Lines are gathered for so long, or until they are so many bytes.
@@ -124,7 +124,7 @@ impl Ring {
     }
 
     /// Takes an event. Where there is no room it is dropped: the next state tells how many.
-    pub fn event(&mut self, at: Time, event: Event, digest: Digest) {
+    pub fn event(&mut self, at: Time, event: Event, digest: ActionDigest) {
         if !self.follows {
             return;
         }

@@ -104,7 +104,7 @@ impl Bed {
             lost: true,
             life: Time(77),
             next: 0,
-            digest: Digest::default(),
+            digest: ActionDigest::default(),
         };
         let now = Instant::now();
         let bed = Bed {

@@ -4,21 +4,21 @@ use std::hash::{Hash as _, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Action;
+use super::Action;
 
 /// Grows with each order. Two engines with equal fingerprints have ordered the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Digest(pub u64);
+pub struct ActionDigest(pub u64);
 
-impl Default for Digest {
+impl Default for ActionDigest {
     /// FNV-1a's beginning.
     fn default() -> Self {
-        Digest(0xcbf2_9ce4_8422_2325)
+        ActionDigest(0xcbf2_9ce4_8422_2325)
     }
 }
 
-impl Digest {
+impl ActionDigest {
     /// Takes in what the engine ordered in one round.
     pub fn add(&mut self, actions: &[Action]) {
         let mut sum = Sum(self.0);
@@ -51,7 +51,7 @@ mod tests {
     fn every_order_and_its_place_count() {
         let abort = |name: &str| Action::Abort(GroupName::new(name));
         let of = |rounds: &[&[Action]]| {
-            let mut digest = Digest::default();
+            let mut digest = ActionDigest::default();
             for actions in rounds {
                 digest.add(actions);
             }
@@ -61,6 +61,6 @@ mod tests {
         assert_eq!(both, of(&[&[abort("a"), abort("b")]]));
         assert_ne!(both, of(&[&[abort("b"), abort("a")]]));
         assert_ne!(both, of(&[&[abort("a")], &[abort("b")]]));
-        assert_ne!(both, Digest::default());
+        assert_ne!(both, ActionDigest::default());
     }
 }
