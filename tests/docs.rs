@@ -182,3 +182,102 @@ fn pages_that_point_elsewhere_point_to_a_page() {
         "hb_standby, hb_takeover and cl_status are hactl"
     );
 }
+
+/// The numbers in `Rule 3`, `rules 5, 6 and 10` or `rules 7-9`, wherever they stand in a text.
+fn cited_rules(text: &str) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    for (at, word) in text.match_indices("ule") {
+        let rest = &text[at + word.len()..];
+        let rest = rest.strip_prefix('s').unwrap_or(rest);
+        let list: String = rest
+            .replace(" and ", " ")
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || matches!(c, ' ' | ',' | '-'))
+            .collect();
+        found.extend(
+            list.split([' ', ',', '-'])
+                .filter_map(|n| n.parse::<u32>().ok()),
+        );
+    }
+    found
+}
+
+/// The rules of PROTOCOL.md, by their headings.
+fn protocol_rules(protocol: &str) -> BTreeSet<u32> {
+    let headings = protocol.lines().filter_map(|l| l.strip_prefix("### Rule "));
+    headings
+        .map(|h| h.split(':').next().unwrap().parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn rule_citations_are_understood() {
+    for (text, wanted) in [
+        ("/// Rule 3 (and rule 7 for", vec![3, 7]),
+        ("// Rules 5, 6 and 10: what", vec![5, 6, 10]),
+        ("a module of 12 rules", vec![]),
+        ("the rules of 14", vec![]),
+    ] {
+        assert_eq!(Vec::from_iter(cited_rules(text)), wanted, "{text}");
+    }
+}
+
+#[test]
+fn every_cited_rule_is_in_the_protocol() {
+    let protocol = read("src/engine/PROTOCOL.md");
+    let rules = protocol_rules(&protocol);
+    assert!(
+        rules.len() > 20,
+        "the protocol was not understood: {rules:?}"
+    );
+    let mut cited = cited_rules(&protocol);
+    for file in rust_files("src/engine") {
+        cited.extend(cited_rules(&fs::read_to_string(&file).unwrap()));
+    }
+    let mutations = read("tests/mutations/table.rs");
+    cited.extend(cited_rules(&mutations));
+    // The name of a mutation begins with the number of the rule that it breaks.
+    let names = mutations
+        .lines()
+        .filter_map(|l| l.trim_start().strip_prefix('"'));
+    cited.extend(names.filter_map(|l| l.split_once(": ")?.0.parse::<u32>().ok()));
+    let unknown: Vec<_> = cited.difference(&rules).collect();
+    assert!(cited.len() > 13, "the citations were not found: {cited:?}");
+    assert!(
+        unknown.is_empty(),
+        "rules that PROTOCOL.md does not have: {unknown:?}"
+    );
+}
+
+#[test]
+fn the_files_of_the_protocol_exist() {
+    let protocol = read("src/engine/PROTOCOL.md");
+    let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
+    let table = protocol.split("## Where each rule is").nth(1).unwrap();
+    let mut placed = BTreeSet::new();
+    for row in table.lines().filter(|l| l.starts_with("| ")) {
+        let (numbers, files) = row[2..].split_once(" | ").unwrap();
+        placed.extend(numbers.split(", ").filter_map(|n| n.parse::<u32>().ok()));
+        let quoted = files.split('`').skip(1).step_by(2);
+        for file in quoted.filter(|word| word.ends_with(".rs")) {
+            assert!(engine.join(file).exists(), "{file}: {row}");
+        }
+    }
+    assert_eq!(placed, protocol_rules(&protocol), "each rule has its files");
+}
+
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
