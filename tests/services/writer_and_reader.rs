@@ -443,7 +443,7 @@ fn a_copy_that_cannot_apply_what_it_got_is_not_made_the_writer() {
         "set sql_log_bin=0; insert into d.t values (7, 2)",
     );
     sql(&site.cluster, "server1", "insert into d.t values (7, 1)");
-    site.check_says("server2", "what comes from 192.168.1.100 is not applied");
+    site.check_says("server2", "changes from 192.168.1.100 are not applied");
     site.until_reader("server1", "");
     let start = "/etc/ha.d/resource.d/mariadb_role 192.168.1.100,192.168.1.101 start";
     let refused = || {
@@ -490,7 +490,7 @@ fn what_has_rows_that_the_writer_has_not_is_kept_aside_and_they_are_saved() {
     site.cluster.until_active(&NODES);
     site.check_says(
         "server1",
-        "kept aside: it has transactions that 192.168.1.101 has not",
+        "kept aside: it has transactions that 192.168.1.101 lacks",
     );
     let files = site
         .cluster
