@@ -136,29 +136,123 @@ fn documented(page: &str, options: &BTreeSet<String>) {
     assert!(missing.is_empty(), "without a word: {missing:?}");
 }
 
-#[test]
-fn what_the_readme_types_exists() {
-    let readme = read("README.md");
-    let known: BTreeSet<String> = subcommands(&hactl(&[])).into_iter().collect();
-    let lab: BTreeSet<String> = subcommands(&hactl(&["lab"])).into_iter().collect();
-    let mut seen = 0;
-    // Only what is typed: blocks of code and words between backticks.
-    let typed = readme.split('`').skip(1).step_by(2);
-    for line in typed.flat_map(str::lines) {
-        // A command stands at the beginning of a line, or after ` -- `; elsewhere it is the name of a file.
-        for part in line.split(" -- ").filter_map(|p| p.strip_prefix("hactl ")) {
-            let mut words = part.split_whitespace();
-            let Some(first) = words.next() else { continue };
-            seen += 1;
-            assert!(known.contains(first), "hactl {first}: {line}");
-            if first == "lab"
-                && let Some(second) = words.next()
-            {
-                assert!(lab.contains(second), "hactl lab {second}: {line}");
+/// What a page shows as typed: in Markdown and in comments between backticks, in a man page after `.Ql` or in a display.
+fn typed(path: &str) -> Vec<String> {
+    let text = read(path);
+    let lines = if path.starts_with("packaging/man") {
+        text.replace("\n.Ql ", "\n").replace("\n.Dl ", "\n")
+    } else {
+        let quoted = text.split('`').skip(1).step_by(2);
+        quoted.collect::<Vec<_>>().join("\n")
+    };
+    lines.lines().map(str::to_owned).collect()
+}
+
+/// Every file below a folder whose name ends so.
+fn files_below(folder: &str, ends: &str) -> Vec<String> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![top.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(top).unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(ends) {
+                found.push(name);
             }
         }
     }
-    assert!(seen > 15, "the README was not understood: {seen}");
+    found
+}
+
+#[test]
+fn the_commands_that_the_texts_name_exist() {
+    let known: BTreeSet<String> = subcommands(&hactl(&[])).into_iter().collect();
+    let nested = |name: &str| subcommands(&hactl(&[name])).into_iter().collect();
+    let below: [(&str, BTreeSet<String>); 2] = ["lab", "agent"].map(|name| (name, nested(name)));
+    let mut pages = vec!["README.md".to_owned(), "resource.d/README.md".to_owned()];
+    pages.extend(files_below("packaging/man", ""));
+    pages.extend(files_below("ha.d", ""));
+    let mut seen = 0;
+    for page in &pages {
+        for line in typed(page) {
+            // A command stands at the beginning of a line, or after ` -- `; elsewhere it is the name of a file.
+            for part in line.split(" -- ").filter_map(|p| p.strip_prefix("hactl ")) {
+                let mut words = part.split_whitespace();
+                let first = words.next().unwrap();
+                seen += 1;
+                assert!(known.contains(first), "{page}: hactl {first}: {line}");
+                if let Some((_, names)) = below.iter().find(|(name, _)| *name == first)
+                    && let Some(second) = words.next()
+                {
+                    assert!(
+                        names.contains(second),
+                        "{page}: hactl {first} {second}: {line}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(seen > 60, "the texts were not understood: {seen}");
+}
+
+/// The built-ins, as `hactl agent list` names them: a heading for each kind, and below it the names.
+#[test]
+fn every_built_in_is_named_where_resources_are_explained() {
+    let output = Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .args(["agent", "list", "--dir", "ha.d"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let below = text
+        .lines()
+        .skip_while(|l| !l.starts_with("built-in"))
+        .skip(1);
+    let names: Vec<&str> = below
+        .take_while(|l| l.starts_with(' '))
+        .map(str::trim)
+        .collect();
+    assert!(names.len() > 8, "the list was not understood: {text}");
+    let readme = read("resource.d/README.md");
+    let manual = read("packaging/man/haresources.5");
+    for name in names {
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "resource.d/README.md: {name}"
+        );
+        let named = manual.lines().any(|l| {
+            let words: Vec<&str> = l.split_whitespace().collect();
+            words
+                .windows(2)
+                .any(|w| w == ["Cm", name] || w == [".Cm", name])
+        });
+        assert!(named, "haresources(5): {name}");
+    }
+}
+
+#[test]
+fn the_readme_is_short_and_every_example_has_one() {
+    let lines = read("README.md").lines().count();
+    assert!(
+        lines <= 160,
+        "{lines} lines: the manual has room for the rest"
+    );
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("ha.d/examples");
+    let listed = read("ha.d/examples/README.md");
+    for entry in fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(path.join("README.md").exists(), "{name} has no README.md");
+            assert!(
+                listed.contains(&format!("({name}/README.md)")),
+                "{name} is not listed"
+            );
+        }
+    }
 }
 
 #[test]
@@ -231,8 +325,8 @@ fn every_cited_rule_is_in_the_protocol() {
         "the protocol was not understood: {rules:?}"
     );
     let mut cited = cited_rules(&protocol);
-    for file in rust_files("src/engine") {
-        cited.extend(cited_rules(&fs::read_to_string(&file).unwrap()));
+    for file in files_below("src/engine", ".rs") {
+        cited.extend(cited_rules(&read(&file)));
     }
     let mutations = read("tests/mutations/table.rs");
     cited.extend(cited_rules(&mutations));
@@ -259,25 +353,9 @@ fn the_files_of_the_protocol_exist() {
         let (numbers, files) = row[2..].split_once(" | ").unwrap();
         placed.extend(numbers.split(", ").filter_map(|n| n.parse::<u32>().ok()));
         let quoted = files.split('`').skip(1).step_by(2);
-        for file in quoted.filter(|word| word.ends_with(".rs")) {
+        for file in quoted.filter(|word| word.split('.').nth(1) == Some("rs")) {
             assert!(engine.join(file).exists(), "{file}: {row}");
         }
     }
     assert_eq!(placed, protocol_rules(&protocol), "each rule has its files");
-}
-
-fn rust_files(folder: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    found
 }
