@@ -3,27 +3,32 @@
 //! The map. Imports point to the right only:
 //!
 //! ```text
-//! bin -> runtime -> {agent, config, control, store, wire} -> {engine, sys} -> model
-//!                    store -> replay -> engine      what a daemon recorded, run again
-//!                    sim  -> engine      a whole cluster in virtual time, in one thread
-//!                    lab  -> sys         a whole cluster in network namespaces on one machine
+//! bin -> runtime -> {assembly, control, store, wire} -> ... -> {engine, sys} -> model
+//!        runtime, bin -> assembly -> {agent, config}
+//!        store -> replay -> engine
+//!        agent, control, store, lab -> sys
+//!        sim -> engine
 //! ```
 //!
-//! * [`model`]: the words all share: names, time, the heartbeat, decisions, the status.
+//! * [`model`]: the types that all rooms share: names, time, the heartbeat, decisions, the status.
 //! * [`engine`]: decides. Plain data and functions: no socket, file, clock, log or await.
-//! * [`config`]: `ha.cf`, `haresources`, `authkeys` to a [`config::Config`], or to every problem at once.
-//! * [`wire`]: bytes to heartbeats and back, and the digest that makes them believable.
-//! * [`agent`]: starts, stops and looks at resources.
-//! * [`sys`]: thin hands on Linux.
-//! * [`replay`]: the engine run again on what was recorded, as it was or with other settings.
-//! * [`store`]: what outlives the process.
+//! * [`config`]: reads `ha.cf`, `haresources` and `authkeys` into a [`config::Config`], or reports every problem at once.
+//! * [`wire`]: encodes heartbeats to bytes and back, and signs and verifies them.
+//! * [`agent`]: starts, stops and monitors resources.
+//! * [`assembly`]: from the configuration files to runnable things: agents, monitors, hooks, the engine's cluster.
+//! * [`sys`]: thin wrappers over Linux.
+//! * [`store`]: what outlives the process: state, leases, journal, recording.
+//! * [`replay`]: runs the engine again on a recording, as it was or with other settings.
 //! * [`control`]: the socket between `had` and `hactl`.
-//! * [`runtime`]: the daemon: engine and world put together.
+//! * [`runtime`]: the daemon: connects the engine to the network, the agents and the clients.
+//! * [`sim`]: a whole cluster in virtual time, in one thread.
+//! * [`lab`]: a whole cluster in network namespaces on one machine.
 //!
 //! Begin with `engine/mod.rs` and `model/`.
 #![cfg_attr(test, allow(missing_docs))]
 
 pub mod agent;
+pub mod assembly;
 pub mod config;
 pub mod control;
 pub mod engine;

@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each layer may use of the others, `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("sys", &["model"]),
-    ("agent", &["engine", "sys", "model"]),
-    ("config", &["engine", "sys", "model"]),
-    ("control", &["engine", "sys", "model"]),
+    ("agent", &["sys", "model"]),
+    ("config", &["model"]),
+    ("assembly", &["agent", "config", "sys", "model"]),
+    ("control", &["sys", "model"]),
     ("store", &["engine", "replay", "sys", "model"]),
-    ("wire", &["engine", "sys", "model"]),
+    ("wire", &["model"]),
     ("replay", &["engine", "model"]),
     ("sim", &["engine", "model"]),
     ("lab", &["sys", "model"]),
@@ -301,15 +302,15 @@ const WALL_CLOCK: [(&str, &str); 9] = [
     ),
     ("src/runtime/logging.rs", "before each line of the log"),
     (
-        "src/runtime/speaking.rs",
+        "src/runtime/send.rs",
         "the field `ts` of a heartbeat, at which nobody looks",
     ),
     (
-        "src/store/kept.rs",
+        "src/store/state_file.rs",
         "a generation for who has none, greater than any before it",
     ),
     (
-        "src/store/recorder.rs",
+        "src/store/recording_writer.rs",
         "when a recording began, for who reads it",
     ),
     ("src/store/mod.rs", "the name of a file that is set aside"),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use had::runtime::{self, Folders};
+use had::assembly::Folders;
+use had::runtime;
 
 /// Cluster resource manager in the style of Linux-HA heartbeat.
 ///

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::cluster::Cluster;
 use crate::model::heartbeat::Heartbeat;
-use crate::model::letter::Letter;
+use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Term, Time};
 
 /// A past fact. Each comes with the time at which it was noticed.
@@ -88,8 +88,8 @@ pub enum Event {
         /// Whether it passed.
         result: Result<String, String>,
     },
-    /// These letters go out with every heartbeat from now on, and no others.
-    Letters(Vec<Letter>),
+    /// These messages go out with every heartbeat from now on, and no others.
+    PeerMessages(Vec<PeerMessage>),
     /// What [`super::Action::Save`] ordered is on disk (or cannot be brought there: then the engine goes on without).
     Saved {
         /// The number of that order.

@@ -160,7 +160,7 @@ impl Engine {
                 result,
             } => self.with_group(&group, |g, _, desk| g.monitored(now, step, result, desk)),
             Event::Checked { check, result } => self.checked(now, &check, result),
-            Event::Letters(letters) => self.publisher.letters = letters,
+            Event::PeerMessages(peer_messages) => self.publisher.peer_messages = peer_messages,
             Event::Saved { version } => self.saved(version),
             Event::Command { id, command } => self.command(now, id, command),
             Event::Reconfigured(cluster) => self.reconfigure(now, *cluster),

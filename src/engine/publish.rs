@@ -8,7 +8,7 @@ use super::{Action, Engine, loss};
 use crate::model::cluster::Timing;
 use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
-use crate::model::letter::Letter;
+use crate::model::peer_message::PeerMessage;
 use crate::model::{GroupName, NodeName, Sequence, Time};
 
 /// Extra heartbeats that may follow each other at once; after that one each [`REFILL`].
@@ -41,7 +41,7 @@ pub(super) struct Publisher {
     ending: Option<Ending>,
     /// Carried for others; they mean nothing here.
     #[serde(default)]
-    pub letters: Vec<Letter>,
+    pub peer_messages: Vec<PeerMessage>,
 }
 
 /// The part of a heartbeat whose change is worth an extra one.
@@ -52,7 +52,7 @@ struct Said {
     quorate: bool,
     intent: Intent,
     ailing: Vec<Ailing>,
-    letters: Vec<Letter>,
+    peer_messages: Vec<PeerMessage>,
 }
 
 /// The last words of this life.
@@ -78,7 +78,7 @@ impl Publisher {
             answer: false,
             deferred: false,
             ending: None,
-            letters: Vec::new(),
+            peer_messages: Vec::new(),
         }
     }
 
@@ -337,7 +337,7 @@ impl Engine {
                 back_within: None,
             },
             ailing: self.view.checks.ailing(),
-            letters: self.publisher.letters.clone(),
+            peer_messages: self.publisher.peer_messages.clone(),
             digest: self.view.cluster.digest,
         }
     }
@@ -370,6 +370,6 @@ fn said(heartbeat: &Heartbeat) -> Said {
         quorate: heartbeat.quorate,
         intent: heartbeat.intent.clone(),
         ailing: heartbeat.ailing.clone(),
-        letters: heartbeat.letters.clone(),
+        peer_messages: heartbeat.peer_messages.clone(),
     }
 }

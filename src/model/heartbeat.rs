@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::health::Ailing;
-use super::letter::Letter;
+use super::peer_message::PeerMessage;
 use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
 /// One heartbeat. Where the groups do not fit one datagram there are several, each whole but for the groups,
@@ -37,7 +37,7 @@ pub struct Heartbeat {
     pub ailing: Vec<Ailing>,
     /// What is asked and answered beside all this.
     #[serde(default)]
-    pub letters: Vec<Letter>,
+    pub peer_messages: Vec<PeerMessage>,
     /// Hash of what must be configured alike.
     pub digest: u64,
 }

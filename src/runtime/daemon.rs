@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::assemble::{Assembled, Folders, assemble};
+use super::heartbeat_thread::{EngineHandle, Input, Output, Reconfigured};
 use super::logging::Log;
 use super::notify::Notifier;
+use super::peer_requests::{Order, PeerRequests};
 use super::perform::{Performer, loan};
-use super::plan;
-use super::post::{Order, Postbox};
-use super::pulse::{Handle, Input, Output, Reconfigured};
 use super::serve::Waiting;
 use super::signals::{Signal, Signals};
 use crate::agent::drbd::fence::Peers;
+use crate::assembly::assemble::{Assembled, assemble};
+use crate::assembly::{Folders, reload_plan};
 use crate::config::Config;
 use crate::control::api::Answer;
 use crate::control::server::Call;
@@ -25,8 +25,8 @@ use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::journal::Entry;
 use crate::store::journal::Journal;
-use crate::store::kept::KeptFile;
-use crate::store::recorder::{Feed, Recorder};
+use crate::store::recording_writer::{RecordingFeed, RecordingWriter};
+use crate::store::state_file::StateFile;
 use crate::sys::clock;
 use crate::sys::netlink::Netlink;
 
@@ -43,14 +43,14 @@ pub struct Daemon {
     pub(super) folders: Folders,
     pub(super) config: Config,
     pub(super) cluster: Cluster,
-    pub(super) pulse: Handle,
+    pub(super) engine: EngineHandle,
     pub(super) performer: Performer,
     pub(super) notifier: Notifier,
-    pub(super) postbox: Postbox,
+    pub(super) peer_requests: PeerRequests,
     pub(super) netlink: Netlink,
     pub(super) journal: Option<Journal>,
     pub(super) log: Arc<Log>,
-    pub(super) recorder: Option<Recorder>,
+    pub(super) recording_writer: Option<RecordingWriter>,
     pub(super) waiting: Waiting,
     pub(super) saver: watch::Sender<(u64, Kept)>,
     pub(super) changed: watch::Sender<()>,
@@ -76,7 +76,7 @@ impl Daemon {
                     Some(output) => self.carry_out(output),
                     None => break false,
                 },
-                Some(order) = orders.recv() => self.postbox.take(order, &self.pulse),
+                Some(order) = orders.recv() => self.peer_requests.take(order, &self.engine),
                 Some(call) = calls.recv() => self.serve(call).await,
                 signal = signals.next() => self.signalled(signal).await,
             }
@@ -93,8 +93,8 @@ impl Daemon {
         {
             tracing::warn!("the last journal entries may be missing");
         }
-        if let Some(recorder) = self.recorder.take()
-            && !recorder.close(DISK_ENDS)
+        if let Some(recording_writer) = self.recording_writer.take()
+            && !recording_writer.close(DISK_ENDS)
         {
             tracing::warn!("the end of the recording may be missing");
         }
@@ -108,7 +108,9 @@ impl Daemon {
             Output::Changed => {
                 self.changed.send_replace(());
             }
-            Output::Letters(from, letters) => self.postbox.hear(&from, letters, &self.pulse),
+            Output::PeerMessages(from, peer_messages) => {
+                self.peer_requests.hear(&from, peer_messages, &self.engine)
+            }
             Output::Alive(asked) => asked.store(false, Ordering::Relaxed),
         }
     }
@@ -150,7 +152,7 @@ impl Daemon {
                 self.leaving = true;
                 tracing::info!("told to end: giving up all groups in order");
                 drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
-                self.pulse.event(Event::Command {
+                self.engine.event(Event::Command {
                     id: 0,
                     command: Command::Leave,
                 });
@@ -166,11 +168,11 @@ impl Daemon {
 
     /// Reads the configuration anew, judges it, says what would change, and takes it unless it is a dry run.
     pub(super) async fn reload(&mut self, dry_run: bool) -> Result<Answer, String> {
-        let peers: Arc<dyn Peers> = Arc::new(self.postbox.post.clone());
+        let peers: Arc<dyn Peers> = Arc::new(self.peer_requests.peer_client.clone());
         let new = assemble(&self.folders, &self.config.node, &self.netlink, &peers)
             .await
             .map_err(|report| report.to_string())?;
-        let plan = plan::of(&self.config, &self.cluster, &new)?;
+        let plan = reload_plan::of(&self.config, &self.cluster, &new)?;
         if dry_run {
             return Ok(Answer::Plan(plan));
         }
@@ -179,7 +181,7 @@ impl Daemon {
             config,
             cluster,
             groups,
-            looks,
+            watch_plan,
             hooks,
             warnings,
         } = new;
@@ -190,39 +192,43 @@ impl Daemon {
             self.record_anew(config.record).await;
         }
         let loan = loan(config.lease, &cluster.timing);
-        self.performer.reconfigure(groups, looks, loan);
+        self.performer.reconfigure(groups, watch_plan, loan);
         self.notifier.reconfigure(hooks);
         self.cluster = cluster.clone();
         let keys = config.keys.clone();
         self.config = config;
-        self.pulse
+        self.engine
             .tell(Input::Reconfigure(Box::new(Reconfigured { cluster, keys })));
         Ok(Answer::Done(plan))
     }
 
     /// Ends what is being recorded, and begins again in another size. Two must not write the same files.
     async fn record_anew(&mut self, size: Option<u64>) {
-        self.pulse.tell(Input::Record(None));
-        if let Some(recorder) = self.recorder.take() {
-            let closed = tokio::task::spawn_blocking(move || recorder.close(DISK_ENDS)).await;
+        self.engine.tell(Input::Record(None));
+        if let Some(recording_writer) = self.recording_writer.take() {
+            let closed =
+                tokio::task::spawn_blocking(move || recording_writer.close(DISK_ENDS)).await;
             if !closed.is_ok_and(|closed| closed) {
                 return tracing::warn!(
                     "the disk takes too long to end the recording: nothing is recorded until the daemon is restarted"
                 );
             }
         }
-        let (recorder, feed) = record(&self.folders.state, size);
-        self.recorder = recorder;
-        self.pulse.tell(Input::Record(feed));
+        let (recording_writer, feed) = record(&self.folders.state, size);
+        self.recording_writer = recording_writer;
+        self.engine.tell(Input::Record(feed));
     }
 }
 
 /// Begins to record, when that is wanted and possible.
-pub(super) fn record(folder: &Path, size: Option<u64>) -> (Option<Recorder>, Option<Feed>) {
+pub(super) fn record(
+    folder: &Path,
+    size: Option<u64>,
+) -> (Option<RecordingWriter>, Option<RecordingFeed>) {
     let say = |level, text: String| note(level, &text);
-    match size.map(|size| Recorder::open(folder, size, say)) {
+    match size.map(|size| RecordingWriter::open(folder, size, say)) {
         None => (None, None),
-        Some(Ok((recorder, feed))) => (Some(recorder), Some(feed)),
+        Some(Ok((recording_writer, feed))) => (Some(recording_writer), Some(feed)),
         Some(Err(e)) => {
             tracing::warn!("nothing is recorded: {e}");
             (None, None)
@@ -242,9 +248,9 @@ pub(super) fn note(level: Level, text: &str) {
 /// Brings to the disk what must outlive us. Only the newest matters, so a slow disk piles nothing up; a disk that
 /// refuses is told once and does not keep the engine from going on.
 pub(super) async fn save_always(
-    file: Arc<KeptFile>,
+    file: Arc<StateFile>,
     mut wanted: watch::Receiver<(u64, Kept)>,
-    pulse: Handle,
+    engine: EngineHandle,
 ) {
     let mut told = false;
     while wanted.changed().await.is_ok() {
@@ -261,6 +267,6 @@ pub(super) async fn save_always(
             }
             Ok(Err(_)) | Err(_) => {}
         }
-        pulse.event(Event::Saved { version });
+        engine.event(Event::Saved { version });
     }
 }

@@ -2,41 +2,33 @@
 
 use std::time::Duration;
 
-use super::post::Post;
+use super::peer_requests::PeerClient;
 use crate::agent::drbd::fence::{self, Answer as Answered, Peers};
-use crate::agent::resolve::DRBD_NAMES;
 use crate::agent::{Abort, Limits};
+use crate::assembly::drbd_words;
 use crate::config::GroupLine;
 use crate::control::api::{Answer, Replicated};
 use crate::model::NodeName;
 use crate::model::drbd::Standing;
-use crate::model::letter::{Question, Reply};
-use crate::model::token::Token;
+use crate::model::peer_message::{Question, Reply};
 
 /// How long a look at all nodes may take.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// The words of a line that stand for DRBD resources, each with the name in drbd.conf.
-pub fn words(line: &GroupLine) -> impl Iterator<Item = (&Token, &str)> {
-    let tokens = line.tokens.iter().map(|(token, _)| token);
-    let of_drbd = tokens.filter(|t| DRBD_NAMES.contains(&t.name.as_str()));
-    of_drbd.filter_map(|t| Some((t, t.args.first()?.as_str())))
-}
-
 /// The resources of haresources.
 pub fn configured(groups: &[GroupLine]) -> Vec<String> {
-    let all = groups.iter().flat_map(words);
+    let all = groups.iter().flat_map(drbd_words);
     all.map(|(_, resource)| resource.to_owned()).collect()
 }
 
 /// Every resource on every node that has it, this node first.
-pub async fn view(post: &Post, me: &NodeName, resources: Vec<String>) -> Answer {
+pub async fn view(peer_client: &PeerClient, me: &NodeName, resources: Vec<String>) -> Answer {
     let limits = Limits::within(LOOK, &Abort::new());
     let mut all = Vec::new();
     for resource in resources {
         let question = Question::Drbd(resource.clone());
         let ours = fence::answer(&question, &limits).await;
-        let others = post.ask(question, &limits).await;
+        let others = peer_client.ask(question, &limits).await;
         let ours = (me.clone(), Answered::Said(ours));
         let sides = [ours].into_iter().chain(others).filter_map(side).collect();
         all.push(Replicated { resource, sides });

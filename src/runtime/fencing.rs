@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::drbd;
-use super::post::Post;
+use super::peer_requests::PeerClient;
 use crate::agent::drbd::fence::{Peers, Verdict};
 use crate::agent::drbd::{arguments, kernel};
 use crate::agent::outline;
 use crate::agent::resolve::Timeouts;
 use crate::agent::{Abort, AgentError, Limits, tool};
+use crate::assembly::drbd_words;
 use crate::config::GroupLine;
 use crate::control::api::{Answer, Code, Refusal};
 use crate::engine::Event;
 use crate::model::drbd::Role;
 use crate::model::heartbeat::GroupState;
-use crate::model::letter::{Fenced, Question};
+use crate::model::peer_message::{Fenced, Question};
 use crate::model::status::{Liveness, NodeStatus, Status};
 use crate::model::token::Token;
 use crate::model::{GroupName, NodeName};
@@ -69,7 +69,7 @@ fn right(status: &Status, since: Duration) -> Right {
 
 /// One loss of a peer.
 pub struct Loss {
-    post: Post,
+    peer_client: PeerClient,
     resource: String,
     /// The group that stands on the resource, and which of its steps that is.
     place: Option<(GroupName, usize)>,
@@ -81,14 +81,18 @@ impl Loss {
     ///
     /// # Errors
     /// What cannot be a resource.
-    pub fn of(resource: String, post: &Post, groups: &[GroupLine]) -> Result<Self, Refusal> {
+    pub fn of(
+        resource: String,
+        peer_client: &PeerClient,
+        groups: &[GroupLine],
+    ) -> Result<Self, Refusal> {
         if !arguments::is_name(&resource) {
             let text = format!("`{resource}` cannot be the name of a DRBD resource");
             return Err(Refusal::new(Code::Refused, text));
         }
         Ok(Loss {
             place: groups.iter().find_map(|line| place(line, &resource)),
-            post: post.clone(),
+            peer_client: peer_client.clone(),
             resource,
             since: Instant::now(),
         })
@@ -118,7 +122,7 @@ impl Loss {
             resource: resource.clone(),
             primary: ahead,
         };
-        let verdict = Verdict::of(resource, &self.post.ask(question, &limits).await);
+        let verdict = Verdict::of(resource, &self.peer_client.ask(question, &limits).await);
         match &verdict {
             Verdict::Gone | Verdict::Unknown(_) if primary => self.alone(&verdict, &limits).await,
             // This machine stood still, and did not notice: meanwhile the other took over.
@@ -141,7 +145,7 @@ impl Loss {
             self.resource
         );
         if let Some((group, step)) = &self.place {
-            self.post.event(Event::ResourceLost {
+            self.peer_client.event(Event::ResourceLost {
                 group: group.clone(),
                 step: *step,
                 text: text.clone(),
@@ -168,7 +172,7 @@ impl Loss {
                 let text = "the peer is connected again, or this side is not Primary any more";
                 return Ok(self.told(text, GONE));
             }
-            let status = self.post.status().await;
+            let status = self.peer_client.status().await;
             let right = status.as_ref().map(|s| right(s, self.since.elapsed()));
             if right == Some(Right::Yes) {
                 let text = sentence(&self.resource, verdict);
@@ -226,7 +230,7 @@ impl Loss {
 
 /// The group of a line, and which of its steps is the resource.
 fn place(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
-    let (word, _) = drbd::words(line).find(|(_, name)| *name == resource)?;
+    let (word, _) = drbd_words(line).find(|(_, name)| *name == resource)?;
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
     let steps = outline::steps(&tokens, &|_| Timeouts::default());
     let step = steps.iter().position(|s| s.members.contains(&word.text))?;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::pulse::{Handle, Input};
+use super::heartbeat_thread::{EngineHandle, Input};
 use crate::sys::netlink::{self, Change, Link, Netlink};
 
 /// Tells the heartbeat thread, until it has ended. Where the kernel had more to say than we could hear it looks at all of
 /// them: an interface may have been made anew meanwhile, and sockets on the old one are deaf.
-pub async fn tell(netlink: Netlink, pulse: Handle) {
+pub async fn tell(netlink: Netlink, engine: EngineHandle) {
     let mut known = Known::default();
     let mut changes = netlink::watch();
     while let Some(change) = changes.recv().await {
@@ -24,7 +24,7 @@ pub async fn tell(netlink: Netlink, pulse: Handle) {
             },
         };
         for (name, up) in news {
-            pulse.tell(Input::Interface { name, up });
+            engine.tell(Input::Interface { name, up });
         }
     }
 }

@@ -1,56 +1,51 @@
 //! The daemon: engine and world put together.
 //!
-//! Two halves. `pulse` is the heartbeat thread: sockets, clock and engine, with `hearing` and `speaking` at its
+//! Two halves. `heartbeat_thread` owns sockets, clock and engine, with `receive` and `send` at its
 //! sides. [`daemon`] is the slow half: agents (`perform`), clients (`serve`), the log, the disk. They talk over
 //! channels; the heartbeat thread never waits for the slow half.
 
-pub mod agents;
-pub mod assemble;
 mod counters;
 pub mod daemon;
-mod describe;
 mod drbd;
-mod ears;
 mod fencing;
-mod health;
-mod hearing;
+mod heartbeat_thread;
 mod lateness;
 mod links;
+mod listeners;
 mod logging;
-mod looks;
 mod notify;
+mod peer_requests;
 mod perform;
-mod plan;
-mod post;
-mod pulse;
-mod recorded;
+mod receive;
+mod recording_engine;
 mod respawn;
+mod send;
 mod serve;
 mod signals;
-mod speaking;
+mod watcher;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use assemble::{Assembled, assemble};
-pub use assemble::{Folders, check, own_name};
 use daemon::Daemon;
+use heartbeat_thread::HeartbeatSetup;
+use peer_requests::{PeerClient, PeerRequests};
 use perform::Performer;
-use post::{Post, Postbox};
-use pulse::Pulse;
 use signals::Signals;
 
 use crate::agent::drbd::fence::Peers;
+use crate::assembly::assemble::{Assembled, assemble};
+use crate::assembly::{Folders, own_name};
 use crate::config::Report;
 use crate::control::server::{Call, Server};
 use crate::engine::Kept;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::store::journal::Journal;
-use crate::store::kept::KeptFile;
 use crate::store::lease::{LeaseFile, Leases};
+use crate::store::state_file::StateFile;
 use crate::sys::netlink::Netlink;
 
 /// Control requests that wait for the daemon; more are refused by the server as busy.
@@ -87,13 +82,13 @@ fn run(folders: Folders) -> Result<bool, String> {
 async fn begin(folders: Folders) -> Result<bool, String> {
     let netlink = Netlink::new();
     let node = own_name();
-    let (post, orders) = Post::new();
-    let peers: Arc<dyn Peers> = Arc::new(post.clone());
+    let (peer_client, orders) = PeerClient::new();
+    let peers: Arc<dyn Peers> = Arc::new(peer_client.clone());
     let Assembled {
         config,
         cluster,
         groups,
-        looks,
+        watch_plan,
         hooks,
         warnings,
     } = assemble(&folders, &node, &netlink, &peers)
@@ -103,7 +98,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     let (log, troubles) = logging::begin(&config.logging);
     let _last_lines = logging::Ending(Arc::clone(&log));
     greet(&cluster, &warnings);
-    let opened = KeptFile::open(&folders.state).map_err(|e| e.to_string())?;
+    let opened = StateFile::open(&folders.state).map_err(|e| e.to_string())?;
     for text in troubles.iter().chain(&opened.warnings) {
         tracing::warn!("{text}");
     }
@@ -114,8 +109,8 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     kept.leases = known.unwrap_or_default();
     let journal = open_journal(&folders);
     let signals = Signals::listen().map_err(|e| format!("cannot listen to signals: {e}"))?;
-    let (recorder, feed) = daemon::record(&folders.state, config.record);
-    let (pulse, outputs) = pulse::start(Pulse {
+    let (recording_writer, feed) = daemon::record(&folders.state, config.record);
+    let (engine, outputs) = heartbeat_thread::start(HeartbeatSetup {
         cluster: cluster.clone(),
         kept,
         media: config.media.clone(),
@@ -133,12 +128,12 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         tell_bad_packets: config.log_badpack,
         feed,
     })?;
-    post.connect(&pulse);
+    peer_client.connect(&engine);
     let (saver, wanted) = watch::channel((0, Kept::default()));
     tokio::spawn(daemon::save_always(
         Arc::new(opened.file),
         wanted,
-        pulse.clone(),
+        engine.clone(),
     ));
     let (changed, changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
@@ -149,25 +144,25 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
     let performer = Performer::new(
         groups,
-        looks,
+        watch_plan,
         netlink.clone(),
         leases,
         held_before,
         perform::loan(config.lease, &cluster.timing),
-        pulse.clone(),
+        engine.clone(),
     );
     let daemon = Daemon {
         folders,
         config,
         cluster,
-        pulse,
+        engine,
         performer,
         notifier: notify::Notifier::new(hooks),
-        postbox: Postbox::new(node, post),
+        peer_requests: PeerRequests::new(node, peer_client),
         netlink,
         journal,
         log,
-        recorder,
+        recording_writer,
         waiting: serve::Waiting::default(),
         saver,
         changed,

@@ -11,87 +11,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::agent::environment::ScriptEnv;
 use crate::agent::hook::{self, Hook};
-use crate::config::{Config, Place, Report};
+use crate::assembly::hooks::Hooks;
 use crate::model::decision::{Decision, What};
 
 /// What a group's state is called that nothing was told of yet.
 const UNKNOWN: &str = "unknown";
 
-/// Who is told what.
-pub struct Hooks {
-    /// Of a group.
-    notify: Vec<Hook>,
-    /// Of a node.
-    status: Option<Hook>,
-    env: Arc<ScriptEnv>,
-}
-
 impl Hooks {
-    /// As configured; what is wrong goes to the report.
-    pub fn new(config: &Config, env: &Arc<ScriptEnv>, report: &mut Report) -> Self {
-        let mut notify = Vec::new();
-        for rule in &config.notify {
-            let hook = Hook {
-                path: rule.path.clone(),
-                timeout: rule.timeout,
-            };
-            match hook.judge() {
-                Ok(programs) if programs.is_empty() => {
-                    let message = format!(
-                        "there is no program in {}, so this tells nobody",
-                        hook.path.display()
-                    );
-                    report.warning(&rule.place, message, "chmod 755 what is to be run");
-                }
-                Ok(_) => {}
-                Err(mistakes) => {
-                    for mistake in mistakes {
-                        let help = mistake.help.unwrap_or_default();
-                        report.error(&rule.place, mistake.message, help);
-                    }
-                }
-            }
-            notify.push(hook);
-        }
-        let status = hook::status_script(env).unwrap_or_else(|(path, mistake)| {
-            let help = mistake.help.unwrap_or_default();
-            report.warning(&Place::whole(&path), mistake.message, help);
-            None
-        });
-        Hooks {
-            notify,
-            status,
-            env: Arc::clone(env),
-        }
-    }
-
-    /// In words, for `hactl check`.
-    pub fn describe(&self) -> String {
-        let line = |what: &str, hook: &Hook| {
-            let names = hook.programs().unwrap_or_default();
-            let names: Vec<String> = names.iter().map(|p| p.display().to_string()).collect();
-            let timeout = hook.timeout;
-            format!(
-                "{what}: {}, at most {timeout:?} each\n",
-                names.join(", then ")
-            )
-        };
-        let notify = self.notify.iter();
-        let groups = notify.map(|h| {
-            line(
-                "told when a group is online, offline, failed or stuck here",
-                h,
-            )
-        });
-        let nodes = self
-            .status
-            .iter()
-            .map(|h| line("told when a node is active or dead", h));
-        groups.chain(nodes).collect()
-    }
-
     /// Those that are told about it.
     fn about(&self, of: &Of) -> &[Hook] {
         match of {

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::health::Watcher;
+use super::heartbeat_thread::EngineHandle;
 use super::links;
-use super::looks::Looks;
-use super::pulse::Handle;
+use super::watcher::Watcher;
 use crate::agent::ipaddr::Addresses;
 use crate::agent::keeper::{AddressKeeper, KeeperEvent};
 use crate::agent::prober::{AddressProber, ProbeEvent};
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError, runner};
+use crate::assembly::watch_plan::WatchPlan;
 use crate::engine::{Call, Event, OrderId, Outcome};
 use crate::model::cluster::Timing;
 use crate::model::{GroupName, Time};
@@ -39,26 +39,26 @@ pub struct Performer {
     held_before: Option<BTreeSet<GroupName>>,
     /// The shortest loan of addresses that the kernel gets, if it gets any.
     loan: Option<Duration>,
-    pulse: Handle,
+    engine: EngineHandle,
 }
 
 impl Performer {
     /// Nothing runs yet.
     pub fn new(
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
-        looks: Looks,
+        watch_plan: WatchPlan,
         netlink: Netlink,
         leases: Option<LeaseFile>,
         held_before: Option<BTreeSet<GroupName>>,
         loan: Option<Duration>,
-        pulse: Handle,
+        engine: EngineHandle,
     ) -> Performer {
         let (keeper, kept) = AddressKeeper::new();
         let links = netlink.clone();
         let (prober, probed) = AddressProber::new(netlink);
-        tokio::spawn(tell_kept(kept, pulse.clone()));
-        tokio::spawn(tell_probed(probed, pulse.clone()));
-        tokio::spawn(links::tell(links, pulse.clone()));
+        tokio::spawn(tell_kept(kept, engine.clone()));
+        tokio::spawn(tell_probed(probed, engine.clone()));
+        tokio::spawn(links::tell(links, engine.clone()));
         Performer {
             groups: groups
                 .into_iter()
@@ -68,12 +68,12 @@ impl Performer {
             running: HashMap::new(),
             keeper: Arc::new(keeper),
             prober,
-            watcher: Watcher::new(looks, pulse.clone()),
+            watcher: Watcher::new(watch_plan, engine.clone()),
             leases,
             lease_ends: BTreeMap::new(),
             held_before,
             loan,
-            pulse,
+            engine,
         }
     }
 
@@ -82,7 +82,7 @@ impl Performer {
     pub fn reconfigure(
         &mut self,
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
-        looks: Looks,
+        watch_plan: WatchPlan,
         loan: Option<Duration>,
     ) {
         self.loan = loan;
@@ -103,7 +103,7 @@ impl Performer {
                 }
             }
         }
-        self.watcher.reconfigure(looks, &self.groups);
+        self.watcher.reconfigure(watch_plan, &self.groups);
     }
 
     /// Begins or ends to look at what runs of a group.
@@ -125,7 +125,7 @@ impl Performer {
     pub fn run(&mut self, group: GroupName, order: OrderId, call: Call) {
         let Some(steps) = self.groups.get(&group).cloned() else {
             let outcome = Outcome::Failed(format!("{group} is not configured any more"));
-            self.pulse.event(Event::Done {
+            self.engine.event(Event::Done {
                 group,
                 order,
                 outcome,
@@ -134,7 +134,7 @@ impl Performer {
         };
         let abort = Abort::new();
         self.running.insert(group.clone(), abort.clone());
-        let (pulse, keeper) = (self.pulse.clone(), Arc::clone(&self.keeper));
+        let (engine, keeper) = (self.engine.clone(), Arc::clone(&self.keeper));
         let held = self.may_be_ours(&group);
         let looks_ended = self.watcher.end(&group);
         tokio::spawn(async move {
@@ -147,7 +147,7 @@ impl Performer {
                     "the agent ended without a word: {e}; this is a defect of had"
                 ))
             });
-            pulse.event(Event::Done {
+            engine.event(Event::Done {
                 group,
                 order,
                 outcome,
@@ -294,7 +294,7 @@ fn ended(result: Result<(), AgentError>) -> Outcome {
     }
 }
 
-async fn tell_kept(mut events: mpsc::UnboundedReceiver<KeeperEvent>, pulse: Handle) {
+async fn tell_kept(mut events: mpsc::UnboundedReceiver<KeeperEvent>, engine: EngineHandle) {
     while let Some(event) = events.recv().await {
         match event {
             KeeperEvent::Restored {
@@ -311,15 +311,15 @@ async fn tell_kept(mut events: mpsc::UnboundedReceiver<KeeperEvent>, pulse: Hand
                 );
             }
             KeeperEvent::Lost { group, step, text } => {
-                pulse.event(Event::ResourceLost { group, step, text });
+                engine.event(Event::ResourceLost { group, step, text });
             }
         }
     }
 }
 
-async fn tell_probed(mut events: mpsc::Receiver<ProbeEvent>, pulse: Handle) {
+async fn tell_probed(mut events: mpsc::Receiver<ProbeEvent>, engine: EngineHandle) {
     while let Some(event) = events.recv().await {
-        pulse.event(match event {
+        engine.event(match event {
             ProbeEvent::Answered { group, who } => Event::AddressAnswered { group, who },
             ProbeEvent::Silent { group, sent } => Event::AddressSilent { group, sent },
         });

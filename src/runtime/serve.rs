@@ -62,7 +62,7 @@ impl Daemon {
         }
         match call.request {
             Request::Status | Request::Subscribe => {
-                let mut status = self.pulse.status().await;
+                let mut status = self.engine.status().await;
                 if let Some(status) = &mut status {
                     status.counters.extend(self.log.lost());
                 }
@@ -105,16 +105,26 @@ impl Daemon {
                     Some(one) => vec![one],
                     None => drbd::configured(&self.config.groups),
                 };
-                let (post, me) = (self.postbox.post.clone(), self.config.node.clone());
+                let (peer_client, me) = (
+                    self.peer_requests.peer_client.clone(),
+                    self.config.node.clone(),
+                );
                 tokio::spawn(async move {
-                    send(call.reply, Ok(drbd::view(&post, &me, resources).await));
+                    send(
+                        call.reply,
+                        Ok(drbd::view(&peer_client, &me, resources).await),
+                    );
                 });
             }
             Request::FencePeer {
                 resource,
                 timeout_ms,
             } => {
-                let loss = Loss::of(resource, &self.postbox.post, &self.config.groups);
+                let loss = Loss::of(
+                    resource,
+                    &self.peer_requests.peer_client,
+                    &self.config.groups,
+                );
                 tokio::spawn(async move {
                     let answer = match loss {
                         Ok(loss) => loss.answer(Duration::from_millis(timeout_ms)).await,
@@ -170,7 +180,7 @@ impl Daemon {
     /// seen to it must be able to say so.
     async fn names_still_here(&self) -> Vec<(GroupName, NodeName)> {
         let mut names = self.names();
-        let status = self.pulse.status().await;
+        let status = self.engine.status().await;
         for group in status.into_iter().flat_map(|s| s.groups) {
             if !names.iter().any(|(name, _)| *name == group.name) {
                 names.push((group.name, group.preferred));
@@ -187,11 +197,11 @@ impl Daemon {
         match self.understand(request, &names) {
             Ok((command, true)) => {
                 let id = self.waiting.add(reply);
-                self.pulse.event(Event::Command { id, command });
+                self.engine.event(Event::Command { id, command });
             }
             Ok((command, false)) => {
                 send(reply, Ok(Answer::Done("accepted".to_owned())));
-                self.pulse.event(Event::Command { id: 0, command });
+                self.engine.event(Event::Command { id: 0, command });
             }
             Err(text) => send(reply, Err(Refusal::new(Code::NoSuchGroup, text))),
         }

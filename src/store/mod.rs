@@ -1,17 +1,17 @@
 //! What outlives the process.
 //!
-//! * [`kept`]: the small file on which ownership rests: generation, terms, standby. Fsynced before use.
+//! * [`state_file`]: the small file on which ownership rests: generation, terms, standby. Fsynced before use.
 //! * [`lease`]: when the right to each group ends, for the next life in this boot.
 //! * [`journal`]: the decisions, for people. May be absent.
-//! * [`recorder`]: what the engine is told, for a replay; [`recording`] reads it. May be absent.
+//! * [`recording_writer`]: what the engine is told, for a replay; [`recording_reader`] reads it. May be absent.
 
 pub mod journal;
-pub mod kept;
 pub mod lease;
-pub mod recorder;
-pub mod recording;
+pub mod recording_reader;
+pub mod recording_writer;
+pub mod state_file;
 #[cfg(test)]
-mod small_disk;
+mod test_disk;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

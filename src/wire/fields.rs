@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
-use crate::model::letter::Letter;
+use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
 /// Generations that the heartbeat names elsewhere, so that a group need not repeat them.
@@ -173,21 +173,21 @@ pub(super) fn read_ailing(word: &str) -> Option<Ailing> {
 }
 
 /// `TO,ID,JSON`
-pub(super) fn letter_word(letter: &Letter) -> Option<String> {
+pub(super) fn peer_message_word(message: &PeerMessage) -> Option<String> {
     // Cannot fail: these types have a form in JSON.
-    let body = serde_json::to_string(&letter.body).ok()?;
-    let to = escape(letter.to.as_str());
-    Some(format!("{to},{:x},{}", letter.id, escape(&body)))
+    let body = serde_json::to_string(&message.body).ok()?;
+    let to = escape(message.to.as_str());
+    Some(format!("{to},{:x},{}", message.id, escape(&body)))
 }
 
-/// The reverse of [`letter_word`].
-pub(super) fn read_letter(word: &str) -> Option<Letter> {
+/// The reverse of [`peer_message_word`].
+pub(super) fn read_peer_message(word: &str) -> Option<PeerMessage> {
     let mut parts = word.splitn(3, ',');
     let to = NodeName::new(&unescape(parts.next()?)?);
     let id = number(parts.next()?)?;
     let body = unescape(parts.next()?)?;
     let body = serde_json::from_str(&body).ok()?;
-    Some(Letter { to, id, body })
+    Some(PeerMessage { to, id, body })
 }
 
 fn letter(state: GroupState) -> char {

@@ -11,7 +11,7 @@
 //! | `lo` | lost: for each word of `h`, how many of a thousand of that peer's heartbeats were missed lately; left out where none | `0 c8` |
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
 //! | `ai` | ailing: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` bears on that group alone | `web,-,no%20answer` |
-//! | `le` | letters: questions to other daemons and answers, `TO,ID,JSON`; none means anything to who owns a group | `bob,1f,%7b...` |
+//! | `le` | peer_messages: questions to other daemons and answers, `TO,ID,JSON`; none means anything to who owns a group | `bob,1f,%7b...` |
 //! | `bk` | back within so many ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!
@@ -36,7 +36,7 @@ use super::message::Message;
 use super::{Refused, auth, message};
 use crate::model::heartbeat::{Heartbeat, Intent, Phase, Reach};
 use crate::model::keys::Keys;
-use crate::model::letter::{self, Letter};
+use crate::model::peer_message::{self, PeerMessage};
 use crate::model::{Generation, NodeName, Sequence};
 
 /// The `had` that we write and read.
@@ -112,7 +112,11 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
     );
     list(
         "le",
-        fields::join(hb.letters.iter().filter_map(fields::letter_word)),
+        fields::join(
+            hb.peer_messages
+                .iter()
+                .filter_map(fields::peer_message_word),
+        ),
     );
     list("bk", back_within.map(milliseconds).unwrap_or_default());
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
@@ -205,7 +209,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         quorate,
         intent: read_intent(m)?,
         ailing: read_list(m, "ai", fields::read_ailing)?,
-        letters: read_letters(m)?,
+        peer_messages: read_peer_messages(m)?,
         digest: number(needed(m, "cd")?)?,
         src,
         generation,
@@ -243,10 +247,12 @@ fn read_intent(m: &Message<'_>) -> Result<Intent, Refused> {
 }
 
 /// No more than anybody may send. What is not understood is left out: a newer daemon may ask what we do not know.
-fn read_letters(m: &Message<'_>) -> Result<Vec<Letter>, Refused> {
+fn read_peer_messages(m: &Message<'_>) -> Result<Vec<PeerMessage>, Refused> {
     let words = m.text("le")?.unwrap_or_default().split(' ');
-    let letters = words.take(letter::MOST).filter_map(fields::read_letter);
-    Ok(letters.collect())
+    let peer_messages = words
+        .take(peer_message::MAX_PEER_MESSAGES)
+        .filter_map(fields::read_peer_message);
+    Ok(peer_messages.collect())
 }
 
 /// A field of words; none when it is left out.

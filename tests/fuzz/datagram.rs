@@ -7,7 +7,7 @@ use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
 };
 use had::model::keys::{Key, Keys, Method};
-use had::model::letter::{Body, Letter, Question};
+use had::model::peer_message::{PeerMessage, PeerMessageBody, Question};
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 use had::wire::{Envelope, Refused, auth, decode, encode, message};
 
@@ -137,10 +137,10 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             text: text.to_owned(),
         })
         .into(),
-        letters: vec![Letter {
+        peer_messages: vec![PeerMessage {
             to: NodeName::new(peer),
             id: 7,
-            body: Body::Ask(Question::Drbd("db".into())),
+            body: PeerMessageBody::Ask(Question::Drbd("db".into())),
         }],
         digest: 1,
     }
@@ -163,7 +163,7 @@ pub fn unsigned() -> Vec<Vec<u8>> {
         heard: vec![],
         intent: Intent::default(),
         ailing: Vec::new(),
-        letters: Vec::new(),
+        peer_messages: Vec::new(),
         phase: Phase::Init,
         ..full("alice", "bob")
     };

@@ -9,8 +9,8 @@ use had::model::Time;
 use had::model::journal::Entry;
 use had::sim::World;
 use had::store::journal::{Journal, Query};
-use had::store::kept::KeptFile;
 use had::store::lease::LeaseFile;
+use had::store::state_file::StateFile;
 
 use crate::harness::Target;
 
@@ -72,7 +72,7 @@ fn no_kept_file_does_harm() {
             let state = parent.path().join("state");
             fs::create_dir_all(&state).unwrap();
             fs::write(state.join("kept"), &whole).unwrap();
-            let opened = KeptFile::open(&state).unwrap();
+            let opened = StateFile::open(&state).unwrap();
             assert!(opened.kept.generation.0 >= before, "{:?}", opened.kept);
             for text in &opened.warnings {
                 assert!(

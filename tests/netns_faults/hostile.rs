@@ -45,7 +45,7 @@ pub fn harmful(src: &str, generation: u64, sequence: u64) -> Heartbeat {
         quorate: true,
         intent: Intent::default(),
         ailing: Vec::new(),
-        letters: Vec::new(),
+        peer_messages: Vec::new(),
         digest: 0,
     }
 }

@@ -94,7 +94,7 @@ fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
             quorate: false,
             intent: had::model::heartbeat::Intent::default(),
             ailing: Vec::new(),
-            letters: Vec::new(),
+            peer_messages: Vec::new(),
             digest: 1,
         };
         let event = had::engine::Event::Heard {

@@ -73,7 +73,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                         quorate: true,
                         intent: Intent::default(),
                         ailing: Vec::new(),
-                        letters: Vec::new(),
+                        peer_messages: Vec::new(),
                         digest: 1,
                     };
                     let heard = Event::Heard {

@@ -11,7 +11,7 @@ use crate::agent::tool;
 use crate::agent::{AgentError, Limits};
 use crate::model::NodeName;
 use crate::model::drbd::{Disk, Role, State};
-use crate::model::letter::{Fenced, Question, Reply};
+use crate::model::peer_message::{Fenced, Question, Reply};
 
 /// Between two looks at a link whose loss is not noticed yet.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -26,7 +26,7 @@ use self::history::History;
 use super::filesystem::mountinfo::Table;
 use super::{Agent, AgentError, Limits, Status, tool};
 use crate::model::drbd::{Role, State};
-use crate::model::letter::{Fenced, Question};
+use crate::model::peer_message::{Fenced, Question};
 
 /// Between two looks while something is waited for.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Subcommand;
 use had::agent::contract::Step;
 use had::agent::ocf::metadata::MetaData;
+use had::assembly::agents;
 use had::control::api::{Answer, Request};
 use had::control::client::Client;
-use had::runtime::agents;
 
 use crate::Failure;
 use crate::screen::print;

@@ -68,8 +68,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
 
 /// Prints what is wrong with a folder, or what it means.
 fn check(dir: &Path, node: Option<&str>) -> ExitCode {
-    let node = node.map_or_else(had::runtime::own_name, had::model::NodeName::new);
-    let (text, good) = had::runtime::check(dir, &node);
+    let node = node.map_or_else(had::assembly::own_name, had::model::NodeName::new);
+    let (text, good) = had::assembly::check(dir, &node);
     print!("{text}");
     if good {
         ExitCode::SUCCESS

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use had::assembly::Folders;
 use had::lab::{ProbeReport, Way};
-use had::runtime::{self, Folders};
+use had::runtime;
 
 use crate::screen::{Screen, Tone, print};
 use stage::{Running, Stage};

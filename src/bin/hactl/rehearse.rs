@@ -30,7 +30,7 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<Plan
         .iter()
         .flat_map(|g| g.tokens.iter().map(|(token, _)| token));
     let addresses: Vec<Virtual> = tokens.filter_map(virtual_address).collect();
-    let here = had::runtime::own_name();
+    let here = had::assembly::own_name();
     plan(&Derive {
         name: name.to_owned(),
         nodes: &config.nodes,

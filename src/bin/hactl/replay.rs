@@ -11,7 +11,7 @@ use had::model::cluster::Cluster;
 use had::replay::player::{Moment, Player, Seen};
 use had::replay::recording::{Begin, Item, State};
 use had::replay::what_if::{WhatIf, World};
-use had::store::recording::Recording;
+use had::store::recording_reader::RecordingReader;
 use had::sys::local_time::LocalTime;
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ pub fn run(args: &Replay) -> Result<ExitCode, Failure> {
         code: Failure::USAGE,
         text: format!("--set {text}"),
     })?;
-    let recording = Recording::open(&args.path).map_err(refused)?;
+    let recording = RecordingReader::open(&args.path).map_err(refused)?;
     let mut teller = Teller::new(args);
     if args.set.is_empty() {
         let mut player = Player::default();

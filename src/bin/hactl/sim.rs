@@ -76,7 +76,7 @@ fn one(args: &Sim, script: &Script, faults: Option<&Faults>) -> Result<bool, Fai
 /// The world of a folder, and what is to be said about the folder.
 fn setup(args: &Sim) -> Result<(Setup, String), Failure> {
     let loaded = rehearse::load(&args.dir).map_err(failed)?;
-    let mut cluster = had::runtime::assemble::outline(&loaded.config);
+    let mut cluster = had::assembly::assemble::outline(&loaded.config);
     let lease = loaded.config.lease;
     if !args.nodes.is_empty() {
         replace_nodes(&mut cluster, &args.nodes)?;

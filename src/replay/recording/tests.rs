@@ -27,7 +27,7 @@ fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
             quorate: true,
             intent: Intent::default(),
             ailing: vec![],
-            letters: vec![],
+            peer_messages: vec![],
             digest: u64::MAX,
         }),
     }

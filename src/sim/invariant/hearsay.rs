@@ -103,7 +103,7 @@ pub(super) mod tests {
             quorate: true,
             intent: Intent::default(),
             ailing: vec![],
-            letters: vec![],
+            peer_messages: vec![],
             digest: 0,
         }
     }

@@ -9,7 +9,7 @@ use nix::mount::MsFlags;
 use super::*;
 use crate::model::NodeName;
 use crate::model::decision::{Because, Decision, What};
-use crate::store::small_disk::{on_tmpfs, remount};
+use crate::store::test_disk::{on_tmpfs, remount};
 
 /// Far more than anything here takes on the slowest machine; only a failure waits so long.
 const LONG: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use crate::model::drbd::Standing;
 use crate::model::health::Ailing;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
 use crate::model::keys::{Key, Method};
-use crate::model::letter::{Body, Fenced, Letter, Question, Reply};
+use crate::model::peer_message::{Fenced, PeerMessage, PeerMessageBody, Question, Reply};
 use crate::model::{GroupName, LinkName, Term};
 use crate::wire::decode;
 
@@ -73,7 +73,7 @@ fn usual(groups: usize) -> Heartbeat {
         quorate: true,
         intent: Intent::default(),
         ailing: Vec::new(),
-        letters: Vec::new(),
+        peer_messages: Vec::new(),
         digest: 0x9f86_d081_884c_7d65,
     }
 }
@@ -311,19 +311,20 @@ fn ailing() -> impl Strategy<Value = Ailing> {
     })
 }
 
-fn letter() -> impl Strategy<Value = Letter> {
+fn peer_message() -> impl Strategy<Value = PeerMessage> {
     let body = prop_oneof![
-        ".{0,9}".prop_map(|r| Body::Ask(Question::Drbd(r))),
-        (".{0,9}", any::<bool>())
-            .prop_map(|(resource, primary)| Body::Ask(Question::Outdate { resource, primary })),
-        ".{0,9}".prop_map(|why| Body::Reply(Err(why))),
-        Just(Body::Reply(Ok(Reply::Outdate(Fenced::Ahead)))),
-        any::<u64>().prop_map(|ago| Body::Reply(Ok(Reply::Drbd(Standing {
+        ".{0,9}".prop_map(|r| PeerMessageBody::Ask(Question::Drbd(r))),
+        (".{0,9}", any::<bool>()).prop_map(|(resource, primary)| PeerMessageBody::Ask(
+            Question::Outdate { resource, primary }
+        )),
+        ".{0,9}".prop_map(|why| PeerMessageBody::Reply(Err(why))),
+        Just(PeerMessageBody::Reply(Ok(Reply::Outdate(Fenced::Ahead)))),
+        any::<u64>().prop_map(|ago| PeerMessageBody::Reply(Ok(Reply::Drbd(Standing {
             ahead_for: Some(ago),
             ..Standing::default()
         })))),
     ];
-    (node(), any::<u64>(), body).prop_map(|(to, id, body)| Letter { to, id, body })
+    (node(), any::<u64>(), body).prop_map(|(to, id, body)| PeerMessage { to, id, body })
 }
 
 fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
@@ -341,7 +342,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         state,
         vec(heard(), 0..4),
         vec(report(), 0..6),
-        (intent(), vec(ailing(), 0..3), vec(letter(), 0..3)),
+        (intent(), vec(ailing(), 0..3), vec(peer_message(), 0..3)),
     )
         .prop_map(
             |(
@@ -350,7 +351,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 (phase, quorate, reach),
                 heard,
                 groups,
-                (intent, ailing, letters),
+                (intent, ailing, peer_messages),
             )| Heartbeat {
                 src,
                 generation: Generation(generation),
@@ -366,7 +367,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 quorate,
                 intent,
                 ailing,
-                letters,
+                peer_messages,
                 digest,
             },
         )

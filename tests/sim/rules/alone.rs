@@ -235,7 +235,7 @@ impl Alone {
                 ..Intent::default()
             },
             ailing: Vec::new(),
-            letters: Vec::new(),
+            peer_messages: Vec::new(),
             digest: 1,
         };
         let link = LinkName::new("eth0");

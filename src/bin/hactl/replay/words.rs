@@ -101,7 +101,7 @@ impl Words {
             self.answering.remove(group);
         }
         let text = match event {
-            Event::Letters(letters) => {
+            Event::PeerMessages(letters) => {
                 format!("{} letters go out with each heartbeat", letters.len())
             }
             Event::Heard { heartbeat, .. } if !self.all => self.news(heartbeat)?,

@@ -13,20 +13,20 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::counters::Counters;
-use super::ears::{Ear, open_ears};
-use super::hearing::{Believer, Heard};
 use super::lateness::Lateness;
-use super::recorded::Recorded;
-use super::speaking::Speaker;
+use super::listeners::{Listener, open_listeners};
+use super::receive::{Authenticator, Heard};
+use super::recording_engine::RecordingEngine;
+use super::send::HeartbeatSender;
 use crate::engine::{Action, Event, Kept};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::keys::Keys;
-use crate::model::letter::Letter;
 use crate::model::medium::Medium;
+use crate::model::peer_message::PeerMessage;
 use crate::model::status::Status;
 use crate::model::{NodeName, Time};
-use crate::store::recorder::Feed;
+use crate::store::recording_writer::RecordingFeed;
 use crate::sys::clock::{self, Alarm};
 use crate::sys::realtime;
 
@@ -38,7 +38,7 @@ const TURNS: u32 = 4;
 const BATCH: usize = 64;
 
 /// What the heartbeat thread needs to begin.
-pub struct Pulse {
+pub struct HeartbeatSetup {
     /// What decisions rest on.
     pub cluster: Cluster,
     /// What outlived our last life.
@@ -58,7 +58,7 @@ pub struct Pulse {
     /// Whether each kind of unusable datagram is told once.
     pub tell_bad_packets: bool,
     /// Where what the engine is told is recorded.
-    pub feed: Option<Feed>,
+    pub feed: Option<RecordingFeed>,
 }
 
 /// What the slow side tells the heartbeat thread.
@@ -78,7 +78,7 @@ pub enum Input {
     /// The configuration was read anew.
     Reconfigure(Box<Reconfigured>),
     /// Record from now on, or no longer.
-    Record(Option<Feed>),
+    Record(Option<RecordingFeed>),
 }
 
 /// A new configuration for the running heartbeat thread.
@@ -99,17 +99,17 @@ pub enum Output {
     Note(Level, String),
     /// The state may look different now.
     Changed,
-    /// The letters in the newest heartbeat of a node, where it has some or had some before.
-    Letters(NodeName, Vec<Letter>),
+    /// The peer_messages in the newest heartbeat of a node, where it has some or had some before.
+    PeerMessages(NodeName, Vec<PeerMessage>),
     /// A question whether the slow side moves, answered by setting it to false.
     Alive(Arc<AtomicBool>),
 }
 
 /// A running heartbeat thread, seen from the slow side.
 #[derive(Clone, Debug)]
-pub struct Handle(mpsc::UnboundedSender<Input>);
+pub struct EngineHandle(mpsc::UnboundedSender<Input>);
 
-impl Handle {
+impl EngineHandle {
     /// Tells the heartbeat thread. Once it has ended nobody needs to know any more.
     pub fn tell(&self, input: Input) {
         if self.0.send(input).is_err() {
@@ -134,7 +134,9 @@ impl Handle {
 ///
 /// # Errors
 /// When the thread, its runtime or a socket cannot be had; the text says which.
-pub fn start(pulse: Pulse) -> Result<(Handle, mpsc::UnboundedReceiver<Output>), String> {
+pub fn start(
+    setup: HeartbeatSetup,
+) -> Result<(EngineHandle, mpsc::UnboundedReceiver<Output>), String> {
     let (inputs, inbox) = mpsc::unbounded_channel();
     let (outbox, outputs) = mpsc::unbounded_channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -147,13 +149,13 @@ pub fn start(pulse: Pulse) -> Result<(Handle, mpsc::UnboundedReceiver<Output>), 
         let opened = runtime
             .map_err(|e| format!("cannot make the heartbeat runtime: {e}"))
             .and_then(|rt| {
-                rt.block_on(async { Beating::open(pulse, inbox, outbox) })
+                rt.block_on(async { HeartbeatLoop::open(setup, inbox, outbox) })
                     .map(|b| (rt, b))
             });
         match opened {
-            Ok((runtime, beating)) => {
+            Ok((runtime, heartbeat_loop)) => {
                 if ready.send(Ok(())).is_ok() {
-                    runtime.block_on(beating.beat());
+                    runtime.block_on(heartbeat_loop.beat());
                 }
             }
             Err(text) => drop(ready.send(Err(text))),
@@ -167,22 +169,22 @@ pub fn start(pulse: Pulse) -> Result<(Handle, mpsc::UnboundedReceiver<Output>), 
     is_ready
         .recv()
         .map_err(|_| "the heartbeat thread ended at once".to_owned())??;
-    Ok((Handle(inputs), outputs))
+    Ok((EngineHandle(inputs), outputs))
 }
 
 /// The heartbeat thread at work.
-struct Beating {
-    engine: Recorded,
+struct HeartbeatLoop {
+    engine: RecordingEngine,
     alarm: Alarm,
     inbox: mpsc::UnboundedReceiver<Input>,
     out: mpsc::UnboundedSender<Output>,
     heard: mpsc::Receiver<Heard>,
-    speaker: Speaker,
-    believer: Arc<Believer>,
-    ears: Vec<Ear>,
+    sender: HeartbeatSender,
+    authenticator: Arc<Authenticator>,
+    listeners: Vec<Listener>,
     media: Vec<Medium>,
     counters: Arc<Counters>,
-    /// Nodes whose last heartbeat carried letters.
+    /// Nodes whose last heartbeat carried peer_messages.
     wrote: BTreeSet<NodeName>,
     first: Vec<Action>,
     /// When the engine gave the orders that are carried out now.
@@ -197,43 +199,43 @@ struct Beating {
     asked: Arc<AtomicBool>,
 }
 
-impl Beating {
+impl HeartbeatLoop {
     fn open(
-        pulse: Pulse,
+        setup: HeartbeatSetup,
         inbox: mpsc::UnboundedReceiver<Input>,
         out: mpsc::UnboundedSender<Output>,
-    ) -> Result<Beating, String> {
-        be_quick(pulse.priority, &out);
+    ) -> Result<HeartbeatLoop, String> {
+        be_quick(setup.priority, &out);
         let alarm = Alarm::new().map_err(|e| format!("cannot make a timer: {e}"))?;
         let counters = Arc::new(Counters::default());
         let (hear, heard) = mpsc::channel(HEARD_DEPTH);
-        let names: Vec<NodeName> = pulse.cluster.nodes.clone();
-        let me = pulse.cluster.me.clone();
-        let believer = Arc::new(Believer::new(
+        let names: Vec<NodeName> = setup.cluster.nodes.clone();
+        let me = setup.cluster.me.clone();
+        let authenticator = Arc::new(Authenticator::new(
             me,
             names,
-            pulse.cluster_name.clone(),
-            pulse.keys.clone(),
+            setup.cluster_name.clone(),
+            setup.keys.clone(),
             Arc::clone(&counters),
             hear,
-            pulse.tell_bad_packets.then(|| out.clone()),
+            setup.tell_bad_packets.then(|| out.clone()),
         ));
-        let ears = open_ears(&pulse.media, &believer)?;
-        let speaker = Speaker::open(&pulse, &believer)?;
-        let warntime = pulse.cluster.timing.warntime;
+        let listeners = open_listeners(&setup.media, &authenticator)?;
+        let sender = HeartbeatSender::open(&setup, &authenticator)?;
+        let warntime = setup.cluster.timing.warntime;
         let now = clock::now();
-        let lateness = Lateness::new(now, pulse.cluster.timing, pulse.priority.is_some());
-        let (engine, first) = Recorded::new(pulse.feed, pulse.cluster, pulse.kept, now);
-        let media = pulse.media;
-        Ok(Beating {
+        let lateness = Lateness::new(now, setup.cluster.timing, setup.priority.is_some());
+        let (engine, first) = RecordingEngine::new(setup.feed, setup.cluster, setup.kept, now);
+        let media = setup.media;
+        Ok(HeartbeatLoop {
             engine,
             alarm,
             inbox,
             out,
             heard,
-            speaker,
-            believer,
-            ears,
+            sender,
+            authenticator,
+            listeners,
             media,
             counters,
             wrote: BTreeSet::new(),
@@ -321,9 +323,9 @@ impl Beating {
             taken += 1;
         }
         self.lateness.acted(clock::now(), self.due);
-        for ear in &mut self.ears {
-            if ear.try_again(&self.believer) {
-                let text = format!("listening on {} again", ear.interface());
+        for listener in &mut self.listeners {
+            if listener.try_again(&self.authenticator) {
+                let text = format!("listening on {} again", listener.interface());
                 drop(self.out.send(Output::Note(Level::Info, text)));
             }
         }
@@ -346,17 +348,17 @@ impl Beating {
             from, heartbeat, ..
         } = &heard
         {
-            self.speaker.knows(*from, &heartbeat.src);
-            let (from, letters) = (&heartbeat.src, &heartbeat.letters);
-            let told = if letters.is_empty() {
+            self.sender.knows(*from, &heartbeat.src);
+            let (from, peer_messages) = (&heartbeat.src, &heartbeat.peer_messages);
+            let told = if peer_messages.is_empty() {
                 self.wrote.remove(from)
             } else {
                 self.wrote.insert(from.clone());
                 true
             };
             if told {
-                let letters = Output::Letters(from.clone(), letters.clone());
-                drop(self.out.send(letters));
+                let peer_messages = Output::PeerMessages(from.clone(), peer_messages.clone());
+                drop(self.out.send(peer_messages));
             }
         }
         self.give(heard.event())
@@ -387,11 +389,11 @@ impl Beating {
                 true
             }
             Input::Reconfigure(new) => {
-                self.believer
+                self.authenticator
                     .change(new.cluster.nodes.clone(), new.keys.clone());
-                if let Err(text) = self
-                    .speaker
-                    .reconfigure(&new.cluster, new.keys, &self.believer)
+                if let Err(text) =
+                    self.sender
+                        .reconfigure(&new.cluster, new.keys, &self.authenticator)
                 {
                     self.note(Level::Error, text);
                 }
@@ -405,9 +407,9 @@ impl Beating {
     /// An interface changed: sockets on it are opened anew where it is another one now.
     async fn interface(&mut self, name: &str, up: bool) -> bool {
         if up {
-            self.speaker.reopen(name);
-            for ear in self.ears.iter_mut().filter(|e| e.interface() == name) {
-                if let Err(text) = ear.renew(&self.believer).await {
+            self.sender.reopen(name);
+            for listener in self.listeners.iter_mut().filter(|e| e.interface() == name) {
+                if let Err(text) = listener.renew(&self.authenticator).await {
                     let text = format!("{text}; it is tried again each second");
                     drop(self.out.send(Output::Note(Level::Warning, text)));
                 }
@@ -433,11 +435,11 @@ impl Beating {
                 // We stood still after it was written: others may have acted since, and it speaks of the past.
                 Action::Send(_) if clock::now().since(self.written) > self.warntime => {}
                 Action::Send(heartbeat) => {
-                    self.speaker.send(&heartbeat, &mut refused, &self.out);
+                    self.sender.send(&heartbeat, &mut refused, &self.out);
                     self.counters.sent();
                 }
                 Action::Ping => {
-                    self.speaker.ping();
+                    self.sender.ping();
                     self.tell_watchdog();
                 }
                 Action::Exit => {
@@ -461,7 +463,7 @@ impl Beating {
     /// Tells the service manager that we live, when the slow side has answered since the last time: where that hangs,
     /// no group can be stopped, and a new daemon is better than this one.
     fn tell_watchdog(&mut self) {
-        if !self.asked.load(Ordering::Relaxed) && self.speaker.tell_watchdog() {
+        if !self.asked.load(Ordering::Relaxed) && self.sender.tell_watchdog() {
             self.asked.store(true, Ordering::Relaxed);
             drop(self.out.send(Output::Alive(Arc::clone(&self.asked))));
         }

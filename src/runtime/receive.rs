@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::counters::Counters;
-use super::pulse::Output;
+use super::heartbeat_thread::Output;
 use crate::engine::Event;
 use crate::model::decision::Level;
 use crate::model::heartbeat::Heartbeat;
@@ -55,7 +55,7 @@ impl Heard {
 
 /// Judges what comes in on every socket.
 #[derive(Debug)]
-pub struct Believer {
+pub struct Authenticator {
     me: NodeName,
     trusted: RwLock<Trusted>,
     newest: Mutex<BTreeMap<NodeName, Newest>>,
@@ -99,7 +99,7 @@ impl Newest {
     }
 }
 
-impl Believer {
+impl Authenticator {
     /// Gives what it believes to `hear`.
     pub fn new(
         me: NodeName,
@@ -109,9 +109,9 @@ impl Believer {
         counters: Arc<Counters>,
         hear: mpsc::Sender<Heard>,
         tell: Option<mpsc::UnboundedSender<Output>>,
-    ) -> Believer {
+    ) -> Authenticator {
         let trusted = RwLock::new(Trusted { nodes, keys });
-        Believer {
+        Authenticator {
             me,
             trusted,
             newest: Mutex::default(),
@@ -137,7 +137,7 @@ impl Believer {
 
     /// Listens on a socket until the task is ended.
     pub fn listen(self: &Arc<Self>, receiver: Receiver) -> JoinHandle<()> {
-        let believer = Arc::clone(self);
+        let authenticator = Arc::clone(self);
         tokio::spawn(async move {
             let mut buffer = vec![0; MAX_BYTES + 1];
             let mut taken = 0;
@@ -148,9 +148,9 @@ impl Believer {
                 }
                 if let Ok(arrival) = receiver.receive(&mut buffer).await {
                     let bytes = buffer.get(..arrival.length).unwrap_or_default();
-                    believer.judge(arrival.link, bytes, arrival.from);
+                    authenticator.judge(arrival.link, bytes, arrival.from);
                 } else {
-                    believer.counters.receive_failed();
+                    authenticator.counters.receive_failed();
                     // A socket whose interface is gone fails at once, again and again.
                     tokio::time::sleep(AFTER_ERROR).await;
                 }
@@ -228,7 +228,7 @@ mod tests {
             quorate: true,
             intent: Intent::default(),
             ailing: vec![],
-            letters: vec![],
+            peer_messages: vec![],
             digest: 0,
         }
     }

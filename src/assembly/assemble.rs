@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::describe;
-use super::looks::{self, Looks, looks};
-use super::notify::Hooks;
+use super::hooks::Hooks;
+use super::watch_plan::{self, WatchPlan, plan_watches};
+use super::{Folders, describe, own_name};
 use crate::agent::address::{Mistake, Network};
 use crate::agent::catalog::Catalog;
-use crate::agent::drbd::fence::{Nobody, Peers};
+use crate::agent::drbd::fence::Peers;
 use crate::agent::environment::ScriptEnv;
 use crate::agent::filesystem;
 use crate::agent::outline;
@@ -23,28 +23,6 @@ use crate::model::health::Health;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 
-/// Folders that the command line may change.
-#[derive(Clone, Debug)]
-pub struct Folders {
-    /// `ha.cf`, `haresources`, `authkeys`, `resource.d`.
-    pub config: PathBuf,
-    /// What outlives a boot.
-    pub state: PathBuf,
-    /// What outlives the daemon until the next boot.
-    pub run: PathBuf,
-}
-
-impl Folders {
-    /// With a configuration elsewhere.
-    pub fn usual(config: &Path) -> Self {
-        Folders {
-            config: config.to_owned(),
-            state: "/var/lib/had".into(),
-            run: "/run/had".into(),
-        }
-    }
-}
-
 /// A configuration that can be run.
 pub struct Assembled {
     /// What the files say.
@@ -54,7 +32,7 @@ pub struct Assembled {
     /// Each group's steps with their agents.
     pub groups: Vec<(GroupName, Vec<ResolvedStep>)>,
     /// What is looked at again and again.
-    pub looks: Looks,
+    pub watch_plan: WatchPlan,
     /// Who is told what happens.
     pub hooks: Hooks,
     /// Warnings and notes.
@@ -99,7 +77,7 @@ pub async fn assemble(
         }
     }
     judge_clashes(&config.groups, &mut report);
-    let looks = looks(&config, &mut groups, &resolver, &mut report);
+    let watch_plan = plan_watches(&config, &mut groups, &resolver, &mut report);
     let hooks = Hooks::new(&config, &resolver.env, &mut report);
     report.sort();
     if report.has_errors() {
@@ -110,7 +88,7 @@ pub async fn assemble(
         config,
         cluster,
         groups,
-        looks,
+        watch_plan,
         hooks,
         warnings: report,
     })
@@ -250,7 +228,7 @@ pub fn outline(config: &Config) -> Cluster {
             steps: {
                 let times = |token: &Token| timeouts(config, token, Timeouts::default());
                 let mut steps = outline::steps(&tokens, &times);
-                looks::set_policies(&config.health.monitors, &mut steps);
+                watch_plan::set_policies(&config.health.monitors, &mut steps);
                 steps
             },
         }
@@ -272,7 +250,7 @@ fn cluster_of(config: &Config, groups: Vec<Group>) -> Cluster {
         health: Health {
             checks: {
                 let said = config.health.checks.iter().map(|c| c.policy.clone());
-                let of_drbd = looks::drbd(&config.groups).map(|(policy, _)| policy);
+                let of_drbd = watch_plan::drbd_checks(&config.groups).map(|(policy, _)| policy);
                 said.chain(of_drbd).collect()
             },
             failback_when: config.health.failback_when.is_some(),
@@ -282,40 +260,10 @@ fn cluster_of(config: &Config, groups: Vec<Group>) -> Cluster {
     }
 }
 
-/// This node's name as heartbeat takes it: `uname -n`, lower-cased.
-pub fn own_name() -> NodeName {
-    let name = nix::unistd::gethostname()
-        .map_or_else(|_| String::new(), |n| n.to_string_lossy().into_owned());
-    NodeName::new(&name)
-}
-
-/// What `hactl check` prints, and whether the daemon would start.
-pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
-    let folders = Folders::usual(dir);
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(e) => return (format!("cannot check: {e}\n"), false),
-    };
-    let netlink = Netlink::new();
-    runtime.block_on(async {
-        let nobody: Arc<dyn Peers> = Arc::new(Nobody);
-        match assemble(&folders, node, &netlink, &nobody).await {
-            Ok(mut assembled) => {
-                assembled.validate().await;
-                (assembled.describe(), true)
-            }
-            Err(report) => (report.to_string(), false),
-        }
-    })
-}
-
 impl Assembled {
     /// Asks agents whether they find their configuration good. A warning each, for what an agent needs may come with an
     /// earlier member of its group: a file on a disk that is not mounted here.
-    async fn validate(&mut self) {
+    pub(super) async fn validate(&mut self) {
         let lines = self.config.groups.iter();
         for (line, (_, steps)) in lines.zip(&self.groups) {
             for step in steps {
@@ -351,7 +299,7 @@ impl Assembled {
             {
                 text += &format!("    {member}: {what}\n");
             }
-            let monitors = self.looks.monitors.get(name).into_iter().flatten();
+            let monitors = self.watch_plan.monitors.get(name).into_iter().flatten();
             for (monitor, step) in monitors.filter_map(|m| Some((m, steps.get(m.step)?))) {
                 text += &describe::monitor(monitor, &step.step, self.cluster.nodes.len() > 1);
             }
@@ -359,11 +307,11 @@ impl Assembled {
         for check in &self.config.health.checks {
             text += &describe::check(check);
         }
-        for (policy, probe) in looks::drbd(&self.config.groups) {
+        for (policy, probe) in watch_plan::drbd_checks(&self.config.groups) {
             text += &describe::of_group(&policy, &probe);
         }
         if let Some(when) = &self.config.health.failback_when {
-            text += &describe::failback_when(when, looks::is_preferred(&self.config));
+            text += &describe::failback_when(when, watch_plan::is_preferred(&self.config));
         }
         text += &self.hooks.describe();
         let c = &self.cluster;
@@ -376,32 +324,5 @@ impl Assembled {
             c.me
         );
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn one_look_shows_what_is_wrong_with_files_and_resources() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::write(at("ha.cf"), "keepaliv 1\nnode a b\nbcast lo\n").unwrap();
-        fs::write(at("haresources"), "a 127.0.0.300/8/lo nosuchscript\n").unwrap();
-        fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
-        fs::set_permissions(at("authkeys"), fs::Permissions::from_mode(0o600)).unwrap();
-        let (text, good) = check(dir.path(), &NodeName::new("a"));
-        assert!(!good);
-        for wrong in [
-            "ha.cf:1:1: unknown directive",
-            "haresources:1:3:",
-            "haresources:1:20:",
-        ] {
-            assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
-        }
     }
 }

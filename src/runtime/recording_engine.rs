@@ -5,23 +5,23 @@ use std::ops::Deref;
 use crate::engine::{Action, Engine, Event, Kept};
 use crate::model::Time;
 use crate::model::cluster::Cluster;
-use crate::store::recorder::Feed;
+use crate::store::recording_writer::RecordingFeed;
 
 /// The engine of the heartbeat thread.
-pub struct Recorded {
+pub struct RecordingEngine {
     engine: Engine,
     /// Where what it is told is recorded.
-    pub feed: Option<Feed>,
+    pub feed: Option<RecordingFeed>,
 }
 
-impl Recorded {
+impl RecordingEngine {
     /// With its first orders.
     pub fn new(
-        mut feed: Option<Feed>,
+        mut feed: Option<RecordingFeed>,
         cluster: Cluster,
         kept: Kept,
         now: Time,
-    ) -> (Recorded, Vec<Action>) {
+    ) -> (RecordingEngine, Vec<Action>) {
         if let Some(feed) = &mut feed {
             feed.fresh(now, &cluster, &kept);
         }
@@ -29,7 +29,7 @@ impl Recorded {
         if let Some(feed) = &mut feed {
             feed.ordered(&first);
         }
-        (Recorded { engine, feed }, first)
+        (RecordingEngine { engine, feed }, first)
     }
 
     /// Tells the engine, and the recording before it: the fact that makes the engine fail is the one to be kept.
@@ -45,7 +45,7 @@ impl Recorded {
     }
 }
 
-impl Deref for Recorded {
+impl Deref for RecordingEngine {
     type Target = Engine;
     fn deref(&self) -> &Engine {
         &self.engine

@@ -1,6 +1,6 @@
 //! What follows when a monitor or a check fails, in words, for `hactl check`.
 
-use super::looks::Monitor;
+use super::watch_plan::Monitor;
 use crate::config::CheckRule;
 use crate::model::GroupName;
 use crate::model::cluster::Step;

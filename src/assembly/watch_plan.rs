@@ -15,7 +15,7 @@ use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Probe};
 use crate::sys::netlink::Netlink;
 
 /// All that is looked at, as configured.
-pub struct Looks {
+pub struct WatchPlan {
     /// Of each group, the steps that are watched.
     pub monitors: HashMap<GroupName, Vec<Monitor>>,
     /// Of the node, by name.
@@ -40,12 +40,12 @@ pub struct Monitor {
 }
 
 /// What the configuration wants looked at; each watched step gets its policy. What is wrong goes to the report.
-pub fn looks(
+pub fn plan_watches(
     config: &Config,
     groups: &mut [(GroupName, Vec<ResolvedStep>)],
     resolver: &Resolver<'_>,
     report: &mut Report,
-) -> Looks {
+) -> WatchPlan {
     let rules = &config.health;
     for rule in &rules.monitors {
         if let Some(probe) = &rule.probe {
@@ -62,7 +62,7 @@ pub fn looks(
             named.push((rule.policy.name.clone(), rule.probe.clone(), rule.pace));
         }
     }
-    let of_drbd = drbd(&config.groups);
+    let of_drbd = drbd_checks(&config.groups);
     named.extend(of_drbd.map(|(policy, probe)| (policy.name, probe, DRBD_PACE)));
     judge_unused(&rules.monitors, groups, report);
     let mut monitors = HashMap::new();
@@ -70,7 +70,7 @@ pub fn looks(
         judge_pseudo(&rules.monitors, steps, report);
         monitors.insert(name.clone(), watched(&rules.monitors, steps));
     }
-    Looks {
+    WatchPlan {
         monitors,
         checks: named,
         env: resolver.env.clone(),
@@ -87,10 +87,10 @@ const DRBD_PACE: Pace = Pace {
 
 /// What nobody needs to ask for: a node whose DRBD data is not the newest is no candidate for the group that stands on it.
 /// An owner stays: its service runs.
-pub(super) fn drbd(groups: &[GroupLine]) -> impl Iterator<Item = (CheckPolicy, Probe)> {
+pub(super) fn drbd_checks(groups: &[GroupLine]) -> impl Iterator<Item = (CheckPolicy, Probe)> {
     groups.iter().flat_map(|line| {
         let group = line.tokens.first().map_or("", |(t, _)| t.text.as_str());
-        super::drbd::words(line).map(move |(token, resource)| {
+        super::drbd_words(line).map(move |(token, resource)| {
             let policy = CheckPolicy {
                 name: token.text.clone(),
                 fall: 1,
@@ -214,8 +214,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    use crate::assembly::check;
     use crate::model::NodeName;
-    use crate::runtime::check;
 
     /// What `hactl check` says of these lines, about an address and a pause.
     fn told(lines: &str, me: &str) -> String {

@@ -22,7 +22,7 @@ const GATHERED: usize = 64 * 1024;
 pub(super) const AGAIN: Duration = Duration::from_secs(60);
 
 /// What is on disk and what is on its way there.
-pub(super) struct Ring {
+pub(super) struct RecordingFiles {
     older: PathBuf,
     newer: PathBuf,
     /// What one file may hold.
@@ -45,15 +45,15 @@ pub(super) struct Ring {
     say: Box<dyn Fn(Level, String) + Send>,
 }
 
-impl Ring {
+impl RecordingFiles {
     pub fn new(
         folder: &Path,
         size: u64,
         wanted: Arc<AtomicBool>,
         say: Box<dyn Fn(Level, String) + Send>,
-    ) -> Ring {
+    ) -> RecordingFiles {
         let [older, newer] = files(folder);
-        Ring {
+        RecordingFiles {
             older,
             newer,
             half: size / 2,

@@ -32,18 +32,18 @@ const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// The open file, and the lock that keeps a second daemon out of the state folder.
 #[derive(Debug)]
-pub struct KeptFile {
+pub struct StateFile {
     path: PathBuf,
     uuid: [u8; 16],
     /// None where the folder could not be opened; then there is nothing to protect either.
     _lock: Option<Flock<File>>,
 }
 
-/// What [`KeptFile::open`] gives.
+/// What [`StateFile::open`] gives.
 #[derive(Debug)]
 pub struct Opened {
     /// For saving.
-    pub file: KeptFile,
+    pub file: StateFile,
     /// With the generation of this life, and without leases ([`super::lease`] has them).
     pub kept: Kept,
     /// This node's identity.
@@ -70,7 +70,7 @@ struct Found {
     uuid: Option<[u8; 16]>,
 }
 
-impl KeptFile {
+impl StateFile {
     /// Opens the file of that state folder, takes the next generation (the last plus one, or the seconds since
     /// 1970 if they are more) and saves it. Whatever is missing,
     /// damaged or cannot be written is made up for and told in the warnings: a daemon without
@@ -99,7 +99,7 @@ impl KeptFile {
     }
 }
 
-/// As [`KeptFile::open`], with all that it takes from its surroundings. `clock` is in seconds since 1970.
+/// As [`StateFile::open`], with all that it takes from its surroundings. `clock` is in seconds since 1970.
 fn open(state: &Path, heartbeat: &Path, clock: u64) -> Result<Opened, InUse> {
     let mut warnings = Vec::new();
     let lock = lock(state, &mut warnings)?;
@@ -121,7 +121,7 @@ fn open(state: &Path, heartbeat: &Path, clock: u64) -> Result<Opened, InUse> {
         .flatten()
         .map(|last| last.saturating_add(1));
     kept.generation = Generation(next.fold(clock, u64::max));
-    let file = KeptFile {
+    let file = StateFile {
         path,
         uuid,
         _lock: lock,

@@ -1,4 +1,4 @@
-//! Letters between daemons: what one asks another beside all that decides who owns a group. They travel with the
+//! PeerMessages between daemons: what one asks another beside all that decides who owns a group. They travel with the
 //! heartbeats, in each until the answer is there; so none is lost, and none is forged more easily than those.
 
 use std::collections::BTreeMap;
@@ -11,12 +11,14 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until};
 
-use super::pulse::Handle;
+use super::heartbeat_thread::EngineHandle;
 use crate::agent::drbd::fence::{self, Answer, Peers};
 use crate::agent::{Abort, Limits};
 use crate::engine::Event;
 use crate::model::NodeName;
-use crate::model::letter::{Body, Letter, MOST, Question, Reply};
+use crate::model::peer_message::{
+    MAX_PEER_MESSAGES, PeerMessage, PeerMessageBody, Question, Reply,
+};
 use crate::model::status::{Liveness, Status};
 use crate::sys::clock;
 
@@ -31,46 +33,46 @@ type Answered = Result<Reply, String>;
 
 /// What agents and clients have of it: they ask.
 #[derive(Clone, Debug)]
-pub struct Post {
+pub struct PeerClient {
     orders: mpsc::UnboundedSender<Order>,
-    pulse: Arc<OnceLock<Handle>>,
+    engine: Arc<OnceLock<EngineHandle>>,
     next: Arc<AtomicU64>,
 }
 
-/// What the postbox is told.
+/// What the peer_requests is told.
 #[derive(Debug)]
 pub enum Order {
     /// This is to be sent until it is answered.
-    Write(Letter, oneshot::Sender<Answered>),
+    Write(PeerMessage, oneshot::Sender<Answered>),
     /// No longer.
     Withdraw(u64),
-    /// The answer to a letter of this node was found.
+    /// The answer to a message of this node was found.
     Answer(NodeName, u64, Answered),
     /// It was offered for long enough.
     Forget(NodeName, u64),
 }
 
-impl Post {
-    /// With the orders that a [`Postbox`] takes.
+impl PeerClient {
+    /// With the orders that a [`PeerRequests`] takes.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Order>) {
         let (orders, receiver) = mpsc::unbounded_channel();
-        let post = Post {
+        let peer_client = PeerClient {
             orders,
-            pulse: Arc::default(),
+            engine: Arc::default(),
             // No answer to a question of an earlier daemon is taken for one of ours.
             next: Arc::new(AtomicU64::new(clock::now().0)),
         };
-        (post, receiver)
+        (peer_client, receiver)
     }
 
     /// From now on it is known who lives.
-    pub fn connect(&self, pulse: &Handle) {
-        drop(self.pulse.set(pulse.clone()));
+    pub fn connect(&self, engine: &EngineHandle) {
+        drop(self.engine.set(engine.clone()));
     }
 
     /// How this node sees the cluster; nothing at the very beginning and end.
     pub async fn status(&self) -> Option<Status> {
-        self.pulse.get()?.status().await
+        self.engine.get()?.status().await
     }
 
     /// The other nodes, and whether each lives.
@@ -84,12 +86,12 @@ impl Post {
     async fn ask_one(&self, node: NodeName, question: Question, limits: &Limits) -> Answer {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, mut answered) = oneshot::channel();
-        let letter = Letter {
+        let message = PeerMessage {
             to: node.clone(),
             id,
-            body: Body::Ask(question),
+            body: PeerMessageBody::Ask(question),
         };
-        self.order(Order::Write(letter, sender));
+        self.order(Order::Write(message, sender));
         let _withdrawn = Withdrawn(self, id);
         loop {
             tokio::select! {
@@ -107,8 +109,8 @@ impl Post {
 
     /// Tells the engine a fact.
     pub fn event(&self, event: Event) {
-        if let Some(pulse) = self.pulse.get() {
-            pulse.event(event);
+        if let Some(engine) = self.engine.get() {
+            engine.event(event);
         }
     }
 
@@ -118,8 +120,8 @@ impl Post {
     }
 }
 
-/// Withdraws a letter, however the wait for its answer ends.
-struct Withdrawn<'a>(&'a Post, u64);
+/// Withdraws a message, however the wait for its answer ends.
+struct Withdrawn<'a>(&'a PeerClient, u64);
 
 impl Drop for Withdrawn<'_> {
     fn drop(&mut self) {
@@ -128,7 +130,7 @@ impl Drop for Withdrawn<'_> {
 }
 
 #[async_trait]
-impl Peers for Post {
+impl Peers for PeerClient {
     async fn any_lives(&self) -> bool {
         self.others().await.iter().any(|(_, lives)| *lives)
     }
@@ -157,32 +159,32 @@ impl Peers for Post {
 
 /// What is under way.
 #[derive(Debug)]
-pub struct Postbox {
+pub struct PeerRequests {
     me: NodeName,
     /// For whoever has something to ask.
-    pub post: Post,
+    pub peer_client: PeerClient,
     /// Ours, until answered.
-    mine: BTreeMap<u64, (Letter, oneshot::Sender<Answered>)>,
+    mine: BTreeMap<u64, (PeerMessage, oneshot::Sender<Answered>)>,
     /// Questions of others; each with its answer as soon as that is found.
     theirs: BTreeMap<(NodeName, u64), Option<Answered>>,
 }
 
-impl Postbox {
+impl PeerRequests {
     /// Empty.
-    pub fn new(me: NodeName, post: Post) -> Self {
-        Postbox {
+    pub fn new(me: NodeName, peer_client: PeerClient) -> Self {
+        PeerRequests {
             me,
-            post,
+            peer_client,
             mine: BTreeMap::new(),
             theirs: BTreeMap::new(),
         }
     }
 
     /// Takes an order.
-    pub fn take(&mut self, order: Order, pulse: &Handle) {
+    pub fn take(&mut self, order: Order, engine: &EngineHandle) {
         match order {
-            Order::Write(letter, answered) => {
-                self.mine.insert(letter.id, (letter, answered));
+            Order::Write(message, answered) => {
+                self.mine.insert(message.id, (message, answered));
             }
             Order::Withdraw(id) => {
                 if self.mine.remove(&id).is_none() {
@@ -199,27 +201,34 @@ impl Postbox {
                 }
             }
         }
-        self.send(pulse);
+        self.send(engine);
     }
 
-    /// All letters of the newest heartbeat of a node, also where there are none any more.
-    pub fn hear(&mut self, from: &NodeName, letters: Vec<Letter>, pulse: &Handle) {
+    /// All peer_messages of the newest heartbeat of a node, also where there are none any more.
+    pub fn hear(
+        &mut self,
+        from: &NodeName,
+        peer_messages: Vec<PeerMessage>,
+        engine: &EngineHandle,
+    ) {
         let before = (self.mine.len(), self.theirs.len());
         let asked = |id: u64| {
-            let is = |l: &Letter| l.id == id && l.to == self.me && matches!(l.body, Body::Ask(_));
-            letters.iter().any(is)
+            let is = |l: &PeerMessage| {
+                l.id == id && l.to == self.me && matches!(l.body, PeerMessageBody::Ask(_))
+            };
+            peer_messages.iter().any(is)
         };
         self.theirs.retain(|(who, id), _| who != from || asked(*id));
         let me = self.me.clone();
-        for letter in letters.into_iter().filter(|l| l.to == me) {
-            match letter.body {
-                Body::Ask(question) => self.look_for_answer(from, letter.id, question),
-                Body::Reply(answer) => {
+        for message in peer_messages.into_iter().filter(|l| l.to == me) {
+            match message.body {
+                PeerMessageBody::Ask(question) => self.look_for_answer(from, message.id, question),
+                PeerMessageBody::Reply(answer) => {
                     let ours = self
                         .mine
-                        .get(&letter.id)
+                        .get(&message.id)
                         .is_some_and(|(l, _)| l.to == *from);
-                    if ours && let Some((_, answered)) = self.mine.remove(&letter.id) {
+                    if ours && let Some((_, answered)) = self.mine.remove(&message.id) {
                         // Whoever asked may have given up a moment ago.
                         drop(answered.send(answer));
                     }
@@ -227,18 +236,18 @@ impl Postbox {
             }
         }
         if before != (self.mine.len(), self.theirs.len()) {
-            self.send(pulse);
+            self.send(engine);
         }
     }
 
     fn look_for_answer(&mut self, from: &NodeName, id: u64, question: Question) {
         let place = (from.clone(), id);
         let many = self.theirs.keys().filter(|(who, _)| who == from).count();
-        if self.theirs.contains_key(&place) || many >= MOST {
+        if self.theirs.contains_key(&place) || many >= MAX_PEER_MESSAGES {
             return;
         }
         self.theirs.insert(place, None);
-        let (post, from) = (self.post.clone(), from.clone());
+        let (peer_client, from) = (self.peer_client.clone(), from.clone());
         tokio::spawn(async move {
             let limits = Limits::within(FINDING, &Abort::new());
             let answer = fence::answer(&question, &limits).await;
@@ -252,22 +261,24 @@ impl Postbox {
                     "{from} is not connected to the data of {resource} here, and asked to have it outdated: {said}"
                 );
             }
-            post.order(Order::Answer(from.clone(), id, answer));
+            peer_client.order(Order::Answer(from.clone(), id, answer));
             sleep(KEPT).await;
-            post.order(Order::Forget(from, id));
+            peer_client.order(Order::Forget(from, id));
         });
     }
 
-    fn send(&self, pulse: &Handle) {
+    fn send(&self, engine: &EngineHandle) {
         let answer = |((to, id), answer): (&(NodeName, u64), &Option<Answered>)| {
-            Some(Letter {
+            Some(PeerMessage {
                 to: to.clone(),
                 id: *id,
-                body: Body::Reply(answer.clone()?),
+                body: PeerMessageBody::Reply(answer.clone()?),
             })
         };
-        let mine = self.mine.values().map(|(letter, _)| letter.clone());
-        let letters = mine.chain(self.theirs.iter().filter_map(answer));
-        pulse.event(Event::Letters(letters.take(MOST).collect()));
+        let mine = self.mine.values().map(|(message, _)| message.clone());
+        let peer_messages = mine.chain(self.theirs.iter().filter_map(answer));
+        engine.event(Event::PeerMessages(
+            peer_messages.take(MAX_PEER_MESSAGES).collect(),
+        ));
     }
 }

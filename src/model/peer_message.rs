@@ -9,23 +9,23 @@ use super::NodeName;
 use super::drbd::Standing;
 
 /// No heartbeat carries more.
-pub const MOST: usize = 16;
+pub const MAX_PEER_MESSAGES: usize = 16;
 
 /// A question to one node, or its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Letter {
+pub struct PeerMessage {
     /// Who shall read it.
     pub to: NodeName,
     /// Which question of the one who asks; the answer bears the same.
     pub id: u64,
     /// What it says.
-    pub body: Body,
+    pub body: PeerMessageBody,
 }
 
-/// What a letter says.
+/// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Body {
+pub enum PeerMessageBody {
     /// A question.
     Ask(Question),
     /// Its answer; an error is a sentence for an administrator.

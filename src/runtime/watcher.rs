@@ -12,11 +12,11 @@ use futures::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::looks::{Looks, Monitor};
-use super::pulse::Handle;
+use super::heartbeat_thread::EngineHandle;
 use crate::agent::check::Check;
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError, Limits, Status};
+use crate::assembly::watch_plan::{Monitor, WatchPlan};
 use crate::engine::Event;
 use crate::model::GroupName;
 use crate::model::health::{Pace, Probe};
@@ -26,8 +26,8 @@ const SLACK: Duration = Duration::from_millis(20);
 
 /// The tasks that look. They end when this is dropped.
 pub struct Watcher {
-    looks: Looks,
-    pulse: Handle,
+    watch_plan: WatchPlan,
+    engine: EngineHandle,
     groups: HashMap<GroupName, Tasks>,
     checks: Tasks,
 }
@@ -57,10 +57,10 @@ impl Tasks {
 
 impl Watcher {
     /// Begins the checks of the node; resources are looked at when told.
-    pub fn new(looks: Looks, pulse: Handle) -> Self {
+    pub fn new(watch_plan: WatchPlan, engine: EngineHandle) -> Self {
         let mut watcher = Watcher {
-            looks,
-            pulse,
+            watch_plan,
+            engine,
             groups: HashMap::new(),
             checks: Tasks::default(),
         };
@@ -69,20 +69,20 @@ impl Watcher {
     }
 
     fn begin_checks(&mut self) {
-        let Looks {
+        let WatchPlan {
             checks,
             env,
             netlink,
             peers,
             ..
-        } = &self.looks;
+        } = &self.watch_plan;
         let task = |(name, probe, pace): &(String, Probe, Pace)| {
             let check = Check::new(probe, env, netlink, peers);
             tokio::spawn(keep_checking(
                 name.clone(),
                 check,
                 *pace,
-                self.pulse.clone(),
+                self.engine.clone(),
             ))
         };
         self.checks = Tasks(checks.iter().map(task).collect());
@@ -90,20 +90,20 @@ impl Watcher {
 
     /// Begins to look at what runs of a group.
     pub fn begin(&mut self, group: &GroupName, steps: &Arc<Vec<ResolvedStep>>) {
-        let monitors = self.looks.monitors.get(group).into_iter().flatten();
+        let monitors = self.watch_plan.monitors.get(group).into_iter().flatten();
         let task = |monitor: &Monitor| {
             let step = steps.get(monitor.step)?.clone();
             let place = (group.clone(), monitor.step);
             let probe = monitor.probe.as_ref();
-            let looks = &self.looks;
-            let check = probe.map(|p| Check::new(p, &looks.env, &looks.netlink, &looks.peers));
+            let plan = &self.watch_plan;
+            let check = probe.map(|p| Check::new(p, &plan.env, &plan.netlink, &plan.peers));
             let looker = Looker { step, check };
-            let pulse = self.pulse.clone();
+            let engine = self.engine.clone();
             Some(tokio::spawn(keep_looking(
                 place,
                 looker,
                 monitor.pace,
-                pulse,
+                engine,
             )))
         };
         let tasks = Tasks(monitors.filter_map(task).collect());
@@ -116,20 +116,20 @@ impl Watcher {
         tasks.end()
     }
 
-    /// Looks as newly configured from now on, at the groups that are looked at.
+    /// WatchPlan as newly configured from now on, at the groups that are looked at.
     pub fn reconfigure(
         &mut self,
-        looks: Looks,
+        watch_plan: WatchPlan,
         steps: &HashMap<GroupName, Arc<Vec<ResolvedStep>>>,
     ) {
-        let checks_changed = self.looks.checks != looks.checks;
-        let old = std::mem::replace(&mut self.looks, looks);
+        let checks_changed = self.watch_plan.checks != watch_plan.checks;
+        let old = std::mem::replace(&mut self.watch_plan, watch_plan);
         if checks_changed {
             self.begin_checks();
         }
         let watched: Vec<GroupName> = self.groups.keys().cloned().collect();
         for group in watched {
-            let changed = old.monitors.get(&group) != self.looks.monitors.get(&group);
+            let changed = old.monitors.get(&group) != self.watch_plan.monitors.get(&group);
             match steps.get(&group) {
                 Some(steps) if changed => self.begin(&group, steps),
                 Some(_) => {}
@@ -139,7 +139,7 @@ impl Watcher {
     }
 }
 
-/// Looks at one step in its own way or in the configured one.
+/// WatchPlan at one step in its own way or in the configured one.
 struct Looker {
     step: ResolvedStep,
     check: Option<Check>,
@@ -168,13 +168,13 @@ impl Looker {
     }
 }
 
-/// Looks at one step until ended. It was only just seen to run, so the first look comes later; but at once where it
+/// WatchPlan at one step until ended. It was only just seen to run, so the first look comes later; but at once where it
 /// leads to a handle that tells of the end.
 async fn keep_looking(
     (group, step): (GroupName, usize),
     looker: Looker,
     pace: Pace,
-    pulse: Handle,
+    engine: EngineHandle,
 ) {
     let mut due = Instant::now();
     if !looker.check.as_ref().is_some_and(Check::tells) {
@@ -188,7 +188,7 @@ async fn keep_looking(
         due = Instant::now() + pace.every;
         let limits = Limits::within(pace.timeout, &Abort::new());
         let tell = |result| {
-            pulse.event(Event::Monitored {
+            engine.event(Event::Monitored {
                 group: group.clone(),
                 step,
                 result,
@@ -199,12 +199,12 @@ async fn keep_looking(
 }
 
 /// Checks the node until ended, for the first time at once.
-async fn keep_checking(name: String, check: Check, pace: Pace, pulse: Handle) {
+async fn keep_checking(name: String, check: Check, pace: Pace, engine: EngineHandle) {
     loop {
         let due = Instant::now() + pace.every;
         let limits = Limits::within(pace.timeout, &Abort::new());
         let tell = |result| {
-            pulse.event(Event::Checked {
+            engine.event(Event::Checked {
                 check: name.clone(),
                 result,
             });

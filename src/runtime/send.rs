@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::hearing::Believer;
-use super::pulse::{Output, Pulse};
+use super::heartbeat_thread::{HeartbeatSetup, Output};
+use super::receive::Authenticator;
 use crate::engine::Event;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
@@ -28,8 +28,8 @@ const LOAD_KEPT: Duration = Duration::from_secs(10);
 pub(super) const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The sending half.
-pub(super) struct Speaker {
-    mouths: Vec<Mouth>,
+pub(super) struct HeartbeatSender {
+    senders: Vec<MediumSender>,
     keys: Keys,
     envelope: Envelope,
     load_read: Time,
@@ -38,7 +38,7 @@ pub(super) struct Speaker {
 }
 
 /// One medium.
-struct Mouth {
+struct MediumSender {
     medium: Medium,
     sender: Option<Sender>,
     tried: Time,
@@ -62,27 +62,30 @@ struct Watchdog {
     told: Time,
 }
 
-impl Speaker {
+impl HeartbeatSender {
     /// Opens every medium. An interface that is not there yet is no error: it is tried again.
-    pub fn open(pulse: &Pulse, believer: &Arc<Believer>) -> Result<Speaker, String> {
+    pub fn open(
+        setup: &HeartbeatSetup,
+        authenticator: &Arc<Authenticator>,
+    ) -> Result<HeartbeatSender, String> {
         let ttl =
-            pulse.cluster.nodes.len() + pulse.cluster.pings.len() + usize::from(pulse.hopfudge);
-        let mut speaker = Speaker {
-            mouths: pulse.media.iter().map(Mouth::open).collect(),
-            keys: pulse.keys.clone(),
+            setup.cluster.nodes.len() + setup.cluster.pings.len() + usize::from(setup.hopfudge);
+        let mut sender = HeartbeatSender {
+            senders: setup.media.iter().map(MediumSender::open).collect(),
+            keys: setup.keys.clone(),
             envelope: Envelope {
-                uuid: pulse.uuid,
+                uuid: setup.uuid,
                 wall_seconds: 0,
                 loadavg: String::new(),
                 ttl: u32::try_from(ttl).unwrap_or(u32::MAX),
-                cluster: pulse.cluster_name.clone(),
+                cluster: setup.cluster_name.clone(),
             },
             load_read: Time::ZERO,
             pings: None,
             watchdog: watchdog(),
         };
-        speaker.open_pings(&pulse.cluster, believer)?;
-        Ok(speaker)
+        sender.open_pings(&setup.cluster, authenticator)?;
+        Ok(sender)
     }
 
     /// Takes new secrets and ping nodes.
@@ -90,18 +93,22 @@ impl Speaker {
         &mut self,
         cluster: &Cluster,
         keys: Keys,
-        believer: &Arc<Believer>,
+        authenticator: &Arc<Authenticator>,
     ) -> Result<(), String> {
         self.keys = keys;
-        self.open_pings(cluster, believer)
+        self.open_pings(cluster, authenticator)
     }
 
-    fn open_pings(&mut self, cluster: &Cluster, believer: &Arc<Believer>) -> Result<(), String> {
+    fn open_pings(
+        &mut self,
+        cluster: &Cluster,
+        authenticator: &Arc<Authenticator>,
+    ) -> Result<(), String> {
         if let Some(old) = self.pings.take() {
             old.task.abort();
         }
         if !cluster.pings.is_empty() {
-            self.pings = Some(Pings::open(cluster, believer)?);
+            self.pings = Some(Pings::open(cluster, authenticator)?);
         }
         Ok(())
     }
@@ -120,8 +127,8 @@ impl Speaker {
             self.envelope.loadavg = load_average();
         }
         let bytes = wire::encode(heartbeat, &self.envelope, &self.keys);
-        for mouth in &mut self.mouths {
-            if let Some(event) = mouth.say(&bytes, now, out) {
+        for medium_sender in &mut self.senders {
+            if let Some(event) = medium_sender.say(&bytes, now, out) {
                 refused.push(event);
             }
         }
@@ -129,10 +136,11 @@ impl Speaker {
 
     /// Remembers which peer is at a unicast address, so that a refusal names it.
     pub fn knows(&mut self, address: std::net::IpAddr, peer: &NodeName) {
-        for mouth in &mut self.mouths {
-            if mouth.medium.target == Target::Unicast(address) && mouth.peer.as_ref() != Some(peer)
+        for medium_sender in &mut self.senders {
+            if medium_sender.medium.target == Target::Unicast(address)
+                && medium_sender.peer.as_ref() != Some(peer)
             {
-                mouth.peer = Some(peer.clone());
+                medium_sender.peer = Some(peer.clone());
             }
         }
     }
@@ -159,26 +167,26 @@ impl Speaker {
 
     /// The interface came back: sockets on it are made anew.
     pub fn reopen(&mut self, interface: &str) {
-        for mouth in self
-            .mouths
+        for medium_sender in self
+            .senders
             .iter_mut()
             .filter(|m| m.medium.interface == interface)
         {
-            *mouth = Mouth {
-                peer: mouth.peer.take(),
-                ..Mouth::open(&mouth.medium)
+            *medium_sender = MediumSender {
+                peer: medium_sender.peer.take(),
+                ..MediumSender::open(&medium_sender.medium)
             };
         }
     }
 }
 
-impl Mouth {
-    fn open(medium: &Medium) -> Mouth {
+impl MediumSender {
+    fn open(medium: &Medium) -> MediumSender {
         let (sender, trouble) = match Sender::open(medium) {
             Ok(sender) => (Some(sender), None),
             Err(e) => (None, Some(e.to_string())),
         };
-        Mouth {
+        MediumSender {
             medium: medium.clone(),
             sender,
             tried: clock::now(),
@@ -248,7 +256,7 @@ impl Mouth {
 }
 
 impl Pings {
-    fn open(cluster: &Cluster, believer: &Arc<Believer>) -> Result<Pings, String> {
+    fn open(cluster: &Cluster, authenticator: &Arc<Authenticator>) -> Result<Pings, String> {
         let targets: Vec<(usize, std::net::IpAddr)> = cluster
             .pings
             .iter()
@@ -264,7 +272,7 @@ impl Pings {
             Arc::clone(&pinger),
             Arc::clone(&sent),
             owners,
-            Arc::clone(believer),
+            Arc::clone(authenticator),
         ));
         Ok(Pings {
             pinger,
@@ -299,7 +307,7 @@ async fn hear_replies(
     pinger: Arc<Pinger>,
     sent: Arc<Mutex<VecDeque<(u16, Time)>>>,
     owners: Vec<usize>,
-    believer: Arc<Believer>,
+    authenticator: Arc<Authenticator>,
 ) {
     loop {
         match pinger.replied().await {
@@ -312,7 +320,7 @@ async fn hear_replies(
                         .map(|(_, at)| *at)
                 };
                 if let (Some(at), Some(ping)) = (asked, owners.get(reply.target)) {
-                    believer.pong(*ping, at);
+                    authenticator.pong(*ping, at);
                 }
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,

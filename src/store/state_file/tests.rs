@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{GroupName, Term, Time};
-use crate::store::small_disk::{on_tmpfs, remount};
+use crate::store::test_disk::{on_tmpfs, remount};
 use nix::mount::MsFlags;
 
 const CLOCK: u64 = 1_700_000_000;

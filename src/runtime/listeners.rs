@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::hearing::Believer;
-use super::speaking::REOPEN_AFTER;
+use super::receive::Authenticator;
+use super::send::REOPEN_AFTER;
 use crate::model::Time;
 use crate::model::medium::Medium;
 use crate::sys::clock;
 use crate::sys::udp;
 
 /// Listens wherever these media are heard.
-pub fn open_ears(media: &[Medium], believer: &Arc<Believer>) -> Result<Vec<Ear>, String> {
-    let open = |ear| Ear::open(ear, believer).map_err(|e| e.to_string());
+pub fn open_listeners(
+    media: &[Medium],
+    authenticator: &Arc<Authenticator>,
+) -> Result<Vec<Listener>, String> {
+    let open = |listener| Listener::open(listener, authenticator).map_err(|e| e.to_string());
     udp::ears(media).into_iter().map(open).collect()
 }
 
 /// A place where we listen, and the task that does.
-pub struct Ear {
+pub struct Listener {
     place: udp::Ear,
     index: Option<u32>,
     task: JoinHandle<()>,
@@ -26,12 +29,12 @@ pub struct Ear {
     refused: Option<Time>,
 }
 
-impl Ear {
-    fn open(ear: udp::Ear, believer: &Arc<Believer>) -> std::io::Result<Ear> {
-        let index = nix::net::if_::if_nametoindex(ear.interface()).ok();
-        let task = believer.listen(udp::Receiver::open(&ear)?);
-        Ok(Ear {
-            place: ear,
+impl Listener {
+    fn open(listener: udp::Ear, authenticator: &Arc<Authenticator>) -> std::io::Result<Listener> {
+        let index = nix::net::if_::if_nametoindex(listener.interface()).ok();
+        let task = authenticator.listen(udp::Receiver::open(&listener)?);
+        Ok(Listener {
+            place: listener,
             index,
             task,
             refused: None,
@@ -44,7 +47,7 @@ impl Ear {
     }
 
     /// Listens anew where the interface of that name is another one now: the old socket would stay deaf.
-    pub async fn renew(&mut self, believer: &Arc<Believer>) -> Result<(), String> {
+    pub async fn renew(&mut self, authenticator: &Arc<Authenticator>) -> Result<(), String> {
         let index = nix::net::if_::if_nametoindex(self.place.interface()).ok();
         if index == self.index || index.is_none() {
             return Ok(());
@@ -52,12 +55,12 @@ impl Ear {
         self.task.abort();
         // The port is free only when the old socket is closed.
         drop((&mut self.task).await);
-        self.open_again(believer)
+        self.open_again(authenticator)
     }
 
-    fn open_again(&mut self, believer: &Arc<Believer>) -> Result<(), String> {
-        match Ear::open(self.place.clone(), believer) {
-            Ok(ear) => *self = ear,
+    fn open_again(&mut self, authenticator: &Arc<Authenticator>) -> Result<(), String> {
+        match Listener::open(self.place.clone(), authenticator) {
+            Ok(listener) => *self = listener,
             Err(e) => {
                 self.refused = Some(clock::now());
                 return Err(e.to_string());
@@ -68,8 +71,8 @@ impl Ear {
 
     /// Where opening was refused it is tried again each second: no change of the interface need ever come. True when
     /// that succeeded.
-    pub fn try_again(&mut self, believer: &Arc<Believer>) -> bool {
+    pub fn try_again(&mut self, authenticator: &Arc<Authenticator>) -> bool {
         let due = |at: Time| clock::now().since(at) >= REOPEN_AFTER;
-        self.refused.is_some_and(due) && self.open_again(believer).is_ok()
+        self.refused.is_some_and(due) && self.open_again(authenticator).is_ok()
     }
 }

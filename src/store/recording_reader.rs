@@ -1,11 +1,11 @@
-//! Reads what [`super::recorder`] has written: one file, or both in their folder.
+//! Reads what [`super::recording_writer`] has written: one file, or both in their folder.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::recorder::files;
+use super::recording_writer::files;
 use crate::replay::recording::{Decoder, Item, is_recording};
 
 /// A longer line is none of ours.
@@ -13,7 +13,7 @@ const LONGEST: u64 = 256 * 1024 * 1024;
 
 /// Files that were opened and begin as they should.
 #[derive(Debug)]
-pub struct Recording {
+pub struct RecordingReader {
     parts: Vec<Part>,
 }
 
@@ -27,20 +27,20 @@ struct Part {
     id: (u64, u64),
 }
 
-impl Recording {
+impl RecordingReader {
     /// Opens a file, or the files of a folder.
     ///
     /// # Errors
     /// Why there is nothing to be read; the text is for the administrator.
-    pub fn open(path: &Path) -> Result<Recording, String> {
+    pub fn open(path: &Path) -> Result<RecordingReader, String> {
         let named = |e: io::Error| format!("{}: {e}", path.display());
         if std::fs::metadata(path).map_err(named)?.is_dir() {
             let parts = in_folder(path)?;
-            return Ok(Recording { parts });
+            return Ok(RecordingReader { parts });
         }
         let part = part(path)?;
         let part = part.ok_or(format!("{} is empty: nothing was recorded", path.display()))?;
-        Ok(Recording { parts: vec![part] })
+        Ok(RecordingReader { parts: vec![part] })
     }
 
     /// All that they hold, in order.

@@ -4,13 +4,13 @@ use std::sync::mpsc::{Receiver, channel};
 
 use nix::mount::MsFlags;
 
-use super::ring::AGAIN;
+use super::recording_files::AGAIN;
 use super::*;
 use crate::model::cluster::{QuorumPolicy, Timing};
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::replay::player::{Player, Seen};
-use crate::store::recording::Recording;
-use crate::store::small_disk::{on_tmpfs, remount};
+use crate::store::recording_reader::RecordingReader;
+use crate::store::test_disk::{on_tmpfs, remount};
 
 const MB: u64 = 1024 * 1024;
 
@@ -47,13 +47,13 @@ fn cluster(groups: usize) -> Cluster {
 
 /// An engine that is recorded, as the heartbeat thread does it.
 struct Recorded {
-    feed: Feed,
+    feed: RecordingFeed,
     engine: Engine,
     now: Time,
 }
 
 impl Recorded {
-    fn new(mut feed: Feed, groups: usize) -> Recorded {
+    fn new(mut feed: RecordingFeed, groups: usize) -> Recorded {
         let now = Time(1_000_000_000);
         let kept = Kept::default();
         feed.fresh(now, &cluster(groups), &kept);
@@ -85,20 +85,20 @@ impl Recorded {
 
 /// The queue by hand, without a thread.
 struct Bed {
-    ring: Ring,
+    files: RecordingFiles,
     messages: Receiver<Message>,
     said: Receiver<(Level, String)>,
     now: Instant,
 }
 
 impl Bed {
-    fn new(folder: &Path, size: u64) -> (Bed, Feed) {
+    fn new(folder: &Path, size: u64) -> (Bed, RecordingFeed) {
         let (queue, messages) = sync_channel(QUEUE);
         let wanted = Arc::new(AtomicBool::new(false));
         let (say, said) = channel();
         let say = move |level, text| say.send((level, text)).unwrap();
-        let ring = Ring::new(folder, size, Arc::clone(&wanted), Box::new(say));
-        let feed = Feed {
+        let files = RecordingFiles::new(folder, size, Arc::clone(&wanted), Box::new(say));
+        let feed = RecordingFeed {
             queue,
             wanted,
             lost: true,
@@ -108,7 +108,7 @@ impl Bed {
         };
         let now = Instant::now();
         let bed = Bed {
-            ring,
+            files,
             messages,
             said,
             now,
@@ -120,11 +120,11 @@ impl Bed {
     fn write(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             match message {
-                Message::Begin(begin) => self.ring.begin(&begin, self.now),
-                Message::Event(at, event, digest) => self.ring.event(at, event, digest),
+                Message::Begin(begin) => self.files.begin(&begin, self.now),
+                Message::Event(at, event, digest) => self.files.event(at, event, digest),
             }
         }
-        self.ring.rest(self.now, true);
+        self.files.rest(self.now, true);
     }
 
     fn said(&self) -> Vec<String> {
@@ -139,7 +139,7 @@ fn on_disk(folder: &Path) -> u64 {
 
 /// What a replay of the folder sees, but for inputs and orders; and how many inputs.
 fn replayed(folder: &Path) -> (Vec<Seen>, usize) {
-    let recording = Recording::open(folder).unwrap();
+    let recording = RecordingReader::open(folder).unwrap();
     let mut player = Player::default();
     let (mut odd, mut inputs) = (Vec::new(), 0);
     for (_, seen) in recording.items().flat_map(|item| player.play(item)) {
@@ -161,7 +161,7 @@ fn what_is_told_can_be_replayed_and_only_the_owner_reads_it() {
     let folder = tempfile::tempdir().unwrap();
     let (said, saying) = channel();
     let say = move |level, text| said.send((level, text)).unwrap();
-    let (recorder, feed) = Recorder::open(folder.path(), MB, say).unwrap();
+    let (recorder, feed) = RecordingWriter::open(folder.path(), MB, say).unwrap();
     let mut recorded = Recorded::new(feed, 2);
     recorded.tell_many(500);
     drop(recorded);

@@ -6,7 +6,7 @@
 //! itself, so that handing over never costs a call to the kernel. Nothing is fsynced: a power cut costs the last
 //! seconds. A disk that is full or refuses is told once and tried again later.
 
-mod ring;
+mod recording_files;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::replay::recording::{Begin, FORMAT, State};
 use crate::sys::clock;
-use ring::Ring;
+use recording_files::RecordingFiles;
 
 /// Events that may wait: a disk may stand still for 20 s with two nodes at a keepalive of 10 ms.
 const QUEUE: usize = 4096;
@@ -41,7 +41,7 @@ enum Message {
 
 /// The heartbeat thread's end. When it is dropped, the recording ends.
 #[derive(Debug)]
-pub struct Feed {
+pub struct RecordingFeed {
     queue: SyncSender<Message>,
     /// The files need a state to go on from.
     wanted: Arc<AtomicBool>,
@@ -52,7 +52,7 @@ pub struct Feed {
     digest: ActionDigest,
 }
 
-impl Feed {
+impl RecordingFeed {
     /// The engine is about to be made of this.
     pub fn fresh(&mut self, at: Time, cluster: &Cluster, kept: &Kept) {
         let start = Box::new((cluster.clone(), kept.clone()));
@@ -97,32 +97,32 @@ impl Feed {
 
 /// The recording thread, seen from the slow half.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct RecordingWriter {
     thread: JoinHandle<()>,
     ended: Receiver<()>,
 }
 
-impl Recorder {
+impl RecordingWriter {
     /// Begins to record in that folder, in so many bytes. Returns at once; what an administrator should know comes
     /// through `say`. An error means that there can be no thread.
     pub fn open(
         folder: &Path,
         size: u64,
         say: impl Fn(Level, String) + Send + 'static,
-    ) -> std::io::Result<(Recorder, Feed)> {
+    ) -> std::io::Result<(RecordingWriter, RecordingFeed)> {
         let (queue, messages) = sync_channel(QUEUE);
         let wanted = Arc::new(AtomicBool::new(false));
-        let ring = Ring::new(folder, size, Arc::clone(&wanted), Box::new(say));
+        let files = RecordingFiles::new(folder, size, Arc::clone(&wanted), Box::new(say));
         let (done, ended) = sync_channel(1);
         let body = move || {
-            run(ring, &messages);
+            run(files, &messages);
             // Nobody may wait for it.
             done.try_send(()).ok();
         };
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(body)?;
-        let feed = Feed {
+        let feed = RecordingFeed {
             queue,
             wanted,
             // Begins with a state.
@@ -131,7 +131,7 @@ impl Recorder {
             next: 0,
             digest: ActionDigest::default(),
         };
-        Ok((Recorder { thread, ended }, feed))
+        Ok((RecordingWriter { thread, ended }, feed))
     }
 
     /// Waits, at most so long, until all that was told before the feed was dropped is written. False when it took longer.
@@ -141,17 +141,17 @@ impl Recorder {
     }
 }
 
-fn run(mut ring: Ring, messages: &Receiver<Message>) {
+fn run(mut files: RecordingFiles, messages: &Receiver<Message>) {
     loop {
         let last = loop {
             match messages.try_recv() {
-                Ok(Message::Begin(begin)) => ring.begin(&begin, Instant::now()),
-                Ok(Message::Event(at, event, digest)) => ring.event(at, event, digest),
+                Ok(Message::Begin(begin)) => files.begin(&begin, Instant::now()),
+                Ok(Message::Event(at, event, digest)) => files.event(at, event, digest),
                 Err(TryRecvError::Empty) => break false,
                 Err(TryRecvError::Disconnected) => break true,
             }
         };
-        ring.rest(Instant::now(), last);
+        files.rest(Instant::now(), last);
         if last {
             return;
         }

@@ -10,7 +10,7 @@ fn refused(older: Option<&str>, newer: Option<&str>) -> String {
             fs::write(path, text).unwrap();
         }
     }
-    Recording::open(folder.path()).unwrap_err()
+    RecordingReader::open(folder.path()).unwrap_err()
 }
 
 #[test]
@@ -28,13 +28,13 @@ fn what_is_no_recording_is_refused_by_name() {
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
-    let why = Recording::open(&path).unwrap_err();
+    let why = RecordingReader::open(&path).unwrap_err();
     assert!(why.contains("No such file"), "{why}");
     fs::write(&path, "").unwrap();
-    let why = Recording::open(&path).unwrap_err();
+    let why = RecordingReader::open(&path).unwrap_err();
     assert!(why.contains("is empty"), "{why}");
     fs::write(&path, [0xff; 4096]).unwrap();
-    let why = Recording::open(&path).unwrap_err();
+    let why = RecordingReader::open(&path).unwrap_err();
     assert!(why.contains("no recording of had"), "{why}");
 }
 
@@ -48,7 +48,7 @@ fn a_file_that_goes_wrong_after_its_first_bytes_is_damage_with_its_place() {
         (b"{\"had recording\":1,\xff\n", ":1: invalid utf-8"),
     ] {
         fs::write(&path, text).unwrap();
-        let recording = Recording::open(&path).unwrap();
+        let recording = RecordingReader::open(&path).unwrap();
         let items: Vec<Item> = recording.items().collect();
         let [Item::Unreadable(why)] = items.as_slice() else {
             panic!("{items:?}");
@@ -63,6 +63,6 @@ fn a_file_that_took_the_place_of_the_older_meanwhile_is_read_once() {
     let [older, newer] = files(folder.path());
     fs::write(&newer, "{\"had recording\":1}\n").unwrap();
     fs::hard_link(&newer, &older).unwrap();
-    let recording = Recording::open(folder.path()).unwrap();
+    let recording = RecordingReader::open(folder.path()).unwrap();
     assert_eq!(recording.items().count(), 1);
 }

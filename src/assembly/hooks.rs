@@ -1,0 +1,82 @@
+//! The programs that are notified: of a group (`notify`) and of a node (`rc.d/status`).
+
+use std::sync::Arc;
+
+use crate::agent::environment::ScriptEnv;
+use crate::agent::hook::{self, Hook};
+use crate::config::{Config, Place, Report};
+
+/// The programs to run, and their environment.
+pub struct Hooks {
+    /// Run when the state of a group changes.
+    pub notify: Vec<Hook>,
+    /// Run when a node becomes active or dead.
+    pub status: Option<Hook>,
+    /// What programs get in their environment.
+    pub env: Arc<ScriptEnv>,
+}
+
+impl Hooks {
+    /// As configured; what is wrong goes to the report.
+    pub fn new(config: &Config, env: &Arc<ScriptEnv>, report: &mut Report) -> Self {
+        let mut notify = Vec::new();
+        for rule in &config.notify {
+            let hook = Hook {
+                path: rule.path.clone(),
+                timeout: rule.timeout,
+            };
+            match hook.judge() {
+                Ok(programs) if programs.is_empty() => {
+                    let message = format!(
+                        "there is no program in {}, so this tells nobody",
+                        hook.path.display()
+                    );
+                    report.warning(&rule.place, message, "chmod 755 what is to be run");
+                }
+                Ok(_) => {}
+                Err(mistakes) => {
+                    for mistake in mistakes {
+                        let help = mistake.help.unwrap_or_default();
+                        report.error(&rule.place, mistake.message, help);
+                    }
+                }
+            }
+            notify.push(hook);
+        }
+        let status = hook::status_script(env).unwrap_or_else(|(path, mistake)| {
+            let help = mistake.help.unwrap_or_default();
+            report.warning(&Place::whole(&path), mistake.message, help);
+            None
+        });
+        Hooks {
+            notify,
+            status,
+            env: Arc::clone(env),
+        }
+    }
+
+    /// In words, for `hactl check`.
+    pub fn describe(&self) -> String {
+        let line = |what: &str, hook: &Hook| {
+            let names = hook.programs().unwrap_or_default();
+            let names: Vec<String> = names.iter().map(|p| p.display().to_string()).collect();
+            let timeout = hook.timeout;
+            format!(
+                "{what}: {}, at most {timeout:?} each\n",
+                names.join(", then ")
+            )
+        };
+        let notify = self.notify.iter();
+        let groups = notify.map(|h| {
+            line(
+                "told when a group is online, offline, failed or stuck here",
+                h,
+            )
+        });
+        let nodes = self
+            .status
+            .iter()
+            .map(|h| line("told when a node is active or dead", h));
+        groups.chain(nodes).collect()
+    }
+}

@@ -1,0 +1,112 @@
+//! From configuration files to runnable things, for the daemon, `hactl check`, `hactl agent` and the simulator alike.
+//!
+//! * [`assemble`]: the configuration, the agent behind each resource word, and what the engine needs;
+//! * [`watch_plan`]: which resources and checks are probed, and how often;
+//! * [`hooks`]: the programs that are notified;
+//! * [`reload_plan`]: what a reload would change;
+//! * [`agents`]: one agent alone, for `hactl agent`.
+
+pub mod agents;
+pub mod assemble;
+mod describe;
+pub mod hooks;
+pub mod reload_plan;
+pub mod watch_plan;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use assemble::assemble;
+
+use crate::agent::drbd::fence::{Nobody, Peers};
+use crate::agent::resolve::DRBD_NAMES;
+use crate::config::GroupLine;
+use crate::model::NodeName;
+use crate::model::token::Token;
+use crate::sys::netlink::Netlink;
+
+/// Folders that the command line may change.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// `ha.cf`, `haresources`, `authkeys`, `resource.d`.
+    pub config: PathBuf,
+    /// What outlives a boot.
+    pub state: PathBuf,
+    /// What outlives the daemon until the next boot.
+    pub run: PathBuf,
+}
+
+impl Folders {
+    /// With a configuration elsewhere.
+    pub fn usual(config: &Path) -> Self {
+        Folders {
+            config: config.to_owned(),
+            state: "/var/lib/had".into(),
+            run: "/run/had".into(),
+        }
+    }
+}
+
+/// This node's name as heartbeat takes it: `uname -n`, lower-cased.
+pub fn own_name() -> NodeName {
+    let name = nix::unistd::gethostname()
+        .map_or_else(|_| String::new(), |n| n.to_string_lossy().into_owned());
+    NodeName::new(&name)
+}
+
+/// What `hactl check` prints, and whether the daemon would start.
+pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
+    let folders = Folders::usual(dir);
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(e) => return (format!("cannot check: {e}\n"), false),
+    };
+    let netlink = Netlink::new();
+    runtime.block_on(async {
+        let nobody: Arc<dyn Peers> = Arc::new(Nobody);
+        match assemble(&folders, node, &netlink, &nobody).await {
+            Ok(mut assembled) => {
+                assembled.validate().await;
+                (assembled.describe(), true)
+            }
+            Err(report) => (report.to_string(), false),
+        }
+    })
+}
+
+/// The words of a line that stand for DRBD resources, each with the name in drbd.conf.
+pub fn drbd_words(line: &GroupLine) -> impl Iterator<Item = (&Token, &str)> {
+    let tokens = line.tokens.iter().map(|(token, _)| token);
+    let of_drbd = tokens.filter(|t| DRBD_NAMES.contains(&t.name.as_str()));
+    of_drbd.filter_map(|t| Some((t, t.args.first()?.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn one_look_shows_what_is_wrong_with_files_and_resources() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("ha.cf"), "keepaliv 1\nnode a b\nbcast lo\n").unwrap();
+        fs::write(at("haresources"), "a 127.0.0.300/8/lo nosuchscript\n").unwrap();
+        fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
+        fs::set_permissions(at("authkeys"), fs::Permissions::from_mode(0o600)).unwrap();
+        let (text, good) = check(dir.path(), &NodeName::new("a"));
+        assert!(!good);
+        for wrong in [
+            "ha.cf:1:1: unknown directive",
+            "haresources:1:3:",
+            "haresources:1:20:",
+        ] {
+            assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
+        }
+    }
+}
