@@ -108,8 +108,8 @@ impl Daemon {
             Output::Changed => {
                 self.changed.send_replace(());
             }
-            Output::PeerMessages(from, peer_messages) => {
-                self.peer_requests.hear(&from, peer_messages, &self.engine)
+            Output::PeerMessages(from, messages) => {
+                self.peer_requests.hear(&from, messages, &self.engine);
             }
             Output::Alive(asked) => asked.store(false, Ordering::Relaxed),
         }
