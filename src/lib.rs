@@ -8,9 +8,11 @@
 //!        store -> replay -> engine
 //!        agent, control, store, lab -> sys
 //!        sim -> engine
+//!        text: used by all, uses nothing
 //! ```
 //!
 //! * [`model`]: the types that all rooms share: names, time, the heartbeat, decisions, the status.
+//! * [`text`]: places in files, problems and how they are shown, durations, and what makes text harmless on a terminal.
 //! * [`engine`]: decides. Plain data and functions: no socket, file, clock, log or await.
 //! * [`config`]: reads `ha.cf`, `haresources` and `authkeys` into a [`config::Config`], or reports every problem at once.
 //! * [`wire`]: encodes heartbeats to bytes and back, and signs and verifies them.
@@ -39,4 +41,5 @@ pub mod runtime;
 pub mod sim;
 pub mod store;
 pub mod sys;
+pub mod text;
 pub mod wire;

@@ -21,11 +21,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use had::config::{Config, Loaded, Machine, Report, load_on};
+use had::config::{Config, Loaded, Machine, load_on};
 use had::model::NodeName;
 use had::model::cluster::QuorumPolicy;
 use had::model::keys::Method;
 use had::model::medium::Target;
+use had::text::Problems;
 use proptest::prelude::*;
 
 const GOOD: [(&str, &str); 3] = [
@@ -60,7 +61,7 @@ fn machine() -> Machine {
 }
 
 /// Loads files from a folder made for them; the report names the files without their folder.
-fn load(files: &[(&str, Vec<u8>)], node: &str) -> Result<Loaded, Report> {
+fn load(files: &[(&str, Vec<u8>)], node: &str) -> Result<Loaded, Problems> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = dir.path().join(name);
@@ -77,9 +78,9 @@ fn load(files: &[(&str, Vec<u8>)], node: &str) -> Result<Loaded, Report> {
 }
 
 /// The report with file names in place of paths.
-fn named(mut report: Report, dir: &Path) -> Report {
+fn named(mut report: Problems, dir: &Path) -> Problems {
     let prefix = format!("{}/", dir.display());
-    for problem in &mut report.problems {
+    for problem in &mut report.list {
         let name = problem.place.file.file_name().unwrap();
         problem.place.file = Path::new(name).into();
         problem.help = problem.help.as_ref().map(|h| h.replace(&prefix, ""));
@@ -87,7 +88,7 @@ fn named(mut report: Report, dir: &Path) -> Report {
     report
 }
 
-fn good(changes: &[(&str, &str)]) -> Result<Loaded, Report> {
+fn good(changes: &[(&str, &str)]) -> Result<Loaded, Problems> {
     let files: Vec<_> = GOOD
         .iter()
         .map(|(name, text)| {
@@ -101,7 +102,7 @@ fn good(changes: &[(&str, &str)]) -> Result<Loaded, Report> {
     load(&files, "alice")
 }
 
-fn outcome(result: &Result<Loaded, Report>) -> String {
+fn outcome(result: &Result<Loaded, Problems>) -> String {
     match result {
         Ok(loaded) => format!("loads\n{}", loaded.warnings),
         Err(report) => format!("refused\n{report}"),
@@ -204,7 +205,7 @@ fn every_bad_configuration_earns_its_text() {
     assert!(count >= 70, "only {count} cases are refused");
 }
 
-fn users(change: impl Fn(&str) -> String) -> Result<Loaded, Report> {
+fn users(change: impl Fn(&str) -> String) -> Result<Loaded, Problems> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/users");
     let files = GOOD.map(|(name, _)| {
         let text = fs::read_to_string(folder.join(name)).unwrap();
@@ -320,7 +321,7 @@ fn a_thousand_ipv6_addresses_earn_one_note() {
         l + &format!(" \\\n  2001:db8::{n:x}")
     });
     let loaded = good(&[("haresources", &line)]).unwrap_or_else(|r| panic!("{r}"));
-    assert_eq!(loaded.warnings.problems.len(), 1, "{}", loaded.warnings);
+    assert_eq!(loaded.warnings.list.len(), 1, "{}", loaded.warnings);
     assert_eq!(loaded.config.groups[0].tokens.len(), 1000);
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::sys::netlink::{Link, Netlink, NetlinkError, Route};
+use crate::text::Mistake;
 
 /// Longest label and longest interface name that the kernel takes.
 const LONGEST_NAME: usize = 15;
@@ -31,42 +32,6 @@ impl fmt::Display for VirtualAddress {
             Some(label) => write!(f, " label {label}"),
             None => Ok(()),
         }
-    }
-}
-
-/// What is wrong with an argument, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: Option<String>,
-    /// Which characters of the word, where not all of it: the first (from 0) and how many.
-    pub at: Option<(usize, usize)>,
-}
-
-impl Mistake {
-    /// Without a remedy that is known.
-    pub fn new(message: impl Into<String>) -> Self {
-        Mistake {
-            message: message.into(),
-            help: None,
-            at: None,
-        }
-    }
-
-    /// In these characters of the word.
-    #[must_use]
-    pub fn at(mut self, place: Option<(usize, usize)>) -> Self {
-        self.at = place;
-        self
-    }
-
-    /// With a remedy.
-    #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
     }
 }
 

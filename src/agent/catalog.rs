@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::address::Mistake;
 use super::environment::ScriptEnv;
 use super::ocf::metadata::MetaData;
 use super::ocf::{self, describe_itself, judge};
@@ -15,6 +14,7 @@ use super::resolve::Timeouts;
 use super::systemd::{self, unit};
 use super::{Abort, Limits};
 use crate::model::token::Token;
+use crate::text::Mistake;
 
 /// For each answer.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,10 +1,10 @@
 //! The names of heartbeat's own resource scripts. Most of them only turned their arguments into parameters of the OCF agent of
 //! the same name; so do we, unless there is a script of that name in `resource.d`.
 
-use super::address::Mistake;
 use super::environment::ScriptEnv;
 use super::ocf::notation::{Given, Wanted};
 use crate::model::token::Token;
+use crate::text::Mistake;
 
 /// What the arguments of a script are to its agent.
 struct Form {

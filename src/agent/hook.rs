@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::address::Mistake;
 use super::environment::ScriptEnv;
 use super::supervise::{self, Ended, Streams};
 use super::{Abort, Limits, blocking, safe_path};
+use crate::text::Mistake;
 
 /// How long a look at files may take; a disk that is gone never answers.
 const LOOK: Duration = Duration::from_secs(10);

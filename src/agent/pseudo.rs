@@ -8,8 +8,8 @@ use std::{fs, io};
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use super::address::Mistake;
 use super::{Agent, AgentError, Limits, Status};
+use crate::text::Mistake;
 
 /// What `Delay` waits when nothing is written.
 const USUAL_DELAY: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{self, Mistake, Network, VirtualAddress};
+use super::address::{self, Network, VirtualAddress};
 use super::catalog::Catalog;
 use super::drbd::fence::Peers;
 use super::drbd::{self, Drbd};
@@ -25,9 +25,10 @@ use super::send_arp::SendArp;
 use super::systemd::{Systemd, unit};
 use super::{Agent, heritage, safe_path};
 use crate::model::cluster::Step;
-use crate::model::similar::nearest;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
+use crate::text::Mistake;
+use crate::text::nearest;
 
 /// The built-ins for addresses.
 pub const ADDRESS_NAMES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::address::Mistake;
+use crate::text::Mistake;
 
 /// Others may write (group or all).
 const OTHERS_WRITE: u32 = 0o022;

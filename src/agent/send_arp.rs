@@ -8,11 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::address::{self, Mistake, Network, VirtualAddress};
+use super::address::{self, Network, VirtualAddress};
 use super::announce::{self, Announcement};
 use super::pseudo::Marker;
 use super::{Agent, AgentError, Limits, Status};
 use crate::sys::netlink::Netlink;
+use crate::text::Mistake;
 
 const FORM: &str =
     "the form is SendArp::address/interface, or SendArp::address/interface::seconds::gateway";

@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::Limits;
+use crate::text::one_line;
 
 /// Between TERM and KILL, and for how long KILL is believed to take.
 pub const GRACE: Duration = Duration::from_secs(2);
@@ -88,7 +89,7 @@ impl Captured {
             .lines()
             .map(str::trim)
             .filter(|l| !l.is_empty())
-            .map(shown)
+            .map(|line| one_line(line, LONGEST_LINE))
             .collect();
         lines
             .get(lines.len().saturating_sub(count)..)
@@ -102,24 +103,6 @@ impl Captured {
         self.tail.drain(..over);
         self.cut |= over > 0;
     }
-}
-
-/// A line as a person may see it.
-fn shown(line: &str) -> String {
-    let harmless = |c: char| match c {
-        '\t' => ' ',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        // They turn the direction of writing, which makes a text look like another.
-        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            char::REPLACEMENT_CHARACTER
-        }
-        c => c,
-    };
-    let mut text: String = line.chars().take(LONGEST_LINE).map(harmless).collect();
-    if line.chars().nth(LONGEST_LINE).is_some() {
-        text.push_str("...");
-    }
-    text
 }
 
 /// Runs `command` to its end. An error means that it was never started.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::assemble::{environment, timeouts};
 use super::{Folders, own_name};
-use crate::agent::address::{Mistake, Network};
+use crate::agent::address::Network;
 use crate::agent::catalog::Catalog;
 use crate::agent::contract::{self, Step};
 use crate::agent::drbd::fence::{Nobody, Peers};
@@ -14,9 +14,10 @@ use crate::agent::ocf::metadata::MetaData;
 use crate::agent::ocf::{describe_itself, notation};
 use crate::agent::resolve::{BUILT_INS, ResolvedStep, Resolver, Timeouts, scripts_in};
 use crate::agent::{Abort, Limits, heritage};
-use crate::config::{self, Config, Report};
+use crate::config::{self, Config};
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
+use crate::text::{Mistake, Problems};
 
 /// Tells of each step of a test.
 pub type Tell<'t> = &'t mut dyn FnMut(&str, &Step);
@@ -97,10 +98,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 
 /// The word as the reader of haresources takes it apart.
 fn token(word: &str) -> Result<Token, String> {
-    let mut report = Report::default();
+    let mut report = Problems::default();
     let text = format!("node {word}\n");
     let groups = config::haresources::parse(&text, Path::new("word"), None, &mut report);
-    if let Some(problem) = report.problems.first() {
+    if let Some(problem) = report.list.first() {
         return Err(problem.message.clone());
     }
     let mut tokens = groups.into_iter().flat_map(|g| g.tokens);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::hooks::Hooks;
 use super::watch_plan::{self, WatchPlan, plan_watches};
 use super::{Folders, describe, own_name};
-use crate::agent::address::{Mistake, Network};
+use crate::agent::address::Network;
 use crate::agent::catalog::Catalog;
 use crate::agent::drbd::fence::Peers;
 use crate::agent::environment::ScriptEnv;
@@ -15,13 +15,14 @@ use crate::agent::filesystem;
 use crate::agent::outline;
 use crate::agent::resolve::{ResolvedStep, Resolver, Timeouts};
 use crate::agent::{Abort, Limits};
-use crate::config::{self, Config, GroupLine, Place, Report};
+use crate::config::{self, Config, GroupLine};
 use crate::model::GroupName;
 use crate::model::NodeName;
 use crate::model::cluster::{Cluster, Group};
 use crate::model::health::Health;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
+use crate::text::{Mistake, Place, Problems};
 
 /// A configuration that can be run.
 pub struct Assembled {
@@ -36,7 +37,7 @@ pub struct Assembled {
     /// Who is told what happens.
     pub hooks: Hooks,
     /// Warnings and notes.
-    pub warnings: Report,
+    pub warnings: Problems,
 }
 
 /// Reads, judges and resolves everything.
@@ -48,7 +49,7 @@ pub async fn assemble(
     node: &NodeName,
     netlink: &Netlink,
     peers: &Arc<dyn Peers>,
-) -> Result<Assembled, Report> {
+) -> Result<Assembled, Problems> {
     let network = Network::of(netlink)
         .await
         .map_err(|e| sole(&folders.config, &e.to_string()))?;
@@ -95,24 +96,24 @@ pub async fn assemble(
 }
 
 /// A problem that no line of a file has.
-fn sole(dir: &Path, message: &str) -> Report {
-    let mut report = Report::default();
+fn sole(dir: &Path, message: &str) -> Problems {
+    let mut report = Problems::default();
     report.error(&Place::whole(dir), message, "");
     report
 }
 
 /// The files are bad; what is wrong with the resources is said all the same, so that one look shows everything.
 async fn with_resources(
-    mut report: Report,
+    mut report: Problems,
     folders: &Folders,
     node: &NodeName,
     network: &Network,
     netlink: &Netlink,
     peers: &Arc<dyn Peers>,
-) -> Report {
+) -> Problems {
     let path = folders.config.join("haresources");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let lines = config::haresources::parse(&text, &path, None, &mut Report::default());
+    let lines = config::haresources::parse(&text, &path, None, &mut Problems::default());
     let env = Arc::new(ScriptEnv::new(node.clone(), folders.config.clone()));
     let catalog = Catalog::ask(words(&lines), &env).await;
     let resolver = Resolver {
@@ -140,7 +141,7 @@ fn words(groups: &[GroupLine]) -> impl Iterator<Item = &Token> {
 }
 
 /// What two resources cannot have at once, though their words differ.
-fn judge_clashes(lines: &[GroupLine], report: &mut Report) {
+fn judge_clashes(lines: &[GroupLine], report: &mut Problems) {
     let words: Vec<&(Token, Place)> = lines.iter().flat_map(|l| &l.tokens).collect();
     let tokens: Vec<&Token> = words.iter().map(|(token, _)| token).collect();
     for (nth, mistake) in filesystem::validate::clashes(&tokens) {
@@ -153,7 +154,7 @@ fn judge_clashes(lines: &[GroupLine], report: &mut Report) {
 fn resolve_line(
     resolver: &Resolver<'_>,
     line: &GroupLine,
-    report: &mut Report,
+    report: &mut Problems,
 ) -> Option<(GroupName, Vec<ResolvedStep>)> {
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
     let name = GroupName::new(tokens.first().map_or("", |t| t.text.as_str()));

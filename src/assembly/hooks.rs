@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::agent::environment::ScriptEnv;
 use crate::agent::hook::{self, Hook};
-use crate::config::{Config, Place, Report};
+use crate::config::Config;
+use crate::text::{Place, Problems};
 
 /// The programs to run, and their environment.
 pub struct Hooks {
@@ -18,7 +19,7 @@ pub struct Hooks {
 
 impl Hooks {
     /// As configured; what is wrong goes to the report.
-    pub fn new(config: &Config, env: &Arc<ScriptEnv>, report: &mut Report) -> Self {
+    pub fn new(config: &Config, env: &Arc<ScriptEnv>, report: &mut Problems) -> Self {
         let mut notify = Vec::new();
         for rule in &config.notify {
             let hook = Hook {

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::assemble::Assembled;
-use crate::config::{Config, HealthRules, Place};
+use crate::config::{Config, HealthRules};
 use crate::model::cluster::{Cluster, Group};
+use crate::text::Place;
 
 /// The plan in words, a line for each change.
 ///

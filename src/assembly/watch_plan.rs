@@ -8,11 +8,12 @@ use crate::agent::check;
 use crate::agent::drbd::fence::Peers;
 use crate::agent::environment::ScriptEnv;
 use crate::agent::resolve::{ResolvedStep, Resolver};
-use crate::config::{Config, GroupLine, MonitorRule, Place, Report};
+use crate::config::{Config, GroupLine, MonitorRule};
 use crate::model::GroupName;
 use crate::model::cluster::Step;
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Probe};
 use crate::sys::netlink::Netlink;
+use crate::text::{Place, Problems};
 
 /// All that is looked at, as configured.
 pub struct WatchPlan {
@@ -44,7 +45,7 @@ pub fn plan_watches(
     config: &Config,
     groups: &mut [(GroupName, Vec<ResolvedStep>)],
     resolver: &Resolver<'_>,
-    report: &mut Report,
+    report: &mut Problems,
 ) -> WatchPlan {
     let rules = &config.health;
     for rule in &rules.monitors {
@@ -119,7 +120,7 @@ pub fn set_policies(rules: &[MonitorRule], steps: &mut [Step]) {
 fn judge_unused(
     rules: &[MonitorRule],
     groups: &[(GroupName, Vec<ResolvedStep>)],
-    report: &mut Report,
+    report: &mut Problems,
 ) {
     let steps = || groups.iter().flat_map(|(_, steps)| steps);
     for rule in rules {
@@ -142,7 +143,7 @@ fn judge_unused(
     }
 }
 
-fn judge(probe: &Probe, place: &Place, report: &mut Report) {
+fn judge(probe: &Probe, place: &Place, report: &mut Problems) {
     if let Err(mistake) = check::judge(probe) {
         report.error(place, mistake.message, mistake.help.unwrap_or_default());
     }
@@ -152,7 +153,7 @@ fn judge(probe: &Probe, place: &Place, report: &mut Report) {
 const PSEUDO: [&str; 2] = ["Delay", "SendArp"];
 
 /// A rule of its own for what can never look ill.
-fn judge_pseudo(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Report) {
+fn judge_pseudo(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Problems) {
     for step in steps {
         let Some(rule) = rule_of(rules, &step.step.members) else {
             continue;

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::problem::{Place, Report, Severity};
-use super::source::{Line, Word, blank, lines};
 use super::values::number;
 use crate::model::keys::{Key, Keys, Method};
-use crate::model::similar::did_you_mean;
+use crate::text::did_you_mean;
+use crate::text::{Place, Problems, Severity};
+use crate::text::{SourceLine, SourceWord, is_blank, split_lines};
 
 const METHODS: [Method; 4] = [Method::Crc, Method::Md5, Method::Sha1, Method::Sha256];
 /// Shorter secrets are guessed; the sample files of old had three letters.
@@ -25,7 +25,7 @@ pub struct AuthKeys {
 }
 
 /// Reads the text of `authkeys`.
-pub fn parse(text: &str, file: &Path, report: &mut Report) -> AuthKeys {
+pub fn parse(text: &str, file: &Path, report: &mut Problems) -> AuthKeys {
     let mut reader = Reader {
         report,
         signing: None,
@@ -35,7 +35,7 @@ pub fn parse(text: &str, file: &Path, report: &mut Report) -> AuthKeys {
         broken: false,
     };
     let crlf = (Severity::Warning, "read as if they ended in LF alone");
-    for line in lines(text, file, crlf, reader.report) {
+    for line in split_lines(text, file, crlf, reader.report) {
         if reader.report.full() {
             break;
         }
@@ -45,7 +45,7 @@ pub fn parse(text: &str, file: &Path, report: &mut Report) -> AuthKeys {
 }
 
 struct Reader<'a> {
-    report: &'a mut Report,
+    report: &'a mut Problems,
     signing: Option<(u8, Place)>,
     auth_line: Option<Place>,
     keys: BTreeMap<u8, (Key, Place)>,
@@ -55,10 +55,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn line(&mut self, mut line: Line) {
+    fn line(&mut self, mut line: SourceLine) {
         let raw = line.text.clone();
         line.text = masked(&raw).into();
-        let words = line.words_of(&raw, blank);
+        let words = line.words_of(&raw, is_blank);
         let Some(first) = words.first() else { return };
         if first.text.starts_with('#') {
             return;
@@ -93,7 +93,7 @@ impl Reader<'_> {
         self.report.error(place, message, help);
     }
 
-    fn auth(&mut self, auth: &Word, words: &[Word]) {
+    fn auth(&mut self, auth: &SourceWord, words: &[SourceWord]) {
         if let Some(before) = &self.auth_line {
             let message = format!("`auth` is already on line {}", before.line);
             self.report.error(
@@ -124,7 +124,7 @@ impl Reader<'_> {
         self.signing = Some((index, word.place.clone()));
     }
 
-    fn key(&mut self, index: u8, first: &Word, words: &[Word]) {
+    fn key(&mut self, index: u8, first: &SourceWord, words: &[SourceWord]) {
         let before = self.keys.get(&index).map(|(_, place)| place.line);
         if let Some(line) = before {
             let message = format!("key {index} is already on line {line}");
@@ -158,7 +158,7 @@ impl Reader<'_> {
         }
     }
 
-    fn secret(&mut self, method: Method, word: &Word, words: &[Word]) -> Option<Key> {
+    fn secret(&mut self, method: Method, word: &SourceWord, words: &[SourceWord]) -> Option<Key> {
         let secret = words.get(2);
         if method == Method::Crc {
             if let Some(extra) = secret {
@@ -204,7 +204,7 @@ impl Reader<'_> {
         })
     }
 
-    fn nothing_after(&mut self, extra: Option<&Word>, message: &str) {
+    fn nothing_after(&mut self, extra: Option<&SourceWord>, message: &str) {
         if let Some(extra) = extra {
             self.refuse(
                 &extra.place,
@@ -255,7 +255,7 @@ impl Reader<'_> {
 }
 
 /// The number of a key.
-fn index(word: &Word) -> Option<u8> {
+fn index(word: &SourceWord) -> Option<u8> {
     u8::try_from(number(&word.text, 0, 15)?).ok()
 }
 
@@ -263,8 +263,8 @@ fn index(word: &Word) -> Option<u8> {
 fn masked(raw: &str) -> String {
     let mut shown = String::with_capacity(raw.len());
     let mut nth = 0;
-    for part in raw.split_inclusive(blank) {
-        let word = part.trim_end_matches(blank);
+    for part in raw.split_inclusive(is_blank) {
+        let word = part.trim_end_matches(is_blank);
         if word.is_empty() {
             shown.push_str(part);
             continue;
@@ -279,7 +279,7 @@ fn masked(raw: &str) -> String {
         if keyword {
             shown.push_str(part);
         } else {
-            shown.extend(part.chars().map(|c| if blank(c) { c } else { '*' }));
+            shown.extend(part.chars().map(|c| if is_blank(c) { c } else { '*' }));
         }
     }
     shown
@@ -289,8 +289,8 @@ fn masked(raw: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (AuthKeys, Report) {
-        let mut report = Report::default();
+    fn read(text: &str) -> (AuthKeys, Problems) {
+        let mut report = Problems::default();
         let keys = parse(text, Path::new("authkeys"), &mut report);
         (keys, report)
     }
@@ -323,7 +323,7 @@ mod tests {
         let bad = "auth hunter22\n1 hunter22\nhunter22 sha1 x\n2 sha1 ok hunter22\n3 crc hunter22\nhunter22\n\
                    4 sha1\u{a0}hunter22\n5 sha1 hunter22\u{7}\nauth 1 hunter22\n9999 hunter22";
         let (_, report) = read(bad);
-        assert_eq!(report.problems.len(), 11, "{report}");
+        assert_eq!(report.list.len(), 11, "{report}");
         assert!(!report.to_string().contains("hunter22"), "{report}");
         assert!(!format!("{report:?}").contains("hunter22"));
     }

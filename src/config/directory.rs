@@ -12,23 +12,23 @@ use std::path::Path;
 use super::authkeys::{self, AuthKeys};
 use super::ha_cf::{self, HaCf};
 use super::haresources::{self, GroupLine, address};
-use super::problem::{Place, Report};
 use super::{Config, Loaded, Machine, digest};
 use crate::model::medium::Target;
-use crate::model::similar::nearest;
 use crate::model::{LinkName, NodeName};
+use crate::text::nearest;
+use crate::text::{Place, Problems};
 
 /// A longer file is no configuration.
 const LONGEST_FILE: u64 = 1 << 20;
 
 /// Reads `ha.cf`, `haresources` and `authkeys` in `dir`, as the node of that name on this machine.
-pub fn load(dir: &Path, node: &NodeName) -> Result<Loaded, Report> {
+pub fn load(dir: &Path, node: &NodeName) -> Result<Loaded, Problems> {
     load_on(&Machine::here(), dir, node)
 }
 
 /// The same, judged against a machine that may be pretended.
-pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded, Report> {
-    let mut report = Report::default();
+pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded, Problems> {
+    let mut report = Problems::default();
     let report = &mut report;
     let ha_cf_path = dir.join("ha.cf");
     let ha_cf = read(&ha_cf_path, 0o002, report)
@@ -40,7 +40,7 @@ pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded,
     let path = dir.join("haresources");
     let groups = read(&path, 0o002, report).map(|text| {
         let groups = haresources::parse(&text, &path, nodes.as_deref(), report);
-        if groups.is_empty() && !report.problems.iter().any(|p| *p.place.file == *path) {
+        if groups.is_empty() && !report.list.iter().any(|p| *p.place.file == *path) {
             report.warning(
                 &Place::whole(&path),
                 "no group: there is nothing to manage",
@@ -101,7 +101,7 @@ impl Machine {
 }
 
 /// Reads one file whole. `forbidden` are the mode bits that let too many people at it.
-fn read(path: &Path, forbidden: u32, report: &mut Report) -> Option<String> {
+fn read(path: &Path, forbidden: u32, report: &mut Problems) -> Option<String> {
     let whole = Place::whole(path);
     // A pipe of that name would block the open.
     let meta = fs::metadata(path);
@@ -131,7 +131,7 @@ fn read(path: &Path, forbidden: u32, report: &mut Report) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn judge_mode(meta: &Metadata, forbidden: u32, whole: &Place, path: &Path, report: &mut Report) {
+fn judge_mode(meta: &Metadata, forbidden: u32, whole: &Place, path: &Path, report: &mut Problems) {
     let mode = meta.permissions().mode() & 0o7777;
     if mode & forbidden == 0 {
         return;
@@ -153,7 +153,7 @@ fn known_nodes(ha_cf: &HaCf) -> Option<Vec<NodeName>> {
     known.then(|| lists.nodes.iter().map(|(n, _)| n.clone()).collect())
 }
 
-fn judge_self(ha_cf: &HaCf, node: &NodeName, path: &Path, report: &mut Report) {
+fn judge_self(ha_cf: &HaCf, node: &NodeName, path: &Path, report: &mut Problems) {
     let Some(nodes) = known_nodes(ha_cf) else {
         return;
     };
@@ -183,7 +183,7 @@ fn judge_self(ha_cf: &HaCf, node: &NodeName, path: &Path, report: &mut Report) {
     report.error(place.map_or(&whole, |(_, place)| place), message, help);
 }
 
-fn judge_crc(ha_cf: &HaCf, keys: &AuthKeys, report: &mut Report) {
+fn judge_crc(ha_cf: &HaCf, keys: &AuthKeys, report: &mut Problems) {
     if ha_cf.lists.media.iter().all(|(m, _)| m.interface == "lo") {
         return;
     }
@@ -206,7 +206,7 @@ fn virtuals(groups: &[GroupLine]) -> BTreeMap<IpAddr, usize> {
 }
 
 /// An address that moves can neither bear witness nor be a peer.
-fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
+fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let virtuals = virtuals(groups);
     for (witness, place) in &ha_cf.lists.witnesses {
         if let Some(line) = virtuals.get(witness) {
@@ -243,7 +243,7 @@ fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
 }
 
 /// A rule for a resource that there is not.
-fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
+fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let tokens = || {
         groups
             .iter()

@@ -20,13 +20,13 @@ use std::time::Duration;
 use self::settings::{Setting, Value};
 use self::table::Rule;
 use super::Machine;
-use super::problem::{Place, Report, Severity};
-use super::source::{Line, Word, blank, lines};
 use super::{HealthRules, Logging, NotifyRule, Respawn, TimeoutRule};
 use crate::model::NodeName;
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
 use crate::model::medium::Medium;
-use crate::model::similar::nearest;
+use crate::text::nearest;
+use crate::text::{Place, Problems, Severity};
+use crate::text::{SourceLine, SourceWord, is_blank, split_lines};
 
 /// What `ha.cf` says, as far as it could be read: with errors in the report it is incomplete.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ pub struct Lists {
 }
 
 /// Reads the text of `ha.cf`.
-pub fn parse(text: &str, file: &Path, machine: &Machine, report: &mut Report) -> HaCf {
+pub fn parse(text: &str, file: &Path, machine: &Machine, report: &mut Problems) -> HaCf {
     let mut reader = Reader {
         machine,
         report,
@@ -109,7 +109,7 @@ pub fn parse(text: &str, file: &Path, machine: &Machine, report: &mut Report) ->
     };
     let crlf = (Severity::Warning, "read as if they ended in LF alone");
     let mut commented = false;
-    for line in lines(text, file, crlf, reader.report) {
+    for line in split_lines(text, file, crlf, reader.report) {
         if reader.report.full() {
             break;
         }
@@ -121,7 +121,7 @@ pub fn parse(text: &str, file: &Path, machine: &Machine, report: &mut Report) ->
 
 struct Reader<'a> {
     machine: &'a Machine,
-    report: &'a mut Report,
+    report: &'a mut Problems,
     whole: Place,
     settings: BTreeMap<&'static str, Setting>,
     /// What was said already and may not be said again: a kind of thing and its name.
@@ -130,27 +130,27 @@ struct Reader<'a> {
     lists: Lists,
     media_seen: bool,
     /// Times written in a way that 3.0.6 does not read.
-    modern: Vec<Word>,
+    modern: Vec<SourceWord>,
 }
 
 /// One line with a directive on it.
 struct Statement<'a> {
-    line: &'a Line,
-    name: Word,
+    line: &'a SourceLine,
+    name: SourceWord,
     /// The values, split at blanks and commas.
-    values: Vec<Word>,
+    values: Vec<SourceWord>,
 }
 
 impl Statement<'_> {
     /// The values, split at blanks only.
-    fn plain_values(&self) -> Vec<Word> {
-        self.line.words(blank).into_iter().skip(1).collect()
+    fn plain_values(&self) -> Vec<SourceWord> {
+        self.line.words(is_blank).into_iter().skip(1).collect()
     }
 }
 
 impl Reader<'_> {
-    fn line(&mut self, line: &Line, after_comment: bool) {
-        let mut values = line.words(|c| blank(c) || c == ',').into_iter();
+    fn line(&mut self, line: &SourceLine, after_comment: bool) {
+        let mut values = line.words(|c| is_blank(c) || c == ',').into_iter();
         let Some(name) = values.next() else { return };
         let statement = Statement {
             line,
@@ -237,7 +237,7 @@ impl Reader<'_> {
         }
     }
 
-    fn unknown(&mut self, name: &Word, after_comment: bool) {
+    fn unknown(&mut self, name: &SourceWord, after_comment: bool) {
         let word = &name.text;
         let stem = word.split(['=', ':']).next().unwrap_or("");
         let stem_known = stem.len() < word.len() && table::find(stem).is_some();

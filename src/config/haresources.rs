@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
-use super::problem::{Place, Report, Severity};
-use super::source::{Line, Word, blank, lines, quote};
 use crate::model::NodeName;
-use crate::model::similar::did_you_mean;
 use crate::model::token::Token;
+use crate::text::did_you_mean;
+use crate::text::{Place, Problems, Severity};
+use crate::text::{SourceLine, SourceWord, is_blank, quote, split_lines};
 
 /// One group of resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +32,17 @@ pub fn parse(
     text: &str,
     file: &Path,
     nodes: Option<&[NodeName]>,
-    report: &mut Report,
+    report: &mut Problems,
 ) -> Vec<GroupLine> {
     let crlf = (
         Severity::Error,
         "heartbeat takes the CR for a part of the last resource",
     );
-    let lines = lines(text, file, crlf, report);
+    let lines = split_lines(text, file, crlf, report);
     let mut rest = lines.iter();
     let mut groups = Vec::new();
     while let Some(line) = rest.next().filter(|_| !report.full()) {
-        if line.code().trim_matches(blank).is_empty() {
+        if line.code().trim_matches(is_blank).is_empty() {
             continue;
         }
         let words = gather(line, &mut rest, report);
@@ -56,10 +56,10 @@ pub fn parse(
 
 /// The words of one logical line, continuation lines included.
 fn gather<'a>(
-    first: &'a Line,
-    rest: &mut impl Iterator<Item = &'a Line>,
-    report: &mut Report,
-) -> Vec<Word> {
+    first: &'a SourceLine,
+    rest: &mut impl Iterator<Item = &'a SourceLine>,
+    report: &mut Problems,
+) -> Vec<SourceWord> {
     let mut words = first_words(first, report);
     let mut line = first;
     while let Some(part) = line.code().strip_suffix('\\') {
@@ -68,8 +68,8 @@ fn gather<'a>(
             report.error(&end, "the file ends in a continuation", "remove the `\\`");
             break;
         };
-        let cut = !part.is_empty() && !part.ends_with(blank) && !part.ends_with('\\');
-        let glued = next.code().chars().next().is_some_and(|c| !blank(c));
+        let cut = !part.is_empty() && !part.ends_with(is_blank) && !part.ends_with('\\');
+        let glued = next.code().chars().next().is_some_and(|c| !is_blank(c));
         if cut && glued {
             let message = "the `\\` joins the words on both sides of it into one";
             report.error(&end, message, "put a blank before it");
@@ -81,12 +81,12 @@ fn gather<'a>(
 }
 
 /// The words of the first line of a group, and what the daemon's reader, which looks at no other, needs of it.
-fn first_words(line: &Line, report: &mut Report) -> Vec<Word> {
+fn first_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord> {
     let words = part_words(line, report);
     if let Some(part) = line.code().strip_suffix('\\') {
         let end = line.place(line.text.chars().count(), 1);
-        let bare = part.trim_matches(blank).is_empty();
-        if bare || (words.len() == 1 && !part.ends_with(blank)) {
+        let bare = part.trim_matches(is_blank).is_empty();
+        if bare || (words.len() == 1 && !part.ends_with(is_blank)) {
             let message = "heartbeat's daemon takes the `\\` for a part of the node name, its script does not";
             report.error(&end, message, "begin the line with the node, then a blank");
         }
@@ -95,7 +95,7 @@ fn first_words(line: &Line, report: &mut Report) -> Vec<Word> {
 }
 
 /// The words of one physical line, without the `\` that continues it.
-fn part_words(line: &Line, report: &mut Report) -> Vec<Word> {
+fn part_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord> {
     let code = line.code();
     let part = code.strip_suffix('\\').unwrap_or(code);
     if line.text.ends_with('\\') && part.len() == code.len() {
@@ -103,7 +103,7 @@ fn part_words(line: &Line, report: &mut Report) -> Vec<Word> {
         let message = "`\\` at the end of a comment: heartbeat's daemon continues the line here, its script does not";
         report.error(&place, message, "remove the comment or the `\\`");
     }
-    let mut words = line.words_of(part, blank);
+    let mut words = line.words_of(part, is_blank);
     for word in &mut words {
         if let Some((message, help)) = refusal(word) {
             report.error(&word.place, message, help);
@@ -121,7 +121,7 @@ fn part_words(line: &Line, report: &mut Report) -> Vec<Word> {
 }
 
 /// Why a word cannot be taken, and what to do.
-fn refusal(word: &Word) -> Option<(String, &'static str)> {
+fn refusal(word: &SourceWord) -> Option<(String, &'static str)> {
     if word.text.ends_with('\\') {
         let message = "a `\\` that is not the last character of its line does not continue it";
         return Some((
@@ -133,10 +133,10 @@ fn refusal(word: &Word) -> Option<(String, &'static str)> {
 }
 
 fn group(
-    words: Vec<Word>,
+    words: Vec<SourceWord>,
     nodes: Option<&[NodeName]>,
     above: bool,
-    report: &mut Report,
+    report: &mut Problems,
 ) -> Option<GroupLine> {
     let mut words = words.into_iter();
     let node = words.next()?;
@@ -157,7 +157,7 @@ fn group(
 }
 
 /// `above` is whether there is a group that this line might have been meant to continue.
-fn unknown_node(node: &Word, nodes: &[NodeName], above: bool, report: &mut Report) {
+fn unknown_node(node: &SourceWord, nodes: &[NodeName], above: bool, report: &mut Problems) {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
     let mut help = did_you_mean(&node.text, names.iter().copied());
     if help.is_empty() {
@@ -171,8 +171,8 @@ fn unknown_node(node: &Word, nodes: &[NodeName], above: bool, report: &mut Repor
 }
 
 /// Takes a resource word apart.
-fn token(word: Word, report: &mut Report) -> Option<(Token, Place)> {
-    let Word { text, place } = word;
+fn token(word: SourceWord, report: &mut Problems) -> Option<(Token, Place)> {
+    let SourceWord { text, place } = word;
     let (name, args) = if is_address(&text) {
         ("IPaddr", vec![text.clone()])
     } else if let Some((name, rest)) = text.split_once("::") {
@@ -222,7 +222,7 @@ pub fn address(token: &Token) -> Option<IpAddr> {
 }
 
 /// Heartbeat takes every `::` for the end of an argument, and only IPv4 addresses alone. Said once, at the first.
-fn note_modern_address(groups: &[GroupLine], report: &mut Report) {
+fn note_modern_address(groups: &[GroupLine], report: &mut Problems) {
     let mut tokens = groups.iter().flat_map(|g| &g.tokens);
     let modern = tokens.find(|(token, _)| {
         let word = token.args.first().map_or("", String::as_str);
@@ -238,7 +238,7 @@ fn note_modern_address(groups: &[GroupLine], report: &mut Report) {
 
 /// Refuses a word that occurs twice. A group is found by its first word, so that must be unlike every other word;
 /// and a resource in two groups would be stopped under the feet of one when the other moves.
-fn judge_repetition(groups: &[GroupLine], report: &mut Report) {
+fn judge_repetition(groups: &[GroupLine], report: &mut Problems) {
     let mut seen: BTreeMap<(String, Vec<String>), (&Place, usize)> = BTreeMap::new();
     for (nth, group) in groups.iter().enumerate() {
         for (position, (token, place)) in group.tokens.iter().enumerate() {
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     fn tokens(line: &str) -> Vec<(String, Vec<String>)> {
-        let mut report = Report::default();
+        let mut report = Problems::default();
         let groups = parse(
             &format!("n1 {line}"),
             Path::new("haresources"),
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn nodes_are_lower_cased_and_places_are_kept() {
-        let mut report = Report::default();
+        let mut report = Problems::default();
         let nodes = [NodeName::new("n1")];
         let groups = parse(
             "N1 a\n",

@@ -8,8 +8,6 @@ mod digest;
 mod directory;
 pub mod ha_cf;
 pub mod haresources;
-pub mod problem;
-mod source;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -17,12 +15,12 @@ use std::time::Duration;
 
 pub use self::directory::{load, load_on};
 pub use self::haresources::GroupLine;
-pub use self::problem::{Place, Problem, Report, Severity};
 use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
 use crate::model::health::{CheckPolicy, Pace, Policy, Probe};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
 use crate::model::{LinkName, NodeName};
+use crate::text::{Place, Problems};
 
 /// A configuration without errors, and what is to be said about it all the same.
 #[derive(Clone, Debug)]
@@ -30,7 +28,7 @@ pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Warnings and notes.
-    pub warnings: Report,
+    pub warnings: Problems,
 }
 
 /// All that the three files say, with defaults filled in.

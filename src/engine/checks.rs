@@ -15,6 +15,7 @@ use crate::model::decision::{Because, What};
 use crate::model::health::{Ailing, CheckPolicy, FAILBACK_WHEN, Health};
 use crate::model::status::{CheckState, CheckStatus};
 use crate::model::{GroupName, Time};
+use crate::text::printable_char;
 
 /// What is published of a text: one line of so many characters.
 const TEXT_MAX: usize = 80;
@@ -219,8 +220,7 @@ pub(super) fn unready(ailing: &[Ailing]) -> Option<String> {
 /// One line, so long at most, without anything that a terminal would obey. What is too long ends with a part that is whole,
 /// where there is one: after it often comes what to do, which is told on the node itself.
 fn one_line(text: &str, most: usize) -> String {
-    let blank = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = text.trim().chars().take(most).map(blank).collect();
+    let mut line: String = text.trim().chars().take(most).map(printable_char).collect();
     if text.trim().chars().nth(most).is_some() {
         line.truncate(line.rfind(';').unwrap_or(line.len()));
     }

@@ -9,7 +9,6 @@ pub mod journal;
 pub mod keys;
 pub mod medium;
 pub mod peer_message;
-pub mod similar;
 pub mod status;
 pub mod token;
 

@@ -363,7 +363,7 @@ mod tests {
     fn the_step_of_a_resource_is_counted_as_the_engine_counts() {
         let text = "a 10.0.0.1/8/lo 10.0.0.2/8/lo drbddisk::x drbddisk::db mysqld\n";
         let path = std::path::Path::new("haresources");
-        let mut report = crate::config::Report::default();
+        let mut report = crate::text::Problems::default();
         let lines = crate::config::haresources::parse(text, path, None, &mut report);
         let found = place(lines.first().unwrap(), "db").unwrap();
         assert_eq!(found, (GroupName::new("10.0.0.1/8/lo"), 2));

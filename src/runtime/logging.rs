@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Logging;
 use crate::sys::local_time::LocalTime;
+use crate::text::printable_lines;
 use place::{Line, Place};
 use sink::Sink;
 
@@ -122,25 +123,9 @@ impl<S: tracing::Subscriber> Layer<S> for Teller {
         self.0.tell(Line {
             level: *event.metadata().level(),
             when: LocalTime::now().to_string(),
-            text: harmless(sentence.0),
+            text: printable_lines(&sentence.0),
         });
     }
-}
-
-/// What scripts write must not steer the terminal on which the log is read.
-fn harmless(text: String) -> String {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(steers) {
-        return text;
-    }
-    let shown = |c: char| {
-        if steers(c) {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
-    };
-    text.chars().map(shown).collect()
 }
 
 /// The sentence of an event.

@@ -38,7 +38,6 @@ use signals::Signals;
 use crate::agent::drbd::fence::Peers;
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::assembly::{Folders, own_name};
-use crate::config::Report;
 use crate::control::server::{Call, Server};
 use crate::engine::Kept;
 use crate::model::cluster::Cluster;
@@ -47,6 +46,7 @@ use crate::store::journal::Journal;
 use crate::store::lease::{LeaseFile, Leases};
 use crate::store::state_file::StateFile;
 use crate::sys::netlink::Netlink;
+use crate::text::Problems;
 
 /// Control requests that wait for the daemon; more are refused by the server as busy.
 const CALLS_DEPTH: usize = 64;
@@ -180,7 +180,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
 }
 
 /// The first words in the log.
-fn greet(cluster: &Cluster, warnings: &Report) {
+fn greet(cluster: &Cluster, warnings: &Problems) {
     tracing::info!(
         "had {} starts on {}, {} nodes, {} groups",
         env!("CARGO_PKG_VERSION"),

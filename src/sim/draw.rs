@@ -13,7 +13,7 @@ use super::random::Random;
 use super::script::Script;
 use super::setup::Setup;
 use crate::model::NodeName;
-use crate::model::similar::did_you_mean;
+use crate::text::did_you_mean;
 
 /// What may go wrong in a class of runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,9 +12,10 @@ use super::deeds::Way;
 use super::machine::{Behaviour, Look};
 use super::network::Weather;
 use super::setting::Setting;
-use super::words::{Percent, Shown};
+use super::words::Percent;
 use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
+use crate::text::duration_in_files;
 use std::time::Duration;
 
 /// One thing that is done to the cluster. One that does not apply (to crash what is off, to thaw what moves) does
@@ -192,7 +193,7 @@ impl Fault {
             Fault::Thaw { node, deaf: true } => write!(f, "thaw {node} deaf"),
             Fault::LoseStore(node) => write!(f, "lose-store {node}"),
             Fault::Drift(node, ppm) => write!(f, "drift {node} {ppm}ppm"),
-            Fault::Late(node, most) => write!(f, "late {node} {}", Shown(*most)),
+            Fault::Late(node, most) => write!(f, "late {node} {}", duration_in_files(*most)),
             Fault::Starts(spot, how) => write!(f, "starts of {spot} {how}"),
             Fault::Stops(spot, how) => write!(f, "stops of {spot} {how}"),
             Fault::Looks(spot, how) => write!(f, "looks at {spot} {how}"),
@@ -245,7 +246,11 @@ fn ordered(f: &mut fmt::Formatter<'_>, node: &NodeName, command: &Command) -> fm
         }
         Command::Leave => write!(f, "leave {node}"),
         Command::Restart { back_within } => {
-            write!(f, "restart {node} back within {}", Shown(*back_within))
+            write!(
+                f,
+                "restart {node} back within {}",
+                duration_in_files(*back_within)
+            )
         }
     }
 }
@@ -253,7 +258,7 @@ fn ordered(f: &mut fmt::Formatter<'_>, node: &NodeName, command: &Command) -> fm
 impl fmt::Display for Behaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Behaviour::Works(time) => write!(f, "take {}", Shown(*time)),
+            Behaviour::Works(time) => write!(f, "take {}", duration_in_files(*time)),
             Behaviour::Fails(_) => f.write_str("fail"),
             Behaviour::FailsHalfDone => f.write_str("fail half-done"),
             Behaviour::Hangs => f.write_str("hang"),
@@ -279,7 +284,10 @@ impl fmt::Display for Weather {
         }
         let (loss, twice) = (Percent(self.loss), Percent(self.twice));
         write!(f, "loss {loss} twice {twice}")?;
-        let (delay, jitter) = (Shown(self.delay), Shown(self.jitter));
+        let (delay, jitter) = (
+            duration_in_files(self.delay),
+            duration_in_files(self.jitter),
+        );
         write!(f, " delay {delay} jitter {jitter}")
     }
 }

@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::setup::Setup;
-use super::words::{Mistake, Shown};
+use super::words::Mistake;
+use crate::text::duration_in_files;
 
 /// A setup, and what happens to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl fmt::Display for Script {
         write!(f, "{}", self.setup)?;
         writeln!(f)?;
         for (at, fault) in &self.steps {
-            writeln!(f, "at {} {fault}", Shown(*at))?;
+            writeln!(f, "at {} {fault}", duration_in_files(*at))?;
         }
         Ok(())
     }

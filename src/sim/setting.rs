@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::words::{Mistake, Shown, Words};
+use super::words::{Mistake, Words};
 use crate::model::cluster::{Cluster, Group, QuorumPolicy};
 use crate::model::{GroupName, NodeName};
+use crate::text::duration_in_files;
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,12 +182,12 @@ impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let switch = |on: &bool| if *on { "on" } else { "off" };
         match self {
-            Setting::Keepalive(time) => write!(f, "keepalive {}", Shown(*time)),
-            Setting::Warntime(time) => write!(f, "warntime {}", Shown(*time)),
-            Setting::Deadtime(time) => write!(f, "deadtime {}", Shown(*time)),
-            Setting::Initdead(time) => write!(f, "initdead {}", Shown(*time)),
-            Setting::Deadping(time) => write!(f, "deadping {}", Shown(*time)),
-            Setting::Margin(time) => write!(f, "margin {}", Shown(*time)),
+            Setting::Keepalive(time) => write!(f, "keepalive {}", duration_in_files(*time)),
+            Setting::Warntime(time) => write!(f, "warntime {}", duration_in_files(*time)),
+            Setting::Deadtime(time) => write!(f, "deadtime {}", duration_in_files(*time)),
+            Setting::Initdead(time) => write!(f, "initdead {}", duration_in_files(*time)),
+            Setting::Deadping(time) => write!(f, "deadping {}", duration_in_files(*time)),
+            Setting::Margin(time) => write!(f, "margin {}", duration_in_files(*time)),
             Setting::Quorum(policy) => f.write_str(match policy {
                 QuorumPolicy::Stop => "quorum stop",
                 QuorumPolicy::Freeze => "quorum freeze",
@@ -194,7 +195,9 @@ impl fmt::Display for Setting {
                 QuorumPolicy::Off => "quorum off",
             }),
             Setting::AutoFailback(on) => write!(f, "auto_failback {}", switch(on)),
-            Setting::FailbackDelay(time) => write!(f, "failback_delay {}", Shown(*time)),
+            Setting::FailbackDelay(time) => {
+                write!(f, "failback_delay {}", duration_in_files(*time))
+            }
             Setting::FollowConnectivity(on) => write!(f, "follow_connectivity {}", switch(on)),
             Setting::Preferred(group, node) => write!(f, "preferred {group} {node}"),
             Setting::Without(group) => write!(f, "without {group}"),

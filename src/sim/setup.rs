@@ -5,11 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::setting::{Setting, digest};
-use super::words::Shown;
 use super::world::World;
 use crate::model::cluster::{Cluster, Group, Step};
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::{GroupName, NodeName, Time};
+use crate::text::duration_in_files;
 
 /// Deadlines of a step for which a script names none.
 const START: Duration = Duration::from_secs(60);
@@ -145,7 +145,7 @@ impl fmt::Display for Setup {
         let leases = if self.kernel_leases { "on" } else { "off" };
         writeln!(f, "kernel_leases {leases}")?;
         for (name, c) in &self.machines {
-            let (clock, late) = (Shown(c.clock), Shown(c.late));
+            let (clock, late) = (duration_in_files(c.clock), duration_in_files(c.late));
             writeln!(
                 f,
                 "machine {name} clock {clock} drift {}ppm late {late}",
@@ -156,7 +156,7 @@ impl fmt::Display for Setup {
         let Some(length) = self.length else {
             return Ok(());
         };
-        writeln!(f, "for {}", Shown(length))
+        writeln!(f, "for {}", duration_in_files(length))
     }
 }
 
@@ -173,11 +173,11 @@ fn print_group(f: &mut fmt::Formatter<'_>, group: &Group) -> fmt::Result {
             ("removal", step.removal, usual.removal),
         ] {
             if time != usual {
-                write!(f, " {word} {}", Shown(time))?;
+                write!(f, " {word} {}", duration_in_files(time))?;
             }
         }
         if let Some(p) = step.policy {
-            let within = Shown(p.within);
+            let within = duration_in_files(p.within);
             let (fall, rise, restart) = (p.fall, p.rise, p.restart);
             write!(
                 f,

@@ -19,7 +19,6 @@ use self::link::LinkCheck;
 use self::mysql::Mysql;
 use self::process::Process;
 use super::Limits;
-use super::address::Mistake;
 use super::drbd::Fitness;
 use super::drbd::fence::Peers;
 use super::environment::ScriptEnv;
@@ -27,6 +26,7 @@ use super::mysqld::LOGIN;
 use super::safe_path;
 use crate::model::health::Probe;
 use crate::sys::netlink::Netlink;
+use crate::text::Mistake;
 
 /// One way to look, with what it remembers from look to look.
 pub struct Check(Kind);

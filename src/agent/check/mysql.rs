@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::agent::address::Mistake;
 use crate::agent::mysqld::arguments::Arguments;
 use crate::agent::mysqld::query::{self, Answer};
 use crate::agent::mysqld::replication::{self, Copying};
 use crate::agent::mysqld::{login, settings};
 use crate::agent::{AgentError, Limits, tool};
 use crate::model::health::{MysqlProbe, Replica};
+use crate::text::Mistake;
 
 /// One server of this node.
 pub(super) struct Mysql {

@@ -1,6 +1,6 @@
 //! The argument of `drbddisk` and `drbd`: the name of a resource in drbd.conf.
 
-use crate::agent::address::Mistake;
+use crate::text::Mistake;
 
 /// The name.
 ///

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use super::arguments;
-use crate::agent::address::Mistake;
 use crate::agent::resolve::DRBD_NAMES;
 use crate::agent::tool;
 use crate::model::token::Token;
+use crate::text::Mistake;
 
 /// Looks at the machine. Returns what an administrator should know.
 ///

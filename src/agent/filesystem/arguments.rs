@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::agent::address::Mistake;
+use crate::text::Mistake;
 
 /// What is shown when the arguments cannot be used.
 const USAGE: &str =

@@ -7,9 +7,9 @@ use std::path::Path;
 use super::arguments::{Arguments, Source};
 use super::identity::block_device;
 use super::mountinfo::Table;
-use crate::agent::address::Mistake;
 use crate::agent::tool;
 use crate::model::token::Token;
+use crate::text::Mistake;
 
 /// Looks at the machine. `earlier` are the members before it in its group: they may make the device or the directory.
 /// Returns what is missing only as yet.

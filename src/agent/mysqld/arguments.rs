@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::agent::address::Mistake;
+use crate::text::Mistake;
 
 const USAGE: &str = "write mysqld, or mysqld::/etc/mysql/shop.cnf::/srv/shop/data::/run/mysqld/shop.sock::mysql, with - for what the server's configuration says";
 

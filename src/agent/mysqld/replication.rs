@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::query::{self, Answer};
 use crate::agent::{AgentError, Limits};
+use crate::text::one_line;
 
 /// The same question to MariaDB, to MySQL, and to older ones of both: each knows one of them.
 const QUESTIONS: [&str; 3] = [
@@ -75,10 +76,10 @@ impl Row<'_> {
 }
 
 fn of(row: &Row<'_>) -> Copying {
-    let from = shown(row.get(&["Master_Host", "Source_Host"]));
+    let from = one_line(row.get(&["Master_Host", "Source_Host"]), SHOWN);
     let with = |what: String, error: &str| match error {
         "" | "NULL" => what,
-        error => format!("{what}: {}", shown(error)),
+        error => format!("{what}: {}", one_line(error, SHOWN)),
     };
     // The thread that applies first: once it is broken no good link helps.
     if row.get(&["Slave_SQL_Running", "Replica_SQL_Running"]) != "Yes" {
@@ -98,12 +99,6 @@ fn of(row: &Row<'_>) -> Copying {
     let seconds = row.get(&["Seconds_Behind_Master", "Seconds_Behind_Source"]);
     let unknown = |_| Copying::Unknown(format!("how far it is behind {from} is not known"));
     seconds.parse().map_or_else(unknown, Copying::Behind)
-}
-
-/// Of a text of the server's: one line, and not too much of it.
-fn shown(text: &str) -> String {
-    let plain = text.chars().filter(|c| !c.is_control());
-    plain.take(SHOWN).collect()
 }
 
 #[cfg(test)]

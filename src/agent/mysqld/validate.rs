@@ -8,9 +8,9 @@ use nix::unistd::User;
 
 use super::arguments::Arguments;
 use super::{query, settings};
-use crate::agent::address::Mistake;
 use crate::agent::tool;
 use crate::model::token::Token;
+use crate::text::Mistake;
 
 /// Units of the packages. One that is enabled starts the server at boot, on every node.
 const UNITS: [&str; 3] = ["mariadb", "mysql", "mysqld"];

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::super::address::Mistake;
 use super::super::safe_path;
 use super::notation::Given;
+use crate::text::Mistake;
 
 /// A longer file holds no parameters.
 const LONGEST: u64 = 64 * 1024;

@@ -1,9 +1,9 @@
 //! Compares the parameters that a word gives with those that the agent knows.
 
-use super::super::address::Mistake;
 use super::metadata::MetaData;
 use super::notation::{Given, Plan};
-use crate::model::similar::nearest;
+use crate::text::Mistake;
+use crate::text::nearest;
 
 /// Parameters that every agent of the package takes without naming them.
 const COMMON: [&str; 3] = ["OCF_CHECK_LEVEL", "trace_ra", "trace_file"];

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::address::Mistake;
 use super::super::environment::ScriptEnv;
 use super::super::{heritage, safe_path};
 use super::instance;
-use crate::model::similar::did_you_mean;
 use crate::model::token::Token;
+use crate::text::Mistake;
+use crate::text::did_you_mean;
 
 /// The provider that heartbeat's own agents have.
 const USUAL_PROVIDER: &str = "heartbeat";

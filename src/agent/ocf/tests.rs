@@ -276,9 +276,7 @@ mod judging {
         }
     }
 
-    fn mistake(
-        given: &[(&str, Option<(usize, usize)>)],
-    ) -> Result<(), super::super::super::address::Mistake> {
+    fn mistake(given: &[(&str, Option<(usize, usize)>)]) -> Result<(), crate::text::Mistake> {
         judge::mistake(&plan(given), &MetaData::parse(META).unwrap())
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::super::address::Mistake;
 use crate::model::token::Token;
+use crate::text::{Mistake, parse_duration};
 
 /// What is asked.
 pub const PROPERTIES: &str =
@@ -147,18 +147,7 @@ pub fn drop_in_text(name: &str) -> String {
 fn time_span(text: &str) -> Option<Duration> {
     let mut sum = Duration::ZERO;
     for word in text.split_whitespace() {
-        let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let number: u64 = digits.parse().ok()?;
-        let microseconds: u64 = match word.get(digits.len()..)? {
-            "us" => 1,
-            "ms" => 1000,
-            "s" => 1_000_000,
-            "min" => 60_000_000,
-            "h" => 3_600_000_000,
-            "d" => 86_400_000_000,
-            _ => return None,
-        };
-        sum = sum.checked_add(Duration::from_micros(number.checked_mul(microseconds)?))?;
+        sum = sum.checked_add(parse_duration(word)?)?;
     }
     (!sum.is_zero()).then_some(sum)
 }

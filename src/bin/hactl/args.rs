@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use had::text::{DURATION_FORM, parse_duration};
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -252,21 +253,8 @@ pub struct Wait {
     pub timeout: Duration,
 }
 
-/// A number with a unit: `ms`, `s` (also without), `m`, `h`, `d`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "a time is a number with a unit, such as 90s, 2m or 8h".to_owned())?;
-    let milliseconds = match text.get(digits.len()..).unwrap_or_default() {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        unit => return Err(format!("`{unit}` is no unit of time; use ms, s, m, h or d")),
-    };
-    Ok(Duration::from_millis(number.saturating_mul(milliseconds)))
+    parse_duration(text).ok_or_else(|| DURATION_FORM.to_owned())
 }
 
 /// `2026-11-21 10:03:20`, `10:03:20`, each also without the seconds.
@@ -327,10 +315,9 @@ mod tests {
         assert_eq!(seconds("90"), Ok(90.0));
         assert_eq!(seconds("1500ms"), Ok(1.5));
         assert_eq!(seconds("2m"), Ok(120.0));
-        assert_eq!(seconds("8h"), Ok(28800.0));
-        for bad in ["", "s", "-1", "1w", "1.5s", "99999999999999999999s", "5 s"] {
+        assert_eq!(seconds("1.5h"), Ok(5400.0));
+        for bad in ["", "s", "-1", "1w", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
-        assert!(duration("18446744073709551615d").is_ok());
     }
 }

@@ -10,6 +10,7 @@ use had::control::api::{Answer, Code, Replicated, Request};
 use had::control::client::{Client, ClientError};
 use had::model::NodeName;
 use had::model::drbd::Standing;
+use had::text::duration_for_people;
 
 use crate::Failure;
 use crate::commands::{odd_answer, show};
@@ -188,19 +189,10 @@ fn lone(standing: &Standing) -> String {
         .as_ref()
         .map_or(0, had::model::drbd::State::out_of_sync);
     let since = match standing.ahead_for {
-        Some(seconds) => format!("for {}", age(seconds)),
+        Some(seconds) => format!("for {}", duration_for_people(Duration::from_secs(seconds))),
         None => "since before what the kernel's log tells".to_owned(),
     };
     format!(" ({since}, {kib} KiB)")
-}
-
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 /// After a split brain: what each choice takes. Nothing is thrown away by itself.

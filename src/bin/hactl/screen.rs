@@ -1,7 +1,6 @@
 //! How text gets to the eye: width, colour, wrapping, and a closed pipe.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::time::Duration;
 
 use had::sys::terminal;
 
@@ -90,18 +89,6 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// A time as one says it: to a tenth of a second where that matters, then in larger units.
-pub fn spoken(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..10 => format!("{:.1} s", time.as_secs_f64()),
-        10..180 => format!("{seconds} s"),
-        180..10_800 => format!("{} min", seconds / 60),
-        10_800..259_200 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,15 +119,5 @@ mod tests {
     fn colour_surrounds_each_line() {
         let text = screen(6, true).wrap(Tone::Bad, "", "one two");
         assert_eq!(text, "\x1b[31mone\x1b[0m\n\x1b[31mtwo\x1b[0m\n");
-    }
-
-    #[test]
-    fn times_are_spoken_in_the_unit_that_matters() {
-        let said = |ms| spoken(Duration::from_millis(ms));
-        assert_eq!(said(123), "0.1 s");
-        assert_eq!(said(61_900), "61 s");
-        assert_eq!(said(180_000), "3 min");
-        assert_eq!(said(7_200_000 * 2), "4 h");
-        assert_eq!(said(u64::MAX), "213503982334 days");
     }
 }

@@ -12,7 +12,8 @@ use had::model::status::{
     Spread, Status,
 };
 
-use crate::screen::{Screen, Tone, spoken};
+use crate::screen::{Screen, Tone};
+use had::text::duration_for_people;
 
 /// The whole page.
 pub fn render(status: &Status, screen: Screen) -> String {
@@ -149,7 +150,7 @@ impl Page {
         let indent = first.len();
         let mut facts = vec![node.liveness.as_str().to_owned()];
         if let Some(silent) = node.silent_for {
-            facts.push(format!("heard {} ago", spoken(silent)));
+            facts.push(format!("heard {} ago", duration_for_people(silent)));
         }
         // What a node reached that is not heard any more is past.
         let heard = matches!(

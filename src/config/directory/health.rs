@@ -6,12 +6,12 @@ use std::path::Path;
 use super::{known_nodes, virtuals};
 use crate::config::ha_cf::HaCf;
 use crate::config::haresources::GroupLine;
-use crate::config::problem::{Place, Report};
 use crate::config::{CheckRule, HealthRules};
 use crate::model::health::{MysqlProbe, Probe, Replica};
+use crate::text::{Place, Problems};
 
 /// A check whose failing could never change anything.
-pub(super) fn judge(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
+pub(super) fn judge(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let HealthRules {
         checks,
         failback_when,
@@ -55,7 +55,7 @@ pub(super) fn judge(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Report) {
 
 /// A check of the node that looks at what runs on its owner only: where nobody runs it, nobody passes and nobody may
 /// start it.
-fn judge_place(check: &CheckRule, groups: &[GroupLine], report: &mut Report) {
+fn judge_place(check: &CheckRule, groups: &[GroupLine], report: &mut Problems) {
     let name = &check.policy.name;
     let asks = |ip: IpAddr| Some((ip.to_string(), *virtuals(groups).get(&ip)?));
     let moves = match &check.probe {
@@ -93,7 +93,7 @@ fn serves(groups: &[GroupLine], asked: &MysqlProbe) -> Option<(String, usize)> {
 
 /// The lag of a replica says something about coming back only: it is unknown while the server that is copied is down,
 /// and just then this node is needed.
-fn judge_lag(probe: &Probe, what: &str, place: &Place, report: &mut Report) {
+fn judge_lag(probe: &Probe, what: &str, place: &Place, report: &mut Problems) {
     let Probe::Mysql(MysqlProbe {
         replica: Some(Replica::Within(_)),
         ..

@@ -9,12 +9,10 @@
 use std::time::Duration;
 
 use super::{Reader, Statement, probe};
-use crate::config::problem::Place;
-use crate::config::source::Word;
-use crate::config::values::{number, shown, time};
+use crate::config::values::{number, time};
 use crate::config::{CheckRule, MonitorRule};
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Policy, Probe};
-use crate::model::similar::{did_you_mean, nearest};
+use crate::text::{Place, SourceWord, did_you_mean, duration_in_files, nearest};
 
 /// The words that end a probe.
 pub(super) const OPTIONS: [&str; 7] = [
@@ -116,13 +114,13 @@ fn judge_budget(reader: &mut Reader<'_>, rule: &MonitorRule, within: Option<Plac
     }
     let message = format!(
         "{restart} restarts take {} at least (every {}, fall {fall}), but are forgotten within {}: this could never move the group",
-        shown(shortest),
-        shown(rule.every),
-        shown(window)
+        duration_in_files(shortest),
+        duration_in_files(rule.every),
+        duration_in_files(window)
     );
     let help = format!(
         "write within {} or more, or restart less often",
-        shown(shortest * 2)
+        duration_in_files(shortest * 2)
     );
     let place = within.unwrap_or_else(|| rule.place.clone());
     reader.report.error(&place, message, help);
@@ -137,7 +135,7 @@ pub(super) fn check(reader: &mut Reader<'_>, statement: &Statement<'_>) {
         return reader.report.error(&statement.name.place, message, EXAMPLE);
     };
     // `check mysql mysql` has a name, `check mysql lag 5s` has none.
-    let kind = |word: &Word| probe::KINDS.contains(&word.text.as_str());
+    let kind = |word: &SourceWord| probe::KINDS.contains(&word.text.as_str());
     let taken = (kind(name) && !rest.first().is_some_and(kind))
         || OPTIONS.contains(&name.text.as_str())
         || name.text == FAILBACK_WHEN;
@@ -166,8 +164,8 @@ pub(super) fn failback_when(reader: &mut Reader<'_>, statement: &Statement<'_>) 
 /// A check: `rest` is what comes after the word that it is named by.
 fn rule(
     reader: &mut Reader<'_>,
-    named: &Word,
-    rest: &[Word],
+    named: &SourceWord,
+    rest: &[SourceWord],
     (name, fall): (&str, u32),
     known: &[&'static str],
 ) -> Option<CheckRule> {
@@ -201,14 +199,14 @@ fn rule(
 }
 
 /// What comes before the first option, and the options.
-fn divide(words: &[Word]) -> (&[Word], &[Word]) {
-    let option = |w: &Word| OPTIONS.contains(&w.text.as_str());
+fn divide(words: &[SourceWord]) -> (&[SourceWord], &[SourceWord]) {
+    let option = |w: &SourceWord| OPTIONS.contains(&w.text.as_str());
     let at = words.iter().position(option).unwrap_or(words.len());
     words.split_at(at)
 }
 
 /// Reads a way to look that begins with its kind.
-fn way(reader: &mut Reader<'_>, words: &[Word]) -> Option<Probe> {
+fn way(reader: &mut Reader<'_>, words: &[SourceWord]) -> Option<Probe> {
     let kind = words.first()?;
     if probe::KINDS.contains(&kind.text.as_str()) {
         return probe::read(reader, words);
@@ -223,7 +221,11 @@ fn way(reader: &mut Reader<'_>, words: &[Word]) -> Option<Probe> {
     None
 }
 
-fn numbers(reader: &mut Reader<'_>, options: &[Word], known: &[&'static str]) -> Option<Numbers> {
+fn numbers(
+    reader: &mut Reader<'_>,
+    options: &[SourceWord],
+    known: &[&'static str],
+) -> Option<Numbers> {
     let mut numbers = Numbers::default();
     for pair in options.chunks(2) {
         option(reader, &mut numbers, pair, known)?;
@@ -234,7 +236,7 @@ fn numbers(reader: &mut Reader<'_>, options: &[Word], known: &[&'static str]) ->
 fn option(
     reader: &mut Reader<'_>,
     numbers: &mut Numbers,
-    pair: &[Word],
+    pair: &[SourceWord],
     known: &[&'static str],
 ) -> Option<()> {
     let name = pair.first()?;
@@ -286,7 +288,7 @@ fn option(
     Some(())
 }
 
-fn stays(reader: &mut Reader<'_>, word: &Word) -> Option<bool> {
+fn stays(reader: &mut Reader<'_>, word: &SourceWord) -> Option<bool> {
     match word.text.as_str() {
         "stays" => Some(true),
         "goes" => Some(false),
@@ -299,7 +301,7 @@ fn stays(reader: &mut Reader<'_>, word: &Word) -> Option<bool> {
     }
 }
 
-pub(super) fn duration(reader: &mut Reader<'_>, word: &Word) -> Option<Duration> {
+pub(super) fn duration(reader: &mut Reader<'_>, word: &SourceWord) -> Option<Duration> {
     match time(&word.text) {
         Ok(span) => Some(span.time),
         Err(help) => {
@@ -310,7 +312,7 @@ pub(super) fn duration(reader: &mut Reader<'_>, word: &Word) -> Option<Duration>
     }
 }
 
-fn count(reader: &mut Reader<'_>, word: &Word, least: u32) -> Option<u32> {
+fn count(reader: &mut Reader<'_>, word: &SourceWord, least: u32) -> Option<u32> {
     let n = number(&word.text, least, MOST);
     if n.is_none() {
         let message = format!("{} is not a number from {least} to {MOST}", word.quoted());

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::table::Shape;
 use super::{Reader, Statement, Value};
-use crate::config::problem::Place;
-use crate::config::source::Word;
 use crate::config::values::number;
 use crate::model::LinkName;
 use crate::model::medium::{Medium, Target};
-use crate::model::similar::nearest;
+use crate::text::Place;
+use crate::text::SourceWord;
+use crate::text::nearest;
 
 const PORT: u16 = 694;
 const MOST_MEDIA: usize = 64;
@@ -71,7 +71,7 @@ fn unicast(reader: &mut Reader<'_>, statement: &Statement<'_>, six: bool) {
     }
 }
 
-fn peer_address(reader: &mut Reader<'_>, word: &Word, six: bool) -> Option<IpAddr> {
+fn peer_address(reader: &mut Reader<'_>, word: &SourceWord, six: bool) -> Option<IpAddr> {
     let address = ip(reader, word, six, "ucast")?;
     let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     if broadcast || address.is_multicast() || address.is_unspecified() {
@@ -87,7 +87,7 @@ fn peer_address(reader: &mut Reader<'_>, word: &Word, six: bool) -> Option<IpAdd
 /// Reads an address of the family that the directive (`ping` or `ping6`, `ucast` or `ucast6`) is for.
 pub(super) fn ip(
     reader: &mut Reader<'_>,
-    word: &Word,
+    word: &SourceWord,
     six: bool,
     directive: &str,
 ) -> Option<IpAddr> {
@@ -177,9 +177,9 @@ pub(super) fn mcast6(reader: &mut Reader<'_>, statement: &Statement<'_>) {
 
 fn multicast_rest(
     reader: &mut Reader<'_>,
-    port: &Word,
-    hops: &Word,
-    loopback: &Word,
+    port: &SourceWord,
+    hops: &SourceWord,
+    loopback: &SourceWord,
 ) -> Option<(u16, u8, bool)> {
     let number_port = bounded(reader, port, "a port", 1, 65535);
     let number_hops = bounded(reader, hops, "a ttl", 0, 255);
@@ -204,7 +204,13 @@ fn multicast_rest(
     ))
 }
 
-fn bounded(reader: &mut Reader<'_>, word: &Word, what: &str, least: u32, most: u32) -> Option<u32> {
+fn bounded(
+    reader: &mut Reader<'_>,
+    word: &SourceWord,
+    what: &str,
+    least: u32,
+    most: u32,
+) -> Option<u32> {
     let value = number(&word.text, least, most);
     if value.is_none() {
         let message = format!(
@@ -229,7 +235,7 @@ fn wrong_count(reader: &mut Reader<'_>, statement: &Statement<'_>, count: usize,
     }
 }
 
-pub(super) fn interface_exists(reader: &mut Reader<'_>, word: &Word) -> bool {
+pub(super) fn interface_exists(reader: &mut Reader<'_>, word: &SourceWord) -> bool {
     let known = &reader.machine.interfaces;
     if known.contains(&word.text) {
         return true;
@@ -246,7 +252,7 @@ pub(super) fn interface_exists(reader: &mut Reader<'_>, word: &Word) -> bool {
     false
 }
 
-fn add(reader: &mut Reader<'_>, interface: &Word, port: u16, target: Target, place: &Place) {
+fn add(reader: &mut Reader<'_>, interface: &SourceWord, port: u16, target: Target, place: &Place) {
     let name = match target {
         Target::Unicast(address) => format!("{} {address}", interface.text),
         Target::Broadcast => interface.text.clone(),

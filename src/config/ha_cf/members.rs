@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use super::media::ip;
 use super::table::Shape;
 use super::{Reader, Statement, Value};
-use crate::config::source::Word;
 use crate::config::values::boolean;
 use crate::model::NodeName;
 use crate::model::cluster::PingNode;
+use crate::text::SourceWord;
 
 const MOST_MEMBERS: usize = 100;
 const LONGEST_NAME: usize = 99;
@@ -35,7 +35,7 @@ pub(super) fn node(reader: &mut Reader<'_>, statement: &Statement<'_>) {
 }
 
 /// Whether a word can be the name of a node or of a ping group.
-fn member_name(reader: &mut Reader<'_>, word: &Word) -> bool {
+fn member_name(reader: &mut Reader<'_>, word: &SourceWord) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if !word.text.bytes().all(plain) {
         let message = format!("{} is not a name", word.quoted());
@@ -54,7 +54,7 @@ fn member_name(reader: &mut Reader<'_>, word: &Word) -> bool {
     true
 }
 
-fn room(reader: &mut Reader<'_>, word: &Word) -> bool {
+fn room(reader: &mut Reader<'_>, word: &SourceWord) -> bool {
     if reader.lists.nodes.len() + reader.lists.pings.len() < MOST_MEMBERS {
         return true;
     }
@@ -128,7 +128,7 @@ pub(super) fn ping_group(reader: &mut Reader<'_>, statement: &Statement<'_>) {
 }
 
 /// Whether an address can bear witness: one vote each, and not from inside this machine.
-fn witness(reader: &mut Reader<'_>, address: IpAddr, word: &Word) -> bool {
+fn witness(reader: &mut Reader<'_>, address: IpAddr, word: &SourceWord) -> bool {
     if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
         let message = format!("{} is no outside witness", word.quoted());
         reader.report.error(

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use super::Reader;
 use super::media::interface_exists;
-use crate::config::source::Word;
 use crate::config::values::number;
 use crate::model::health::{HttpProbe, MysqlProbe, Probe, Replica};
-use crate::model::similar::{did_you_mean, nearest};
+use crate::text::SourceWord;
+use crate::text::{did_you_mean, nearest};
 
 /// The first words of all.
 pub(super) const KINDS: [&str; 6] = ["exec", "tcp", "http", "process", "link", "mysql"];
 
 /// Reads a way to look; its problems are in the report.
-pub(super) fn read(reader: &mut Reader<'_>, words: &[Word]) -> Option<Probe> {
+pub(super) fn read(reader: &mut Reader<'_>, words: &[SourceWord]) -> Option<Probe> {
     let (kind, rest) = words.split_first()?;
     match kind.text.as_str() {
         "exec" => exec(reader, kind, rest),
@@ -38,10 +38,10 @@ pub(super) fn read(reader: &mut Reader<'_>, words: &[Word]) -> Option<Probe> {
 /// The one word after the kind.
 fn only<'w>(
     reader: &mut Reader<'_>,
-    kind: &Word,
-    rest: &'w [Word],
+    kind: &SourceWord,
+    rest: &'w [SourceWord],
     example: &str,
-) -> Option<&'w Word> {
+) -> Option<&'w SourceWord> {
     match rest {
         [word] => Some(word),
         [] => {
@@ -63,7 +63,7 @@ fn only<'w>(
     }
 }
 
-fn exec(reader: &mut Reader<'_>, kind: &Word, rest: &[Word]) -> Option<Probe> {
+fn exec(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
     let Some((path, args)) = rest.split_first() else {
         let help = "for example: exec /etc/ha.d/checks/web";
         let message = "`exec` needs a program";
@@ -93,7 +93,7 @@ fn exec(reader: &mut Reader<'_>, kind: &Word, rest: &[Word]) -> Option<Probe> {
     Some(Probe::Exec(PathBuf::from(&path.text), args))
 }
 
-fn process(reader: &mut Reader<'_>, kind: &Word, rest: &[Word]) -> Option<Probe> {
+fn process(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
     let name = only(
         reader,
         kind,
@@ -110,7 +110,7 @@ fn process(reader: &mut Reader<'_>, kind: &Word, rest: &[Word]) -> Option<Probe>
 }
 
 /// `mysql [SOCKET] [replica [lag T]]`
-fn mysql(reader: &mut Reader<'_>, rest: &[Word]) -> Option<Probe> {
+fn mysql(reader: &mut Reader<'_>, rest: &[SourceWord]) -> Option<Probe> {
     let (socket, wishes) = match rest.split_first() {
         Some((word, wishes)) if word.text.starts_with('/') => {
             (Some(PathBuf::from(&word.text)), wishes)
@@ -139,7 +139,7 @@ fn mysql(reader: &mut Reader<'_>, rest: &[Word]) -> Option<Probe> {
 }
 
 /// What stands behind `lag`: a time and no more.
-fn lag(reader: &mut Reader<'_>, lag: &Word, rest: &[Word]) -> Option<Replica> {
+fn lag(reader: &mut Reader<'_>, lag: &SourceWord, rest: &[SourceWord]) -> Option<Replica> {
     match rest {
         [time] => super::health::duration(reader, time).map(Replica::Within),
         [] => {
@@ -156,7 +156,7 @@ fn lag(reader: &mut Reader<'_>, lag: &Word, rest: &[Word]) -> Option<Replica> {
     }
 }
 
-fn not_of_mysql(reader: &mut Reader<'_>, word: &Word) {
+fn not_of_mysql(reader: &mut Reader<'_>, word: &SourceWord) {
     let all = ["replica"].into_iter().chain(super::health::OPTIONS);
     let help = match word.text.as_str() {
         "lag" => "write: replica lag ...".to_owned(),
@@ -172,7 +172,7 @@ fn not_of_mysql(reader: &mut Reader<'_>, word: &Word) {
 /// `ADDR:PORT`, `[ADDR6]:PORT`, `localhost:PORT`.
 fn socket(
     reader: &mut Reader<'_>,
-    word: &Word,
+    word: &SourceWord,
     text: &str,
     usual_port: Option<u16>,
 ) -> Option<SocketAddr> {
@@ -214,7 +214,7 @@ fn socket(
 }
 
 /// `http URL [status N] [contains TEXT]`
-fn http(reader: &mut Reader<'_>, kind: &Word, rest: &[Word]) -> Option<Probe> {
+fn http(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
     let Some((url, wishes)) = rest.split_first() else {
         let help = "for example: http http://127.0.0.1/ status 200";
         reader.report.error(&kind.place, "`http` needs a URL", help);
@@ -234,7 +234,7 @@ fn http(reader: &mut Reader<'_>, kind: &Word, rest: &[Word]) -> Option<Probe> {
     Some(Probe::Http(probe))
 }
 
-fn wish(reader: &mut Reader<'_>, probe: &mut HttpProbe, pair: &[Word]) -> Option<()> {
+fn wish(reader: &mut Reader<'_>, probe: &mut HttpProbe, pair: &[SourceWord]) -> Option<()> {
     let name = pair.first()?;
     let known = ["status", "contains"];
     if !known.contains(&name.text.as_str()) {
@@ -270,7 +270,7 @@ fn wish(reader: &mut Reader<'_>, probe: &mut HttpProbe, pair: &[Word]) -> Option
 }
 
 /// Whom to ask, the name to give, and the path.
-fn url(reader: &mut Reader<'_>, word: &Word) -> Option<(SocketAddr, String, String)> {
+fn url(reader: &mut Reader<'_>, word: &SourceWord) -> Option<(SocketAddr, String, String)> {
     let text = word.text.as_str();
     if text.starts_with("https:") {
         let message = "https is not spoken by the built-in check";

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Reader, Statement};
-use crate::config::source::Word;
 use crate::config::values::time;
 use crate::config::{NotifyRule, Respawn, TimeoutRule};
-use crate::model::similar::did_you_mean;
+use crate::text::SourceWord;
+use crate::text::did_you_mean;
 
 /// How long each program may take that is told something, where that is not said.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -235,7 +235,7 @@ pub(super) fn timeout(reader: &mut Reader<'_>, statement: &Statement<'_>) {
     reader.lists.timeouts.push((rule, name.place.clone()));
 }
 
-fn deadline(reader: &mut Reader<'_>, rule: &mut TimeoutRule, pair: &[Word]) -> Option<()> {
+fn deadline(reader: &mut Reader<'_>, rule: &mut TimeoutRule, pair: &[SourceWord]) -> Option<()> {
     let action = pair.first()?;
     let slot: &mut Option<Duration> = match action.text.as_str() {
         "start" => &mut rule.start,

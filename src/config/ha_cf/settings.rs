@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::table::Shape;
 use super::{Reader, Statement};
-use crate::config::problem::Place;
-use crate::config::source::Word;
 use crate::config::values::{boolean, number, size, time};
-use crate::model::similar::did_you_mean;
+use crate::text::Place;
+use crate::text::SourceWord;
+use crate::text::did_you_mean;
 
 /// A value of a directive that is said at most once.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Reader<'_> {
         value.ok()
     }
 
-    fn shaped(&mut self, shape: &Shape, classic: bool, word: &Word) -> Result<Value, String> {
+    fn shaped(&mut self, shape: &Shape, classic: bool, word: &SourceWord) -> Result<Value, String> {
         let text = word.text.as_str();
         match shape {
             Shape::Delay if ["0", "0s"].contains(&text) => Ok(Value::Time(Duration::ZERO)),
@@ -115,7 +115,7 @@ impl Reader<'_> {
         }
     }
 
-    fn time(&mut self, word: &Word, classic: bool) -> Result<Duration, String> {
+    fn time(&mut self, word: &SourceWord, classic: bool) -> Result<Duration, String> {
         let span = time(&word.text)?;
         if classic && !span.classic {
             self.modern.push(word.clone());

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::table::Shape;
 use super::{Reader, Setting, Statement, Value};
-use crate::config::problem::Place;
-use crate::config::values::{boolean, shown};
+use crate::config::values::boolean;
 use crate::model::cluster::{QuorumPolicy, Timing};
+use crate::text::{Place, duration_in_files};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Below this a late scheduler could make two owners (the margin must cover how late a due action may run).
@@ -23,14 +23,18 @@ struct Given {
 impl Given {
     /// `name (time)`.
     fn named(&self) -> String {
-        format!("{} ({})", self.name, shown(self.time))
+        format!("{} ({})", self.name, duration_in_files(self.time))
     }
 
     /// Where it comes from, for the help of a problem at another line.
     fn origin(&self) -> String {
         match &self.place {
             Some(place) => format!("{} is set on line {}", self.name, place.line),
-            None => format!("{} is {} by default", self.name, shown(self.time)),
+            None => format!(
+                "{} is {} by default",
+                self.name,
+                duration_in_files(self.time)
+            ),
         }
     }
 }
@@ -177,8 +181,8 @@ fn judge_margin(reader: &mut Reader<'_>, timing: &Timing, times: &Times) {
         if margin + keepalive >= deadtime {
             let message = format!(
                 "margin ({}) leaves nothing of deadtime ({}): an owner could never renew its right",
-                shown(margin),
-                shown(deadtime)
+                duration_in_files(margin),
+                duration_in_files(deadtime)
             );
             reader.report.error(
                 place,
@@ -190,7 +194,7 @@ fn judge_margin(reader: &mut Reader<'_>, timing: &Timing, times: &Times) {
         if margin < LEAST_MARGIN {
             let message = format!(
                 "margin ({}) is short: a busy machine may act later than that",
-                shown(margin)
+                duration_in_files(margin)
             );
             reader
                 .report
@@ -210,15 +214,15 @@ fn judge_margin(reader: &mut Reader<'_>, timing: &Timing, times: &Times) {
         .unwrap_or_else(|| reader.whole.clone());
     let message = format!(
         "deadtime ({}) less the margin ({}) is under warntime ({}) plus keepalive ({}): a lost heartbeat or two could cost an owner its groups",
-        shown(deadtime),
-        shown(margin),
-        shown(warntime),
-        shown(keepalive)
+        duration_in_files(deadtime),
+        duration_in_files(margin),
+        duration_in_files(warntime),
+        duration_in_files(keepalive)
     );
     let enough = enough_deadtime(timing, reader.settings.contains_key("margin"));
-    let mut help = format!("deadtime {} or more leaves room", shown(enough));
+    let mut help = format!("deadtime {} or more leaves room", duration_in_files(enough));
     if let Some(less) = spare.checked_sub(keepalive).filter(|w| *w > keepalive) {
-        help = format!("warntime {} or less, or {help}", shown(less));
+        help = format!("warntime {} or less, or {help}", duration_in_files(less));
     }
     reader.report.warning(&place, message, help);
 }

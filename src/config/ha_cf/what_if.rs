@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::timing::usual_initdead;
-use crate::config::values::{boolean, shown, time};
+use crate::config::values::{boolean, time};
 use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
-use crate::model::similar::did_you_mean;
+use crate::text::{did_you_mean, duration_in_files};
 
 /// What can be set.
 const NAMES: [&str; 9] = [
@@ -121,16 +121,40 @@ pub fn differences(was: &Cluster, is: &Cluster) -> Vec<String> {
     let on = |on: bool| if on { "on" } else { "off" }.to_owned();
     let policy = |quorum: QuorumPolicy| format!("{quorum:?}").to_lowercase();
     let all = [
-        ("keepalive", shown(a.keepalive), shown(b.keepalive)),
-        ("warntime", shown(a.warntime), shown(b.warntime)),
-        ("deadtime", shown(a.deadtime), shown(b.deadtime)),
-        ("initdead", shown(a.initdead), shown(b.initdead)),
-        ("deadping", shown(a.deadping), shown(b.deadping)),
-        ("margin", shown(a.margin), shown(b.margin)),
+        (
+            "keepalive",
+            duration_in_files(a.keepalive),
+            duration_in_files(b.keepalive),
+        ),
+        (
+            "warntime",
+            duration_in_files(a.warntime),
+            duration_in_files(b.warntime),
+        ),
+        (
+            "deadtime",
+            duration_in_files(a.deadtime),
+            duration_in_files(b.deadtime),
+        ),
+        (
+            "initdead",
+            duration_in_files(a.initdead),
+            duration_in_files(b.initdead),
+        ),
+        (
+            "deadping",
+            duration_in_files(a.deadping),
+            duration_in_files(b.deadping),
+        ),
+        (
+            "margin",
+            duration_in_files(a.margin),
+            duration_in_files(b.margin),
+        ),
         (
             "failback_delay",
-            shown(was.failback_delay),
-            shown(is.failback_delay),
+            duration_in_files(was.failback_delay),
+            duration_in_files(is.failback_delay),
         ),
         ("auto_failback", on(was.auto_failback), on(is.auto_failback)),
         ("quorum", policy(was.quorum), policy(is.quorum)),
@@ -161,7 +185,7 @@ fn judge(timing: &Timing) -> Result<(), String> {
         deadping,
         margin,
     } = *timing;
-    let named = |name: &str, time: Duration| format!("{name} ({})", shown(time));
+    let named = |name: &str, time: Duration| format!("{name} ({})", duration_in_files(time));
     let (dead, keep) = (named("deadtime", deadtime), named("keepalive", keepalive));
     let refused = [
         (

@@ -12,12 +12,6 @@ fn line(text: String) -> Line {
     }
 }
 
-#[test]
-fn scripts_cannot_steer_the_terminal() {
-    let said = harmless("a\u{1b}[2Jb\n\tc".to_owned());
-    assert_eq!(said, "a\\u{1b}[2Jb\n\tc");
-}
-
 /// A FIFO without a reader hangs at open; the other place hears of it, and nothing waits.
 #[test]
 fn a_place_that_hangs_costs_its_own_lines_and_nothing_else() {

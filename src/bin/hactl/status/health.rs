@@ -4,7 +4,8 @@ use had::model::health::FAILBACK_WHEN;
 use had::model::status::{CheckState, CheckStatus, WatchStatus};
 
 use super::{Page, pad, widest};
-use crate::screen::{Tone, spoken};
+use crate::screen::Tone;
+use had::text::duration_for_people;
 
 impl Page {
     /// The checks of this node. What `failback_when` says is a problem only of a group that waits for it.
@@ -35,9 +36,9 @@ fn words(check: &CheckStatus) -> String {
         CheckState::Good => "good",
         CheckState::Failed => "fails",
     };
-    let mut text = format!("{verdict} for {}", spoken(check.lasts));
+    let mut text = format!("{verdict} for {}", duration_for_people(check.lasts));
     if let Some(looked) = check.looked {
-        text += &format!(", looked {} ago", spoken(looked));
+        text += &format!(", looked {} ago", duration_for_people(looked));
         if !check.text.is_empty() {
             text += &format!(": {}", check.text);
         }
@@ -64,7 +65,10 @@ pub(super) fn watched(watch: &WatchStatus) -> Option<String> {
         ));
     }
     if watch.restarts > 0 {
-        let forgotten = watch.forgotten_in.map(spoken).unwrap_or_default();
+        let forgotten = watch
+            .forgotten_in
+            .map(duration_for_people)
+            .unwrap_or_default();
         parts.push(format!(
             "restarted {} of {} times (one is forgotten in {forgotten})",
             watch.restarts, watch.budget

@@ -415,9 +415,9 @@ fn checks_and_looks_are_told_with_their_numbers() {
     });
     let page = render(&status, Screen { width: 200, ..WIDE });
     let expected =
-        "  web            good for 90 s, looked 1.0 s ago: status 200 (failed 1 times since)
-! sql            fails for 90 s, looked 1.0 s ago: connection refused
-  failback_when  fails for 90 s, looked 1.0 s ago: 30 s behind";
+        "  web            good for 90 s, looked 1 s ago: status 200 (failed 1 times since)
+! sql            fails for 90 s, looked 1 s ago: connection refused
+  failback_when  fails for 90 s, looked 1 s ago: 30 s behind";
     assert_eq!(part(&page, "Checks of this node"), expected, "{page}");
     let line = "running; looked ill 1 of 2 times: nginx does not run; restarted 1 of 3 times (one is forgotten in";
     assert!(page.contains(line), "{page}");

@@ -1,11 +1,10 @@
 //! What is wrong with a configuration, where, and what to do about it.
 //!
-//! Every reader collects into one [`Report`], so that an administrator sees all mistakes of all files at once.
+//! Every reader adds to one [`Problems`], so that an administrator sees all mistakes of all files at once.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+
+use super::{Place, printable_char};
 
 /// Problems kept of one reading; whoever feeds a picture in place of a file need not read a million lines.
 const MOST_PROBLEMS: usize = 200;
@@ -13,45 +12,6 @@ const MOST_PROBLEMS: usize = 200;
 const EXCERPT: usize = 140;
 /// Characters that an excerpt of a long line shows before the place in question.
 const LEAD: usize = 40;
-
-/// A word (or a whole file) in a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file.
-    pub file: Arc<Path>,
-    /// The line, from 1; 0 where the file as a whole is meant.
-    pub line: usize,
-    /// The first character on the line, from 1.
-    pub column: usize,
-    /// How many characters.
-    pub width: usize,
-    /// The whole line, secrets masked.
-    pub text: Arc<str>,
-}
-
-impl Place {
-    /// The file as a whole.
-    pub fn whole(file: &Path) -> Self {
-        Place {
-            file: file.into(),
-            line: 0,
-            column: 0,
-            width: 0,
-            text: "".into(),
-        }
-    }
-
-    /// Some characters of it: the first, from 0, and how many. All of it where none are said.
-    #[must_use]
-    pub fn part(&self, characters: Option<(usize, usize)>) -> Self {
-        let (first, width) = characters.unwrap_or((0, self.width));
-        Place {
-            column: self.column.saturating_add(first),
-            width,
-            ..self.clone()
-        }
-    }
-}
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,30 +39,30 @@ pub struct Problem {
 
 /// Everything that was found in one reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct Problems {
     /// All of it, ordered by file and line once the reading is over.
-    pub problems: Vec<Problem>,
+    pub list: Vec<Problem>,
     /// How many more there were than are kept.
     pub left_out: usize,
     /// Whether one of those was an error.
     pub left_out_error: bool,
 }
 
-impl Report {
+impl Problems {
     /// Whether the configuration must be refused.
     pub fn has_errors(&self) -> bool {
-        self.left_out_error || self.problems.iter().any(|p| p.severity == Severity::Error)
+        self.left_out_error || self.list.iter().any(|p| p.severity == Severity::Error)
     }
 
     /// Whether nothing at all is to be said.
     pub fn is_empty(&self) -> bool {
-        self.problems.is_empty()
+        self.list.is_empty()
     }
 
     /// Whether there is no room for more, and what is there is enough to refuse it all. Then nobody needs to read on: the
     /// work for each problem is small, but a file has room for a hundred thousand.
     pub fn full(&mut self) -> bool {
-        let full = self.problems.len() >= MOST_PROBLEMS && self.has_errors();
+        let full = self.list.len() >= MOST_PROBLEMS && self.has_errors();
         self.left_out = self.left_out.max(usize::from(full));
         full
     }
@@ -115,13 +75,13 @@ impl Report {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        if self.problems.len() >= MOST_PROBLEMS {
+        if self.list.len() >= MOST_PROBLEMS {
             self.left_out += 1;
             self.left_out_error |= severity == Severity::Error;
             return;
         }
         let help = help.into();
-        self.problems.push(Problem {
+        self.list.push(Problem {
             severity,
             place: place.clone(),
             message: message.into(),
@@ -146,17 +106,14 @@ impl Report {
 
     /// Brings the problems into the order of the files; those of one place stay as they were found.
     pub fn sort(&mut self) {
-        self.problems.sort_by(|a, b| by_place(&a.place, &b.place));
+        let key = |p: &Problem| (p.place.file.clone(), p.place.line, p.place.column);
+        self.list.sort_by_cached_key(key);
     }
 }
 
-fn by_place(a: &Place, b: &Place) -> Ordering {
-    (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column))
-}
-
-impl fmt::Display for Report {
+impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.problems {
+        for problem in &self.list {
             writeln!(f, "{problem}")?;
         }
         if self.left_out > 0 {
@@ -200,7 +157,7 @@ fn excerpt(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
         .chars()
         .skip(skip)
         .take(EXCERPT)
-        .map(plain)
+        .map(printable_char)
         .collect();
     let shown: String = line.iter().collect();
     writeln!(f, "\n{:>6} | {before}{}", place.line, shown.trim_end())?;
@@ -213,16 +170,6 @@ fn excerpt(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
         .sum();
     let marks = "^".repeat(marks.max(1));
     write!(f, "       | {:pad$}{marks}", "", pad = pad + before.len())
-}
-
-/// A tab as one blank, so that the mark stands below its word; control and direction characters as a sign.
-fn plain(c: char) -> char {
-    match c {
-        '\t' => ' ',
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    }
 }
 
 /// How many columns of a terminal a character takes: East Asian wide ones take two.
@@ -244,6 +191,8 @@ fn columns(c: char) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn at(text: &str, column: usize, width: usize) -> Place {
@@ -258,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_shown_with_its_line_and_a_mark() {
-        let mut report = Report::default();
+        let mut report = Problems::default();
         report.error(&at("deadtime 1s", 10, 2), "too short", "make it longer");
         assert_eq!(
             report.to_string(),
@@ -269,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_mark_stands_below_wide_characters_and_tabs() {
-        let mut report = Report::default();
+        let mut report = Problems::default();
         report.warning(&at("节点\tabc 坏", 8, 1), "bad", "");
         assert_eq!(
             report.to_string(),
@@ -311,11 +260,11 @@ mod tests {
 
     #[test]
     fn more_problems_than_anybody_reads_are_counted_only() {
-        let mut report = Report::default();
+        let mut report = Problems::default();
         for _ in 0..1000 {
             report.note(&at("abc", 1, 1), "x", "");
         }
-        assert_eq!(report.problems.len(), MOST_PROBLEMS);
+        assert_eq!(report.list.len(), MOST_PROBLEMS);
         assert!(
             report
                 .to_string()

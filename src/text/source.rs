@@ -3,18 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::problem::{Place, Report, Severity};
+use super::{Place, Problems, Severity, one_line};
 
 /// Bytes of a line that heartbeat reads; it takes the rest for a line of its own.
-const HEARTBEAT_LINE: usize = 5118;
+const HEARTBEAT_LINE_BYTES: usize = 5118;
 /// Bytes of a line that are read here.
-const LONGEST_LINE: usize = 65536;
+const MAX_LINE_BYTES: usize = 65536;
 /// Characters of a word that a message quotes.
-const QUOTED: usize = 40;
+const MAX_QUOTED_CHARS: usize = 40;
 
 /// One physical line, without its end.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub struct SourceLine {
     file: Arc<Path>,
     /// From 1.
     pub number: usize,
@@ -24,7 +24,7 @@ pub(super) struct Line {
 
 /// One word with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub struct SourceWord {
     /// The word.
     pub text: String,
     /// Where it stands.
@@ -33,14 +33,14 @@ pub(super) struct Word {
 
 /// Takes a text apart into lines. Says once per file what is strange about all of it:
 /// a byte order mark, and CR LF line ends (with the severity and the consequence given).
-pub(super) fn lines(
+pub fn split_lines(
     text: &str,
     file: &Path,
     crlf: (Severity, &str),
-    report: &mut Report,
-) -> Vec<Line> {
+    report: &mut Problems,
+) -> Vec<SourceLine> {
     let file: Arc<Path> = file.into();
-    let mut lines: Vec<Line> = Vec::new();
+    let mut lines: Vec<SourceLine> = Vec::new();
     let mut first_crlf = None;
     let whole = text.strip_suffix('\n').unwrap_or(text);
     for (index, raw) in whole.split('\n').enumerate() {
@@ -57,7 +57,7 @@ pub(super) fn lines(
             _ => raw,
         };
         let (text, cr) = raw.strip_suffix('\r').map_or((raw, false), |t| (t, true));
-        let mut line = Line {
+        let mut line = SourceLine {
             file: file.clone(),
             number: index + 1,
             text: text.into(),
@@ -80,15 +80,17 @@ pub(super) fn lines(
     lines
 }
 
-impl Line {
-    fn judge_length(&mut self, report: &mut Report) {
+impl SourceLine {
+    fn judge_length(&mut self, report: &mut Problems) {
         let length = self.text.len();
-        if length > LONGEST_LINE {
-            let message = format!("the line is too long ({length} bytes, at most {LONGEST_LINE})");
+        if length > MAX_LINE_BYTES {
+            let message =
+                format!("the line is too long ({length} bytes, at most {MAX_LINE_BYTES})");
             self.text = "".into();
             report.error(&self.place(1, 1), message, "");
-        } else if length > HEARTBEAT_LINE {
-            let message = format!("heartbeat 3.0.6 reads only {HEARTBEAT_LINE} bytes of this line");
+        } else if length > HEARTBEAT_LINE_BYTES {
+            let message =
+                format!("heartbeat 3.0.6 reads only {HEARTBEAT_LINE_BYTES} bytes of this line");
             report.note(&self.place(1, 1), message, "");
         }
     }
@@ -110,12 +112,12 @@ impl Line {
     }
 
     /// The words before the first `#`, split where `separates` says so.
-    pub fn words(&self, separates: impl Fn(char) -> bool) -> Vec<Word> {
+    pub fn words(&self, separates: impl Fn(char) -> bool) -> Vec<SourceWord> {
         self.words_of(self.code(), separates)
     }
 
     /// The words of `part`, which is a beginning of this line.
-    pub fn words_of(&self, part: &str, separates: impl Fn(char) -> bool) -> Vec<Word> {
+    pub fn words_of(&self, part: &str, separates: impl Fn(char) -> bool) -> Vec<SourceWord> {
         let mut words = Vec::new();
         let mut word = String::new();
         let mut start = 1;
@@ -126,7 +128,7 @@ impl Line {
             }
             if !word.is_empty() {
                 let place = self.place(start, index + 1 - start);
-                words.push(Word {
+                words.push(SourceWord {
                     text: std::mem::take(&mut word),
                     place,
                 });
@@ -137,7 +139,7 @@ impl Line {
     }
 }
 
-impl Word {
+impl SourceWord {
     /// The word for a message: in back quotes, cut when long, nothing in it that a terminal would obey.
     pub fn quoted(&self) -> String {
         quote(&self.text)
@@ -174,20 +176,12 @@ impl Word {
 }
 
 /// A word for a message: in back quotes, cut when long, nothing in it that a terminal would obey.
-pub(super) fn quote(word: &str) -> String {
-    let mut shown: String = word
-        .chars()
-        .take(QUOTED)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
-    if word.chars().count() > QUOTED {
-        shown.push_str("...");
-    }
-    format!("`{shown}`")
+pub fn quote(word: &str) -> String {
+    format!("`{}`", one_line(word, MAX_QUOTED_CHARS))
 }
 
 /// Whether a character separates words everywhere.
-pub(super) fn blank(c: char) -> bool {
+pub fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\u{c}')
 }
 
@@ -195,16 +189,16 @@ pub(super) fn blank(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (Vec<Line>, Report) {
-        let mut report = Report::default();
-        let lines = lines(text, Path::new("f"), (Severity::Error, "bad"), &mut report);
+    fn read(text: &str) -> (Vec<SourceLine>, Problems) {
+        let mut report = Problems::default();
+        let lines = split_lines(text, Path::new("f"), (Severity::Error, "bad"), &mut report);
         (lines, report)
     }
 
     #[test]
     fn words_know_their_columns_in_characters() {
         let (lines, _) = read("é ab,,cd\t# x y\n");
-        let words = lines[0].words(|c| blank(c) || c == ',');
+        let words = lines[0].words(|c| is_blank(c) || c == ',');
         let seen: Vec<_> = words
             .iter()
             .map(|w| (w.text.as_str(), w.place.column, w.place.width))
@@ -215,7 +209,7 @@ mod tests {
     #[test]
     fn cr_lf_and_byte_order_mark_are_said_once() {
         let (lines, report) = read("\u{feff}a\r\nb\r\nc");
-        assert_eq!(report.problems.len(), 2);
+        assert_eq!(report.list.len(), 2);
         assert_eq!(&*lines[0].text, "a");
         assert_eq!(&*lines[1].text, "b");
         assert_eq!(&*lines[2].text, "c");
@@ -230,20 +224,20 @@ mod tests {
             ("a\u{fffd}b", "not UTF-8"),
         ] {
             let (lines, _) = read(text);
-            let words = lines[0].words(blank);
+            let words = lines[0].words(is_blank);
             assert!(words[0].unreadable().unwrap().0.contains(says), "{says}");
         }
         let (lines, _) = read("节点");
-        assert_eq!(lines[0].words(blank)[0].unreadable(), None);
+        assert_eq!(lines[0].words(is_blank)[0].unreadable(), None);
     }
 
     #[test]
     fn lines_beyond_measure_are_not_read() {
-        let (lines, report) = read(&"x".repeat(LONGEST_LINE + 1));
+        let (lines, report) = read(&"x".repeat(MAX_LINE_BYTES + 1));
         assert!(report.has_errors());
         assert_eq!(&*lines[0].text, "");
         let (_, report) = read(&"x".repeat(6000));
         assert!(!report.has_errors());
-        assert_eq!(report.problems.len(), 1);
+        assert_eq!(report.list.len(), 1);
     }
 }
