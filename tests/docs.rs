@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -275,6 +276,39 @@ fn pages_that_point_elsewhere_point_to_a_page() {
         pointers, 3,
         "hb_standby, hb_takeover and cl_status are hactl"
     );
+}
+
+#[test]
+fn the_first_cluster_of_the_readme_passes_check() {
+    let readme = read("README.md");
+    let example = readme.split("## Configure").nth(1).unwrap();
+    // Its script is refused here where the tree does not belong to root.
+    let block = example
+        .split("```\n")
+        .nth(1)
+        .unwrap()
+        .replace(" nginx\n", "\n");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme-cluster");
+    fs::create_dir_all(&folder).unwrap();
+    // Each file begins with a comment that names it.
+    let mut files = Vec::new();
+    for name in ["ha.cf", "haresources", "authkeys"] {
+        let start = block.find(&format!("# {name}")).unwrap();
+        files.push((name, start));
+    }
+    let ends = files.iter().skip(1).map(|(_, start)| *start);
+    for ((name, start), end) in files.iter().zip(ends.chain([block.len()])) {
+        fs::write(folder.join(name), &block[*start..end]).unwrap();
+    }
+    let own_only = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(folder.join("authkeys"), own_only).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .args(["check", "--node", "alice"])
+        .arg(&folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }
 
 /// The numbers in `Rule 3`, `rules 5, 6 and 10` or `rules 7-9`, wherever they stand in a text.
