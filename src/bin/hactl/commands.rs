@@ -12,7 +12,7 @@ use had::model::status::Status;
 
 use crate::args::{Cli, Command, Wait};
 use crate::screen::{Screen, print};
-use crate::{Failure, compat, demo, diary, rehearse, replay, sim, status};
+use crate::{Failure, compat, demo, journal, rehearse, replay, sim, status};
 
 /// The daemon answers what needs no waiting at once; this is for a machine under heavy load.
 const SOON: Duration = Duration::from_secs(20);
@@ -187,14 +187,14 @@ impl Tool<'_> {
     }
 
     fn history(&self, limit: usize) -> Result<(), Failure> {
-        let limit = diary::limit(limit);
+        let limit = journal::limit(limit);
         self.entries(&Request::History { limit })
     }
 
     fn entries(&self, request: &Request) -> Result<(), Failure> {
         match self.ask(request, SOON)? {
             Answer::Decisions(entries) if entries.is_empty() => show("nothing is recorded\n"),
-            Answer::Decisions(entries) => show(&diary::render(&entries, Screen::stdout())),
+            Answer::Decisions(entries) => show(&journal::render(&entries, Screen::stdout())),
             _ => Err(odd_answer()),
         }
     }

@@ -197,7 +197,7 @@ impl<'a> Teller<'a> {
         let stamp = format!("{time}.{:03}  +{seconds}.{ms:03}", wall % 1000);
         let text = format!("{mark}{}", said.text);
         self.text += &match said.level {
-            Some(level) => crate::diary::sentence(&stamp, level, &text, self.screen),
+            Some(level) => crate::journal::format_line(&stamp, level, &text, self.screen),
             None => self
                 .screen
                 .wrap(Tone::Plain, &format!("{stamp}  {:<7}  ", said.word), &text),

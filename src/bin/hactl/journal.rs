@@ -9,7 +9,10 @@ use crate::screen::{Screen, Tone};
 
 /// One entry after the other, oldest first.
 pub fn render(entries: &[Entry], screen: Screen) -> String {
-    entries.iter().map(|entry| line(entry, screen)).collect()
+    entries
+        .iter()
+        .map(|entry| format_entry(entry, screen))
+        .collect()
 }
 
 /// How many entries can be asked for.
@@ -17,13 +20,13 @@ pub fn limit(wanted: usize) -> usize {
     wanted.min(HISTORY_MAX)
 }
 
-fn line(entry: &Entry, screen: Screen) -> String {
+fn format_entry(entry: &Entry, screen: Screen) -> String {
     let time = LocalTime::of_unix(entry.at_ms / 1000);
-    sentence(&time.to_string(), entry.level, &entry.text, screen)
+    format_line(&time.to_string(), entry.level, &entry.text, screen)
 }
 
 /// A sentence with its time and how much it matters.
-pub fn sentence(time: &str, level: Level, text: &str, screen: Screen) -> String {
+pub fn format_line(time: &str, level: Level, text: &str, screen: Screen) -> String {
     let (word, tone) = match level {
         Level::Info => ("info   ", Tone::Plain),
         Level::Warning => ("warning", Tone::Plain),
