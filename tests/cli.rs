@@ -198,12 +198,12 @@ fn each_subcommand_asks_for_what_it_says() {
                 group: Some("web".into()),
                 at_ms: None,
             },
-            "nothing is recorded\n",
+            "no journal entries\n",
         ),
         (
             "history -n 7000",
             Request::History { limit: 1000 },
-            "nothing is recorded\n",
+            "no journal entries\n",
         ),
         (
             "reload --dry-run",
@@ -332,7 +332,7 @@ fn a_restart_is_over_when_the_generation_has_grown() {
     let (ended, _) = daemon.run("restart");
     assert_eq!(
         (ended.code, &*ended.out),
-        (Some(0), "restarting\nthe daemon is back\n")
+        (Some(0), "restarting\nthe daemon is running again\n")
     );
 }
 

@@ -15,11 +15,12 @@ use crate::model::status::{
     ResourceStatus, Status,
 };
 use crate::model::{NodeName, Time};
+use crate::text::duration_for_people;
 
-/// Of a thousand heartbeats; one cable in good order loses none.
-const LOSS_SHOWN: u16 = 100;
-/// A gap in our own time is shown for so long.
-const GAP_SHOWN: Duration = Duration::from_secs(600);
+/// Lost heartbeats in a thousand from which the loss is reported; a cable in good order loses none.
+const MIN_LOSS_SHOWN_PERMILLE: u16 = 100;
+/// For how long after a gap in our own time the status reports it.
+const SHOW_GAP_FOR: Duration = Duration::from_secs(600);
 
 impl Engine {
     /// Everything as seen from here at this time.
@@ -73,20 +74,22 @@ impl Engine {
         let standing = self.groups.iter().filter(|g| g.standby).count();
         let mut notes = Vec::new();
         if standing > 0 && standing == self.groups.len() {
-            notes.push("in standby: it takes no group; end that with hactl standby off".to_owned());
+            notes.push("in standby: takes no groups; end it with hactl standby off".to_owned());
         }
-        if let Some((end, length)) = self.view.gap.filter(|(end, _)| now < *end + GAP_SHOWN) {
+        if let Some((end, length)) = self.view.gap.filter(|(end, _)| now < *end + SHOW_GAP_FOR) {
             let ago = now.since(end);
             notes.push(format!(
-                "its own time stood still for {length:.1?}, {ago:.0?} ago: what others took over meanwhile is theirs; \
-                 look for a paused VM, a stopped daemon or swapping"
+                "was stopped for {}, until {} ago (paused VM, suspend or overload?); \
+                 groups that other nodes took over meanwhile stay there",
+                duration_for_people(length),
+                duration_for_people(ago)
             ));
         }
         for link in &self.view.cluster.links {
             let dark = |p: &Peer| p.links.iter().any(|l| l.name == *link && !l.carrier);
             if self.view.peers.iter().any(dark) {
                 notes.push(format!(
-                    "{link} has no carrier here: look at this node's own cable and switch first"
+                    "{link} has no carrier here: check this node's own cable and switch port first"
                 ));
             }
         }
@@ -132,48 +135,48 @@ impl Engine {
                 peer.liveness,
                 Liveness::Init | Liveness::Dead | Liveness::Late
             ) && peer.refused,
-            format!("the machine of {name} answers, but its daemon does not run: start it there"),
+            "the machine answers, but had does not run on it: start it there".to_owned(),
         );
         note(
-            peer.living() && peer.misses >= LOSS_SHOWN,
+            peer.living() && peer.misses >= MIN_LOSS_SHOWN_PERMILLE,
             format!(
-                "{name} misses {} % of our heartbeats: look at the network between, a cable, a switch, a full queue",
+                "misses {} % of our heartbeats: check the network between the two nodes (cable, switch, full queue)",
                 peer.misses / 10
             ),
         );
         note(
             self.view.deaf(peer),
             format!(
-                "{name} is heard but does not hear us: look at its firewall and at our way to it"
+                "is heard, but does not receive our heartbeats: check the firewall on {name} and the network path to it"
             ),
         );
         note(
             peer.living() && peer.digest.is_some_and(|d| d != self.view.cluster.digest),
-            "its configuration differs from ours, so groups do not change hands: compare ha.cf and haresources, then hactl reload"
+            "its configuration differs from ours, so groups do not move: compare ha.cf and haresources, then run hactl reload"
                 .to_owned(),
         );
         note(
             peer.phase == Phase::Leaving && peer.living(),
-            "it is giving up its groups".to_owned(),
+            "leaves the cluster and stops its groups".to_owned(),
         );
         note(
             peer.living() && peer.phase == Phase::Init,
-            "it does not take part yet".to_owned(),
+            "does not take part in the cluster yet".to_owned(),
         );
         note(
             peer.back_by > now && peer.living(),
             format!(
-                "it restarts and will be back within {:.0} s",
-                peer.back_by.since(now).as_secs_f64()
+                "restarting; expected back within {}",
+                duration_for_people(seconds(peer.back_by.since(now)))
             ),
         );
         for ailing in peer.ailing.iter().filter(|_| peer.living()) {
-            // What `failback_when` says is told with the group that waits for it.
+            // The message of `failback_when` is shown with the group that waits for it.
             note(
                 ailing.check != FAILBACK_WHEN,
                 match &ailing.group {
-                    None => format!("it {ailing}, so it is no candidate"),
-                    Some(group) => format!("it {ailing}, so it is no candidate for {group}"),
+                    None => format!("{ailing}, so it takes no groups"),
+                    Some(group) => format!("{ailing}, so it does not take {group}"),
                 },
             );
         }
@@ -182,7 +185,7 @@ impl Engine {
             note(
                 true,
                 format!(
-                    "it is not heard on {}{why}: this link is no spare any more",
+                    "not heard on {}{why}: the redundant link is down",
                     link.name
                 ),
             );
@@ -218,18 +221,18 @@ impl Engine {
         let name = &group.spec.name;
         let mut notes = Vec::new();
         if owners.len() > 1 {
-            notes.push("more than one node runs it".to_owned());
+            notes.push("runs on more than one node".to_owned());
         }
         if let Some(other) = &group.doubled {
             notes.push(format!(
-                "{other} ran it too, at the same time: see what that made of its data, then hactl clear {name}"
+                "it ran here and on {other} at the same time: check its data, then run hactl clear {name}"
             ));
         }
         if let Some(failure) = &group.failure {
             notes.push(failure_note(group, failure, now));
         }
         if let Some(because) = &group.runs_on {
-            notes.push(format!("runs on here: {because}"));
+            notes.push(format!("stays here: {because}"));
         }
         notes.extend(self.waits_for_failback(group));
         notes.extend(self.peers_failures(group));
@@ -237,11 +240,11 @@ impl Engine {
             notes.push(format!("not running: {because}"));
         }
         if group.frozen(&self.view) {
-            notes.push("in maintenance: nobody starts, stops or moves it; end that with hactl maintenance off".into());
+            notes.push("in maintenance: no node starts, stops or moves it; end it with hactl maintenance off".into());
         }
         if group.standby {
             notes.push(format!(
-                "{} is in standby for it; end that with hactl standby off",
+                "{} is in standby for it; end it with hactl standby off",
                 self.view.me()
             ));
         }
@@ -254,7 +257,7 @@ impl Engine {
         }
         if group.yielding {
             notes.push(format!(
-                "{} gave it away on request and takes it only when nobody else can; end that with hactl standby off",
+                "{} gave it away on request and takes it back only if no other node can run it; end this with hactl standby off",
                 self.view.me()
             ));
         }
@@ -264,17 +267,17 @@ impl Engine {
         notes
     }
 
-    /// What keeps a group from going back to its preferred node, in its newest words.
+    /// What keeps a group from going back to its preferred node, with the newest message of `failback_when`.
     fn waits_for_failback(&self, group: &Group) -> Option<String> {
         let peer = self.view.peer(&group.spec.preferred)?;
         let says = super::checks::unready(&peer.ailing).filter(|_| group.failback_held)?;
         Some(format!(
-            "goes back to {} when failback_when there says yes; it says: {says}",
+            "goes back to {} when failback_when succeeds there; it says: {says}",
             peer.name
         ))
     }
 
-    /// Failures that the peers report; what failed there is told by the status of that node.
+    /// Failures that the peers report. The status of that node says what failed.
     fn peers_failures(&self, group: &Group) -> Vec<String> {
         let name = &group.spec.name;
         let mut notes = Vec::new();
@@ -282,10 +285,10 @@ impl Engine {
             let at = &peer.name;
             match peer.state(name) {
                 GroupState::Failed if peer.living() => {
-                    notes.push(format!("failed on {at}; see hactl why there, then hactl clear {name} there"));
+                    notes.push(format!("failed on {at}: run hactl why {name} there, repair it, then run hactl clear {name} there"));
                 }
                 GroupState::Stuck => notes.push(format!(
-                    "stuck on {at}: its stop failed, so nobody else may start it; see to {at}, then hactl clear {name} {}",
+                    "stuck on {at}: its stop failed, so no other node may start it; stop it there by hand, then run hactl clear {name} {}",
                     if peer.living() { "there" } else { "here" }
                 )),
                 _ => {}
@@ -314,16 +317,21 @@ impl Engine {
 
 fn failure_note(group: &Group, failure: &Failure, now: Time) -> String {
     let (name, text) = (&group.spec.name, &failure.text);
-    let left = failure.expires_at.since(now).as_secs();
+    let left = duration_for_people(seconds(failure.expires_at.since(now)));
     match group.state {
         GroupState::Stuck => {
-            format!("its stop failed here: {text}; see to it, then hactl clear {name}")
+            format!("its stop failed here: {text}; stop it by hand, then run hactl clear {name}")
         }
         GroupState::Failed => format!(
-            "failed here: {text}; mend it, then hactl clear {name} (else forgotten in {left} s)"
+            "failed here: {text}; repair it, then run hactl clear {name} (otherwise forgotten in {left})"
         ),
         _ => format!("failed here before: {text}"),
     }
+}
+
+/// In whole seconds: a deadline needs no fractions.
+fn seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs())
 }
 
 /// Every member with the state of its step.

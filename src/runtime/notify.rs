@@ -166,7 +166,7 @@ impl Notifier {
             of: of.clone(),
             from,
             to,
-            reason: decision.because.to_string(),
+            reason: decision.reason().unwrap_or_default(),
             sequence: self.sequence,
             skipped: 0,
         };

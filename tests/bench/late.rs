@@ -132,10 +132,10 @@ struct Told([usize; 6]);
 const BAD: [&str; 6] = [
     "is late",
     "is dead",
-    "no quorum",
-    "stops it",
-    "starts it",
-    "stood still",
+    "quorum lost",
+    "stopping here",
+    "starting here",
+    "this node was stopped",
 ];
 
 impl Told {
@@ -146,7 +146,7 @@ impl Told {
                 .filter(|l| l.contains(bad) && !l.contains("or is dead"))
                 .count()
         };
-        let starts = log.lines().filter(|l| l.contains("starts it")).count();
+        let starts = log.lines().filter(|l| l.contains("starting here")).count();
         let mut told = BAD.map(count);
         told[4] = starts;
         Told(told)

@@ -66,7 +66,7 @@ fn programs_are_told_in_order_with_both_states_and_the_reason_whatever_the_other
     assert_eq!(
         told,
         [
-            &format!("1 unknown online +0 {group} on alice: all steps are done"),
+            &format!("1 unknown online +0 {group} on alice: all its resources are started"),
             "waited with online"
         ]
     );

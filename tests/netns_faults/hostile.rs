@@ -83,7 +83,10 @@ pub fn undisturbed(cluster: &Cluster) {
     for (by, of) in [("alice", "bob"), ("bob", "alice")] {
         let log = cluster.lab.log(by).unwrap();
         let dead = format!("node {of} is dead");
-        assert!(!log.contains(&dead) && !log.contains("stops it"), "{log}");
+        assert!(
+            !log.contains(&dead) && !log.contains("stopping here"),
+            "{log}"
+        );
     }
 }
 

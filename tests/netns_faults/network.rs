@@ -76,7 +76,7 @@ fn two_links_cut_one_after_the_other_move_nothing_while_one_is_left() {
                 !link(s, of, cut).hears && link(s, of, left).hears
             });
             assert_eq!(peer(&status, of).liveness, Liveness::Active);
-            let note = format!("it is not heard on {cut}");
+            let note = format!("not heard on {cut}");
             assert!(peer(&status, of).notes.iter().any(|n| n.starts_with(&note)));
         }
         cluster.lab.heal_all().unwrap();

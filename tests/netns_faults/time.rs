@@ -45,7 +45,7 @@ fn a_daemon_that_is_late_says_so_in_time_and_once() {
     );
     let page = cluster.run("bob", &["hactl", "status"]);
     assert!(
-        page.contains("the times of ha.cf carry 600.00 ms"),
+        page.contains("the timeouts in ha.cf allow for 600 ms"),
         "{page}"
     );
     let log = cluster.lab.log("bob").unwrap();
@@ -192,7 +192,12 @@ fn a_wall_clock_that_jumps_a_day_either_way_changes_nothing() {
         );
         println!("{node}: {three:?}");
         let log = cluster.lab.log(node).unwrap();
-        for bad in ["stood still", "alice is dead", "bob is dead", "stops it"] {
+        for bad in [
+            "this node was stopped",
+            "alice is dead",
+            "bob is dead",
+            "stopping here",
+        ] {
             // Only a machine that stood still itself may say so.
             assert!(!calm || !log.contains(bad), "{bad}: {log}");
         }

@@ -122,7 +122,11 @@ fn an_administrator_gets_mail_from_mailto_and_from_notify() {
         "alice",
     ]);
     let online = "10.0.0.100/24/eth0 is online on alice";
-    server.has(&["RCPT TO:<night@example.com>", online, "all steps are done"]);
+    server.has(&[
+        "RCPT TO:<night@example.com>",
+        online,
+        "all its resources are started",
+    ]);
 
     cluster.sh("alice", "hactl standby");
     server.has(&[

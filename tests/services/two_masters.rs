@@ -144,7 +144,10 @@ fn a_server_that_is_stopped_killed_hung_or_full_gives_its_address_to_the_other()
         let Deed { name, check, .. } = deed;
         let causes = [
             (owner, format!("check {check} fails: ")),
-            (other, format!("{owner} has it and fails check {check} (")),
+            (
+                other,
+                format!("{owner} offers it, because {owner} fails check {check} ("),
+            ),
         ];
         let told = |m: &Masters| causes.each_ref().map(|(node, of)| m.told(node, of));
         let before = told(&masters);
@@ -274,7 +277,7 @@ fn an_address_goes_back_only_when_the_copy_has_caught_up() {
             .cluster
             .until_status("backup", &format!("it waits: {says}"), |s| {
                 let notes = group_of(s, ADDRESS).notes.join("\n");
-                notes.contains("goes back to master when failback_when there says yes")
+                notes.contains("goes back to master when failback_when succeeds there")
                     && notes.contains(says)
             });
     };

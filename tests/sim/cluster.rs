@@ -43,7 +43,7 @@ fn a_lone_node_waits_initdead_and_then_takes_all() {
     assert!(
         decisions(&world, "alice")
             .iter()
-            .any(|d| d.contains("nothing heard since our start"))
+            .any(|d| d.contains("nothing heard since this daemon started"))
     );
 }
 
@@ -76,7 +76,7 @@ fn a_survivor_says_how_long_it_waits_for_the_stops_of_a_dead_node() {
     world.crash("a");
     world.run_for(secs(10));
     assert!(world.runs_on("db").is_empty());
-    let wanted = "a may still be stopping it, for 60s at most";
+    let wanted = "a may still be stopping it, for 60 s at most";
     let said = |d: &Vec<String>| d.iter().filter(|d| d.contains(wanted)).count();
     assert_eq!(said(&decisions(&world, "b")), 1, "{}", story(&world));
     let notes = &world.status("b").unwrap().groups[0].notes;

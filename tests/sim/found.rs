@@ -45,7 +45,7 @@ fn an_offer_stays_with_its_node_although_its_claim_makes_it_busier() {
     assert_eq!(world.runs_on("db").len(), 1);
     let offers = decisions(&world, "a")
         .iter()
-        .filter(|d| d.contains("offers it to"))
+        .filter(|d| d.contains("offering it to"))
         .count();
     assert_eq!(offers, 1, "{}", story(&world));
     in_order(&world);
@@ -68,7 +68,7 @@ fn a_claim_that_must_be_withdrawn_at_once_is_not_made() {
     let claims = ["b", "c"].map(|n| {
         decisions(&world, n)
             .iter()
-            .filter(|d| d.contains("claims it"))
+            .filter(|d| d.contains("claiming (term"))
             .count()
     });
     assert!(
@@ -257,7 +257,7 @@ fn a_reload_during_the_first_look_starts_only_the_new_definition() {
     world.run_for(secs(2));
     let starts = decisions(&world, "alice")
         .iter()
-        .filter(|d| d.contains("starts it"))
+        .filter(|d| d.contains("starting here"))
         .count();
     assert_eq!(starts, 1, "{}", story(&world));
 }

@@ -58,7 +58,7 @@ fn a_dead_service_is_restarted_in_place_with_all_to_its_right_and_nothing_moves(
     world.run_for(secs(60));
     assert_eq!(world.at("bob").starts, 0);
     assert_eq!(
-        told(&world, "alice", "restarts script0 in place (1 of 2"),
+        told(&world, "alice", "restarting script0 in place (1 of 2"),
         1
     );
     let status = world.status("alice").unwrap();
@@ -296,7 +296,7 @@ fn a_failed_check_moves_what_the_node_has_whatever_auto_failback_says() {
             "{told}"
         );
         assert!(
-            told.contains("offers it to bob: this node fails check web (connection refused)"),
+            told.contains("offering it to bob: this node fails check web (connection refused)"),
             "{told}"
         );
         world.fail_check("alice", "web", None);
@@ -338,12 +338,7 @@ fn a_sick_node_keeps_what_nobody_else_can_run_and_says_so() {
             && notes.contains("bob fails check web (no route)"),
         "{notes}"
     );
-    assert_eq!(
-        told(&world, "alice", "runs on here"),
-        1,
-        "{}",
-        story(&world)
-    );
+    assert_eq!(told(&world, "alice", "stays here"), 1, "{}", story(&world));
     // As soon as the other is well it moves.
     world.fail_check("bob", "web", None);
     settle_on(&mut world, "db", "bob");
@@ -423,7 +418,7 @@ fn a_group_goes_back_only_when_failback_when_says_yes_there() {
     world.start("alice");
     world.run_for(secs(20));
     assert_eq!(world.runs_on("db"), ["bob"], "{}", story(&world));
-    let waits = "does not go back to alice yet: failback_when says there: ";
+    let waits = "does not go back to alice yet: failback_when on alice says: ";
     assert_eq!(
         told(&world, "bob", waits),
         1,
@@ -466,7 +461,7 @@ fn a_group_moves_to_the_node_that_reaches_more_ping_nodes() {
         told(
             &world,
             "alice",
-            "offers it to bob: bob reaches more ping nodes"
+            "offering it to bob: bob reaches more ping nodes"
         ),
         1
     );

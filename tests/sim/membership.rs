@@ -67,7 +67,7 @@ fn a_node_that_loses_its_store_is_heard_again() {
     assert!(
         decisions(&world, "bob")
             .iter()
-            .any(|d| d.contains("our store was lost"))
+            .any(|d| d.contains("this node's state file was lost"))
     );
 }
 

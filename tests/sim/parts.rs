@@ -88,7 +88,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
     }
     let stopped = |group: &str| {
         said.iter()
-            .any(|d| d.starts_with(&format!("{group}: stops it")))
+            .any(|d| d.starts_with(&format!("{group}: stopping here")))
     };
     assert!(stopped("g0"), "{said:?}");
     assert!(stopped("g11"), "named, but not recognised: {said:?}");

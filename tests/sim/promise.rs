@@ -50,7 +50,7 @@ fn a_recognised_claimant_is_kept_when_one_with_a_better_right_comes() {
     assert!(
         decisions(&world, "b")
             .iter()
-            .any(|d| d.contains("claims it"))
+            .any(|d| d.contains("claiming (term"))
     );
     assert_eq!(world.runs_on("db"), ["c"], "{}", story(&world));
     no_double(&world);
@@ -86,6 +86,6 @@ fn nobody_claims_what_a_restarted_owner_looks_at() {
     assert_eq!(world.runs_on("db"), ["alice"]);
     let claims = decisions(&world, "bob")
         .iter()
-        .any(|d| d.contains("claims it"));
+        .any(|d| d.contains("claiming (term"));
     assert!(!claims, "{}", story(&world));
 }

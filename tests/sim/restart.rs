@@ -79,7 +79,7 @@ fn a_part_found_running_is_stopped_before_anything_else() {
     assert!(
         decisions(&world, "alice")
             .iter()
-            .any(|d| d.contains("only a part of it was found running (runs: script0)"))
+            .any(|d| d.contains("only a part of it already ran here (runs: script0)"))
     );
     no_double(&world);
 }
@@ -169,7 +169,7 @@ fn a_daemon_frozen_for_longer_lets_go_before_it_speaks() {
     assert!(
         decisions(&world, "alice")
             .iter()
-            .any(|d| d.contains("our own time stood still"))
+            .any(|d| d.contains("this node was stopped for"))
     );
     assert!(world.run_till(secs(10), |w| w.runs_on("db").len() == 1));
     no_double(&world);

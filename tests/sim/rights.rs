@@ -165,7 +165,7 @@ fn an_offer_ends_with_the_wish_behind_it() {
     assert_eq!(world.at("alice").stops, 0);
     let ended = decisions(&world, "alice")
         .iter()
-        .any(|d| d.contains("offers it to bob no longer"));
+        .any(|d| d.contains("withdrew its offer to bob"));
     assert!(ended, "{}", story(&world));
 }
 

@@ -1,4 +1,4 @@
-//! `hactl agent`: tries an agent out, lists those that there are, shows what one can be told.
+//! `hactl agent`: tests a resource agent, lists all agents, shows the manual or the parameters of one.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,35 +12,36 @@ use had::control::api::{Answer, Request};
 use had::control::client::Client;
 
 use crate::Failure;
+use crate::commands::print_text;
 use crate::screen::print;
 
-/// For the daemon to say what it runs.
-const SOON: Duration = Duration::from_secs(20);
+/// Time for the daemon to say what it runs.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What to do with agents.
+/// The subcommands of `hactl agent`.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Start and stop one, twice each, with a look after each, and say where it breaks the contract
+    /// Start and stop a resource, twice each, with a monitor after each, and report where its agent breaks the contract
     Test {
-        /// The resource as in haresources, such as nginx::/etc/nginx/web.conf or ocf:heartbeat:Dummy
+        /// The resource, written as in haresources: such as nginx::/etc/nginx/web.conf or ocf:heartbeat:Dummy
         #[arg(value_name = "RESOURCE")]
         word: String,
-        /// The configuration folder
+        /// Configuration folder
         #[arg(long, value_name = "DIR", default_value = "/etc/ha.d")]
         dir: PathBuf,
     },
-    /// List what may stand in haresources on this machine
+    /// List the agents that haresources can use on this machine
     List {
-        /// The configuration folder
+        /// Configuration folder
         #[arg(long, value_name = "DIR", default_value = "/etc/ha.d")]
         dir: PathBuf,
     },
-    /// Show the manual of a script of resource.d, or the parameters of an OCF agent and the times it advises
+    /// Show the manual of a script in resource.d, or the parameters and default timeouts of an OCF agent
     Show {
-        /// Such as nginx, or ocf:heartbeat:nginx
+        /// The agent: such as nginx, or ocf:heartbeat:nginx
         #[arg(value_name = "AGENT")]
         word: String,
-        /// The configuration folder
+        /// Configuration folder
         #[arg(long, value_name = "DIR", default_value = "/etc/ha.d")]
         dir: PathBuf,
     },
@@ -49,44 +50,44 @@ pub enum Command {
 /// Runs it.
 pub fn run(command: Command, socket: &Path) -> Result<ExitCode, Failure> {
     match command {
-        Command::Test { word, dir } => test(&dir, &word, socket),
+        Command::Test { word, dir } => test_agent(&dir, &word, socket),
         Command::List { dir } => {
-            show(&listed(&agents::list(&dir)))?;
+            print_text(&list_text(&agents::list(&dir)))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { word, dir } => {
             if let Some(manual) = agents::manual(&dir, &word) {
-                show(&manual)?;
+                print_text(&manual)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            let (name, meta) = agents::show(&dir, &word).map_err(failed)?;
-            show(&described(&name, &meta))?;
+            let (name, meta) = agents::show(&dir, &word).map_err(Failure::failed)?;
+            print_text(&parameters_text(&name, &meta))?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn test(dir: &Path, word: &str, socket: &Path) -> Result<ExitCode, Failure> {
-    if let Some(group) = managed_in(word, socket) {
-        return Err(failed(format!(
-            "{word} is a resource of group {group}, which the daemon manages: a test would start and stop it behind its back\n  \
-             = test it with other arguments, or on a machine outside of the cluster"
+fn test_agent(dir: &Path, word: &str, socket: &Path) -> Result<ExitCode, Failure> {
+    if let Some(group) = managing_group(word, socket) {
+        return Err(Failure::failed(format!(
+            "{word} belongs to group {group}, which the daemon manages: a test would start and stop it behind the daemon's back\n  \
+             = test it with other arguments, or on a machine outside the cluster"
         )));
     }
-    // A closed pipe is no reason to leave a resource running.
-    let mut tell = |what: &str, step: &Step| drop(print(&line(what, step)));
-    let broken = agents::test(dir, word, &mut tell).map_err(failed)?;
+    // Even if nobody reads the output, the test goes on to its end, so that no resource stays running.
+    let mut tell = |what: &str, step: &Step| drop(print(&step_line(what, step)));
+    let broken = agents::test(dir, word, &mut tell).map_err(Failure::failed)?;
     if broken == 0 {
-        show(&format!("{word} keeps the contract\n"))?;
+        print_text(&format!("{word} keeps the contract\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    Err(failed(format!("{word} breaks the contract")))
+    Err(Failure::failed(format!("{word} breaks the contract")))
 }
 
-/// The group of the running daemon that the resource belongs to.
-fn managed_in(word: &str, socket: &Path) -> Option<String> {
+/// The group that the resource belongs to, if the daemon runs.
+fn managing_group(word: &str, socket: &Path) -> Option<String> {
     let mut client = Client::connect(socket).ok()?;
-    let Ok(Answer::Status(status)) = client.ask(&Request::Status, SOON) else {
+    let Ok(Answer::Status(status)) = client.ask(&Request::Status, STATUS_TIMEOUT) else {
         return None;
     };
     let mut groups = status.groups.iter();
@@ -94,7 +95,7 @@ fn managed_in(word: &str, socket: &Path) -> Option<String> {
     Some(group.name.to_string())
 }
 
-fn line(what: &str, step: &Step) -> String {
+fn step_line(what: &str, step: &Step) -> String {
     match step {
         Step::Good(took) => format!("   {what} ({:.2} s)\n", took.as_secs_f64()),
         Step::Broken(why) | Step::Refused(why) => format!("!  {what}: NO: {why}\n"),
@@ -102,7 +103,7 @@ fn line(what: &str, step: &Step) -> String {
     }
 }
 
-fn listed(kinds: &[(String, Vec<String>)]) -> String {
+fn list_text(kinds: &[(String, Vec<String>)]) -> String {
     let mut text = String::new();
     for (kind, names) in kinds.iter().filter(|(_, names)| !names.is_empty()) {
         text += &format!("{kind}:\n    {}\n", names.join("\n    "));
@@ -110,7 +111,7 @@ fn listed(kinds: &[(String, Vec<String>)]) -> String {
     text
 }
 
-fn described(name: &str, meta: &MetaData) -> String {
+fn parameters_text(name: &str, meta: &MetaData) -> String {
     let mut text = format!("{name}: {}\n", meta.short);
     for parameter in &meta.parameters {
         text += &format!("    {}=", parameter.name);
@@ -126,19 +127,8 @@ fn described(name: &str, meta: &MetaData) -> String {
     }
     let times = ["start", "stop", "monitor"].map(|action| match meta.timeout(action) {
         Some(time) => format!("{action} {}s", time.as_secs()),
-        None => format!("{action} as usual"),
+        None => format!("{action} default"),
     });
-    text += &format!("times unless ha.cf says otherwise: {}\n", times.join(", "));
+    text += &format!("timeouts, unless ha.cf sets others: {}\n", times.join(", "));
     text
-}
-
-fn show(text: &str) -> Result<(), Failure> {
-    print(text).map_err(|e| failed(e.to_string()))
-}
-
-fn failed(text: String) -> Failure {
-    Failure {
-        code: Failure::FAILED,
-        text,
-    }
 }

@@ -11,19 +11,20 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  refused or failed; the reason is on standard error
   2  wrong usage
-  3  no daemon answers
-  4  no outcome in time; what was asked for may still happen
+  3  the daemon does not answer
+  4  no result in time; the command may still take effect
 
-Root and members of the group haclient may command; everybody may look.
+Every user may run the commands that only show something. The others need root or membership in the group haclient.
 When something is wrong, begin with `hactl status`, then `hactl why`. Manual: hactl(8)";
 
-const GROUPS: &str = "Groups are named by:
-  all        every group
-  local      those that prefer this node
-  foreign    those that prefer another node
-  failback   those that would go home
-  GROUP      a name as in haresources, or its first argument:
-             10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1";
+const GROUPS: &str = "GROUP is one of:
+  all        all groups
+  local      groups whose preferred node is this one
+  foreign    groups whose preferred node is another one
+  failback   groups that are not on their preferred node: `standby` gives away the
+             foreign ones, `takeover` fetches the local ones
+  NAME       one group: its name as in haresources, or the first argument of that name
+             (10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1)";
 
 const SIM: &str = "Nothing outside is touched, and no daemon is needed: the engine of had runs in virtual time, with exact
 agents that take a moment. A script has one fault a line; unless it starts nodes at 0s itself, all are started then:
@@ -51,117 +52,117 @@ lines that begin with + would have been. The other nodes do as they did: what th
 answered to a different course is not known. Orders end as they did in truth; one that was never
 given in truth is supposed to succeed, and an address that nobody asked for to be silent.";
 
-/// Looks at a cluster of had daemons and commands it.
+/// Show and control a cluster of had daemons
 #[derive(Parser)]
 #[command(name = "hactl", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
-    /// Where the daemon listens [default: $HAD_SOCKET, or /run/had/had.sock]
+    /// Control socket of the daemon [default: $HAD_SOCKET, or /run/had/had.sock]
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show nodes, links, quorum, groups and every problem with what to do about it
+    /// Show nodes, links, quorum and groups, and every problem with what to do about it
     Status {
-        /// Print all that is known, as JSON
+        /// Print everything as JSON
         #[arg(long)]
         json: bool,
-        /// Show it again whenever it changes, until Ctrl-C
+        /// Show it again after every change, until Ctrl-C
         #[arg(long, short)]
         watch: bool,
     },
-    /// Read a configuration folder and print every problem, and what each resource word became
+    /// Check a configuration folder: print every problem, and what each resource means
     Check {
-        /// The folder
+        /// Configuration folder
         #[arg(value_name = "DIR", default_value = "/etc/ha.d")]
         dir: PathBuf,
-        /// Judge it as that node [default: this machine's name]
+        /// Check it as this node of ha.cf would [default: this machine's name]
         #[arg(long, value_name = "NODE")]
         node: Option<String>,
     },
     /// Simulate the cluster of a configuration folder: what if a node crashes, a cable breaks, a disk hangs?
     #[command(after_help = SIM, after_long_help = SIM)]
     Sim(Sim),
-    /// Try out resource agents: test one, list all, show what one can be told
+    /// Test, list or describe resource agents
     #[command(subcommand)]
     Agent(crate::agent::Command),
-    /// Show the DRBD resources of haresources on every node, and after a split brain how to choose a side
+    /// Show the DRBD resources of all nodes; after a split brain, also how to keep one side
     #[command(args_conflicts_with_subcommands = true)]
     Drbd {
-        /// One resource of drbd.conf
+        /// Only this resource of drbd.conf
         #[arg(value_name = "RESOURCE")]
         resource: Option<String>,
         #[command(subcommand)]
         command: Option<crate::drbd::Command>,
     },
-    /// Rehearse: a whole cluster on this machine, in namespaces
+    /// Run a whole cluster on this machine, in network namespaces, to rehearse failures
     Lab(had::lab::cli::LabArgs),
-    /// Give groups up to other nodes and take them no more, until `standby off`
+    /// Move groups to other nodes, and do not run them here until `standby off`
     #[command(after_help = GROUPS)]
     Standby {
-        /// Which groups; `off` ends standby, for all or for the groups that follow
+        /// Which groups; `off` ends standby for the groups after it, or for all
         #[arg(value_name = "GROUP", default_value = "all")]
         words: Vec<String>,
         #[command(flatten)]
         wait: Wait,
     },
-    /// Take groups over from other nodes
+    /// Move groups to this node
     #[command(after_help = GROUPS)]
     Takeover {
         /// Which groups
         #[arg(value_name = "GROUP", default_value = "all")]
         words: Vec<String>,
-        /// Also against an address that still answers, and against a dead node on which a stop failed.
-        /// Only when you know that nothing of the group runs elsewhere!
+        /// Start even if an address still answers, a dead node may still run the group, or a check of this node fails.
+        /// Only when you know that nothing of the group runs elsewhere: otherwise data can be destroyed!
         #[arg(long)]
         force: bool,
         #[command(flatten)]
         wait: Wait,
     },
-    /// Show what this node decided last, and why, about one group or about everything
+    /// Show the last decisions of this node and their reasons, about one group or about everything
     Why {
-        /// A group's name or its first argument
+        /// A group: its name, or the first argument of its name
         group: Option<String>,
-        /// As of that long ago, such as 30m or 8h
+        /// As they were this long ago, such as 30m or 8h
         #[arg(long, value_name = "TIME", value_parser = duration)]
         ago: Option<Duration>,
     },
-    /// Show all that this node recorded: the journal
+    /// Show the journal: what this node decided and noticed, oldest first
     History {
-        /// How many entries, 1000 at most
+        /// Show this many of the newest entries, at most 1000
         #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 50)]
         limit: usize,
     },
-    /// Step through what a daemon recorded (`record` in ha.cf), with its decisions, or with those of other settings
+    /// Replay what a daemon recorded (`record` in ha.cf): what it decided, or would have decided with other settings
     #[command(after_help = REPLAY)]
     Replay(Replay),
-    /// Forget the failure or the failed stop of a group on this node; see first that nothing of it runs
+    /// Forget that a group failed, or that its stop failed, on this node. First make sure that nothing of it runs
     Clear {
-        /// A group's name or its first argument
+        /// A group: its name, or the first argument of its name
         group: String,
     },
-    /// Neither start, stop nor move groups on any node, or do so again
+    /// Suspend (on) or resume (off) automatic control of groups on all nodes
     #[command(after_help = GROUPS)]
     Maintenance {
-        /// on or off
+        /// `on`: no node starts, stops or moves the groups; `off`: they are controlled again
         #[arg(value_parser = ["on", "off"])]
         switch: String,
         /// Which groups
         #[arg(value_name = "GROUP", default_value = "all")]
         words: Vec<String>,
     },
-    /// Read the configuration anew; groups that did not change are not touched
+    /// Read the configuration again; groups whose definition did not change are not touched
     Reload {
-        /// Only say what would change
+        /// Only print what would change
         #[arg(long)]
         dry_run: bool,
     },
-    /// End the daemon, for its service manager to start it again; resources keep running, other nodes wait
+    /// Restart the daemon through its service manager; resources keep running, and the other nodes wait for it
     Restart {
         #[command(flatten)]
         wait: Wait,
@@ -235,20 +236,20 @@ pub struct Replay {
     pub json: bool,
 }
 
-/// Words that heartbeat's tools read themselves.
+/// The arguments of heartbeat's own tools, which parse them themselves.
 #[derive(Args)]
 pub struct Rest {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub words: Vec<OsString>,
 }
 
-/// How long to wait for the outcome.
+/// How long to wait for the result.
 #[derive(Args)]
 pub struct Wait {
-    /// Come back at once; do not wait for the outcome
+    /// Return at once; do not wait for the result
     #[arg(long)]
     pub no_wait: bool,
-    /// How long to wait for the outcome, such as 90, 90s or 2m
+    /// How long to wait for the result, such as 90, 90s or 2m
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration)]
     pub timeout: Duration,
 }

@@ -1,4 +1,4 @@
-//! Each subcommand: one request, and what to print.
+//! Each subcommand sends one request to the daemon and prints the answer.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,22 +9,23 @@ use had::control::api::{Answer, Code, Request, SOCKET};
 use had::control::client::{Client, ClientError};
 use had::model::Generation;
 use had::model::status::Status;
+use had::text::duration_for_people;
 
 use crate::args::{Cli, Command, Wait};
 use crate::screen::{Screen, print};
 use crate::{Failure, compat, demo, journal, rehearse, replay, sim, status};
 
-/// The daemon answers what needs no waiting at once; this is for a machine under heavy load.
-const SOON: Duration = Duration::from_secs(20);
+/// For requests that the daemon answers at once, also on a machine under heavy load.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs the command line.
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let socket = socket(cli.socket);
+    let socket = socket_path(cli.socket);
     let tool = Tool { socket: &socket };
     match cli.command {
-        Command::Status { json, watch: false } => tool.status(json)?,
-        Command::Status { json, watch: true } => tool.watch(json)?,
-        Command::Standby { words, wait } => tool.standby(words, &wait)?,
+        Command::Status { json, watch: false } => tool.show_status(json)?,
+        Command::Status { json, watch: true } => tool.watch_status(json)?,
+        Command::Standby { words, wait } => tool.change_standby(words, &wait)?,
         Command::Takeover { words, force, wait } => {
             let waits = !wait.no_wait;
             let request = Request::Takeover {
@@ -34,40 +35,40 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             };
             tool.move_groups(&request, &wait)?;
         }
-        Command::Why { group, ago } => tool.why(group, ago)?,
-        Command::History { limit } => tool.history(limit)?,
-        Command::Clear { group } => tool.say(&Request::Clear { group })?,
+        Command::Why { group, ago } => tool.show_why(group, ago)?,
+        Command::History { limit } => tool.show_history(limit)?,
+        Command::Clear { group } => tool.run_request(&Request::Clear { group })?,
         Command::Maintenance { switch, words } => {
             let on = switch == "on";
-            tool.say(&Request::Maintenance { words, on })?;
+            tool.run_request(&Request::Maintenance { words, on })?;
         }
-        Command::Reload { dry_run } => tool.say(&Request::Reload { dry_run })?,
-        Command::Restart { wait } => tool.restart(&wait)?,
-        Command::Check { dir, node } => return Ok(check(&dir, node.as_deref())),
+        Command::Reload { dry_run } => tool.run_request(&Request::Reload { dry_run })?,
+        Command::Restart { wait } => tool.restart_daemon(&wait)?,
+        Command::Check { dir, node } => return Ok(check_folder(&dir, node.as_deref())),
         Command::Sim(args) => return sim::run(&args),
         Command::Replay(args) => return replay::run(&args),
         Command::Agent(command) => return crate::agent::run(command, &socket),
         Command::Drbd {
             resource,
             command: None,
-        } => crate::drbd::view(&socket, resource)?,
+        } => crate::drbd::show_resources(&socket, resource)?,
         Command::Drbd {
             command: Some(command),
             ..
         } => return Ok(crate::drbd::run(&command, &socket)),
         Command::DrbdPeerOutdater(rest) => {
-            return Ok(compatible("drbd-peer-outdater", &rest.words, &socket));
+            return Ok(run_compat("drbd-peer-outdater", &rest.words, &socket));
         }
         Command::Lab(args) => return Ok(had::lab::cli::run(args, rehearse::of, demo::run)),
-        Command::HbStandby(rest) => return Ok(compatible("hb_standby", &rest.words, &socket)),
-        Command::HbTakeover(rest) => return Ok(compatible("hb_takeover", &rest.words, &socket)),
-        Command::ClStatus(rest) => return Ok(compatible("cl_status", &rest.words, &socket)),
+        Command::HbStandby(rest) => return Ok(run_compat("hb_standby", &rest.words, &socket)),
+        Command::HbTakeover(rest) => return Ok(run_compat("hb_takeover", &rest.words, &socket)),
+        Command::ClStatus(rest) => return Ok(run_compat("cl_status", &rest.words, &socket)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what is wrong with a folder, or what it means.
-fn check(dir: &Path, node: Option<&str>) -> ExitCode {
+/// Prints the problems of a folder, or what it means.
+fn check_folder(dir: &Path, node: Option<&str>) -> ExitCode {
     let node = node.map_or_else(had::assembly::own_name, had::model::NodeName::new);
     let (text, good) = had::assembly::check(dir, &node);
     print!("{text}");
@@ -78,13 +79,14 @@ fn check(dir: &Path, node: Option<&str>) -> ExitCode {
     }
 }
 
-/// Where the daemon listens: as said, as in the environment, or as always.
-pub fn socket(said: Option<PathBuf>) -> PathBuf {
-    said.or_else(|| std::env::var_os("HAD_SOCKET").map(PathBuf::from))
+/// The daemon's socket: from the option, from the environment, or the default.
+pub fn socket_path(option: Option<PathBuf>) -> PathBuf {
+    option
+        .or_else(|| std::env::var_os("HAD_SOCKET").map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(SOCKET))
 }
 
-fn compatible(name: &str, words: &[std::ffi::OsString], socket: &Path) -> ExitCode {
+fn run_compat(name: &str, words: &[std::ffi::OsString], socket: &Path) -> ExitCode {
     compat::run(name, words, Some(socket.to_owned())).unwrap_or(ExitCode::FAILURE)
 }
 
@@ -97,47 +99,50 @@ impl Tool<'_> {
         Client::connect(self.socket)?.ask(request, within)
     }
 
-    fn get_status(&self, within: Duration) -> Result<Status, Failure> {
+    fn request_status(&self, within: Duration) -> Result<Status, Failure> {
         match self.ask(&Request::Status, within)? {
             Answer::Status(status) => Ok(*status),
-            _ => Err(odd_answer()),
+            _ => Err(unexpected_answer()),
         }
     }
 
-    fn status(&self, json: bool) -> Result<(), Failure> {
-        let status = self.get_status(SOON)?;
+    fn show_status(&self, json: bool) -> Result<(), Failure> {
+        let status = self.request_status(ANSWER_TIMEOUT)?;
         if json {
-            let text = serde_json::to_string_pretty(&status).map_err(|e| failed(&e))?;
-            return show(&(text + "\n"));
+            let text = serde_json::to_string_pretty(&status).map_err(Failure::failed)?;
+            return print_text(&(text + "\n"));
         }
-        show(&status::render(&status, Screen::stdout()))
+        print_text(&status::render_status(&status, Screen::stdout()))
     }
 
-    /// Ends with the daemon, or at Ctrl-C by the signal's own doing: nothing is to be put back.
-    fn watch(&self, json: bool) -> Result<(), Failure> {
+    /// Runs until the daemon ends or Ctrl-C.
+    fn watch_status(&self, json: bool) -> Result<(), Failure> {
         let mut client = Client::connect(self.socket)?;
         client.send(&Request::Subscribe)?;
         loop {
-            let Answer::Status(status) = client.receive(SOON)? else {
-                return Err(odd_answer());
+            let Answer::Status(status) = client.receive(ANSWER_TIMEOUT)? else {
+                return Err(unexpected_answer());
             };
             if json {
-                let text = serde_json::to_string(&status).map_err(|e| failed(&e))?;
-                show(&(text + "\n"))?;
+                let text = serde_json::to_string(&status).map_err(Failure::failed)?;
+                print_text(&(text + "\n"))?;
             } else {
                 let screen = Screen::stdout();
-                show(&frame(&status::render(&status, screen), screen))?;
+                print_text(&terminal_frame(
+                    &status::render_status(&status, screen),
+                    screen,
+                ))?;
             }
         }
     }
 
-    fn standby(&self, words: Vec<String>, wait: &Wait) -> Result<(), Failure> {
+    fn change_standby(&self, words: Vec<String>, wait: &Wait) -> Result<(), Failure> {
         if words.first().is_some_and(|word| word == "off") {
             let mut words: Vec<String> = words.into_iter().skip(1).collect();
             if words.is_empty() {
                 words.push("all".to_owned());
             }
-            return self.say(&Request::Unstandby { words });
+            return self.run_request(&Request::Unstandby { words });
         }
         let request = Request::Standby {
             words,
@@ -147,9 +152,13 @@ impl Tool<'_> {
         self.move_groups(&request, wait)
     }
 
-    /// Says the outcome, and who has what now: also after a failure, when it matters most.
+    /// Prints the result, and then the owner of each group: after a failure it matters even more.
     fn move_groups(&self, request: &Request, wait: &Wait) -> Result<(), Failure> {
-        let within = if wait.no_wait { SOON } else { wait.timeout };
+        let within = if wait.no_wait {
+            ANSWER_TIMEOUT
+        } else {
+            wait.timeout
+        };
         let outcome = self.ask(request, within);
         let tried = match &outcome {
             Ok(_) | Err(ClientError::TimedOut { .. }) => true,
@@ -157,91 +166,93 @@ impl Tool<'_> {
             Err(_) => false,
         };
         let mut text = match &outcome {
-            Ok(answer) => sentence(answer)?,
+            Ok(answer) => answer_text(answer)?,
             Err(_) => String::new(),
         };
         if tried
             && !wait.no_wait
-            && let Ok(status) = self.get_status(SOON)
+            && let Ok(status) = self.request_status(ANSWER_TIMEOUT)
         {
-            text += &status::owners(&status, Screen::stdout());
+            text += &status::render_owners(&status, Screen::stdout());
         }
-        show(&text)?;
+        print_text(&text)?;
         outcome.map(drop).map_err(Failure::from)
     }
 
-    /// For requests that are answered with a sentence.
-    fn say(&self, request: &Request) -> Result<(), Failure> {
-        // A reload checks what scripts and addresses there are, and that may take its time.
-        let answer = self.ask(request, 3 * SOON)?;
-        show(&sentence(&answer)?)
+    /// Sends a request that is answered with a sentence, and prints it.
+    fn run_request(&self, request: &Request) -> Result<(), Failure> {
+        // A reload checks scripts and addresses, which may take a while.
+        let answer = self.ask(request, 3 * ANSWER_TIMEOUT)?;
+        print_text(&answer_text(&answer)?)
     }
 
-    fn why(&self, group: Option<String>, ago: Option<Duration>) -> Result<(), Failure> {
+    fn show_why(&self, group: Option<String>, ago: Option<Duration>) -> Result<(), Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let at_ms = ago.map(|ago| {
             let then = now.unwrap_or_default().saturating_sub(ago);
             u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
         });
-        self.entries(&Request::Why { group, at_ms })
+        self.show_entries(&Request::Why { group, at_ms })
     }
 
-    fn history(&self, limit: usize) -> Result<(), Failure> {
-        let limit = journal::limit(limit);
-        self.entries(&Request::History { limit })
+    fn show_history(&self, limit: usize) -> Result<(), Failure> {
+        let limit = journal::limit_entries(limit);
+        self.show_entries(&Request::History { limit })
     }
 
-    fn entries(&self, request: &Request) -> Result<(), Failure> {
-        match self.ask(request, SOON)? {
-            Answer::Decisions(entries) if entries.is_empty() => show("nothing is recorded\n"),
-            Answer::Decisions(entries) => show(&journal::render(&entries, Screen::stdout())),
-            _ => Err(odd_answer()),
+    fn show_entries(&self, request: &Request) -> Result<(), Failure> {
+        match self.ask(request, ANSWER_TIMEOUT)? {
+            Answer::Decisions(entries) if entries.is_empty() => print_text("no journal entries\n"),
+            Answer::Decisions(entries) => {
+                print_text(&journal::render_entries(&entries, Screen::stdout()))
+            }
+            _ => Err(unexpected_answer()),
         }
     }
 
-    /// The daemon is back when it answers with a greater generation.
-    fn restart(&self, wait: &Wait) -> Result<(), Failure> {
-        let before = self.get_status(SOON)?.generation;
-        let answer = self.ask(&Request::Restart, SOON)?;
-        show(&sentence(&answer)?)?;
+    /// The daemon is running again when it answers with a higher generation.
+    fn restart_daemon(&self, wait: &Wait) -> Result<(), Failure> {
+        let before = self.request_status(ANSWER_TIMEOUT)?.generation;
+        let answer = self.ask(&Request::Restart, ANSWER_TIMEOUT)?;
+        print_text(&answer_text(&answer)?)?;
         if wait.no_wait {
             return Ok(());
         }
         let began = Instant::now();
         while began.elapsed() < wait.timeout {
-            if self.generation(wait.timeout) > Some(before) {
-                return show("the daemon is back\n");
+            if self.daemon_generation(wait.timeout) > Some(before) {
+                return print_text("the daemon is running again\n");
             }
             sleep(Duration::from_millis(100));
         }
         Err(Failure {
             code: Failure::TIMED_OUT,
             text: format!(
-                "the daemon ended and is not back within {:?}; start it (systemctl start had), or the other nodes take over",
-                wait.timeout
+                "the daemon ended and did not come back within {}; start it (systemctl start had) before the other nodes take over",
+                duration_for_people(wait.timeout)
             ),
         })
     }
 
-    /// None while there is no daemon.
-    fn generation(&self, within: Duration) -> Option<Generation> {
-        let status = self.get_status(within.min(SOON)).ok()?;
+    /// `None` while there is no daemon.
+    fn daemon_generation(&self, within: Duration) -> Option<Generation> {
+        let status = self.request_status(within.min(ANSWER_TIMEOUT)).ok()?;
         Some(status.generation)
     }
 }
 
-fn sentence(answer: &Answer) -> Result<String, Failure> {
+fn answer_text(answer: &Answer) -> Result<String, Failure> {
     match answer {
         Answer::Done(text) | Answer::Plan(text) => Ok(format!("{}\n", text.trim_end())),
         Answer::Status(_) | Answer::Decisions(_) | Answer::Drbd(_) | Answer::Fenced { .. } => {
-            Err(odd_answer())
+            Err(unexpected_answer())
         }
     }
 }
 
-/// On a terminal the page replaces the one before; what does not fit is cut off, for scrolling would leave
-/// a mess.
-fn frame(page: &str, screen: Screen) -> String {
+/// On a terminal, a page replaces the one before. Lines that do not fit are cut off, because scrolling would
+/// garble the screen.
+fn terminal_frame(page: &str, screen: Screen) -> String {
     let Some(rows) = screen.rows else {
         return format!("{page}\n");
     };
@@ -259,20 +270,16 @@ fn frame(page: &str, screen: Screen) -> String {
     text
 }
 
-pub fn show(text: &str) -> Result<(), Failure> {
-    print(text).map_err(|error| failed(&error))
+/// Prints to standard output.
+pub fn print_text(text: &str) -> Result<(), Failure> {
+    print(text).map_err(Failure::failed)
 }
 
-pub fn failed(error: &dyn std::error::Error) -> Failure {
-    Failure {
-        code: Failure::FAILED,
-        text: error.to_string(),
-    }
-}
+/// The daemon sent an answer of another kind than the request asks for.
+pub const UNEXPECTED_ANSWER: &str =
+    "unexpected answer from the daemon; are had and hactl of the same version?";
 
-pub fn odd_answer() -> Failure {
-    Failure {
-        code: Failure::FAILED,
-        text: "the daemon answered something else than was asked".to_owned(),
-    }
+/// [`UNEXPECTED_ANSWER`] as a failure.
+pub fn unexpected_answer() -> Failure {
+    Failure::failed(UNEXPECTED_ANSWER)
 }

@@ -1,7 +1,8 @@
-//! heartbeat's own tools: `hb_standby`, `hb_takeover`, `cl_status`, `drbd-peer-outdater`, with their options, outputs and exit codes.
+//! heartbeat's own tools: `hb_standby`, `hb_takeover`, `cl_status` and `drbd-peer-outdater`, with their options, output and
+//! exit codes.
 //!
-//! In one thing they differ from those: where there is no daemon, or the user may not command, they say so
-//! and fail, instead of leaving a file behind that nobody reads.
+//! One difference: without a daemon, or without permission, they print an error and fail. heartbeat's tools left a
+//! file behind that nobody read.
 
 mod cl_status;
 
@@ -15,33 +16,36 @@ use had::control::client::Client;
 
 use crate::commands;
 
-const WORDS: [&str; 4] = ["all", "foreign", "local", "failback"];
+/// The arguments that `hb_standby` and `hb_takeover` accept.
+const GROUP_WORDS: [&str; 4] = ["all", "foreign", "local", "failback"];
 
-/// Runs the tool of that name; none when it is not one of these.
+/// Runs the tool of this name; `None` if it is not one of heartbeat's.
 pub fn run(name: &str, words: &[OsString], socket: Option<PathBuf>) -> Option<ExitCode> {
     let text = words.iter().map(|word| word.to_string_lossy().into_owned());
     let words: Vec<String> = text.collect();
-    let socket = commands::socket(socket);
+    let socket = commands::socket_path(socket);
     match name {
-        "hb_standby" => Some(hand_over(&words, name, &socket, |words| Request::Standby {
-            words,
-            lasting: false,
-            wait: false,
+        "hb_standby" => Some(move_groups(&words, name, &socket, |words| {
+            Request::Standby {
+                words,
+                lasting: false,
+                wait: false,
+            }
         })),
-        "hb_takeover" => Some(hand_over(&words, name, &socket, |words| {
+        "hb_takeover" => Some(move_groups(&words, name, &socket, |words| {
             Request::Takeover {
                 words,
                 force: false,
                 wait: false,
             }
         })),
-        "drbd-peer-outdater" => Some(crate::drbd::outdater(&words, &socket)),
+        "drbd-peer-outdater" => Some(crate::drbd::run_outdater(&words, &socket)),
         "cl_status" => Some(cl_status::run(&words, &socket)),
         _ => None,
     }
 }
 
-fn hand_over(
+fn move_groups(
     words: &[String],
     name: &str,
     socket: &std::path::Path,
@@ -49,7 +53,7 @@ fn hand_over(
 ) -> ExitCode {
     let word = match words {
         [] => "all",
-        [word] if WORDS.contains(&word.as_str()) => word,
+        [word] if GROUP_WORDS.contains(&word.as_str()) => word,
         _ => {
             println!("usage: {name} [all|foreign|local|failback]");
             return ExitCode::FAILURE;

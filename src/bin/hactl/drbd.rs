@@ -1,4 +1,4 @@
-//! `hactl drbd`: both sides of what DRBD replicates, and its `fence-peer` handler.
+//! `hactl drbd`: the DRBD resources on both nodes, and DRBD's `fence-peer` handler.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,41 +13,41 @@ use had::model::drbd::Standing;
 use had::text::duration_for_people;
 
 use crate::Failure;
-use crate::commands::{odd_answer, show};
+use crate::commands::{UNEXPECTED_ANSWER, print_text, unexpected_answer};
 
-/// More than the daemon takes to ask all nodes.
-const ENOUGH: Duration = Duration::from_secs(60);
-/// Before it is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
-/// What drbd-peer-outdater waited by default.
-const USUAL_TIMEOUT: u64 = 60;
+/// Longer than the daemon needs to ask all nodes.
+const ALL_NODES_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pause before the daemon is asked again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// The default timeout of drbd-peer-outdater, in seconds.
+const DEFAULT_TIMEOUT: u64 = 60;
 /// Exit codes of a `fence-peer` handler, drbd.conf(5).
 const UNREACHABLE: u8 = 5;
 const GARBAGE: u8 = 20;
 const USAGE: u8 = 1;
 
-/// What else can be done.
+/// The subcommands of `hactl drbd`.
 #[derive(Subcommand)]
 pub enum Command {
-    /// DRBD's `fence-peer` handler: has the peer's daemon outdate its data, over the cluster's links
+    /// DRBD's `fence-peer` handler: makes the peer's daemon outdate its data, over the cluster's own links
     #[command(
         after_help = "In drbd.conf: handlers { fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }\n\
-        Exit codes are those that DRBD expects: 3 inconsistent, 4 outdated, 5 gone, 6 newer than here, 20 not known"
+        Exit codes, for DRBD. The peer's data is: 3 inconsistent, 4 outdated, 6 Primary and not outdated. 5: the peer is unreachable. 20: unknown"
     )]
     FencePeer(Fence),
 }
 
-/// Which resource, and how long.
+/// The options of `fence-peer`.
 #[derive(Args)]
 pub struct Fence {
-    /// The resource [default: $DRBD_RESOURCE, as DRBD sets it]
+    /// DRBD resource [default: $DRBD_RESOURCE, which DRBD sets]
     #[arg(short, long)]
     resource: Option<String>,
-    /// Accepted and not needed: every other node that has the resource is asked
+    /// Ignored: every other node that has the resource is asked
     #[arg(short, long)]
     peer: Option<String>,
-    /// How many seconds an answer is waited for
-    #[arg(short, long, default_value_t = USUAL_TIMEOUT)]
+    /// How many seconds to wait for an answer
+    #[arg(short, long, default_value_t = DEFAULT_TIMEOUT)]
     timeout: u64,
 }
 
@@ -60,14 +60,14 @@ pub fn run(command: &Command, socket: &Path) -> ExitCode {
         .or_else(|| std::env::var("DRBD_RESOURCE").ok());
     match resource {
         Some(resource) => fence_peer(&resource, fence.timeout, socket),
-        None => usage("neither -r RESOURCE nor DRBD_RESOURCE says which resource"),
+        None => usage_error("no resource given: use -r RESOURCE or set DRBD_RESOURCE"),
     }
 }
 
-/// As dopd's `drbd-peer-outdater [-p PEER] [-r RESOURCE] [-t SECONDS]`.
-pub fn outdater(words: &[String], socket: &Path) -> ExitCode {
+/// dopd's `drbd-peer-outdater [-p PEER] [-r RESOURCE] [-t SECONDS]`.
+pub fn run_outdater(words: &[String], socket: &Path) -> ExitCode {
     let mut resource = std::env::var("DRBD_RESOURCE").ok();
-    let mut timeout = USUAL_TIMEOUT;
+    let mut timeout = DEFAULT_TIMEOUT;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match (word.as_str(), words.next()) {
@@ -76,16 +76,16 @@ pub fn outdater(words: &[String], socket: &Path) -> ExitCode {
             ("-t", Some(seconds)) if seconds.parse::<u64>().is_ok() => {
                 timeout = seconds.parse().unwrap_or(timeout);
             }
-            _ => return usage("drbd-peer-outdater [-p PEER] [-r RESOURCE] [-t SECONDS]"),
+            _ => return usage_error("drbd-peer-outdater [-p PEER] [-r RESOURCE] [-t SECONDS]"),
         }
     }
     match resource {
         Some(resource) => fence_peer(&resource, timeout, socket),
-        None => usage("drbd-peer-outdater [-p PEER] [-r RESOURCE] [-t SECONDS]"),
+        None => usage_error("drbd-peer-outdater [-p PEER] [-r RESOURCE] [-t SECONDS]"),
     }
 }
 
-fn usage(text: &str) -> ExitCode {
+fn usage_error(text: &str) -> ExitCode {
     eprintln!("hactl drbd fence-peer: usage: {text}");
     ExitCode::from(USAGE)
 }
@@ -96,28 +96,29 @@ fn fence_peer(resource: &str, seconds: u64, socket: &Path) -> ExitCode {
         resource: resource.to_owned(),
         timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
     };
-    let asked = ask(socket, &request, timeout);
+    let asked = ask_until_answered(socket, &request, timeout);
     let (code, text) = match asked {
         Ok(Answer::Fenced { code, text }) => (code, text),
-        Ok(_) => (
-            GARBAGE,
-            "the daemon answered something else than was asked".to_owned(),
-        ),
+        Ok(_) => (GARBAGE, UNEXPECTED_ANSWER.to_owned()),
         Err(ClientError::Refused(why)) => (GARBAGE, why.to_string()),
-        // As without dopd: DRBD goes on by its own rules.
+        // As without dopd: DRBD continues by its own rules.
         Err(error) => (UNREACHABLE, error.to_string()),
     };
     eprintln!("{text}");
     ExitCode::from(code)
 }
 
-/// Asks until there is an answer. While it is neither allowed nor forbidden to go on, writes wait for as long as that lasts;
-/// for a daemon that is being restarted they wait until the time is up.
-fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer, ClientError> {
+/// Asks until there is an answer. Writes wait meanwhile: without limit while it is undecided whether this side may
+/// continue, and until the timeout while the daemon is being restarted.
+fn ask_until_answered(
+    socket: &Path,
+    request: &Request,
+    timeout: Duration,
+) -> Result<Answer, ClientError> {
     let until = Instant::now() + timeout;
     loop {
-        let asked =
-            Client::connect(socket).and_then(|mut client| client.ask(request, timeout + ENOUGH));
+        let asked = Client::connect(socket)
+            .and_then(|mut client| client.ask(request, timeout + ALL_NODES_TIMEOUT));
         match asked {
             Err(ClientError::Refused(why)) if why.code == Code::Busy => eprintln!("{why}"),
             // DRBD's tools may be slow on a machine in trouble.
@@ -129,24 +130,24 @@ fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer, Cl
             Err(ClientError::NoDaemon { .. } | ClientError::Closed) if Instant::now() < until => {}
             asked => return asked,
         }
-        sleep(AGAIN);
+        sleep(RETRY_INTERVAL);
     }
 }
 
-/// Prints how all resources stand.
-pub fn view(socket: &Path, resource: Option<String>) -> Result<(), Failure> {
-    let answer = Client::connect(socket)?.ask(&Request::Drbd { resource }, ENOUGH)?;
+/// Prints the state of all resources.
+pub fn show_resources(socket: &Path, resource: Option<String>) -> Result<(), Failure> {
+    let answer = Client::connect(socket)?.ask(&Request::Drbd { resource }, ALL_NODES_TIMEOUT)?;
     let Answer::Drbd(all) = answer else {
-        return Err(odd_answer());
+        return Err(unexpected_answer());
     };
     if all.is_empty() {
-        return show("no group of haresources stands on DRBD (drbddisk::RESOURCE)\n");
+        return print_text("no group in haresources uses DRBD (drbddisk::RESOURCE)\n");
     }
-    let pages: Vec<String> = all.iter().map(page).collect();
-    show(&pages.join("\n"))
+    let pages: Vec<String> = all.iter().map(resource_text).collect();
+    print_text(&pages.join("\n"))
 }
 
-fn page(replicated: &Replicated) -> String {
+fn resource_text(replicated: &Replicated) -> String {
     let resource = &replicated.resource;
     let width = replicated
         .sides
@@ -156,25 +157,32 @@ fn page(replicated: &Replicated) -> String {
         .unwrap_or(0);
     let mut text = format!("{resource}\n");
     for (node, side) in &replicated.sides {
-        let told = match side {
-            Ok(standing) => told(standing),
-            Err(why) => format!("not known: {why}"),
+        let text_of_side = match side {
+            Ok(standing) => side_text(standing),
+            Err(why) => format!("unknown: {why}"),
         };
-        text += &format!("  {:width$}  {told}\n", node.as_str());
+        text += &format!(
+            "  {:width$}  {text_of_side}
+",
+            node.as_str()
+        );
     }
     if replicated.sides.is_empty() {
-        text += "  no node that answers has it in its drbd.conf\n";
+        text += "  no node that answers has it in drbd.conf\n";
     }
-    text + &choice(replicated)
+    text + &split_brain_help(replicated)
 }
 
-fn told(standing: &Standing) -> String {
+fn side_text(standing: &Standing) -> String {
     let Some(state) = &standing.state else {
-        return "not up: drbdadm up brings it up".to_owned();
+        return "down; drbdadm up brings it up".to_owned();
     };
     let mut text = state.to_string();
     if standing.ahead {
-        text += &format!("; wrote what the other side lacks{}", lone(standing));
+        text += &format!(
+            "; has data that the other side lacks{}",
+            written_alone(standing)
+        );
     }
     if standing.split_brain {
         text += "; split brain";
@@ -183,20 +191,20 @@ fn told(standing: &Standing) -> String {
 }
 
 /// ` (for 12 min, 40 KiB)`
-fn lone(standing: &Standing) -> String {
+fn written_alone(standing: &Standing) -> String {
     let kib = standing
         .state
         .as_ref()
         .map_or(0, had::model::drbd::State::out_of_sync);
     let since = match standing.ahead_for {
         Some(seconds) => format!("for {}", duration_for_people(Duration::from_secs(seconds))),
-        None => "since before what the kernel's log tells".to_owned(),
+        None => "since before the start of the kernel log".to_owned(),
     };
     format!(" ({since}, {kib} KiB)")
 }
 
-/// After a split brain: what each choice takes. Nothing is thrown away by itself.
-fn choice(replicated: &Replicated) -> String {
+/// After a split brain: the commands for each choice. Nothing is discarded automatically.
+fn split_brain_help(replicated: &Replicated) -> String {
     let known = replicated
         .sides
         .iter()
@@ -210,14 +218,14 @@ fn choice(replicated: &Replicated) -> String {
         return String::new();
     }
     let resource = &replicated.resource;
-    let mut text = "  split brain: each side wrote what the other lacks. Look at the data on both, copy away what is worth it, then choose:\n".to_owned();
+    let mut text = "  split brain: each side has data that the other lacks. Check the data on both, save what is needed of the side to discard, then choose:\n".to_owned();
     for ((keep, _), (lose, lost)) in [
         ((one, first), (other, second)),
         ((other, second), (one, first)),
     ] {
         text += &format!(
-            "  to keep {keep} and throw away what {lose} wrote alone{}:\n    on {lose}:  drbdadm disconnect {resource}; drbdadm secondary {resource} && drbdadm connect --discard-my-data {resource}\n    on {keep}:  drbdadm connect {resource}   (says that it is connected already? good)\n",
-            lone(lost)
+            "  to keep {keep} and discard what {lose} wrote alone{}:\n    on {lose}:  drbdadm disconnect {resource}; drbdadm secondary {resource} && drbdadm connect --discard-my-data {resource}\n    on {keep}:  drbdadm connect {resource}   (an error that it is already connected is fine)\n",
+            written_alone(lost)
         );
     }
     text

@@ -7,16 +7,16 @@ use had::sys::local_time::LocalTime;
 
 use crate::screen::{Screen, Tone};
 
-/// One entry after the other, oldest first.
-pub fn render(entries: &[Entry], screen: Screen) -> String {
+/// The entries as lines, oldest first.
+pub fn render_entries(entries: &[Entry], screen: Screen) -> String {
     entries
         .iter()
         .map(|entry| format_entry(entry, screen))
         .collect()
 }
 
-/// How many entries can be asked for.
-pub fn limit(wanted: usize) -> usize {
+/// The number of entries to ask for, at most what the daemon gives.
+pub fn limit_entries(wanted: usize) -> usize {
     wanted.min(HISTORY_MAX)
 }
 
@@ -25,7 +25,7 @@ fn format_entry(entry: &Entry, screen: Screen) -> String {
     format_line(&time.to_string(), entry.level, &entry.text, screen)
 }
 
-/// A sentence with its time and how much it matters.
+/// A sentence with its time and its level.
 pub fn format_line(time: &str, level: Level, text: &str, screen: Screen) -> String {
     let (word, tone) = match level {
         Level::Info => ("info   ", Tone::Plain),
@@ -51,12 +51,12 @@ mod tests {
             colour: false,
             rows: None,
         };
-        let text = render(&[entry], screen);
+        let text = render_entries(&[entry], screen);
         let (time, rest) = text.split_at(19);
         assert!(time.starts_with("2026-01-1"), "{time}");
         assert_eq!(
             rest,
-            "  error    web: stuck: its stop failed,\n                              it may still run here: busy\n"
+            "  error    web: stuck: its stop failed,\n                              so it may still run here: busy;\n                              stop it by hand, then run hactl\n                              clear web\n"
         );
     }
 }

@@ -1,9 +1,9 @@
-//! The tool: one subcommand, one request, a text, an exit code.
+//! `hactl`, the command line tool: a subcommand becomes a request to the daemon, a text and an exit code.
 //!
-//! Called by the name of one of heartbeat's tools, it behaves as that one did ([`compat`]); by that of the demo's
-//! daemon, it is one ([`demo`]).
+//! Called by the name of one of heartbeat's tools, it behaves like that tool ([`compat`]). Called by the name of the
+//! demo's daemon, it is that daemon ([`demo`]).
 
-// A page of text is made once per command: its allocations do not matter, its readability does.
+// A page of text is built once per command: readable code matters more than its allocations.
 #![allow(clippy::format_push_string)]
 
 mod agent;
@@ -34,14 +34,22 @@ struct Failure {
 }
 
 impl Failure {
-    /// Refused or failed.
+    /// The command was refused or failed.
     const FAILED: u8 = 1;
-    /// Used wrongly.
+    /// Wrong usage.
     const USAGE: u8 = 2;
-    /// There is no daemon.
+    /// The daemon does not run.
     const NO_DAEMON: u8 = 3;
     /// There was no answer in time.
     const TIMED_OUT: u8 = 4;
+
+    /// A failure with [`Self::FAILED`].
+    fn failed(reason: impl std::fmt::Display) -> Self {
+        Failure {
+            code: Self::FAILED,
+            text: reason.to_string(),
+        }
+    }
 }
 
 impl From<ClientError> for Failure {
@@ -80,7 +88,7 @@ fn main() -> ExitCode {
     let cli = match args::Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed pipe below `--help | head` is no error.
+            // A closed pipe, as in `hactl --help | head`, is no error.
             error.print().ok();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::Failure;
 use crate::args::Replay;
-use crate::commands::{failed, show};
+use crate::commands::print_text;
 use crate::screen::{Screen, Tone};
 use words::{Said, Words};
 
@@ -161,7 +161,7 @@ impl<'a> Teller<'a> {
                         world,
                         seen: &seen,
                     };
-                    let line = serde_json::to_string(&line).map_err(|e| failed(&e))?;
+                    let line = serde_json::to_string(&line).map_err(|e| Failure::failed(e))?;
                     self.text += &(line + "\n");
                 } else {
                     self.line(world, wall, &said);
@@ -169,7 +169,7 @@ impl<'a> Teller<'a> {
             }
         }
         if self.text.len() >= ENOUGH {
-            show(&std::mem::take(&mut self.text))?;
+            print_text(&std::mem::take(&mut self.text))?;
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ impl<'a> Teller<'a> {
     }
 
     fn finish(self) -> Result<ExitCode, Failure> {
-        show(&self.text)?;
+        print_text(&self.text)?;
         Ok(if self.trouble {
             ExitCode::FAILURE
         } else {

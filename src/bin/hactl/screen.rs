@@ -1,21 +1,21 @@
-//! How text gets to the eye: width, colour, wrapping, and a closed pipe.
+//! Output to the terminal: width, colour, wrapping, and a closed pipe.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use had::sys::terminal;
 
-/// What the output can do.
+/// What the terminal can show.
 #[derive(Clone, Copy)]
 pub struct Screen {
-    /// Characters in a line.
+    /// Characters per line.
     pub width: usize,
     /// Whether colours are shown.
     pub colour: bool,
-    /// Lines on a terminal.
+    /// Number of lines, if it is a terminal.
     pub rows: Option<usize>,
 }
 
-/// What a piece of text says beyond its words.
+/// The kind of a text, shown by its colour.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Plain,
@@ -25,7 +25,7 @@ pub enum Tone {
 }
 
 impl Screen {
-    /// Standard output as it is. What goes into a pipe is not wrapped, so that it can be searched by lines.
+    /// Standard output. Output to a pipe is not wrapped, so that it can be searched line by line.
     pub fn stdout() -> Screen {
         let size = terminal::size(io::stdout());
         let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
@@ -55,7 +55,7 @@ impl Screen {
     }
 
     /// Lines of at most the width; the first begins with `first`, the others with as many blanks.
-    /// A word that is longer than a line is left whole: it is a name that somebody will want to copy.
+    /// A word longer than a line is not broken: it is probably a name that somebody wants to copy.
     pub fn wrap(self, tone: Tone, first: &str, text: &str) -> String {
         let indent = first.chars().count();
         let mut lines = Vec::new();
@@ -80,7 +80,7 @@ impl Screen {
     }
 }
 
-/// Writes to standard output. That nobody reads on (`hactl status | head -1`) is no error, but the end.
+/// Writes to standard output. If the reader has gone (`hactl status | head -1`), the program ends without an error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -23,7 +23,8 @@ pub fn paused(pair: &mut Pair) {
 
     let listener = Listener::start(&port("test6", "lan"));
     pair.on("test6").resume();
-    let gave_way = "grep -F 'took it over while this machine stood still' /var/log/ha-log";
+    let gave_way =
+        "grep -F 'took it over while this machine and its clock were suspended' /var/log/ha-log";
     until_so("test6 gives way", || {
         pair.on("test6").run(gave_way).code == 0
     });
@@ -50,7 +51,9 @@ pub fn paused(pair: &mut Pair) {
     record.nothing_is_lost();
     has_all(pair, "test7");
     has_nothing(pair, "test6");
-    let stops = pair.on("test7").run("grep -F 'stops it' /var/log/ha-log");
+    let stops = pair
+        .on("test7")
+        .run("grep -F 'stopping here' /var/log/ha-log");
     assert_eq!(stops.stdout, "", "the new owner keeps it");
 }
 

@@ -9,6 +9,7 @@ use had::control::client::{Client, ClientError};
 use had::model::heartbeat::{GroupState, Phase};
 use had::model::status::{LinkStatus, Liveness, NodeStatus, Status};
 
+use crate::commands;
 use crate::screen::print;
 
 const USAGE: &str = "usage: cl_status SUBCOMMAND [OPTIONS] [PARAMETERS]
@@ -27,7 +28,7 @@ const USAGE: &str = "usage: cl_status SUBCOMMAND [OPTIONS] [PARAMETERS]
 ";
 
 /// heartbeat's tool gave up after 5 s.
-const ALARM: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const BAD_PARAMETER: u8 = 11;
 const TIMED_OUT: u8 = 12;
 const UNKNOWN: u8 = 13;
@@ -38,14 +39,14 @@ struct Fact {
     code: u8,
 }
 
-/// Why there is no fact.
+/// Why there is nothing to print.
 enum Trouble {
-    /// The words make no sense.
+    /// Wrong usage.
     Usage,
-    /// There is no daemon, or it refuses.
+    /// The daemon does not run, or it refused the request.
     Client(ClientError),
-    /// The daemon answered something else.
-    Odd,
+    /// The daemon sent an answer of another kind.
+    UnexpectedAnswer,
 }
 
 impl From<ClientError> for Trouble {
@@ -54,15 +55,15 @@ impl From<ClientError> for Trouble {
     }
 }
 
-/// The command line, taken apart.
+/// The command line after the subcommand.
 struct Words<'a> {
     parameters: Vec<&'a str>,
     flags: Vec<char>,
 }
 
 impl<'a> Words<'a> {
-    /// Of the words after the subcommand. Only `-v -m -p -n` exist, together or apart.
-    fn of(words: &'a [String]) -> Result<Self, Trouble> {
+    /// Parses the words after the subcommand. The only options are `-v -m -p -n`, together or apart.
+    fn parse(words: &'a [String]) -> Result<Self, Trouble> {
         let mut parsed = Words {
             parameters: Vec::new(),
             flags: Vec::new(),
@@ -86,30 +87,30 @@ impl<'a> Words<'a> {
 
 pub fn run(words: &[String], socket: &Path) -> ExitCode {
     let Some((command, rest)) = words.split_first() else {
-        return finish(&fact(USAGE));
+        return print_fact(&success(USAGE));
     };
     if matches!(command.as_str(), "-h" | "--help") {
-        return finish(&fact(USAGE));
+        return print_fact(&success(USAGE));
     }
-    match Words::of(rest).and_then(|words| answer(command, &words, socket)) {
-        Ok(fact) => finish(&fact),
-        Err(trouble) => complain(&trouble),
+    match Words::parse(rest).and_then(|words| run_subcommand(command, &words, socket)) {
+        Ok(fact) => print_fact(&fact),
+        Err(trouble) => print_trouble(&trouble),
     }
 }
 
-fn answer(command: &str, words: &Words<'_>, socket: &Path) -> Result<Fact, Trouble> {
+fn run_subcommand(command: &str, words: &Words<'_>, socket: &Path) -> Result<Fact, Trouble> {
     match (command, words.parameters.as_slice()) {
         ("hbstatus", []) => hbstatus(words, socket),
         ("listnodes", []) => Ok(listnodes(&status(socket)?, words)),
         ("nodestatus", [node]) => Ok(nodestatus(&status(socket)?, node, words)),
         ("nodetype", [node]) => Ok(nodetype(&status(socket)?, node)),
-        // Neither is known to this implementation; these are what heartbeat says where none is set.
-        ("nodeweight", [node]) => Ok(of_known(&status(socket)?, node, "100\n")),
-        ("nodesite", [node]) => Ok(of_known(&status(socket)?, node, "\n")),
+        // This implementation has neither. These are heartbeat's answers where none is set.
+        ("nodeweight", [node]) => Ok(if_known(&status(socket)?, node, "100\n")),
+        ("nodesite", [node]) => Ok(if_known(&status(socket)?, node, "\n")),
         ("listhblinks", [node]) => Ok(listhblinks(&status(socket)?, node, words)),
         ("hblinkstatus", [node, link]) => Ok(hblinkstatus(&status(socket)?, node, link)),
         ("clientstatus", [_, _] | [_, _, _]) => status(socket).map(|_| Fact {
-            // No process signs on to this daemon: what ipfail did it does itself.
+            // No process registers with this daemon: it does ipfail's work itself.
             text: "offline\n".to_owned(),
             code: 1,
         }),
@@ -119,13 +120,13 @@ fn answer(command: &str, words: &Words<'_>, socket: &Path) -> Result<Fact, Troub
     }
 }
 
-fn ask(socket: &Path, request: &Request) -> Result<Answer, Trouble> {
-    Ok(Client::connect(socket)?.ask(request, ALARM)?)
+fn request(socket: &Path, request: &Request) -> Result<Answer, Trouble> {
+    Ok(Client::connect(socket)?.ask(request, TIMEOUT)?)
 }
 
 fn status(socket: &Path) -> Result<Status, Trouble> {
-    let Answer::Status(status) = ask(socket, &Request::Status)? else {
-        return Err(Trouble::Odd);
+    let Answer::Status(status) = request(socket, &Request::Status)? else {
+        return Err(Trouble::UnexpectedAnswer);
     };
     Ok(*status)
 }
@@ -153,7 +154,7 @@ fn hbstatus(words: &Words<'_>, socket: &Path) -> Result<Fact, Trouble> {
             text += &format!("{}\t{}\n", ping.name, ping_word(ping.up));
         }
     }
-    Ok(fact(text))
+    Ok(success(text))
 }
 
 fn listnodes(status: &Status, words: &Words<'_>) -> Fact {
@@ -175,16 +176,16 @@ fn listnodes(status: &Status, words: &Words<'_>) -> Fact {
         }
         text.push('\n');
     }
-    fact(text)
+    success(text)
 }
 
 fn nodestatus(status: &Status, name: &str, words: &Words<'_>) -> Fact {
-    let word = if let Some(node) = member(status, name) {
+    let word = if let Some(node) = find_member(status, name) {
         node_word(node, status)
     } else if let Some(ping) = status.pings.iter().find(|ping| ping.name == name) {
         ping_word(ping.up)
     } else {
-        return no_node(name);
+        return unknown_node(name);
     };
     let text = if words.has('m') {
         format!("The cluster node {name} is {word}.\n")
@@ -199,21 +200,21 @@ fn nodestatus(status: &Status, name: &str, words: &Words<'_>) -> Fact {
 }
 
 fn nodetype(status: &Status, name: &str) -> Fact {
-    let normal = member(status, name).is_some();
-    of_known(status, name, if normal { "normal\n" } else { "ping\n" })
+    let normal = find_member(status, name).is_some();
+    if_known(status, name, if normal { "normal\n" } else { "ping\n" })
 }
 
 fn listhblinks(status: &Status, name: &str, words: &Words<'_>) -> Fact {
-    match member(status, name) {
-        Some(node) => fact(links_text(status, node, words.has('v'))),
-        // heartbeat counts a ping node as its own link.
-        None => of_known(status, name, &format!("\t{name}\n")),
+    match find_member(status, name) {
+        Some(node) => success(links_text(status, node, words.has('v'))),
+        // heartbeat counts a ping node as a link of its own.
+        None => if_known(status, name, &format!("\t{name}\n")),
     }
 }
 
 fn hblinkstatus(status: &Status, name: &str, link: &str) -> Fact {
-    let up = match member(status, name) {
-        Some(node) => links(status, node)
+    let up = match find_member(status, name) {
+        Some(node) => links_of(status, node)
             .iter()
             .find(|known| known.link.as_str() == link)
             .map(|known| known.hears),
@@ -228,11 +229,11 @@ fn hblinkstatus(status: &Status, name: &str, link: &str) -> Fact {
             text: link_word(up).to_owned() + "\n",
             code: u8::from(!up),
         },
-        None => no_node(&format!("{name} with link {link}")),
+        None => unknown_node(&format!("{name} with link {link}")),
     }
 }
 
-/// Which classes of groups this node holds. A group on its way makes it `transition`.
+/// Which classes of groups this node runs; `transition` while one of them is starting or stopping.
 fn rscstatus(status: &Status, words: &Words<'_>) -> Fact {
     let (mut local, mut foreign, mut moving) = (false, false, status.phase == Phase::Init);
     for group in &status.groups {
@@ -259,29 +260,29 @@ fn rscstatus(status: &Status, words: &Words<'_>) -> Fact {
         (_, false, false) => "none",
     };
     if words.has('m') {
-        return fact(format!("This node is holding {word} resources.\n"));
+        return success(format!("This node is holding {word} resources.\n"));
     }
-    fact(format!("{word}\n"))
+    success(format!("{word}\n"))
 }
 
 fn hbparameter(name: &str, socket: &Path) -> Result<Fact, Trouble> {
     if name == "hbversion" {
         status(socket)?;
-        return Ok(fact(concat!(env!("CARGO_PKG_VERSION"), "\n")));
+        return Ok(success(concat!(env!("CARGO_PKG_VERSION"), "\n")));
     }
     let name = name.to_owned();
-    let Answer::Done(value) = ask(socket, &Request::Parameter { name })? else {
-        return Err(Trouble::Odd);
+    let Answer::Done(value) = request(socket, &Request::Parameter { name })? else {
+        return Err(Trouble::UnexpectedAnswer);
     };
-    Ok(fact(value + "\n"))
+    Ok(success(value + "\n"))
 }
 
-fn member<'a>(status: &'a Status, name: &str) -> Option<&'a NodeStatus> {
+fn find_member<'a>(status: &'a Status, name: &str) -> Option<&'a NodeStatus> {
     let name = name.to_lowercase();
     status.nodes.iter().find(|node| node.name.as_str() == name)
 }
 
-/// heartbeat's word for a member's life.
+/// heartbeat's word for the state of a member.
 fn node_word(node: &NodeStatus, status: &Status) -> &'static str {
     match node.liveness {
         Liveness::Here if status.phase == Phase::Init => "up",
@@ -299,8 +300,8 @@ fn link_word(up: bool) -> &'static str {
     if up { "up" } else { "dead" }
 }
 
-/// A node's links; our own are those on which we know anybody.
-fn links(status: &Status, node: &NodeStatus) -> Vec<LinkStatus> {
+/// A node's links. This node's own links are all those that its peers have.
+fn links_of(status: &Status, node: &NodeStatus) -> Vec<LinkStatus> {
     if node.liveness != Liveness::Here {
         return node.links.clone();
     }
@@ -324,19 +325,19 @@ fn links_text(status: &Status, node: &NodeStatus, verbose: bool) -> String {
             format!("\t{}\n", link.link)
         }
     };
-    links(status, node).into_iter().map(line).collect()
+    links_of(status, node).into_iter().map(line).collect()
 }
 
-/// That text, if there is such a node.
-fn of_known(status: &Status, name: &str, text: &str) -> Fact {
+/// The text, if ha.cf has this node.
+fn if_known(status: &Status, name: &str, text: &str) -> Fact {
     let ping = status.pings.iter().any(|ping| ping.name == name);
-    if ping || member(status, name).is_some() {
-        return fact(text);
+    if ping || find_member(status, name).is_some() {
+        return success(text);
     }
-    no_node(name)
+    unknown_node(name)
 }
 
-fn no_node(name: &str) -> Fact {
+fn unknown_node(name: &str) -> Fact {
     eprintln!("cl_status: there is no node {name} in ha.cf");
     Fact {
         text: String::new(),
@@ -344,14 +345,14 @@ fn no_node(name: &str) -> Fact {
     }
 }
 
-fn fact(text: impl Into<String>) -> Fact {
+fn success(text: impl Into<String>) -> Fact {
     Fact {
         text: text.into(),
         code: 0,
     }
 }
 
-fn finish(fact: &Fact) -> ExitCode {
+fn print_fact(fact: &Fact) -> ExitCode {
     match print(&fact.text) {
         Ok(()) => ExitCode::from(fact.code),
         Err(error) => {
@@ -361,7 +362,7 @@ fn finish(fact: &Fact) -> ExitCode {
     }
 }
 
-fn complain(trouble: &Trouble) -> ExitCode {
+fn print_trouble(trouble: &Trouble) -> ExitCode {
     let code = match trouble {
         Trouble::Usage => {
             eprint!("{USAGE}");
@@ -378,8 +379,8 @@ fn complain(trouble: &Trouble) -> ExitCode {
                 ClientError::Version(_) | ClientError::Garbled(_) | ClientError::Io(_) => UNKNOWN,
             }
         }
-        Trouble::Odd => {
-            eprintln!("cl_status: the daemon answered something else than was asked");
+        Trouble::UnexpectedAnswer => {
+            eprintln!("cl_status: {}", commands::UNEXPECTED_ANSWER);
             UNKNOWN
         }
     };

@@ -1,66 +1,67 @@
-//! What is watched, in words: checks of this node, and looks at what runs.
+//! What is monitored, in words: checks of this node, and monitors of running resources.
 
 use had::model::health::FAILBACK_WHEN;
 use had::model::status::{CheckState, CheckStatus, WatchStatus};
+use had::text::{count, duration_for_people};
 
-use super::{Page, pad, widest};
+use super::{Page, column_width, pad};
 use crate::screen::Tone;
-use had::text::duration_for_people;
 
 impl Page {
-    /// The checks of this node. What `failback_when` says is a problem only of a group that waits for it.
-    pub(super) fn checks(&mut self, checks: &[CheckStatus]) {
+    /// The checks of this node. A failing `failback_when` is a problem only of the group that waits for it.
+    pub(super) fn add_checks(&mut self, checks: &[CheckStatus]) {
         if checks.is_empty() {
             return;
         }
-        self.heading("Checks of this node");
-        let width = widest(checks.iter().map(|check| check.name.as_str()));
+        self.add_heading("Checks of this node");
+        let width = column_width(checks.iter().map(|check| check.name.as_str()));
         for check in checks {
             let name = pad(&check.name, width);
-            let text = words(check);
+            let text = check_text(check);
             let of_node = check.name != FAILBACK_WHEN;
             if check.state == CheckState::Failed && of_node {
                 self.problems += 1;
-                self.line(Tone::Bad, &format!("! {name}  "), &text);
+                self.add_line(Tone::Bad, &format!("! {name}  "), &text);
             } else {
-                self.line(Tone::Plain, &format!("  {name}  "), &text);
+                self.add_line(Tone::Plain, &format!("  {name}  "), &text);
             }
         }
     }
 }
 
-fn words(check: &CheckStatus) -> String {
+fn check_text(check: &CheckStatus) -> String {
     let verdict = match check.state {
         CheckState::Pending if check.name == FAILBACK_WHEN => "no result yet",
-        CheckState::Pending => "no result yet, so this node is no candidate",
-        CheckState::Good => "good",
-        CheckState::Failed => "fails",
+        CheckState::Pending => "no result yet, so this node takes no groups",
+        CheckState::Good => "passing",
+        CheckState::Failed => "failing",
     };
     let mut text = format!("{verdict} for {}", duration_for_people(check.lasts));
     if let Some(looked) = check.looked {
-        text += &format!(", looked {} ago", duration_for_people(looked));
+        text += &format!(", last run {} ago", duration_for_people(looked));
         if !check.text.is_empty() {
             text += &format!(": {}", check.text);
         }
     }
     if check.against > 0 {
+        let against = usize::try_from(check.against).unwrap_or(usize::MAX);
         let turn = if check.state == CheckState::Failed {
             "passed"
         } else {
             "failed"
         };
-        text += &format!(" ({turn} {} times since)", check.against);
+        text += &format!(" ({turn} {} since)", count(against, "time"));
     }
     text
 }
 
-/// What looks at a running resource have told, where there is more to say than that it runs.
-pub(super) fn watched(watch: &WatchStatus) -> Option<String> {
+/// What monitors of a running resource found, if there is more to say than that it runs.
+pub(super) fn monitor_text(watch: &WatchStatus) -> Option<String> {
     let mut parts = Vec::new();
     if watch.failing > 0 {
-        let error = watch.error.as_deref().unwrap_or("well again");
+        let error = watch.error.as_deref().unwrap_or("passes again");
         parts.push(format!(
-            "looked ill {} of {} times: {error}",
+            "monitor failed {} of {} times: {error}",
             watch.failing, watch.fall
         ));
     }
@@ -70,7 +71,7 @@ pub(super) fn watched(watch: &WatchStatus) -> Option<String> {
             .map(duration_for_people)
             .unwrap_or_default();
         parts.push(format!(
-            "restarted {} of {} times (one is forgotten in {forgotten})",
+            "restarted in place {} of {} times (the oldest is forgotten in {forgotten})",
             watch.restarts, watch.budget
         ));
     }

@@ -4,6 +4,7 @@ use super::*;
 use had::model::heartbeat::Reach;
 use had::model::status::{LatenessStatus, PingStatus};
 use had::model::{Generation, GroupName, LinkName, Term};
+use std::time::Duration;
 
 const WIDE: Screen = Screen {
     width: 80,
@@ -111,7 +112,7 @@ fn pair() -> Status {
 
 #[track_caller]
 fn looks(status: &Status, screen: Screen, expected: &str) {
-    let page = render(status, screen);
+    let page = render_status(status, screen);
     assert!(page == expected, "got:\n{page}\nexpected:\n{expected}");
 }
 
@@ -132,15 +133,15 @@ The cluster as alice sees it: all is well
 
 Nodes
   alice  here, reaches 1 of 1 ping nodes
-  bob    active, heard 0.1 s ago, reaches 1 of 1 ping nodes
-         eth0: both ways
-         eth1: both ways
+  bob    active, heard 123 ms ago, reaches 1 of 1 ping nodes
+         eth0: up in both directions
+         eth1: up in both directions
 
 Ping nodes
   10.1.88.254  answers
 
 Quorum
-  held, with 3 of 3 votes
+  held: 3 of 3 votes, 2 needed
 
 Groups, with their resources on alice
   10.1.88.199/24/eth0 runs on alice
@@ -163,7 +164,7 @@ fn the_owner_is_dead() {
     status.groups[1].owners.clear();
     status.groups[1].states = vec![(name("alice"), GroupState::Claiming)];
     status.groups[1].notes = vec![
-        "split brain suspected: an address of it still answers (10.1.88.200 is at 00:16:3e:01:02:03); end what runs there, or overrule with hactl takeover --force".into(),
+        "split brain suspected: one of its addresses still answers (10.1.88.200 is at 00:16:3e:01:02:03); stop what runs there, or override with hactl takeover --force".into(),
     ];
     looks(
         &status,
@@ -174,14 +175,14 @@ The cluster as alice sees it: 2 problems, marked with !
 Nodes
   alice  here, reaches 1 of 1 ping nodes
   bob    dead, heard 75 s ago
-         ! silent for longer than deadtime on eth0, eth1; see to that machine
+         ! silent for longer than deadtime on eth0, eth1; check that machine
            and its links
 
 Ping nodes
   10.1.88.254  answers
 
 Quorum
-  held, with 2 of 3 votes
+  held: 2 of 3 votes, 2 needed
 
 Groups, with their resources on alice
   10.1.88.199/24/eth0 runs on alice
@@ -190,9 +191,9 @@ Groups, with their resources on alice
   mysqld::shop is about to be started on alice, prefers bob
       mysqld::shop  stopped
       nginx         stopped
-    ! split brain suspected: an address of it still answers (10.1.88.200 is at
-      00:16:3e:01:02:03); end what runs there, or overrule with hactl takeover
-      --force
+    ! split brain suspected: one of its addresses still answers (10.1.88.200 is
+      at 00:16:3e:01:02:03); stop what runs there, or override with hactl
+      takeover --force
 ",
     );
 }
@@ -206,7 +207,7 @@ fn a_split() {
         &["alice", "bob"],
         [GroupState::Online, GroupState::Online],
     )];
-    let page = render(&status, WIDE);
+    let page = render_status(&status, WIDE);
     assert!(page.starts_with("The cluster as alice sees it: 1 problem, marked with !\n"));
     assert_eq!(
         part(&page, "on alice\n"),
@@ -228,7 +229,7 @@ fn a_group_is_stuck_and_another_failed() {
         group("db", "alice", &[], [Failed, Failed]),
     ];
     assert_eq!(
-        part(&render(&status, WIDE), "on alice\n"),
+        part(&render_status(&status, WIDE), "on alice\n"),
         "\
 ! web is stuck on alice
     ! web    failed: umount: /data: target is busy
@@ -257,13 +258,13 @@ fn a_node_is_late_and_links_are_one_way() {
     ];
     bob.notes = vec!["its configuration differs from ours; compare haresources".into()];
     assert_eq!(
-        part(&render(&status, WIDE), "Nodes\n"),
+        part(&render_status(&status, WIDE), "Nodes\n"),
         "  alice  here, reaches 1 of 1 ping nodes
   bob    late, heard 6.4 s ago, reaches 1 of 1 ping nodes
-         ! eth0: we hear it, it does not hear us
-         ! eth1: it hears us, we do not hear it
+         ! eth0: one-way: we hear it, it does not hear us
+         ! eth1: one-way: it hears us, we do not hear it
          ! eth2: down
-         eth3: we hear it; whether it hears us is not known yet
+         eth3: we hear it; not known yet whether it hears us
          ! its configuration differs from ours; compare haresources"
     );
 }
@@ -278,16 +279,16 @@ fn there_is_no_quorum() {
         total: 3,
     };
     status.pings[0].up = false;
-    let page = render(&status, WIDE);
+    let page = render_status(&status, WIDE);
     assert_eq!(part(&page, "Ping nodes\n"), "! 10.1.88.254 does not answer");
     assert_eq!(
         part(&page, "Quorum\n"),
-        "! lost: 1 of 3 votes, more than half are needed; this side must not run groups"
+        "! lost: 1 of 3 votes, 2 needed; no group can be started on this side"
     );
     status.quorum.counted = false;
     assert_eq!(
-        part(&render(&status, WIDE), "Quorum\n"),
-        "  votes are not counted"
+        part(&render_status(&status, WIDE), "Quorum\n"),
+        "  not used: votes are not counted"
     );
 }
 
@@ -296,7 +297,7 @@ fn just_started() {
     use GroupState::Unknown;
     let mut status = pair();
     status.phase = Phase::Init;
-    status.waiting = Some("bob, or initdead (110 s more)".into());
+    status.waiting = Some("to hear bob, 110 s more at most (initdead)".into());
     status.nodes[1].liveness = Liveness::Init;
     status.nodes[1].silent_for = None;
     status.nodes[1].reach = None;
@@ -309,21 +310,22 @@ fn just_started() {
         "\
 The cluster as alice sees it: 3 problems, marked
 with !
-! this node does not take part yet; it waits for
-  bob, or initdead (110 s more)
+! this node does not take part in the cluster yet;
+  it waits to hear bob, 110 s more at most
+  (initdead)
 
 Nodes
   alice  here, reaches 1 of 1 ping nodes
   bob    init
          ! not heard since this daemon started; is
-           it running there?
+           had running there?
 
 Quorum
-  held, with 3 of 3 votes
+  held: 3 of 3 votes, 2 needed
 
 Groups, with their resources on alice
-! web runs nowhere, prefers alice; not looked for
-  yet on alice
+! web runs nowhere, prefers alice; not checked yet
+  on alice
       web    stopped
       nginx  stopped
 ",
@@ -336,13 +338,13 @@ fn red_is_only_what_is_bad_and_green_the_good_news() {
         colour: true,
         ..WIDE
     };
-    let page = render(&pair(), colour);
+    let page = render_status(&pair(), colour);
     assert!(page.contains("\x1b[32mThe cluster as alice sees it: all is well\x1b[0m\n"));
     assert!(!page.contains("\x1b[31m"));
     let mut status = pair();
     status.groups[1].owners.clear();
     status.groups[1].states.clear();
-    let page = render(&status, colour);
+    let page = render_status(&status, colour);
     assert_eq!(page.matches("\x1b[31m").count(), 2);
     assert!(page.contains("\x1b[31m! mysqld::shop runs nowhere, prefers bob\x1b[0m\n"));
 }
@@ -350,13 +352,13 @@ fn red_is_only_what_is_bad_and_green_the_good_news() {
 #[test]
 fn who_has_what_after_a_command() {
     assert_eq!(
-        owners(&pair(), WIDE),
+        render_owners(&pair(), WIDE),
         "  10.1.88.199/24/eth0  runs on alice\n  mysqld::shop         runs on bob\n"
     );
 }
 
 #[test]
-fn how_late_the_node_acts_is_shown_and_what_its_times_carry_when_that_matters() {
+fn the_scheduling_delay_is_shown_and_what_the_timeouts_allow_when_that_matters() {
     let ms = Duration::from_millis;
     let spread = |max| Spread {
         count: 3,
@@ -370,24 +372,24 @@ fn how_late_the_node_acts_is_shown_and_what_its_times_carry_when_that_matters() 
         recent: spread(ms(49)),
         life: spread(ms(70)),
     });
-    let page = render(&status, WIDE);
+    let page = render_status(&status, WIDE);
     assert!(page.contains("all is well"), "{page}");
-    let heading = "Lateness of alice, of its own deadlines\n";
+    let heading = "Scheduling delay on alice\n";
     assert_eq!(
         part(&page, heading),
-        "  in the last minute: median 1.00 ms, 99.9 % 20.00 ms, at most 49.00 ms\n  \
-         since the start: median 1.00 ms, 99.9 % 20.00 ms, at most 70.00 ms"
+        "  last minute: median 1.00 ms, 99.9th percentile 20 ms, maximum 49 ms\n  \
+         since start: median 1.00 ms, 99.9th percentile 20 ms, maximum 70 ms"
     );
     status.lateness.as_mut().unwrap().recent = spread(ms(50));
-    let page = render(&status, WIDE);
+    let page = render_status(&status, WIDE);
     assert!(
-        page.contains("the times of ha.cf carry 100.00 ms"),
+        page.contains("the timeouts in ha.cf allow for 100 ms"),
         "{page}"
     );
 }
 
 #[test]
-fn checks_and_looks_are_told_with_their_numbers() {
+fn checks_and_monitors_are_shown_with_their_numbers() {
     use had::model::status::{CheckState, CheckStatus, WatchStatus};
     let mut status = pair();
     let check = |name: &str, state, text: &str| CheckStatus {
@@ -413,13 +415,13 @@ fn checks_and_looks_are_told_with_their_numbers() {
         budget: 3,
         forgotten_in: Some(Duration::from_secs(540)),
     });
-    let page = render(&status, Screen { width: 200, ..WIDE });
+    let page = render_status(&status, Screen { width: 200, ..WIDE });
     let expected =
-        "  web            good for 90 s, looked 1 s ago: status 200 (failed 1 times since)
-! sql            fails for 90 s, looked 1 s ago: connection refused
-  failback_when  fails for 90 s, looked 1 s ago: 30 s behind";
+        "  web            passing for 90 s, last run 1 s ago: status 200 (failed 1 time since)
+! sql            failing for 90 s, last run 1 s ago: connection refused
+  failback_when  failing for 90 s, last run 1 s ago: 30 s behind";
     assert_eq!(part(&page, "Checks of this node"), expected, "{page}");
-    let line = "running; looked ill 1 of 2 times: nginx does not run; restarted 1 of 3 times (one is forgotten in";
+    let line = "running; monitor failed 1 of 2 times: nginx does not run; restarted in place 1 of 3 times (the oldest is forgotten in";
     assert!(page.contains(line), "{page}");
     assert!(page.contains("1 problem, marked with !"), "{page}");
 }
