@@ -274,13 +274,16 @@ fn wrong_usage_is_code_2_and_help_is_none() {
 #[test]
 fn a_refusal_is_code_1_with_its_reason() {
     let daemon = Daemon::play(|_| {
-        let text = "no group fits `wbe`; did you mean `web`?";
+        let text = "no group matches `wbe`; did you mean `web`?";
         Some(Err(Refusal::new(Code::NoSuchGroup, text)))
     });
     let (ended, _) = daemon.run("takeover wbe");
     assert_eq!(
         (ended.code, &*ended.err),
-        (Some(1), "hactl: no group fits `wbe`; did you mean `web`?\n")
+        (
+            Some(1),
+            "hactl: no group matches `wbe`; did you mean `web`?\n"
+        )
     );
 }
 

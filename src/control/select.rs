@@ -1,14 +1,15 @@
-//! From the words of an administrator to groups.
+//! The groups that an administrator names on the command line.
 //!
-//! A word is `all`, `local` (groups that prefer this node), `foreign` (the others), `failback` (those
-//! that would go home), a group's whole name, or the first argument of its name: `10.1.88.199` for
-//! `IPaddr::10.1.88.199/24/eth0:1`. Nothing is guessed: what fits nothing or several things is an error.
+//! A word is `all`, `local` (groups that prefer this node), `foreign` (the others), `failback` (groups that are
+//! not on their preferred node), a group's whole name, or the first argument of its name: `10.1.88.199` for
+//! `IPaddr::10.1.88.199/24/eth0:1`. A word that matches no group or several groups is an error.
 
 use std::fmt::Write as _;
 
 use crate::model::{GroupName, NodeName};
+use crate::text::nearest;
 
-/// Which way groups are to move; it turns the sense of `failback`.
+/// Which way groups are to move: it decides what `failback` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Away from this node: `failback` are the groups that prefer another node.
@@ -17,9 +18,9 @@ pub enum Direction {
     Here,
 }
 
-/// The groups that the words mean, in the order of `groups` (that of haresources), each once, given
-/// with its preferred node. An error is a sentence that names the word and what would have fitted.
-/// A word such as `foreign` may well mean no group at all; no word at all is an error.
+/// The groups that the words mean, each once, in the order of `groups`: all groups of haresources with their
+/// preferred nodes. An error is a sentence that quotes the word and names what would have matched.
+/// A word such as `foreign` may mean no group at all; but no word at all is an error.
 pub fn select(
     words: &[String],
     groups: &[(GroupName, NodeName)],
@@ -27,7 +28,7 @@ pub fn select(
     direction: Direction,
 ) -> Result<Vec<GroupName>, String> {
     if words.is_empty() {
-        return Err("no group is named; say a group, or all".to_owned());
+        return Err("no group given: name a group, or use all".to_owned());
     }
     let mut chosen = vec![false; groups.len()];
     for word in words {
@@ -63,7 +64,7 @@ pub fn select_one(word: &str, groups: &[(GroupName, NodeName)]) -> Result<GroupN
         [one] => Ok((*one).clone()),
         [] => Err(unknown(word, groups)),
         several => Err(format!(
-            "`{word}` fits several groups; say one of: {}",
+            "`{word}` matches several groups; use one of: {}",
             join(several.iter().map(|g| g.as_str()))
         )),
     }
@@ -109,19 +110,13 @@ fn abbreviations(name: &str) -> Vec<&str> {
 }
 
 fn unknown(word: &str, groups: &[(GroupName, NodeName)]) -> String {
-    let mut text = format!("no group fits `{word}`");
+    let mut text = format!("no group matches `{word}`");
     let known = groups.iter().flat_map(|(name, _)| {
         let name = name.as_str();
         std::iter::once(name).chain(abbreviations(name))
     });
-    let near = known
-        .chain(["all", "local", "foreign", "failback"])
-        .map(|name| (distance(word, name), name))
-        .min();
-    // One slip of the finger in three characters is likely; more is another word.
-    if let Some((slips, name)) = near
-        && slips <= word.chars().count().div_ceil(3)
-    {
+    let known = known.chain(["all", "local", "foreign", "failback"]);
+    if let Some(name) = nearest(word, known) {
         let _infallible = write!(text, "; did you mean `{name}`?");
     } else if groups.is_empty() {
         text.push_str("; haresources has no groups");
@@ -132,7 +127,7 @@ fn unknown(word: &str, groups: &[(GroupName, NodeName)]) -> String {
     text
 }
 
-/// Ten names are enough to recognise the pattern by.
+/// At most ten names; they are enough to see what names look like here.
 fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = names.collect();
     let all = names.len();
@@ -142,24 +137,6 @@ fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
         let _infallible = write!(text, " and {} more", all - names.len());
     }
     text
-}
-
-/// How many characters must be put in, left out, replaced to make one of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut corner = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (to, &above) in b.iter().zip(row.iter().skip(1)) {
-            left = (corner + usize::from(from != *to)).min(left.min(above) + 1);
-            corner = above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -220,7 +197,7 @@ mod tests {
         let error = pick(&["shop"], Direction::Away).unwrap_err();
         assert_eq!(
             error,
-            "`shop` fits several groups; say one of: mysqld::shop, OCF::Dummy::shop"
+            "`shop` matches several groups; use one of: mysqld::shop, OCF::Dummy::shop"
         );
     }
 
@@ -235,15 +212,8 @@ mod tests {
         assert!(
             pick(&[], Direction::Away)
                 .unwrap_err()
-                .contains("no group is named")
+                .contains("no group given")
         );
         assert!(pick(&[""], Direction::Away).is_err());
-    }
-
-    #[test]
-    fn distance_counts_slips() {
-        assert_eq!(distance("", ""), 0);
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -56,7 +56,7 @@ mod tests {
         assert!(time.starts_with("2026-01-1"), "{time}");
         assert_eq!(
             rest,
-            "  error    web: stuck: its stop failed,\n                              so it may still run here: busy;\n                              stop it by hand, then run hactl\n                              clear web\n"
+            "  error    web: stuck: its stop failed,\n                              so it may still run here:\n                              busy; stop it by hand, then\n                              run hactl clear web\n"
         );
     }
 }

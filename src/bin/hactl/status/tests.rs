@@ -175,8 +175,8 @@ The cluster as alice sees it: 2 problems, marked with !
 Nodes
   alice  here, reaches 1 of 1 ping nodes
   bob    dead, heard 75 s ago
-         ! silent for longer than deadtime on eth0, eth1; check that machine
-           and its links
+         ! silent for longer than deadtime on eth0, eth1; check that machine and
+           its links
 
 Ping nodes
   10.1.88.254  answers
