@@ -1,4 +1,4 @@
-//! What `hactl status` shows: one node's view of the whole, as plain data. `--json` prints exactly this.
+//! What `hactl status` shows: one node's view of the cluster, as plain data. `--json` prints exactly this.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,89 +8,89 @@ use serde::{Deserialize, Serialize};
 use super::heartbeat::{GroupState, Phase, Reach};
 use super::{Generation, GroupName, LinkName, NodeName, Term};
 
-/// The counter of heartbeats that were not newer than the last of their sender.
+/// Name of the counter of heartbeats that were not newer than the sender's last one.
 pub const OLD_HEARTBEATS: &str = "heartbeats dropped as late copies or replays";
 
 /// One node's view of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Whose view this is.
+    /// The node whose view this is.
     pub node: NodeName,
     /// That node's generation.
     pub generation: Generation,
-    /// How far it has come.
+    /// Whether that node takes part in the cluster.
     pub phase: Phase,
-    /// What it waits for before it takes part, when it does not yet.
+    /// What it waits for, while it does not take part yet; continues a sentence after "waits".
     pub waiting: Option<String>,
-    /// All members in the order of ha.cf, itself included.
+    /// All nodes in the order of ha.cf, that node included.
     pub nodes: Vec<NodeStatus>,
-    /// Ping nodes as seen from here.
+    /// The ping nodes, as that node sees them.
     pub pings: Vec<PingStatus>,
-    /// Votes as seen from here.
+    /// The votes, as that node counts them.
     pub quorum: QuorumStatus,
     /// All groups in the order of haresources.
     pub groups: Vec<GroupStatus>,
-    /// Checks of this node, in the order of ha.cf.
+    /// The checks of that node, in the order of ha.cf.
     #[serde(default)]
     pub checks: Vec<CheckStatus>,
-    /// What is counted rather than logged, by what it is; zeros are left out.
+    /// Counters by name, for what is too frequent to log. Counters of zero are left out.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
-    /// How late the heartbeat loop of this node is.
+    /// How late the heartbeat loop of that node runs.
     #[serde(default)]
     pub lateness: Option<LatenessStatus>,
 }
 
-/// How late the heartbeat loop acts, after its own deadlines.
+/// How long after its own deadlines the heartbeat loop acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatenessStatus {
-    /// The lateness up to which the times of ha.cf hold what they promise.
+    /// The delay that the timeouts in ha.cf allow for.
     pub carries: Duration,
-    /// In the last minute.
+    /// Delays in the last minute.
     pub recent: Spread,
-    /// Since the start of the daemon.
+    /// Delays since the start of the daemon.
     pub life: Spread,
 }
 
-/// What was measured: half, 999 of 1000, and all were at most so late.
+/// The distribution of measured delays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spread {
-    /// How often it was measured.
+    /// The number of measurements.
     pub count: u64,
     /// The median.
     pub p50: Duration,
     /// The 99.9th percentile.
     pub p999: Duration,
-    /// The greatest.
+    /// The maximum.
     pub max: Duration,
 }
 
-/// One member.
+/// One node of ha.cf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// Its name.
     pub name: NodeName,
-    /// What is known of its life.
+    /// Whether it is alive.
     pub liveness: Liveness,
-    /// Time since it was last heard; none for ourselves and for one never heard.
+    /// Time since it was last heard; `None` for the node itself and for one never heard.
     pub silent_for: Option<Duration>,
     /// Its generation, once heard.
     pub generation: Option<Generation>,
     /// The ping nodes it reaches.
     pub reach: Option<Reach>,
-    /// Its links as seen from here; empty for ourselves.
+    /// Its links, as the viewing node sees them; empty for the node itself.
     pub links: Vec<LinkStatus>,
-    /// Whatever is not normal about it, a sentence each, with what to do.
+    /// Its problems, one sentence each, with what to do.
     pub notes: Vec<String>,
 }
 
-/// What is known of a member's life.
+/// Whether a node is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Liveness {
-    /// This node itself.
+    /// The viewing node itself.
     Here,
-    /// Not heard since our start.
+    /// Not heard since the daemon started, or since a gap in its own time.
     Init,
     /// Heard within warntime.
     Active,
@@ -98,12 +98,12 @@ pub enum Liveness {
     Late,
     /// Silent longer than deadtime.
     Dead,
-    /// Said goodbye with every group offline.
+    /// It announced its shutdown, with all its groups stopped.
     Left,
 }
 
 impl Liveness {
-    /// The word in status.
+    /// The word that status shows.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Here => "here",
@@ -116,14 +116,14 @@ impl Liveness {
     }
 }
 
-/// One peer on one link.
+/// One link to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkStatus {
     /// The link.
     pub link: LinkName,
-    /// Whether we hear the peer on it.
+    /// Whether the viewing node hears the peer on it.
     pub hears: bool,
-    /// Whether the peer hears us on it; unknown when the peer is silent.
+    /// Whether the peer hears the viewing node on it; `None` if the peer is silent.
     pub heard: Option<bool>,
 }
 
@@ -132,23 +132,23 @@ pub struct LinkStatus {
 pub struct PingStatus {
     /// The address or group name as configured.
     pub name: String,
-    /// Whether it answers us.
+    /// Whether it answers the viewing node.
     pub up: bool,
-    /// How long ago the newest request that it answered was sent.
+    /// Time since the newest request that it answered was sent.
     #[serde(default)]
     pub answered: Option<Duration>,
 }
 
-/// Votes.
+/// The votes of a node's side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuorumStatus {
-    /// Whether this side has enough; always true when votes are not counted.
+    /// Whether this side has enough votes; always true when votes are not counted.
     pub held: bool,
     /// Whether votes are counted at all.
     pub counted: bool,
     /// Votes of this side.
     pub votes: u32,
-    /// Votes in all.
+    /// Votes of the whole cluster.
     pub total: u32,
 }
 
@@ -157,86 +157,86 @@ pub struct QuorumStatus {
 pub struct GroupStatus {
     /// Its name.
     pub name: GroupName,
-    /// The node named first on its line.
+    /// Its preferred node: the one named first on its line of haresources.
     pub preferred: NodeName,
-    /// Who runs it, as far as known here. Two names mean a split.
+    /// The nodes that run it, as far as known. Two names mean a split.
     pub owners: Vec<NodeName>,
-    /// Its state at each node that is heard, this one first.
+    /// Its state on each node that is heard, the viewing node first.
     pub states: Vec<(NodeName, GroupState)>,
-    /// Its term here.
+    /// Its term on the viewing node.
     pub term: Term,
-    /// Its members in order, with what is known of each on this node.
+    /// Its resources in order, with their state on the viewing node.
     pub resources: Vec<ResourceStatus>,
-    /// Whatever is not normal about it, a sentence each, with what to do.
+    /// Its problems, one sentence each, with what to do.
     pub notes: Vec<String>,
 }
 
-/// One member of a group on this node.
+/// One resource of a group on the viewing node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceStatus {
     /// Its word in haresources.
     pub token: String,
-    /// Its state on this node.
+    /// Its state.
     pub state: ResourceState,
-    /// What its last failure said.
+    /// The message of its last failure.
     pub error: Option<String>,
-    /// What looks at it while it runs have told, where it has a `monitor`.
+    /// The results of its monitor, if it has one and runs.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
 }
 
-/// What looks at a running resource have told.
+/// The results of the monitor of a running resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchStatus {
-    /// Time since the last look.
+    /// Time since the last monitor.
     pub looked: Option<Duration>,
-    /// For how long looks have come to the same result.
+    /// How long monitors have had the same result.
     pub lasts: Option<Duration>,
-    /// What the last look said, when it failed.
+    /// The message of the last monitor, if it failed.
     pub error: Option<String>,
-    /// Failed looks that are not forgotten.
+    /// Failed monitors that still count.
     pub failing: u32,
-    /// So many are believed.
+    /// This many count as a failure.
     pub fall: u32,
     /// Restarts in place that still count.
     pub restarts: u32,
-    /// So many are allowed.
+    /// This many restarts are allowed.
     pub budget: u32,
-    /// When the oldest of them no longer counts.
+    /// Time until the oldest of them no longer counts.
     pub forgotten_in: Option<Duration>,
 }
 
 /// One check of this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckStatus {
-    /// Its name in ha.cf; `failback_when` for that.
+    /// Its name in ha.cf, or `failback_when`.
     pub name: String,
-    /// What it has come to.
+    /// Its state.
     pub state: CheckState,
-    /// For how long.
+    /// How long it has been in this state.
     pub lasts: Duration,
-    /// Results in a row that speak against that.
+    /// Results in a row that contradict the state.
     pub against: u32,
     /// Time since its last result.
     pub looked: Option<Duration>,
-    /// What it said then.
+    /// The message of its last result.
     pub text: String,
 }
 
-/// What a check has come to.
+/// The state of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {
-    /// It has never passed, and not failed often enough.
+    /// It has not passed yet, and not failed often enough.
     Pending,
     /// It passes.
     Good,
-    /// It has failed.
+    /// It failed often enough in a row.
     Failed,
 }
 
 impl CheckState {
-    /// Of one result.
+    /// The state that one result speaks for.
     pub fn of(good: bool) -> Self {
         if good { Self::Good } else { Self::Failed }
     }
@@ -246,13 +246,13 @@ impl CheckState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResourceState {
-    /// Not looked yet, or the last action on it left it unclear.
+    /// Not probed yet, or unclear after the last action.
     Unknown,
-    /// Known to be down.
+    /// Known to be stopped.
     Stopped,
     /// Being started.
     Starting,
-    /// Known to be up.
+    /// Known to run.
     Running,
     /// Being stopped.
     Stopping,

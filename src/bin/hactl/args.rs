@@ -26,8 +26,8 @@ const GROUPS: &str = "GROUP is one of:
   NAME       one group: its name as in haresources, or the first argument of that name
              (10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1)";
 
-const SIM: &str = "Nothing outside is touched, and no daemon is needed: the engine of had runs in virtual time, with exact
-agents that take a moment. A script has one fault a line; unless it starts nodes at 0s itself, all are started then:
+const SIM: &str = "Needs no daemon and touches nothing outside: the engine of had runs in virtual time, with simulated agents.
+A script has one fault per line. All nodes start at 0s, unless the script itself starts nodes at 0s:
   at 20s  crash alice
   at 40s  start alice
   at 60s  cut alice bob on eth0
@@ -35,22 +35,22 @@ agents that take a moment. A script has one fault a line; unless it starts nodes
   at 90s  starts of 10.0.0.1/24/eth0 step 2 on bob fail
   at 2m   standby bob 10.0.0.1/24/eth0
   at 3m   heal
-All faults are in hactl(8). Random faults are of these kinds: blindness, blocks, checks, commands, crash,
-cuts, deaths, failing-starts, failing-stops, force, freeze, hangs, isolation, kill, leave, lies, losses, lost-store,
-maintenance, reconfigure, restart, time, weather.
+hactl(8) lists all faults. The kinds of random faults are: blindness, blocks, checks, commands, crash, cuts,
+deaths, failing-starts, failing-stops, force, freeze, hangs, isolation, kill, leave, lies, losses, lost-store,
+maintenance, reconfigure, restart, suspend, time, weather.
 
 Exit codes:
-  0  no group ran on two nodes, and every group that could run ran in the end
-  1  one did, or did not; or the folder or the script cannot be used
+  0  no group ran on two nodes, and every group that could run was running at the end
+  1  otherwise; or the folder or the script cannot be used
   2  wrong usage";
 
-const REPLAY: &str = "Needs no daemon. The engine of this tool is given what the daemon's engine was given; that it orders the
-same is checked, and the exit code is 1 when it does not.
+const REPLAY: &str = "Needs no daemon. An engine gets the recorded inputs of the daemon's engine again, and its decisions are compared
+with the recorded ones; the exit code is 1 if they differ.
 
-With --set a second engine with other settings is given the same. Lines that begin with - were,
-lines that begin with + would have been. The other nodes do as they did: what they would have
-answered to a different course is not known. Orders end as they did in truth; one that was never
-given in truth is supposed to succeed, and an address that nobody asked for to be silent.";
+With --set, a second engine with other settings gets the same inputs. Lines that begin with - show what
+happened, lines that begin with + what would have happened. The other nodes do what they did: how they
+would have reacted is not known. Actions end as they did in the recording. An action that is not in the
+recording is assumed to succeed, and an address that nobody probed is assumed to be silent.";
 
 /// Show and control a cluster of had daemons
 #[derive(Parser)]
@@ -177,61 +177,61 @@ pub enum Command {
     ClStatus(Rest),
 }
 
-/// What to simulate.
+/// The options of `hactl sim`.
 #[derive(Args)]
 pub struct Sim {
-    /// The folder
+    /// Configuration folder
     #[arg(value_name = "DIR", default_value = "/etc/ha.d")]
     pub dir: PathBuf,
-    /// Faults and when they happen, from a file (see below)
+    /// File with faults and their times (see below)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["faults", "runs"])]
     pub script: Option<PathBuf>,
-    /// Kinds of random faults, with commas between
+    /// Kinds of random faults, separated by commas
     #[arg(
         long,
         value_name = "KINDS",
         default_value = "crash,kill,freeze,cuts,isolation,weather,commands"
     )]
     pub faults: String,
-    /// Where chance comes from; the same number gives the same run [default: a new one each time]
+    /// Seed of the random faults; the same seed gives the same run [default: a new one each time]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// How many random runs, with the seeds from N upwards; more than one gives a summary
+    /// Number of random runs, with consecutive seeds; more than one prints a summary
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub runs: u64,
     /// Simulate these nodes instead of those of ha.cf
     #[arg(long, value_name = "NODE,...", value_delimiter = ',')]
     pub nodes: Vec<String>,
-    /// How long, such as 10m or 2d [default: until all has settled after the last fault]
+    /// Simulated time, such as 10m or 2d [default: until everything has settled after the last fault]
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub length: Option<Duration>,
-    /// Write what was simulated to a file, for --script
+    /// Write the simulated faults to a file, for --script
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Print the outcome as JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// What to replay, and how.
+/// The options of `hactl replay`.
 #[derive(Args)]
 pub struct Replay {
     /// A recording, or the folder with both of its files
     #[arg(value_name = "PATH", default_value = "/var/lib/had")]
     pub path: PathBuf,
-    /// What if ha.cf had said so? For example deadtime=6s; may be given several times
+    /// Replay with this setting of ha.cf, for example deadtime=6s; may be given several times
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
-    /// Show what was from then on: `2026-11-21 10:03`, or 10:03:20 of any day
+    /// Show only what happened from this time on: `2026-11-21 10:03`, or 10:03:20 of any day
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub from: Option<String>,
-    /// Show what was before then
+    /// Show only what happened before this time
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub to: Option<String>,
-    /// Show every event and every order: each heartbeat, each deadline
+    /// Show every event and every action: each heartbeat, each deadline
     #[arg(long)]
     pub events: bool,
-    /// Print an object of JSON on each line
+    /// Print JSON, one object per line
     #[arg(long)]
     pub json: bool,
 }
