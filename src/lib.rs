@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! bin -> runtime -> {assembly, control, store, wire} -> ... -> {engine, sys} -> model
-//!        runtime, bin -> assembly -> {agent, config}
+//!        runtime, bin -> assembly -> {agent, config, probe}
+//!        runtime -> probe -> agent
 //!        store -> replay -> engine
 //!        agent, control, store, lab -> sys
 //!        sim -> engine
@@ -17,6 +18,7 @@
 //! * [`config`]: reads `ha.cf`, `haresources` and `authkeys` into a [`config::Config`], or reports every problem at once.
 //! * [`wire`]: encodes heartbeats to bytes and back, and signs and verifies them.
 //! * [`agent`]: starts, stops and monitors resources.
+//! * [`probe`]: checks whether a service or the node itself is well, for `check` and `monitor` of ha.cf.
 //! * [`assembly`]: from the configuration files to runnable things: agents, monitors, hooks, the engine's cluster.
 //! * [`sys`]: thin wrappers over Linux.
 //! * [`store`]: what outlives the process: state, leases, journal, recording.
@@ -36,6 +38,7 @@ pub mod control;
 pub mod engine;
 pub mod lab;
 pub mod model;
+pub mod probe;
 pub mod replay;
 pub mod runtime;
 pub mod sim;

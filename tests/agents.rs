@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use had::agent::environment::ScriptEnv;
-use had::agent::script::Script;
+use had::agent::exec::environment::ScriptEnv;
+use had::agent::external::script::Script;
 use had::agent::{Abort, Agent, AgentError, Limits, Status};
 use had::model::NodeName;
 

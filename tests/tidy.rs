@@ -5,14 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each layer may use of the others, `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("text", &[]),
     ("model", &["text"]),
     ("engine", &["model", "text"]),
     ("sys", &["model", "text"]),
     ("agent", &["sys", "model", "text"]),
+    ("probe", &["agent", "sys", "model", "text"]),
     ("config", &["model", "text"]),
-    ("assembly", &["agent", "config", "sys", "model", "text"]),
+    (
+        "assembly",
+        &["agent", "config", "probe", "sys", "model", "text"],
+    ),
     ("control", &["sys", "model", "text"]),
     ("store", &["engine", "replay", "sys", "model", "text"]),
     ("wire", &["model", "text"]),

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::resolve::ResolvedStep;
-use super::{Abort, Agent, AgentError, Bare, Limits, Status};
-use crate::agent::runner;
+use crate::agent::exec::runner;
+use crate::agent::resolve::ResolvedStep;
+use crate::agent::{Abort, Agent, AgentError, Bare, Limits, Status};
 
 /// What a step of the walk came to.
 pub enum Step {

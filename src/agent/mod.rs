@@ -1,45 +1,17 @@
-//! Starts, stops and looks at resources.
+//! Starts, stops and monitors resources.
 //!
-//! * [`resolve`] decides what each word of a haresources line becomes, before anything of the group is touched.
-//!   [`catalog`] asks agents outside of us first what they know of themselves; [`heritage`] knows the names of heartbeat's,
-//!   [`outline`] what a name alone tells.
-//! * [`Agent`] is what it becomes: [`ipaddr`] (addresses), [`filesystem`], [`drbd`], [`mysqld`], [`script`] (heartbeat-style
-//!   scripts), [`ocf`], [`systemd`], [`pseudo`] (`Delay`), [`send_arp`]. Agents are idempotent; deadlines are the caller's,
-//!   in [`Limits`].
-//! * [`contract`] walks an agent through all that it owes us, for `hactl agent test`.
-//! * [`runner`] is what the runtime calls: it holds the deadlines of a step and turns a hang into an error.
-//! * [`supervise`] runs one process and leaves nothing of it behind when its time is over; [`tool`] so runs a program of
-//!   the system, and [`blocking`] does in a thread what may hang.
-//! * [`check`] looks whether a resource or the node itself is well; [`hook`] tells others what has happened.
-//! * [`keeper`] puts back addresses that something else removed; [`prober`] asks the wire who still has an address.
+//! * [`Agent`] is what a word of haresources becomes: one of our own ([`builtin`], [`address`]) or somebody else's program
+//!   ([`external`]). Agents are idempotent; deadlines are the caller's, in [`Limits`].
+//! * [`resolve`] decides which agent a word becomes, before anything of the group is touched.
+//! * [`exec`] runs programs with a deadline and leaves nothing of them behind.
+//! * [`contract`] walks an agent through all that it owes a cluster, for `hactl agent test`.
 
 pub mod address;
-pub mod announce;
-pub mod blocking;
-pub mod catalog;
-pub mod check;
+pub mod builtin;
 pub mod contract;
-pub mod drbd;
-pub mod environment;
-pub mod filesystem;
-pub mod heritage;
-pub mod hook;
-pub mod ipaddr;
-pub mod keeper;
-pub mod mysqld;
-pub mod ocf;
-pub mod outline;
-pub mod prober;
-pub mod process;
-pub mod pseudo;
+pub mod exec;
+pub mod external;
 pub mod resolve;
-pub mod runner;
-pub mod safe_path;
-pub mod script;
-pub mod send_arp;
-pub mod supervise;
-pub mod systemd;
-pub mod tool;
 
 use std::sync::Arc;
 use std::time::Duration;

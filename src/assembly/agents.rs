@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use super::assemble::{environment, timeouts};
 use super::{Folders, own_name};
-use crate::agent::address::Network;
-use crate::agent::catalog::Catalog;
+use crate::agent::address::virtual_address::Network;
+use crate::agent::builtin::drbd::fence::{Nobody, Peers};
 use crate::agent::contract::{self, Step};
-use crate::agent::drbd::fence::{Nobody, Peers};
-use crate::agent::environment::ScriptEnv;
-use crate::agent::ocf::metadata::MetaData;
-use crate::agent::ocf::{describe_itself, notation};
+use crate::agent::exec::environment::ScriptEnv;
+use crate::agent::external::ocf::metadata::MetaData;
+use crate::agent::external::ocf::{describe_itself, notation};
+use crate::agent::resolve::catalog::Catalog;
+use crate::agent::resolve::heartbeat_names;
 use crate::agent::resolve::{BUILT_INS, ResolvedStep, Resolver, Timeouts, scripts_in};
-use crate::agent::{Abort, Limits, heritage};
+use crate::agent::{Abort, Limits};
 use crate::config::{self, Config};
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
@@ -53,7 +54,7 @@ pub fn list(dir: &Path) -> Vec<(String, Vec<String>)> {
     }
     let agents = notation::all_agents(&env);
     let there = |name: &&str| agents.contains(&format!("ocf:heartbeat:{name}"));
-    let old: Vec<&str> = heritage::names().filter(there).collect();
+    let old: Vec<&str> = heartbeat_names::names().filter(there).collect();
     kinds.push(("heartbeat's names for OCF agents".to_owned(), words(&old)));
     kinds.push(("OCF agents".to_owned(), agents));
     kinds

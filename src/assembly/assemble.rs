@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::hooks::Hooks;
 use super::watch_plan::{self, WatchPlan, plan_watches};
 use super::{Folders, describe, own_name};
-use crate::agent::address::Network;
-use crate::agent::catalog::Catalog;
-use crate::agent::drbd::fence::Peers;
-use crate::agent::environment::ScriptEnv;
-use crate::agent::filesystem;
-use crate::agent::outline;
+use crate::agent::address::virtual_address::Network;
+use crate::agent::builtin::drbd::fence::Peers;
+use crate::agent::builtin::filesystem;
+use crate::agent::exec::environment::ScriptEnv;
+use crate::agent::resolve::catalog::Catalog;
+use crate::agent::resolve::storage_order;
 use crate::agent::resolve::{ResolvedStep, Resolver, Timeouts};
 use crate::agent::{Abort, Limits};
 use crate::config::{self, Config, GroupLine};
@@ -228,7 +228,7 @@ pub fn outline(config: &Config) -> Cluster {
             preferred: line.preferred.clone(),
             steps: {
                 let times = |token: &Token| timeouts(config, token, Timeouts::default());
-                let mut steps = outline::steps(&tokens, &times);
+                let mut steps = storage_order::steps(&tokens, &times);
                 watch_plan::set_policies(&config.health.monitors, &mut steps);
                 steps
             },

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::agent::environment::ScriptEnv;
-use crate::agent::hook::{self, Hook};
+use crate::agent::exec::environment::ScriptEnv;
+use crate::agent::exec::hook::{self, Hook};
 use crate::config::Config;
 use crate::text::{Place, Problems};
 

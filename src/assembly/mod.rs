@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use assemble::assemble;
 
-use crate::agent::drbd::fence::{Nobody, Peers};
+use crate::agent::builtin::drbd::fence::{Nobody, Peers};
 use crate::agent::resolve::DRBD_NAMES;
 use crate::config::GroupLine;
 use crate::model::NodeName;

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::check;
-use crate::agent::drbd::fence::Peers;
-use crate::agent::environment::ScriptEnv;
+use crate::agent::builtin::drbd::fence::Peers;
+use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::resolve::{ResolvedStep, Resolver};
 use crate::config::{Config, GroupLine, MonitorRule};
 use crate::model::GroupName;
 use crate::model::cluster::Step;
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Probe};
+use crate::probe;
 use crate::sys::netlink::Netlink;
 use crate::text::{Place, Problems};
 
@@ -144,7 +144,7 @@ fn judge_unused(
 }
 
 fn judge(probe: &Probe, place: &Place, report: &mut Problems) {
-    if let Err(mistake) = check::judge(probe) {
+    if let Err(mistake) = probe::judge(probe) {
         report.error(place, mistake.message, mistake.help.unwrap_or_default());
     }
 }
@@ -285,6 +285,6 @@ mod tests {
         fs::write(&path, "#!/bin/sh\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
         let probe = crate::model::health::Probe::Exec(path, Vec::new());
-        assert!(crate::agent::check::judge(&probe).is_err());
+        assert!(crate::probe::judge(&probe).is_err());
     }
 }

@@ -14,7 +14,7 @@ use super::peer_requests::{Order, PeerRequests};
 use super::perform::{Performer, loan};
 use super::serve::Waiting;
 use super::signals::{Signal, Signals};
-use crate::agent::drbd::fence::Peers;
+use crate::agent::builtin::drbd::fence::Peers;
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::assembly::{Folders, reload_plan};
 use crate::config::Config;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::peer_requests::PeerClient;
-use crate::agent::drbd::fence::{self, Answer as Answered, Peers};
+use crate::agent::builtin::drbd::fence::{self, Answer as Answered, Peers};
 use crate::agent::{Abort, Limits};
 use crate::assembly::drbd_words;
 use crate::config::GroupLine;

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::peer_requests::PeerClient;
-use crate::agent::drbd::fence::{Peers, Verdict};
-use crate::agent::drbd::{arguments, kernel};
-use crate::agent::outline;
+use crate::agent::builtin::drbd::fence::{Peers, Verdict};
+use crate::agent::builtin::drbd::{arguments, kernel};
+use crate::agent::exec::system_tool;
 use crate::agent::resolve::Timeouts;
-use crate::agent::{Abort, AgentError, Limits, tool};
+use crate::agent::resolve::storage_order;
+use crate::agent::{Abort, AgentError, Limits};
 use crate::assembly::drbd_words;
 use crate::config::GroupLine;
 use crate::control::api::{Answer, Code, Refusal};
@@ -232,14 +233,14 @@ impl Loss {
 fn place(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
     let (word, _) = drbd_words(line).find(|(_, name)| *name == resource)?;
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
-    let steps = outline::steps(&tokens, &|_| Timeouts::default());
+    let steps = storage_order::steps(&tokens, &|_| Timeouts::default());
     let step = steps.iter().position(|s| s.members.contains(&word.text))?;
     Some((GroupName::new(&tokens.first()?.text), step))
 }
 
 async fn order(words: &[&str]) -> Result<(), AgentError> {
     let limits = Limits::within(ORDER, &Abort::new());
-    let done = tool::run("drbdadm", words, &limits).await?;
+    let done = system_tool::run("drbdadm", words, &limits).await?;
     if done.code == Some(0) {
         return Ok(());
     }

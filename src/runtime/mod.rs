@@ -35,7 +35,7 @@ use peer_requests::{PeerClient, PeerRequests};
 use perform::Performer;
 use signals::Signals;
 
-use crate::agent::drbd::fence::Peers;
+use crate::agent::builtin::drbd::fence::Peers;
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::assembly::{Folders, own_name};
 use crate::control::server::{Call, Server};

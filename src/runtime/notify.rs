@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::agent::hook::{self, Hook};
+use crate::agent::exec::hook::{self, Hook};
 use crate::assembly::hooks::Hooks;
 use crate::model::decision::{Decision, What};
 

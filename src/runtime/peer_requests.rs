@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until};
 
 use super::heartbeat_thread::EngineHandle;
-use crate::agent::drbd::fence::{self, Answer, Peers};
+use crate::agent::builtin::drbd::fence::{self, Answer, Peers};
 use crate::agent::{Abort, Limits};
 use crate::engine::Event;
 use crate::model::NodeName;

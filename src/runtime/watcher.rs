@@ -13,13 +13,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::heartbeat_thread::EngineHandle;
-use crate::agent::check::Check;
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError, Limits, Status};
 use crate::assembly::watch_plan::{Monitor, WatchPlan};
 use crate::engine::Event;
 use crate::model::GroupName;
 use crate::model::health::{Pace, Probe};
+use crate::probe::Check;
 
 /// What a look that ends itself at its deadline may need to say so.
 const SLACK: Duration = Duration::from_millis(20);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use had::agent::ocf::metadata::MetaData;
+use had::agent::external::ocf::metadata::MetaData;
 
 use crate::common::HACTL;
 use crate::stage::{AGENTS, Loop, Stage};

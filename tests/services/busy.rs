@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use had::agent::filesystem::Filesystem;
+use had::agent::builtin::filesystem::Filesystem;
 use had::agent::{Agent, AgentError, Status};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;

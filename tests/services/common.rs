@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use had::agent::filesystem::Filesystem;
-use had::agent::filesystem::arguments::Arguments;
+use had::agent::builtin::filesystem::Filesystem;
+use had::agent::builtin::filesystem::arguments::Arguments;
 use had::agent::{Abort, Limits};
 use had::model::status::CheckState;
 use nix::mount::{MsFlags, mount};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use had::agent::mysqld::Mysqld;
-use had::agent::mysqld::arguments::Arguments;
+use had::agent::builtin::mysqld::Mysqld;
+use had::agent::builtin::mysqld::arguments::Arguments;
 use had::agent::{Agent, AgentError, Status};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sched::{CloneFlags, unshare};

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use had::agent::filesystem::Filesystem;
-use had::agent::filesystem::mountinfo::{Mount, Table};
+use had::agent::builtin::filesystem::Filesystem;
+use had::agent::builtin::filesystem::mountinfo::{Mount, Table};
 use had::agent::{Agent, AgentError, Status};
 
 use crate::common::{Disk, Log, alone, filesystem, folder, limits, path, sh, within};

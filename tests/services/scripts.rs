@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use had::agent::environment::ScriptEnv;
-use had::agent::script::Script;
+use had::agent::exec::environment::ScriptEnv;
+use had::agent::external::script::Script;
 use had::agent::{Agent, Status};
 use had::model::NodeName;
 

@@ -2,8 +2,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use super::*;
-use crate::agent::environment::ScriptEnv;
-use crate::agent::script::Script;
+use crate::agent::exec::environment::ScriptEnv;
+use crate::agent::external::script::Script;
 use crate::model::NodeName;
 use crate::model::cluster;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::agent::drbd::fence::Nobody;
+use crate::agent::builtin::drbd::fence::Nobody;
 use crate::model::NodeName;
 use crate::sys::netlink::{Link, Route};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use had::agent::contract::Step;
-use had::agent::ocf::metadata::MetaData;
+use had::agent::external::ocf::metadata::MetaData;
 use had::assembly::agents;
 use had::control::api::{Answer, Request};
 use had::control::client::Client;

@@ -1,0 +1,14 @@
+//! Virtual addresses: everything between the word in haresources and the network.
+//!
+//! * [`virtual_address`] reads the word and finds the interface; [`ipaddr`] is the built-in agent that adds and deletes
+//!   addresses.
+//! * [`announce`] tells the network where an address is now; [`send_arp`] is a built-in that does only that.
+//! * [`prober`] asks the network who still answers for an address, before it is taken over.
+//! * [`address_guard`] puts back addresses that something else removed.
+
+pub mod address_guard;
+pub mod announce;
+pub mod ipaddr;
+pub mod prober;
+pub mod send_arp;
+pub mod virtual_address;

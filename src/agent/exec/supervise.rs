@@ -1,0 +1,467 @@
+//! Runs one process in a process group of its own, until it ends or its time is over.
+//!
+//! At the deadline the group gets TERM, and [`GRACE`] later KILL; when aborted or dropped it gets KILL at once. What is
+//! read of its output is bounded. After its exit only what is there is read: a daemon that it left behind may
+//! hold the pipe open for ever.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use std::{fs, future, io};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use crate::agent::Limits;
+use crate::text::one_line;
+
+/// Between TERM and KILL, and for how long KILL is believed to take.
+pub const GRACE: Duration = Duration::from_secs(2);
+/// How much of the output is kept: its end.
+pub const KEPT: usize = 64 * 1024;
+/// How much of a line is shown, in characters.
+const LONGEST_LINE: usize = 400;
+/// How much is read after the exit; more than a pipe holds.
+const DRAINED: usize = 256 * 1024;
+/// How often a dying group is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself.
+    Exited(ExitStatus),
+    /// At its deadline, by TERM or KILL.
+    TimedOut,
+    /// By order.
+    Aborted,
+    /// It, or something that it started, got KILL and did not die: it waits inside the kernel.
+    Unkillable,
+}
+
+/// What is known of a process that ended.
+#[derive(Debug)]
+pub struct Report {
+    /// How.
+    pub ended: Ended,
+    /// The number of its process group, which means something only while it is [`Ended::Unkillable`].
+    pub group: Option<i32>,
+    /// What it wrote to standard output; with [`Streams::Merged`] also to standard error.
+    pub output: Captured,
+    /// What it wrote to standard error, with [`Streams::Split`].
+    pub errors: Captured,
+}
+
+/// Whether standard error goes with standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// Into one, in the order written.
+    Merged,
+    /// Each for itself.
+    Split,
+}
+
+/// The end of what was written.
+#[derive(Debug, Default)]
+pub struct Captured {
+    tail: VecDeque<u8>,
+    /// Whether the beginning was dropped.
+    pub cut: bool,
+}
+
+impl Captured {
+    /// As text; what is not UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        let (a, b) = self.tail.as_slices();
+        String::from_utf8_lossy(&[a, b].concat()).into_owned()
+    }
+
+    /// The last lines that are not empty, at most `count`, joined with ` | `: for a log or a terminal, so each
+    /// is cut when it is long, and nothing in it is obeyed.
+    pub fn last_lines(&self, count: usize) -> String {
+        let text = self.text();
+        let lines: Vec<String> = text
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .map(|line| one_line(line, LONGEST_LINE))
+            .collect();
+        lines
+            .get(lines.len().saturating_sub(count)..)
+            .unwrap_or(&[])
+            .join(" | ")
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.tail.extend(bytes);
+        let over = self.tail.len().saturating_sub(KEPT);
+        self.tail.drain(..over);
+        self.cut |= over > 0;
+    }
+}
+
+/// Runs `command` to its end. An error means that it was never started.
+pub async fn run(command: Command, streams: Streams, limits: &Limits) -> io::Result<Report> {
+    let (mut child, mut pipes) = spawn(command, streams)?;
+    let mut group = Group::of(&child);
+    let first = async {
+        tokio::select! {
+            biased;
+            status = child.wait() => status.map(Ended::Exited),
+            () = limits.abort.aborted() => Ok(Ended::Aborted),
+            () = sleep_until(limits.until) => Ok(Ended::TimedOut),
+        }
+    };
+    let ended = pipes.read_during(first).await?;
+    let dead = match ended {
+        Ended::Exited(_) => true,
+        Ended::TimedOut => pipes.read_during(group.terminate(&mut child)).await,
+        Ended::Aborted | Ended::Unkillable => pipes.read_during(group.kill(&mut child)).await,
+    };
+    let number = group.0.map(Pid::as_raw);
+    group.release();
+    pipes.drain();
+    Ok(Report {
+        group: number,
+        ended: if dead { ended } else { Ended::Unkillable },
+        output: pipes.output.captured,
+        errors: pipes.errors.captured,
+    })
+}
+
+fn spawn(mut command: Command, streams: Streams) -> io::Result<(Child, Pipes)> {
+    let (output, writer) = Pipe::new()?;
+    let mut errors = Pipe::none();
+    let error_writer = match streams {
+        Streams::Merged => writer.try_clone()?,
+        Streams::Split => {
+            let (reader, writer) = Pipe::new()?;
+            errors = reader;
+            writer
+        }
+    };
+    command
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(error_writer)
+        .process_group(0);
+    let child = command.spawn()?;
+    Ok((child, Pipes { output, errors }))
+    // `command` ends here and with it our copies of the writing ends.
+}
+
+/// The process group of a child; killed when dropped before its release.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Group(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .map(Pid::from_raw),
+        )
+    }
+
+    /// TERM, then KILL for what is left. Whether the child is dead now.
+    async fn terminate(&mut self, child: &mut Child) -> bool {
+        self.signal(Signal::SIGTERM);
+        let until = Instant::now() + GRACE;
+        let gone = async {
+            if child.wait().await.is_ok() {
+                self.gone().await;
+            }
+        };
+        // Over time or not: what is left gets KILL.
+        timeout_at(until, gone).await.unwrap_or_default();
+        self.kill(child).await
+    }
+
+    async fn kill(&mut self, child: &mut Child) -> bool {
+        self.signal(Signal::SIGKILL);
+        let dead = timeout(GRACE, child.wait()).await.is_ok();
+        let gone = timeout(GRACE, self.gone()).await.is_ok();
+        dead && (gone || self.0.is_none_or(|group| !has_living(group.as_raw())))
+    }
+
+    /// Comes back when the group has no member.
+    async fn gone(&self) {
+        while let Some(group) = self.0 {
+            if killpg(group, None).is_err() {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0
+            && let Err(error) = killpg(group, signal)
+            && error != nix::errno::Errno::ESRCH
+        {
+            tracing::warn!(%group, %signal, %error, "cannot signal a process group");
+        }
+    }
+
+    /// What still runs of it may go on: a daemon that was started.
+    fn release(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+/// Whether a process group has a member that has not ended. A zombie has, though nobody may have taken note of it.
+pub fn has_living(group: i32) -> bool {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut stats = entries.filter_map(|e| fs::read_to_string(e.path().join("stat")).ok());
+    stats.any(|stat| {
+        // After the name, which may hold anything: state, parent, group.
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' '));
+        let mut fields = fields.into_iter().flatten();
+        let state = fields.next();
+        let number = fields.nth(1).and_then(|n| n.parse().ok());
+        number == Some(group) && !matches!(state, Some("Z" | "X"))
+    })
+}
+
+/// The reading ends of both streams.
+struct Pipes {
+    output: Pipe,
+    errors: Pipe,
+}
+
+impl Pipes {
+    /// Reads until `work` is done, so that a full pipe never holds it up.
+    async fn read_during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = self.output.read() => {}
+                () = self.errors.read() => {}
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.output.drain();
+        self.errors.drain();
+    }
+}
+
+struct Pipe {
+    reader: Option<Receiver>,
+    captured: Captured,
+}
+
+impl Pipe {
+    fn none() -> Self {
+        Pipe {
+            reader: None,
+            captured: Captured::default(),
+        }
+    }
+
+    fn new() -> io::Result<(Self, OwnedFd)> {
+        let (reader, writer) = io::pipe()?;
+        let reader = Receiver::from_owned_fd(reader.into())?;
+        let pipe = Pipe {
+            reader: Some(reader),
+            ..Pipe::none()
+        };
+        Ok((pipe, writer.into()))
+    }
+
+    /// Reads once; never comes back when there is nothing more to come.
+    async fn read(&mut self) {
+        let Some(reader) = &self.reader else {
+            return future::pending().await;
+        };
+        let ready = reader.readable().await;
+        let mut buffer = [0_u8; 8192];
+        match ready.and_then(|()| reader.try_read(&mut buffer)) {
+            Ok(0) => self.reader = None,
+            Ok(n) => self.captured.push(buffer.get(..n).unwrap_or(&[])),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.reader = None,
+        }
+    }
+
+    fn drain(&mut self) {
+        let Some(reader) = self.reader.take() else {
+            return;
+        };
+        let mut buffer = [0_u8; 8192];
+        let mut total = 0_usize;
+        while total < DRAINED
+            && let Ok(n @ 1..) = reader.try_read(&mut buffer)
+        {
+            self.captured.push(buffer.get(..n).unwrap_or(&[]));
+            total = total.saturating_add(n);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Abort;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(script);
+        command
+    }
+
+    async fn run_for(script: &str, time: Duration) -> Report {
+        let limits = Limits::within(time, &Abort::new());
+        run(sh(script), Streams::Merged, &limits).await.unwrap()
+    }
+
+    /// Runs into a deadline that is long enough for the script to say something first, however slow the machine.
+    async fn run_until_it_spoke(script: &str) -> Report {
+        let mut time = SHORT;
+        loop {
+            let report = run_for(script, time).await;
+            if !report.output.text().is_empty() {
+                return report;
+            }
+            time *= 2;
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(100);
+
+    fn alive(pid: &str) -> bool {
+        // A zombie that nobody has reaped yet is dead enough.
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+    }
+
+    #[tokio::test]
+    async fn exit_code_and_both_streams_come_back() {
+        let report = run_for("echo one; echo two >&2; exit 3", LONG).await;
+        let Ended::Exited(status) = report.ended else {
+            panic!("{report:?}")
+        };
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(report.output.last_lines(9), "one | two");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_left_behind_does_not_hold_us_up() {
+        let began = Instant::now();
+        let report = run_for("sleep 50 & echo $!", LONG).await;
+        assert!(began.elapsed() < Duration::from_secs(40));
+        assert!(matches!(report.ended, Ended::Exited(_)));
+        let pid = report.output.last_lines(1);
+        assert!(alive(&pid), "what a successful start leaves must live on");
+        let pid = Pid::from_raw(pid.parse().unwrap());
+        nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_hang_is_ended_with_its_grandchildren() {
+        let report = run_until_it_spoke("sleep 1000 & echo $!; wait").await;
+        assert_eq!(report.ended, Ended::TimedOut);
+        assert!(!alive(&report.output.last_lines(1)));
+    }
+
+    #[tokio::test]
+    async fn what_ignores_term_gets_kill() {
+        let script = "trap '' TERM; sh -c 'trap \"\" TERM; sleep 1000' & echo $!; wait; wait";
+        let report = run_until_it_spoke(script).await;
+        assert_eq!(report.ended, Ended::TimedOut);
+        assert!(!alive(&report.output.last_lines(1)));
+    }
+
+    #[test]
+    fn a_group_lives_until_its_last_member_has_ended() {
+        let mut child = std::process::Command::new("sleep");
+        let mut child = std::os::unix::process::CommandExt::process_group(&mut child, 0)
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let group = i32::try_from(child.id()).unwrap();
+        assert!(has_living(group));
+        child.kill().unwrap();
+        // Not waited for: a zombie by now or soon.
+        while has_living(group) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_abort_kills_at_once() {
+        let abort = Abort::new();
+        let limits = Limits::within(LONG, &abort);
+        let running = tokio::spawn(async move {
+            run(sh("trap '' TERM; sleep 1000"), Streams::Split, &limits).await
+        });
+        abort.abort();
+        let report = running.await.unwrap().unwrap();
+        assert_eq!(report.ended, Ended::Aborted);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_read_but_only_its_end_is_kept() {
+        let report = run_for("yes flood | head -c 3000000; echo end", LONG).await;
+        assert!(matches!(report.ended, Ended::Exited(_)));
+        assert!(report.output.cut);
+        assert_eq!(report.output.text().len(), KEPT);
+        assert!(report.output.last_lines(1).ends_with("end"));
+    }
+
+    #[tokio::test]
+    async fn what_is_shown_is_cut_and_obeyed_by_no_terminal() {
+        let report = run_for(r"printf '\033[2Ja\tb\r\n'; head -c 9000 /dev/zero", LONG).await;
+        let shown = report.output.last_lines(2);
+        let zeros = "\u{fffd}".repeat(LONGEST_LINE);
+        assert_eq!(shown, format!("\u{fffd}[2Ja b | {zeros}..."));
+    }
+
+    #[tokio::test]
+    async fn a_flood_does_not_outlive_the_deadline() {
+        let report = run_for("yes", SHORT).await;
+        assert_eq!(report.ended, Ended::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_run_takes_its_group_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!(
+            "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            file.display()
+        );
+        let limits = Limits::within(LONG, &Abort::new());
+        let task = tokio::spawn(async move { run(sh(&script), Streams::Merged, &limits).await });
+        let pid = loop {
+            match std::fs::read_to_string(&file) {
+                Ok(pid) => break pid.trim().to_owned(),
+                Err(_) => sleep(LOOK).await,
+            }
+        };
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        timeout(LONG, async {
+            while alive(&pid) {
+                sleep(LOOK).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
