@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use had::lab::{Exit, Iface, Lab, NodePlan, PingPlan, Plan, Way};
+use had::lab::{Iface, Lab, LabPlan, LinkDirection, NodePlan, PingPlan, ProgramExit};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -25,7 +25,7 @@ fn unique(name: &str) -> String {
 }
 
 /// alice (10.0.0.1) and bob (10.0.0.2) on eth0, a gateway (.254), a client (.9); a second segment on eth1.
-fn plan(name: &str, config: &Path) -> Plan {
+fn plan(name: &str, config: &Path) -> LabPlan {
     let node = |name: &str, last: u8| NodePlan {
         name: name.to_owned(),
         config_dir: config.to_owned(),
@@ -38,7 +38,7 @@ fn plan(name: &str, config: &Path) -> Plan {
             })
             .collect(),
     };
-    Plan {
+    LabPlan {
         name: unique(name),
         nodes: vec![node("alice", 1), node("bob", 2)],
         pings: vec![PingPlan {
@@ -111,13 +111,14 @@ fn hosts_hear_each_other_until_they_are_cut() {
     assert!(pings(&lab, "alice", "10.0.0.2"));
     assert!(pings(&lab, "alice", "10.0.1.2"));
     assert!(pings(&lab, "client", "10.0.0.254"));
-    lab.cut("alice", "bob", Some("eth0"), Way::Both).unwrap();
+    lab.cut("alice", "bob", Some("eth0"), LinkDirection::Both)
+        .unwrap();
     assert!(!pings(&lab, "alice", "10.0.0.2"));
     assert!(pings(&lab, "alice", "10.0.1.2"));
     assert!(pings(&lab, "alice", "10.0.0.254"));
     lab.heal("alice", "bob").unwrap();
     assert!(pings(&lab, "alice", "10.0.0.2"));
-    lab.isolate("bob", None, Way::Both).unwrap();
+    lab.isolate("bob", None, LinkDirection::Both).unwrap();
     assert!(!pings(&lab, "bob", "10.0.0.254"));
     assert!(!pings(&lab, "bob", "10.0.1.1"));
     lab.heal_all().unwrap();
@@ -133,12 +134,14 @@ fn a_oneway_cut_stops_one_direction() {
             .unwrap()
     };
     assert!(pings(&lab, "alice", "10.0.1.2"));
-    lab.cut("bob", "alice", Some("seg1"), Way::Out).unwrap();
+    lab.cut("bob", "alice", Some("seg1"), LinkDirection::Out)
+        .unwrap();
     let before = received();
     assert!(!pings(&lab, "alice", "10.0.1.2"));
     assert!(received() > before, "bob must still hear alice");
     lab.heal_all().unwrap();
-    lab.cut("alice", "bob", Some("seg1"), Way::Out).unwrap();
+    lab.cut("alice", "bob", Some("seg1"), LinkDirection::Out)
+        .unwrap();
     assert!(!pings(&lab, "alice", "10.0.1.2"));
     let status = lab.status().unwrap();
     assert_eq!(
@@ -397,11 +400,11 @@ fn programs_end_as_they_end_and_not_later_than_allowed() {
         .unwrap();
     assert_eq!(
         (output.exit, output.stdout.as_str(), output.stderr.as_str()),
-        (Exit::Code(7), "out\n", "err\n")
+        (ProgramExit::Code(7), "out\n", "err\n")
     );
     assert_eq!(
         lab.exec("alice", &["sh", "-c", "kill -9 $$"]).unwrap().exit,
-        Exit::Signal(9)
+        ProgramExit::Signal(9)
     );
     let late = lab
         .exec_within(
@@ -410,7 +413,7 @@ fn programs_end_as_they_end_and_not_later_than_allowed() {
             Duration::from_millis(50),
         )
         .unwrap();
-    assert_eq!(late.exit, Exit::TimedOut);
+    assert_eq!(late.exit, ProgramExit::TimedOut);
     until("its children are gone", || {
         !sh(&lab, "alice", "ps ax").contains("sleep 1000")
     });
@@ -440,7 +443,7 @@ fn the_daemon_is_started_stopped_and_killed() {
     let script = "#!/bin/sh\necho started \"$@\"\ntrap 'echo stopped; exit 0' TERM\nwhile :; do sleep 0.01; done\n";
     fs::write(&had, script).unwrap();
     fs::set_permissions(&had, fs::Permissions::from_mode(0o755)).unwrap();
-    let plan = Plan {
+    let plan = LabPlan {
         had,
         start: true,
         ..plan("had", config.path())
@@ -578,7 +581,7 @@ fn for_everybody(name: &str) -> (TempDir, PathBuf) {
     let hactl = dir.path().join("hactl");
     fs::copy(HACTL, &hactl).unwrap();
     fs::write(dir.path().join("ha.cf"), "node alice bob\n").unwrap();
-    let plan = Plan {
+    let plan = LabPlan {
         hactl: hactl.clone(),
         ..plan(name, dir.path())
     };

@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use nix::sys::signal::{SigSet, Signal};
 
-use super::control::{Exit, HostStatus, LabStatus, Way};
-use super::plan::Plan;
+use super::control::{HostStatus, LabStatus, LinkDirection, ProgramExit};
+use super::plan::LabPlan;
 use super::probe::ProbeReport;
 use super::{Lab, LabError, init, serve, supervise};
 
@@ -33,12 +33,12 @@ pub struct LabArgs {
     pub name: Option<String>,
     /// What to do.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub verb: LabVerb,
 }
 
 /// The verbs of `hactl lab`.
 #[derive(Subcommand, Debug)]
-pub enum Verb {
+pub enum LabVerb {
     /// See a cluster at work: half a minute of crashes and moves, told and measured.
     Demo,
     /// Build a cluster from a folder with ha.cf, haresources and authkeys, and start it.
@@ -181,15 +181,15 @@ pub enum Verb {
 /// Must be called from a process that has started no thread: the supervisor makes a user namespace.
 pub fn run(
     args: LabArgs,
-    plan: impl FnOnce(&std::path::Path, &str) -> Result<Plan, String>,
+    plan: impl FnOnce(&std::path::Path, &str) -> Result<LabPlan, String>,
     demo: impl FnOnce() -> ExitCode,
 ) -> ExitCode {
     match args.verb {
-        Verb::Supervise { lifeline } => supervise::run(lifeline),
-        Verb::Serve { dir } => serve::run(&dir),
-        Verb::Init => init::run(),
-        Verb::Demo => demo(),
-        Verb::Up { dir, no_start } => report(up(&dir, args.name.as_deref(), no_start, plan)),
+        LabVerb::Supervise { lifeline } => supervise::run(lifeline),
+        LabVerb::Serve { dir } => serve::run(&dir),
+        LabVerb::Init => init::run(),
+        LabVerb::Demo => demo(),
+        LabVerb::Up { dir, no_start } => report(up(&dir, args.name.as_deref(), no_start, plan)),
         verb => report(find(args.name.as_deref()).and_then(|lab| act(lab, verb))),
     }
 }
@@ -205,10 +205,10 @@ fn up(
     dir: &std::path::Path,
     name: Option<&str>,
     no_start: bool,
-    plan: impl FnOnce(&std::path::Path, &str) -> Result<Plan, String>,
+    plan: impl FnOnce(&std::path::Path, &str) -> Result<LabPlan, String>,
 ) -> Result<ExitCode, LabError> {
     let name = name.map_or_else(|| "lab".to_owned(), str::to_owned);
-    let mut plan = plan(dir, &name).map_err(LabError::Plan)?;
+    let mut plan = plan(dir, &name).map_err(LabError::LabPlan)?;
     plan.start &= !no_start;
     let lab = Lab::up_in_background(&plan)?;
     print_status(&lab.status()?);
@@ -236,44 +236,51 @@ fn find(name: Option<&str>) -> Result<Lab, LabError> {
     }
 }
 
-fn act(lab: Lab, verb: Verb) -> Result<ExitCode, LabError> {
+fn act(lab: Lab, verb: LabVerb) -> Result<ExitCode, LabError> {
     match verb {
-        Verb::Exec { host, command } => return exec(&lab, &host, &command),
-        Verb::Crash { host } => lab.crash(&host)?,
-        Verb::Restart { host } => lab.restart(&host)?,
-        Verb::Stop { host } => lab.stop_had(&host)?,
-        Verb::Start { host } => lab.start_had(&host)?,
-        Verb::Freeze { host } => lab.freeze(&host)?,
-        Verb::Thaw { host } => lab.thaw(&host)?,
-        Verb::Cut { a, b, link, oneway } => {
-            let way = if oneway { Way::Out } else { Way::Both };
+        LabVerb::Exec { host, command } => return exec(&lab, &host, &command),
+        LabVerb::Crash { host } => lab.crash(&host)?,
+        LabVerb::Restart { host } => lab.restart(&host)?,
+        LabVerb::Stop { host } => lab.stop_had(&host)?,
+        LabVerb::Start { host } => lab.start_had(&host)?,
+        LabVerb::Freeze { host } => lab.freeze(&host)?,
+        LabVerb::Thaw { host } => lab.thaw(&host)?,
+        LabVerb::Cut { a, b, link, oneway } => {
+            let way = if oneway {
+                LinkDirection::Out
+            } else {
+                LinkDirection::Both
+            };
             match b {
                 Some(b) => lab.cut(&a, &b, link.as_deref(), way)?,
                 None => lab.isolate(&a, link.as_deref(), way)?,
             }
         }
-        Verb::Heal { a, b } => lab.heal_some(a.as_deref(), b.as_deref())?,
-        Verb::Loss { percent, link } => lab.loss(percent, link.as_deref())?,
-        Verb::Unplug { host, link } => lab.unplug(&host, link.as_deref())?,
-        Verb::Plug { host, link } => lab.plug(&host, link.as_deref())?,
-        Verb::Probe { address, seconds } => {
+        LabVerb::Heal { a, b } => lab.heal_some(a.as_deref(), b.as_deref())?,
+        LabVerb::Loss { percent, link } => lab.loss(percent, link.as_deref())?,
+        LabVerb::Unplug { host, link } => lab.unplug(&host, link.as_deref())?,
+        LabVerb::Plug { host, link } => lab.plug(&host, link.as_deref())?,
+        LabVerb::Probe { address, seconds } => {
             let probe = lab.probe(address, PROBE_EVERY)?;
             wait(seconds);
             print_probe(&probe.finish()?);
         }
-        Verb::Arp { host, address } => {
+        LabVerb::Arp { host, address } => {
             let Some(mac) = lab.neighbour(&host, address)? else {
                 say!("unknown");
                 return Ok(ExitCode::FAILURE);
             };
             say!("{}", mac.map(|b| format!("{b:02x}")).join(":"));
         }
-        Verb::Status => print_status(&lab.status()?),
-        Verb::Logs { host } => print!("{}", lab.log(&host)?),
-        Verb::Down => lab.down()?,
+        LabVerb::Status => print_status(&lab.status()?),
+        LabVerb::Logs { host } => print!("{}", lab.log(&host)?),
+        LabVerb::Down => lab.down()?,
         // Done before a lab was looked for.
-        Verb::Demo | Verb::Up { .. } | Verb::Supervise { .. } | Verb::Serve { .. } | Verb::Init => {
-        }
+        LabVerb::Demo
+        | LabVerb::Up { .. }
+        | LabVerb::Supervise { .. }
+        | LabVerb::Serve { .. }
+        | LabVerb::Init => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -289,12 +296,12 @@ fn exec(lab: &Lab, host: &str, command: &[String]) -> Result<ExitCode, LabError>
     )?;
     // As shells do it.
     Ok(match exit {
-        Exit::Code(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
-        Exit::Signal(signal) => {
+        ProgramExit::Code(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        ProgramExit::Signal(signal) => {
             ExitCode::from(u8::try_from(signal.saturating_add(128)).unwrap_or(1))
         }
-        Exit::TimedOut => ExitCode::FAILURE,
-        Exit::HostDied => return Err(LabError::Refused(format!("{host} was powered off"))),
+        ProgramExit::TimedOut => ExitCode::FAILURE,
+        ProgramExit::HostDied => return Err(LabError::Refused(format!("{host} was powered off"))),
     })
 }
 

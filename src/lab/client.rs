@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::control::{Address, LabStatus, Line, Reply, Request, Way};
-use super::plan::{CLIENT, Plan};
+use super::control::{HeldAddress, LabReply, LabRequest, LabStatus, LinkDirection, MessageStream};
+use super::plan::{CLIENT, LabPlan};
 use super::probe::ProbeReport;
 use super::sampler::SamplerReport;
 use super::serve::SOCKET;
 use super::supervise::labs_dir;
-use super::{Doing, LabError};
+use super::{ErrorContext, LabError};
 
 /// How long the daemon may take to stop in [`Lab::stop_had`]: longer than any agent's own deadline.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(120);
@@ -31,16 +31,16 @@ pub struct Lab {
 
 impl Lab {
     /// Builds a lab that lives as long as the value that is returned. The binary `plan.hactl` runs as its supervisor.
-    pub fn up(plan: &Plan) -> Result<Lab, LabError> {
+    pub fn up(plan: &LabPlan) -> Result<Lab, LabError> {
         Lab::build(plan, true)
     }
 
     /// Builds a lab that lives until `down`.
-    pub fn up_in_background(plan: &Plan) -> Result<Lab, LabError> {
+    pub fn up_in_background(plan: &LabPlan) -> Result<Lab, LabError> {
         Lab::build(plan, false)
     }
 
-    fn build(plan: &Plan, lifeline: bool) -> Result<Lab, LabError> {
+    fn build(plan: &LabPlan, lifeline: bool) -> Result<Lab, LabError> {
         plan.check()?;
         let socket = labs_dir()?.join(&plan.name).join(SOCKET);
         let doing = || {
@@ -61,7 +61,7 @@ impl Lab {
         }
         let mut child = command.spawn().doing(doing)?;
         let mut pipe = child.stdin.take();
-        let mut text = serde_json::to_string(plan).map_err(|e| LabError::Plan(e.to_string()))?;
+        let mut text = serde_json::to_string(plan).map_err(|e| LabError::LabPlan(e.to_string()))?;
         text.push('\n');
         if let Some(pipe) = &mut pipe {
             pipe.write_all(text.as_bytes()).doing(doing)?;
@@ -124,7 +124,7 @@ impl Lab {
             // Dropping does it.
             return Ok(());
         }
-        self.done(&Request::Down)?;
+        self.done(&LabRequest::Down)?;
         let dir = self.socket.with_file_name("");
         let until = Instant::now() + ANSWER;
         while dir.exists() && Instant::now() < until {
@@ -135,49 +135,55 @@ impl Lab {
 
     /// Who lives, and which cables are cut.
     pub fn status(&self) -> Result<LabStatus, LabError> {
-        match self.ask(&Request::Status)? {
-            Reply::Status(status) => Ok(status),
+        match self.ask(&LabRequest::Status)? {
+            LabReply::Status(status) => Ok(status),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Cuts a host's power: all links silent and all processes gone, at once.
     pub fn crash(&self, host: &str) -> Result<(), LabError> {
-        self.done(&Request::Crash {
+        self.done(&LabRequest::Crash {
             host: host.to_owned(),
         })
     }
 
     /// Boots a host (after a power cut if it is on). Its disk is as it was.
     pub fn restart(&self, host: &str) -> Result<(), LabError> {
-        self.done(&Request::Restart {
+        self.done(&LabRequest::Restart {
             host: host.to_owned(),
         })
     }
 
     /// Stops all processes of a host with SIGSTOP. Its kernel goes on answering.
     pub fn freeze(&self, host: &str) -> Result<(), LabError> {
-        self.done(&Request::Freeze {
+        self.done(&LabRequest::Freeze {
             host: host.to_owned(),
         })
     }
 
     /// Lets them go on.
     pub fn thaw(&self, host: &str) -> Result<(), LabError> {
-        self.done(&Request::Thaw {
+        self.done(&LabRequest::Thaw {
             host: host.to_owned(),
         })
     }
 
     /// Nothing passes between two hosts any more, on one link (an interface or a segment) or all.
-    pub fn cut(&self, a: &str, b: &str, link: Option<&str>, way: Way) -> Result<(), LabError> {
+    pub fn cut(
+        &self,
+        a: &str,
+        b: &str,
+        link: Option<&str>,
+        way: LinkDirection,
+    ) -> Result<(), LabError> {
         let (a, b, link) = (a.to_owned(), Some(b.to_owned()), link.map(str::to_owned));
-        self.done(&Request::Cut { a, b, link, way })
+        self.done(&LabRequest::Cut { a, b, link, way })
     }
 
     /// Nothing passes between a host and any other.
-    pub fn isolate(&self, a: &str, link: Option<&str>, way: Way) -> Result<(), LabError> {
-        self.done(&Request::Cut {
+    pub fn isolate(&self, a: &str, link: Option<&str>, way: LinkDirection) -> Result<(), LabError> {
+        self.done(&LabRequest::Cut {
             a: a.to_owned(),
             b: None,
             link: link.map(str::to_owned),
@@ -197,7 +203,7 @@ impl Lab {
 
     /// Ends cuts and losses between two hosts; none stands for all.
     pub(super) fn heal_some(&self, a: Option<&str>, b: Option<&str>) -> Result<(), LabError> {
-        self.done(&Request::Heal {
+        self.done(&LabRequest::Heal {
             a: a.map(str::to_owned),
             b: b.map(str::to_owned),
         })
@@ -205,7 +211,7 @@ impl Lab {
 
     /// Of a hundred frames so many are lost on their way to each receiver, on one link or all. A request and its answer can each be lost.
     pub fn loss(&self, percent: u8, link: Option<&str>) -> Result<(), LabError> {
-        self.done(&Request::Loss {
+        self.done(&LabRequest::Loss {
             percent,
             link: link.map(str::to_owned),
             between: None,
@@ -221,7 +227,7 @@ impl Lab {
         link: Option<&str>,
     ) -> Result<(), LabError> {
         let between = Some((a.to_owned(), b.to_owned()));
-        self.done(&Request::Loss {
+        self.done(&LabRequest::Loss {
             percent,
             link: link.map(str::to_owned),
             between,
@@ -238,12 +244,12 @@ impl Lab {
         twice: u8,
     ) -> Result<(), LabError> {
         let (a, b) = (a.to_owned(), b.to_owned());
-        self.done(&Request::Delay { a, b, most, twice })
+        self.done(&LabRequest::Delay { a, b, most, twice })
     }
 
     /// Pulls the cable out of a host's card (or all): it sees its carrier go.
     pub fn unplug(&self, host: &str, link: Option<&str>) -> Result<(), LabError> {
-        self.done(&Request::Carrier {
+        self.done(&LabRequest::Carrier {
             host: host.to_owned(),
             link: link.map(str::to_owned),
             on: false,
@@ -252,7 +258,7 @@ impl Lab {
 
     /// Plugs it in again.
     pub fn plug(&self, host: &str, link: Option<&str>) -> Result<(), LabError> {
-        self.done(&Request::Carrier {
+        self.done(&LabRequest::Carrier {
             host: host.to_owned(),
             link: link.map(str::to_owned),
             on: true,
@@ -261,14 +267,14 @@ impl Lab {
 
     /// Starts the daemon.
     pub fn start_had(&self, node: &str) -> Result<(), LabError> {
-        self.done(&Request::StartHad {
+        self.done(&LabRequest::StartHad {
             host: node.to_owned(),
         })
     }
 
     /// Asks the daemon to stop and waits until it has, at most [`STOP_TIMEOUT`].
     pub fn stop_had(&self, node: &str) -> Result<(), LabError> {
-        let request = Request::StopHad {
+        let request = LabRequest::StopHad {
             host: node.to_owned(),
             timeout: STOP_TIMEOUT,
         };
@@ -277,34 +283,34 @@ impl Lab {
 
     /// Kills the daemon alone; its agents and their programs live on.
     pub fn kill_had(&self, node: &str) -> Result<(), LabError> {
-        self.done(&Request::KillHad {
+        self.done(&LabRequest::KillHad {
             host: node.to_owned(),
         })
     }
 
     /// The daemon's process number in its host, while it runs.
     pub fn had_pid(&self, node: &str) -> Result<Option<i32>, LabError> {
-        match self.ask(&Request::HadPid {
+        match self.ask(&LabRequest::HadPid {
             host: node.to_owned(),
         })? {
-            Reply::Pid(pid) => Ok(pid),
+            LabReply::Pid(pid) => Ok(pid),
             other => Err(unexpected(&other)),
         }
     }
 
     /// All addresses of a host, loopback's included.
-    pub fn addresses(&self, host: &str) -> Result<Vec<Address>, LabError> {
-        match self.ask(&Request::Addresses {
+    pub fn addresses(&self, host: &str) -> Result<Vec<HeldAddress>, LabError> {
+        match self.ask(&LabRequest::Addresses {
             host: host.to_owned(),
         })? {
-            Reply::Addresses(addresses) => Ok(addresses),
+            LabReply::Addresses(addresses) => Ok(addresses),
             other => Err(unexpected(&other)),
         }
     }
 
     /// The MAC that a host's neighbour table (ARP cache) has for an address.
     pub fn neighbour(&self, host: &str, address: IpAddr) -> Result<Option<[u8; 6]>, LabError> {
-        self.mac_reply(&Request::Neighbour {
+        self.mac_reply(&LabRequest::Neighbour {
             host: host.to_owned(),
             address,
         })
@@ -312,7 +318,7 @@ impl Lab {
 
     /// The MAC of a host's card.
     pub fn mac(&self, host: &str, interface: &str) -> Result<Option<[u8; 6]>, LabError> {
-        self.mac_reply(&Request::Mac {
+        self.mac_reply(&LabRequest::Mac {
             host: host.to_owned(),
             interface: interface.to_owned(),
         })
@@ -320,78 +326,82 @@ impl Lab {
 
     /// What the daemon of a node has written since the lab was made.
     pub fn log(&self, node: &str) -> Result<String, LabError> {
-        match self.ask(&Request::Log {
+        match self.ask(&LabRequest::Log {
             host: node.to_owned(),
         })? {
-            Reply::Text(text) => Ok(text),
+            LabReply::Text(text) => Ok(text),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// Asks an address from the client each `every`, until [`Probe::finish`].
-    pub fn probe(&self, address: IpAddr, every: Duration) -> Result<Probe, LabError> {
+    /// Asks an address from the client each `every`, until [`RunningProbe::finish`].
+    pub fn probe(&self, address: IpAddr, every: Duration) -> Result<RunningProbe, LabError> {
         self.probe_from(CLIENT, address, every)
     }
 
-    /// Asks an address from any host each `every`, until [`Probe::finish`].
+    /// Asks an address from any host each `every`, until [`RunningProbe::finish`].
     pub fn probe_from(
         &self,
         host: &str,
         address: IpAddr,
         every: Duration,
-    ) -> Result<Probe, LabError> {
+    ) -> Result<RunningProbe, LabError> {
         let host = host.to_owned();
-        let request = Request::Probe {
+        let request = LabRequest::Probe {
             host,
             address,
             every,
         };
-        Ok(Probe(self.begin(&request)?))
+        Ok(RunningProbe(self.begin(&request)?))
     }
 
-    /// Looks each `every` which hosts hold these addresses, until [`Sampler::finish`]. 10 ms is a good interval.
-    pub fn sampler(&self, addresses: &[IpAddr], every: Duration) -> Result<Sampler, LabError> {
-        Ok(Sampler(self.begin(&Request::Sample {
+    /// Looks each `every` which hosts hold these addresses, until [`RunningSampler::finish`]. 10 ms is a good interval.
+    pub fn sampler(
+        &self,
+        addresses: &[IpAddr],
+        every: Duration,
+    ) -> Result<RunningSampler, LabError> {
+        Ok(RunningSampler(self.begin(&LabRequest::Sample {
             addresses: addresses.to_vec(),
             every,
         })?))
     }
 
-    fn begin(&self, request: &Request) -> Result<Line, LabError> {
+    fn begin(&self, request: &LabRequest) -> Result<MessageStream, LabError> {
         let mut line = self.connect()?;
         let reply = talk(&mut line, request, &[], Some(ANSWER))?;
         is_done(reply)?;
         Ok(line)
     }
 
-    fn mac_reply(&self, request: &Request) -> Result<Option<[u8; 6]>, LabError> {
+    fn mac_reply(&self, request: &LabRequest) -> Result<Option<[u8; 6]>, LabError> {
         match self.ask(request)? {
-            Reply::Mac(mac) => Ok(mac),
+            LabReply::Mac(mac) => Ok(mac),
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(super) fn done(&self, request: &Request) -> Result<(), LabError> {
+    pub(super) fn done(&self, request: &LabRequest) -> Result<(), LabError> {
         is_done(self.ask(request)?)
     }
 
-    fn ask(&self, request: &Request) -> Result<Reply, LabError> {
+    fn ask(&self, request: &LabRequest) -> Result<LabReply, LabError> {
         self.ask_with(request, &[], Some(ANSWER))
     }
 
     pub(super) fn ask_with(
         &self,
-        request: &Request,
+        request: &LabRequest,
         fds: &[BorrowedFd<'_>],
         patience: Option<Duration>,
-    ) -> Result<Reply, LabError> {
+    ) -> Result<LabReply, LabError> {
         talk(&mut self.connect()?, request, fds, patience)
     }
 
-    fn connect(&self) -> Result<Line, LabError> {
+    fn connect(&self) -> Result<MessageStream, LabError> {
         let stream =
             UnixStream::connect(&self.socket).map_err(|_| LabError::Gone(self.name.clone()))?;
-        Ok(Line::over(stream))
+        Ok(MessageStream::over(stream))
     }
 }
 
@@ -405,42 +415,42 @@ impl Drop for Lab {
 }
 
 /// A probe that runs.
-pub struct Probe(Line);
+pub struct RunningProbe(MessageStream);
 
-impl Probe {
+impl RunningProbe {
     /// Ends it and says what it saw.
     pub fn finish(mut self) -> Result<ProbeReport, LabError> {
-        match talk(&mut self.0, &Request::Status, &[], Some(ANSWER))? {
-            Reply::Probe(report) => Ok(report),
+        match talk(&mut self.0, &LabRequest::Status, &[], Some(ANSWER))? {
+            LabReply::Probe(report) => Ok(report),
             other => Err(unexpected(&other)),
         }
     }
 }
 
 /// A sampler that runs.
-pub struct Sampler(Line);
+pub struct RunningSampler(MessageStream);
 
-impl Sampler {
+impl RunningSampler {
     /// Ends it and says what it saw.
     pub fn finish(mut self) -> Result<SamplerReport, LabError> {
-        match talk(&mut self.0, &Request::Status, &[], Some(ANSWER))? {
-            Reply::Sample(report) => Ok(report),
+        match talk(&mut self.0, &LabRequest::Status, &[], Some(ANSWER))? {
+            LabReply::Sample(report) => Ok(report),
             other => Err(unexpected(&other)),
         }
     }
 }
 
 fn talk(
-    line: &mut Line,
-    request: &Request,
+    line: &mut MessageStream,
+    request: &LabRequest,
     fds: &[BorrowedFd<'_>],
     patience: Option<Duration>,
-) -> Result<Reply, LabError> {
+) -> Result<LabReply, LabError> {
     let doing = || "the lab's supervisor does not answer".to_owned();
     line.stream().set_read_timeout(patience).doing(doing)?;
     line.send(request, fds).doing(doing)?;
     match line.receive().doing(doing)? {
-        Some(Reply::Refused(why)) => Err(LabError::Refused(why)),
+        Some(LabReply::Refused(why)) => Err(LabError::Refused(why)),
         Some(reply) => Ok(reply),
         None => Err(LabError::Refused(
             "the lab ended in the middle of a request".to_owned(),
@@ -448,15 +458,15 @@ fn talk(
     }
 }
 
-fn is_done(reply: Reply) -> Result<(), LabError> {
+fn is_done(reply: LabReply) -> Result<(), LabError> {
     match reply {
-        Reply::Done => Ok(()),
+        LabReply::Done => Ok(()),
         other => Err(unexpected(&other)),
     }
 }
 
 /// Only another version of the supervisor could do that.
-pub(super) fn unexpected(reply: &Reply) -> LabError {
+pub(super) fn unexpected(reply: &LabReply) -> LabError {
     LabError::Refused(format!(
         "the lab's supervisor answers something else ({reply:?}); is it another version?"
     ))

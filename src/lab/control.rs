@@ -15,7 +15,7 @@ use crate::sys::fdpass;
 
 /// What can be asked. `host` is a name of the plan.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Request {
+pub enum LabRequest {
     /// Who lives, and which cables are cut.
     Status,
     /// End everything.
@@ -51,7 +51,7 @@ pub enum Request {
         a: String,
         b: Option<String>,
         link: Option<String>,
-        way: Way,
+        way: LinkDirection,
     },
     /// Cuts, losses and delays between two hosts (or of one with anybody, or all) are over.
     Heal {
@@ -100,7 +100,7 @@ pub enum Request {
 
 /// What comes back.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Reply {
+pub enum LabReply {
     /// Done.
     Done,
     /// Not done, and why.
@@ -108,11 +108,11 @@ pub enum Reply {
     /// To `Status`.
     Status(LabStatus),
     /// To `Exec`.
-    Exited(Exit),
+    Exited(ProgramExit),
     /// To `Spawn`, `HadPid`.
     Pid(Option<i32>),
     /// To `Addresses`.
-    Addresses(Vec<Address>),
+    Addresses(Vec<HeldAddress>),
     /// To `Neighbour`, `Mac`.
     Mac(Option<[u8; 6]>),
     /// To `Log`.
@@ -125,7 +125,7 @@ pub enum Reply {
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit {
+pub enum ProgramExit {
     /// By itself, with this code.
     Code(i32),
     /// By this signal.
@@ -138,7 +138,7 @@ pub enum Exit {
 
 /// In which direction a cable is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Way {
+pub enum LinkDirection {
     /// Neither hears the other.
     Both,
     /// What the first host sends does not reach the second.
@@ -147,7 +147,7 @@ pub enum Way {
 
 /// An address that a host holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Address {
+pub struct HeldAddress {
     /// On this interface.
     pub interface: String,
     /// The address.
@@ -185,20 +185,20 @@ pub struct HostStatus {
     /// The daemon's process number in the host.
     pub had: Option<i32>,
     /// Its addresses, loopback's left out.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<HeldAddress>,
 }
 
 /// A connection on which whole messages travel, a line each.
-pub struct Line {
+pub struct MessageStream {
     stream: UnixStream,
     buffer: Vec<u8>,
     fds: Vec<OwnedFd>,
 }
 
-impl Line {
+impl MessageStream {
     /// Over this stream.
-    pub fn over(stream: UnixStream) -> Line {
-        Line {
+    pub fn over(stream: UnixStream) -> MessageStream {
+        MessageStream {
             stream,
             buffer: Vec::new(),
             fds: Vec::new(),
@@ -219,7 +219,7 @@ impl Line {
         Ok(())
     }
 
-    /// Waits for a message; none when the other side has gone. Files that came with it are in [`Line::take_fds`].
+    /// Waits for a message; none when the other side has gone. Files that came with it are in [`MessageStream::take_fds`].
     pub fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let mut chunk = [0; 16_384];
         loop {

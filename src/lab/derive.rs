@@ -15,14 +15,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::LabError;
-use super::plan::{Iface, NodePlan, PingPlan, Plan};
+use super::plan::{Iface, LabPlan, NodePlan, PingPlan};
 use super::subnet::Subnet;
 use crate::model::NodeName;
 use crate::model::medium::{Medium, Target};
 
 /// A virtual address of haresources.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Virtual {
+pub struct VirtualAddress {
     /// The address.
     pub address: IpAddr,
     /// Its prefix, where the line says it.
@@ -33,7 +33,7 @@ pub struct Virtual {
 
 /// What a plan is derived from.
 #[derive(Clone, Debug)]
-pub struct Derive<'a> {
+pub struct PlanBuilder<'a> {
     /// The lab's name.
     pub name: String,
     /// Members in the order of ha.cf.
@@ -45,7 +45,7 @@ pub struct Derive<'a> {
     /// All ping nodes, members of ping groups included.
     pub pings: &'a [IpAddr],
     /// All virtual addresses of haresources.
-    pub addresses: &'a [Virtual],
+    pub addresses: &'a [VirtualAddress],
     /// The folder with the configuration.
     pub config_dir: PathBuf,
     /// The daemon to run.
@@ -55,7 +55,7 @@ pub struct Derive<'a> {
 }
 
 /// One interface, which every node has.
-struct Card {
+struct InterfacePlan {
     name: String,
     subnets: Vec<Subnet>,
     /// Different `ucast` addresses, in order.
@@ -65,9 +65,9 @@ struct Card {
 }
 
 /// Makes the plan.
-pub fn plan(from: &Derive<'_>) -> Result<Plan, LabError> {
+pub fn plan(from: &PlanBuilder<'_>) -> Result<LabPlan, LabError> {
     if from.nodes.is_empty() {
-        return Err(LabError::Plan(
+        return Err(LabError::LabPlan(
             "ha.cf has no node line; a lab needs at least one node".to_owned(),
         ));
     }
@@ -77,7 +77,7 @@ pub fn plan(from: &Derive<'_>) -> Result<Plan, LabError> {
     let nodes = members(from, &cards, &mut taken)?;
     let pings = pings(from, &cards);
     let client = client(&cards, &mut taken)?;
-    let plan = Plan {
+    let plan = LabPlan {
         name: from.name.clone(),
         nodes,
         pings,
@@ -91,8 +91,8 @@ pub fn plan(from: &Derive<'_>) -> Result<Plan, LabError> {
 }
 
 /// The interfaces that the configuration names, with their `ucast` addresses handed to the nodes.
-fn cards(from: &Derive<'_>) -> Result<Vec<Card>, LabError> {
-    let mut cards: Vec<Card> = Vec::new();
+fn cards(from: &PlanBuilder<'_>) -> Result<Vec<InterfacePlan>, LabError> {
+    let mut cards: Vec<InterfacePlan> = Vec::new();
     for medium in from.media {
         let card = card_mut(&mut cards, &medium.interface);
         if let Target::Unicast(peer) = medium.target
@@ -116,12 +116,12 @@ fn cards(from: &Derive<'_>) -> Result<Vec<Card>, LabError> {
     Ok(cards)
 }
 
-fn card_mut<'c>(cards: &'c mut Vec<Card>, name: &str) -> &'c mut Card {
+fn card_mut<'c>(cards: &'c mut Vec<InterfacePlan>, name: &str) -> &'c mut InterfacePlan {
     let place = cards
         .iter()
         .position(|c| c.name == name)
         .unwrap_or_else(|| {
-            cards.push(Card {
+            cards.push(InterfacePlan {
                 name: name.to_owned(),
                 subnets: vec![],
                 peers: vec![],
@@ -135,10 +135,10 @@ fn card_mut<'c>(cards: &'c mut Vec<Card>, name: &str) -> &'c mut Card {
 }
 
 /// Which node has which `ucast` address.
-fn whose(from: &Derive<'_>, card: &Card) -> Result<Vec<Option<IpAddr>>, LabError> {
+fn whose(from: &PlanBuilder<'_>, card: &InterfacePlan) -> Result<Vec<Option<IpAddr>>, LabError> {
     let (nodes, peers) = (from.nodes.len(), card.peers.len());
     if peers > nodes {
-        return Err(LabError::Plan(format!(
+        return Err(LabError::LabPlan(format!(
             "ha.cf has ucast lines to {peers} addresses on {}, but only {nodes} nodes; whose are they?",
             card.name
         )));
@@ -156,7 +156,7 @@ fn whose(from: &Derive<'_>, card: &Card) -> Result<Vec<Option<IpAddr>>, LabError
 }
 
 /// Gives every interface its subnets.
-fn place(from: &Derive<'_>, cards: &mut [Card]) {
+fn place(from: &PlanBuilder<'_>, cards: &mut [InterfacePlan]) {
     for card in &mut *cards {
         for peer in card.peers.clone() {
             card.add(Subnet::around(peer, None));
@@ -191,7 +191,7 @@ fn place(from: &Derive<'_>, cards: &mut [Card]) {
 }
 
 /// Every address that has an owner already.
-fn taken(from: &Derive<'_>, cards: &[Card]) -> BTreeSet<IpAddr> {
+fn taken(from: &PlanBuilder<'_>, cards: &[InterfacePlan]) -> BTreeSet<IpAddr> {
     let peers = cards.iter().flat_map(|c| c.peers.iter().copied());
     let virtuals = from.addresses.iter().map(|a| a.address);
     peers
@@ -201,8 +201,8 @@ fn taken(from: &Derive<'_>, cards: &[Card]) -> BTreeSet<IpAddr> {
 }
 
 fn members(
-    from: &Derive<'_>,
-    cards: &[Card],
+    from: &PlanBuilder<'_>,
+    cards: &[InterfacePlan],
     taken: &mut BTreeSet<IpAddr>,
 ) -> Result<Vec<NodePlan>, LabError> {
     let mut nodes = Vec::new();
@@ -246,7 +246,7 @@ fn members(
     Ok(nodes)
 }
 
-fn pings(from: &Derive<'_>, cards: &[Card]) -> Vec<PingPlan> {
+fn pings(from: &PlanBuilder<'_>, cards: &[InterfacePlan]) -> Vec<PingPlan> {
     let mut pings = Vec::new();
     for address in from.pings {
         let home = cards.iter().find_map(|c| {
@@ -273,7 +273,7 @@ fn pings(from: &Derive<'_>, cards: &[Card]) -> Vec<PingPlan> {
 
 /// The client stands on every segment, in every subnet.
 fn client(
-    cards: &[Card],
+    cards: &[InterfacePlan],
     taken: &mut BTreeSet<IpAddr>,
 ) -> Result<Vec<(String, IpAddr, u8)>, LabError> {
     let mut places = Vec::new();
@@ -290,7 +290,7 @@ fn without_label(interface: &str) -> &str {
     interface.split(':').next().unwrap_or(interface)
 }
 
-impl Card {
+impl InterfacePlan {
     fn add(&mut self, subnet: Subnet) {
         if !self
             .subnets

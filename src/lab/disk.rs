@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 
 use super::plan::HostPlan;
-use super::{Doing, LabError};
+use super::{ErrorContext, LabError};
 
 /// Folders of `/run` that tell programs about services of this machine which the host does not have.
 const NOT_OF_THE_HOST: [&str; 5] = ["systemd", "dbus", "had", "had-lab", "user"];
 
 /// A host's folders in the lab's folder.
-pub struct Disk(PathBuf);
+pub struct HostDisk(PathBuf);
 
-impl Disk {
+impl HostDisk {
     /// The disk in this folder; nothing is made yet.
-    pub fn at(folder: PathBuf) -> Disk {
-        Disk(folder)
+    pub fn at(folder: PathBuf) -> HostDisk {
+        HostDisk(folder)
     }
 
     /// Makes the folders, with a private copy of the configuration. Once in a host's life, not at each boot.
@@ -181,13 +181,13 @@ pub fn make_dir(path: &Path) -> Result<(), LabError> {
 }
 
 /// A folder's name, owner and mode.
-struct Folder {
+struct HostFolder {
     name: PathBuf,
     mode: u32,
     owner: Option<(u32, u32)>,
 }
 
-impl Folder {
+impl HostFolder {
     /// Makes one like it. Owners that a user namespace does not know cannot be given; the folder is then ours.
     fn make_in(&self, parent: &Path) {
         let path = parent.join(&self.name);
@@ -203,15 +203,15 @@ impl Folder {
     }
 }
 
-fn like(name: &Path) -> Folder {
-    Folder {
+fn like(name: &Path) -> HostFolder {
+    HostFolder {
         name: name.to_owned(),
         mode: 0o755,
         owner: None,
     }
 }
 
-fn folders_of(path: &Path, except: &[&str]) -> Vec<Folder> {
+fn folders_of(path: &Path, except: &[&str]) -> Vec<HostFolder> {
     let Ok(entries) = fs::read_dir(path) else {
         return Vec::new();
     };
@@ -224,7 +224,7 @@ fn folders_of(path: &Path, except: &[&str]) -> Vec<Folder> {
                 .filter(fs::Metadata::is_dir)
                 .map(|m| (e, m))
         })
-        .map(|(e, m)| Folder {
+        .map(|(e, m)| HostFolder {
             name: PathBuf::from(e.file_name()),
             mode: m.permissions().mode() & 0o7777,
             owner: Some((m.uid(), m.gid())),
@@ -280,7 +280,7 @@ mod tests {
             config: Some((from.path().into(), vec!["ucast eth0 10.0.0.2".into()])),
             interfaces: vec![],
         };
-        Disk::at(to.path().into()).format(&host).unwrap();
+        HostDisk::at(to.path().into()).format(&host).unwrap();
         let copy = to.path().join("ha.d");
         let text = fs::read_to_string(copy.join("ha.cf")).unwrap();
         assert!(text.starts_with("node alice\n"), "{text}");

@@ -9,39 +9,39 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 
 use super::client::{ANSWER, Lab, unexpected};
-use super::control::{Exit, Reply, Request};
-use super::{Doing, LabError};
+use super::control::{LabReply, LabRequest, ProgramExit};
+use super::{ErrorContext, LabError};
 
 /// How long a program of [`Lab::exec`] may run.
 pub const EXEC_TIMEOUT: Duration = Duration::from_secs(60);
 /// How a program of [`Lab::exec`] ended, and what it wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct ExecOutput {
     /// How it ended.
-    pub exit: Exit,
+    pub exit: ProgramExit,
     /// What it wrote to stdout.
     pub stdout: String,
     /// What it wrote to stderr.
     pub stderr: String,
 }
 
-impl Output {
+impl ExecOutput {
     /// Whether it ended by itself with code 0.
     pub fn success(&self) -> bool {
-        self.exit == Exit::Code(0)
+        self.exit == ProgramExit::Code(0)
     }
 }
 
 /// A program of [`Lab::spawn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
+pub struct SpawnedProgram {
     /// Its process number in its host; also its process group.
     pub pid: i32,
 }
 
 impl Lab {
     /// Runs a program in a host and waits for its end, at most [`EXEC_TIMEOUT`].
-    pub fn exec(&self, host: &str, argv: &[&str]) -> Result<Output, LabError> {
+    pub fn exec(&self, host: &str, argv: &[&str]) -> Result<ExecOutput, LabError> {
         self.exec_within(host, argv, EXEC_TIMEOUT)
     }
 
@@ -51,13 +51,13 @@ impl Lab {
         host: &str,
         argv: &[&str],
         timeout: Duration,
-    ) -> Result<Output, LabError> {
+    ) -> Result<ExecOutput, LabError> {
         let null = File::open("/dev/null").doing(|| "cannot open /dev/null".to_owned())?;
         // Files, not pipes: a daemon that the program leaves behind may hold them open for ever.
         let (stdout, stderr) = (memory_file()?, memory_file()?);
         let files = [null.as_fd(), stdout.as_fd(), stderr.as_fd()];
         let exit = self.exec_with(host, argv, Some(timeout), files)?;
-        Ok(Output {
+        Ok(ExecOutput {
             exit,
             stdout: text_of(&stdout)?,
             stderr: text_of(&stderr)?,
@@ -71,27 +71,27 @@ impl Lab {
         argv: &[&str],
         timeout: Option<Duration>,
         files: [BorrowedFd<'_>; 3],
-    ) -> Result<Exit, LabError> {
-        let request = Request::Exec {
+    ) -> Result<ProgramExit, LabError> {
+        let request = LabRequest::Exec {
             host: host.to_owned(),
             argv: own(argv),
             timeout,
         };
         let patience = timeout.map(|t| t.saturating_add(ANSWER));
         match self.ask_with(&request, &files, patience)? {
-            Reply::Exited(exit) => Ok(exit),
+            LabReply::Exited(exit) => Ok(exit),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Starts a program in a host and does not wait; what it writes is lost.
-    pub fn spawn(&self, host: &str, argv: &[&str]) -> Result<Job, LabError> {
+    pub fn spawn(&self, host: &str, argv: &[&str]) -> Result<SpawnedProgram, LabError> {
         let null = File::options()
             .read(true)
             .write(true)
             .open("/dev/null")
             .doing(|| "cannot open /dev/null".to_owned())?;
-        let request = Request::Spawn {
+        let request = LabRequest::Spawn {
             host: host.to_owned(),
             argv: own(argv),
         };
@@ -100,14 +100,14 @@ impl Lab {
             &[null.as_fd(), null.as_fd(), null.as_fd()],
             Some(ANSWER),
         )? {
-            Reply::Pid(Some(pid)) => Ok(Job { pid }),
+            LabReply::Pid(Some(pid)) => Ok(SpawnedProgram { pid }),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Sends a signal to a process by its number in its host (negative: to a process group).
     pub fn signal(&self, host: &str, pid: i32, signal: Signal) -> Result<(), LabError> {
-        self.done(&Request::Signal {
+        self.done(&LabRequest::Signal {
             host: host.to_owned(),
             pid,
             signal: signal as i32,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::LabError;
-use super::control::Way;
-use super::serve::World;
-use super::switch::Fate;
+use super::control::LinkDirection;
+use super::serve::LabServer;
+use super::switch::PathConditions;
 
-impl World {
+impl LabServer {
     /// Every disturbed way: (segment, from, to, how).
     pub(super) fn faults(&self) -> Vec<(String, String, String, String)> {
         let mut faults = Vec::new();
@@ -15,7 +15,7 @@ impl World {
             for from in &self.hosts {
                 for to in &self.hosts {
                     let fate = self.switch.fate(number, from.number, to.number);
-                    if fate != Fate::default() {
+                    if fate != PathConditions::default() {
                         let (from, to) = (from.plan.name.clone(), to.plan.name.clone());
                         faults.push((segment.clone(), from, to, fate.to_string()));
                     }
@@ -64,9 +64,9 @@ impl World {
         a: &str,
         b: Option<&str>,
         link: Option<&str>,
-        way: Way,
+        way: LinkDirection,
     ) -> Result<(), LabError> {
-        let cut = |fate: &mut Fate| fate.cut = true;
+        let cut = |fate: &mut PathConditions| fate.cut = true;
         for segment in self.segments_of(link)? {
             self.change(
                 segment,
@@ -83,7 +83,9 @@ impl World {
     pub(super) fn heal(&self, a: Option<&str>, b: Option<&str>) -> Result<(), LabError> {
         let (a, b) = (self.numbers(a)?, self.numbers(b)?);
         for segment in 0..self.segments.len() {
-            self.change(segment, &a, &b, Way::Both, |fate| *fate = Fate::default());
+            self.change(segment, &a, &b, LinkDirection::Both, |fate| {
+                *fate = PathConditions::default();
+            });
         }
         Ok(())
     }
@@ -98,7 +100,7 @@ impl World {
         let (a, b) = between.unzip();
         let (a, b) = (self.numbers(a.as_deref())?, self.numbers(b.as_deref())?);
         for segment in self.segments_of(link)? {
-            self.change(segment, &a, &b, Way::Both, |fate| {
+            self.change(segment, &a, &b, LinkDirection::Both, |fate| {
                 fate.loss = percent.min(100);
             });
         }
@@ -115,7 +117,7 @@ impl World {
     ) -> Result<(), LabError> {
         let (a, b) = (self.numbers(Some(a))?, self.numbers(Some(b))?);
         for segment in 0..self.segments.len() {
-            self.change(segment, &a, &b, Way::Both, |fate| {
+            self.change(segment, &a, &b, LinkDirection::Both, |fate| {
                 (fate.delay, fate.twice) = (most, twice.min(100));
             });
         }
@@ -127,13 +129,13 @@ impl World {
         segment: usize,
         a: &[usize],
         b: &[usize],
-        way: Way,
-        change: impl Fn(&mut Fate),
+        way: LinkDirection,
+        change: impl Fn(&mut PathConditions),
     ) {
         for a in a {
             for b in b.iter().filter(|b| *b != a) {
                 self.switch.set_fate(segment, *a, *b, &change);
-                if way == Way::Both {
+                if way == LinkDirection::Both {
                     self.switch.set_fate(segment, *b, *a, &change);
                 }
             }

@@ -14,13 +14,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Pid, sethostname};
 
-use super::control::Exit;
-use super::disk::Disk;
-use super::init::{LONGEST_MESSAGE, Note, Order};
-use super::net::Netlink;
+use super::control::ProgramExit;
+use super::disk::HostDisk;
+use super::init::{InitMessage, InitRequest, LONGEST_MESSAGE};
+use super::net::LabNetlink;
 use super::plan::HostPlan;
 use super::switch::{PortId, Switch};
-use super::{Doing, LabError};
+use super::{ErrorContext, LabError};
 use crate::sys::fdpass;
 use crate::sys::tap::Tap;
 
@@ -36,14 +36,14 @@ pub struct Host {
     /// Its number in the switch.
     pub number: usize,
     /// Its disk.
-    pub disk: Disk,
+    pub disk: HostDisk,
     /// How often it was powered on.
     pub boots: AtomicU64,
-    running: Mutex<Option<Arc<Running>>>,
+    running: Mutex<Option<Arc<RunningHost>>>,
 }
 
 /// A host that is on.
-pub struct Running {
+pub struct RunningHost {
     /// Its network namespace.
     pub netns: OwnedFd,
     /// Its cards by name, with their ports.
@@ -53,25 +53,25 @@ pub struct Running {
     /// Whether its processes are stopped.
     pub frozen: AtomicBool,
     /// The daemon, once started.
-    pub had: Mutex<Option<Program>>,
+    pub had: Mutex<Option<HostProgram>>,
     init: Pid,
     orders: OwnedFd,
-    waiting: Mutex<HashMap<u64, Sender<Note>>>,
+    waiting: Mutex<HashMap<u64, Sender<InitMessage>>>,
     next_job: AtomicU64,
     /// Ends when the last process of the host has.
     over: Mutex<Receiver<()>>,
 }
 
 /// A program that was started in a host.
-pub struct Program {
+pub struct HostProgram {
     /// Its process number there.
     pub pid: i32,
-    notes: Receiver<Note>,
+    notes: Receiver<InitMessage>,
 }
 
-impl Program {
+impl HostProgram {
     /// Waits for its end; none when the time is over first.
-    pub fn wait(&self, timeout: Option<Duration>) -> Option<Exit> {
+    pub fn wait(&self, timeout: Option<Duration>) -> Option<ProgramExit> {
         let note = match timeout {
             None => self.notes.recv().ok(),
             Some(timeout) => match self.notes.recv_timeout(timeout) {
@@ -81,12 +81,12 @@ impl Program {
             },
         };
         match note {
-            Some(Note::Ended { exit, .. }) => Some(exit),
-            _ => Some(Exit::HostDied),
+            Some(InitMessage::Ended { exit, .. }) => Some(exit),
+            _ => Some(ProgramExit::HostDied),
         }
     }
 
-    /// Whether it still runs. Its end is forgotten by asking: use either this or [`Program::wait`].
+    /// Whether it still runs. Its end is forgotten by asking: use either this or [`HostProgram::wait`].
     pub fn runs(&self) -> bool {
         matches!(self.notes.try_recv(), Err(TryRecvError::Empty))
     }
@@ -94,7 +94,7 @@ impl Program {
 
 impl Host {
     /// A host that is off.
-    pub fn new(plan: HostPlan, number: usize, disk: Disk) -> Host {
+    pub fn new(plan: HostPlan, number: usize, disk: HostDisk) -> Host {
         Host {
             plan,
             number,
@@ -105,12 +105,12 @@ impl Host {
     }
 
     /// The host if it is on.
-    pub fn running(&self) -> Option<Arc<Running>> {
+    pub fn running(&self) -> Option<Arc<RunningHost>> {
         lock(&self.running).clone()
     }
 
     /// The host, or an error that says that it is off.
-    pub fn on(&self) -> Result<Arc<Running>, LabError> {
+    pub fn on(&self) -> Result<Arc<RunningHost>, LabError> {
         self.running().ok_or_else(|| {
             LabError::Refused(format!(
                 "{0} is powered off; boot it with: hactl lab restart {0}",
@@ -136,7 +136,7 @@ impl Host {
                 .join()
                 .unwrap_or_else(|_| Err(LabError::Refused("the booting thread died".to_owned())))
         });
-        let Made {
+        let StartedInit {
             taps,
             netns,
             mut child,
@@ -159,7 +159,7 @@ impl Host {
             return Err(LabError::Refused(format!("{}: {e}", self.plan.name)));
         }
         let (last_breath, over) = channel();
-        let running = Arc::new(Running {
+        let running = Arc::new(RunningHost {
             netns,
             ports,
             boot,
@@ -211,14 +211,14 @@ impl Host {
     }
 
     /// Builds namespaces, cards and mounts in the calling thread, and starts the first process in them.
-    fn make(&self) -> Result<Made, LabError> {
+    fn make(&self) -> Result<StartedInit, LabError> {
         let spaces = CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC;
         unshare(spaces).doing(|| "cannot make namespaces (CAP_SYS_ADMIN is needed)".to_owned())?;
         sethostname(&self.plan.name).doing(|| "cannot set the hostname".to_owned())?;
-        let netlink = Netlink::open()?;
+        let netlink = LabNetlink::open()?;
         netlink.loopback_up()?;
         let mut taps = Vec::new();
         for (place, card) in self.plan.interfaces.iter().enumerate() {
@@ -232,7 +232,7 @@ impl Host {
         let log = self.disk.log()?;
         self.disk.mount()?;
         let (child, orders) = start_init(log)?;
-        Ok(Made {
+        Ok(StartedInit {
             taps,
             netns: netns.into(),
             child,
@@ -276,27 +276,27 @@ fn start_init(log: File) -> Result<(Child, OwnedFd), LabError> {
     Ok((child, ours))
 }
 
-struct Made {
+struct StartedInit {
     taps: Vec<(String, Tap)>,
     netns: OwnedFd,
     child: Child,
     orders: OwnedFd,
 }
 
-impl Running {
+impl RunningHost {
     /// Starts a program with these files as stdin, stdout and stderr.
     pub fn spawn(
         &self,
         argv: Vec<String>,
         files: [BorrowedFd<'_>; 3],
-    ) -> Result<Program, LabError> {
+    ) -> Result<HostProgram, LabError> {
         let job = self.next_job.fetch_add(1, Ordering::Relaxed);
         let (sender, notes) = channel();
         lock(&self.waiting).insert(job, sender);
-        self.order(&Order::Spawn { job, argv }, &files)?;
+        self.order(&InitRequest::Spawn { job, argv }, &files)?;
         match notes.recv_timeout(SPAWN) {
-            Ok(Note::Started { pid, .. }) => Ok(Program { pid, notes }),
-            Ok(Note::NotStarted { why, .. }) => {
+            Ok(InitMessage::Started { pid, .. }) => Ok(HostProgram { pid, notes }),
+            Ok(InitMessage::NotStarted { why, .. }) => {
                 lock(&self.waiting).remove(&job);
                 Err(LabError::Refused(why))
             }
@@ -308,7 +308,7 @@ impl Running {
 
     /// Sends a signal by the number in the host; to -1, to all but its first process; to a negative one, to a group.
     pub fn signal(&self, pid: i32, signal: i32) -> Result<(), LabError> {
-        self.order(&Order::Signal { pid, signal }, &[])
+        self.order(&InitRequest::Signal { pid, signal }, &[])
     }
 
     /// The daemon's number while it runs.
@@ -320,7 +320,7 @@ impl Running {
         had.as_ref().map(|h| h.pid)
     }
 
-    fn order(&self, order: &Order, fds: &[BorrowedFd<'_>]) -> Result<(), LabError> {
+    fn order(&self, order: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<(), LabError> {
         let bytes = serde_json::to_vec(order).map_err(|e| LabError::Refused(e.to_string()))?;
         if bytes.len() > LONGEST_MESSAGE {
             return Err(LabError::Refused("the command line is too long".to_owned()));
@@ -335,24 +335,24 @@ impl Running {
         while let Ok(note) = receive(&self.orders) {
             let mut waiting = lock(&self.waiting);
             match &note {
-                Note::Started { job, .. } | Note::NotStarted { job, .. } => {
+                InitMessage::Started { job, .. } | InitMessage::NotStarted { job, .. } => {
                     if let Some(sender) = waiting.get(job) {
                         // Nobody waits any longer: then nobody needs it.
                         drop(sender.send(note));
                     }
                 }
-                Note::Ended { job, .. } => {
+                InitMessage::Ended { job, .. } => {
                     if let Some(sender) = waiting.remove(job) {
                         drop(sender.send(note));
                     }
                 }
-                Note::Ready | Note::Broken(_) => {}
+                InitMessage::Ready | InitMessage::Broken(_) => {}
             }
         }
     }
 }
 
-fn receive(socket: &OwnedFd) -> Result<Note, LabError> {
+fn receive(socket: &OwnedFd) -> Result<InitMessage, LabError> {
     let mut buffer = vec![0; LONGEST_MESSAGE];
     let (n, _) = fdpass::receive(socket.as_fd(), &mut buffer)
         .doing(|| "the host does not answer".to_owned())?;
@@ -376,7 +376,7 @@ fn first_note(socket: &OwnedFd) -> Result<(), LabError> {
         ));
     }
     match receive(socket)? {
-        Note::Broken(why) => Err(LabError::Refused(why)),
+        InitMessage::Broken(why) => Err(LabError::Refused(why)),
         _ => Ok(()),
     }
 }

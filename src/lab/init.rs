@@ -17,7 +17,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::control::Exit;
+use super::control::ProgramExit;
 use super::disk;
 use crate::sys::fdpass;
 
@@ -26,7 +26,7 @@ pub const LONGEST_MESSAGE: usize = 128 * 1024;
 
 /// From the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Order {
+pub enum InitRequest {
     /// Start a program; its stdin, stdout and stderr come beside the message.
     Spawn { job: u64, argv: Vec<String> },
     /// Send a signal; to -1, it reaches all but us.
@@ -35,7 +35,7 @@ pub enum Order {
 
 /// To the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Note {
+pub enum InitMessage {
     /// The host is up.
     Ready,
     /// It is not, and why.
@@ -45,7 +45,7 @@ pub enum Note {
     /// It does not, and why.
     NotStarted { job: u64, why: String },
     /// It has ended.
-    Ended { job: u64, exit: Exit },
+    Ended { job: u64, exit: ProgramExit },
 }
 
 /// Runs until the supervisor goes.
@@ -54,8 +54,8 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let first = match disk::mount_proc_and_sys() {
-        Ok(()) => Note::Ready,
-        Err(e) => Note::Broken(e.to_string()),
+        Ok(()) => InitMessage::Ready,
+        Err(e) => InitMessage::Broken(e.to_string()),
     };
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
@@ -65,7 +65,7 @@ pub fn run() -> ExitCode {
     let Ok(signals) = signals else {
         return ExitCode::FAILURE;
     };
-    let mut init = Init {
+    let mut init = HostInit {
         socket,
         jobs: HashMap::new(),
     };
@@ -74,13 +74,13 @@ pub fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-struct Init {
+struct HostInit {
     socket: OwnedFd,
     /// Process number to job.
     jobs: HashMap<i32, u64>,
 }
 
-impl Init {
+impl HostInit {
     /// Waits for one thing and does it; an error is the end.
     fn turn(&mut self, signals: &SignalFd) -> io::Result<()> {
         let mut ready = [
@@ -109,17 +109,17 @@ impl Init {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match serde_json::from_slice(buffer.get(..n).unwrap_or_default())? {
-            Order::Spawn { job, argv } => match spawn(&argv, fds) {
+            InitRequest::Spawn { job, argv } => match spawn(&argv, fds) {
                 Ok(pid) => {
                     self.jobs.insert(pid, job);
-                    self.tell(&Note::Started { job, pid });
+                    self.tell(&InitMessage::Started { job, pid });
                 }
-                Err(e) => self.tell(&Note::NotStarted {
+                Err(e) => self.tell(&InitMessage::NotStarted {
                     job,
                     why: e.to_string(),
                 }),
             },
-            Order::Signal { pid, signal } => {
+            InitRequest::Signal { pid, signal } => {
                 // A process that is gone already needs no signal.
                 if let Ok(signal) = Signal::try_from(signal) {
                     kill(Pid::from_raw(pid), signal).ok();
@@ -132,19 +132,21 @@ impl Init {
     fn reap(&mut self) {
         loop {
             let (pid, exit) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
+                Ok(WaitStatus::Exited(pid, code)) => (pid, ProgramExit::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    (pid, ProgramExit::Signal(signal as i32))
+                }
                 Err(Errno::EINTR) => continue,
                 Ok(_) | Err(_) => return,
             };
             if let Some(job) = self.jobs.remove(&pid.as_raw()) {
-                self.tell(&Note::Ended { job, exit });
+                self.tell(&InitMessage::Ended { job, exit });
             }
         }
     }
 
     /// A note that cannot be sent means that the supervisor has gone, which the next turn sees.
-    fn tell(&self, note: &Note) {
+    fn tell(&self, note: &InitMessage) {
         if let Ok(bytes) = serde_json::to_vec(note) {
             drop(fdpass::send(self.socket.as_fd(), &bytes, &[]));
         }

@@ -16,7 +16,7 @@
 //! it does (another pipe breaks), and with `serve` the kernel ends all that lives in its pid namespace. Crash of a host
 //! is the end of its `init`, which the same way ends all that runs there; its cards have left the switch before.
 //!
-//! Begin with [`Plan`] and [`Lab`].
+//! Begin with [`LabPlan`] and [`Lab`].
 
 pub mod cli;
 mod client;
@@ -40,12 +40,12 @@ use std::io;
 
 use nix::time::{ClockId, clock_gettime};
 
-pub use client::{Lab, Probe, STOP_TIMEOUT, Sampler};
-pub use control::{Address, Exit, HostStatus, LabStatus, Way};
-pub use exec::{EXEC_TIMEOUT, Job, Output};
-pub use plan::{CLIENT, Iface, NodePlan, PingPlan, Plan};
+pub use client::{Lab, RunningProbe, RunningSampler, STOP_TIMEOUT};
+pub use control::{HeldAddress, HostStatus, LabStatus, LinkDirection, ProgramExit};
+pub use exec::{EXEC_TIMEOUT, ExecOutput, SpawnedProgram};
+pub use plan::{CLIENT, Iface, LabPlan, NodePlan, PingPlan};
 pub use probe::ProbeReport;
-pub use sampler::{Double, SamplerReport};
+pub use sampler::{DuplicateAddress, SamplerReport};
 
 use crate::model::Time;
 
@@ -54,7 +54,7 @@ use crate::model::Time;
 pub enum LabError {
     /// The plan cannot be built.
     #[error("{0}")]
-    Plan(String),
+    LabPlan(String),
     /// The system refused; `doing` says what was attempted.
     #[error("{doing}: {source}")]
     System {
@@ -65,7 +65,7 @@ pub enum LabError {
     },
     /// The kernel's netlink refused.
     #[error("{doing}: {source}")]
-    Netlink {
+    LabNetlink {
         /// What was attempted.
         doing: String,
         /// What the kernel said.
@@ -82,11 +82,11 @@ pub enum LabError {
 }
 
 /// Names what was attempted when a system call fails.
-trait Doing<T> {
+trait ErrorContext<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, LabError>;
 }
 
-impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
+impl<T, E: Into<io::Error>> ErrorContext<T> for Result<T, E> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, LabError> {
         self.map_err(|e| LabError::System {
             doing: what(),

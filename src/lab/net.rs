@@ -12,9 +12,9 @@ use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use rtnetlink::{Error, Handle, LinkUnspec};
 use tokio::runtime::Runtime;
 
-use super::control::Address;
+use super::control::HeldAddress;
 use super::plan::Iface;
-use super::{Doing, LabError};
+use super::{ErrorContext, LabError};
 
 /// Frames that wait for the switch before the kernel drops: a thousand addresses announce themselves with 2,000 at once.
 const QUEUE: u32 = 10_000;
@@ -41,17 +41,17 @@ pub fn inside<T: Send>(
 }
 
 /// Index, name and MAC of an interface.
-type Link = (u32, String, Option<[u8; 6]>);
+type InterfaceRow = (u32, String, Option<[u8; 6]>);
 
 /// A netlink connection to the namespace in which it was opened; it may be used from any other.
-pub struct Netlink {
+pub struct LabNetlink {
     runtime: Runtime,
     handle: Handle,
 }
 
-impl Netlink {
+impl LabNetlink {
     /// Opens one in the calling thread's network namespace.
-    pub fn open() -> Result<Netlink, LabError> {
+    pub fn open() -> Result<LabNetlink, LabError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -61,7 +61,7 @@ impl Netlink {
             rtnetlink::new_connection().doing(|| "cannot open a netlink socket".to_owned())?;
         runtime.spawn(connection);
         drop(guard);
-        Ok(Netlink { runtime, handle })
+        Ok(LabNetlink { runtime, handle })
     }
 
     /// Gives a card its MAC, queue length and addresses, and brings it up.
@@ -98,7 +98,7 @@ impl Netlink {
     }
 
     /// All addresses, loopback's included.
-    pub fn addresses(&self) -> Result<Vec<Address>, LabError> {
+    pub fn addresses(&self) -> Result<Vec<HeldAddress>, LabError> {
         let names: BTreeMap<u32, String> = self
             .links()?
             .into_iter()
@@ -119,7 +119,7 @@ impl Netlink {
                 .cloned()
                 .unwrap_or_default();
             if let Some(address) = address_of(&message.attributes) {
-                addresses.push(Address {
+                addresses.push(HeldAddress {
                     interface,
                     address,
                     prefix: message.header.prefix_len,
@@ -181,7 +181,7 @@ impl Netlink {
     }
 
     /// All links.
-    fn links(&self) -> Result<Vec<Link>, LabError> {
+    fn links(&self) -> Result<Vec<InterfaceRow>, LabError> {
         let messages = self.all(
             || "cannot list interfaces".to_owned(),
             self.handle.link().get().execute(),
@@ -210,7 +210,7 @@ impl Netlink {
     ) -> Result<(), LabError> {
         self.runtime
             .block_on(request)
-            .map_err(|source| LabError::Netlink {
+            .map_err(|source| LabError::LabNetlink {
                 doing: doing(),
                 source,
             })
@@ -223,14 +223,14 @@ impl Netlink {
     ) -> Result<Vec<T>, LabError> {
         let items: Vec<Result<T, Error>> = self.runtime.block_on(dump.collect());
         let items: Result<Vec<T>, Error> = items.into_iter().collect();
-        items.map_err(|source| LabError::Netlink {
+        items.map_err(|source| LabError::LabNetlink {
             doing: doing(),
             source,
         })
     }
 }
 
-/// The address itself: `Local` where the kernel says both (on point-to-point links `Address` is the peer's).
+/// The address itself: `Local` where the kernel says both (on point-to-point links `HeldAddress` is the peer's).
 fn address_of(attributes: &[AddressAttribute]) -> Option<IpAddr> {
     let local = attributes.iter().find_map(|a| match a {
         AddressAttribute::Local(address) => Some(*address),

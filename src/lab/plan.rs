@@ -10,7 +10,7 @@ use super::LabError;
 
 /// A lab before it is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct LabPlan {
     /// The lab's name; two labs of one user differ in it. All paths derive from it.
     pub name: String,
     /// The cluster's members.
@@ -78,7 +78,7 @@ pub struct HostPlan {
     pub interfaces: Vec<Iface>,
 }
 
-impl Plan {
+impl LabPlan {
     /// All hosts: members first, then ping nodes, then the client. A host's place here is its number.
     pub fn hosts(&self) -> Vec<HostPlan> {
         let members = self.nodes.iter().map(|n| HostPlan {
@@ -118,7 +118,7 @@ impl Plan {
         for host in self.hosts() {
             name_is_plain("host", &host.name)?;
             if !names.insert(host.name.clone()) {
-                return Err(LabError::Plan(format!(
+                return Err(LabError::LabPlan(format!(
                     "two hosts are called {}",
                     host.name
                 )));
@@ -128,7 +128,7 @@ impl Plan {
                 interface_name_fits(&host.name, &card.name)?;
                 if !cards.insert(&card.name) {
                     let text = format!("{} has two interfaces called {}", host.name, card.name);
-                    return Err(LabError::Plan(text));
+                    return Err(LabError::LabPlan(text));
                 }
                 prefixes_fit(&host.name, &card.addresses)?;
             }
@@ -158,7 +158,7 @@ fn plug(places: &[(String, IpAddr, u8)]) -> Vec<Iface> {
 fn name_is_plain(what: &str, name: &str) -> Result<(), LabError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if name.is_empty() || name.len() > 63 || name.starts_with('.') || !name.chars().all(plain) {
-        return Err(LabError::Plan(format!(
+        return Err(LabError::LabPlan(format!(
             "\"{name}\" cannot be the name of a {what}: 1 to 63 letters, digits, dots, dashes, none of them first a dot"
         )));
     }
@@ -172,7 +172,7 @@ fn interface_name_fits(host: &str, name: &str) -> Result<(), LabError> {
     if fits {
         return Ok(());
     }
-    Err(LabError::Plan(format!(
+    Err(LabError::LabPlan(format!(
         "\"{name}\" cannot be an interface of {host}: 1 to 15 bytes, no blank, slash, colon or percent sign, and not lo"
     )))
 }
@@ -182,7 +182,7 @@ fn prefixes_fit(host: &str, addresses: &[(IpAddr, u8)]) -> Result<(), LabError> 
         let most = if address.is_ipv4() { 32 } else { 128 };
         if *prefix > most {
             let text = format!("{address}/{prefix} of {host}: the prefix is at most {most}");
-            return Err(LabError::Plan(text));
+            return Err(LabError::LabPlan(text));
         }
     }
     Ok(())
@@ -192,8 +192,8 @@ fn prefixes_fit(host: &str, addresses: &[(IpAddr, u8)]) -> Result<(), LabError> 
 mod tests {
     use super::*;
 
-    fn plan() -> Plan {
-        Plan {
+    fn plan() -> LabPlan {
+        LabPlan {
             name: "p".into(),
             nodes: vec![NodePlan {
                 name: "alice".into(),
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn what_cannot_be_built_is_named() {
         assert!(plan().check().is_ok());
-        let refused = |change: fn(&mut Plan)| {
+        let refused = |change: fn(&mut LabPlan)| {
             let mut p = plan();
             change(&mut p);
             p.check().unwrap_err().to_string()

@@ -11,7 +11,7 @@ use nix::sys::time::TimeSpec;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{Doing, LabError, now};
+use super::{ErrorContext, LabError, now};
 use crate::model::Time;
 
 /// How long after the last request its answer is waited for.
@@ -39,9 +39,9 @@ pub fn run(
     every: Duration,
     stop: BorrowedFd<'_>,
 ) -> Result<ProbeReport, LabError> {
-    let socket = Echo::open(address).doing(|| format!("cannot ping {address}"))?;
+    let socket = PingSocket::open(address).doing(|| format!("cannot ping {address}"))?;
     let every = every.max(Duration::from_micros(100));
-    let mut answers = Answers::default();
+    let mut answers = PingAnswers::default();
     let begin = now();
     let mut next = begin;
     loop {
@@ -79,7 +79,7 @@ fn wait(fds: &[BorrowedFd<'_>], timeout: Duration) -> Vec<bool> {
 }
 
 /// A raw ICMP socket that asks one address.
-struct Echo {
+struct PingSocket {
     socket: Socket,
     to: SockAddr,
     v6: bool,
@@ -89,8 +89,8 @@ struct Echo {
 /// Header of an echo message before our counter: type, code, checksum, identifier, sequence.
 const HEADER: usize = 8;
 
-impl Echo {
-    fn open(address: IpAddr) -> io::Result<Echo> {
+impl PingSocket {
+    fn open(address: IpAddr) -> io::Result<PingSocket> {
         let (domain, protocol) = match address {
             IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
             IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
@@ -98,7 +98,7 @@ impl Echo {
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
         socket.set_nonblocking(true)?;
         let ident = u16::try_from(now().0 & 0xffff).unwrap_or(1);
-        Ok(Echo {
+        Ok(PingSocket {
             socket,
             to: SocketAddr::new(address, 0).into(),
             v6: address.is_ipv6(),
@@ -123,7 +123,7 @@ impl Echo {
         drop(self.socket.send_to(&message, &self.to));
     }
 
-    fn drain(&self, answers: &mut Answers) {
+    fn drain(&self, answers: &mut PingAnswers) {
         let mut buffer = [0; 2048];
         while let Ok((n, _)) = nix::sys::socket::recvfrom::<()>(
             std::os::fd::AsRawFd::as_raw_fd(&self.socket),
@@ -157,7 +157,7 @@ impl ProbeReport {
     }
 }
 
-impl AsFd for Echo {
+impl AsFd for PingSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -179,12 +179,12 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 /// Which requests were answered, and when. Requests are numbered from 1.
 #[derive(Default)]
-struct Answers {
+struct PingAnswers {
     sent: Vec<Time>,
     heard: Vec<Option<Time>>,
 }
 
-impl Answers {
+impl PingAnswers {
     fn sent_at(&mut self, at: Time) {
         self.sent.push(at);
         self.heard.push(None);
@@ -249,7 +249,7 @@ mod tests {
 
     /// Sent every 10 ms from 0; answered 1 ms later, or not.
     fn report(answered: &[bool]) -> ProbeReport {
-        let mut answers = Answers::default();
+        let mut answers = PingAnswers::default();
         for (n, yes) in (0u64..).zip(answered) {
             answers.sent_at(ms(n * 10));
             if *yes {
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_is_an_outage_though_nothing_was_lost() {
-        let mut answers = Answers::default();
+        let mut answers = PingAnswers::default();
         for (number, sent, heard) in [(1, 0, 1), (2, 10, 51), (3, 20, 51)] {
             answers.sent_at(ms(sent));
             answers.heard(number, ms(heard));
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_nothing_is_ignored() {
-        let mut answers = Answers::default();
+        let mut answers = PingAnswers::default();
         answers.heard(0, ms(1));
         answers.heard(u64::MAX, ms(1));
         assert_eq!(answers.report(ms(0), ms(1)).answered, 0);

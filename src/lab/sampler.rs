@@ -11,7 +11,7 @@ use nix::sys::time::TimeSpec;
 use serde::{Deserialize, Serialize};
 
 use super::host::Host;
-use super::net::{self, Netlink};
+use super::net::{self, LabNetlink};
 use super::{LabError, now};
 use crate::model::Time;
 
@@ -21,7 +21,7 @@ pub struct SamplerReport {
     /// How often it looked.
     pub samples: u64,
     /// Every time an address had two owners.
-    pub double: Vec<Double>,
+    pub double: Vec<DuplicateAddress>,
     /// Every change of owners: (when first seen, address, all its owners by name). The first entry of an address is
     /// what held when the sampler began.
     pub owners: Vec<(Time, IpAddr, Vec<String>)>,
@@ -29,7 +29,7 @@ pub struct SamplerReport {
 
 /// Two owners at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Double {
+pub struct DuplicateAddress {
     /// First seen.
     pub from: Time,
     /// Until it was no longer so; the sampling interval is its error.
@@ -41,23 +41,23 @@ pub struct Double {
 }
 
 /// Looks at hosts again and again.
-pub struct Watch {
-    eyes: Vec<Eye>,
+pub struct AddressSampler {
+    eyes: Vec<HostView>,
     addresses: Vec<IpAddr>,
-    record: Record,
+    record: OwnersAt,
 }
 
-impl Watch {
+impl AddressSampler {
     /// Takes the first look: what is done after it came back is seen.
-    pub fn begin(hosts: &[Arc<Host>], addresses: Vec<IpAddr>) -> Result<Watch, LabError> {
-        let eyes = hosts.iter().map(|h| Eye {
+    pub fn begin(hosts: &[Arc<Host>], addresses: Vec<IpAddr>) -> Result<AddressSampler, LabError> {
+        let eyes = hosts.iter().map(|h| HostView {
             host: Arc::clone(h),
             open: None,
         });
-        let mut watch = Watch {
+        let mut watch = AddressSampler {
             eyes: eyes.collect(),
             addresses,
-            record: Record::default(),
+            record: OwnersAt::default(),
         };
         watch.look()?;
         Ok(watch)
@@ -87,7 +87,11 @@ impl Watch {
 /// One look at all hosts. What seems to have two owners is looked at again: hosts are not seen at the same instant, and an
 /// address that moved from the first to the second in between was never doubled. Only when an earlier one still holds
 /// it *after* the last one was seen with it, both held it at once.
-fn look(eyes: &mut [Eye], addresses: &[IpAddr], record: &mut Record) -> Result<(), LabError> {
+fn look(
+    eyes: &mut [HostView],
+    addresses: &[IpAddr],
+    record: &mut OwnersAt,
+) -> Result<(), LabError> {
     let mut first = owners(eyes, addresses)?;
     let at = now();
     if first.values().any(|names| names.len() > 1) {
@@ -107,7 +111,7 @@ fn confirm(names: &mut Vec<String>, afterwards: &[String]) {
 }
 
 fn owners(
-    eyes: &mut [Eye],
+    eyes: &mut [HostView],
     addresses: &[IpAddr],
 ) -> Result<BTreeMap<IpAddr, Vec<String>>, LabError> {
     let mut owners: BTreeMap<IpAddr, Vec<String>> =
@@ -125,12 +129,12 @@ fn owners(
 }
 
 /// A view into one host, renewed when it boots again.
-struct Eye {
+struct HostView {
     host: Arc<Host>,
-    open: Option<(u64, Netlink)>,
+    open: Option<(u64, LabNetlink)>,
 }
 
-impl Eye {
+impl HostView {
     /// What the host holds; nothing while it is off.
     fn held(&mut self) -> Result<Vec<IpAddr>, LabError> {
         let Some(running) = self.host.running() else {
@@ -142,7 +146,7 @@ impl Eye {
             .as_ref()
             .is_none_or(|(boot, _)| *boot != running.boot)
         {
-            self.open = Some((running.boot, net::inside(&running.netns, Netlink::open)?));
+            self.open = Some((running.boot, net::inside(&running.netns, LabNetlink::open)?));
         }
         let held = self
             .open
@@ -155,12 +159,12 @@ impl Eye {
 }
 
 #[derive(Default)]
-struct Record {
+struct OwnersAt {
     report: SamplerReport,
     last: BTreeMap<IpAddr, (Time, Vec<String>)>,
 }
 
-impl Record {
+impl OwnersAt {
     fn note(&mut self, at: Time, owners: BTreeMap<IpAddr, Vec<String>>) {
         self.report.samples = self.report.samples.saturating_add(1);
         for (address, names) in owners {
@@ -180,7 +184,7 @@ impl Record {
 
     fn ended(&mut self, address: IpAddr, from: Time, nodes: Vec<String>, at: Time) {
         if nodes.len() > 1 {
-            self.report.double.push(Double {
+            self.report.double.push(DuplicateAddress {
                 from,
                 lasted: at.since(from),
                 address,
@@ -204,7 +208,7 @@ mod tests {
     #[test]
     fn owners_become_a_timeline_and_doubles_have_a_length() {
         let address: IpAddr = "10.0.0.1".parse().unwrap();
-        let mut record = Record::default();
+        let mut record = OwnersAt::default();
         for (at, names) in [
             (1, vec!["a"]),
             (2, vec!["a"]),
@@ -222,7 +226,7 @@ mod tests {
         let nodes = vec!["a".to_owned(), "b".to_owned()];
         assert_eq!(
             report.double,
-            [Double {
+            [DuplicateAddress {
                 from: Time(3),
                 lasted: Duration::from_nanos(2),
                 address,
@@ -247,7 +251,7 @@ mod tests {
     #[test]
     fn a_double_that_never_ended_is_reported() {
         let address: IpAddr = "::1".parse().unwrap();
-        let mut record = Record::default();
+        let mut record = OwnersAt::default();
         record.note(
             Time(3),
             BTreeMap::from([(address, vec!["a".into(), "b".into()])]),

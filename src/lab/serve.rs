@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::control::{Exit, HostStatus, LabStatus, Line, Reply, Request};
-use super::disk::{self, Disk};
-use super::host::{Host, Running, lock};
-use super::net::{self, Netlink};
-use super::plan::Plan;
+use super::control::{HostStatus, LabReply, LabRequest, LabStatus, MessageStream, ProgramExit};
+use super::disk::{self, HostDisk};
+use super::host::{Host, RunningHost, lock};
+use super::net::{self, LabNetlink};
+use super::plan::LabPlan;
 use super::switch::Switch;
-use super::{Doing, LabError, probe, sampler};
+use super::{ErrorContext, LabError, probe, sampler};
 
 /// The name of the control socket in the lab's folder.
 pub const SOCKET: &str = "control";
@@ -28,7 +28,7 @@ const FASTEST_SAMPLING: Duration = Duration::from_millis(1);
 /// Runs until `supervise` closes our stdin or a caller says `down`.
 pub fn run(dir: &Path) -> ExitCode {
     end_with_stdin();
-    match World::build(dir) {
+    match LabServer::build(dir) {
         Ok((world, listener)) => {
             println!("ready");
             world.serve(&listener);
@@ -50,31 +50,32 @@ fn end_with_stdin() {
 }
 
 /// A lab that runs.
-pub struct World {
-    pub(super) plan: Plan,
+pub struct LabServer {
+    pub(super) plan: LabPlan,
     pub(super) segments: Vec<String>,
     pub(super) switch: Switch,
     pub(super) hosts: Vec<Arc<Host>>,
 }
 
-impl World {
-    fn build(dir: &Path) -> Result<(Arc<World>, UnixListener), LabError> {
+impl LabServer {
+    fn build(dir: &Path) -> Result<(Arc<LabServer>, UnixListener), LabError> {
         let text = fs::read_to_string(dir.join("plan.json"))
             .doing(|| "cannot read the plan".to_owned())?;
-        let plan: Plan = serde_json::from_str(&text).map_err(|e| LabError::Plan(e.to_string()))?;
+        let plan: LabPlan =
+            serde_json::from_str(&text).map_err(|e| LabError::LabPlan(e.to_string()))?;
         let disks = dir.join("hosts");
         disk::make_dir(&disks)?;
         let mut hosts = Vec::new();
         for (number, host) in plan.hosts().into_iter().enumerate() {
             let folder: PathBuf = disks.join(&host.name);
             disk::make_dir(&folder)?;
-            let disk = Disk::at(folder);
+            let disk = HostDisk::at(folder);
             disk.format(&host)?;
             hosts.push(Arc::new(Host::new(host, number, disk)));
         }
         let segments = plan.segments();
         let switch = Switch::start(hosts.len(), segments.len())?;
-        let world = Arc::new(World {
+        let world = Arc::new(LabServer {
             plan,
             segments,
             switch,
@@ -89,20 +90,20 @@ impl World {
         Ok((world, listener))
     }
 
-    fn serve(self: Arc<World>, listener: &UnixListener) {
+    fn serve(self: Arc<LabServer>, listener: &UnixListener) {
         for stream in listener.incoming().flatten() {
             let world = Arc::clone(&self);
-            std::thread::spawn(move || world.converse(Line::over(stream)));
+            std::thread::spawn(move || world.converse(MessageStream::over(stream)));
         }
     }
 
-    fn converse(&self, mut line: Line) {
+    fn converse(&self, mut line: MessageStream) {
         // A caller that goes away in the middle needs no answer.
-        while let Ok(Some(request)) = line.receive::<Request>() {
-            let down = matches!(request, Request::Down);
+        while let Ok(Some(request)) = line.receive::<LabRequest>() {
+            let down = matches!(request, LabRequest::Down);
             let reply = self
                 .answer(request, &mut line)
-                .unwrap_or_else(|e| Reply::Refused(e.to_string()));
+                .unwrap_or_else(|e| LabReply::Refused(e.to_string()));
             let sent = line.send(&reply, &[]);
             if down {
                 std::process::exit(0);
@@ -113,78 +114,84 @@ impl World {
         }
     }
 
-    fn answer(&self, request: Request, line: &mut Line) -> Result<Reply, LabError> {
+    fn answer(&self, request: LabRequest, line: &mut MessageStream) -> Result<LabReply, LabError> {
         match request {
-            Request::Status => return Ok(Reply::Status(self.status())),
-            Request::Down => {}
-            Request::Exec {
+            LabRequest::Status => return Ok(LabReply::Status(self.status())),
+            LabRequest::Down => {}
+            LabRequest::Exec {
                 host,
                 argv,
                 timeout,
             } => return self.exec(&host, argv, timeout, line),
-            Request::Spawn { host, argv } => {
+            LabRequest::Spawn { host, argv } => {
                 let files = three(line.take_fds())?;
                 let program = self
                     .host(&host)?
                     .on()?
                     .spawn(argv, files.each_ref().map(AsFd::as_fd))?;
-                return Ok(Reply::Pid(Some(program.pid)));
+                return Ok(LabReply::Pid(Some(program.pid)));
             }
-            Request::Signal { host, pid, signal } => self.host(&host)?.on()?.signal(pid, signal)?,
-            Request::Crash { host } => self.host(&host)?.crash(&self.switch)?,
-            Request::Restart { host } => {
+            LabRequest::Signal { host, pid, signal } => {
+                self.host(&host)?.on()?.signal(pid, signal)?;
+            }
+            LabRequest::Crash { host } => self.host(&host)?.crash(&self.switch)?,
+            LabRequest::Restart { host } => {
                 let host = self.host(&host)?;
                 if host.running().is_some() {
                     host.crash(&self.switch)?;
                 }
                 self.power_on(host)?;
             }
-            Request::StartHad { host } => self.start_had(self.host(&host)?)?,
-            Request::StopHad { host, timeout } => {
+            LabRequest::StartHad { host } => self.start_had(self.host(&host)?)?,
+            LabRequest::StopHad { host, timeout } => {
                 stop_had(&host, &self.host(&host)?.on()?, timeout)?;
             }
-            Request::KillHad { host } => kill_had(&host, &self.host(&host)?.on()?)?,
-            Request::HadPid { host } => {
-                return Ok(Reply::Pid(
+            LabRequest::KillHad { host } => kill_had(&host, &self.host(&host)?.on()?)?,
+            LabRequest::HadPid { host } => {
+                return Ok(LabReply::Pid(
                     self.host(&host)?.running().and_then(|r| r.had_pid()),
                 ));
             }
-            Request::Freeze { host } => freeze(&self.host(&host)?.on()?, true)?,
-            Request::Thaw { host } => freeze(&self.host(&host)?.on()?, false)?,
-            Request::Cut { a, b, link, way } => self.cut(&a, b.as_deref(), link.as_deref(), way)?,
-            Request::Heal { a, b } => self.heal(a.as_deref(), b.as_deref())?,
-            Request::Loss {
+            LabRequest::Freeze { host } => freeze(&self.host(&host)?.on()?, true)?,
+            LabRequest::Thaw { host } => freeze(&self.host(&host)?.on()?, false)?,
+            LabRequest::Cut { a, b, link, way } => {
+                self.cut(&a, b.as_deref(), link.as_deref(), way)?;
+            }
+            LabRequest::Heal { a, b } => self.heal(a.as_deref(), b.as_deref())?,
+            LabRequest::Loss {
                 percent,
                 link,
                 between,
             } => self.lose(percent, link.as_deref(), between)?,
-            Request::Delay { a, b, most, twice } => self.delay(&a, &b, most, twice)?,
-            Request::Carrier { host, link, on } => self.set_carrier(&host, link.as_deref(), on)?,
-            Request::Addresses { host } => {
-                return self.see(&host, |n| Ok(Reply::Addresses(n.addresses()?)));
+            LabRequest::Delay { a, b, most, twice } => self.delay(&a, &b, most, twice)?,
+            LabRequest::Carrier { host, link, on } => {
+                self.set_carrier(&host, link.as_deref(), on)?;
             }
-            Request::Neighbour { host, address } => {
-                return self.see(&host, |n| Ok(Reply::Mac(n.neighbour(address)?)));
+            LabRequest::Addresses { host } => {
+                return self.see(&host, |n| Ok(LabReply::Addresses(n.addresses()?)));
             }
-            Request::Mac { host, interface } => {
-                return self.see(&host, |n| Ok(Reply::Mac(n.mac(&interface)?)));
+            LabRequest::Neighbour { host, address } => {
+                return self.see(&host, |n| Ok(LabReply::Mac(n.neighbour(address)?)));
             }
-            Request::Log { host } => return self.log(&host),
-            Request::Probe {
+            LabRequest::Mac { host, interface } => {
+                return self.see(&host, |n| Ok(LabReply::Mac(n.mac(&interface)?)));
+            }
+            LabRequest::Log { host } => return self.log(&host),
+            LabRequest::Probe {
                 host,
                 address,
                 every,
             } => return self.probe(&host, address, every, line),
-            Request::Sample { addresses, every } => {
-                let watch = sampler::Watch::begin(&self.hosts, addresses)?;
-                line.send(&Reply::Done, &[])
+            LabRequest::Sample { addresses, every } => {
+                let watch = sampler::AddressSampler::begin(&self.hosts, addresses)?;
+                line.send(&LabReply::Done, &[])
                     .doing(|| "the caller has gone".to_owned())?;
                 let every = every.max(FASTEST_SAMPLING);
                 let report = watch.run(every, line.stream().as_fd())?;
-                return Ok(Reply::Sample(report));
+                return Ok(LabReply::Sample(report));
             }
         }
-        Ok(Reply::Done)
+        Ok(LabReply::Done)
     }
 
     /// The host of that name, or an error that lists them all.
@@ -212,16 +219,16 @@ impl World {
     fn see(
         &self,
         host: &str,
-        what: impl FnOnce(&Netlink) -> Result<Reply, LabError> + Send,
-    ) -> Result<Reply, LabError> {
+        what: impl FnOnce(&LabNetlink) -> Result<LabReply, LabError> + Send,
+    ) -> Result<LabReply, LabError> {
         let running = self.host(host)?.on()?;
-        net::inside(&running.netns, || what(&Netlink::open()?))
+        net::inside(&running.netns, || what(&LabNetlink::open()?))
     }
 
-    fn log(&self, host: &str) -> Result<Reply, LabError> {
+    fn log(&self, host: &str) -> Result<LabReply, LabError> {
         let path = self.host(host)?.disk.log_path();
         let bytes = fs::read(&path).doing(|| format!("cannot read {}", path.display()))?;
-        Ok(Reply::Text(String::from_utf8_lossy(&bytes).into_owned()))
+        Ok(LabReply::Text(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     fn exec(
@@ -229,8 +236,8 @@ impl World {
         host: &str,
         argv: Vec<String>,
         timeout: Option<Duration>,
-        line: &mut Line,
-    ) -> Result<Reply, LabError> {
+        line: &mut MessageStream,
+    ) -> Result<LabReply, LabError> {
         let running = self.host(host)?.on()?;
         let files = three(line.take_fds())?;
         let program = running.spawn(argv, files.each_ref().map(AsFd::as_fd))?;
@@ -253,7 +260,7 @@ impl World {
             drop(watcher.join());
             exit
         });
-        Ok(Reply::Exited(exit.unwrap_or(Exit::TimedOut)))
+        Ok(LabReply::Exited(exit.unwrap_or(ProgramExit::TimedOut)))
     }
 
     fn start_had(&self, host: &Host) -> Result<(), LabError> {
@@ -284,13 +291,13 @@ impl World {
         host: &str,
         address: std::net::IpAddr,
         every: Duration,
-        line: &Line,
-    ) -> Result<Reply, LabError> {
+        line: &MessageStream,
+    ) -> Result<LabReply, LabError> {
         let host = self.host(host)?.on()?;
-        line.send(&Reply::Done, &[])
+        line.send(&LabReply::Done, &[])
             .doing(|| "the caller has gone".to_owned())?;
         let stop = line.stream().as_fd();
-        Ok(Reply::Probe(net::inside(&host.netns, || {
+        Ok(LabReply::Probe(net::inside(&host.netns, || {
             probe::run(address, every, stop)
         })?))
     }
@@ -308,7 +315,7 @@ fn host_status(host: &Host) -> HostStatus {
     let running = host.running();
     let seen = running
         .as_ref()
-        .map(|r| net::inside(&r.netns, || Netlink::open()?.addresses()));
+        .map(|r| net::inside(&r.netns, || LabNetlink::open()?.addresses()));
     let mut addresses = seen.and_then(Result::ok).unwrap_or_default();
     addresses.retain(|a| a.interface != "lo");
     HostStatus {
@@ -324,7 +331,7 @@ fn host_status(host: &Host) -> HostStatus {
     }
 }
 
-fn stop_had(host: &str, running: &Arc<Running>, timeout: Duration) -> Result<(), LabError> {
+fn stop_had(host: &str, running: &Arc<RunningHost>, timeout: Duration) -> Result<(), LabError> {
     let taken = lock(&running.had).take();
     let Some(program) = taken else {
         return Err(LabError::Refused(format!(
@@ -341,7 +348,7 @@ fn stop_had(host: &str, running: &Arc<Running>, timeout: Duration) -> Result<(),
     )))
 }
 
-fn kill_had(host: &str, running: &Arc<Running>) -> Result<(), LabError> {
+fn kill_had(host: &str, running: &Arc<RunningHost>) -> Result<(), LabError> {
     let taken = lock(&running.had).take();
     let Some(program) = taken else {
         return Err(LabError::Refused(format!(
@@ -353,7 +360,7 @@ fn kill_had(host: &str, running: &Arc<Running>) -> Result<(), LabError> {
     Ok(())
 }
 
-fn freeze(running: &Arc<Running>, on: bool) -> Result<(), LabError> {
+fn freeze(running: &Arc<RunningHost>, on: bool) -> Result<(), LabError> {
     let signal = if on { Signal::SIGSTOP } else { Signal::SIGCONT };
     running.signal(-1, signal as i32)?;
     running.frozen.store(on, Ordering::Relaxed);
@@ -367,7 +374,12 @@ fn group(pid: i32) -> i32 {
 
 /// Nothing is sent while a program runs, so a read returns when the caller has gone, or when our side is shut down because
 /// the program has ended.
-fn kill_when_caller_goes(mut stream: &UnixStream, ended: &AtomicBool, running: &Running, pid: i32) {
+fn kill_when_caller_goes(
+    mut stream: &UnixStream,
+    ended: &AtomicBool,
+    running: &RunningHost,
+    pid: i32,
+) {
     drop(stream.read(&mut [0]));
     if !ended.load(Ordering::SeqCst) {
         drop(running.signal(group(pid), Signal::SIGKILL as i32));

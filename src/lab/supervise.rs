@@ -17,8 +17,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid, setsid};
 
-use super::plan::Plan;
-use super::{Doing, LabError};
+use super::plan::LabPlan;
+use super::{ErrorContext, LabError};
 
 /// The folder of this user's labs; made when missing.
 pub fn labs_dir() -> Result<PathBuf, LabError> {
@@ -77,12 +77,12 @@ fn supervise(lifeline: bool) -> Result<(), LabError> {
     stdin
         .read_line(&mut line)
         .doing(|| "cannot read the plan".to_owned())?;
-    let plan: Plan = serde_json::from_str(&line)
-        .map_err(|e| LabError::Plan(format!("no plan on stdin: {e}")))?;
+    let plan: LabPlan = serde_json::from_str(&line)
+        .map_err(|e| LabError::LabPlan(format!("no plan on stdin: {e}")))?;
     plan.check()?;
     // Ctrl-C in the caller's terminal is for the caller. Already leading a session is as good.
     setsid().ok();
-    let claimed = Claimed::new(&labs_dir()?.join(&plan.name), &plan.name)?;
+    let claimed = ClaimedFolder::new(&labs_dir()?.join(&plan.name), &plan.name)?;
     let plan_path = claimed.dir.join("plan.json");
     fs::write(&plan_path, &line).doing(|| format!("cannot write {}", plan_path.display()))?;
     if !geteuid().is_root() {
@@ -94,13 +94,13 @@ fn supervise(lifeline: bool) -> Result<(), LabError> {
 }
 
 /// The lab's folder, ours alone while this lives, and removed with it.
-struct Claimed {
+struct ClaimedFolder {
     dir: PathBuf,
     _lock: Flock<File>,
 }
 
-impl Claimed {
-    fn new(dir: &Path, name: &str) -> Result<Claimed, LabError> {
+impl ClaimedFolder {
+    fn new(dir: &Path, name: &str) -> Result<ClaimedFolder, LabError> {
         let doing = || format!("cannot use the folder {}", dir.display());
         make_private(dir)?;
         let handle = File::open(dir).doing(doing)?;
@@ -113,14 +113,14 @@ impl Claimed {
         for entry in fs::read_dir(dir).doing(doing)?.flatten() {
             remove(&entry.path()).doing(doing)?;
         }
-        Ok(Claimed {
+        Ok(ClaimedFolder {
             dir: dir.to_owned(),
             _lock: lock,
         })
     }
 }
 
-impl Drop for Claimed {
+impl Drop for ClaimedFolder {
     fn drop(&mut self) {
         if let Err(e) = fs::remove_dir_all(&self.dir) {
             // Nobody is left to tell but the log, if there is one.
@@ -188,7 +188,7 @@ fn no_namespaces(what: &str, source: io::Error) -> LabError {
     }
 }
 
-fn start_serve(dir: &Path, plan: &Plan) -> Result<Child, LabError> {
+fn start_serve(dir: &Path, plan: &LabPlan) -> Result<Child, LabError> {
     let doing = || "cannot start the lab's first process".to_owned();
     let exe = std::env::current_exe().doing(doing)?;
     Command::new(&exe)

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use self::paths::{Arrival, Paths};
-pub use self::paths::{Fate, PortId};
-use super::{Doing, LabError};
+use self::paths::{FrameArrival, Paths};
+pub use self::paths::{PathConditions, PortId};
+use super::{ErrorContext, LabError};
 use crate::sys::realtime;
 use crate::sys::tap::Tap;
 
@@ -30,10 +30,10 @@ const LONGEST_FRAME: usize = 65_536 + 64;
 #[derive(Clone)]
 pub struct Switch {
     epoll: Arc<Epoll>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<SwitchState>>,
 }
 
-struct State {
+struct SwitchState {
     taps: BTreeMap<PortId, Tap>,
     paths: Paths,
     /// Ports whose cable is out: nothing passes them, in or out. (The kernel takes frames for a device without carrier.)
@@ -51,7 +51,7 @@ impl Switch {
             .doing(|| "cannot make an epoll instance".to_owned())?;
         let switch = Switch {
             epoll: Arc::new(epoll),
-            state: Arc::new(Mutex::new(State {
+            state: Arc::new(Mutex::new(SwitchState {
                 taps: BTreeMap::new(),
                 paths: Paths::new(hosts, segments),
                 dark: BTreeSet::new(),
@@ -112,18 +112,24 @@ impl Switch {
     }
 
     /// Changes what happens to frames from one host to another on a segment.
-    pub fn set_fate(&self, segment: usize, from: usize, to: usize, change: impl FnOnce(&mut Fate)) {
+    pub fn set_fate(
+        &self,
+        segment: usize,
+        from: usize,
+        to: usize,
+        change: impl FnOnce(&mut PathConditions),
+    ) {
         if let Some(fate) = self.lock().paths.fate_mut(segment, from, to) {
             change(fate);
         }
     }
 
     /// What happens to frames from one host to another on a segment.
-    pub fn fate(&self, segment: usize, from: usize, to: usize) -> Fate {
+    pub fn fate(&self, segment: usize, from: usize, to: usize) -> PathConditions {
         self.lock().paths.fate(segment, from, to)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SwitchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,9 +156,14 @@ impl Switch {
     }
 }
 
-impl State {
+impl SwitchState {
     /// Moves what one port has to send. True when the port's device has vanished.
-    fn forward(&mut self, port: PortId, frame: &mut [u8], receivers: &mut Vec<Arrival>) -> bool {
+    fn forward(
+        &mut self,
+        port: PortId,
+        frame: &mut [u8],
+        receivers: &mut Vec<FrameArrival>,
+    ) -> bool {
         let Some(from) = self.taps.get(&port) else {
             return false;
         };
@@ -217,12 +228,12 @@ mod tests {
     fn a_burst_of_announcements_arrives_whole() {
         use std::time::{Duration, Instant};
 
-        use crate::lab::net::Netlink;
+        use crate::lab::net::LabNetlink;
         use crate::lab::plan::Iface;
 
         const BURST: u32 = 2_000;
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("run as root");
-        let netlink = Netlink::open().unwrap();
+        let netlink = LabNetlink::open().unwrap();
         let tap = |name: &str, last: u8| {
             let tap = Tap::create(name).unwrap();
             let addresses = vec![([10, 99, last, 1].into(), 24)];

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 
-use super::recording::{Begin, Item, State, Told};
+use super::recording_format::{RecordedInput, RecordingItem, RecordingStart, StartState};
 use crate::engine::ActionDigest;
 use crate::engine::{Action, Engine, Event};
 use crate::model::{NodeName, Time};
@@ -12,7 +12,7 @@ use crate::model::{NodeName, Time};
 /// Something of a replay worth telling.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Seen {
+pub enum ReplayEvent {
     /// The daemon began.
     Began {
         /// Its version.
@@ -39,11 +39,11 @@ pub enum Seen {
 }
 
 /// When, and what.
-pub type Moment = (Time, Seen);
+pub type ReplayMoment = (Time, ReplayEvent);
 
 /// A replay of what was.
 #[derive(Debug, Default)]
-pub struct Player {
+pub struct ReplayPlayer {
     engine: Option<Engine>,
     digest: ActionDigest,
     life: Option<Time>,
@@ -54,16 +54,18 @@ pub struct Player {
     differs: bool,
 }
 
-impl Player {
+impl ReplayPlayer {
     /// Plays one item.
-    pub fn play(&mut self, item: Item) -> Vec<Moment> {
+    pub fn play(&mut self, item: RecordingItem) -> Vec<ReplayMoment> {
         let mut moments = Vec::new();
         match item {
-            Item::Begin(begin) => {
+            RecordingItem::Start(begin) => {
                 self.begin(*begin, &mut moments);
             }
-            Item::Event(told) => self.told(told, &mut moments),
-            Item::Unreadable(why) => moments.push((self.now, Seen::Unreadable(why))),
+            RecordingItem::Event(told) => self.told(told, &mut moments),
+            RecordingItem::Unreadable(why) => {
+                moments.push((self.now, ReplayEvent::Unreadable(why)));
+            }
         }
         moments
     }
@@ -74,7 +76,7 @@ impl Player {
     }
 
     /// Takes a state, unless nothing is missing before it and the replay has come there by itself; then false.
-    pub(super) fn begin(&mut self, begin: Begin, moments: &mut Vec<Moment>) -> bool {
+    pub(super) fn begin(&mut self, begin: RecordingStart, moments: &mut Vec<ReplayMoment>) -> bool {
         let same_life = self.life == Some(begin.life);
         // A state that was written because the file was full, and not because something is missing.
         if same_life && self.next == begin.next && self.engine.is_some() {
@@ -86,24 +88,24 @@ impl Player {
         (self.now, self.life, self.next, self.differs) = (at, Some(begin.life), begin.next, false);
         self.digest = begin.digest;
         let (engine, first) = match begin.state {
-            State::Fresh(start) => {
-                moments.push((at, Seen::Began { had, node }));
+            StartState::Fresh(start) => {
+                moments.push((at, ReplayEvent::Began { had, node }));
                 let (cluster, kept) = *start;
                 let (engine, first) = Engine::new(cluster, kept, at);
                 self.digest.add(&first);
                 (engine, first)
             }
-            State::Running(engine) => {
-                moments.push((at, Seen::Missing(missing)));
+            StartState::Running(engine) => {
+                moments.push((at, ReplayEvent::Missing(missing)));
                 (*engine, Vec::new())
             }
         };
         self.engine = Some(engine);
-        moments.extend(first.into_iter().map(|a| (at, Seen::Ordered(a))));
+        moments.extend(first.into_iter().map(|a| (at, ReplayEvent::Ordered(a))));
         true
     }
 
-    pub(super) fn told(&mut self, told: Told, moments: &mut Vec<Moment>) {
+    pub(super) fn told(&mut self, told: RecordedInput, moments: &mut Vec<ReplayMoment>) {
         let Some(engine) = self.engine.as_mut() else {
             return;
         };
@@ -112,17 +114,17 @@ impl Player {
         self.next = self.next.saturating_add(1);
         if told.digest.is_some_and(|d| d != self.digest) && !self.differs {
             self.differs = true;
-            moments.push((at, Seen::Differs));
+            moments.push((at, ReplayEvent::Differs));
         }
-        moments.push((at, Seen::Input(told.event.clone())));
+        moments.push((at, ReplayEvent::Input(told.event.clone())));
         match handle(engine, at, told.event) {
             Ok(actions) => {
                 self.digest.add(&actions);
-                moments.extend(actions.into_iter().map(|a| (at, Seen::Ordered(a))));
+                moments.extend(actions.into_iter().map(|a| (at, ReplayEvent::Ordered(a))));
             }
             Err(text) => {
                 self.engine = None;
-                moments.push((at, Seen::Fails(text)));
+                moments.push((at, ReplayEvent::Fails(text)));
             }
         }
     }

@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::answers::Answers;
-use super::other::Other;
-use super::player::{Moment, Player, Seen};
-use super::recording::{Begin, Item, State, Told};
+use super::alternative::AlternativeRun;
+use super::player::{ReplayEvent, ReplayMoment, ReplayPlayer};
+use super::recorded_outcomes::RecordedOutcomes;
+use super::recording_format::{RecordedInput, RecordingItem, RecordingStart, StartState};
 use crate::engine::{Action, Call, Engine, Event};
 use crate::model::cluster::Cluster;
 use crate::model::decision::What;
@@ -22,34 +22,38 @@ use crate::model::{GroupName, Time};
 /// Whether something was, would have been, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum World {
+pub enum Branch {
     /// The two have not parted.
     Both,
-    /// It was so.
-    Was,
-    /// It would have been so.
-    Would,
+    /// What the daemon did.
+    #[serde(rename = "was")]
+    Recorded,
+    /// What it would have done.
+    #[serde(rename = "would")]
+    Hypothetical,
 }
 
 /// What is compared of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Deed {
+enum ComparedAction {
     Decided(Option<GroupName>, What),
     Ran(GroupName, Call),
 }
 
-impl Deed {
-    fn of(moment: &Moment) -> Option<Deed> {
+impl ComparedAction {
+    fn of(moment: &ReplayMoment) -> Option<ComparedAction> {
         match &moment.1 {
-            Seen::Ordered(Action::Record(decision)) => {
+            ReplayEvent::Ordered(Action::Record(decision)) => {
                 // How long exactly is no difference.
                 let what = match &decision.what {
                     What::Gap(_) => What::Gap(std::time::Duration::ZERO),
                     what => what.clone(),
                 };
-                Some(Deed::Decided(decision.group.clone(), what))
+                Some(ComparedAction::Decided(decision.group.clone(), what))
             }
-            Seen::Ordered(Action::Run { group, call, .. }) => Some(Deed::Ran(group.clone(), *call)),
+            ReplayEvent::Ordered(Action::Run { group, call, .. }) => {
+                Some(ComparedAction::Ran(group.clone(), *call))
+            }
             _ => None,
         }
     }
@@ -60,27 +64,27 @@ pub struct WhatIf<F> {
     /// Makes the other settings of those that were.
     change: F,
     /// For each part of the recording that stands for itself.
-    answers: VecDeque<Answers>,
-    truth: Player,
-    other: Option<Other>,
+    answers: VecDeque<RecordedOutcomes>,
+    truth: ReplayPlayer,
+    other: Option<AlternativeRun>,
     parted: bool,
 }
 
 impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
     /// Reads the recording through for what came of every order. Then it is to be played.
-    pub fn new(items: impl Iterator<Item = Item>, change: F) -> Self {
-        let mut player = Player::default();
-        let mut answers: VecDeque<Answers> = VecDeque::new();
+    pub fn new(items: impl Iterator<Item = RecordingItem>, change: F) -> Self {
+        let mut player = ReplayPlayer::default();
+        let mut answers: VecDeque<RecordedOutcomes> = VecDeque::new();
         for item in items {
             let mut moments = Vec::new();
             match item {
-                Item::Begin(begin) => {
+                RecordingItem::Start(begin) => {
                     if player.begin(*begin, &mut moments) {
-                        answers.push_back(Answers::default());
+                        answers.push_back(RecordedOutcomes::default());
                     }
                 }
-                Item::Event(told) => player.told(told, &mut moments),
-                Item::Unreadable(_) => {}
+                RecordingItem::Event(told) => player.told(told, &mut moments),
+                RecordingItem::Unreadable(_) => {}
             }
             if let Some(part) = answers.back_mut() {
                 for (at, seen) in &moments {
@@ -91,7 +95,7 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
         WhatIf {
             change,
             answers,
-            truth: Player::default(),
+            truth: ReplayPlayer::default(),
             other: None,
             parted: false,
         }
@@ -101,11 +105,11 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
     ///
     /// # Errors
     /// When the settings cannot be had with what was configured then.
-    pub fn play(&mut self, item: Item) -> Result<Vec<(World, Moment)>, String> {
+    pub fn play(&mut self, item: RecordingItem) -> Result<Vec<(Branch, ReplayMoment)>, String> {
         match item {
-            Item::Begin(begin) => self.begin(*begin),
-            Item::Event(told) => self.told(told),
-            Item::Unreadable(_) => Ok(both(self.truth.play(item))),
+            RecordingItem::Start(begin) => self.begin(*begin),
+            RecordingItem::Event(told) => self.told(told),
+            RecordingItem::Unreadable(_) => Ok(both(self.truth.play(item))),
         }
     }
 
@@ -116,11 +120,11 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
 
     /// The engine that was, and the one that would have been, as they are now.
     pub fn engines(&self) -> (Option<&Engine>, Option<&Engine>) {
-        let other = self.other.as_ref().and_then(Other::engine);
+        let other = self.other.as_ref().and_then(AlternativeRun::engine);
         (self.truth.engine(), other)
     }
 
-    fn begin(&mut self, begin: Begin) -> Result<Vec<(World, Moment)>, String> {
+    fn begin(&mut self, begin: RecordingStart) -> Result<Vec<(Branch, ReplayMoment)>, String> {
         let (at, state) = (begin.at, begin.state.clone());
         let mut was = Vec::new();
         if !self.truth.begin(begin, &mut was) {
@@ -128,14 +132,14 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
         }
         let answers = self.answers.pop_front().unwrap_or_default();
         let (other, would) = match state {
-            State::Fresh(start) => {
+            StartState::Fresh(start) => {
                 let (engine, first) = Engine::new((self.change)(&start.0)?, start.1, at);
-                Other::new(engine, at, first, answers)
+                AlternativeRun::new(engine, at, first, answers)
             }
-            State::Running(engine) => {
+            StartState::Running(engine) => {
                 let cluster = (self.change)(engine.cluster())?;
                 let changed = cluster != *engine.cluster();
-                let (mut other, mut would) = Other::new(*engine, at, Vec::new(), answers);
+                let (mut other, mut would) = AlternativeRun::new(*engine, at, Vec::new(), answers);
                 if changed {
                     other.hear(at, Event::Reconfigured(Box::new(cluster)), &mut would);
                 }
@@ -147,7 +151,7 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
         Ok(self.merge(was, would))
     }
 
-    fn told(&mut self, told: Told) -> Result<Vec<(World, Moment)>, String> {
+    fn told(&mut self, told: RecordedInput) -> Result<Vec<(Branch, ReplayMoment)>, String> {
         let (at, event) = (told.at, told.event.clone());
         let awake = self.truth.engine().map(|e| e.next_deadline().min(at));
         let mut would = Vec::new();
@@ -173,37 +177,55 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
     }
 
     /// Puts what was and what would have been into one line, and sees whether they differ.
-    fn merge(&mut self, was: Vec<Moment>, would: Vec<Moment>) -> Vec<(World, Moment)> {
-        let deeds = |moments: &[Moment]| moments.iter().filter_map(Deed::of).collect::<Vec<_>>();
+    fn merge(
+        &mut self,
+        was: Vec<ReplayMoment>,
+        would: Vec<ReplayMoment>,
+    ) -> Vec<(Branch, ReplayMoment)> {
+        let deeds = |moments: &[ReplayMoment]| {
+            moments
+                .iter()
+                .filter_map(ComparedAction::of)
+                .collect::<Vec<_>>()
+        };
         let mut lines = Vec::new();
         if !self.parted && deeds(&was) != deeds(&would) {
             self.parted = true;
             if let Some(other) = &mut self.other {
                 other.parted = true;
             }
-            let times = was.iter().chain(&would).filter(|m| Deed::of(m).is_some());
+            let times = was
+                .iter()
+                .chain(&would)
+                .filter(|m| ComparedAction::of(m).is_some());
             let at = times.map(|(at, _)| *at).min().unwrap_or(Time::ZERO);
-            lines.push((World::Both, (at, Seen::Parts)));
+            lines.push((Branch::Both, (at, ReplayEvent::Parts)));
         }
         if !self.parted {
             return both(was);
         }
         lines.extend(was.into_iter().map(|moment| (world_of(&moment.1), moment)));
-        lines.extend(would.into_iter().map(|moment| (World::Would, moment)));
+        lines.extend(
+            would
+                .into_iter()
+                .map(|moment| (Branch::Hypothetical, moment)),
+        );
         lines.sort_by_key(|(_, (at, _))| *at);
         lines
     }
 }
 
-fn both(moments: Vec<Moment>) -> Vec<(World, Moment)> {
-    let both = |moment| (World::Both, moment);
+fn both(moments: Vec<ReplayMoment>) -> Vec<(Branch, ReplayMoment)> {
+    let both = |moment| (Branch::Both, moment);
     moments.into_iter().map(both).collect()
 }
 
 /// After the parting: what the engine that was did, and what came of it, is not what the other one knows.
-fn world_of(seen: &Seen) -> World {
+fn world_of(seen: &ReplayEvent) -> Branch {
     match seen {
-        Seen::Ordered(_) | Seen::Input(Event::Done { .. } | Event::Saved { .. }) => World::Was,
-        _ => World::Both,
+        ReplayEvent::Ordered(_) | ReplayEvent::Input(Event::Done { .. } | Event::Saved { .. }) => {
+            Branch::Recorded
+        }
+        _ => Branch::Both,
     }
 }

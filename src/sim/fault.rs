@@ -8,11 +8,11 @@ pub(super) mod read;
 
 use std::fmt;
 
-use super::deeds::Way;
-use super::machine::{Behaviour, Look};
+use super::controls::CutDirection;
+use super::machine::{Behaviour, ProbeBehaviour};
 use super::network::Weather;
-use super::setting::Setting;
-use super::words::Percent;
+use super::script_words::Percent;
+use super::setting::ScriptSetting;
 use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::text::duration_in_files;
@@ -29,7 +29,7 @@ pub enum Fault {
         /// By whom.
         b: NodeName,
         /// Both ways or one.
-        way: Way,
+        way: CutDirection,
         /// Only this link.
         link: Option<LinkName>,
     },
@@ -40,7 +40,7 @@ pub enum Fault {
         /// By whom.
         b: NodeName,
         /// Both ways or one.
-        way: Way,
+        way: CutDirection,
     },
     /// Cuts a node from all others and from the ping nodes.
     Isolate(NodeName),
@@ -51,7 +51,7 @@ pub enum Fault {
     /// Mends every cut; all ping nodes are seen.
     Heal,
     /// What every path, or one path, does to heartbeats from now on.
-    Weather(Weather, Option<Path>),
+    Weather(Weather, Option<NetworkPath>),
     /// Power loss.
     Crash(NodeName),
     /// Starts the daemon, and the machine when that is off.
@@ -76,17 +76,17 @@ pub enum Fault {
     /// Its daemon wakes up to so late from now on.
     Late(NodeName, Duration),
     /// How the starts of a step go from now on.
-    Starts(Spot, Behaviour),
+    Starts(StepLocation, Behaviour),
     /// How its stops go.
-    Stops(Spot, Behaviour),
+    Stops(StepLocation, Behaviour),
     /// How looks at it go.
-    Looks(Spot, Look),
+    Looks(StepLocation, ProbeBehaviour),
     /// It runs no more, and its monitor has noticed.
-    Lose(Spot),
+    Lose(StepLocation),
     /// It runs no more, and nobody has noticed: the next look at it does, where it has a monitor.
-    Die(Spot),
+    Die(StepLocation),
     /// It runs, but looks at it find it ill.
-    Ail(Spot),
+    Ail(StepLocation),
     /// A check of a node, or its `failback_when`, passes from now on or fails.
     Check {
         /// Where.
@@ -108,7 +108,7 @@ pub enum Fault {
         looked: bool,
     },
     /// The configuration of one node changes; its daemon reads it at once.
-    Reconfigure(NodeName, Setting),
+    Reconfigure(NodeName, ScriptSetting),
     /// Every fault above ends: all is healed, calm, mended, thawed and started. Configurations stay as they are.
     EndAll,
     /// An administrator takes back what he ordered and clears what failed, at every node.
@@ -117,7 +117,7 @@ pub enum Fault {
 
 /// One way between two nodes, on one link or on all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path {
+pub struct NetworkPath {
     /// Who sends.
     pub from: NodeName,
     /// Who hears.
@@ -128,7 +128,7 @@ pub struct Path {
 
 /// One step of a group on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct StepLocation {
     /// Where.
     pub node: NodeName,
     /// Which group.
@@ -137,9 +137,9 @@ pub struct Spot {
     pub step: usize,
 }
 
-impl fmt::Display for Spot {
+impl fmt::Display for StepLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Spot { node, group, step } = self;
+        let StepLocation { node, group, step } = self;
         write!(f, "{group} step {} on {node}", step.saturating_add(1))
     }
 }
@@ -213,10 +213,10 @@ impl Fault {
     }
 }
 
-fn between(a: &NodeName, b: &NodeName, way: Way) -> String {
+fn between(a: &NodeName, b: &NodeName, way: CutDirection) -> String {
     match way {
-        Way::Both => format!("{a} {b}"),
-        Way::OneWay => format!("{a} to {b}"),
+        CutDirection::Both => format!("{a} {b}"),
+        CutDirection::OneWay => format!("{a} to {b}"),
     }
 }
 
@@ -266,13 +266,13 @@ impl fmt::Display for Behaviour {
     }
 }
 
-impl fmt::Display for Look {
+impl fmt::Display for ProbeBehaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Look::Says(true) => "say running",
-            Look::Says(false) => "say stopped",
-            Look::Fails => "fail",
-            Look::Hangs => "hang",
+            ProbeBehaviour::Says(true) => "say running",
+            ProbeBehaviour::Says(false) => "say stopped",
+            ProbeBehaviour::Fails => "fail",
+            ProbeBehaviour::Hangs => "hang",
         })
     }
 }

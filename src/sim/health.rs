@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::world::{Future, World};
+use super::world::{ScheduledEvent, World};
 use crate::engine::Event;
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Health};
 use crate::model::{GroupName, NodeName};
@@ -15,7 +15,7 @@ const FIRST: Duration = Duration::from_millis(20);
 
 /// What is ill on one machine.
 #[derive(Debug, Default)]
-pub(super) struct Sickness {
+pub(super) struct HealthFaults {
     /// Groups that are looked at, each with the number of that round.
     watched: BTreeMap<GroupName, u64>,
     /// Steps that look ill although they run.
@@ -28,7 +28,7 @@ pub(super) struct Sickness {
     hanging: BTreeSet<String>,
 }
 
-impl Sickness {
+impl HealthFaults {
     pub fn end_life(&mut self) {
         self.watched.clear();
     }
@@ -122,7 +122,7 @@ impl World {
             return;
         };
         let at = at.clone();
-        let look = Future::Look {
+        let look = ScheduledEvent::MonitorResult {
             at,
             life,
             group,
@@ -162,7 +162,7 @@ impl World {
     pub(super) fn check_soon(&mut self, at: &NodeName) {
         if let Some((life, _)) = self.life_and_clock(at) {
             let at = at.clone();
-            self.later(FIRST, Future::Check { at, life });
+            self.later(FIRST, ScheduledEvent::Check { at, life });
         }
     }
 
@@ -183,7 +183,7 @@ impl World {
         }
         names.retain(|name| !machine.health.hanging.contains(name));
         let failing = machine.health.failing.clone();
-        let again = Future::Check {
+        let again = ScheduledEvent::Check {
             at: at.clone(),
             life,
         };

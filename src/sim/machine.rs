@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::health::Sickness;
-use super::invariant::Watched;
-use super::world::Future;
+use super::health::HealthFaults;
+use super::invariant::MachineWatch;
+use super::world::ScheduledEvent;
 use crate::engine::{Engine, Event, Kept, Outcome};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
@@ -26,7 +26,7 @@ pub enum Behaviour {
 
 /// How a look at a step that does not do what it should goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum ProbeBehaviour {
     /// Says this, whatever is true.
     Says(bool),
     /// Cannot tell.
@@ -112,7 +112,7 @@ impl Clock {
 
 /// What an engine was made of, and all that it was told.
 #[derive(Clone, Debug)]
-pub struct Tape {
+pub struct MachineRecording {
     /// When its daemon began, on its own clock.
     pub began: Time,
     /// Its configuration.
@@ -149,7 +149,7 @@ pub struct Machine {
     /// Behaviour of stops.
     pub stop_behaviour: BTreeMap<(GroupName, usize), Behaviour>,
     /// Looks at a step that do not tell the truth.
-    pub look_behaviour: BTreeMap<(GroupName, usize), Look>,
+    pub look_behaviour: BTreeMap<(GroupName, usize), ProbeBehaviour>,
     /// A configuration of its own, where it has one.
     pub config: Option<Cluster>,
     /// Everything it decided, with the time.
@@ -157,12 +157,12 @@ pub struct Machine {
     /// Answers to commands.
     pub replies: BTreeMap<u64, Result<String, String>>,
     /// Whether what its engine is told is kept.
-    pub taping: bool,
+    pub records_inputs: bool,
     /// That of the present or last life.
-    pub tape: Option<Tape>,
+    pub recording: Option<MachineRecording>,
     /// How often each group's addresses were announced anew on order.
     pub announced: u32,
-    pub(super) health: Sickness,
+    pub(super) health: HealthFaults,
     pub(super) clock: Clock,
     /// Numbers the lives of its daemon: what was under way in one does not end in the next.
     pub(super) life: u64,
@@ -172,7 +172,7 @@ pub struct Machine {
     pub(super) wake: Time,
     pub(super) inbox: Vec<Event>,
     /// What happens to it as soon as it is no longer suspended.
-    pub(super) held_back: Vec<Future>,
+    pub(super) held_back: Vec<ScheduledEvent>,
     pub(super) exited: bool,
     pub(super) boots: u64,
     /// What runs here has changed since the last look at it.
@@ -183,7 +183,7 @@ pub struct Machine {
     pub(super) silent: BTreeMap<GroupName, Time>,
     /// A look has told an untruth.
     pub(super) was_lied_to: bool,
-    pub(super) watched: Watched,
+    pub(super) watched: MachineWatch,
 }
 
 impl Machine {
@@ -204,10 +204,10 @@ impl Machine {
             config: None,
             decisions: Vec::new(),
             replies: BTreeMap::new(),
-            taping: false,
-            tape: None,
+            records_inputs: false,
+            recording: None,
             announced: 0,
-            health: Sickness::default(),
+            health: HealthFaults::default(),
             clock: Clock::new(Time::ZERO, Time::ZERO, 0),
             life: 0,
             watching: BTreeSet::new(),
@@ -221,7 +221,7 @@ impl Machine {
             thawed: Time::ZERO,
             silent: BTreeMap::new(),
             was_lied_to: false,
-            watched: Watched::default(),
+            watched: MachineWatch::default(),
         }
     }
 

@@ -2,22 +2,23 @@
 //! that do what a scenario tells them. Nothing here reads a clock; the same steps and the same seed give the same run.
 //!
 //! * `world`: the cluster, its time, and the order in which things happen;
-//! * `machine`: one machine, its clock and its agents; `hands`: what the orders of its engine do to it;
-//! * `network`: what becomes of a heartbeat on its way; `deeds`: what a scenario can do to all of it;
+//! * `machine`: one machine, its clock and its agents; `effects`: what the orders of its engine do to it;
+//! * `network`: what becomes of a heartbeat on its way; `controls`: what a scenario can do to all of it;
 //! * `health`: looks at what runs, and checks of a machine;
-//! * `invariant`: what must never be seen, a file each; `service`: how long groups were down; `random`: chance from a
+//! * `invariant`: what must never be seen, a file each; `downtime`: how long groups were down; `random`: chance from a
 //!   seed.
 //!
-//! A scenario is code that does such deeds to a [`World`], or data: a [`Script`] has a [`Setup`] and timed [`Fault`]s,
-//! is printed and read in plain words (`words`, `setting`), drawn from a seed ([`draw()`]), run to a [`Report`]
+//! A scenario is code that does such deeds to a [`World`], or data: a [`FaultScript`] has a [`ClusterSetup`] and timed [`Fault`]s,
+//! is printed and read in plain words (`script_words`, `setting`), drawn from a seed ([`generate()`]), run to a [`RunReport`]
 //! ([`run()`]), and cut down to the few steps that break a promise ([`shrink()`]).
 //!
 //! `had` has no fencing yet, so there are no faults of fencing.
 
-mod deeds;
-mod draw;
+mod controls;
+mod downtime;
+mod effects;
 mod fault;
-mod hands;
+mod generate;
 mod health;
 mod invariant;
 mod machine;
@@ -26,26 +27,25 @@ mod random;
 mod report;
 mod run;
 mod script;
-mod service;
+mod script_words;
 mod setting;
 mod setup;
 mod shrink;
-mod words;
 mod world;
 
-pub use deeds::Way;
-pub use draw::{Faults, Kind, draw};
-pub use fault::{Fault, Path, Spot};
-pub use invariant::{Double, Invariant, Violation};
-pub use machine::{Behaviour, Clock, Look, Machine, Tape};
+pub use controls::CutDirection;
+pub use downtime::Downtime;
+pub use fault::{Fault, NetworkPath, StepLocation};
+pub use generate::{FaultKind, FaultProfile, generate};
+pub use invariant::{DoubleOwnership, Invariant, Violation};
+pub use machine::{Behaviour, Clock, Machine, MachineRecording, ProbeBehaviour};
 pub use network::Weather;
 pub use random::Random;
-pub use report::{Entry, Report, Told};
+pub use report::{RunReport, TimelineEntry, TimelineEvent};
 pub use run::run;
-pub use script::Script;
-pub use service::Downtime;
-pub use setting::Setting;
-pub use setup::{Condition, Setup};
-pub use shrink::{Shrunk, shrink};
-pub use words::Mistake;
+pub use script::FaultScript;
+pub use script_words::ScriptError;
+pub use setting::ScriptSetting;
+pub use setup::{ClusterSetup, MachineCondition};
+pub use shrink::{ShrunkScript, shrink};
 pub use world::World;

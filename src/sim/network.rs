@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::random::Random;
-use super::world::{Future, World};
+use super::world::{ScheduledEvent, World};
 use crate::engine::Event;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::{LinkName, NodeName};
@@ -79,7 +79,7 @@ impl World {
                         heartbeat: Box::new(heartbeat.clone()),
                     };
                     let to = to.clone();
-                    self.later(after, Future::Arrive { to, event });
+                    self.later(after, ScheduledEvent::Arrive { to, event });
                 }
             }
         }
@@ -97,7 +97,7 @@ impl World {
             for after in weather.fate(&mut self.random) {
                 let at = by.clone();
                 let event = Event::Pong { ping, sent };
-                self.later(after * 2, Future::Tell { at, life, event });
+                self.later(after * 2, ScheduledEvent::Tell { at, life, event });
             }
         }
     }

@@ -52,12 +52,12 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_and_another_seed_another() {
-        let draw = |seed| {
+        let generate = |seed| {
             let mut r = Random::new(seed);
             [r.below(1000), r.below(1000), r.below(1000)]
         };
-        assert_eq!(draw(7), draw(7));
-        assert_ne!(draw(7), draw(8));
+        assert_eq!(generate(7), generate(7));
+        assert_ne!(generate(7), generate(8));
     }
 
     #[test]

@@ -4,26 +4,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::downtime::Downtime;
 use super::fault::Fault;
-use super::invariant::{Double, Violation};
-use super::service::Downtime;
+use super::invariant::{DoubleOwnership, Violation};
 use crate::engine::ActionDigest;
 use crate::model::decision::Decision;
 use crate::model::{GroupName, NodeName};
 
 /// What came of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct RunReport {
     /// Promises that were broken; the run ends with the first.
     pub violations: Vec<Violation>,
     /// Every moment in which a group ran on two nodes.
-    pub doubles: Vec<Double>,
+    pub doubles: Vec<DoubleOwnership>,
     /// Why two owners are not ruled out for such a cluster under such faults; nothing where they are.
     pub unpromised: Option<String>,
     /// Each group's downtime.
     pub groups: BTreeMap<GroupName, Downtime>,
     /// Everything that was done and decided, in order.
-    pub timeline: Vec<Entry>,
+    pub timeline: Vec<TimelineEntry>,
     /// Groups that do not run at the end, each with what keeps it from running.
     pub unsettled: Vec<String>,
     /// A fingerprint of all that the engines ordered, in order.
@@ -36,33 +36,33 @@ pub struct Report {
 
 /// One line of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct TimelineEntry {
     /// When, counted from the beginning.
     pub at: Duration,
     /// What.
-    pub told: Told,
+    pub told: TimelineEvent,
 }
 
 /// What is told in a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum TimelineEvent {
     /// Something was done to the cluster.
     Fault(Fault),
     /// A node decided or noticed something.
     Decision(NodeName, Decision),
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for TimelineEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at.as_secs_f64();
         match &self.told {
-            Told::Fault(fault) => write!(f, "{at:>10.4} **** {fault}"),
-            Told::Decision(node, decision) => write!(f, "{at:>10.4} {node}: {decision}"),
+            TimelineEvent::Fault(fault) => write!(f, "{at:>10.4} **** {fault}"),
+            TimelineEvent::Decision(node, decision) => write!(f, "{at:>10.4} {node}: {decision}"),
         }
     }
 }
 
-impl Report {
+impl RunReport {
     /// The first broken promise.
     pub fn first(&self) -> Option<&Violation> {
         self.violations.first()

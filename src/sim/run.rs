@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::invariant::{Invariant, Liveness, Outlook, unpromised};
-use super::report::{Entry, Report, Told};
-use super::script::Script;
+use super::invariant::{Invariant, LivenessWatch, Outlook, unpromised};
+use super::report::{RunReport, TimelineEntry, TimelineEvent};
+use super::script::FaultScript;
 use super::world::World;
 use crate::model::Time;
 
@@ -12,7 +12,7 @@ use crate::model::Time;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs a script to its end, or to the first broken promise.
-pub fn run(script: &Script) -> Report {
+pub fn run(script: &FaultScript) -> RunReport {
     let mut world = script.setup.world();
     let unpromised = unpromised(script);
     world.owners.promised = unpromised.is_none();
@@ -20,7 +20,7 @@ pub fn run(script: &Script) -> Report {
     if course(script, &mut world) {
         unsettled = settle(script, &mut world);
     }
-    Report {
+    RunReport {
         violations: std::mem::take(&mut world.broken),
         doubles: world.doubles(),
         unpromised,
@@ -39,7 +39,7 @@ pub fn run(script: &Script) -> Report {
 }
 
 /// The faults one after another; false when a promise was broken or the time is over.
-fn course(script: &Script, world: &mut World) -> bool {
+fn course(script: &FaultScript, world: &mut World) -> bool {
     for (at, fault) in &script.steps {
         if script.setup.length.is_some_and(|length| *at > length) {
             break;
@@ -58,9 +58,9 @@ fn pass_until(world: &mut World, end: Time) -> bool {
 }
 
 /// Lets everything settle; what does not run in the end, and why.
-fn settle(script: &Script, world: &mut World) -> Vec<String> {
+fn settle(script: &FaultScript, world: &mut World) -> Vec<String> {
     let end = script.setup.length.map(|length| World::BEGIN + length);
-    let mut liveness: Liveness = std::mem::take(&mut world.liveness);
+    let mut liveness: LivenessWatch = std::mem::take(&mut world.liveness);
     let mut outlook = Outlook::Waiting;
     loop {
         if end.is_some_and(|end| world.now >= end) || !pass_until(world, world.now + LOOK) {
@@ -92,19 +92,19 @@ fn settle(script: &Script, world: &mut World) -> Vec<String> {
     }
 }
 
-fn timeline(world: &mut World) -> Vec<Entry> {
-    let entry = |at: Time, told| Entry {
+fn timeline(world: &mut World) -> Vec<TimelineEntry> {
+    let entry = |at: Time, told| TimelineEntry {
         at: at.since(World::BEGIN),
         told,
     };
     let faults = std::mem::take(&mut world.diary);
-    let mut all: Vec<Entry> = faults
+    let mut all: Vec<TimelineEntry> = faults
         .into_iter()
-        .map(|(at, fault)| entry(at, Told::Fault(fault)))
+        .map(|(at, fault)| entry(at, TimelineEvent::Fault(fault)))
         .collect();
     for (name, machine) in &mut world.machines {
         let decisions = std::mem::take(&mut machine.decisions);
-        let told = |d| Told::Decision(name.clone(), d);
+        let told = |d| TimelineEvent::Decision(name.clone(), d);
         all.extend(decisions.into_iter().map(|(at, d)| entry(at, told(d))));
     }
     all.sort_by_key(|e| e.at);

@@ -21,27 +21,27 @@ use std::fmt;
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::setup::Setup;
-use super::words::Mistake;
+use super::script_words::ScriptError;
+use super::setup::ClusterSetup;
 use crate::text::duration_in_files;
 
 /// A setup, and what happens to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Script {
+pub struct FaultScript {
     /// Lines before everything else, shown as comments: what it is good for.
     pub notes: Vec<String>,
     /// The world.
-    pub setup: Setup,
+    pub setup: ClusterSetup,
     /// What happens and when, counted from the beginning; in order.
     pub steps: Vec<(Duration, Fault)>,
 }
 
-impl Script {
+impl FaultScript {
     /// Reads a script that stands for itself.
     ///
     /// # Errors
     /// All mistakes, in the order of the lines.
-    pub fn read(text: &str) -> Result<Script, Vec<Mistake>> {
+    pub fn read(text: &str) -> Result<FaultScript, Vec<ScriptError>> {
         read::read(text, None)
     }
 
@@ -50,7 +50,7 @@ impl Script {
     ///
     /// # Errors
     /// All mistakes, in the order of the lines.
-    pub fn read_for(text: &str, setup: Setup) -> Result<Script, Vec<Mistake>> {
+    pub fn read_for(text: &str, setup: ClusterSetup) -> Result<FaultScript, Vec<ScriptError>> {
         read::read(text, Some(setup))
     }
 
@@ -64,7 +64,7 @@ impl Script {
     }
 }
 
-impl fmt::Display for Script {
+impl fmt::Display for FaultScript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for note in &self.notes {
             writeln!(f, "# {note}")?;

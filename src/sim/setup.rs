@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::setting::{Setting, digest};
+use super::setting::{ScriptSetting, digest};
 use super::world::World;
 use crate::model::cluster::{Cluster, Group, Step};
 use crate::model::health::FAILBACK_WHEN;
@@ -18,13 +18,13 @@ const MONITOR: Duration = Duration::from_secs(20);
 
 /// A cluster that is off, and the machines on which it will run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setup {
+pub struct ClusterSetup {
     /// The configuration that all nodes share; `me` and `digest` do not count.
     pub cluster: Cluster,
     /// Whether kernels drop addresses whose right was not renewed (the lease of an address).
     pub kernel_leases: bool,
     /// Machines whose clock does not show the world's time, or drifts; or whose daemon wakes late.
-    pub machines: BTreeMap<NodeName, Condition>,
+    pub machines: BTreeMap<NodeName, MachineCondition>,
     /// Where the chance of the run comes from.
     pub seed: u64,
     /// How long the run is; where none is said, until all is settled after the last fault.
@@ -33,7 +33,7 @@ pub struct Setup {
 
 /// What one machine is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub struct MachineCondition {
     /// What its clock shows when the run begins.
     pub clock: Duration,
     /// By how many millionths it is too fast.
@@ -42,10 +42,10 @@ pub struct Condition {
     pub late: Duration,
 }
 
-impl Default for Condition {
+impl Default for MachineCondition {
     /// It shows the world's time.
     fn default() -> Self {
-        Condition {
+        MachineCondition {
             clock: World::BEGIN.since(Time::ZERO),
             ppm: 0,
             late: Duration::ZERO,
@@ -53,10 +53,10 @@ impl Default for Condition {
     }
 }
 
-impl Setup {
+impl ClusterSetup {
     /// A setup of this cluster, with exact clocks and daemons that are never late.
-    pub fn new(cluster: Cluster) -> Setup {
-        Setup {
+    pub fn new(cluster: Cluster) -> ClusterSetup {
+        ClusterSetup {
             cluster,
             kernel_leases: true,
             machines: BTreeMap::new(),
@@ -110,7 +110,7 @@ pub(super) fn usual_step(addresses: bool) -> Step {
     }
 }
 
-impl fmt::Display for Setup {
+impl fmt::Display for ClusterSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("nodes")?;
         for node in &self.cluster.nodes {
@@ -124,7 +124,7 @@ impl fmt::Display for Setup {
         for ping in &self.cluster.pings {
             writeln!(f, "ping {}", ping.name)?;
         }
-        for setting in Setting::of(&self.cluster) {
+        for setting in ScriptSetting::of(&self.cluster) {
             writeln!(f, "{setting}")?;
         }
         for check in &self.cluster.health.checks {

@@ -5,16 +5,16 @@ mod smaller;
 
 use super::invariant::{Invariant, Violation};
 use super::run::run;
-use super::script::Script;
+use super::script::FaultScript;
 
 /// With chance in it, a smaller script is tried with so many seeds.
 const SEEDS: u64 = 4;
 
 /// What is left of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shrunk {
+pub struct ShrunkScript {
     /// The short script.
-    pub script: Script,
+    pub script: FaultScript,
     /// What it breaks.
     pub violation: Violation,
     /// How many runs it took.
@@ -22,9 +22,9 @@ pub struct Shrunk {
 }
 
 /// Shrinks a script within so many runs; nothing when it breaks no promise.
-pub fn shrink(script: &Script, most_runs: u32) -> Option<Shrunk> {
+pub fn shrink(script: &FaultScript, most_runs: u32) -> Option<ShrunkScript> {
     let violation = run(script).first()?.clone();
-    let mut search = Search {
+    let mut search = ShrinkSearch {
         broken: violation.invariant,
         best: script.clone(),
         violation,
@@ -48,24 +48,24 @@ pub fn shrink(script: &Script, most_runs: u32) -> Option<Shrunk> {
             break;
         }
     }
-    Some(Shrunk {
+    Some(ShrunkScript {
         script: search.best,
         violation: search.violation,
         runs: search.runs,
     })
 }
 
-struct Search {
+struct ShrinkSearch {
     broken: Invariant,
-    best: Script,
+    best: FaultScript,
     violation: Violation,
     runs: u32,
     most_runs: u32,
 }
 
-impl Search {
+impl ShrinkSearch {
     /// Takes a smaller script when it breaks the same promise.
-    fn takes(&mut self, mut smaller: Script) -> bool {
+    fn takes(&mut self, mut smaller: FaultScript) -> bool {
         let first = smaller.setup.seed;
         let seeds = if has_chance(&smaller) { SEEDS } else { 1 };
         for more in 0..seeds {
@@ -112,7 +112,7 @@ impl Search {
     }
 
     /// Tries each of the smaller scripts that this makes of the best, until none of them is taken.
-    fn try_all(&mut self, smaller: fn(&Script) -> Vec<Script>) {
+    fn try_all(&mut self, smaller: fn(&FaultScript) -> Vec<FaultScript>) {
         let mut at = 0;
         while let Some(candidate) = smaller(&self.best).into_iter().nth(at) {
             if candidate == self.best || !self.takes(candidate) {
@@ -122,7 +122,7 @@ impl Search {
     }
 }
 
-fn has_chance(script: &Script) -> bool {
+fn has_chance(script: &FaultScript) -> bool {
     let weather =
         |f: &super::Fault| matches!(f, super::Fault::Weather(..) | super::Fault::Late(..));
     let late = script.setup.machines.values().any(|c| !c.late.is_zero());

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::downtime::ServiceWatch;
 use super::fault::Fault;
-use super::invariant::{Liveness, Owners, Violation};
+use super::invariant::{LivenessWatch, OwnershipWatch, Violation};
 use super::machine::{Clock, Machine};
 use super::network::{Weather, link_name};
 use super::random::Random;
-use super::service::Service;
-use super::setup::{Condition, usual_step};
+use super::setup::{MachineCondition, usual_step};
 use crate::engine::{ActionDigest, Call, Engine, Event, OrderId, Outcome};
 use crate::model::cluster::{Cluster, Group, PingNode, QuorumPolicy, Step, Timing};
 use crate::model::health::Health;
@@ -22,7 +22,7 @@ const INBOX: usize = 200;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
-pub(super) enum Future {
+pub(super) enum ScheduledEvent {
     /// A datagram comes in, whoever lives there then.
     Arrive {
         to: NodeName,
@@ -55,7 +55,7 @@ pub(super) enum Future {
         group: GroupName,
         until: Time,
     },
-    Look {
+    MonitorResult {
         at: NodeName,
         life: u64,
         group: GroupName,
@@ -67,25 +67,25 @@ pub(super) enum Future {
     },
 }
 
-impl Future {
+impl ScheduledEvent {
     /// The machine inside which it happens.
     fn inside(&self) -> Option<&NodeName> {
         match self {
-            Future::Arrive { .. } => None,
-            Future::Tell { at, .. }
-            | Future::Finish { at, .. }
-            | Future::Probe { at, .. }
-            | Future::ProbeEnds { at, .. }
-            | Future::LeaseEnds { at, .. }
-            | Future::Look { at, .. }
-            | Future::Check { at, .. } => Some(at),
+            ScheduledEvent::Arrive { .. } => None,
+            ScheduledEvent::Tell { at, .. }
+            | ScheduledEvent::Finish { at, .. }
+            | ScheduledEvent::Probe { at, .. }
+            | ScheduledEvent::ProbeEnds { at, .. }
+            | ScheduledEvent::LeaseEnds { at, .. }
+            | ScheduledEvent::MonitorResult { at, .. }
+            | ScheduledEvent::Check { at, .. } => Some(at),
         }
     }
 }
 
 /// A command that was given.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct GivenCommand {
     /// At which node, in which life of its daemon.
     pub node: NodeName,
     pub life: u64,
@@ -109,16 +109,16 @@ pub struct World {
     /// How many things have happened.
     pub steps: u64,
     pub(super) machines: BTreeMap<NodeName, Machine>,
-    pub(super) future: BTreeMap<(Time, u64), Future>,
+    pub(super) future: BTreeMap<(Time, u64), ScheduledEvent>,
     pub(super) count: u64,
     pub(super) local_weather: BTreeMap<(NodeName, NodeName, LinkName), Weather>,
     pub(super) cuts: BTreeSet<(NodeName, NodeName, LinkName)>,
     pub(super) blocked: BTreeSet<(NodeName, NodeName)>,
     pub(super) blind: BTreeSet<(NodeName, usize)>,
-    pub(super) owners: Owners,
-    pub(super) services: BTreeMap<GroupName, Service>,
-    pub(super) liveness: Liveness,
-    pub(super) asked: Vec<Asked>,
+    pub(super) owners: OwnershipWatch,
+    pub(super) services: BTreeMap<GroupName, ServiceWatch>,
+    pub(super) liveness: LivenessWatch,
+    pub(super) asked: Vec<GivenCommand>,
     /// The faults that were done.
     pub(super) diary: Vec<(Time, Fault)>,
     pub(super) broken: Vec<Violation>,
@@ -154,9 +154,9 @@ impl World {
             cuts: BTreeSet::new(),
             blocked: BTreeSet::new(),
             blind: BTreeSet::new(),
-            owners: Owners::default(),
+            owners: OwnershipWatch::default(),
             services: BTreeMap::new(),
-            liveness: Liveness::default(),
+            liveness: LivenessWatch::default(),
             asked: Vec::new(),
             diary: Vec::new(),
             broken: Vec::new(),
@@ -196,7 +196,7 @@ impl World {
     }
 
     /// Gives a machine its clock and its lateness.
-    pub(super) fn condition(&mut self, name: &NodeName, condition: Condition) {
+    pub(super) fn condition(&mut self, name: &NodeName, condition: MachineCondition) {
         let now = self.now;
         if let Some(machine) = self.machines.get_mut(name) {
             let local = Time::ZERO + condition.clock;
@@ -291,41 +291,45 @@ impl World {
         }
     }
 
-    pub(super) fn later(&mut self, after: Duration, future: Future) {
+    pub(super) fn later(&mut self, after: Duration, future: ScheduledEvent) {
         self.count += 1;
         self.future.insert((self.now + after, self.count), future);
     }
 
-    fn happen(&mut self, future: Future) {
+    fn happen(&mut self, future: ScheduledEvent) {
         let machine = future.inside().and_then(|at| self.machines.get_mut(at));
         if let Some(machine) = machine.filter(|m| m.suspended) {
             machine.held_back.push(future);
             return;
         }
         match future {
-            Future::Arrive { to, event } => self.give(&to, event),
-            Future::Tell { at, life, event } if self.lives(&at, life) => self.give(&at, event),
-            Future::Finish { at, life, done } => self.finish(&at, life, done),
-            Future::Probe { at, life, group } if self.lives(&at, life) => self.probe(&at, group),
-            Future::ProbeEnds {
+            ScheduledEvent::Arrive { to, event } => self.give(&to, event),
+            ScheduledEvent::Tell { at, life, event } if self.lives(&at, life) => {
+                self.give(&at, event);
+            }
+            ScheduledEvent::Finish { at, life, done } => self.finish(&at, life, done),
+            ScheduledEvent::Probe { at, life, group } if self.lives(&at, life) => {
+                self.probe(&at, group);
+            }
+            ScheduledEvent::ProbeEnds {
                 at,
                 life,
                 group,
                 sent,
             } if self.lives(&at, life) => self.probe_ends(&at, group, sent),
-            Future::LeaseEnds { at, group, until } => self.lease_ends(&at, &group, until),
-            Future::Look {
+            ScheduledEvent::LeaseEnds { at, group, until } => self.lease_ends(&at, &group, until),
+            ScheduledEvent::MonitorResult {
                 at,
                 life,
                 group,
                 round,
             } if self.lives(&at, life) => self.look_at(&at, &group, round),
-            Future::Check { at, life } if self.lives(&at, life) => self.check_all(&at),
-            Future::Tell { .. }
-            | Future::Probe { .. }
-            | Future::ProbeEnds { .. }
-            | Future::Look { .. }
-            | Future::Check { .. } => {}
+            ScheduledEvent::Check { at, life } if self.lives(&at, life) => self.check_all(&at),
+            ScheduledEvent::Tell { .. }
+            | ScheduledEvent::Probe { .. }
+            | ScheduledEvent::ProbeEnds { .. }
+            | ScheduledEvent::MonitorResult { .. }
+            | ScheduledEvent::Check { .. } => {}
         }
     }
 
@@ -371,8 +375,8 @@ impl World {
         machine
             .watched
             .take_in(local, &event, &engine.cluster().timing);
-        if let Some(tape) = &mut machine.tape {
-            tape.told.push((local, event.clone()));
+        if let Some(recording) = &mut machine.recording {
+            recording.told.push((local, event.clone()));
         }
         let actions = engine.handle(local, event);
         let acts = !actions.is_empty();

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::recording_writer::files;
-use crate::replay::recording::{Decoder, Item, is_recording};
+use crate::replay::recording_format::{RecordingDecoder, RecordingItem, is_recording};
 
 /// A longer line is none of ours.
 const LONGEST: u64 = 256 * 1024 * 1024;
@@ -44,7 +44,7 @@ impl RecordingReader {
     }
 
     /// All that they hold, in order.
-    pub fn items(&self) -> impl Iterator<Item = Item> + '_ {
+    pub fn items(&self) -> impl Iterator<Item = RecordingItem> + '_ {
         self.parts.iter().flat_map(Part::lines)
     }
 }
@@ -105,7 +105,7 @@ impl Part {
             path: &self.path,
             rest: Some(BufReader::new(rest).take(self.len)),
             number: 0,
-            decoder: Decoder::default(),
+            decoder: RecordingDecoder::default(),
         }
     }
 }
@@ -130,7 +130,7 @@ struct Lines<'a> {
     /// None after an error.
     rest: Option<io::Take<BufReader<Rest<'a>>>>,
     number: usize,
-    decoder: Decoder,
+    decoder: RecordingDecoder,
 }
 
 impl Lines<'_> {
@@ -153,15 +153,15 @@ impl Lines<'_> {
         String::from_utf8(bytes).map(Some).map_err(invalid)
     }
 
-    fn at(&self, why: &str) -> Item {
-        Item::Unreadable(format!("{}:{}: {why}", self.path.display(), self.number))
+    fn at(&self, why: &str) -> RecordingItem {
+        RecordingItem::Unreadable(format!("{}:{}: {why}", self.path.display(), self.number))
     }
 }
 
 impl Iterator for Lines<'_> {
-    type Item = Item;
+    type Item = RecordingItem;
 
-    fn next(&mut self) -> Option<Item> {
+    fn next(&mut self) -> Option<RecordingItem> {
         loop {
             let said = match self.line() {
                 Ok(Some(text)) => self.decoder.line(&text),

@@ -20,7 +20,7 @@ use crate::engine::{Action, Engine, Event, Kept};
 use crate::model::Time;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
-use crate::replay::recording::{Begin, FORMAT, State};
+use crate::replay::recording_format::{RECORDING_FORMAT, RecordingStart, StartState};
 use crate::sys::clock;
 use recording_files::RecordingFiles;
 
@@ -35,7 +35,7 @@ pub fn files(folder: &Path) -> [PathBuf; 2] {
 }
 
 enum Message {
-    Begin(Box<Begin>),
+    RecordingStart(Box<RecordingStart>),
     Event(Time, Event, ActionDigest),
 }
 
@@ -56,13 +56,13 @@ impl RecordingFeed {
     /// The engine is about to be made of this.
     pub fn fresh(&mut self, at: Time, cluster: &Cluster, kept: &Kept) {
         let start = Box::new((cluster.clone(), kept.clone()));
-        self.begin(at, cluster, State::Fresh(start));
+        self.begin(at, cluster, StartState::Fresh(start));
     }
 
     /// The engine is about to be told this.
     pub fn tell(&mut self, at: Time, event: &Event, engine: &Engine) {
         if self.lost || self.wanted.load(Ordering::Relaxed) {
-            let state = State::Running(Box::new(engine.clone()));
+            let state = StartState::Running(Box::new(engine.clone()));
             self.begin(at, engine.cluster(), state);
         }
         self.next = self.next.saturating_add(1);
@@ -75,9 +75,9 @@ impl RecordingFeed {
         self.digest.add(actions);
     }
 
-    fn begin(&mut self, at: Time, cluster: &Cluster, state: State) {
-        let begin = Begin {
-            format: FORMAT,
+    fn begin(&mut self, at: Time, cluster: &Cluster, state: StartState) {
+        let begin = RecordingStart {
+            format: RECORDING_FORMAT,
             had: env!("CARGO_PKG_VERSION").to_owned(),
             node: cluster.me.clone(),
             life: self.life,
@@ -90,7 +90,7 @@ impl RecordingFeed {
         self.wanted.store(false, Ordering::Relaxed);
         self.lost = self
             .queue
-            .try_send(Message::Begin(Box::new(begin)))
+            .try_send(Message::RecordingStart(Box::new(begin)))
             .is_err();
     }
 }
@@ -145,7 +145,7 @@ fn run(mut files: RecordingFiles, messages: &Receiver<Message>) {
     loop {
         let last = loop {
             match messages.try_recv() {
-                Ok(Message::Begin(begin)) => files.begin(&begin, Instant::now()),
+                Ok(Message::RecordingStart(begin)) => files.begin(&begin, Instant::now()),
                 Ok(Message::Event(at, event, digest)) => files.event(at, event, digest),
                 Err(TryRecvError::Empty) => break false,
                 Err(TryRecvError::Disconnected) => break true,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::numbers;
-use crate::stage::{ADDRESS, Setup, Stage};
+use crate::stage::{ADDRESS, BenchCluster, BenchSetup};
 
 const OVER: Duration = Duration::from_secs(20);
 
@@ -14,15 +14,15 @@ pub fn measure() {
 }
 
 fn idle(keepalive: Duration) {
-    let stage = Stage::of(&Setup {
+    let stage = BenchCluster::of(&BenchSetup {
         keepalive,
         deadtime: keepalive * 10,
         haresources: format!("alice {ADDRESS}/24/eth0 web\n"),
-        ..Setup::usual()
+        ..BenchSetup::usual()
     });
-    let before = Taken::look(&stage);
+    let before = CpuTime::look(&stage);
     std::thread::sleep(OVER);
-    let after = Taken::look(&stage);
+    let after = CpuTime::look(&stage);
     let seconds = OVER.as_secs_f64();
     let ms = keepalive.as_millis();
     println!("owner of an address and a script, keepalive {ms} ms:");
@@ -48,7 +48,7 @@ fn idle(keepalive: Duration) {
     numbers::one("   bytes in", rate(2), "a second", "");
 }
 
-struct Taken {
+struct CpuTime {
     pss_kib: f64,
     threads: f64,
     cpu_ns: f64,
@@ -58,8 +58,8 @@ struct Taken {
     traffic: [f64; 4],
 }
 
-impl Taken {
-    fn look(stage: &Stage) -> Taken {
+impl CpuTime {
+    fn look(stage: &BenchCluster) -> CpuTime {
         let pid = stage.lab.had_pid("alice").unwrap().unwrap();
         let script = format!(
             "echo pid $$; exec cat /proc/{pid}/smaps_rollup /proc/{pid}/status /proc/net/dev /proc/{pid}/task/*/schedstat"
@@ -87,7 +87,7 @@ impl Taken {
         let cpu = text
             .lines()
             .filter_map(|l| l.split(' ').next()?.parse::<f64>().ok());
-        Taken {
+        CpuTime {
             pss_kib: value("Pss:"),
             threads: value("Threads:"),
             cpu_ns: cpu.sum(),

@@ -7,7 +7,7 @@ use had::model::decision::What;
 use had::sys::clock;
 
 use crate::numbers;
-use crate::stage::{ADDRESS, PROBE_EVERY, Setup, Stage};
+use crate::stage::{ADDRESS, BenchCluster, BenchSetup, PROBE_EVERY};
 
 const ROUNDS: usize = 10;
 
@@ -21,10 +21,10 @@ pub fn measure() {
 }
 
 fn crashes(keepalive: Duration, deadtime: Duration) {
-    let stage = Stage::of(&Setup {
+    let stage = BenchCluster::of(&BenchSetup {
         keepalive,
         deadtime,
-        ..Setup::usual()
+        ..BenchSetup::usual()
     });
     let (mut beyond, mut served) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -60,7 +60,7 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// From the moment when a node called its peer dead until this moment.
-fn milliseconds_since_death(stage: &Stage, node: &str, answered: Time) -> f64 {
+fn milliseconds_since_death(stage: &BenchCluster, node: &str, answered: Time) -> f64 {
     let journal = stage.journal(node);
     let dead = journal
         .iter()

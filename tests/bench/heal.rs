@@ -3,24 +3,27 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use had::lab::Way;
+use had::lab::LinkDirection;
 use had::sys::clock;
 
 use crate::numbers;
-use crate::stage::{ADDRESS, NODES, PROBE_EVERY, Setup, Stage};
+use crate::stage::{ADDRESS, BenchCluster, BenchSetup, NODES, PROBE_EVERY};
 
 const ROUNDS: usize = 10;
 
 pub fn measure() {
-    let stage = Stage::of(&Setup {
+    let stage = BenchCluster::of(&BenchSetup {
         lines: "quorum off\n",
-        ..Setup::usual()
+        ..BenchSetup::usual()
     });
     let address: IpAddr = ADDRESS.parse().unwrap();
     let (mut both, mut gaps) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         stage.settle();
-        stage.lab.cut(NODES[0], NODES[1], None, Way::Both).unwrap();
+        stage
+            .lab
+            .cut(NODES[0], NODES[1], None, LinkDirection::Both)
+            .unwrap();
         for node in NODES {
             stage.has(node, address);
         }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use had::model::status::Status;
 
 use crate::numbers;
-use crate::stage::{NODES, Setup, Stage};
+use crate::stage::{BenchCluster, BenchSetup, NODES};
 
 const OVER: Duration = Duration::from_secs(60);
 
-struct Case {
+struct LateCase {
     what: &'static str,
     keepalive: u64,
     deadtime: u64,
@@ -21,7 +21,7 @@ struct Case {
     loss: u8,
 }
 
-const CASES: [Case; 7] = [
+const CASES: [LateCase; 7] = [
     case("20/100 ms, idle, realtime on", 20, 100, "", 0, 0),
     case("20/100 ms, 4 times busy, realtime on", 20, 100, "", 4, 0),
     case(
@@ -59,8 +59,8 @@ const fn case(
     lines: &'static str,
     spinning: usize,
     loss: u8,
-) -> Case {
-    Case {
+) -> LateCase {
+    LateCase {
         what,
         keepalive,
         deadtime,
@@ -78,12 +78,12 @@ pub fn measure() {
     }
 }
 
-fn one(case: &Case) {
-    let stage = Stage::of(&Setup {
+fn one(case: &LateCase) {
+    let stage = BenchCluster::of(&BenchSetup {
         keepalive: Duration::from_millis(case.keepalive),
         deadtime: Duration::from_millis(case.deadtime),
         lines: case.lines,
-        ..Setup::usual()
+        ..BenchSetup::usual()
     });
     let cores = std::thread::available_parallelism().unwrap().get();
     let spin = format!(
@@ -92,7 +92,7 @@ fn one(case: &Case) {
     );
     stage.lab.loss(case.loss, None).unwrap();
     stage.lab.spawn("client", &["bash", "-c", &spin]).unwrap();
-    let before = NODES.map(|n| Told::by(&stage, n));
+    let before = NODES.map(|n| LogCounts::by(&stage, n));
     let said = NODES.map(|n| status(&stage, n));
     std::thread::sleep(OVER);
     println!("{}, for {} s:", case.what, OVER.as_secs());
@@ -108,12 +108,12 @@ fn one(case: &Case) {
         );
         let sent = |s: &Status| s.counters["heartbeats sent"];
         let rate = (sent(&status) - sent(&said[n])) / OVER.as_secs();
-        Told::by(&stage, node).since(&before[n]).print(rate);
+        LogCounts::by(&stage, node).since(&before[n]).print(rate);
     }
     numbers::one("   machine: load", load(), "", "");
 }
 
-fn status(stage: &Stage, node: &str) -> Status {
+fn status(stage: &BenchCluster, node: &str) -> Status {
     let said = stage
         .lab
         .exec(node, &["hactl", "status", "--json"])
@@ -127,7 +127,7 @@ fn load() -> f64 {
 }
 
 /// How often the log says what must not be.
-struct Told([usize; 6]);
+struct LogCounts([usize; 6]);
 
 const BAD: [&str; 6] = [
     "is late",
@@ -138,8 +138,8 @@ const BAD: [&str; 6] = [
     "this node was stopped",
 ];
 
-impl Told {
-    fn by(stage: &Stage, node: &str) -> Told {
+impl LogCounts {
+    fn by(stage: &BenchCluster, node: &str) -> LogCounts {
         let log = stage.lab.log(node).unwrap();
         let count = |bad: &str| {
             log.lines()
@@ -149,15 +149,15 @@ impl Told {
         let starts = log.lines().filter(|l| l.contains("starting here")).count();
         let mut told = BAD.map(count);
         told[4] = starts;
-        Told(told)
+        LogCounts(told)
     }
 
-    fn since(self, before: &Told) -> Told {
+    fn since(self, before: &LogCounts) -> LogCounts {
         let mut now = self.0;
         for (n, b) in now.iter_mut().zip(before.0) {
             *n -= b;
         }
-        Told(now)
+        LogCounts(now)
     }
 
     fn print(&self, rate: u64) {

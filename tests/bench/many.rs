@@ -6,17 +6,17 @@ use std::time::Duration;
 use had::lab::SamplerReport;
 
 use crate::numbers;
-use crate::stage::{PROBE_EVERY, Setup, Stage};
+use crate::stage::{BenchCluster, BenchSetup, PROBE_EVERY};
 
 const ADDRESSES: u16 = 1000;
 const ROUNDS: usize = 7;
 const SAMPLE_EVERY: Duration = Duration::from_millis(2);
 
 pub fn measure() {
-    let stage = Stage::of(&Setup {
+    let stage = BenchCluster::of(&BenchSetup {
         haresources: haresources(),
         prefix: 16,
-        ..Setup::usual()
+        ..BenchSetup::usual()
     });
     measure_by("planned move", &stage, |stage, owner| {
         stage.hactl(owner, &["standby"]);
@@ -27,7 +27,7 @@ pub fn measure() {
     });
 }
 
-fn measure_by(how: &str, stage: &Stage, act: fn(&Stage, &str)) {
+fn measure_by(how: &str, stage: &BenchCluster, act: fn(&BenchCluster, &str)) {
     let all: Vec<IpAddr> = (0..ADDRESSES).map(address).collect();
     let (mut spans, mut gaps) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {

@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 use had::lab::ProbeReport;
 
 use crate::numbers;
-use crate::stage::{ADDRESS, PROBE_EVERY, Setup, Stage};
+use crate::stage::{ADDRESS, BenchCluster, BenchSetup, PROBE_EVERY};
 
 const ROUNDS: usize = 15;
 
 pub fn measure() {
-    standby("an address alone", &Setup::usual());
-    let with_script = Setup {
+    standby("an address alone", &BenchSetup::usual());
+    let with_script = BenchSetup {
         haresources: format!("alice {ADDRESS}/24/eth0 web\n"),
-        ..Setup::usual()
+        ..BenchSetup::usual()
     };
     standby("an address and a script", &with_script);
     clean_stop();
 }
 
-fn standby(what: &str, setup: &Setup) {
-    let stage = Stage::of(setup);
+fn standby(what: &str, setup: &BenchSetup) {
+    let stage = BenchCluster::of(setup);
     let (mut gaps, mut lost, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (owner, other) = stage.settle();
@@ -47,7 +47,7 @@ fn standby(what: &str, setup: &Setup) {
 }
 
 fn clean_stop() {
-    let stage = Stage::of(&Setup::usual());
+    let stage = BenchCluster::of(&BenchSetup::usual());
     let (mut gaps, mut lost, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (owner, other) = stage.settle();

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use had::sim::{Script, run};
+use had::sim::{FaultScript, run};
 
 const DAYS: f64 = 2.0;
 
 pub fn measure() {
     let text = "nodes a b\nkeepalive 1s\nwarntime 5s\ndeadtime 10s\ninitdead 20s\ngroup db on a\n\
                 step address : 10.0.0.1\nfor 2d\nat 0s start a\nat 0s start b\nat 1d crash a\nat 1.5d start a\n";
-    let script = Script::read(text).unwrap();
+    let script = FaultScript::read(text).unwrap();
     let begun = Instant::now();
     let report = run(&script);
     let took = begun.elapsed();

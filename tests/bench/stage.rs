@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use had::control::api::{Answer, Request, SOCKET};
 use had::control::client::Client;
-use had::lab::{Iface, Lab, NodePlan, PingPlan, Plan};
+use had::lab::{Iface, Lab, LabPlan, NodePlan, PingPlan};
 use had::model::journal::Entry;
 use had::model::status::{Liveness, Status};
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ esac
 ";
 
 /// What differs between measurements.
-pub struct Setup {
+pub struct BenchSetup {
     pub keepalive: Duration,
     pub deadtime: Duration,
     /// Further lines of ha.cf.
@@ -45,9 +45,9 @@ pub struct Setup {
     pub prefix: u8,
 }
 
-impl Setup {
-    pub fn usual() -> Setup {
-        Setup {
+impl BenchSetup {
+    pub fn usual() -> BenchSetup {
+        BenchSetup {
             keepalive: Duration::from_millis(200),
             deadtime: Duration::from_secs(2),
             lines: "",
@@ -57,14 +57,14 @@ impl Setup {
     }
 }
 
-pub struct Stage {
+pub struct BenchCluster {
     pub lab: Lab,
     _config: TempDir,
 }
 
-impl Stage {
+impl BenchCluster {
     /// A cluster that has settled.
-    pub fn of(setup: &Setup) -> Stage {
+    pub fn of(setup: &BenchSetup) -> BenchCluster {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let config = tempfile::tempdir().unwrap();
@@ -79,7 +79,7 @@ impl Stage {
                 addresses: vec![([10, 0, 0, last].into(), setup.prefix)],
             }],
         };
-        let plan = Plan {
+        let plan = LabPlan {
             name: format!("bench-{}-{number}", std::process::id()),
             nodes: vec![node("alice", 1), node("bob", 2)],
             pings: vec![PingPlan {
@@ -94,7 +94,7 @@ impl Stage {
             start: true,
         };
         let lab = Lab::up(&plan).unwrap();
-        let stage = Stage {
+        let stage = BenchCluster {
             lab,
             _config: config,
         };
@@ -194,7 +194,7 @@ pub fn print_journal() {
     println!("{}", serde_json::to_string(&entries).unwrap());
 }
 
-fn furnish(dir: &Path, setup: &Setup) {
+fn furnish(dir: &Path, setup: &BenchSetup) {
     let ha_cf = format!(
         "node alice bob\nucast eth0 10.0.0.1\nucast eth0 10.0.0.2\nping 10.0.0.254\nauto_failback off\n\
          keepalive {}ms\nwarntime {}ms\ndeadtime {}ms\ninitdead 10000ms\n{}",

@@ -5,28 +5,28 @@ use std::fs;
 
 use had::model::Time;
 
-use crate::diary::GRACE;
-use crate::stage::Stage;
+use crate::cluster::ChaosCluster;
 use crate::step::Node;
+use crate::timeline::GRACE;
 
 /// How far a node has come with the script.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+enum ScriptPhase {
     Running,
     /// Its stop was called and has not come to its end.
     Stopping(Time),
 }
 
 #[derive(Default)]
-pub struct Calls {
+pub struct ScriptCalls {
     lines: usize,
-    places: BTreeMap<(String, Node), Place>,
+    places: BTreeMap<(String, Node), ScriptPhase>,
     pub starts: u64,
 }
 
-impl Calls {
+impl ScriptCalls {
     /// Reads what is new, and judges it.
-    pub fn read(&mut self, stage: &Stage) -> Vec<String> {
+    pub fn read(&mut self, stage: &ChaosCluster) -> Vec<String> {
         let path = stage.dir.path().join("calls");
         let text = fs::read_to_string(path).unwrap_or_default();
         let mut wrong = Vec::new();
@@ -47,7 +47,7 @@ impl Calls {
 
     fn take(
         &mut self,
-        stage: &Stage,
+        stage: &ChaosCluster,
         (name, node): (&str, Node),
         at: Time,
         call: (&str, &str),
@@ -57,11 +57,11 @@ impl Calls {
             ("start", "begin") => {
                 self.starts += 1;
                 let wrong = self.others(stage, &place, at);
-                self.places.insert(place, Place::Running);
+                self.places.insert(place, ScriptPhase::Running);
                 return wrong;
             }
             ("stop", "begin") => {
-                self.places.insert(place, Place::Stopping(at));
+                self.places.insert(place, ScriptPhase::Stopping(at));
             }
             ("stop", "end") | ("clear", _) => {
                 self.places.remove(&place);
@@ -74,17 +74,22 @@ impl Calls {
 
     /// Where it still runs when it begins on this node, unless nobody there could stop it in time. A stop that was begun
     /// and is slow is waited for where the nodes hear each other.
-    fn others(&self, stage: &Stage, (name, node): &(String, Node), at: Time) -> Option<String> {
+    fn others(
+        &self,
+        stage: &ChaosCluster,
+        (name, node): &(String, Node),
+        at: Time,
+    ) -> Option<String> {
         let same = self.places.iter().filter(|((n, _), _)| n == name);
         for ((_, other), place) in same {
             let excused = match place {
                 _ if other == node => true,
-                _ if stage.diary.helpless_at(other, at).is_some() => true,
-                Place::Running => false,
-                Place::Stopping(since) => {
-                    stage.diary.astray_in(other, *since, at)
-                        || stage.diary.astray_in(node, *since, at)
-                        || stage.diary.helpless_at(other, *since + GRACE).is_some()
+                _ if stage.timeline.helpless_at(other, at).is_some() => true,
+                ScriptPhase::Running => false,
+                ScriptPhase::Stopping(since) => {
+                    stage.timeline.astray_in(other, *since, at)
+                        || stage.timeline.astray_in(node, *since, at)
+                        || stage.timeline.helpless_at(other, *since + GRACE).is_some()
                 }
             };
             if !excused {
@@ -99,7 +104,10 @@ impl Calls {
 
     /// Where a script runs.
     pub fn running(&self, name: &str) -> Vec<Node> {
-        let running = self.places.iter().filter(|(_, p)| **p == Place::Running);
+        let running = self
+            .places
+            .iter()
+            .filter(|(_, p)| **p == ScriptPhase::Running);
         let of = running.filter(|((n, _), _)| n == name);
         of.map(|((_, node), _)| *node).collect()
     }

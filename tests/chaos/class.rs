@@ -14,7 +14,7 @@ pub const PLAIN: &str = "10.0.0.110/24/eth0";
 /// The group that comes and goes.
 pub const EXTRA: &str = "10.0.0.120/24/eth0";
 
-pub struct Class {
+pub struct ChaosClass {
     pub name: &'static str,
     pub nodes: &'static [Node],
     pub links: &'static [&'static str],
@@ -32,7 +32,7 @@ pub struct Class {
 
 /// Two nodes and an arbiter. It promises nothing when faults overlap within one deadtime, or when both see the gateway but
 /// not each other; so faults come one at a time, cuts are clean, and all becomes whole in between.
-pub const PAIR: Class = Class {
+pub const PAIR: ChaosClass = ChaosClass {
     name: "pair",
     nodes: &["alice", "bob"],
     links: &["eth0", "eth1"],
@@ -44,7 +44,7 @@ pub const PAIR: Class = Class {
 };
 
 /// The majority decides, always.
-pub const TRIO: Class = Class {
+pub const TRIO: ChaosClass = ChaosClass {
     name: "trio",
     nodes: &["alice", "bob", "carol"],
     links: &["eth0"],
@@ -56,7 +56,7 @@ pub const TRIO: Class = Class {
 };
 
 /// Two nodes that decide alone: what they promise holds as long as one sees the other's address on the wire.
-pub const OFF: Class = Class {
+pub const OFF: ChaosClass = ChaosClass {
     name: "off",
     nodes: &["alice", "bob"],
     links: &["eth0", "eth1"],
@@ -69,22 +69,22 @@ pub const OFF: Class = Class {
 
 /// What is drawn anew for each cluster, and what reloads change.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Config {
+pub struct ChaosConfig {
     pub deadtime: Duration,
     pub failback: bool,
     pub extra: bool,
 }
 
-impl Config {
-    pub fn draw(random: &mut Random) -> Config {
-        Config {
+impl ChaosConfig {
+    pub fn draw(random: &mut Random) -> ChaosConfig {
+        ChaosConfig {
             deadtime: Duration::from_millis(*random.pick(&[600, 800, 1000, 1500])),
             failback: random.percent(30),
             extra: random.percent(50),
         }
     }
 
-    pub fn ha_cf(&self, class: &Class) -> String {
+    pub fn ha_cf(&self, class: &ChaosClass) -> String {
         let mut text = format!("node {}\nudpport 694\n", class.nodes.join(" "));
         for (number, link) in class.links.iter().enumerate() {
             for host in 1..=class.nodes.len() {
@@ -101,7 +101,7 @@ impl Config {
         text + "timeout svc start 2s stop 2s monitor 2s\n" + class.ha_cf
     }
 
-    pub fn haresources(&self, class: &Class) -> String {
+    pub fn haresources(&self, class: &ChaosClass) -> String {
         let mut text = format!("alice {WEB} svc::web\nbob {PLAIN} 10.0.0.111/24/eth0\n");
         if self.extra {
             text += &format!("{} {EXTRA} svc::side\n", class.nodes.last().unwrap());

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::calls::seconds;
-use crate::run::Run;
+use crate::run::ChaosRun;
 use crate::step::Node;
 
 /// For each of them: a broken daemon may not answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Writes the folder.
-pub fn gather(run: &Run, seed: u64, failed: &[String]) -> PathBuf {
+pub fn gather(run: &ChaosRun, seed: u64, failed: &[String]) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = target.join(format!("chaos/{}-{seed}", run.stage.class.name));
     drop(fs::remove_dir_all(&folder));
@@ -20,8 +20,8 @@ pub fn gather(run: &Run, seed: u64, failed: &[String]) -> PathBuf {
     let write = |name: &str, text: String| fs::write(folder.join(name), text).unwrap();
     write("wrong", failed.join("\n") + "\n");
     let told = |(at, what): &(had::model::Time, String)| format!("{:>12.3} {what}\n", seconds(*at));
-    write("steps", run.stage.diary.lines.iter().map(told).collect());
-    write("troubles", format!("{:#?}\n", run.stage.diary.spells));
+    write("steps", run.stage.timeline.lines.iter().map(told).collect());
+    write("troubles", format!("{:#?}\n", run.stage.timeline.spells));
     let owners = run.seen.sampled.owners.iter();
     let line = |o: &(had::model::Time, std::net::IpAddr, Vec<String>)| {
         format!("{:>12.3} {} {:?}\n", seconds(o.0), o.1, o.2)
@@ -39,7 +39,7 @@ pub fn gather(run: &Run, seed: u64, failed: &[String]) -> PathBuf {
 }
 
 /// Its log, what it says, its journal, and all that it keeps on its disk, recordings among it.
-fn of_node(run: &Run, node: Node, folder: &Path) {
+fn of_node(run: &ChaosRun, node: Node, folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let lab = &run.stage.lab;
     fs::write(folder.join("log"), lab.log(node).unwrap_or_default()).unwrap();

@@ -5,7 +5,7 @@
 //! with a fixed seed. Needs root and `/dev/net/tun`.
 //!
 //! What must hold:
-//! * no address on two nodes, looked at every 10 ms (`diary.rs` has the one excuse), and no script started while it runs elsewhere;
+//! * no address on two nodes, looked at every 10 ms (`timeline.rs` has the one excuse), and no script started while it runs elsewhere;
 //! * daemons end when they are told to and never else, answer `hactl status`, and neither spin nor grow;
 //! * generations never fall, and a group never runs with a term that it had elsewhere;
 //! * when faults end, every group runs once, answers, and the gateway and the client know where.
@@ -18,20 +18,20 @@
 
 mod calls;
 mod class;
-mod diary;
+mod cluster;
 mod evidence;
 mod outage;
 mod plan;
 mod random;
 mod run;
 mod settle;
-mod stage;
 mod step;
+mod timeline;
 mod watch;
 
-use class::Class;
+use class::ChaosClass;
 
-fn chaos(class: &'static Class) {
+fn chaos(class: &'static ChaosClass) {
     let chosen = std::env::var("HAD_CHAOS_CLASS").unwrap_or_default();
     if !chosen.is_empty() && chosen != class.name {
         assert!(

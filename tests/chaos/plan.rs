@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use crate::class::{ADDRESSES, Class, Config, EXTRA, PLAIN, WEB};
+use crate::class::{ADDRESSES, ChaosClass, ChaosConfig, EXTRA, PLAIN, WEB};
 use crate::random::Random;
-use crate::step::{Mood, Node, Step};
+use crate::step::{ChaosStep, Node, ScriptMood};
 
 /// A step and when it is done, counted from the begin of its burst.
-type Timed = (Duration, Step);
+type Timed = (Duration, ChaosStep);
 
 /// Draws bursts of faults for a class.
 pub struct Planner {
-    class: &'static Class,
+    class: &'static ChaosClass,
     random: Random,
-    config: Config,
+    config: ChaosConfig,
 }
 
 impl Planner {
-    pub fn new(class: &'static Class, mut random: Random) -> Planner {
-        let config = Config::draw(&mut random);
+    pub fn new(class: &'static ChaosClass, mut random: Random) -> Planner {
+        let config = ChaosConfig::draw(&mut random);
         Planner {
             class,
             random,
@@ -27,12 +27,12 @@ impl Planner {
     }
 
     /// What the cluster is configured with after all bursts so far.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &ChaosConfig {
         &self.config
     }
 
     /// The next burst. It ends with a wait for everything to be whole, or, where faults may overlap, goes straight on.
-    pub fn burst(&mut self) -> Vec<Step> {
+    pub fn burst(&mut self) -> Vec<ChaosStep> {
         let many = *self.random.pick(&[1, 1, 2, 3]);
         let mut timed: Vec<Timed> = Vec::new();
         for _ in 0..many {
@@ -51,17 +51,17 @@ impl Planner {
         let mut now = Duration::ZERO;
         for (at, step) in timed {
             if let Some(time) = at.checked_sub(now).filter(|t| !t.is_zero()) {
-                steps.push(Step::Wait(time));
+                steps.push(ChaosStep::Wait(time));
                 now = at;
             }
-            if !matches!(step, Step::Wait(_)) {
+            if !matches!(step, ChaosStep::Wait(_)) {
                 steps.push(step);
             }
         }
         if !self.class.overlap || self.random.percent(60) {
-            steps.push(Step::Settle);
+            steps.push(ChaosStep::Settle);
         } else {
-            steps.push(Step::Wait(self.some_time()));
+            steps.push(ChaosStep::Wait(self.some_time()));
         }
         steps
     }
@@ -90,7 +90,7 @@ impl Planner {
     }
 
     /// A fault that begins at once, lasts, and ends.
-    fn lasting(&mut self, begin: Step, end: Step) -> Vec<Timed> {
+    fn lasting(&mut self, begin: ChaosStep, end: ChaosStep) -> Vec<Timed> {
         vec![(Duration::ZERO, begin), (self.some_time(), end)]
     }
 
@@ -100,22 +100,22 @@ impl Planner {
             2 | 3 => self.kill(),
             4 | 5 => {
                 let n = self.node();
-                self.lasting(Step::Freeze(n), Step::Thaw(n))
+                self.lasting(ChaosStep::Freeze(n), ChaosStep::Thaw(n))
             }
             6 => {
                 let n = self.node();
-                self.lasting(Step::Stop(n), Step::Start(n))
+                self.lasting(ChaosStep::Stop(n), ChaosStep::Start(n))
             }
             7..=10 => self.network(),
             11 => self.cable(),
-            12 => self.lasting(Step::GatewayDown, Step::GatewayUp),
+            12 => self.lasting(ChaosStep::GatewayDown, ChaosStep::GatewayUp),
             13 => {
                 let n = self.node();
-                self.lasting(Step::Cut(n, "gateway", None), Step::Heal)
+                self.lasting(ChaosStep::Cut(n, "gateway", None), ChaosStep::Heal)
             }
             14 => {
                 let n = self.node();
-                self.lasting(Step::Suspend(n), Step::Thaw(n))
+                self.lasting(ChaosStep::Suspend(n), ChaosStep::Thaw(n))
             }
             _ => self.meddling(),
         }
@@ -135,20 +135,20 @@ impl Planner {
     fn crash(&mut self) -> Vec<Timed> {
         let n = self.node();
         let boot = if self.random.percent(25) {
-            Step::BootEmpty(n)
+            ChaosStep::BootEmpty(n)
         } else {
-            Step::Boot(n)
+            ChaosStep::Boot(n)
         };
-        self.lasting(Step::Crash(n), boot)
+        self.lasting(ChaosStep::Crash(n), boot)
     }
 
     fn kill(&mut self) -> Vec<Timed> {
         let n = self.node();
-        let mut steps = self.lasting(Step::Kill(n), Step::Start(n));
+        let mut steps = self.lasting(ChaosStep::Kill(n), ChaosStep::Start(n));
         if self.random.percent(30) {
             // Not started again: until everything is made whole.
             steps.pop();
-            steps.push((self.some_time(), Step::Wait(Duration::ZERO)));
+            steps.push((self.some_time(), ChaosStep::Wait(Duration::ZERO)));
         }
         steps
     }
@@ -164,21 +164,21 @@ impl Planner {
         let free = self.class.any_cut || link.is_some();
         let percent = *self.random.pick(&[10, 30, 60, 90]);
         let step = match self.random.between(0, 5) {
-            0 if free => Step::Cut(a, b, link),
-            1 if free => Step::CutOneWay(a, b, link),
-            2 | 3 if self.class.isolation => Step::Isolate(a),
-            4 if self.class.isolation => Step::Mute(a),
+            0 if free => ChaosStep::Cut(a, b, link),
+            1 if free => ChaosStep::CutOneWay(a, b, link),
+            2 | 3 if self.class.isolation => ChaosStep::Isolate(a),
+            4 if self.class.isolation => ChaosStep::Mute(a),
             5 => {
                 let most = *self.random.pick(if self.class.any_cut {
                     &[5, 50, 300]
                 } else {
                     &[1, 5, 50]
                 });
-                Step::Delay(a, b, Duration::from_millis(most))
+                ChaosStep::Delay(a, b, Duration::from_millis(most))
             }
-            _ => Step::Lose(a, b, link, percent),
+            _ => ChaosStep::Lose(a, b, link, percent),
         };
-        self.lasting(step, Step::Heal)
+        self.lasting(step, ChaosStep::Heal)
     }
 
     fn cable(&mut self) -> Vec<Timed> {
@@ -189,13 +189,13 @@ impl Planner {
             &["eth1"]
         };
         let link = self.random.pick(links);
-        self.lasting(Step::Unplug(n, link), Step::Plug(n, link))
+        self.lasting(ChaosStep::Unplug(n, link), ChaosStep::Plug(n, link))
     }
 
     fn command(&mut self) -> Vec<Timed> {
         let n = self.node();
         let group = *self.random.pick(&["all", "local", "foreign", WEB, PLAIN]);
-        let say = |words: String| Step::Command(n, words);
+        let say = |words: String| ChaosStep::Command(n, words);
         match self.random.between(0, 5) {
             0 | 1 => self.lasting(
                 say(format!("standby {group} --no-wait")),
@@ -208,7 +208,7 @@ impl Planner {
             ),
             _ => vec![
                 (Duration::ZERO, say("restart --no-wait".into())),
-                (self.some_time(), Step::Start(n)),
+                (self.some_time(), ChaosStep::Start(n)),
             ],
         }
     }
@@ -217,22 +217,24 @@ impl Planner {
     fn script(&mut self) -> Vec<Timed> {
         let (n, other) = self.two();
         let action = *self.random.pick(&["start", "stop"]);
-        let mood = *self.random.pick(&[Mood::Fails, Mood::Hangs, Mood::Dawdles]);
+        let mood = *self
+            .random
+            .pick(&[ScriptMood::Fails, ScriptMood::Hangs, ScriptMood::Dawdles]);
         let taker = if action == "start" { n } else { other };
         let mut steps = vec![
-            (Duration::ZERO, Step::Script(n, action, mood)),
-            (Duration::from_millis(2600), Step::Mend(n)),
+            (Duration::ZERO, ChaosStep::Script(n, action, mood)),
+            (Duration::from_millis(2600), ChaosStep::Mend(n)),
         ];
         if self.random.percent(70) {
             let words = format!("takeover {WEB} --no-wait");
-            steps.push((Duration::from_millis(50), Step::Command(taker, words)));
+            steps.push((Duration::from_millis(50), ChaosStep::Command(taker, words)));
         }
         steps
     }
 
     fn disk(&mut self) -> Vec<Timed> {
         match self.class.small_disk {
-            Some(n) => self.lasting(Step::Fill(n), Step::Free(n)),
+            Some(n) => self.lasting(ChaosStep::Fill(n), ChaosStep::Free(n)),
             None => self.reload(),
         }
     }
@@ -240,25 +242,25 @@ impl Planner {
     fn by_hand(&mut self) -> Vec<Timed> {
         let n = self.node();
         let address = *self.random.pick(&ADDRESSES);
-        vec![(Duration::ZERO, Step::Remove(n, address))]
+        vec![(Duration::ZERO, ChaosStep::Remove(n, address))]
     }
 
     fn reload(&mut self) -> Vec<Timed> {
         let step = if self.random.percent(50) {
-            let other = Config::draw(&mut self.random);
+            let other = ChaosConfig::draw(&mut self.random);
             self.config.deadtime = other.deadtime;
-            Step::Deadtime(other.deadtime)
+            ChaosStep::Deadtime(other.deadtime)
         } else {
             self.config.extra = !self.config.extra;
-            Step::Group(self.config.extra)
+            ChaosStep::Group(self.config.extra)
         };
         let mut steps = vec![(Duration::ZERO, step.clone())];
         if self.random.percent(40) {
             // One node alone hears of it; the others somewhat later.
             let first = self.node();
             steps = vec![
-                (Duration::ZERO, Step::Only(first, Box::new(step))),
-                (self.some_time(), Step::Rest),
+                (Duration::ZERO, ChaosStep::Only(first, Box::new(step))),
+                (self.some_time(), ChaosStep::Rest),
             ];
         }
         steps

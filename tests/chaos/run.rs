@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use had::lab::{LabError, Probe, ProbeReport, Sampler, SamplerReport};
+use had::lab::{LabError, ProbeReport, RunningProbe, RunningSampler, SamplerReport};
 use had::model::Time;
 
-use crate::calls::Calls;
-use crate::class::{ADDRESSES, Class};
-use crate::diary::now;
+use crate::calls::ScriptCalls;
+use crate::class::{ADDRESSES, ChaosClass};
+use crate::cluster::ChaosCluster;
 use crate::evidence;
 use crate::outage::Outages;
 use crate::plan::{Planner, is_extra};
 use crate::random::Random;
 use crate::settle::settle;
-use crate::stage::Stage;
-use crate::step::Step;
-use crate::watch::Watch;
+use crate::step::ChaosStep;
+use crate::timeline::now;
+use crate::watch::LogWatch;
 
 const SAMPLE: Duration = Duration::from_millis(10);
 const ASK: Duration = Duration::from_millis(10);
@@ -27,32 +27,32 @@ const FIXED: u64 = 1;
 const SHORT: u64 = 20;
 
 /// What watches the addresses since the last time that all was whole.
-pub struct Eyes {
-    sampler: Sampler,
-    probes: Vec<(&'static str, Probe)>,
+pub struct Observers {
+    sampler: RunningSampler,
+    probes: Vec<(&'static str, RunningProbe)>,
 }
 
 /// What they saw.
 #[derive(Default)]
-pub struct Seen {
+pub struct Observed {
     pub sampled: SamplerReport,
     pub probed: Vec<(&'static str, ProbeReport)>,
 }
 
-impl Eyes {
-    fn open(stage: &Stage) -> Result<Eyes, LabError> {
+impl Observers {
+    fn open(stage: &ChaosCluster) -> Result<Observers, LabError> {
         let all: Vec<_> = ADDRESSES.iter().map(|a| a.parse().unwrap()).collect();
         let asked = ADDRESSES.iter().filter(|a| !is_extra(a));
         let probes = asked.map(|a| Ok((*a, stage.lab.probe(a.parse().unwrap(), ASK)?)));
-        Ok(Eyes {
+        Ok(Observers {
             sampler: stage.lab.sampler(&all, SAMPLE)?,
             probes: probes.collect::<Result<_, LabError>>()?,
         })
     }
 
-    fn close(self) -> Result<Seen, LabError> {
+    fn close(self) -> Result<Observed, LabError> {
         let probed = self.probes.into_iter().map(|(a, p)| Ok((a, p.finish()?)));
-        Ok(Seen {
+        Ok(Observed {
             probed: probed.collect::<Result<_, LabError>>()?,
             sampled: self.sampler.finish()?,
         })
@@ -60,11 +60,11 @@ impl Eyes {
 }
 
 /// All of a run.
-pub struct Run {
-    pub stage: Stage,
-    pub watch: Watch,
-    pub calls: Calls,
-    pub seen: Seen,
+pub struct ChaosRun {
+    pub stage: ChaosCluster,
+    pub watch: LogWatch,
+    pub calls: ScriptCalls,
+    pub seen: Observed,
     outages: Outages,
     rounds: u64,
     steps: u64,
@@ -80,7 +80,7 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-pub fn run(class: &'static Class) {
+pub fn run(class: &'static ChaosClass) {
     let seed = number("HAD_CHAOS_SEED").unwrap_or(FIXED);
     let length = Duration::from_secs(number("HAD_CHAOS_SECONDS").unwrap_or(SHORT));
     let name = class.name;
@@ -92,12 +92,12 @@ pub fn run(class: &'static Class) {
     let mut planner = Planner::new(class, Random::new(mixed));
     let config = planner.config().clone();
     println!("{name}: {config:?}");
-    let stage = Stage::up(class, &config, seed).unwrap();
-    let mut run = Run {
+    let stage = ChaosCluster::up(class, &config, seed).unwrap();
+    let mut run = ChaosRun {
         stage,
-        watch: Watch::default(),
-        calls: Calls::default(),
-        seen: Seen::default(),
+        watch: LogWatch::default(),
+        calls: ScriptCalls::default(),
+        seen: Observed::default(),
         outages: Outages::default(),
         rounds: 0,
         steps: 0,
@@ -111,20 +111,20 @@ pub fn run(class: &'static Class) {
     run.verdict(seed);
 }
 
-impl Run {
+impl ChaosRun {
     fn course(&mut self, planner: &mut Planner, length: Duration) -> Result<(), LabError> {
-        let mut eyes = Eyes::open(&self.stage)?;
+        let mut eyes = Observers::open(&self.stage)?;
         settle(&mut self.stage, &mut self.watch, &mut self.calls)?;
         let mut began = now();
         let end = Instant::now() + length;
         while self.stage.failed.is_empty() {
             let late = Instant::now() > end;
             let mut steps = if late {
-                vec![Step::Settle]
+                vec![ChaosStep::Settle]
             } else {
                 planner.burst()
             };
-            let settles = steps.last() == Some(&Step::Settle);
+            let settles = steps.last() == Some(&ChaosStep::Settle);
             for step in steps.drain(..) {
                 self.step(&step)?;
                 if !self.stage.failed.is_empty() {
@@ -132,7 +132,7 @@ impl Run {
                 }
             }
             if settles || !self.stage.failed.is_empty() {
-                let next = Eyes::open(&self.stage)?;
+                let next = Observers::open(&self.stage)?;
                 let seen = std::mem::replace(&mut eyes, next).close()?;
                 self.judge(seen, began);
                 began = now();
@@ -144,13 +144,13 @@ impl Run {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), LabError> {
+    fn step(&mut self, step: &ChaosStep) -> Result<(), LabError> {
         println!("{}: {step}", self.stage.class.name);
         self.steps += 1;
         self.stage.perform(step)?;
         match step {
-            Step::Wait(time) => self.wait(*time),
-            Step::Settle => settle(&mut self.stage, &mut self.watch, &mut self.calls),
+            ChaosStep::Wait(time) => self.wait(*time),
+            ChaosStep::Settle => settle(&mut self.stage, &mut self.watch, &mut self.calls),
             _ => Ok(()),
         }
     }
@@ -168,11 +168,11 @@ impl Run {
     }
 
     /// What was seen since the last time that all was whole.
-    fn judge(&mut self, seen: Seen, began: Time) {
+    fn judge(&mut self, seen: Observed, began: Time) {
         self.rounds += 1;
         self.samples += seen.sampled.samples;
         for double in &seen.sampled.double {
-            if self.stage.diary.excuses(double) {
+            if self.stage.timeline.excuses(double) {
                 self.excused.push(double.lasted);
             } else {
                 self.stage.failed.push(format!("two owners: {double:?}"));
@@ -194,13 +194,13 @@ impl Run {
         self.measure(&seen, began);
         self.seen = seen;
         if self.stage.failed.is_empty() {
-            self.stage.diary.round_ends();
+            self.stage.timeline.round_ends();
         }
     }
 
     /// The longest outage is the fault's, where there was but one.
-    fn measure(&mut self, seen: &Seen, began: Time) {
-        let faults = std::mem::take(&mut self.stage.diary.faults);
+    fn measure(&mut self, seen: &Observed, began: Time) {
+        let faults = std::mem::take(&mut self.stage.timeline.faults);
         let kind = match faults.as_slice() {
             [] => return,
             [(_, step, owner)] => {

@@ -8,17 +8,21 @@ use had::lab::LabError;
 use had::model::heartbeat::GroupState;
 use had::model::status::{Liveness, Status};
 
-use crate::calls::Calls;
+use crate::calls::ScriptCalls;
 use crate::class::{EXTRA, WEB};
-use crate::stage::Stage;
+use crate::cluster::ChaosCluster;
 use crate::step::Node;
-use crate::watch::Watch;
+use crate::watch::LogWatch;
 
 /// On a machine that is busy with other things.
 const SLOW: Duration = Duration::from_secs(60);
 
 /// Ends all faults and waits. What stays broken goes to the stage's list.
-pub fn settle(stage: &mut Stage, watch: &mut Watch, calls: &mut Calls) -> Result<(), LabError> {
+pub fn settle(
+    stage: &mut ChaosCluster,
+    watch: &mut LogWatch,
+    calls: &mut ScriptCalls,
+) -> Result<(), LabError> {
     stage.end_faults()?;
     // Starting takes initdead and a few deadtimes; a failed start is tried again after a while unless it is forgiven.
     let end = Instant::now() + Duration::from_secs(4) + stage.config.deadtime * 10 + SLOW;
@@ -35,7 +39,7 @@ pub fn settle(stage: &mut Stage, watch: &mut Watch, calls: &mut Calls) -> Result
                 clear(stage, &statuses)?;
                 match whole(stage, &statuses, calls)? {
                     Ok(owners) => {
-                        stage.diary.owners = owners;
+                        stage.timeline.owners = owners;
                         return Ok(());
                     }
                     Err(why) => why,
@@ -55,8 +59,8 @@ pub fn settle(stage: &mut Stage, watch: &mut Watch, calls: &mut Calls) -> Result
 
 /// The views of all nodes, once all answer.
 fn look(
-    stage: &mut Stage,
-    watch: &mut Watch,
+    stage: &mut ChaosCluster,
+    watch: &mut LogWatch,
 ) -> Result<Result<Vec<(Node, Status)>, String>, LabError> {
     let mut statuses = Vec::new();
     for node in stage.class.nodes {
@@ -76,7 +80,7 @@ fn look(
 }
 
 /// An administrator looks at what failed, and says so.
-fn clear(stage: &mut Stage, statuses: &[(Node, Status)]) -> Result<(), LabError> {
+fn clear(stage: &mut ChaosCluster, statuses: &[(Node, Status)]) -> Result<(), LabError> {
     for (node, status) in statuses {
         for group in &status.groups {
             let state = group.states.first().map(|s| s.1);
@@ -94,9 +98,9 @@ fn clear(stage: &mut Stage, statuses: &[(Node, Status)]) -> Result<(), LabError>
 
 /// All owners; or why it is not whole.
 fn whole(
-    stage: &mut Stage,
+    stage: &mut ChaosCluster,
     statuses: &[(Node, Status)],
-    calls: &mut Calls,
+    calls: &mut ScriptCalls,
 ) -> Result<Result<BTreeSet<Node>, String>, LabError> {
     let mut owners = BTreeSet::new();
     for (node, status) in statuses {
@@ -175,7 +179,7 @@ fn owner(statuses: &[(Node, Status)], name: &str) -> Result<Node, String> {
 }
 
 /// The owner has the address, the client gets an answer, and the gateway knows no other card for it.
-fn answers(stage: &Stage, address: &str, owner: Node) -> Result<Option<String>, LabError> {
+fn answers(stage: &ChaosCluster, address: &str, owner: Node) -> Result<Option<String>, LabError> {
     let ip: IpAddr = address.parse().unwrap();
     for node in stage.class.nodes {
         let has = stage.lab.addresses(node)?.iter().any(|a| a.address == ip);

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub type Node = &'static str;
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum ChaosStep {
     /// Nothing is done for so long.
     Wait(Duration),
     /// All faults end, and everything must become whole.
@@ -49,7 +49,7 @@ pub enum Step {
     /// hactl, with these words.
     Command(Node, String),
     /// The resource script does something else than usual.
-    Script(Node, &'static str, Mood),
+    Script(Node, &'static str, ScriptMood),
     /// The resource scripts of a node do the usual again.
     Mend(Node),
     /// The disk of the daemon's state has no room.
@@ -62,135 +62,139 @@ pub enum Step {
     /// haresources gets another group, or loses it; all nodes reload.
     Group(bool),
     /// A change of the configuration that one node alone is told.
-    Only(Node, Box<Step>),
+    Only(Node, Box<ChaosStep>),
     /// All nodes are told what only some know.
     Rest,
 }
 
 /// What a resource script does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mood {
+pub enum ScriptMood {
     Fails,
     Hangs,
     Dawdles,
 }
 
-impl Mood {
+impl ScriptMood {
     /// As shell.
     pub fn shell(self) -> &'static str {
         match self {
-            Mood::Fails => "echo it is broken; exit 1",
-            Mood::Hangs => "trap '' TERM; sleep 3600",
-            Mood::Dawdles => "sleep 1",
+            ScriptMood::Fails => "echo it is broken; exit 1",
+            ScriptMood::Hangs => "trap '' TERM; sleep 3600",
+            ScriptMood::Dawdles => "sleep 1",
         }
     }
 }
 
-impl Step {
+impl ChaosStep {
     /// What the table at the end counts together; none for a step that ends a fault or lets time pass.
     pub fn kind(&self) -> Option<&'static str> {
         Some(match self {
-            Step::Wait(_)
-            | Step::Settle
-            | Step::Boot(_)
-            | Step::BootEmpty(_)
-            | Step::Start(_)
-            | Step::Thaw(_)
-            | Step::Heal
-            | Step::Plug(..)
-            | Step::GatewayUp
-            | Step::Mend(_)
-            | Step::Rest
-            | Step::Free(_) => return None,
-            Step::Crash(_) => "power cut",
-            Step::Kill(_) => "kill -9 of the daemon",
-            Step::Stop(_) => "stop of the daemon",
-            Step::Freeze(_) => "freeze",
-            Step::Suspend(_) => "freeze of the daemon",
-            Step::Cut(_, "gateway", _) => "cut from the gateway",
-            Step::Cut(_, _, Some(_)) | Step::CutOneWay(_, _, Some(_)) => "cut of one of two links",
-            Step::Cut(..) => "cut from one node",
-            Step::CutOneWay(..) => "one-way cut from one node",
-            Step::Isolate(_) => "cut from all",
-            Step::Mute(_) => "heard by nobody",
-            Step::Lose(..) => "loss",
-            Step::Delay(..) => "delays and duplicates",
-            Step::Unplug(..) => "cable pulled",
-            Step::GatewayDown => "gateway lost",
-            Step::Command(_, words) => match words.split(' ').next() {
+            ChaosStep::Wait(_)
+            | ChaosStep::Settle
+            | ChaosStep::Boot(_)
+            | ChaosStep::BootEmpty(_)
+            | ChaosStep::Start(_)
+            | ChaosStep::Thaw(_)
+            | ChaosStep::Heal
+            | ChaosStep::Plug(..)
+            | ChaosStep::GatewayUp
+            | ChaosStep::Mend(_)
+            | ChaosStep::Rest
+            | ChaosStep::Free(_) => return None,
+            ChaosStep::Crash(_) => "power cut",
+            ChaosStep::Kill(_) => "kill -9 of the daemon",
+            ChaosStep::Stop(_) => "stop of the daemon",
+            ChaosStep::Freeze(_) => "freeze",
+            ChaosStep::Suspend(_) => "freeze of the daemon",
+            ChaosStep::Cut(_, "gateway", _) => "cut from the gateway",
+            ChaosStep::Cut(_, _, Some(_)) | ChaosStep::CutOneWay(_, _, Some(_)) => {
+                "cut of one of two links"
+            }
+            ChaosStep::Cut(..) => "cut from one node",
+            ChaosStep::CutOneWay(..) => "one-way cut from one node",
+            ChaosStep::Isolate(_) => "cut from all",
+            ChaosStep::Mute(_) => "heard by nobody",
+            ChaosStep::Lose(..) => "loss",
+            ChaosStep::Delay(..) => "delays and duplicates",
+            ChaosStep::Unplug(..) => "cable pulled",
+            ChaosStep::GatewayDown => "gateway lost",
+            ChaosStep::Command(_, words) => match words.split(' ').next() {
                 Some("standby") => "standby",
                 Some("takeover") => "takeover",
                 Some("restart") => "restart by hactl",
                 Some("maintenance") => "maintenance",
                 _ => return None,
             },
-            Step::Script(_, _, Mood::Fails) => "script fails",
-            Step::Script(_, _, Mood::Hangs) => "script hangs",
-            Step::Script(_, _, Mood::Dawdles) => "script is slow",
-            Step::Fill(_) => "state disk full",
-            Step::Remove(..) => "address deleted by hand",
-            Step::Deadtime(_) | Step::Group(_) | Step::Only(..) => "reload",
+            ChaosStep::Script(_, _, ScriptMood::Fails) => "script fails",
+            ChaosStep::Script(_, _, ScriptMood::Hangs) => "script hangs",
+            ChaosStep::Script(_, _, ScriptMood::Dawdles) => "script is slow",
+            ChaosStep::Fill(_) => "state disk full",
+            ChaosStep::Remove(..) => "address deleted by hand",
+            ChaosStep::Deadtime(_) | ChaosStep::Group(_) | ChaosStep::Only(..) => "reload",
         })
     }
 
     /// The node that it strikes.
     pub fn strikes(&self) -> Option<Node> {
         match self {
-            Step::Crash(n)
-            | Step::Kill(n)
-            | Step::Stop(n)
-            | Step::Freeze(n)
-            | Step::Suspend(n)
-            | Step::Isolate(n)
-            | Step::Mute(n)
-            | Step::Unplug(n, _)
-            | Step::Cut(n, ..)
-            | Step::CutOneWay(n, ..)
-            | Step::Fill(n)
-            | Step::Command(n, _)
-            | Step::Script(n, ..) => Some(n),
+            ChaosStep::Crash(n)
+            | ChaosStep::Kill(n)
+            | ChaosStep::Stop(n)
+            | ChaosStep::Freeze(n)
+            | ChaosStep::Suspend(n)
+            | ChaosStep::Isolate(n)
+            | ChaosStep::Mute(n)
+            | ChaosStep::Unplug(n, _)
+            | ChaosStep::Cut(n, ..)
+            | ChaosStep::CutOneWay(n, ..)
+            | ChaosStep::Fill(n)
+            | ChaosStep::Command(n, _)
+            | ChaosStep::Script(n, ..) => Some(n),
             _ => None,
         }
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ChaosStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on = |link: Option<&str>| link.map_or(String::new(), |l| format!(" {l}"));
         match self {
-            Step::Wait(time) => write!(f, "wait {}ms", time.as_millis()),
-            Step::Settle => write!(f, "settle"),
-            Step::Crash(n) => write!(f, "crash {n}"),
-            Step::Boot(n) => write!(f, "boot {n}"),
-            Step::BootEmpty(n) => write!(f, "boot {n} without its store"),
-            Step::Kill(n) => write!(f, "kill {n}"),
-            Step::Stop(n) => write!(f, "stop {n}"),
-            Step::Start(n) => write!(f, "start {n}"),
-            Step::Freeze(n) => write!(f, "freeze {n}"),
-            Step::Suspend(n) => write!(f, "suspend {n}"),
-            Step::Thaw(n) => write!(f, "thaw {n}"),
-            Step::Cut(a, b, link) => write!(f, "cut {a} {b}{}", on(*link)),
-            Step::CutOneWay(a, b, link) => write!(f, "cut {a} > {b}{}", on(*link)),
-            Step::Isolate(n) => write!(f, "isolate {n}"),
-            Step::Mute(n) => write!(f, "mute {n}"),
-            Step::Lose(a, b, link, percent) => write!(f, "lose {percent}% {a} {b}{}", on(*link)),
-            Step::Delay(a, b, most) => write!(f, "delay {a} {b} {}ms", most.as_millis()),
-            Step::Heal => write!(f, "heal"),
-            Step::Unplug(n, link) => write!(f, "unplug {n} {link}"),
-            Step::Plug(n, link) => write!(f, "plug {n} {link}"),
-            Step::GatewayDown => write!(f, "gateway down"),
-            Step::GatewayUp => write!(f, "gateway up"),
-            Step::Command(n, words) => write!(f, "{n}: hactl {words}"),
-            Step::Script(n, action, mood) => write!(f, "script {n} {action} {mood:?}"),
-            Step::Mend(n) => write!(f, "mend {n}"),
-            Step::Fill(n) => write!(f, "fill {n}"),
-            Step::Free(n) => write!(f, "free {n}"),
-            Step::Remove(n, address) => write!(f, "remove {n} {address}"),
-            Step::Deadtime(time) => write!(f, "deadtime {}ms", time.as_millis()),
-            Step::Only(n, step) => write!(f, "{step}, only {n} reloads"),
-            Step::Rest => write!(f, "the others reload"),
-            Step::Group(true) => write!(f, "add group"),
-            Step::Group(false) => write!(f, "remove group"),
+            ChaosStep::Wait(time) => write!(f, "wait {}ms", time.as_millis()),
+            ChaosStep::Settle => write!(f, "settle"),
+            ChaosStep::Crash(n) => write!(f, "crash {n}"),
+            ChaosStep::Boot(n) => write!(f, "boot {n}"),
+            ChaosStep::BootEmpty(n) => write!(f, "boot {n} without its store"),
+            ChaosStep::Kill(n) => write!(f, "kill {n}"),
+            ChaosStep::Stop(n) => write!(f, "stop {n}"),
+            ChaosStep::Start(n) => write!(f, "start {n}"),
+            ChaosStep::Freeze(n) => write!(f, "freeze {n}"),
+            ChaosStep::Suspend(n) => write!(f, "suspend {n}"),
+            ChaosStep::Thaw(n) => write!(f, "thaw {n}"),
+            ChaosStep::Cut(a, b, link) => write!(f, "cut {a} {b}{}", on(*link)),
+            ChaosStep::CutOneWay(a, b, link) => write!(f, "cut {a} > {b}{}", on(*link)),
+            ChaosStep::Isolate(n) => write!(f, "isolate {n}"),
+            ChaosStep::Mute(n) => write!(f, "mute {n}"),
+            ChaosStep::Lose(a, b, link, percent) => {
+                write!(f, "lose {percent}% {a} {b}{}", on(*link))
+            }
+            ChaosStep::Delay(a, b, most) => write!(f, "delay {a} {b} {}ms", most.as_millis()),
+            ChaosStep::Heal => write!(f, "heal"),
+            ChaosStep::Unplug(n, link) => write!(f, "unplug {n} {link}"),
+            ChaosStep::Plug(n, link) => write!(f, "plug {n} {link}"),
+            ChaosStep::GatewayDown => write!(f, "gateway down"),
+            ChaosStep::GatewayUp => write!(f, "gateway up"),
+            ChaosStep::Command(n, words) => write!(f, "{n}: hactl {words}"),
+            ChaosStep::Script(n, action, mood) => write!(f, "script {n} {action} {mood:?}"),
+            ChaosStep::Mend(n) => write!(f, "mend {n}"),
+            ChaosStep::Fill(n) => write!(f, "fill {n}"),
+            ChaosStep::Free(n) => write!(f, "free {n}"),
+            ChaosStep::Remove(n, address) => write!(f, "remove {n} {address}"),
+            ChaosStep::Deadtime(time) => write!(f, "deadtime {}ms", time.as_millis()),
+            ChaosStep::Only(n, step) => write!(f, "{step}, only {n} reloads"),
+            ChaosStep::Rest => write!(f, "the others reload"),
+            ChaosStep::Group(true) => write!(f, "add group"),
+            ChaosStep::Group(false) => write!(f, "remove group"),
         }
     }
 }

@@ -9,9 +9,9 @@ use had::model::status::Status;
 use had::model::{Generation, GroupName, Term};
 
 use crate::class::EXTRA;
-use crate::diary::now;
-use crate::stage::Stage;
+use crate::cluster::ChaosCluster;
 use crate::step::Node;
+use crate::timeline::now;
 
 /// A daemon may take so long to answer, on a machine that does other things too.
 const ANSWERS: Duration = Duration::from_secs(20);
@@ -23,7 +23,7 @@ const THREADS: u64 = 100;
 const FILES: u64 = 300;
 
 #[derive(Default)]
-pub struct Watch {
+pub struct LogWatch {
     generations: BTreeMap<Node, Generation>,
     /// The greatest term with which a group was seen to run, and where.
     terms: BTreeMap<GroupName, (Term, Node)>,
@@ -36,9 +36,9 @@ pub struct Watch {
     pub looks: u64,
 }
 
-impl Watch {
+impl LogWatch {
     /// Looks at all daemons that must run. What is wrong goes to the stage's list.
-    pub fn look(&mut self, stage: &mut Stage) -> Result<(), LabError> {
+    pub fn look(&mut self, stage: &mut ChaosCluster) -> Result<(), LabError> {
         for node in stage.runs.clone() {
             if stage.frozen.contains(node) {
                 continue;
@@ -57,7 +57,7 @@ impl Watch {
         Ok(())
     }
 
-    fn unanswered(&mut self, stage: &mut Stage, node: Node) {
+    fn unanswered(&mut self, stage: &mut ChaosCluster, node: Node) {
         let since = *self.silent.entry(node).or_insert_with(Instant::now);
         if since.elapsed() > ANSWERS {
             stage
@@ -67,10 +67,10 @@ impl Watch {
     }
 
     /// Generations and terms never fall.
-    pub fn compare(&mut self, stage: &mut Stage, node: Node, status: &Status) {
+    pub fn compare(&mut self, stage: &mut ChaosCluster, node: Node, status: &Status) {
         self.looks += 1;
         self.silent.remove(node);
-        if stage.diary.lost.remove(node) {
+        if stage.timeline.lost.remove(node) {
             self.generations.remove(node);
             // The others remember their own terms only: after its own were lost a lower one may be the greatest known.
             self.terms.retain(|_, (_, by)| *by != node);
@@ -82,7 +82,7 @@ impl Watch {
                 status.generation
             ));
         }
-        if stage.diary.helpless_at(node, now()).is_some() {
+        if stage.timeline.helpless_at(node, now()).is_some() {
             return;
         }
         for group in &status.groups {
@@ -107,7 +107,7 @@ impl Watch {
     }
 
     /// What the daemons use of the machine.
-    pub fn weigh(&mut self, stage: &mut Stage) -> Result<(), LabError> {
+    pub fn weigh(&mut self, stage: &mut ChaosCluster) -> Result<(), LabError> {
         for node in stage.class.nodes {
             let Some(pid) = stage.lab.had_pid(node)? else {
                 continue;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use had::sim::{Script, run};
+use had::sim::{FaultScript, run};
 
 use crate::harness::Target;
 
@@ -48,10 +48,10 @@ fn no_script_does_harm() {
     };
     target.fuzz(|bytes| {
         let text = String::from_utf8_lossy(bytes);
-        match Script::read(&text) {
+        match FaultScript::read(&text) {
             Ok(script) => {
                 let printed = script.to_string();
-                let again = Script::read(&printed).map(|s| s.to_string());
+                let again = FaultScript::read(&printed).map(|s| s.to_string());
                 assert_eq!(again.as_ref(), Ok(&printed));
                 if script.last() <= SHORT && text.len() < 2000 {
                     drop(run(&script));

@@ -1,6 +1,6 @@
 //! `SendArp`, as the gateway sees it on the wire.
 
-use had::lab::Job;
+use had::lab::SpawnedProgram;
 
 use crate::common::{Blueprint, Cluster, TIMES, wait};
 
@@ -30,7 +30,7 @@ fn told(name: &str) -> Cluster {
 }
 
 /// What the gateway sees of questions and announcements, a line each.
-fn listen(cluster: &Cluster) -> Job {
+fn listen(cluster: &Cluster) -> SpawnedProgram {
     let tcpdump = "exec tcpdump -lne -i eth0 arp > /var/log/arp 2> /var/log/tcpdump";
     let job = cluster
         .lab

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use had::lab::{Exit, Iface, Lab, NodePlan, Output, PingPlan, Plan, Sampler, SamplerReport};
+use had::lab::{
+    ExecOutput, Iface, Lab, LabPlan, NodePlan, PingPlan, ProgramExit, RunningSampler, SamplerReport,
+};
 use had::model::status::{GroupStatus, Liveness, Status};
 use tempfile::TempDir;
 
@@ -43,7 +45,7 @@ pub fn ip(text: &str) -> IpAddr {
 /// A cluster before it is built. The segments are named like the interfaces.
 pub struct Blueprint {
     folder: TempDir,
-    plan: Plan,
+    plan: LabPlan,
     watched: Vec<IpAddr>,
     /// Members with an ha.cf of their own, and its text.
     own: Vec<(String, String)>,
@@ -52,7 +54,7 @@ pub struct Blueprint {
 impl Blueprint {
     /// From the text of its two files. `authkeys` is sha1; write another with [`Blueprint::file`].
     pub fn new(name: &str, ha_cf: &str, haresources: &str) -> Blueprint {
-        let plan = Plan {
+        let plan = LabPlan {
             name: format!("{name}-{}", std::process::id()),
             nodes: vec![],
             pings: vec![],
@@ -194,7 +196,7 @@ pub struct Cluster {
     pub lab: Lab,
     nodes: Vec<String>,
     watched: Vec<IpAddr>,
-    sampler: Option<Sampler>,
+    sampler: Option<RunningSampler>,
 }
 
 impl Drop for Cluster {
@@ -217,7 +219,7 @@ impl Drop for Cluster {
 impl Cluster {
     /// Everything that helps to understand a failure.
     fn tell_all(&mut self) {
-        if let Some(Ok(report)) = self.sampler.take().map(Sampler::finish) {
+        if let Some(Ok(report)) = self.sampler.take().map(RunningSampler::finish) {
             eprintln!("==== two owners: {:?}", report.double);
             eprintln!("==== owners: {:#?}", report.owners);
         }
@@ -236,7 +238,7 @@ impl Cluster {
     }
 
     /// Runs a program in a host.
-    pub fn run(&self, host: &str, command: &str) -> Output {
+    pub fn run(&self, host: &str, command: &str) -> ExecOutput {
         self.lab.exec(host, &["sh", "-c", command]).unwrap()
     }
 
@@ -252,7 +254,7 @@ impl Cluster {
         let output = self.run(host, command);
         assert_eq!(
             output.exit,
-            Exit::Code(code),
+            ProgramExit::Code(code),
             "{command} on {host}: {output:?}"
         );
         output.stdout + &output.stderr
@@ -264,7 +266,7 @@ impl Cluster {
             .lab
             .exec(node, &[HACTL, "status", "--json"])
             .ok()
-            .filter(Output::success)?;
+            .filter(ExecOutput::success)?;
         Some(serde_json::from_str(&output.stdout).unwrap())
     }
 

@@ -84,7 +84,8 @@ fn the_service_manager_hears_ready_signs_of_life_and_the_end() {
     cluster.until_owner("10.0.0.101", "a");
     cluster.sh("a", &format!("kill -TERM {}", job.pid));
     told(&socket, "STOPPING=1");
-    let gone = || cluster.run("a", &format!("kill -0 {}", job.pid)).exit != had::lab::Exit::Code(0);
+    let gone =
+        || cluster.run("a", &format!("kill -0 {}", job.pid)).exit != had::lab::ProgramExit::Code(0);
     assert!(wait(gone), "the daemon does not end");
     assert_eq!(cluster.sh("a", "ip -o addr show to 10.0.0.101"), "");
 }
@@ -125,6 +126,7 @@ fn a_daemon_whose_slow_half_hangs_gives_no_sign_of_life() {
     told(&socket, "WATCHDOG=1");
     cluster.sh("a", &format!("kill -TERM {}", job.pid));
     told(&socket, "STOPPING=1");
-    let gone = || cluster.run("a", &format!("kill -0 {}", job.pid)).exit != had::lab::Exit::Code(0);
+    let gone =
+        || cluster.run("a", &format!("kill -0 {}", job.pid)).exit != had::lab::ProgramExit::Code(0);
     assert!(wait(gone), "the daemon does not end");
 }

@@ -217,7 +217,7 @@ fn a_dead_web_server_is_restarted_in_place_and_a_broken_one_moves() {
 
 #[test]
 fn a_group_follows_the_gateway_and_stays_when_nobody_reaches_it() {
-    use had::lab::Way;
+    use had::lab::LinkDirection;
     let ha_cf =
         "auto_failback off\nping 10.11.7.254\nrespawn hacluster /usr/lib/heartbeat/ipfail\n";
     let mut cluster = blueprint(
@@ -234,7 +234,7 @@ fn a_group_follows_the_gateway_and_stays_when_nobody_reaches_it() {
     }
     cluster
         .lab
-        .cut("master-node", "gateway", None, Way::Both)
+        .cut("master-node", "gateway", None, LinkDirection::Both)
         .unwrap();
     cluster.until_owner("IPaddr", "slave-node");
     let why = cluster.sh("master-node", "hactl why");
@@ -242,7 +242,7 @@ fn a_group_follows_the_gateway_and_stays_when_nobody_reaches_it() {
     // Now nobody reaches it: nothing moves.
     cluster
         .lab
-        .cut("slave-node", "gateway", None, Way::Both)
+        .cut("slave-node", "gateway", None, LinkDirection::Both)
         .unwrap();
     cluster.until_status("slave-node", "the gateway is gone", |s| !s.pings[0].up);
     cluster.until_status("master-node", "both reach nothing", |s| {
@@ -424,7 +424,7 @@ fn what_is_watched_can_be_changed_while_it_runs() {
 
 #[test]
 fn a_ping_group_is_lost_with_its_last_member_only() {
-    use had::lab::Way;
+    use had::lab::LinkDirection;
     let mut cluster = blueprint(
         "ping-group",
         "auto_failback off\nping_group ways 10.11.7.254 10.11.7.9\ndeadping 600ms\nrespawn hacluster /usr/lib/heartbeat/ipfail\n",
@@ -438,7 +438,9 @@ fn a_ping_group_is_lost_with_its_last_member_only() {
         cluster.until_status(node, "the group answers", |s| s.pings[0].up);
     }
     let cut = |other: &str| {
-        let cut = cluster.lab.cut("master-node", other, None, Way::Both);
+        let cut = cluster
+            .lab
+            .cut("master-node", other, None, LinkDirection::Both);
         cut.unwrap();
     };
     cut("gateway");

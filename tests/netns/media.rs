@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use had::lab::Way;
+use had::lab::LinkDirection;
 use had::model::status::{Liveness, Status};
 
 use crate::common::{Blueprint, Cluster, TIMES, ip};
@@ -85,7 +85,7 @@ fn two_media_and_one_is_enough() {
     for link in ["eth0", "eth1"] {
         cluster
             .lab
-            .cut("alice", "bob", Some(link), Way::Both)
+            .cut("alice", "bob", Some(link), LinkDirection::Both)
             .unwrap();
         for node in ["alice", "bob"] {
             cluster.until_status(node, "one link is down", |s| {

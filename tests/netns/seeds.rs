@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use had::lab::Job;
+use had::lab::SpawnedProgram;
 use had::model::status::Liveness;
 use nix::sys::signal::Signal;
 
@@ -90,7 +90,7 @@ fn silence(cluster: &Cluster, what: &str, act: impl FnOnce()) -> Duration {
 }
 
 /// Fetches the page again and again until the client is asked what it got.
-struct Visitor(Job);
+struct Visitor(SpawnedProgram);
 
 impl Visitor {
     fn new(cluster: &Cluster) -> Visitor {

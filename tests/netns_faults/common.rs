@@ -6,7 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use had::lab::{Iface, Lab, NodePlan, PingPlan, Plan, Probe, ProbeReport, Sampler, SamplerReport};
+use had::lab::{
+    Iface, Lab, LabPlan, NodePlan, PingPlan, ProbeReport, RunningProbe, RunningSampler,
+    SamplerReport,
+};
 use had::model::heartbeat::GroupState;
 use had::model::status::{GroupStatus, LinkStatus, Liveness, NodeStatus, Status};
 use had::model::{NodeName, Time};
@@ -61,7 +64,7 @@ pub struct Cluster {
     pub lab: Lab,
     /// Holds the configuration, and what the scripts are told and tell.
     dir: TempDir,
-    sampler: Option<Sampler>,
+    sampler: Option<RunningSampler>,
     nodes: Vec<String>,
 }
 
@@ -134,8 +137,8 @@ pub fn node(name: &str, last: u8, config: &Path) -> NodePlan {
 }
 
 /// A plan with these nodes, a gateway and a client.
-pub fn plan(name: &str, nodes: Vec<NodePlan>) -> Plan {
-    Plan {
+pub fn plan(name: &str, nodes: Vec<NodePlan>) -> LabPlan {
+    LabPlan {
         name: format!("{name}-{}", std::process::id()),
         nodes,
         pings: vec![PingPlan {
@@ -179,7 +182,7 @@ impl Cluster {
     }
 
     /// Builds one of that plan, with a sampler of these addresses; no daemon runs.
-    pub fn of(plan: &Plan, dir: TempDir, addresses: &[IpAddr]) -> Cluster {
+    pub fn of(plan: &LabPlan, dir: TempDir, addresses: &[IpAddr]) -> Cluster {
         let lab = Lab::up(plan).unwrap();
         let sampler = lab.sampler(addresses, Duration::from_millis(10)).unwrap();
         Cluster {
@@ -329,7 +332,7 @@ impl Cluster {
     }
 
     /// Asks the virtual address from the client every 5 ms, once it is known to answer.
-    pub fn probe(&self) -> Probe {
+    pub fn probe(&self) -> RunningProbe {
         until(
             "the address answers",
             || {
@@ -337,7 +340,7 @@ impl Cluster {
                     .exec("client", &["ping", "-c", "1", "-W", "1", "10.0.0.100"])
                     .unwrap()
             },
-            had::lab::Output::success,
+            had::lab::ExecOutput::success,
         );
         self.lab.probe(vip(), Duration::from_millis(5)).unwrap()
     }
@@ -375,7 +378,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.tell_all();
-            if let Some(Ok(report)) = self.sampler.take().map(Sampler::finish) {
+            if let Some(Ok(report)) = self.sampler.take().map(RunningSampler::finish) {
                 eprintln!("===== owners {report:#?}");
             }
             return;

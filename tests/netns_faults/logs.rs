@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use had::lab::Job;
-use had::lab::Output;
+use had::lab::ExecOutput;
+use had::lab::SpawnedProgram;
 
 use crate::common::*;
 
@@ -27,7 +27,7 @@ fn alone(name: &str, lines: &str) -> Cluster {
 }
 
 /// Starts the daemon in a shell, which may prepare something and redirects.
-fn start(cluster: &Cluster, prepare: &str, redirect: &str) -> Job {
+fn start(cluster: &Cluster, prepare: &str, redirect: &str) -> SpawnedProgram {
     let had = env!("CARGO_BIN_EXE_had");
     let command = format!("{prepare} exec {had} {redirect}");
     let job = cluster
@@ -39,7 +39,7 @@ fn start(cluster: &Cluster, prepare: &str, redirect: &str) -> Job {
 }
 
 /// Ends a daemon that was started by hand.
-fn end(cluster: &Cluster, job: Job) {
+fn end(cluster: &Cluster, job: SpawnedProgram) {
     cluster.sh("alice", &format!("kill -TERM {}", job.pid));
     let gone = || {
         cluster
@@ -49,12 +49,12 @@ fn end(cluster: &Cluster, job: Job) {
     until(
         "the daemon ends",
         || gone().unwrap(),
-        |o: &Output| !o.success(),
+        |o: &ExecOutput| !o.success(),
     );
 }
 
 /// It keeps the address over several loans, answers, and ends; however much there is to say.
-fn lives_on(mut cluster: Cluster, job: Job) {
+fn lives_on(mut cluster: Cluster, job: SpawnedProgram) {
     let begin = now();
     for _ in 0..40 {
         cluster.run("alice", &["hactl", "maintenance", "on", GROUP]);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use had::lab::Way;
+use had::lab::LinkDirection;
 use had::model::status::Liveness;
 
 use crate::common::*;
@@ -53,7 +53,10 @@ fn a_link_that_flaps_faster_than_deadtime_moves_nothing() {
     let probe = cluster.probe();
     for _ in 0..4 {
         // Well under deadtime even on a machine that stalls for a second.
-        cluster.lab.cut("alice", "bob", None, Way::Both).unwrap();
+        cluster
+            .lab
+            .cut("alice", "bob", None, LinkDirection::Both)
+            .unwrap();
         pass(DEADTIME / 4);
         cluster.lab.heal_all().unwrap();
         cluster.until_liveness("bob", "alice", Liveness::Active);
@@ -69,7 +72,7 @@ fn two_links_cut_one_after_the_other_move_nothing_while_one_is_left() {
     for (cut, left) in [("eth0", "eth1"), ("eth1", "eth0")] {
         cluster
             .lab
-            .cut("alice", "bob", Some(cut), Way::Both)
+            .cut("alice", "bob", Some(cut), LinkDirection::Both)
             .unwrap();
         for (by, of) in [("alice", "bob"), ("bob", "alice")] {
             let status = cluster.until_status(by, "misses the link", |s| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use had::lab::Way;
+use had::lab::LinkDirection;
 use had::model::Time;
 use had::model::status::Liveness;
 
@@ -35,7 +35,10 @@ fn the_side_with_the_gateway_runs_the_group_and_the_other_gave_up_first() {
     let mut cluster = Cluster::up("nf-gateway", &ADDRESS);
     let probe = cluster.probe();
     let cut = now();
-    cluster.lab.isolate("alice", None, Way::Both).unwrap();
+    cluster
+        .lab
+        .isolate("alice", None, LinkDirection::Both)
+        .unwrap();
     cluster.until_owner("bob");
     cluster.until_log("alice", "10.0.0.100/24/eth0: offline");
     heal_to(&cluster, "bob");
@@ -70,7 +73,10 @@ fn the_side_with_the_gateway_waits_for_storage_whose_stop_it_cannot_see() {
         },
     );
     cluster.script_does("alice", "stop", "sleep 2");
-    cluster.lab.isolate("alice", None, Way::Both).unwrap();
+    cluster
+        .lab
+        .isolate("alice", None, LinkDirection::Both)
+        .unwrap();
     cluster.until_owner("bob");
     let calls = cluster.calls();
     let at = |node: &str, what: &str| {
@@ -93,7 +99,10 @@ fn the_side_with_the_gateway_waits_for_storage_whose_stop_it_cannot_see() {
 fn an_isolated_standby_node_starts_nothing() {
     let mut cluster = Cluster::up("nf-standby", &Setup::default());
     let probe = cluster.probe();
-    cluster.lab.isolate("bob", None, Way::Both).unwrap();
+    cluster
+        .lab
+        .isolate("bob", None, LinkDirection::Both)
+        .unwrap();
     cluster.until_liveness("bob", "alice", Liveness::Dead);
     cluster.until_liveness("alice", "bob", Liveness::Dead);
     let status = cluster.until_status("bob", "lost quorum", |s| !s.quorum.held);
@@ -123,7 +132,7 @@ fn the_probe_holds_the_second_back(name: &str, ha_cf: &str) {
     let probe = cluster.probe();
     cluster
         .lab
-        .cut("alice", "bob", Some("eth1"), Way::Both)
+        .cut("alice", "bob", Some("eth1"), LinkDirection::Both)
         .unwrap();
     let status = cluster.until_status("bob", "suspects a split brain", |s| {
         notes(s).contains("split brain suspected")
@@ -164,7 +173,10 @@ fn an_address_that_answers_holds_the_second_back_without_an_arbiter() {
 fn without_an_arbiter_both_run_it_and_after_the_heal_one_stops() {
     let mut cluster = Cluster::up("nf-off", &NO_ARBITER);
     let cut = now();
-    cluster.lab.cut("alice", "bob", None, Way::Both).unwrap();
+    cluster
+        .lab
+        .cut("alice", "bob", None, LinkDirection::Both)
+        .unwrap();
     cluster.until_owner("bob");
     cluster.until_owner("alice");
     // The client now believes bob, who announced last; so the heal must tell it the truth.
@@ -220,7 +232,10 @@ fn without_an_arbiter_both_run_it_and_after_the_heal_one_stops() {
 fn an_unheard_owner_gives_way(name: &str, setup: &Setup<'_>) {
     let mut cluster = Cluster::up(name, setup);
     let cut = now();
-    cluster.lab.cut("alice", "bob", None, Way::Out).unwrap();
+    cluster
+        .lab
+        .cut("alice", "bob", None, LinkDirection::Out)
+        .unwrap();
     cluster.until_owner("bob");
     heal_to(&cluster, "bob");
     let report = cluster.never_two_owners();
@@ -257,7 +272,10 @@ fn a_deaf_owner_keeps_it(name: &str, ha_cf: &str) {
         },
     );
     let probe = cluster.probe();
-    cluster.lab.cut("bob", "alice", None, Way::Out).unwrap();
+    cluster
+        .lab
+        .cut("bob", "alice", None, LinkDirection::Out)
+        .unwrap();
     cluster.until_liveness("alice", "bob", Liveness::Dead);
     let status = cluster.until_status("bob", "says that alice is deaf", |s| {
         peer(s, "alice")

@@ -214,7 +214,7 @@ fn a_node_frozen_and_cut_off_gives_way_after_the_thaw() {
     let frozen = now();
     cluster
         .lab
-        .isolate("alice", None, had::lab::Way::Both)
+        .isolate("alice", None, had::lab::LinkDirection::Both)
         .unwrap();
     cluster.until_owner("bob");
     cluster.lab.thaw("alice").unwrap();
@@ -232,7 +232,7 @@ fn a_node_frozen_and_cut_off_gives_way_after_the_thaw() {
         report.double
     );
     assert!(gone <= thawed, "{report:#?}");
-    let late = |d: &had::lab::Double| d.lasted > Duration::from_millis(1500);
+    let late = |d: &had::lab::DuplicateAddress| d.lasted > Duration::from_millis(1500);
     assert!(!report.double.iter().any(late), "{report:#?}");
     assert_eq!(report.owners.last().unwrap().2, ["bob"]);
 }

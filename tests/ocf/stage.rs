@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use had::lab::{Exit, Output};
+use had::lab::{ExecOutput, ProgramExit};
 use tempfile::TempDir;
 
 use crate::common::{Blueprint, Cluster, HACTL, TIMES};
@@ -51,7 +51,7 @@ impl Stage {
         path.display().to_string()
     }
 
-    pub fn run(&self, argv: &[&str]) -> Output {
+    pub fn run(&self, argv: &[&str]) -> ExecOutput {
         let lab = &self.cluster.lab;
         lab.exec_within("alice", argv, PATIENCE).unwrap()
     }
@@ -86,8 +86,8 @@ impl Stage {
     }
 }
 
-fn verdict(output: Output) -> (bool, String) {
-    let Exit::Code(code) = output.exit else {
+fn verdict(output: ExecOutput) -> (bool, String) {
+    let ProgramExit::Code(code) = output.exit else {
         panic!("did not end by itself: {output:?}");
     };
     (code == 0, output.stdout + &output.stderr)

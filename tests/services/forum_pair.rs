@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use had::lab::Way;
+use had::lab::LinkDirection;
 use had::model::status::{CheckState, Liveness};
 use nix::sys::signal::Signal;
 
@@ -198,7 +198,7 @@ fn a_dead_database_or_machine_moves_both_addresses_and_a_cut_network_none() {
     // Both see their gateways, and each other on one network only: nothing is in doubt.
     cluster
         .lab
-        .cut("web1", "web2", Some("eth0"), Way::Both)
+        .cut("web1", "web2", Some("eth0"), LinkDirection::Both)
         .unwrap();
     for node in NODES {
         cluster.until_status(node, "a link is down", |s| {

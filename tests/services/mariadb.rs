@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use had::lab::Job;
+use had::lab::SpawnedProgram;
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, wait};
@@ -106,7 +106,7 @@ pub fn sql(cluster: &Cluster, node: &str, query: &str) -> String {
 }
 
 /// A client that writes a row after the other, and keeps what was acknowledged and when.
-pub struct Writer(Job);
+pub struct Writer(SpawnedProgram);
 
 impl Writer {
     pub fn begin(cluster: &Cluster, address: &str) -> Writer {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use had::lab::Job;
+use had::lab::SpawnedProgram;
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, wait};
@@ -79,7 +79,7 @@ pub fn until_page(cluster: &Cluster, address: &str, wanted: &str) {
 /// A client that asks an address again and again.
 pub struct Visitor<'c> {
     cluster: &'c Cluster,
-    job: Job,
+    job: SpawnedProgram,
     file: String,
     /// How many of its lines were looked at for gaps.
     looked: Cell<usize>,

@@ -19,7 +19,7 @@ mod partition;
 mod parts;
 mod promise;
 mod promises;
-mod recorded;
+mod recording;
 mod replays;
 mod restart;
 mod rights;

@@ -1,8 +1,8 @@
 //! Who is alive, and what silence on one path means.
 
 use crate::*;
-use had::model::status::Liveness;
-use had::sim::{Way, World};
+use had::model::status::LivenessWatch;
+use had::sim::{CutDirection, World};
 
 #[test]
 fn a_silent_link_alone_moves_nothing() {
@@ -12,12 +12,12 @@ fn a_silent_link_alone_moves_nothing() {
     world.start_all();
     settle_on(&mut world, "db", "alice");
     world.run_for(secs(1));
-    world.cut("alice", "bob", 0, Way::Both);
+    world.cut("alice", "bob", 0, CutDirection::Both);
     world.run_for(DEADTIME * 10);
     assert_eq!(world.runs_on("db"), ["alice"]);
     assert_eq!(world.at("alice").stops, 0);
     let status = world.status("bob").unwrap();
-    assert_eq!(status.nodes[0].liveness, Liveness::Active);
+    assert_eq!(status.nodes[0].liveness, LivenessWatch::Active);
     let links: Vec<bool> = status.nodes[0].links.iter().map(|l| l.hears).collect();
     assert_eq!(links, [false, true]);
     assert!(
@@ -34,13 +34,13 @@ fn a_short_silence_is_late_and_moves_nothing() {
     world.run_for(ms(1000));
     assert_eq!(
         world.status("bob").unwrap().nodes[0].liveness,
-        Liveness::Late
+        LivenessWatch::Late
     );
     world.heal();
     world.run_for(ms(500));
     assert_eq!(
         world.status("bob").unwrap().nodes[0].liveness,
-        Liveness::Active
+        LivenessWatch::Active
     );
     assert_eq!(world.at("bob").starts, 0);
     assert_eq!(world.runs_on("db"), ["alice"]);
@@ -59,7 +59,7 @@ fn a_node_that_loses_its_store_is_heard_again() {
     let status = world.status("alice").unwrap();
     assert_eq!(
         status.nodes[1].liveness,
-        Liveness::Active,
+        LivenessWatch::Active,
         "{}",
         story(&world)
     );
@@ -75,7 +75,7 @@ fn a_node_that_loses_its_store_is_heard_again() {
 fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
     use had::model::{Generation, Sequence};
     let mut world = pair(0);
-    world.cut("alice", "bob", 0, Way::OneWay);
+    world.cut("alice", "bob", 0, CutDirection::OneWay);
     world.run_for(ms(100));
     let before = world.status("bob").unwrap();
     let present = before.nodes[0].generation.unwrap();
@@ -105,7 +105,7 @@ fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
         let orders = engine.handle(world.now, event);
         assert!(orders.is_empty(), "{orders:?}");
         let after = engine.status(world.now);
-        assert_eq!(after.nodes[0].liveness, Liveness::Active);
+        assert_eq!(after.nodes[0].liveness, LivenessWatch::Active);
         assert_eq!(after.counters.len(), 1, "{:?}", after.counters);
     }
 }

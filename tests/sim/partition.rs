@@ -5,7 +5,7 @@ use had::engine::Command;
 use had::model::GroupName;
 use had::model::cluster::QuorumPolicy;
 use had::model::heartbeat::GroupState;
-use had::sim::{Way, World};
+use had::sim::{CutDirection, World};
 
 #[test]
 fn the_side_that_sees_the_gateway_runs_it_and_the_other_stopped_first() {
@@ -62,7 +62,7 @@ fn when_both_see_the_gateway_the_probe_on_the_wire_holds_the_second_back() {
 fn a_one_way_cut_never_leaves_two_owners() {
     for (from, to) in [("alice", "bob"), ("bob", "alice")] {
         let mut world = pair_with_gateway(0);
-        world.cut(from, to, 0, Way::OneWay);
+        world.cut(from, to, 0, CutDirection::OneWay);
         world.run_for(secs(20));
         assert_eq!(
             world.runs_on("db").len(),

@@ -4,7 +4,7 @@ use crate::*;
 use had::engine::Command;
 use had::model::GroupName;
 use had::model::cluster::QuorumPolicy;
-use had::sim::{Way, Weather, World};
+use had::sim::{CutDirection, Weather, World};
 
 fn db() -> Vec<GroupName> {
     vec![GroupName::new("db")]
@@ -40,7 +40,7 @@ fn a_recognised_claimant_is_kept_when_one_with_a_better_right_comes() {
     world.command("c", Command::Unstandby(db()));
     world.run_for(ms(40));
     // b does not hear that a has recognised c, and claims as well.
-    world.cut("a", "b", 0, Way::OneWay);
+    world.cut("a", "b", 0, CutDirection::OneWay);
     world.run_for(ms(35));
     world.command("b", Command::Unstandby(db()));
     world.run_for(ms(30));

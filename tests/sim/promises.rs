@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use crate::swarm::{Class, swarm};
+use crate::swarm::{SwarmClass, swarm};
 use crate::*;
 use had::model::cluster::{Group, PingNode, QuorumPolicy, Step};
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
-use had::sim::{Condition, Faults, Kind, Random, Setup};
+use had::sim::{ClusterSetup, FaultKind, FaultProfile, MachineCondition, Random};
 
 const NODES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 /// Runs of a class where nobody says how many.
 const FEW: u64 = 10;
 
 /// What a class of clusters is made of.
-struct Shape {
+struct ClassShape {
     nodes: u64,
     more_nodes: u64,
     pings: usize,
@@ -24,7 +24,7 @@ struct Shape {
     kernel_leases: bool,
 }
 
-const MAJORITY: Shape = Shape {
+const MAJORITY: ClassShape = ClassShape {
     nodes: 3,
     more_nodes: 2,
     pings: 0,
@@ -34,7 +34,7 @@ const MAJORITY: Shape = Shape {
     kernel_leases: true,
 };
 
-fn setup(shape: &Shape, random: &mut Random) -> Setup {
+fn setup(shape: &ClassShape, random: &mut Random) -> ClusterSetup {
     let many = shape.nodes + random.below(shape.more_nodes + 1);
     let names = NODES.get(..usize::try_from(many).unwrap()).unwrap();
     let mut cluster = World::of(names).cluster;
@@ -58,10 +58,10 @@ fn setup(shape: &Shape, random: &mut Random) -> Setup {
     }
     cluster.auto_failback = random.chance(300);
     cluster.follow_connectivity = random.chance(300);
-    let mut setup = Setup::new(cluster);
+    let mut setup = ClusterSetup::new(cluster);
     setup.kernel_leases = shape.kernel_leases;
     for name in names {
-        let condition = Condition {
+        let condition = MachineCondition {
             clock: secs(1 + random.below(1000)),
             ppm: i32::try_from(random.below(1001)).unwrap() - 500,
             late: ms(*random.pick(&[0, 0, 5, 100]).unwrap()),
@@ -143,30 +143,30 @@ fn checked(random: &mut Random, groups: &[Group]) -> Health {
     }
 }
 
-const ALL: [Kind; 9] = [
-    Kind::Cuts,
-    Kind::Crash,
-    Kind::LostStore,
-    Kind::Kill,
-    Kind::Freeze,
-    Kind::Weather,
-    Kind::Commands,
-    Kind::Leave,
-    Kind::FailingStarts,
+const ALL: [FaultKind; 9] = [
+    FaultKind::Cuts,
+    FaultKind::Crash,
+    FaultKind::LostStore,
+    FaultKind::Kill,
+    FaultKind::Freeze,
+    FaultKind::Weather,
+    FaultKind::Commands,
+    FaultKind::Leave,
+    FaultKind::FailingStarts,
 ];
 
-fn all_and(more: &[Kind]) -> Faults {
-    Faults::of(&[&ALL, more].concat())
+fn all_and(more: &[FaultKind]) -> FaultProfile {
+    FaultProfile::of(&[&ALL, more].concat())
 }
 
-fn all_but(less: &[Kind], more: &[Kind]) -> Faults {
+fn all_but(less: &[FaultKind], more: &[FaultKind]) -> FaultProfile {
     let mut faults = all_and(more);
     faults.kinds.retain(|k| !less.contains(k));
     faults
 }
 
-fn holds(name: &'static str, setup: fn(&mut Random) -> Setup, faults: Faults) {
-    let class = Class {
+fn holds(name: &'static str, setup: fn(&mut Random) -> ClusterSetup, faults: FaultProfile) {
+    let class = SwarmClass {
         name,
         setup,
         faults,
@@ -177,13 +177,17 @@ fn holds(name: &'static str, setup: fn(&mut Random) -> Setup, faults: Faults) {
 
 #[test]
 fn a_majority_of_nodes_never_runs_an_address_twice() {
-    holds("majority", |r| setup(&MAJORITY, r), all_and(&[Kind::Time]));
+    holds(
+        "majority",
+        |r| setup(&MAJORITY, r),
+        all_and(&[FaultKind::Time]),
+    );
 }
 
 #[test]
 fn six_or_seven_nodes_never_run_an_address_twice() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             nodes: 6,
             more_nodes: 1,
             ..MAJORITY
@@ -196,7 +200,7 @@ fn six_or_seven_nodes_never_run_an_address_twice() {
 #[test]
 fn three_nodes_and_a_gateway_never_run_an_address_twice() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             more_nodes: 0,
             pings: 1,
             ..MAJORITY
@@ -207,42 +211,45 @@ fn three_nodes_and_a_gateway_never_run_an_address_twice() {
     holds(
         "three and gateway",
         shape,
-        all_but(&[Kind::Leave], &[Kind::Blindness]),
+        all_but(&[FaultKind::Leave], &[FaultKind::Blindness]),
     );
 }
 
 #[test]
 fn the_probe_alone_holds_back_where_the_kernel_keeps_addresses() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             kernel_leases: false,
             ..MAJORITY
         };
         setup(&shape, r)
     };
-    let faults = all_but(&[Kind::Cuts], &[Kind::Blocks, Kind::Maintenance]);
+    let faults = all_but(
+        &[FaultKind::Cuts],
+        &[FaultKind::Blocks, FaultKind::Maintenance],
+    );
     holds("majority, kernels keep addresses", shape, faults);
 }
 
 #[test]
 fn a_majority_never_runs_scripts_twice_when_their_removal_is_waited_for() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             steps: scripts,
             kernel_leases: false,
             ..MAJORITY
         };
         setup(&shape, r)
     };
-    let faults = Faults {
+    let faults = FaultProfile {
         slow_stops: Some(ms(250)),
-        ..all_but(&[Kind::Kill, Kind::Freeze], &[Kind::Losses])
+        ..all_but(&[FaultKind::Kill, FaultKind::Freeze], &[FaultKind::Losses])
     };
     holds("majority, scripts", shape, faults);
 }
 
-fn few_scripts(r: &mut Random) -> Setup {
-    let shape = Shape {
+fn few_scripts(r: &mut Random) -> ClusterSetup {
+    let shape = ClassShape {
         nodes: 2,
         quorum: QuorumPolicy::Off,
         steps: impatient,
@@ -255,17 +262,17 @@ fn few_scripts(r: &mut Random) -> Setup {
 #[test]
 fn failing_stops_are_never_taken_for_stopped() {
     let kinds = [
-        Kind::Commands,
-        Kind::FailingStarts,
-        Kind::FailingStops,
-        Kind::Losses,
+        FaultKind::Commands,
+        FaultKind::FailingStarts,
+        FaultKind::FailingStops,
+        FaultKind::Losses,
     ];
-    let faults = Faults {
+    let faults = FaultProfile {
         slow_stops: Some(secs(40)),
-        ..Faults::of(&kinds)
+        ..FaultProfile::of(&kinds)
     };
     let slow = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             nodes: 2,
             quorum: QuorumPolicy::Off,
             steps: scripts,
@@ -280,7 +287,7 @@ fn failing_stops_are_never_taken_for_stopped() {
 #[test]
 fn what_dies_or_looks_ill_is_restarted_or_moved_and_never_runs_twice() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             nodes: 2,
             quorum: QuorumPolicy::Off,
             steps: tended,
@@ -292,15 +299,15 @@ fn what_dies_or_looks_ill_is_restarted_or_moved_and_never_runs_twice() {
         setup
     };
     let kinds = [
-        Kind::Deaths,
-        Kind::Checks,
-        Kind::Losses,
-        Kind::Commands,
-        Kind::FailingStarts,
-        Kind::Hangs,
-        Kind::Maintenance,
+        FaultKind::Deaths,
+        FaultKind::Checks,
+        FaultKind::Losses,
+        FaultKind::Commands,
+        FaultKind::FailingStarts,
+        FaultKind::Hangs,
+        FaultKind::Maintenance,
     ];
-    holds("deaths and checks", shape, Faults::of(&kinds));
+    holds("deaths and checks", shape, FaultProfile::of(&kinds));
 }
 
 #[test]
@@ -315,34 +322,39 @@ fn a_majority_that_looks_at_itself_never_runs_an_address_twice() {
         setup.cluster.health = checked(r, &setup.cluster.groups);
         setup
     };
-    let faults = all_and(&[Kind::Deaths, Kind::Checks, Kind::Restart, Kind::Time]);
+    let faults = all_and(&[
+        FaultKind::Deaths,
+        FaultKind::Checks,
+        FaultKind::Restart,
+        FaultKind::Time,
+    ]);
     holds("majority with checks", shape, faults);
 }
 
 #[test]
 fn what_hangs_is_ended_and_never_taken_for_stopped() {
     let kinds = [
-        Kind::Hangs,
-        Kind::Commands,
-        Kind::FailingStarts,
-        Kind::Losses,
-        Kind::Maintenance,
+        FaultKind::Hangs,
+        FaultKind::Commands,
+        FaultKind::FailingStarts,
+        FaultKind::Losses,
+        FaultKind::Maintenance,
     ];
-    holds("hangs", few_scripts, Faults::of(&kinds));
+    holds("hangs", few_scripts, FaultProfile::of(&kinds));
 }
 
 #[test]
 fn agents_that_lie_about_their_status_confuse_nothing_else() {
-    let class = Class {
+    let class = SwarmClass {
         name: "lies",
         setup: few_scripts,
-        faults: Faults::of(&[
-            Kind::Lies,
-            Kind::Hangs,
-            Kind::Commands,
-            Kind::Restart,
-            Kind::Crash,
-            Kind::Kill,
+        faults: FaultProfile::of(&[
+            FaultKind::Lies,
+            FaultKind::Hangs,
+            FaultKind::Commands,
+            FaultKind::Restart,
+            FaultKind::Crash,
+            FaultKind::Kill,
         ]),
         one_owner: false,
     };
@@ -351,7 +363,7 @@ fn agents_that_lie_about_their_status_confuse_nothing_else() {
 
 #[test]
 fn nodes_with_other_configurations_never_run_an_address_twice() {
-    let faults = all_and(&[Kind::Reconfigure, Kind::Blindness]);
+    let faults = all_and(&[FaultKind::Reconfigure, FaultKind::Blindness]);
     let shape = |r: &mut Random| setup(&MAJORITY, r);
     holds("other configurations", shape, faults);
 }
@@ -359,18 +371,18 @@ fn nodes_with_other_configurations_never_run_an_address_twice() {
 #[test]
 fn two_links_with_loss_never_run_an_address_twice() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             links: 2,
             ..MAJORITY
         };
         setup(&shape, r)
     };
-    let faults = Faults::of(&[
-        Kind::Cuts,
-        Kind::Weather,
-        Kind::Freeze,
-        Kind::Time,
-        Kind::Commands,
+    let faults = FaultProfile::of(&[
+        FaultKind::Cuts,
+        FaultKind::Weather,
+        FaultKind::Freeze,
+        FaultKind::Time,
+        FaultKind::Commands,
     ]);
     holds("two links", shape, faults);
 }
@@ -378,7 +390,7 @@ fn two_links_with_loss_never_run_an_address_twice() {
 #[test]
 fn following_the_gateways_moves_nothing_twice() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             more_nodes: 0,
             pings: 1,
             ..MAJORITY
@@ -387,13 +399,13 @@ fn following_the_gateways_moves_nothing_twice() {
         setup.cluster.follow_connectivity = true;
         setup
     };
-    let faults = Faults::of(&[
-        Kind::Blindness,
-        Kind::Isolation,
-        Kind::Crash,
-        Kind::Freeze,
-        Kind::Commands,
-        Kind::Weather,
+    let faults = FaultProfile::of(&[
+        FaultKind::Blindness,
+        FaultKind::Isolation,
+        FaultKind::Crash,
+        FaultKind::Freeze,
+        FaultKind::Commands,
+        FaultKind::Weather,
     ]);
     holds("follow connectivity", shape, faults);
 }
@@ -401,7 +413,7 @@ fn following_the_gateways_moves_nothing_twice() {
 #[test]
 fn pairs_that_lose_their_stores_run_an_address_once() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             nodes: 2,
             more_nodes: 0,
             quorum: QuorumPolicy::Off,
@@ -410,24 +422,24 @@ fn pairs_that_lose_their_stores_run_an_address_once() {
         setup(&shape, r)
     };
     let kinds = [
-        Kind::Crash,
-        Kind::LostStore,
-        Kind::Restart,
-        Kind::Kill,
-        Kind::Commands,
-        Kind::Leave,
+        FaultKind::Crash,
+        FaultKind::LostStore,
+        FaultKind::Restart,
+        FaultKind::Kill,
+        FaultKind::Commands,
+        FaultKind::Leave,
     ];
-    holds("pairs without stores", shape, Faults::of(&kinds));
+    holds("pairs without stores", shape, FaultProfile::of(&kinds));
 }
 
 #[test]
 fn announced_restarts_move_nothing_twice() {
-    let faults = all_and(&[Kind::Restart, Kind::Force]);
+    let faults = all_and(&[FaultKind::Restart, FaultKind::Force]);
     holds("restarts", |r| setup(&MAJORITY, r), faults);
 }
 
-fn two_and_gateway(r: &mut Random) -> Setup {
-    let shape = Shape {
+fn two_and_gateway(r: &mut Random) -> ClusterSetup {
+    let shape = ClassShape {
         nodes: 2,
         more_nodes: 0,
         pings: 1,
@@ -439,17 +451,17 @@ fn two_and_gateway(r: &mut Random) -> Setup {
 #[test]
 fn two_nodes_and_a_gateway_bear_clean_cuts() {
     let kinds = [
-        Kind::Isolation,
-        Kind::Crash,
-        Kind::Kill,
-        Kind::Freeze,
-        Kind::Commands,
-        Kind::Leave,
-        Kind::FailingStarts,
+        FaultKind::Isolation,
+        FaultKind::Crash,
+        FaultKind::Kill,
+        FaultKind::Freeze,
+        FaultKind::Commands,
+        FaultKind::Leave,
+        FaultKind::FailingStarts,
     ];
-    let faults = Faults {
+    let faults = FaultProfile {
         quiet: Some(secs(4)),
-        ..Faults::of(&kinds)
+        ..FaultProfile::of(&kinds)
     };
     holds("two and gateway", two_and_gateway, faults);
 }
@@ -457,7 +469,7 @@ fn two_nodes_and_a_gateway_bear_clean_cuts() {
 #[test]
 fn two_nodes_without_quorum_never_run_an_address_twice_while_the_probe_reaches() {
     let shape = |r: &mut Random| {
-        let shape = Shape {
+        let shape = ClassShape {
             nodes: 2,
             more_nodes: 0,
             quorum: QuorumPolicy::Off,
@@ -466,16 +478,19 @@ fn two_nodes_without_quorum_never_run_an_address_twice_while_the_probe_reaches()
         };
         setup(&shape, r)
     };
-    let faults = all_but(&[Kind::Cuts], &[Kind::Blocks, Kind::Maintenance]);
+    let faults = all_but(
+        &[FaultKind::Cuts],
+        &[FaultKind::Blocks, FaultKind::Maintenance],
+    );
     holds("two, quorum off", shape, faults);
 }
 
 #[test]
 fn machines_that_stand_still_with_their_clocks_find_back_to_one_owner() {
-    let class = |name, shape: fn(&mut Random) -> Setup| Class {
+    let class = |name, shape: fn(&mut Random) -> ClusterSetup| SwarmClass {
         name,
         setup: shape,
-        faults: all_and(&[Kind::Suspend]),
+        faults: all_and(&[FaultKind::Suspend]),
         one_owner: false,
     };
     swarm(&class("suspended", |r| setup(&MAJORITY, r)), FEW);

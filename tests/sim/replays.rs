@@ -5,11 +5,11 @@
 use std::fs;
 use std::path::Path;
 
-use had::sim::{Script, run};
+use had::sim::{FaultScript, run};
 
-fn read(path: &Path) -> Script {
+fn read(path: &Path) -> FaultScript {
     let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    match Script::read(&text) {
+    match FaultScript::read(&text) {
         Ok(script) => script,
         Err(mistakes) => {
             let all: String = mistakes

@@ -5,7 +5,7 @@ use had::engine::Command;
 use had::model::GroupName;
 use had::model::cluster::QuorumPolicy;
 use had::model::heartbeat::GroupState;
-use had::sim::{Behaviour, Way, Weather, World};
+use had::sim::{Behaviour, CutDirection, Weather, World};
 
 fn db() -> Vec<GroupName> {
     vec![GroupName::new("db")]
@@ -126,7 +126,7 @@ fn nothing_is_adopted_before_everybody_was_heard() {
 #[test]
 fn a_peer_that_hears_nothing_of_us_does_not_hold_up_a_majority() {
     let mut world = script(&["a", "b", "c"], QuorumPolicy::Stop);
-    world.cut("a", "c", 0, Way::OneWay);
+    world.cut("a", "c", 0, CutDirection::OneWay);
     world.start_all();
     settle_on(&mut world, "db", "a");
     world.run_for(secs(10));

@@ -7,8 +7,9 @@ use had::model::cluster::{Group, PingNode, QuorumPolicy, Step};
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{
-    Behaviour, Condition, Fault, Faults, Kind, Look, Path, Script, Setting, Setup, Spot, Way,
-    Weather, World, draw,
+    Behaviour, ClusterSetup, CutDirection, Fault, FaultKind, FaultProfile, FaultScript,
+    MachineCondition, NetworkPath, ProbeBehaviour, ScriptSetting, StepLocation, Weather, World,
+    generate,
 };
 use proptest::prelude::*;
 
@@ -33,12 +34,12 @@ fn link() -> impl Strategy<Value = Option<LinkName>> {
     prop::option::of(prop_oneof!["eth0", "eth1"].prop_map(|n: String| LinkName::new(&n)))
 }
 
-fn way() -> impl Strategy<Value = Way> {
-    prop_oneof![Just(Way::Both), Just(Way::OneWay)]
+fn way() -> impl Strategy<Value = CutDirection> {
+    prop_oneof![Just(CutDirection::Both), Just(CutDirection::OneWay)]
 }
 
-fn spot() -> impl Strategy<Value = Spot> {
-    (node(), group(), 0..2usize).prop_map(|(node, group, step)| Spot { node, group, step })
+fn spot() -> impl Strategy<Value = StepLocation> {
+    (node(), group(), 0..2usize).prop_map(|(node, group, step)| StepLocation { node, group, step })
 }
 
 fn check() -> impl Strategy<Value = String> {
@@ -65,11 +66,11 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
     ]
 }
 
-fn look() -> impl Strategy<Value = Look> {
+fn look() -> impl Strategy<Value = ProbeBehaviour> {
     prop_oneof![
-        any::<bool>().prop_map(Look::Says),
-        Just(Look::Fails),
-        Just(Look::Hangs)
+        any::<bool>().prop_map(ProbeBehaviour::Says),
+        Just(ProbeBehaviour::Fails),
+        Just(ProbeBehaviour::Hangs)
     ]
 }
 
@@ -82,8 +83,8 @@ fn weather() -> impl Strategy<Value = Weather> {
     })
 }
 
-fn path() -> impl Strategy<Value = Path> {
-    (node(), node(), link()).prop_map(|(from, to, link)| Path { from, to, link })
+fn path() -> impl Strategy<Value = NetworkPath> {
+    (node(), node(), link()).prop_map(|(from, to, link)| NetworkPath { from, to, link })
 }
 
 fn quorum() -> impl Strategy<Value = QuorumPolicy> {
@@ -95,18 +96,18 @@ fn quorum() -> impl Strategy<Value = QuorumPolicy> {
     ]
 }
 
-fn setting() -> impl Strategy<Value = Setting> {
+fn setting() -> impl Strategy<Value = ScriptSetting> {
     prop_oneof![
-        positive().prop_map(Setting::Deadtime),
-        positive().prop_map(Setting::Margin),
-        quorum().prop_map(Setting::Quorum),
-        any::<bool>().prop_map(Setting::AutoFailback),
-        time().prop_map(Setting::FailbackDelay),
-        any::<bool>().prop_map(Setting::FollowConnectivity),
-        (group(), node()).prop_map(|(g, n)| Setting::Preferred(g, n)),
-        group().prop_map(Setting::Without),
-        group().prop_map(Setting::With),
-        Just(Setting::Whole),
+        positive().prop_map(ScriptSetting::Deadtime),
+        positive().prop_map(ScriptSetting::Margin),
+        quorum().prop_map(ScriptSetting::Quorum),
+        any::<bool>().prop_map(ScriptSetting::AutoFailback),
+        time().prop_map(ScriptSetting::FailbackDelay),
+        any::<bool>().prop_map(ScriptSetting::FollowConnectivity),
+        (group(), node()).prop_map(|(g, n)| ScriptSetting::Preferred(g, n)),
+        group().prop_map(ScriptSetting::Without),
+        group().prop_map(ScriptSetting::With),
+        Just(ScriptSetting::Whole),
     ]
 }
 
@@ -183,7 +184,7 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
-fn setup() -> impl Strategy<Value = Setup> {
+fn setup() -> impl Strategy<Value = ClusterSetup> {
     let removal = (
         time(),
         quorum(),
@@ -195,7 +196,8 @@ fn setup() -> impl Strategy<Value = Setup> {
     (rest, node(), time(), -500..500i32, time()).prop_map(|(rest, node, clock, ppm, late)| {
         let (rest, policy) = rest;
         let (removal, quorum, switch, seed, length) = rest;
-        let mut setup = Setup::new(World::of(&["alice", "bob", "to-carol"]).links(2).cluster);
+        let mut setup =
+            ClusterSetup::new(World::of(&["alice", "bob", "to-carol"]).links(2).cluster);
         setup.cluster.quorum = quorum;
         setup.cluster.auto_failback = switch;
         setup.cluster.pings.push(PingNode {
@@ -224,7 +226,9 @@ fn setup() -> impl Strategy<Value = Setup> {
                 steps: vec![step(true, Duration::ZERO), step(false, removal)],
             });
         }
-        setup.machines.insert(node, Condition { clock, ppm, late });
+        setup
+            .machines
+            .insert(node, MachineCondition { clock, ppm, late });
         (setup.kernel_leases, setup.seed, setup.length) = (switch, seed, length);
         // A hash of the rest, made anew by every world.
         setup.cluster.digest = 0;
@@ -242,7 +246,7 @@ fn known(name: &str, twice: bool) -> CheckPolicy {
     }
 }
 
-fn forget_digest(mut script: Script) -> Script {
+fn forget_digest(mut script: FaultScript) -> FaultScript {
     script.setup.cluster.digest = 0;
     script
 }
@@ -259,22 +263,22 @@ proptest! {
         mut steps in prop::collection::vec((time(), fault()), 0..20),
     ) {
         steps.sort_by_key(|(at, _)| *at);
-        let script = Script { notes: vec!["what it is good for".into()], setup, steps };
-        let read = Script::read(&script.to_string()).map(forget_digest);
+        let script = FaultScript { notes: vec!["what it is good for".into()], setup, steps };
+        let read = FaultScript::read(&script.to_string()).map(forget_digest);
         prop_assert_eq!(read, Ok(script));
     }
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "([a-z0-9#%: .\\n]|nodes|at 1s|group|step|cut|weather|loss|é){0,60}") {
-        drop(Script::read(&text));
+        drop(FaultScript::read(&text));
         drop(text.parse::<Fault>());
     }
 
     #[test]
     fn what_is_drawn_can_be_printed_and_read(seed in any::<u64>()) {
         let setup = World::of(&["a", "b", "c"]).links(2).ping("gw").group("db", "a", 1).group("web", "b", 0);
-        let drawn = draw(Setup::new(setup.cluster), &Faults::of(&Kind::ALL), seed);
-        let read = Script::read(&drawn.to_string()).map(forget_digest);
+        let drawn = generate(ClusterSetup::new(setup.cluster), &FaultProfile::of(&FaultKind::ALL), seed);
+        let read = FaultScript::read(&drawn.to_string()).map(forget_digest);
         prop_assert_eq!(read, Ok(forget_digest(drawn)));
     }
 }
@@ -283,7 +287,7 @@ proptest! {
 fn every_mistake_is_told_with_its_place_and_what_is_known() {
     let text = "nodes alice bob\ngroup db on alise\nstep address : 10.0.0.1\nkeepalive 2\n\
                 at 1s crash carol\nat 1s crahs bob\nat 1 crash bob\nat 1s cut alice\nat 1s heal all\nnodes alice\n";
-    let mistakes = Script::read(text).unwrap_err();
+    let mistakes = FaultScript::read(text).unwrap_err();
     let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     let wanted = [
         "2:13: `alise` is no node",
@@ -309,8 +313,8 @@ fn a_check_of_a_group_that_is_not_there_is_a_mistake() {
     let text = |of: &str| {
         format!("nodes alice bob\ncheck disk of {of}\ngroup db on alice\nstep address : 10.0.0.1\n")
     };
-    assert!(Script::read(&text("db")).is_ok());
-    let mistakes = Script::read(&text("bd")).unwrap_err();
+    assert!(FaultScript::read(&text("db")).is_ok());
+    let mistakes = FaultScript::read(&text("bd")).unwrap_err();
     let told = mistakes[0].to_string();
     assert!(
         told.contains("check disk is of bd, which is no group"),
@@ -320,10 +324,11 @@ fn a_check_of_a_group_that_is_not_there_is_a_mistake() {
 
 #[test]
 fn a_script_for_a_given_cluster_may_not_describe_one() {
-    let setup = Setup::new(World::of(&["alice", "bob"]).group("db", "alice", 0).cluster);
-    let good = Script::read_for("seed 5\nfor 10s\nat 1s crash alice\n", setup.clone()).unwrap();
+    let setup = ClusterSetup::new(World::of(&["alice", "bob"]).group("db", "alice", 0).cluster);
+    let good =
+        FaultScript::read_for("seed 5\nfor 10s\nat 1s crash alice\n", setup.clone()).unwrap();
     assert_eq!((good.setup.seed, good.steps.len()), (5, 1));
-    let bad = Script::read_for("nodes a b\nat 1s crash alice\n", setup).unwrap_err();
+    let bad = FaultScript::read_for("nodes a b\nat 1s crash alice\n", setup).unwrap_err();
     assert!(
         bad[0].to_string().contains("those of the configuration"),
         "{}",
@@ -333,9 +338,12 @@ fn a_script_for_a_given_cluster_may_not_describe_one() {
 
 #[test]
 fn kinds_of_faults_are_named_and_suggested() {
-    let faults: Faults = "cuts,crash".parse().unwrap();
-    assert_eq!(faults, Faults::of(&[Kind::Crash, Kind::Cuts]));
+    let faults: FaultProfile = "cuts,crash".parse().unwrap();
+    assert_eq!(
+        faults,
+        FaultProfile::of(&[FaultKind::Crash, FaultKind::Cuts])
+    );
     assert_eq!(faults.to_string().parse(), Ok(faults));
-    let wrong = "cuts,crahs".parse::<Faults>().unwrap_err();
+    let wrong = "cuts,crahs".parse::<FaultProfile>().unwrap_err();
     assert!(wrong.contains("did you mean `crash`?"), "{wrong}");
 }

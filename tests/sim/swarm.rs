@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use had::sim::{Faults, Random, Report, Script, Setup, draw, run, shrink};
+use had::sim::{ClusterSetup, FaultProfile, FaultScript, Random, RunReport, generate, run, shrink};
 
 /// A failing script is cut down within so many runs.
 const SHRINKING: u32 = 3000;
@@ -17,17 +17,17 @@ const SHRINKING: u32 = 3000;
 const SHOWN: usize = 20;
 
 /// A kind of cluster, and the faults under which it keeps its promises.
-pub struct Class {
+pub struct SwarmClass {
     pub name: &'static str,
-    pub setup: fn(&mut Random) -> Setup,
-    pub faults: Faults,
+    pub setup: fn(&mut Random) -> ClusterSetup,
+    pub faults: FaultProfile,
     /// Two owners are ruled out in every run, not only in those whose faults happen to allow it.
     pub one_owner: bool,
 }
 
 /// What all runs of a class came to.
 #[derive(Default)]
-struct Tally {
+struct ClassResults {
     runs: u64,
     steps: u64,
     simulated: Duration,
@@ -36,13 +36,13 @@ struct Tally {
     wrong: Vec<(u64, String)>,
 }
 
-impl Class {
-    pub fn script(&self, seed: u64) -> Script {
+impl SwarmClass {
+    pub fn script(&self, seed: u64) -> FaultScript {
         let setup = (self.setup)(&mut Random::new(seed));
-        draw(setup, &self.faults, seed)
+        generate(setup, &self.faults, seed)
     }
 
-    fn judge(&self, seed: u64, report: &Report) -> Option<String> {
+    fn judge(&self, seed: u64, report: &RunReport) -> Option<String> {
         if let Some(violation) = report.first() {
             return Some(violation.to_string());
         }
@@ -69,7 +69,7 @@ fn fresh() -> u64 {
 }
 
 /// Runs a class, and shows every run that went wrong by its seed, the first cut down to its steps.
-pub fn swarm(class: &Class, runs: u64) {
+pub fn swarm(class: &SwarmClass, runs: u64) {
     if let Some(seed) = number("HAD_SWARM_SEED") {
         return tell(class, seed);
     }
@@ -79,7 +79,7 @@ pub fn swarm(class: &Class, runs: u64) {
     if std::env::var_os("HAD_SWARM_HUNT").is_some() {
         return hunt(class, first, runs);
     }
-    let mut tally = Tally::default();
+    let mut tally = ClassResults::default();
     let mut digests = String::new();
     for seed in first..first + runs {
         let report = run(&class.script(seed));
@@ -135,7 +135,7 @@ fn write_digests(lines: &str) {
 }
 
 /// The first thing that any class sees ends all of them: for the faults of `tests/mutations`.
-fn hunt(class: &Class, first: u64, runs: u64) {
+fn hunt(class: &SwarmClass, first: u64, runs: u64) {
     for run_number in 1..=runs {
         let report = run(&class.script(first + run_number - 1));
         if let Some(violation) = report.first() {
@@ -149,7 +149,7 @@ fn hunt(class: &Class, first: u64, runs: u64) {
     }
 }
 
-fn cut_down(class: &Class, seed: u64) -> String {
+fn cut_down(class: &SwarmClass, seed: u64) -> String {
     let Some(short) = shrink(&class.script(seed), SHRINKING) else {
         return String::new();
     };
@@ -161,7 +161,7 @@ fn cut_down(class: &Class, seed: u64) -> String {
 }
 
 /// One run, with all that happened in it.
-fn tell(class: &Class, seed: u64) {
+fn tell(class: &SwarmClass, seed: u64) {
     let script = class.script(seed);
     let report = run(&script);
     println!("{script}\n{}", report.story());

@@ -10,11 +10,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use had::assembly::Folders;
-use had::lab::{ProbeReport, Way};
+use had::lab::{LinkDirection, ProbeReport};
 use had::runtime;
 
 use crate::screen::{Screen, Tone, print};
-use stage::{Running, Stage};
+use stage::{DemoStage, WatchedAct};
 
 /// By this name the lab starts this program as daemon: `cargo run --bin hactl` builds no other.
 pub const DAEMON: &str = "had";
@@ -60,7 +60,7 @@ pub fn run() -> ExitCode {
 fn play() -> Result<(), String> {
     say(INTRODUCTION)?;
     let began = Instant::now();
-    let stage = Stage::build()?;
+    let stage = DemoStage::build()?;
     acts(&stage).map_err(|text| format!("{text}\n\n{}", stage.logs()))?;
     let looks = stage.moved(&["alice", "bob", "alice", "bob"])?;
     say(&format!(
@@ -70,7 +70,7 @@ fn play() -> Result<(), String> {
     ))
 }
 
-fn acts(stage: &Stage) -> Result<(), String> {
+fn acts(stage: &DemoStage) -> Result<(), String> {
     cold_start(stage)?;
     crash(stage)?;
     come_back(stage)?;
@@ -79,7 +79,7 @@ fn acts(stage: &Stage) -> Result<(), String> {
     isolate(stage)
 }
 
-fn cold_start(stage: &Stage) -> Result<(), String> {
+fn cold_start(stage: &DemoStage) -> Result<(), String> {
     announce(
         "Cold start",
         "Both daemons start. Nothing runs before the nodes have heard each other; then alice, named first, takes the address.",
@@ -92,7 +92,7 @@ fn cold_start(stage: &Stage) -> Result<(), String> {
     outcome(stage, "alice", BOTH, watched)
 }
 
-fn crash(stage: &Stage) -> Result<(), String> {
+fn crash(stage: &DemoStage) -> Result<(), String> {
     announce(
         "The owner crashes",
         "alice loses power. bob hears nothing for deadtime, sees with the gateway that it is not he who is cut off, and takes over.",
@@ -101,7 +101,7 @@ fn crash(stage: &Stage) -> Result<(), String> {
     outcome(stage, "bob", &["bob"], watched)
 }
 
-fn come_back(stage: &Stage) -> Result<(), String> {
+fn come_back(stage: &DemoStage) -> Result<(), String> {
     announce(
         "It comes back",
         "alice boots again. With `auto_failback off` what runs well stays where it is.",
@@ -113,7 +113,7 @@ fn come_back(stage: &Stage) -> Result<(), String> {
     outcome(stage, "bob", BOTH, watched)
 }
 
-fn standby(stage: &Stage) -> Result<(), String> {
+fn standby(stage: &DemoStage) -> Result<(), String> {
     announce(
         "Maintenance",
         "`hactl standby` on bob: he hands the address to alice, and the command waits until she has it.",
@@ -123,7 +123,7 @@ fn standby(stage: &Stage) -> Result<(), String> {
     stage.command("bob", &["standby", "off"])
 }
 
-fn kill_the_daemon(stage: &Stage) -> Result<(), String> {
+fn kill_the_daemon(stage: &DemoStage) -> Result<(), String> {
     announce(
         "The daemon is killed",
         "kill -9 of had on alice, and a new one, as systemd would do it: it finds what runs and adopts it.",
@@ -136,12 +136,12 @@ fn kill_the_daemon(stage: &Stage) -> Result<(), String> {
     outcome(stage, "alice", BOTH, watched)
 }
 
-fn isolate(stage: &Stage) -> Result<(), String> {
+fn isolate(stage: &DemoStage) -> Result<(), String> {
     announce(
         "The owner is cut off",
         "alice lives, but her cables are dead. She has 1 of 3 votes and gives up; bob and the gateway are 2 of 3 and go on.",
     )?;
-    let watched = stage.act(|lab| lab.isolate("alice", None, Way::Both))?;
+    let watched = stage.act(|lab| lab.isolate("alice", None, LinkDirection::Both))?;
     outcome(stage, "bob", &["bob"], watched)?;
     announce(
         "The cables are mended",
@@ -160,7 +160,12 @@ fn announce(title: &str, sentence: &str) -> Result<(), String> {
 }
 
 /// Waits until the act has ended well, then says what the client saw.
-fn outcome(stage: &Stage, owner: &str, in_touch: &[&str], watched: Running) -> Result<(), String> {
+fn outcome(
+    stage: &DemoStage,
+    owner: &str,
+    in_touch: &[&str],
+    watched: WatchedAct,
+) -> Result<(), String> {
     stage.settled(owner, in_touch)?;
     sleep(AFTER);
     let seen = Screen::stdout().paint(Tone::Good, &told(&watched.finish()?));

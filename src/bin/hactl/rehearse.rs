@@ -3,19 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use had::config::{self, Loaded, Machine};
-use had::lab::Plan;
-use had::lab::derive::{Derive, Virtual, plan};
+use had::lab::LabPlan;
+use had::lab::derive::{PlanBuilder, VirtualAddress, plan};
 use had::model::NodeName;
 use had::model::token::Token;
 
 /// The lab that rehearses the configuration of a folder.
-pub fn of(dir: &Path, name: &str) -> Result<Plan, String> {
+pub fn of(dir: &Path, name: &str) -> Result<LabPlan, String> {
     let (had, hactl) = programs()?;
     with(dir, name, had, hactl)
 }
 
 /// The same with these programs.
-pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<Plan, String> {
+pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<LabPlan, String> {
     let dir = dir
         .canonicalize()
         .map_err(|e| format!("{}: {e}", dir.display()))?;
@@ -29,9 +29,9 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<Plan
         .groups
         .iter()
         .flat_map(|g| g.tokens.iter().map(|(token, _)| token));
-    let addresses: Vec<Virtual> = tokens.filter_map(virtual_address).collect();
+    let addresses: Vec<VirtualAddress> = tokens.filter_map(virtual_address).collect();
     let here = had::assembly::own_name();
-    plan(&Derive {
+    plan(&PlanBuilder {
         name: name.to_owned(),
         nodes: &config.nodes,
         here: config.nodes.contains(&here).then_some(here),
@@ -72,7 +72,7 @@ fn member(ha_cf: &str) -> Option<NodeName> {
         .map(NodeName::new)
 }
 
-fn virtual_address(token: &Token) -> Option<Virtual> {
+fn virtual_address(token: &Token) -> Option<VirtualAddress> {
     let is_address = matches!(token.name.as_str(), "IPaddr" | "IPaddr2" | "IPv6addr");
     let mut parts = token.args.first().filter(|_| is_address)?.split('/');
     let address = parts.next()?.parse().ok()?;
@@ -80,7 +80,7 @@ fn virtual_address(token: &Token) -> Option<Virtual> {
     let interface = parts
         .next()
         .filter(|p| !p.starts_with(|c: char| c.is_ascii_digit()));
-    Some(Virtual {
+    Some(VirtualAddress {
         address,
         prefix,
         interface: interface.map(str::to_owned),

@@ -1,6 +1,6 @@
 //! `hactl replay`: what a daemon recorded, told in the order of time.
 
-mod words;
+mod wording;
 
 use std::process::ExitCode;
 
@@ -8,9 +8,9 @@ use had::config::ha_cf::what_if::{Settings, differences};
 use had::engine::Engine;
 use had::model::Time;
 use had::model::cluster::Cluster;
-use had::replay::player::{Moment, Player, Seen};
-use had::replay::recording::{Begin, Item, State};
-use had::replay::what_if::{WhatIf, World};
+use had::replay::player::{ReplayEvent, ReplayMoment, ReplayPlayer};
+use had::replay::recording_format::{RecordingItem, RecordingStart, StartState};
+use had::replay::what_if::{Branch, WhatIf};
 use had::store::recording_reader::RecordingReader;
 use had::sys::local_time::LocalTime;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::Failure;
 use crate::args::Replay;
 use crate::commands::print_text;
 use crate::screen::{Screen, Tone};
-use words::{Said, Words};
+use wording::{ReplayLine, ReplayWording};
 
 /// Text is printed when so much of it has come together.
 const ENOUGH: usize = 64 * 1024;
@@ -35,13 +35,13 @@ pub fn run(args: &Replay) -> Result<ExitCode, Failure> {
         text: format!("--set {text}"),
     })?;
     let recording = RecordingReader::open(&args.path).map_err(refused)?;
-    let mut teller = Teller::new(args);
+    let mut teller = ReplayPrinter::new(args);
     if args.set.is_empty() {
-        let mut player = Player::default();
+        let mut player = ReplayPlayer::default();
         for item in recording.items() {
             teller.clock(&item);
             let moments = player.play(item);
-            teller.tell(moments.into_iter().map(|moment| (World::Both, moment)))?;
+            teller.tell(moments.into_iter().map(|moment| (Branch::Both, moment)))?;
         }
         teller.ends(&[("", player.engine())]);
     } else {
@@ -49,7 +49,7 @@ pub fn run(args: &Replay) -> Result<ExitCode, Failure> {
         let mut what_if = WhatIf::new(recording.items(), change);
         for item in recording.items() {
             teller.clock(&item);
-            if let Item::Begin(begin) = &item {
+            if let RecordingItem::Start(begin) = &item {
                 teller.suppose(begin, &settings).map_err(refused)?;
             }
             let moments = what_if.play(item).map_err(refused)?;
@@ -61,10 +61,10 @@ pub fn run(args: &Replay) -> Result<ExitCode, Failure> {
     teller.finish()
 }
 
-struct Teller<'a> {
+struct ReplayPrinter<'a> {
     args: &'a Replay,
     screen: Screen,
-    words: Words,
+    words: ReplayWording,
     text: String,
     /// A moment on the engine's clock, and on the wall clock in milliseconds.
     known: (Time, u64),
@@ -78,18 +78,18 @@ struct Teller<'a> {
 
 /// A moment for programs.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonLine<'a> {
     at_ms: u64,
-    world: World,
-    seen: &'a Seen,
+    world: Branch,
+    seen: &'a ReplayEvent,
 }
 
-impl<'a> Teller<'a> {
-    fn new(args: &'a Replay) -> Teller<'a> {
-        Teller {
+impl<'a> ReplayPrinter<'a> {
+    fn new(args: &'a Replay) -> ReplayPrinter<'a> {
+        ReplayPrinter {
             args,
             screen: Screen::stdout(),
-            words: Words::new(args.events),
+            words: ReplayWording::new(args.events),
             text: String::new(),
             known: (Time::ZERO, 0),
             first: None,
@@ -101,15 +101,15 @@ impl<'a> Teller<'a> {
     }
 
     /// Learns from the item what the wall clock shows.
-    fn clock(&mut self, item: &Item) {
+    fn clock(&mut self, item: &RecordingItem) {
         match item {
-            Item::Begin(begin) => {
+            RecordingItem::Start(begin) => {
                 self.known = (begin.at, begin.wall_ms);
                 self.first = self.first.or(Some(begin.wall_ms));
                 self.words.learn(cluster_of(begin));
             }
-            Item::Event(_) => self.events = self.events.saturating_add(1),
-            Item::Unreadable(_) => {}
+            RecordingItem::Event(_) => self.events = self.events.saturating_add(1),
+            RecordingItem::Unreadable(_) => {}
         }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Says what is supposed, whenever that changes.
-    fn suppose(&mut self, begin: &Begin, settings: &Settings) -> Result<(), String> {
+    fn suppose(&mut self, begin: &RecordingStart, settings: &Settings) -> Result<(), String> {
         let cluster = cluster_of(begin);
         let changes = differences(cluster, &settings.apply(cluster)?);
         if self.supposed.as_ref() != Some(&changes) && !self.args.json {
@@ -134,7 +134,7 @@ impl<'a> Teller<'a> {
             };
             self.note(&format!("what if: {what}"));
             self.note("the other nodes do as they did; what they would have answered to a different course is not known");
-            if !matches!(begin.state, State::Fresh(_)) {
+            if !matches!(begin.state, StartState::Fresh(_)) {
                 self.note("this begins in the middle of a daemon's life: initdead, which counts from its beginning, changes nothing");
             }
         }
@@ -142,12 +142,15 @@ impl<'a> Teller<'a> {
         Ok(())
     }
 
-    fn tell(&mut self, moments: impl Iterator<Item = (World, Moment)>) -> Result<(), Failure> {
+    fn tell(
+        &mut self,
+        moments: impl Iterator<Item = (Branch, ReplayMoment)>,
+    ) -> Result<(), Failure> {
         for (world, (at, seen)) in moments {
-            self.trouble |= matches!(seen, Seen::Differs | Seen::Fails(_));
+            self.trouble |= matches!(seen, ReplayEvent::Differs | ReplayEvent::Fails(_));
             match seen {
-                Seen::Parts => self.parted = true,
-                Seen::Began { .. } | Seen::Missing(_) => self.parted = false,
+                ReplayEvent::Parts => self.parted = true,
+                ReplayEvent::Began { .. } | ReplayEvent::Missing(_) => self.parted = false,
                 _ => {}
             }
             let said = self.words.of(world, &seen);
@@ -156,7 +159,7 @@ impl<'a> Teller<'a> {
                 && self.in_time(wall)
             {
                 if self.args.json {
-                    let line = Line {
+                    let line = JsonLine {
                         at_ms: wall,
                         world,
                         seen: &seen,
@@ -185,11 +188,11 @@ impl<'a> Teller<'a> {
         from.is_none_or(|from| like(from) >= from) && to.is_none_or(|to| like(to) < to)
     }
 
-    fn line(&mut self, world: World, wall: u64, said: &Said) {
+    fn line(&mut self, world: Branch, wall: u64, said: &ReplayLine) {
         let mark = match world {
-            World::Both => "",
-            World::Was => "- ",
-            World::Would => "+ ",
+            Branch::Both => "",
+            Branch::Recorded => "- ",
+            Branch::Hypothetical => "+ ",
         };
         let time = LocalTime::of_unix(wall / 1000);
         let since = wall.saturating_sub(self.first.unwrap_or(wall));
@@ -241,10 +244,10 @@ impl<'a> Teller<'a> {
     }
 }
 
-fn cluster_of(begin: &Begin) -> &Cluster {
+fn cluster_of(begin: &RecordingStart) -> &Cluster {
     match &begin.state {
-        State::Fresh(start) => &start.0,
-        State::Running(engine) => engine.cluster(),
+        StartState::Fresh(start) => &start.0,
+        StartState::Running(engine) => engine.cluster(),
     }
 }
 

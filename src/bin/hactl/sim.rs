@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use had::model::NodeName;
 use had::model::cluster::Cluster;
-use had::sim::{Fault, Faults, Script, Setup, draw};
+use had::sim::{ClusterSetup, Fault, FaultProfile, FaultScript, generate};
 use std::time::Duration;
 
 use crate::args::Sim;
@@ -29,10 +29,10 @@ pub fn run(args: &Sim) -> Result<ExitCode, Failure> {
     let good = if let Some(path) = &args.script {
         one(args, &from_file(path, setup)?, None)?
     } else {
-        let faults: Faults = args.faults.parse().map_err(failed)?;
+        let faults: FaultProfile = args.faults.parse().map_err(failed)?;
         let seed = args.seed.unwrap_or_else(fresh);
         if args.runs == 1 {
-            one(args, &draw(setup, &faults, seed), Some(&faults))?
+            one(args, &generate(setup, &faults, seed), Some(&faults))?
         } else {
             let seeds = seed..seed.saturating_add(args.runs);
             let outcome = many::run_seeds(&setup, &faults, seeds);
@@ -62,7 +62,7 @@ fn indented(script: &str) -> String {
 }
 
 /// One run and its page; whether all was well.
-fn one(args: &Sim, script: &Script, faults: Option<&Faults>) -> Result<bool, Failure> {
+fn one(args: &Sim, script: &FaultScript, faults: Option<&FaultProfile>) -> Result<bool, Failure> {
     let outcome = one::Outcome::of(script);
     save(args, Some(outcome.kept()))?;
     show(&if args.json {
@@ -74,14 +74,14 @@ fn one(args: &Sim, script: &Script, faults: Option<&Faults>) -> Result<bool, Fai
 }
 
 /// The world of a folder, and what is to be said about the folder.
-fn setup(args: &Sim) -> Result<(Setup, String), Failure> {
+fn setup(args: &Sim) -> Result<(ClusterSetup, String), Failure> {
     let loaded = rehearse::load(&args.dir).map_err(failed)?;
     let mut cluster = had::assembly::assemble::outline(&loaded.config);
     let lease = loaded.config.lease;
     if !args.nodes.is_empty() {
         replace_nodes(&mut cluster, &args.nodes)?;
     }
-    let mut setup = Setup::new(cluster);
+    let mut setup = ClusterSetup::new(cluster);
     setup.kernel_leases = lease;
     setup.length = args.length;
     setup.seed = args.seed.unwrap_or(0);
@@ -111,16 +111,16 @@ fn replace_nodes(cluster: &mut Cluster, names: &[String]) -> Result<(), Failure>
 }
 
 /// A script for that folder. One that starts nothing at 0 s begins with a start of every node.
-fn from_file(path: &Path, setup: Setup) -> Result<Script, Failure> {
+fn from_file(path: &Path, setup: ClusterSetup) -> Result<FaultScript, Failure> {
     let text =
         std::fs::read_to_string(path).map_err(|e| failed(format!("{}: {e}", path.display())))?;
     // What `--save` wrote stands for itself.
     let itself = text.lines().any(|l| l.trim_start().starts_with("nodes "));
     let nodes = setup.cluster.nodes.clone();
     let script = if itself {
-        Script::read(&text)
+        FaultScript::read(&text)
     } else {
-        Script::read_for(&text, setup)
+        FaultScript::read_for(&text, setup)
     };
     let mut script = script.map_err(|mistakes| {
         let each = mistakes.iter().map(|m| format!("{}:{m}", path.display()));
@@ -137,7 +137,7 @@ fn from_file(path: &Path, setup: Setup) -> Result<Script, Failure> {
     Ok(script)
 }
 
-fn save(args: &Sim, script: Option<&Script>) -> Result<(), Failure> {
+fn save(args: &Sim, script: Option<&FaultScript>) -> Result<(), Failure> {
     let (Some(path), Some(script)) = (&args.save, script) else {
         return Ok(());
     };

@@ -14,8 +14,8 @@ fn medium(interface: &str, peer: Option<&str>) -> Medium {
     }
 }
 
-fn vip(text: &str, prefix: Option<u8>, interface: Option<&str>) -> Virtual {
-    Virtual {
+fn vip(text: &str, prefix: Option<u8>, interface: Option<&str>) -> VirtualAddress {
+    VirtualAddress {
         address: ip(text),
         prefix,
         interface: interface.map(str::to_owned),
@@ -26,11 +26,11 @@ fn derive(
     here: Option<&str>,
     media: &[Medium],
     pings: &[&str],
-    addresses: &[Virtual],
-) -> Result<Plan, LabError> {
+    addresses: &[VirtualAddress],
+) -> Result<LabPlan, LabError> {
     let nodes = [NodeName::new("alice"), NodeName::new("bob")];
     let pings: Vec<IpAddr> = pings.iter().map(|p| ip(p)).collect();
-    plan(&Derive {
+    plan(&PlanBuilder {
         name: "d".into(),
         nodes: &nodes,
         here: here.map(NodeName::new),
@@ -44,7 +44,7 @@ fn derive(
 }
 
 /// `alice eth0 10.0.0.1/24 ...` for each node and card.
-fn cards_of(plan: &Plan) -> Vec<String> {
+fn cards_of(plan: &LabPlan) -> Vec<String> {
     let mut all = Vec::new();
     for node in &plan.nodes {
         for card in &node.interfaces {
@@ -144,11 +144,11 @@ fn broadcast_takes_the_subnet_of_the_virtual_addresses() {
 #[test]
 fn nothing_is_given_twice_and_a_wider_subnet_swallows_a_narrower() {
     let media = [medium("eth0", None)];
-    let vips: Vec<Virtual> = (11..=20)
+    let vips: Vec<VirtualAddress> = (11..=20)
         .map(|n| vip(&format!("10.0.0.{n}"), None, None))
         .collect();
     let wide = vip("10.0.9.9", Some(16), Some("eth0"));
-    let all: Vec<Virtual> = vips.into_iter().chain([wide]).collect();
+    let all: Vec<VirtualAddress> = vips.into_iter().chain([wide]).collect();
     let p = derive(None, &media, &["10.0.0.21"], &all).unwrap();
     assert_eq!(
         cards_of(&p),
@@ -184,7 +184,7 @@ fn addresses_of_both_families_share_a_card() {
 #[test]
 fn a_full_subnet_is_an_error() {
     let media = [medium("eth0", None)];
-    let vips: Vec<Virtual> = (1..=2)
+    let vips: Vec<VirtualAddress> = (1..=2)
         .map(|n| vip(&format!("10.0.0.{n}"), Some(30), None))
         .collect();
     let error = derive(None, &media, &[], &vips).unwrap_err().to_string();

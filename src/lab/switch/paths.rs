@@ -10,12 +10,12 @@ const MOST_LEARNED: usize = 16_384;
 /// A port's number; never used twice.
 pub type PortId = u64;
 /// Where a frame arrives, and how late.
-pub type Arrival = (PortId, Duration);
+pub type FrameArrival = (PortId, Duration);
 type Mac = [u8; 6];
 
 /// What happens to a frame on its way from one host to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fate {
+pub struct PathConditions {
     /// Nothing arrives.
     pub cut: bool,
     /// Of a hundred frames so many are lost, by chance.
@@ -26,7 +26,7 @@ pub struct Fate {
     pub twice: u8,
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for PathConditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.cut {
             return f.write_str("cut");
@@ -52,7 +52,7 @@ pub struct Paths {
     next_port: PortId,
     learned: HashMap<(usize, Mac), PortId>,
     /// Indexed by segment, then sender, then receiver.
-    fates: Vec<Fate>,
+    fates: Vec<PathConditions>,
     random: u64,
 }
 
@@ -63,7 +63,10 @@ impl Paths {
             ports: BTreeMap::new(),
             next_port: 0,
             learned: HashMap::new(),
-            fates: vec![Fate::default(); hosts.saturating_mul(hosts).saturating_mul(segments)],
+            fates: vec![
+                PathConditions::default();
+                hosts.saturating_mul(hosts).saturating_mul(segments)
+            ],
             random: 0x9e37_79b9_7f4a_7c15,
         }
     }
@@ -88,18 +91,23 @@ impl Paths {
             .saturating_add(to)
     }
 
-    pub fn fate(&self, segment: usize, from: usize, to: usize) -> Fate {
+    pub fn fate(&self, segment: usize, from: usize, to: usize) -> PathConditions {
         let place = self.place(segment, from, to);
         self.fates.get(place).copied().unwrap_or_default()
     }
 
-    pub fn fate_mut(&mut self, segment: usize, from: usize, to: usize) -> Option<&mut Fate> {
+    pub fn fate_mut(
+        &mut self,
+        segment: usize,
+        from: usize,
+        to: usize,
+    ) -> Option<&mut PathConditions> {
         let place = self.place(segment, from, to);
         self.fates.get_mut(place)
     }
 
     /// Fills `receivers` with the ports that this frame reaches. The buffer is the caller's so that no frame allocates.
-    pub fn receivers(&mut self, port: PortId, frame: &[u8], receivers: &mut Vec<Arrival>) {
+    pub fn receivers(&mut self, port: PortId, frame: &[u8], receivers: &mut Vec<FrameArrival>) {
         receivers.clear();
         let Some(&(host, segment)) = self.ports.get(&port) else {
             return;
@@ -132,7 +140,7 @@ impl Paths {
     }
 
     /// Decides how late a frame arrives, and whether it does so again.
-    fn hold_up(&mut self, segment: usize, from: usize, place: usize, all: &mut Vec<Arrival>) {
+    fn hold_up(&mut self, segment: usize, from: usize, place: usize, all: &mut Vec<FrameArrival>) {
         let Some(arrival) = all.get_mut(place) else {
             return;
         };

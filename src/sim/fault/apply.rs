@@ -1,13 +1,13 @@
 //! What a fault does to a world. One that does not apply does nothing, and says so.
 
-use super::{Fault, Path, Spot};
+use super::{Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
 use crate::model::cluster::Cluster;
 use crate::model::{GroupName, LinkName, NodeName, Time};
-use crate::sim::deeds::Way;
+use crate::sim::controls::CutDirection;
 use crate::sim::network::Weather;
-use crate::sim::setting::Setting;
-use crate::sim::world::{Asked, World};
+use crate::sim::setting::ScriptSetting;
+use crate::sim::world::{GivenCommand, World};
 
 impl World {
     /// Does this; false where there was nothing to do.
@@ -19,7 +19,7 @@ impl World {
             Fault::Cut { a, b, way, link } => self.cut_links(a, b, *way, link.as_ref()),
             Fault::Block { a, b, way } => {
                 self.block_heartbeats_one_way(a.as_str(), b.as_str());
-                if *way == Way::Both {
+                if *way == CutDirection::Both {
                     self.block_heartbeats_one_way(b.as_str(), a.as_str());
                 }
                 true
@@ -47,7 +47,7 @@ impl World {
             Fault::Lose(spot) => self.lose_step(spot),
             Fault::Die(spot) => self.die_step(spot),
             Fault::Ail(spot) => {
-                let Spot { node, group, step } = spot;
+                let StepLocation { node, group, step } = spot;
                 self.ail(node.as_str(), group.as_str(), *step, Some("it is ill"));
                 true
             }
@@ -163,10 +163,16 @@ impl World {
         self.cluster.links.iter().filter(chosen).cloned().collect()
     }
 
-    fn cut_links(&mut self, a: &NodeName, b: &NodeName, way: Way, link: Option<&LinkName>) -> bool {
+    fn cut_links(
+        &mut self,
+        a: &NodeName,
+        b: &NodeName,
+        way: CutDirection,
+        link: Option<&LinkName>,
+    ) -> bool {
         for link in self.links_of(link) {
             self.cuts.insert((a.clone(), b.clone(), link.clone()));
-            if way == Way::Both {
+            if way == CutDirection::Both {
                 self.cuts.insert((b.clone(), a.clone(), link));
             }
         }
@@ -176,7 +182,7 @@ impl World {
     fn isolate(&mut self, node: &NodeName) -> bool {
         let others: Vec<NodeName> = self.names().filter(|n| n != node).collect();
         for other in others {
-            self.cut_links(node, &other, Way::Both, None);
+            self.cut_links(node, &other, CutDirection::Both, None);
         }
         self.look_at_pings(node, None, false);
         true
@@ -202,7 +208,7 @@ impl World {
         true
     }
 
-    fn change_weather(&mut self, weather: Weather, path: Option<&Path>) -> bool {
+    fn change_weather(&mut self, weather: Weather, path: Option<&NetworkPath>) -> bool {
         let Some(path) = path else {
             self.weather_everywhere(weather);
             return true;
@@ -214,7 +220,7 @@ impl World {
         true
     }
 
-    fn lose_step(&mut self, spot: &Spot) -> bool {
+    fn lose_step(&mut self, spot: &StepLocation) -> bool {
         let machine = self.at(spot.node.as_str());
         let steps = machine.running.get(&spot.group);
         let runs = machine.powered && steps.and_then(|s| s.get(spot.step)) == Some(&true);
@@ -225,7 +231,7 @@ impl World {
         runs
     }
 
-    fn die_step(&mut self, spot: &Spot) -> bool {
+    fn die_step(&mut self, spot: &StepLocation) -> bool {
         let machine = self.at(spot.node.as_str());
         let steps = machine.running.get(&spot.group);
         let runs = machine.powered && steps.and_then(|s| s.get(spot.step)) == Some(&true);
@@ -264,7 +270,7 @@ impl World {
         let at = self.now;
         let id = self.command(node.as_str(), command);
         let node = node.clone();
-        self.asked.push(Asked { node, life, id, at });
+        self.asked.push(GivenCommand { node, life, id, at });
     }
 
     /// Whether every machine that has power has a daemon that moves.
@@ -276,7 +282,7 @@ impl World {
         self.machines.values().any(|m| m.runs(group))
     }
 
-    fn reconfigure(&mut self, node: &NodeName, setting: &Setting) -> bool {
+    fn reconfigure(&mut self, node: &NodeName, setting: &ScriptSetting) -> bool {
         let mut cluster = self.config_of(node);
         setting.set(&mut cluster, &self.cluster);
         let machine = self.machine(node.as_str());
@@ -339,6 +345,6 @@ impl World {
     }
 }
 
-fn key(spot: &Spot) -> (GroupName, usize) {
+fn key(spot: &StepLocation) -> (GroupName, usize) {
     (spot.group.clone(), spot.step)
 }

@@ -1,17 +1,19 @@
 //! Whom and what a fault names.
 
-use super::{Fault, Path, Spot};
+use super::{Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
 use crate::model::{GroupName, NodeName};
-use crate::sim::setting::Setting;
+use crate::sim::setting::ScriptSetting;
 
 impl Fault {
     /// Every node that it names.
     pub fn nodes(&self) -> Vec<&NodeName> {
         match self {
             Fault::Cut { a, b, .. } | Fault::Block { a, b, .. } => vec![a, b],
-            Fault::Weather(_, Some(Path { from, to, .. })) => vec![from, to],
-            Fault::Reconfigure(node, Setting::Preferred(_, preferred)) => vec![node, preferred],
+            Fault::Weather(_, Some(NetworkPath { from, to, .. })) => vec![from, to],
+            Fault::Reconfigure(node, ScriptSetting::Preferred(_, preferred)) => {
+                vec![node, preferred]
+            }
             Fault::Isolate(node)
             | Fault::Blind(node, _)
             | Fault::See(node, _)
@@ -27,12 +29,12 @@ impl Fault {
             | Fault::Command { node, .. }
             | Fault::Reconfigure(node, _)
             | Fault::Check { node, .. }
-            | Fault::Starts(Spot { node, .. }, _)
-            | Fault::Stops(Spot { node, .. }, _)
-            | Fault::Looks(Spot { node, .. }, _)
-            | Fault::Lose(Spot { node, .. })
-            | Fault::Die(Spot { node, .. })
-            | Fault::Ail(Spot { node, .. }) => vec![node],
+            | Fault::Starts(StepLocation { node, .. }, _)
+            | Fault::Stops(StepLocation { node, .. }, _)
+            | Fault::Looks(StepLocation { node, .. }, _)
+            | Fault::Lose(StepLocation { node, .. })
+            | Fault::Die(StepLocation { node, .. })
+            | Fault::Ail(StepLocation { node, .. }) => vec![node],
             Fault::Heal
             | Fault::Weather(_, None)
             | Fault::MendAgents
@@ -52,7 +54,9 @@ impl Fault {
             | Fault::Ail(spot) => vec![&spot.group],
             Fault::Reconfigure(
                 _,
-                Setting::Preferred(group, _) | Setting::Without(group) | Setting::With(group),
+                ScriptSetting::Preferred(group, _)
+                | ScriptSetting::Without(group)
+                | ScriptSetting::With(group),
             ) => vec![group],
             Fault::Command { command, .. } => match command {
                 Command::Standby { groups, .. }

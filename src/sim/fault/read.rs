@@ -2,15 +2,15 @@
 
 use std::str::FromStr;
 
-use super::{Fault, Path, Spot};
+use super::{Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
-use crate::sim::deeds::Way;
-use crate::sim::machine::{Behaviour, Look};
+use crate::sim::controls::CutDirection;
+use crate::sim::machine::{Behaviour, ProbeBehaviour};
 use crate::sim::network::Weather;
-use crate::sim::setting::Setting;
-use crate::sim::setup::Setup;
-use crate::sim::words::{Mistake, Words};
+use crate::sim::script_words::{ScriptError, ScriptLine};
+use crate::sim::setting::ScriptSetting;
+use crate::sim::setup::ClusterSetup;
 
 /// The first words of all faults.
 const KNOWN: [&str; 36] = [
@@ -56,12 +56,12 @@ const KNOWN: [&str; 36] = [
 const DRIFT: i64 = 10_000;
 
 impl FromStr for Fault {
-    type Err = Mistake;
+    type Err = ScriptError;
 
     /// Names are taken as they are; those of a script are held against its header.
-    fn from_str(text: &str) -> Result<Fault, Mistake> {
+    fn from_str(text: &str) -> Result<Fault, ScriptError> {
         let mut reader = Reader {
-            words: Words::of(1, text),
+            words: ScriptLine::of(1, text),
             setup: None,
         };
         let fault = reader.fault()?;
@@ -72,12 +72,12 @@ impl FromStr for Fault {
 
 /// Reads the words of one line; with a setup, only names that it knows.
 pub(in crate::sim) struct Reader<'w, 's> {
-    pub words: Words<'w>,
-    pub setup: Option<&'s Setup>,
+    pub words: ScriptLine<'w>,
+    pub setup: Option<&'s ClusterSetup>,
 }
 
 impl Reader<'_, '_> {
-    pub fn fault(&mut self) -> Result<Fault, Mistake> {
+    pub fn fault(&mut self) -> Result<Fault, ScriptError> {
         let first = self.words.one_of("fault", &KNOWN)?;
         match first {
             "cut" => self.cut(),
@@ -108,7 +108,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn machine_or_command(&mut self, first: &str) -> Result<Fault, Mistake> {
+    fn machine_or_command(&mut self, first: &str) -> Result<Fault, ScriptError> {
         let node = self.node()?;
         Ok(match first {
             "crash" => Fault::Crash(node),
@@ -138,7 +138,7 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn command(&mut self, word: &str) -> Result<Command, Mistake> {
+    fn command(&mut self, word: &str) -> Result<Command, ScriptError> {
         Ok(match word {
             "standby" | "yield" => Command::Standby {
                 groups: self.groups()?,
@@ -165,7 +165,7 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn looked(&mut self) -> Result<bool, Mistake> {
+    fn looked(&mut self) -> Result<bool, ScriptError> {
         if !self.words.accept("after") {
             return Ok(false);
         }
@@ -173,28 +173,28 @@ impl Reader<'_, '_> {
         self.words.expect("look").map(|()| true)
     }
 
-    fn cut(&mut self) -> Result<Fault, Mistake> {
+    fn cut(&mut self) -> Result<Fault, ScriptError> {
         let (a, b, way) = self.between()?;
         let link = self.link()?;
         Ok(Fault::Cut { a, b, way, link })
     }
 
-    fn block(&mut self) -> Result<Fault, Mistake> {
+    fn block(&mut self) -> Result<Fault, ScriptError> {
         let (a, b, way) = self.between()?;
         Ok(Fault::Block { a, b, way })
     }
 
-    fn between(&mut self) -> Result<(NodeName, NodeName, Way), Mistake> {
+    fn between(&mut self) -> Result<(NodeName, NodeName, CutDirection), ScriptError> {
         let a = self.node()?;
         let way = if self.words.accept("to") {
-            Way::OneWay
+            CutDirection::OneWay
         } else {
-            Way::Both
+            CutDirection::Both
         };
         Ok((a, self.node()?, way))
     }
 
-    fn link(&mut self) -> Result<Option<LinkName>, Mistake> {
+    fn link(&mut self) -> Result<Option<LinkName>, ScriptError> {
         if !self.words.accept("on") {
             return Ok(None);
         }
@@ -209,7 +209,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn path(&mut self) -> Result<Option<Path>, Mistake> {
+    fn path(&mut self) -> Result<Option<NetworkPath>, ScriptError> {
         if !self.words.accept("from") {
             return Ok(None);
         }
@@ -217,10 +217,10 @@ impl Reader<'_, '_> {
         self.words.expect("to")?;
         let to = self.node()?;
         let link = self.link()?;
-        Ok(Some(Path { from, to, link }))
+        Ok(Some(NetworkPath { from, to, link }))
     }
 
-    fn weather(&mut self) -> Result<Weather, Mistake> {
+    fn weather(&mut self) -> Result<Weather, ScriptError> {
         let mut weather = Weather::CALM;
         if self.words.accept("calm") {
             return Ok(weather);
@@ -254,7 +254,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn behaviour(&mut self) -> Result<Behaviour, Mistake> {
+    fn behaviour(&mut self) -> Result<Behaviour, ScriptError> {
         match self.words.one_of("behaviour", &["take", "fail", "hang"])? {
             "take" => Ok(Behaviour::Works(self.words.time("how long it takes")?)),
             "fail" if self.words.accept("half-done") => Ok(Behaviour::FailsHalfDone),
@@ -263,18 +263,18 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn look(&mut self) -> Result<Look, Mistake> {
+    fn look(&mut self) -> Result<ProbeBehaviour, ScriptError> {
         match self.words.one_of("way to look", &["say", "fail", "hang"])? {
             "say" => {
                 let said = self.words.one_of("state", &["running", "stopped"])?;
-                Ok(Look::Says(said == "running"))
+                Ok(ProbeBehaviour::Says(said == "running"))
             }
-            "fail" => Ok(Look::Fails),
-            _ => Ok(Look::Hangs),
+            "fail" => Ok(ProbeBehaviour::Fails),
+            _ => Ok(ProbeBehaviour::Hangs),
         }
     }
 
-    fn check(&mut self) -> Result<Fault, Mistake> {
+    fn check(&mut self) -> Result<Fault, ScriptError> {
         let word = self.words.next("a check")?;
         if let Some(s) = self.setup.filter(|s| !s.has_check(word.text)) {
             return Err(self.words.unknown(word, "check", s.checks()));
@@ -289,12 +289,12 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn spot(&mut self, joined_by: &str) -> Result<Spot, Mistake> {
+    fn spot(&mut self, joined_by: &str) -> Result<StepLocation, ScriptError> {
         self.words.expect(joined_by)?;
         self.rest_of_spot()
     }
 
-    fn rest_of_spot(&mut self) -> Result<Spot, Mistake> {
+    fn rest_of_spot(&mut self) -> Result<StepLocation, ScriptError> {
         let group = self.group()?;
         self.words.expect("step")?;
         let of = self.setup.and_then(|s| s.group(&group));
@@ -303,10 +303,10 @@ impl Reader<'_, '_> {
         self.words.expect("on")?;
         let step = usize::try_from(step - 1).unwrap_or(0);
         let node = self.node()?;
-        Ok(Spot { node, group, step })
+        Ok(StepLocation { node, group, step })
     }
 
-    pub fn node(&mut self) -> Result<NodeName, Mistake> {
+    pub fn node(&mut self) -> Result<NodeName, ScriptError> {
         let word = self.words.next("a node")?;
         let node = NodeName::new(word.text);
         match self.setup {
@@ -318,12 +318,12 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn ping(&mut self) -> Result<Option<String>, Mistake> {
+    fn ping(&mut self) -> Result<Option<String>, ScriptError> {
         if self.words.is_empty() {
             return Ok(None);
         }
         let word = self.words.next("a ping node")?;
-        let known = |s: &&Setup| s.cluster.pings.iter().any(|p| p.name == word.text);
+        let known = |s: &&ClusterSetup| s.cluster.pings.iter().any(|p| p.name == word.text);
         if let Some(s) = self.setup.filter(|s| !known(s)) {
             let names = s.cluster.pings.iter().map(|p| p.name.as_str());
             return Err(self.words.unknown(word, "ping node", names));
@@ -331,7 +331,7 @@ impl Reader<'_, '_> {
         Ok(Some(word.text.to_owned()))
     }
 
-    fn group(&mut self) -> Result<GroupName, Mistake> {
+    fn group(&mut self) -> Result<GroupName, ScriptError> {
         let word = self.words.next("a group")?;
         let group = GroupName::new(word.text);
         match self.setup {
@@ -344,7 +344,7 @@ impl Reader<'_, '_> {
     }
 
     /// One group at least, up to the end or to `after a look`.
-    fn groups(&mut self) -> Result<Vec<GroupName>, Mistake> {
+    fn groups(&mut self) -> Result<Vec<GroupName>, ScriptError> {
         let mut groups = vec![self.group()?];
         while self.words.peek().is_some_and(|w| w != "after") {
             groups.push(self.group()?);
@@ -352,20 +352,20 @@ impl Reader<'_, '_> {
         Ok(groups)
     }
 
-    fn setting(&mut self) -> Result<Setting, Mistake> {
+    fn setting(&mut self) -> Result<ScriptSetting, ScriptError> {
         let first = self.words.next("a setting")?;
         match first.text {
             "preferred" => {
                 let group = self.group()?;
-                Ok(Setting::Preferred(group, self.node()?))
+                Ok(ScriptSetting::Preferred(group, self.node()?))
             }
-            "without" => Ok(Setting::Without(self.group()?)),
-            "with" => Ok(Setting::With(self.group()?)),
-            "whole" => Ok(Setting::Whole),
+            "without" => Ok(ScriptSetting::Without(self.group()?)),
+            "with" => Ok(ScriptSetting::With(self.group()?)),
+            "whole" => Ok(ScriptSetting::Whole),
             other => {
-                let setting = Setting::read(other, &mut self.words)?;
+                let setting = ScriptSetting::read(other, &mut self.words)?;
                 let more = ["preferred", "without", "with", "whole"];
-                let known = Setting::WORDS.iter().chain(&more).copied();
+                let known = ScriptSetting::WORDS.iter().chain(&more).copied();
                 setting.ok_or_else(|| self.words.unknown(first, "setting", known))
             }
         }

@@ -30,24 +30,24 @@ const INBOX: usize = 2000;
 
 /// What is counted of one machine.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Bounds {
+pub(super) struct ActivityWatch {
     woke: Time,
     idle: u32,
-    records: Rate,
-    sends: Rate,
+    records: EventRate,
+    sends: EventRate,
 }
 
 /// How often within the present second.
 #[derive(Clone, Copy, Debug, Default)]
-struct Rate {
+struct EventRate {
     second: Time,
     count: u32,
 }
 
-impl Rate {
+impl EventRate {
     fn count(&mut self, now: Time) -> u32 {
         if now.since(self.second) > Duration::from_secs(1) {
-            *self = Rate {
+            *self = EventRate {
                 second: now,
                 count: 0,
             };
@@ -57,11 +57,11 @@ impl Rate {
     }
 }
 
-impl Bounds {
+impl ActivityWatch {
     pub fn begin(&mut self, now: Time) {
-        *self = Bounds {
+        *self = ActivityWatch {
             woke: now,
-            ..Bounds::default()
+            ..ActivityWatch::default()
         };
     }
 
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_busy_loop_and_floods_are_seen() {
-        let mut bounds = Bounds::default();
+        let mut bounds = ActivityWatch::default();
         let ms = |n: u64| Time(n * 1_000_000);
         assert!((0..24).all(|i| bounds.wake(ms(i), false).is_none()));
         assert!((24..30).any(|i| bounds.wake(ms(i), false).is_some()));
@@ -118,7 +118,7 @@ mod tests {
         assert!((0..500).any(|i| bounds.record(ms(i)).is_some()));
         let keepalive = Duration::from_millis(200);
         assert!((0..500).any(|i| bounds.send(ms(i), keepalive, 1).is_some()));
-        let mut calm = Bounds::default();
+        let mut calm = ActivityWatch::default();
         assert!((0..5000).all(|i| calm.record(ms(i * 10)).is_none()));
     }
 

@@ -3,13 +3,13 @@
 //! Promised under every fault. A peer that was never heard in this life is waited for through initdead; one that
 //! showed the group as anything but down is waited for through deadtime, and as long as it announced to be away.
 
-use super::hearsay::Hearsay;
+use super::heard_from_peers::HeardFromPeers;
 use crate::model::cluster::Timing;
 use crate::model::{GroupName, NodeName, Time};
 
 /// What is wrong with a start now.
 pub(super) fn start(
-    hearsay: &Hearsay,
+    hearsay: &HeardFromPeers,
     now: Time,
     group: &GroupName,
     peers: &[NodeName],
@@ -34,14 +34,14 @@ pub(super) fn start(
 
 #[cfg(test)]
 mod tests {
-    use super::super::hearsay::tests::heartbeat;
+    use super::super::heard_from_peers::tests::heartbeat;
     use super::*;
     use crate::model::heartbeat::GroupState;
     use crate::sim::world::cluster_of;
     use std::time::Duration;
 
     fn wrong(heard: Option<GroupState>, back: Option<u64>, after: u64) -> bool {
-        let mut hearsay = Hearsay::default();
+        let mut hearsay = HeardFromPeers::default();
         hearsay.begin(Time(1));
         if let Some(state) = heard {
             let mut word = heartbeat(1, state, 1);

@@ -24,7 +24,7 @@ pub(super) fn say(machine: &Machine, heartbeat: &Heartbeat) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hearsay::tests::heartbeat;
+    use super::super::heard_from_peers::tests::heartbeat;
     use super::*;
     use crate::model::GroupName;
 

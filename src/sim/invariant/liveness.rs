@@ -13,16 +13,16 @@ use crate::model::cluster::{Cluster, Group, QuorumPolicy, Step};
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};
 use crate::sim::fault::Fault;
-use crate::sim::machine::{Behaviour, Look, Machine};
+use crate::sim::machine::{Behaviour, Machine, ProbeBehaviour};
 use crate::sim::network::Weather;
-use crate::sim::world::{Asked, World};
+use crate::sim::world::{GivenCommand, World};
 
 /// A group counts as settled when it has run for so long.
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// What is remembered after the last fault.
 #[derive(Clone, Debug, Default)]
-pub(in crate::sim) struct Liveness {
+pub(in crate::sim) struct LivenessWatch {
     since: Time,
     whole_since: BTreeMap<GroupName, Time>,
     /// Since when a group can run that does not run yet.
@@ -45,14 +45,14 @@ pub(in crate::sim) enum Outlook {
     Broken(String),
 }
 
-impl Liveness {
+impl LivenessWatch {
     /// A fault changes all; the wait begins anew.
     pub fn fault(&mut self, now: Time, fault: &Fault, cluster: &Cluster) {
         let slowest = self.slowest.max(slowness(fault, cluster));
-        *self = Liveness {
+        *self = LivenessWatch {
             since: now,
             slowest,
-            ..Liveness::default()
+            ..LivenessWatch::default()
         };
     }
 
@@ -134,7 +134,7 @@ fn slowness(fault: &Fault, cluster: &Cluster) -> Duration {
     match fault {
         Fault::Starts(_, Behaviour::Hangs) => hung(|s| s.start),
         Fault::Stops(_, Behaviour::Hangs) => hung(|s| s.stop),
-        Fault::Looks(_, Look::Hangs) => hung(|s| s.monitor),
+        Fault::Looks(_, ProbeBehaviour::Hangs) => hung(|s| s.monitor),
         Fault::Starts(_, Behaviour::Works(time)) | Fault::Stops(_, Behaviour::Works(time)) => *time,
         _ => Duration::ZERO,
     }
@@ -288,7 +288,7 @@ impl World {
             .max()
             .unwrap_or_default();
         let patience = longest + self.cluster.timing.deadtime + Duration::from_secs(20);
-        let open = |asked: &&Asked| {
+        let open = |asked: &&GivenCommand| {
             self.machines.get(&asked.node).is_some_and(|m| {
                 let since = asked.at.max(m.thawed);
                 let late = self.now.since(since) > patience;
@@ -302,13 +302,13 @@ impl World {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::{Invariant, Script, run};
+    use crate::sim::{FaultScript, Invariant, run};
 
-    fn script(steps: &str) -> Script {
+    fn script(steps: &str) -> FaultScript {
         let text = format!(
             "nodes a b\ngroup db on a\nstep address : db\nfor 80s\nat 0s start a\nat 0s start b\n{steps}"
         );
-        Script::read(&text).unwrap()
+        FaultScript::read(&text).unwrap()
     }
 
     #[test]
@@ -316,9 +316,9 @@ mod tests {
         // Nothing but an engine that sleeps for ever can break it; so the world does not give one its events.
         let mut world = script("").setup.world();
         world.start_all();
-        let mut liveness = super::Liveness {
+        let mut liveness = super::LivenessWatch {
             since: world.now,
-            ..super::Liveness::default()
+            ..super::LivenessWatch::default()
         };
         assert_eq!(liveness.look(&world), super::Outlook::Waiting);
         world.now = world.now + liveness.bound(&world);

@@ -4,7 +4,7 @@
 mod bounds;
 mod deadtime;
 mod failed_stop;
-mod hearsay;
+mod heard_from_peers;
 mod liveness;
 mod numbers;
 mod one_owner;
@@ -21,9 +21,9 @@ use crate::model::decision::{Because, Decision, What};
 use crate::model::heartbeat::Heartbeat;
 use crate::model::{GroupName, NodeName, Time};
 
-pub(super) use liveness::{Liveness, Outlook};
-pub use one_owner::Double;
-pub(super) use one_owner::{Owners, unpromised};
+pub(super) use liveness::{LivenessWatch, Outlook};
+pub use one_owner::DoubleOwnership;
+pub(super) use one_owner::{OwnershipWatch, unpromised};
 
 /// The eight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,14 +104,14 @@ impl fmt::Display for Violation {
 
 /// What is remembered of one machine to judge it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watched {
-    pub hearsay: hearsay::Hearsay,
-    numbers: numbers::Numbers,
-    bounds: bounds::Bounds,
-    past: past::Past,
+pub(super) struct MachineWatch {
+    pub hearsay: heard_from_peers::HeardFromPeers,
+    numbers: numbers::NumberWatch,
+    bounds: bounds::ActivityWatch,
+    past: past::PauseWatch,
 }
 
-impl Watched {
+impl MachineWatch {
     /// A new life of the daemon begins.
     pub fn begin(&mut self, now: Time) {
         self.hearsay.begin(now);

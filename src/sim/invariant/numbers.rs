@@ -12,7 +12,7 @@ use crate::model::{Generation, GroupName, Sequence, Term};
 
 /// The greatest numbers of one machine.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Numbers {
+pub(super) struct NumberWatch {
     said: (Generation, Sequence),
     saved: Generation,
     claimed: BTreeMap<GroupName, Term>,
@@ -20,13 +20,13 @@ pub(super) struct Numbers {
     states: BTreeMap<GroupName, GroupState>,
 }
 
-impl Numbers {
+impl NumberWatch {
     pub fn begin(&mut self) {
         self.states.clear();
     }
 
     pub fn forgive(&mut self) {
-        *self = Numbers::default();
+        *self = NumberWatch::default();
     }
 
     /// What is wrong with a heartbeat.
@@ -61,12 +61,12 @@ impl Numbers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hearsay::tests::heartbeat;
+    use super::super::heard_from_peers::tests::heartbeat;
     use super::*;
 
     #[test]
     fn numbers_that_fall_are_seen() {
-        let mut numbers = Numbers::default();
+        let mut numbers = NumberWatch::default();
         assert_eq!(numbers.say(&heartbeat(1, GroupState::Offline, 0)), None);
         assert_eq!(numbers.say(&heartbeat(2, GroupState::Claiming, 3)), None);
         assert_eq!(numbers.say(&heartbeat(3, GroupState::Claiming, 3)), None);

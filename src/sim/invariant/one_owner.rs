@@ -27,9 +27,9 @@ use crate::model::cluster::QuorumPolicy;
 use crate::model::{GroupName, NodeName, Time};
 use crate::sim::fault::Fault;
 use crate::sim::invariant::Invariant;
-use crate::sim::machine::{Behaviour, Look};
+use crate::sim::machine::{Behaviour, ProbeBehaviour};
 use crate::sim::network::Weather;
-use crate::sim::script::Script;
+use crate::sim::script::FaultScript;
 use crate::sim::world::World;
 
 /// A stop that takes no longer is at once.
@@ -37,7 +37,7 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// A moment in which a group ran on more than one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Double {
+pub struct DoubleOwnership {
     /// When it began.
     pub from: Time,
     /// How long it lasted.
@@ -52,18 +52,18 @@ pub struct Double {
 
 /// Who runs what, and since when.
 #[derive(Clone, Debug, Default)]
-pub(in crate::sim) struct Owners {
+pub(in crate::sim) struct OwnershipWatch {
     since: BTreeMap<GroupName, BTreeMap<NodeName, Time>>,
-    open: BTreeMap<GroupName, Double>,
-    past: Vec<Double>,
+    open: BTreeMap<GroupName, DoubleOwnership>,
+    past: Vec<DoubleOwnership>,
     /// Doubles are violations: the script is within what is promised.
     pub promised: bool,
 }
 
 impl World {
     /// Every moment in which a group ran on more than one machine, those that last still included.
-    pub fn doubles(&self) -> Vec<Double> {
-        let lasting = self.owners.open.values().map(|double| Double {
+    pub fn doubles(&self) -> Vec<DoubleOwnership> {
+        let lasting = self.owners.open.values().map(|double| DoubleOwnership {
             lasted: self.now.since(double.from),
             ..double.clone()
         });
@@ -119,7 +119,7 @@ impl World {
         let excused = self.unseen_by_probes(group);
         let names: Vec<&str> = on.iter().map(NodeName::as_str).collect();
         let words = format!("{group} runs on {}", names.join(" and "));
-        let double = Double {
+        let double = DoubleOwnership {
             from: self.now,
             lasted: Duration::ZERO,
             group: group.clone(),
@@ -151,13 +151,13 @@ impl World {
 }
 
 /// Why two owners are not ruled out in such a script; nothing where they are.
-pub(in crate::sim) fn unpromised(script: &Script) -> Option<String> {
+pub(in crate::sim) fn unpromised(script: &FaultScript) -> Option<String> {
     let cluster = &script.setup.cluster;
     let has = |is: &dyn Fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
     if has(&|f| matches!(f, Fault::Suspend(_))) {
         return reason("a machine stands still with its clock, and goes on until it hears more");
     }
-    if has(&|f| matches!(f, Fault::Looks(_, Look::Says(false)))) {
+    if has(&|f| matches!(f, Fault::Looks(_, ProbeBehaviour::Says(false)))) {
         return reason("an agent calls stopped what runs");
     }
     if has(&untrue_word) {
@@ -192,7 +192,7 @@ fn untrue_word(fault: &Fault) -> bool {
 
 /// Whether a daemon ends or stands still and may leave running what it ran: also one that announced a restart and does
 /// not come back, and one that leaves what is in maintenance or cannot be stopped.
-fn dies_alone(script: &Script) -> bool {
+fn dies_alone(script: &FaultScript) -> bool {
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
     let stays = has(|f| match f {
         Fault::Stops(_, how) => !matches!(how, Behaviour::Works(_)),
@@ -229,12 +229,12 @@ fn loses(fault: &Fault) -> bool {
     }
 }
 
-fn only_addresses(script: &Script) -> bool {
+fn only_addresses(script: &FaultScript) -> bool {
     let mut steps = script.setup.cluster.groups.iter().flat_map(|g| &g.steps);
     steps.all(|s| s.addresses)
 }
 
-fn by_votes(script: &Script) -> Option<String> {
+fn by_votes(script: &FaultScript) -> Option<String> {
     let setup = &script.setup;
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
     if ambiguous(script) && !clean(script) {
@@ -257,7 +257,7 @@ fn by_votes(script: &Script) -> Option<String> {
 
 /// Whether two sides that part may both count enough votes, because both see the ping nodes: with two nodes, with any
 /// even number of them and one ping node, and with two ping nodes or more. One that left lowers the total as well.
-fn ambiguous(script: &Script) -> bool {
+fn ambiguous(script: &FaultScript) -> bool {
     let cluster = &script.setup.cluster;
     let (nodes, pings) = (cluster.nodes.len(), cluster.pings.len());
     let needed = nodes.midpoint(pings) + 1;
@@ -267,7 +267,7 @@ fn ambiguous(script: &Script) -> bool {
 }
 
 /// A stop that may take longer than a survivor waits for it.
-fn slow_stop(script: &Script) -> Option<String> {
+fn slow_stop(script: &FaultScript) -> Option<String> {
     let long = script.steps.iter().any(|(_, fault)| match fault {
         Fault::Stops(spot, how) => {
             let group = script.setup.group(&spot.group);
@@ -288,7 +288,7 @@ fn slow_stop(script: &Script) -> Option<String> {
 }
 
 /// Whether each fault comes long after the one before and its end, and cuts are of whole nodes.
-fn clean(script: &Script) -> bool {
+fn clean(script: &FaultScript) -> bool {
     let apart = script.setup.cluster.timing.deadtime * 2;
     let mut last: Option<Duration> = None;
     script.steps.iter().all(|(at, fault)| {
@@ -311,7 +311,7 @@ fn clean(script: &Script) -> bool {
     })
 }
 
-fn by_probe(script: &Script) -> Option<String> {
+fn by_probe(script: &FaultScript) -> Option<String> {
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
     if has(|f| {
         matches!(
@@ -339,12 +339,12 @@ mod tests {
     use crate::sim::run;
 
     /// Two nodes without an arbiter that a cut parts, or nothing does.
-    fn script(quorum: &str, fault: &str) -> Script {
+    fn script(quorum: &str, fault: &str) -> FaultScript {
         let text = format!(
             "nodes a b\nquorum {quorum}\ngroup db on a\nstep address : db\nfor 20s\n\
              at 0s start a\nat 0s start b\nat 5s {fault}\n"
         );
-        Script::read(&text).unwrap()
+        FaultScript::read(&text).unwrap()
     }
 
     #[test]

@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use super::hearsay::Hearsay;
+use super::heard_from_peers::HeardFromPeers;
 use crate::model::cluster::Timing;
 use crate::model::heartbeat::{GroupState, Heartbeat};
 use crate::model::{NodeName, Time};
 
 /// What is remembered of one machine's time.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Past {
+pub(super) struct PauseWatch {
     last: Option<Time>,
     listening: Option<Listening>,
 }
@@ -24,9 +24,9 @@ struct Listening {
     heard: BTreeSet<NodeName>,
 }
 
-impl Past {
+impl PauseWatch {
     pub fn begin(&mut self) {
-        *self = Past::default();
+        *self = PauseWatch::default();
     }
 
     /// The daemon is awake at this moment of its clock.
@@ -69,7 +69,7 @@ impl Past {
 
 /// What is wrong with calling a peer dead now.
 pub(super) fn buries(
-    hearsay: &Hearsay,
+    hearsay: &HeardFromPeers,
     now: Time,
     peer: &NodeName,
     timing: &Timing,
@@ -81,7 +81,7 @@ pub(super) fn buries(
 
 #[cfg(test)]
 mod tests {
-    use super::super::hearsay::tests::heartbeat;
+    use super::super::heard_from_peers::tests::heartbeat;
     use super::*;
     use crate::sim::world::cluster_of;
     use std::time::Duration;
@@ -90,7 +90,7 @@ mod tests {
     fn a_word_from_the_past_is_seen() {
         let timing = cluster_of(&[]).timing;
         let (online, carol) = (heartbeat(1, GroupState::Online, 1), NodeName::new("carol"));
-        let mut past = Past::default();
+        let mut past = PauseWatch::default();
         past.pass(Time(1), &timing);
         assert_eq!(past.say(Time(1), &online, [&carol].into_iter()), None);
         let thawed = Time(1) + Duration::from_secs(5);
@@ -104,7 +104,7 @@ mod tests {
     fn the_burial_of_one_that_was_heard_is_seen() {
         let timing = cluster_of(&[]).timing;
         let bob = NodeName::new("bob");
-        let mut hearsay = Hearsay::default();
+        let mut hearsay = HeardFromPeers::default();
         hearsay.hear(Time(1), &heartbeat(1, GroupState::Online, 1));
         let at = |ms| Time(1) + Duration::from_millis(ms);
         assert!(buries(&hearsay, at(1999), &bob, &timing).is_some());

@@ -3,13 +3,13 @@
 //! Promised under every fault, and judged by what the starting node itself was told: no other node that it heard within
 //! warntime may last have shown the group as anything but down.
 
-use super::hearsay::Hearsay;
+use super::heard_from_peers::HeardFromPeers;
 use crate::model::cluster::Timing;
 use crate::model::{GroupName, NodeName, Time};
 
 /// What is wrong with a start now.
 pub(super) fn start(
-    hearsay: &Hearsay,
+    hearsay: &HeardFromPeers,
     now: Time,
     group: &GroupName,
     peers: &[NodeName],
@@ -27,7 +27,7 @@ pub(super) fn start(
 
 #[cfg(test)]
 mod tests {
-    use super::super::hearsay::tests::heartbeat;
+    use super::super::heard_from_peers::tests::heartbeat;
     use super::*;
     use crate::model::heartbeat::GroupState;
     use crate::sim::world::cluster_of;
@@ -44,7 +44,7 @@ mod tests {
             (GroupState::Offline, false),
             (GroupState::Failed, false),
         ] {
-            let mut hearsay = Hearsay::default();
+            let mut hearsay = HeardFromPeers::default();
             hearsay.hear(Time(1), &heartbeat(1, state, 1));
             assert_eq!(
                 start(&hearsay, soon, &db, &bob, &timing).is_some(),

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Script;
+use super::FaultScript;
 use crate::model::cluster::{Group, PingNode, Step, Timing};
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Policy};
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::fault::Fault;
 use crate::sim::fault::read::Reader;
-use crate::sim::setting::Setting;
-use crate::sim::setup::{Condition, Setup, usual_step};
-use crate::sim::words::{Mistake, Word, Words};
+use crate::sim::script_words::{ScriptError, ScriptLine, ScriptWord};
+use crate::sim::setting::ScriptSetting;
+use crate::sim::setup::{ClusterSetup, MachineCondition, usual_step};
 use crate::sim::world::cluster_of;
 
 /// More than anybody mistypes.
@@ -27,8 +27,8 @@ const OF_STEPS: [&str; 9] = [
 const OFTEN: [&str; 6] = ["at", "ping", "group", "step", "check", "machine"];
 
 /// Where a header stands that is being read.
-struct Header {
-    setup: Setup,
+struct HeaderReader {
+    setup: ClusterSetup,
     /// The cluster is described elsewhere.
     given: bool,
     /// Whether these were named; else they follow from the other times.
@@ -38,10 +38,13 @@ struct Header {
     said: BTreeSet<String>,
 }
 
-pub(super) fn read(text: &str, given: Option<Setup>) -> Result<Script, Vec<Mistake>> {
-    let mut header = Header {
+pub(super) fn read(
+    text: &str,
+    given: Option<ClusterSetup>,
+) -> Result<FaultScript, Vec<ScriptError>> {
+    let mut header = HeaderReader {
         given: given.is_some(),
-        setup: given.unwrap_or_else(|| Setup::new(cluster_of(&[]))),
+        setup: given.unwrap_or_else(|| ClusterSetup::new(cluster_of(&[]))),
         margin: false,
         deadping: false,
         said: BTreeSet::new(),
@@ -53,7 +56,7 @@ pub(super) fn read(text: &str, given: Option<Setup>) -> Result<Script, Vec<Mista
             notes.push(note.strip_prefix(' ').unwrap_or(note).to_owned());
             continue;
         }
-        let words = Words::of(number + 1, line);
+        let words = ScriptLine::of(number + 1, line);
         if words.is_empty() {
             continue;
         }
@@ -70,19 +73,19 @@ pub(super) fn read(text: &str, given: Option<Setup>) -> Result<Script, Vec<Mista
         return Err(mistakes);
     }
     steps.sort_by_key(|(at, _)| *at);
-    Ok(Script {
+    Ok(FaultScript {
         notes,
         setup: header.setup,
         steps,
     })
 }
 
-impl Header {
+impl HeaderReader {
     fn line(
         &mut self,
-        mut words: Words<'_>,
+        mut words: ScriptLine<'_>,
         steps: &mut Vec<(Duration, Fault)>,
-    ) -> Result<(), Mistake> {
+    ) -> Result<(), ScriptError> {
         let first = words.next("a line")?;
         if first.text == "at" {
             let at = words.time("when")?;
@@ -105,7 +108,11 @@ impl Header {
     }
 
     /// What a script may say of every cluster.
-    fn of_any<'a>(&mut self, first: Word<'a>, words: &mut Words<'a>) -> Result<(), Mistake> {
+    fn of_any<'a>(
+        &mut self,
+        first: ScriptWord<'a>,
+        words: &mut ScriptLine<'a>,
+    ) -> Result<(), ScriptError> {
         match first.text {
             "seed" => {
                 let word = words.next("a number")?;
@@ -128,7 +135,11 @@ impl Header {
         Ok(())
     }
 
-    fn of_cluster<'a>(&mut self, first: Word<'a>, words: &mut Words<'a>) -> Result<(), Mistake> {
+    fn of_cluster<'a>(
+        &mut self,
+        first: ScriptWord<'a>,
+        words: &mut ScriptLine<'a>,
+    ) -> Result<(), ScriptError> {
         match first.text {
             "nodes" => self.nodes(words),
             "links" => {
@@ -150,7 +161,7 @@ impl Header {
                 Ok(())
             }
             other => {
-                let Some(setting) = Setting::read(other, words)? else {
+                let Some(setting) = ScriptSetting::read(other, words)? else {
                     let more = [
                         "at",
                         "nodes",
@@ -163,11 +174,15 @@ impl Header {
                         "kernel_leases",
                     ];
                     let last = ["machine", "seed", "for"];
-                    let known = more.iter().chain(&Setting::WORDS).chain(&last).copied();
+                    let known = more
+                        .iter()
+                        .chain(&ScriptSetting::WORDS)
+                        .chain(&last)
+                        .copied();
                     return Err(words.unknown(first, "line of a script", known));
                 };
-                self.margin |= matches!(setting, Setting::Margin(_));
-                self.deadping |= matches!(setting, Setting::Deadping(_));
+                self.margin |= matches!(setting, ScriptSetting::Margin(_));
+                self.deadping |= matches!(setting, ScriptSetting::Deadping(_));
                 let before = self.setup.cluster.clone();
                 setting.set(&mut self.setup.cluster, &before);
                 Ok(())
@@ -175,7 +190,7 @@ impl Header {
         }
     }
 
-    fn nodes(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
+    fn nodes(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
         let mut again = words.clone();
         let nodes = names(words, "a node", NodeName::new)?;
         for (i, node) in nodes.iter().enumerate() {
@@ -195,7 +210,7 @@ impl Header {
         Ok(())
     }
 
-    fn group(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
+    fn group(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
         let word = words.next("a group")?;
         let name = GroupName::new(word.text);
         if self.setup.group(&name).is_some() {
@@ -217,7 +232,11 @@ impl Header {
         Ok(())
     }
 
-    fn step<'a>(&mut self, first: Word<'a>, words: &mut Words<'a>) -> Result<(), Mistake> {
+    fn step<'a>(
+        &mut self,
+        first: ScriptWord<'a>,
+        words: &mut ScriptLine<'a>,
+    ) -> Result<(), ScriptError> {
         let kind = words.one_of("kind of step", &["address", "script"])?;
         let mut step = usual_step(kind == "address");
         loop {
@@ -242,7 +261,7 @@ impl Header {
         Ok(())
     }
 
-    fn check(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
+    fn check(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
         let word = words.next("a check")?;
         if self.setup.has_check(word.text) || word.text == FAILBACK_WHEN {
             let message = format!("{} cannot be the name of another check", word.text);
@@ -270,14 +289,14 @@ impl Header {
         Ok(())
     }
 
-    fn machine(&mut self, words: &mut Words<'_>) -> Result<(), Mistake> {
+    fn machine(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
         let mut reader = Reader {
             words: words.clone(),
             setup: Some(&self.setup),
         };
         let node = reader.node()?;
         *words = reader.words;
-        let mut condition = Condition::default();
+        let mut condition = MachineCondition::default();
         while !words.is_empty() {
             match words.one_of("word about a machine", &["clock", "drift", "late"])? {
                 "clock" => condition.clock = words.time("what its clock shows")?,
@@ -293,12 +312,12 @@ impl Header {
     }
 
     /// What only the whole shows.
-    fn finish(&mut self, mistakes: &mut Vec<Mistake>) {
+    fn finish(&mut self, mistakes: &mut Vec<ScriptError>) {
         if self.given {
             return;
         }
         let mut missing = |message: String, help: &str| {
-            mistakes.push(Mistake {
+            mistakes.push(ScriptError {
                 line: 1,
                 column: 1,
                 width: 1,
@@ -349,16 +368,16 @@ fn watched(step: &mut Step) -> &mut Policy {
     })
 }
 
-fn count(words: &mut Words<'_>, least: i64) -> Result<u32, Mistake> {
+fn count(words: &mut ScriptLine<'_>, least: i64) -> Result<u32, ScriptError> {
     let count = words.number("a number", "", least, 1000)?;
     Ok(u32::try_from(count).unwrap_or(1))
 }
 
 fn names<T>(
-    words: &mut Words<'_>,
+    words: &mut ScriptLine<'_>,
     what: &str,
     name: impl Fn(&str) -> T,
-) -> Result<Vec<T>, Mistake> {
+) -> Result<Vec<T>, ScriptError> {
     let mut all = vec![name(words.next(what)?.text)];
     while !words.is_empty() {
         all.push(name(words.next(what)?.text));

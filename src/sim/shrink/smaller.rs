@@ -6,11 +6,11 @@ use crate::model::cluster::Cluster;
 use crate::sim::fault::Fault;
 use crate::sim::machine::Behaviour;
 use crate::sim::network::Weather;
-use crate::sim::script::Script;
-use crate::sim::setup::Condition;
+use crate::sim::script::FaultScript;
+use crate::sim::setup::MachineCondition;
 
 /// Without one of the nodes and all that names it.
-pub(super) fn fewer_nodes(script: &Script) -> Vec<Script> {
+pub(super) fn fewer_nodes(script: &FaultScript) -> Vec<FaultScript> {
     if script.setup.cluster.nodes.len() < 2 {
         return Vec::new();
     }
@@ -36,7 +36,7 @@ pub(super) fn fewer_nodes(script: &Script) -> Vec<Script> {
 }
 
 /// Without one of the groups, or the last step of one.
-pub(super) fn fewer_groups(script: &Script) -> Vec<Script> {
+pub(super) fn fewer_groups(script: &FaultScript) -> Vec<FaultScript> {
     let mut all = Vec::new();
     for (at, group) in script.setup.cluster.groups.iter().enumerate() {
         let mut less = script.clone();
@@ -73,7 +73,7 @@ fn is_about_steps(fault: &Fault) -> bool {
 }
 
 /// With exact clocks, punctual daemons, fewer ping nodes and links, the usual settings.
-pub(super) fn plainer_world(script: &Script) -> Vec<Script> {
+pub(super) fn plainer_world(script: &FaultScript) -> Vec<FaultScript> {
     let mut all = Vec::new();
     for name in script.setup.machines.keys() {
         let mut plain = script.clone();
@@ -81,7 +81,7 @@ pub(super) fn plainer_world(script: &Script) -> Vec<Script> {
         all.push(plain);
         let mut punctual = script.clone();
         if let Some(condition) = punctual.setup.machines.get_mut(name) {
-            *condition = Condition {
+            *condition = MachineCondition {
                 late: Duration::ZERO,
                 ..*condition
             };
@@ -106,7 +106,7 @@ pub(super) fn plainer_world(script: &Script) -> Vec<Script> {
 }
 
 /// With one fault replaced by a plainer one.
-pub(super) fn plainer_faults(script: &Script) -> Vec<Script> {
+pub(super) fn plainer_faults(script: &FaultScript) -> Vec<FaultScript> {
     let mut all = Vec::new();
     for (at, (_, fault)) in script.steps.iter().enumerate() {
         for plain in plainer(fault) {
@@ -157,7 +157,7 @@ fn plainer(fault: &Fault) -> Vec<Fault> {
 }
 
 /// With one step at a rounder time, and all after it as much earlier; or all at rounder times.
-pub(super) fn rounder_times(script: &Script) -> Vec<Script> {
+pub(super) fn rounder_times(script: &FaultScript) -> Vec<FaultScript> {
     let mut all = Vec::new();
     for grain in [1000, 100, 10] {
         let mut round = script.clone();

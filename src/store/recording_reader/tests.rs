@@ -49,8 +49,8 @@ fn a_file_that_goes_wrong_after_its_first_bytes_is_damage_with_its_place() {
     ] {
         fs::write(&path, text).unwrap();
         let recording = RecordingReader::open(&path).unwrap();
-        let items: Vec<Item> = recording.items().collect();
-        let [Item::Unreadable(why)] = items.as_slice() else {
+        let items: Vec<RecordingItem> = recording.items().collect();
+        let [RecordingItem::Unreadable(why)] = items.as_slice() else {
             panic!("{items:?}");
         };
         assert!(why.contains(wanted), "{why}");

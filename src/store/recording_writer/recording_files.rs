@@ -13,7 +13,7 @@ use crate::engine::ActionDigest;
 use crate::engine::Event;
 use crate::model::Time;
 use crate::model::decision::Level;
-use crate::replay::recording::{Begin, Encoder};
+use crate::replay::recording_format::{RecordingEncoder, RecordingStart};
 
 /// Lines are gathered for so long, or until they are so many bytes.
 const GATHER: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub(super) struct RecordingFiles {
     file: Option<(File, u64)>,
     gathered: Vec<u8>,
     since: Instant,
-    encoder: Encoder,
+    encoder: RecordingEncoder,
     /// Whether there is a state that events can follow.
     follows: bool,
     /// Tells the feed that a state is wanted.
@@ -60,7 +60,7 @@ impl RecordingFiles {
             file: None,
             gathered: Vec::new(),
             since: Instant::now(),
-            encoder: Encoder::default(),
+            encoder: RecordingEncoder::default(),
             follows: false,
             wanted,
             turning: false,
@@ -71,7 +71,7 @@ impl RecordingFiles {
     }
 
     /// Takes a state: in a new file, where this one is nearly full.
-    pub fn begin(&mut self, begin: &Begin, now: Instant) {
+    pub fn begin(&mut self, begin: &RecordingStart, now: Instant) {
         self.follows = false;
         match self.encoder.begin(begin) {
             // A state that fills the file leaves no room for what follows.

@@ -8,7 +8,7 @@ use super::recording_files::AGAIN;
 use super::*;
 use crate::model::cluster::{QuorumPolicy, Timing};
 use crate::model::{GroupName, LinkName, NodeName};
-use crate::replay::player::{Player, Seen};
+use crate::replay::player::{ReplayEvent, ReplayPlayer};
 use crate::store::recording_reader::RecordingReader;
 use crate::store::test_disk::{on_tmpfs, remount};
 
@@ -120,7 +120,7 @@ impl Bed {
     fn write(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             match message {
-                Message::Begin(begin) => self.files.begin(&begin, self.now),
+                Message::RecordingStart(begin) => self.files.begin(&begin, self.now),
                 Message::Event(at, event, digest) => self.files.event(at, event, digest),
             }
         }
@@ -138,22 +138,22 @@ fn on_disk(folder: &Path) -> u64 {
 }
 
 /// What a replay of the folder sees, but for inputs and orders; and how many inputs.
-fn replayed(folder: &Path) -> (Vec<Seen>, usize) {
+fn replayed(folder: &Path) -> (Vec<ReplayEvent>, usize) {
     let recording = RecordingReader::open(folder).unwrap();
-    let mut player = Player::default();
+    let mut player = ReplayPlayer::default();
     let (mut odd, mut inputs) = (Vec::new(), 0);
     for (_, seen) in recording.items().flat_map(|item| player.play(item)) {
         match seen {
-            Seen::Input(_) => inputs += 1,
-            Seen::Ordered(_) => {}
+            ReplayEvent::Input(_) => inputs += 1,
+            ReplayEvent::Ordered(_) => {}
             seen => odd.push(seen),
         }
     }
     (odd, inputs)
 }
 
-fn begins(seen: &Seen) -> bool {
-    matches!(seen, Seen::Began { .. })
+fn begins(seen: &ReplayEvent) -> bool {
+    matches!(seen, ReplayEvent::Began { .. })
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn both_files_together_never_take_more_than_was_granted() {
     let (odd, inputs) = replayed(folder.path());
     assert_eq!(
         odd,
-        [Seen::Missing(None)],
+        [ReplayEvent::Missing(None)],
         "nothing is missing between the files"
     );
     assert!(inputs > 1000);
@@ -208,9 +208,9 @@ fn a_burst_that_is_too_much_for_a_small_ring_is_cut_and_said_to_be() {
     bed.write();
     assert!(on_disk(folder.path()) <= 64 * 1024);
     let (odd, _) = replayed(folder.path());
-    let missing = |s: &&Seen| matches!(s, Seen::Missing(Some(n)) if *n > 100);
+    let missing = |s: &&ReplayEvent| matches!(s, ReplayEvent::Missing(Some(n)) if *n > 100);
     assert_eq!(odd.iter().filter(missing).count(), 1, "{odd:?}");
-    assert!(!odd.contains(&Seen::Differs));
+    assert!(!odd.contains(&ReplayEvent::Differs));
 }
 
 #[test]
@@ -229,7 +229,8 @@ fn a_daemon_goes_on_where_the_last_one_ended_also_in_the_middle_of_a_line() {
     let (odd, inputs) = replayed(folder.path());
     assert_eq!(inputs, 3 * 49);
     assert_eq!(odd.iter().filter(|s| begins(s)).count(), 3);
-    let cut = |s: &&Seen| matches!(s, Seen::Unreadable(why) if why.contains("recording:"));
+    let cut =
+        |s: &&ReplayEvent| matches!(s, ReplayEvent::Unreadable(why) if why.contains("recording:"));
     assert_eq!(odd.iter().filter(cut).count(), 3, "{odd:?}");
 }
 
@@ -310,7 +311,10 @@ fn a_full_disk_is_told_once_and_tried_again() {
             "{said:?}"
         );
         let after = replayed(folder);
-        assert!(matches!(after.0[1], Seen::Missing(Some(_))), "{after:?}");
+        assert!(
+            matches!(after.0[1], ReplayEvent::Missing(Some(_))),
+            "{after:?}"
+        );
         assert_eq!(after.1, before.1 + 10);
     });
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use had::lab::{Lab, LabError, Probe, ProbeReport, Sampler};
+use had::lab::{Lab, LabError, ProbeReport, RunningProbe, RunningSampler};
 use had::model::status::{Liveness, Status};
 use nix::sys::signal::{SigSet, Signal};
 
@@ -43,28 +43,28 @@ const HARESOURCES: &str = "alice 10.0.0.100/24/eth0\n";
 const AUTHKEYS: &str = "auth 1\n1 sha256 only-for-the-demo\n";
 
 /// A running lab.
-pub struct Stage {
+pub struct DemoStage {
     // Dropped in this order: the lab ends before its folder goes.
-    sampler: std::cell::RefCell<Option<Sampler>>,
+    sampler: std::cell::RefCell<Option<RunningSampler>>,
     lab: Lab,
     hactl: PathBuf,
-    _folder: Folder,
+    _folder: DemoFolder,
 }
 
 /// An act that has been begun, with the client watching.
-pub struct Running(Probe);
+pub struct WatchedAct(RunningProbe);
 
-impl Running {
+impl WatchedAct {
     /// What the client saw.
     pub fn finish(self) -> Result<ProbeReport, String> {
         self.0.finish().map_err(|e| e.to_string())
     }
 }
 
-impl Stage {
+impl DemoStage {
     /// Boots the hosts; no daemon runs yet.
-    pub fn build() -> Result<Stage, String> {
-        let folder = Folder::make()?;
+    pub fn build() -> Result<DemoStage, String> {
+        let folder = DemoFolder::make()?;
         end_well_at_ctrl_c(folder.0.clone())?;
         let hactl =
             std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
@@ -79,7 +79,7 @@ impl Stage {
         let sampler = lab
             .sampler(&[ADDRESS], SAMPLE_EVERY)
             .map_err(|e| e.to_string())?;
-        Ok(Stage {
+        Ok(DemoStage {
             sampler: std::cell::RefCell::new(Some(sampler)),
             lab,
             hactl,
@@ -88,9 +88,12 @@ impl Stage {
     }
 
     /// Does something while the client asks the address.
-    pub fn act(&self, what: impl FnOnce(&Lab) -> Result<(), LabError>) -> Result<Running, String> {
+    pub fn act(
+        &self,
+        what: impl FnOnce(&Lab) -> Result<(), LabError>,
+    ) -> Result<WatchedAct, String> {
         let probe = self.lab.probe(ADDRESS, PROBE_EVERY);
-        let running = Running(probe.map_err(|e| e.to_string())?);
+        let running = WatchedAct(probe.map_err(|e| e.to_string())?);
         what(&self.lab).map_err(|e| e.to_string())?;
         Ok(running)
     }
@@ -189,7 +192,7 @@ impl Stage {
         while Instant::now() < until {
             let asked = self.lab.probe_from(GATEWAY, ADDRESS, PATIENCE);
             if asked
-                .and_then(Probe::finish)
+                .and_then(RunningProbe::finish)
                 .map_err(|e| e.to_string())?
                 .answered
                 > 0
@@ -241,16 +244,16 @@ impl Stage {
 }
 
 /// The demo's own folder; removed in the end.
-struct Folder(PathBuf);
+struct DemoFolder(PathBuf);
 
-impl Folder {
+impl DemoFolder {
     /// Not under /run, which every host has of its own.
-    fn make() -> Result<Folder, String> {
+    fn make() -> Result<DemoFolder, String> {
         let mut base = std::env::temp_dir();
         if base.starts_with("/run") {
             base = PathBuf::from("/tmp");
         }
-        let folder = Folder(base.join(format!("hactl-demo-{}", std::process::id())));
+        let folder = DemoFolder(base.join(format!("hactl-demo-{}", std::process::id())));
         let made = DirBuilder::new().mode(0o700).create(&folder.0);
         made.map_err(|e| folder.trouble(&e))?;
         Ok(folder)
@@ -279,7 +282,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for DemoFolder {
     fn drop(&mut self) {
         if let Err(e) = fs::remove_dir_all(&self.0) {
             eprintln!("cannot remove {}: {e}", self.0.display());

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use had::model::GroupName;
-use had::sim::{Faults, Report, Script, Setup, draw, run, shrink};
+use had::sim::{ClusterSetup, FaultProfile, FaultScript, RunReport, generate, run, shrink};
 use serde::Serialize;
 
 use super::{SHRINKING, indented, one};
@@ -39,7 +39,7 @@ pub struct Outcome {
     #[serde(skip)]
     advice: &'static str,
     #[serde(skip)]
-    worst: Option<Script>,
+    worst: Option<FaultScript>,
 }
 
 /// The longest downtime in each run.
@@ -54,9 +54,9 @@ struct Distribution {
 }
 
 /// Runs them.
-pub fn run_seeds(setup: &Setup, faults: &Faults, seeds: Range<u64>) -> Outcome {
+pub fn run_seeds(setup: &ClusterSetup, faults: &FaultProfile, seeds: Range<u64>) -> Outcome {
     let begun = Instant::now();
-    let script = draw(setup.clone(), faults, seeds.start);
+    let script = generate(setup.clone(), faults, seeds.start);
     let mut outcome = Outcome {
         first_seed: seeds.start,
         runs: 0,
@@ -73,7 +73,7 @@ pub fn run_seeds(setup: &Setup, faults: &Faults, seeds: Range<u64>) -> Outcome {
         worst: None,
     };
     for seed in seeds {
-        let script = draw(setup.clone(), faults, seed);
+        let script = generate(setup.clone(), faults, seed);
         let report = run(&script);
         outcome.add(seed, &script, &report);
     }
@@ -85,7 +85,7 @@ pub fn run_seeds(setup: &Setup, faults: &Faults, seeds: Range<u64>) -> Outcome {
 }
 
 impl Outcome {
-    fn add(&mut self, seed: u64, script: &Script, report: &Report) {
+    fn add(&mut self, seed: u64, script: &FaultScript, report: &RunReport) {
         self.runs += 1;
         self.steps += report.steps;
         self.simulated_s += report.simulated.as_secs_f64();
@@ -110,7 +110,7 @@ impl Outcome {
     }
 
     /// The run to look at, if any went wrong.
-    pub fn worst(&self) -> Option<&Script> {
+    pub fn worst(&self) -> Option<&FaultScript> {
         self.worst.as_ref()
     }
 

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::decision::Level;
-use had::sim::{Double, Faults, Report, Script, Shrunk, Told, World, run, shrink};
+use had::sim::{
+    DoubleOwnership, FaultProfile, FaultScript, RunReport, ShrunkScript, TimelineEvent, World, run,
+    shrink,
+};
 use serde::Serialize;
 
 use super::{SHRINKING, indented, seconds};
@@ -15,9 +18,9 @@ const LED: usize = 8;
 
 /// What came of a run.
 pub struct Outcome<'a> {
-    script: &'a Script,
-    report: Report,
-    shrunk: Option<Shrunk>,
+    script: &'a FaultScript,
+    report: RunReport,
+    shrunk: Option<ShrunkScript>,
     took: Duration,
 }
 
@@ -66,7 +69,7 @@ struct Line {
 
 impl<'a> Outcome<'a> {
     /// Runs it, and cuts it down where a promise was broken.
-    pub fn of(script: &'a Script) -> Outcome<'a> {
+    pub fn of(script: &'a FaultScript) -> Outcome<'a> {
         let begun = Instant::now();
         let report = run(script);
         let took = begun.elapsed();
@@ -85,12 +88,12 @@ impl<'a> Outcome<'a> {
     }
 
     /// The script that is worth keeping.
-    pub fn kept(&self) -> &Script {
+    pub fn kept(&self) -> &FaultScript {
         self.shrunk.as_ref().map_or(self.script, |s| &s.script)
     }
 
     /// The page for an administrator.
-    pub fn page(&self, faults: Option<&Faults>, screen: Screen) -> String {
+    pub fn page(&self, faults: Option<&FaultProfile>, screen: Screen) -> String {
         let mut text = setting(self.script, faults);
         text += &self.timeline(screen);
         text += &format!(
@@ -114,9 +117,9 @@ impl<'a> Outcome<'a> {
         for entry in &self.report.timeline {
             let line = entry.to_string();
             let tone = match &entry.told {
-                Told::Fault(_) => Tone::Heading,
-                Told::Decision(_, d) if d.level() != Level::Info => Tone::Bad,
-                Told::Decision(..) => Tone::Plain,
+                TimelineEvent::Fault(_) => Tone::Heading,
+                TimelineEvent::Decision(_, d) if d.level() != Level::Info => Tone::Bad,
+                TimelineEvent::Decision(..) => Tone::Plain,
             };
             text += &screen.paint(tone, &line);
             text.push('\n');
@@ -182,7 +185,7 @@ impl<'a> Outcome<'a> {
     }
 
     fn two_owners(&self) -> Vec<TwoOwners> {
-        let told = |d: &Double| {
+        let told = |d: &DoubleOwnership| {
             let at = d.from.since(World::BEGIN);
             let mut led_there = self.faults_until(at);
             led_there.drain(..led_there.len().saturating_sub(LED));
@@ -202,21 +205,21 @@ impl<'a> Outcome<'a> {
         let entries = self.report.timeline.iter().take_while(|e| e.at <= at);
         entries
             .filter_map(|e| match &e.told {
-                Told::Fault(fault) => Some(format!("at {} {fault}", seconds(e.at))),
-                Told::Decision(..) => None,
+                TimelineEvent::Fault(fault) => Some(format!("at {} {fault}", seconds(e.at))),
+                TimelineEvent::Decision(..) => None,
             })
             .collect()
     }
 
     /// All of it for programs.
     pub fn summary(&self) -> Summary {
-        let line = |e: &had::sim::Entry| match &e.told {
-            Told::Fault(fault) => Line {
+        let line = |e: &had::sim::TimelineEntry| match &e.told {
+            TimelineEvent::Fault(fault) => Line {
                 at_s: e.at.as_secs_f64(),
                 node: None,
                 text: fault.to_string(),
             },
-            Told::Decision(node, decision) => Line {
+            TimelineEvent::Decision(node, decision) => Line {
                 at_s: e.at.as_secs_f64(),
                 node: Some(node.to_string()),
                 text: decision.to_string(),
@@ -242,7 +245,7 @@ impl<'a> Outcome<'a> {
 }
 
 /// The cluster in two lines.
-pub fn setting(script: &Script, faults: Option<&Faults>) -> String {
+pub fn setting(script: &FaultScript, faults: Option<&FaultProfile>) -> String {
     let cluster = &script.setup.cluster;
     let names: Vec<&str> = cluster
         .nodes

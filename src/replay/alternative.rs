@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::answers::Answers;
-use super::player::{Moment, Seen, handle};
+use super::player::{ReplayEvent, ReplayMoment, handle};
+use super::recorded_outcomes::RecordedOutcomes;
 use crate::engine::{Action, Call, Engine, Event, OrderId, Outcome};
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat};
 use crate::model::{GroupName, Sequence, Term, Time};
@@ -16,47 +16,47 @@ const PROBE_WINDOW: Duration = Duration::from_millis(45);
 const SENT: usize = 10_000;
 
 /// Something that will be told.
-struct Due {
+struct DueEvent {
     event: Event,
     supposed: bool,
 }
 
 /// The engine and what it waits for.
-pub(super) struct Other {
+pub(super) struct AlternativeRun {
     /// None when it has ended or failed.
     engine: Option<Engine>,
-    answers: Answers,
-    due: BTreeMap<(Time, u64), Due>,
+    answers: RecordedOutcomes,
+    due: BTreeMap<(Time, u64), DueEvent>,
     count: u64,
     /// Groups whose addresses it asks for, and those that were really asked for.
     asks: BTreeSet<GroupName>,
     asked: BTreeSet<GroupName>,
     /// Heartbeats that it sent, and that were really sent.
-    sends: Sent,
-    sent: Sent,
+    sends: SentHeartbeats,
+    sent: SentHeartbeats,
     /// What it says of each group.
     says: BTreeMap<GroupName, (Term, GroupState)>,
     /// It has decided otherwise than the one that was.
     pub parted: bool,
 }
 
-impl Other {
+impl AlternativeRun {
     /// With its first orders.
     pub fn new(
         engine: Engine,
         at: Time,
         first: Vec<Action>,
-        answers: Answers,
-    ) -> (Other, Vec<Moment>) {
-        let mut other = Other {
+        answers: RecordedOutcomes,
+    ) -> (AlternativeRun, Vec<ReplayMoment>) {
+        let mut other = AlternativeRun {
             engine: Some(engine),
             answers,
             due: BTreeMap::new(),
             count: 0,
             asks: BTreeSet::new(),
             asked: BTreeSet::new(),
-            sends: Sent::default(),
-            sent: Sent::default(),
+            sends: SentHeartbeats::default(),
+            sent: SentHeartbeats::default(),
             says: BTreeMap::new(),
             parted: false,
         };
@@ -70,7 +70,7 @@ impl Other {
     }
 
     /// Lets time pass until just before `at`: orders end, and deadlines come as long as the daemon was `awake` to see them.
-    pub fn run_until(&mut self, at: Time, awake: Time, moments: &mut Vec<Moment>) {
+    pub fn run_until(&mut self, at: Time, awake: Time, moments: &mut Vec<ReplayMoment>) {
         while let Some(engine) = &self.engine {
             let deadline = Some(engine.next_deadline()).filter(|t| *t < awake);
             let due = self.due.first_key_value().map(|((t, _), _)| *t);
@@ -84,7 +84,7 @@ impl Other {
         }
     }
 
-    fn next_due(&mut self, moments: &mut Vec<Moment>) {
+    fn next_due(&mut self, moments: &mut Vec<ReplayMoment>) {
         let Some(((at, _), due)) = self.due.pop_first() else {
             return;
         };
@@ -100,11 +100,11 @@ impl Other {
         self.tell_due(at, due, moments);
     }
 
-    fn tell_due(&mut self, at: Time, due: Due, moments: &mut Vec<Moment>) {
+    fn tell_due(&mut self, at: Time, due: DueEvent, moments: &mut Vec<ReplayMoment>) {
         let seen = if due.supposed {
-            Seen::Supposed(due.event.clone())
+            ReplayEvent::Supposed(due.event.clone())
         } else {
-            Seen::Input(due.event.clone())
+            ReplayEvent::Input(due.event.clone())
         };
         moments.push((at, seen));
         self.tell(at, due.event, moments);
@@ -112,8 +112,8 @@ impl Other {
 
     /// An order ended in truth: the first of its own ends that is due at this very moment is told, and only that one,
     /// so that those of one moment come in the order in which they came.
-    fn answer(&mut self, at: Time, moments: &mut Vec<Moment>) {
-        let ends = |due: &Due| matches!(due.event, Event::Done { .. } | Event::Saved { .. });
+    fn answer(&mut self, at: Time, moments: &mut Vec<ReplayMoment>) {
+        let ends = |due: &DueEvent| matches!(due.event, Event::Done { .. } | Event::Saved { .. });
         let mut now = self.due.range(..=(at, u64::MAX));
         let Some(key) = now.find(|(_, due)| ends(due)).map(|(key, _)| *key) else {
             return;
@@ -124,11 +124,13 @@ impl Other {
     }
 
     /// Takes note of what was really sent and asked for.
-    pub fn learn(&mut self, was: &[Moment]) {
+    pub fn learn(&mut self, was: &[ReplayMoment]) {
         for (at, seen) in was {
             match seen {
-                Seen::Ordered(Action::Send(heartbeat)) => self.sent.note(heartbeat.sequence, *at),
-                Seen::Ordered(Action::WatchAddresses { group, on }) => {
+                ReplayEvent::Ordered(Action::Send(heartbeat)) => {
+                    self.sent.note(heartbeat.sequence, *at);
+                }
+                ReplayEvent::Ordered(Action::WatchAddresses { group, on }) => {
                     set(&mut self.asked, group, *on);
                 }
                 _ => {}
@@ -137,7 +139,7 @@ impl Other {
     }
 
     /// Hears what was recorded. What came of orders is left out: its own orders are answered otherwise.
-    pub fn hear(&mut self, at: Time, event: Event, moments: &mut Vec<Moment>) {
+    pub fn hear(&mut self, at: Time, event: Event, moments: &mut Vec<ReplayMoment>) {
         let event = match event {
             Event::Done { .. } | Event::Saved { .. } => return self.answer(at, moments),
             Event::Heard {
@@ -184,7 +186,7 @@ impl Other {
         }
     }
 
-    fn tell(&mut self, at: Time, event: Event, moments: &mut Vec<Moment>) {
+    fn tell(&mut self, at: Time, event: Event, moments: &mut Vec<ReplayMoment>) {
         let Some(engine) = &mut self.engine else {
             return;
         };
@@ -192,12 +194,12 @@ impl Other {
             Ok(actions) => self.perform(at, actions, moments),
             Err(text) => {
                 self.engine = None;
-                moments.push((at, Seen::Fails(text)));
+                moments.push((at, ReplayEvent::Fails(text)));
             }
         }
     }
 
-    fn perform(&mut self, at: Time, actions: Vec<Action>, moments: &mut Vec<Moment>) {
+    fn perform(&mut self, at: Time, actions: Vec<Action>, moments: &mut Vec<ReplayMoment>) {
         for action in actions {
             match &action {
                 Action::Send(heartbeat) => {
@@ -222,7 +224,7 @@ impl Other {
                 Action::Exit => self.engine = None,
                 _ => {}
             }
-            moments.push((at, Seen::Ordered(action)));
+            moments.push((at, ReplayEvent::Ordered(action)));
         }
     }
 
@@ -243,12 +245,13 @@ impl Other {
 
     /// What runs for a group fails at once.
     fn abort(&mut self, at: Time, wanted: &GroupName) {
-        let runs = |due: &Due| matches!(&due.event, Event::Done { group, .. } if group == wanted);
+        let runs =
+            |due: &DueEvent| matches!(&due.event, Event::Done { group, .. } if group == wanted);
         let found = self.due.iter().find(|(_, due)| runs(due));
         let Some(key) = found.map(|(key, _)| *key) else {
             return;
         };
-        if let Some(Due {
+        if let Some(DueEvent {
             event: Event::Done { group, order, .. },
             ..
         }) = self.due.remove(&key)
@@ -266,8 +269,7 @@ impl Other {
     fn ask_again(&mut self, at: Time, group: GroupName) {
         let ends = at + PROBE_EVERY;
         let sent = ends - PROBE_WINDOW;
-        let waits =
-            |due: &Due| matches!(&due.event, Event::AddressSilent { group: g, .. } if *g == group);
+        let waits = |due: &DueEvent| matches!(&due.event, Event::AddressSilent { group: g, .. } if *g == group);
         if !self.due.values().any(waits) {
             self.later(ends, Event::AddressSilent { group, sent }, true);
         }
@@ -275,7 +277,8 @@ impl Other {
 
     fn later(&mut self, at: Time, event: Event, supposed: bool) {
         self.count = self.count.saturating_add(1);
-        self.due.insert((at, self.count), Due { event, supposed });
+        self.due
+            .insert((at, self.count), DueEvent { event, supposed });
     }
 }
 
@@ -289,9 +292,9 @@ fn set(all: &mut BTreeSet<GroupName>, group: &GroupName, on: bool) {
 
 /// When each heartbeat was sent, oldest first.
 #[derive(Default)]
-struct Sent(VecDeque<(Sequence, Time)>);
+struct SentHeartbeats(VecDeque<(Sequence, Time)>);
 
-impl Sent {
+impl SentHeartbeats {
     fn note(&mut self, sequence: Sequence, at: Time) {
         // A new generation counts anew.
         if self.0.back().is_some_and(|(last, _)| *last >= sequence) {

@@ -7,14 +7,14 @@ use crate::model::{Generation, GroupName, NodeName, Sequence, Time};
 
 /// The newest that a machine heard from each other, in this life of its daemon.
 #[derive(Clone, Debug, Default)]
-pub(in crate::sim) struct Hearsay {
+pub(in crate::sim) struct HeardFromPeers {
     pub began: Time,
-    heard: BTreeMap<NodeName, Word>,
+    heard: BTreeMap<NodeName, LastHeartbeat>,
 }
 
 /// The newest word of one node.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Word {
+pub(super) struct LastHeartbeat {
     pub at: Time,
     number: (Generation, Sequence),
     pub left: bool,
@@ -23,7 +23,7 @@ pub(super) struct Word {
     states: BTreeMap<GroupName, GroupState>,
 }
 
-impl Word {
+impl LastHeartbeat {
     pub fn state(&self, group: &GroupName) -> GroupState {
         let state = self.states.get(group).copied();
         state.unwrap_or(GroupState::Unknown)
@@ -36,7 +36,7 @@ impl Word {
     }
 }
 
-impl Hearsay {
+impl HeardFromPeers {
     pub fn begin(&mut self, now: Time) {
         self.began = now;
         self.heard.clear();
@@ -45,7 +45,8 @@ impl Hearsay {
     pub fn hear(&mut self, now: Time, heartbeat: &Heartbeat) {
         let number = (heartbeat.generation, heartbeat.sequence);
         if !self.heard.contains_key(&heartbeat.src) {
-            self.heard.insert(heartbeat.src.clone(), Word::default());
+            self.heard
+                .insert(heartbeat.src.clone(), LastHeartbeat::default());
         }
         let Some(of) = self.heard.get_mut(&heartbeat.src) else {
             return;
@@ -70,7 +71,7 @@ impl Hearsay {
         }
     }
 
-    pub(super) fn of(&self, peer: &NodeName) -> Option<&Word> {
+    pub(super) fn of(&self, peer: &NodeName) -> Option<&LastHeartbeat> {
         self.heard.get(peer)
     }
 }
@@ -110,7 +111,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_older_word_changes_nothing() {
-        let mut hearsay = Hearsay::default();
+        let mut hearsay = HeardFromPeers::default();
         hearsay.hear(Time(5), &heartbeat(2, GroupState::Online, 1));
         hearsay.hear(Time(9), &heartbeat(1, GroupState::Offline, 1));
         let word = hearsay.of(&NodeName::new("bob")).unwrap();

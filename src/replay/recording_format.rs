@@ -1,6 +1,6 @@
 //! What a recording is made of: lines of JSON.
 //!
-//! A [`Begin`] holds the whole state of the engine, and the events after it are all that it has been told since, so
+//! A [`RecordingStart`] holds the whole state of the engine, and the events after it are all that it has been told since, so
 //! each file that begins with one can be replayed alone. Another one follows where events had to be dropped, and
 //! where a daemon began. Events are numbered through the life of a daemon: a gap in the numbers is what is missing.
 //!
@@ -16,8 +16,8 @@ use crate::model::heartbeat::Heartbeat;
 use crate::model::{LinkName, NodeName, Sequence, Time};
 
 /// Changes when older tools can no longer read what is written.
-pub const FORMAT: u32 = 1;
-/// How every line with a [`Begin`] begins.
+pub const RECORDING_FORMAT: u32 = 1;
+/// How every line with a [`RecordingStart`] begins.
 const BEGIN: &str = "{\"had recording\":";
 /// Heartbeats that can be repeated; those of a thousand groups, some on two links, fit.
 const FORMS: usize = 256;
@@ -27,8 +27,8 @@ const CHECKED: u64 = 16;
 
 /// Where an engine stood when what follows was recorded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Begin {
-    /// [`FORMAT`] of its writer.
+pub struct RecordingStart {
+    /// [`RECORDING_FORMAT`] of its writer.
     #[serde(rename = "had recording")]
     pub format: u32,
     /// The version of its writer.
@@ -46,12 +46,12 @@ pub struct Begin {
     /// The fingerprint of all orders before.
     pub digest: ActionDigest,
     /// The engine.
-    pub state: State,
+    pub state: StartState,
 }
 
 /// An engine, or what is needed to make it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum State {
+pub enum StartState {
     /// A daemon begins.
     Fresh(Box<(Cluster, Kept)>),
     /// One that has been running.
@@ -60,18 +60,18 @@ pub enum State {
 
 /// A line, understood.
 #[derive(Clone, Debug)]
-pub enum Item {
+pub enum RecordingItem {
     /// A state.
-    Begin(Box<Begin>),
+    Start(Box<RecordingStart>),
     /// What the engine was told.
-    Event(Told),
+    Event(RecordedInput),
     /// A place that cannot be read; nothing more comes until the next state.
     Unreadable(String),
 }
 
 /// What the engine was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct RecordedInput {
     /// When.
     pub at: Time,
     /// What.
@@ -82,7 +82,7 @@ pub struct Told {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct RecordingLine {
     /// Nanoseconds since the line before.
     d: u64,
     /// The fingerprint.
@@ -98,12 +98,12 @@ struct Line {
 
 /// Heartbeats that can be repeated, the newest in place of the oldest. Writer and reader hold the same.
 #[derive(Debug, Default)]
-struct Forms {
+struct HeartbeatForms {
     known: Vec<(LinkName, Heartbeat)>,
     written: usize,
 }
 
-impl Forms {
+impl HeartbeatForms {
     fn find(&self, link: &LinkName, bare: &Heartbeat) -> Option<usize> {
         self.known.iter().position(|(l, h)| l == link && h == bare)
     }
@@ -131,18 +131,18 @@ fn stripped(heartbeat: &Heartbeat) -> (Heartbeat, Vec<Sequence>) {
 
 /// Makes lines.
 #[derive(Debug, Default)]
-pub struct Encoder {
-    forms: Forms,
+pub struct RecordingEncoder {
+    forms: HeartbeatForms,
     last: Time,
     lines: u64,
 }
 
-impl Encoder {
+impl RecordingEncoder {
     /// The line of a state; what follows is written as from there.
-    pub fn begin(&mut self, begin: &Begin) -> serde_json::Result<Vec<u8>> {
-        *self = Encoder {
+    pub fn begin(&mut self, begin: &RecordingStart) -> serde_json::Result<Vec<u8>> {
+        *self = RecordingEncoder {
             last: begin.at,
-            ..Encoder::default()
+            ..RecordingEncoder::default()
         };
         let mut line = serde_json::to_vec(begin)?;
         line.push(b'\n');
@@ -167,8 +167,8 @@ impl Encoder {
     }
 
     /// As a line, and whether it is one of those that come all the time.
-    fn line(&mut self, d: u64, event: Event) -> (Line, bool) {
-        let line = |a, e| Line { d, h: None, a, e };
+    fn line(&mut self, d: u64, event: Event) -> (RecordingLine, bool) {
+        let line = |a, e| RecordingLine { d, h: None, a, e };
         match event {
             Event::DeadlineReached => (line(None, None), true),
             Event::Heard { link, heartbeat } => {
@@ -188,24 +188,24 @@ impl Encoder {
 
 /// Understands lines.
 #[derive(Debug, Default)]
-pub struct Decoder {
-    forms: Forms,
+pub struct RecordingDecoder {
+    forms: HeartbeatForms,
     last: Option<Time>,
 }
 
-impl Decoder {
+impl RecordingDecoder {
     /// What a line says. None after one that could not be read, until the next state.
-    pub fn line(&mut self, text: &str) -> Option<Result<Item, String>> {
+    pub fn line(&mut self, text: &str) -> Option<Result<RecordingItem, String>> {
         if text.starts_with(BEGIN) {
             let begin = begin(text);
-            self.forms = Forms::default();
+            self.forms = HeartbeatForms::default();
             self.last = begin.as_ref().ok().map(|b| b.at);
-            return Some(begin.map(|b| Item::Begin(Box::new(b))));
+            return Some(begin.map(|b| RecordingItem::Start(Box::new(b))));
         }
         let last = self.last?;
         let told = self.told(last, text);
         self.last = told.as_ref().ok().map(|told| told.at);
-        Some(told.map(Item::Event))
+        Some(told.map(RecordingItem::Event))
     }
 
     /// Forgets everything: what was read last was no line.
@@ -213,15 +213,15 @@ impl Decoder {
         self.last = None;
     }
 
-    fn told(&mut self, last: Time, text: &str) -> Result<Told, String> {
-        let line: Line = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    fn told(&mut self, last: Time, text: &str) -> Result<RecordedInput, String> {
+        let line: RecordingLine = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let event = match (line.a, line.e) {
             (None, None) => Event::DeadlineReached,
             (None, Some(event)) => self.whole(event),
             (Some((form, number, heard)), None) => self.again(form, number, &heard)?,
             (Some(_), Some(_)) => return Err("it has two events".to_owned()),
         };
-        Ok(Told {
+        Ok(RecordedInput {
             at: Time(last.0.saturating_add(line.d)),
             event,
             digest: line.h,
@@ -256,7 +256,7 @@ pub fn is_recording(start: &[u8]) -> bool {
     start.starts_with(BEGIN.as_bytes())
 }
 
-fn begin(text: &str) -> Result<Begin, String> {
+fn begin(text: &str) -> Result<RecordingStart, String> {
     /// What every format has.
     #[derive(Deserialize)]
     struct Writer {
@@ -272,8 +272,11 @@ fn begin(text: &str) -> Result<Begin, String> {
             writer.had
         )
     };
-    if writer.format != FORMAT {
-        return Err(other(format!("format {}, not {FORMAT}", writer.format)));
+    if writer.format != RECORDING_FORMAT {
+        return Err(other(format!(
+            "format {}, not {RECORDING_FORMAT}",
+            writer.format
+        )));
     }
     serde_json::from_str(text).map_err(|e| {
         if writer.had == own {

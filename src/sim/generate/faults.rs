@@ -2,74 +2,99 @@
 
 use std::time::Duration;
 
-use super::{Drawer, Kind};
+use super::{FaultKind, Generator};
 use crate::engine::Command;
 use crate::model::cluster::Group;
 use crate::model::{GroupName, LinkName, NodeName};
-use crate::sim::deeds::Way;
-use crate::sim::fault::{Fault, Path, Spot};
-use crate::sim::machine::{Behaviour, Look};
+use crate::sim::controls::CutDirection;
+use crate::sim::fault::{Fault, NetworkPath, StepLocation};
+use crate::sim::machine::{Behaviour, ProbeBehaviour};
 use crate::sim::network::Weather;
-use crate::sim::setting::Setting;
+use crate::sim::setting::ScriptSetting;
 
 /// Draws one fault.
-pub(super) type Strike = fn(&mut Drawer);
+pub(super) type FaultGenerator = fn(&mut Generator);
 
 const NOBODY: &str = "nobody";
 
-impl Drawer {
+impl Generator {
     /// All that may strike, the likelier ones more than once.
-    pub(super) fn strikes(&self) -> Vec<Strike> {
-        let all: [(Kind, &[Strike]); 24] = [
+    pub(super) fn fault_generators(&self) -> Vec<FaultGenerator> {
+        let all: [(FaultKind, &[FaultGenerator]); 24] = [
             (
-                Kind::Cuts,
-                &[Drawer::cut, Drawer::cut, Drawer::isolate, Drawer::heal],
-            ),
-            (Kind::Blocks, &[Drawer::block, Drawer::block, Drawer::heal]),
-            (Kind::Isolation, &[Drawer::isolate, Drawer::heal]),
-            (Kind::Blindness, &[Drawer::blind]),
-            (Kind::Crash, &[Drawer::crash, Drawer::boot, Drawer::boot]),
-            (Kind::LostStore, &[Drawer::lose_store]),
-            (Kind::Kill, &[Drawer::kill, Drawer::boot, Drawer::boot]),
-            (Kind::Freeze, &[Drawer::freeze, Drawer::thaw, Drawer::thaw]),
-            (Kind::Suspend, &[Drawer::suspend, Drawer::thaw]),
-            (Kind::Weather, &[Drawer::weather]),
-            (Kind::Time, &[Drawer::time]),
-            (
-                Kind::Commands,
+                FaultKind::Cuts,
                 &[
-                    Drawer::standby,
-                    Drawer::takeover,
-                    Drawer::unstandby,
-                    Drawer::clear,
+                    Generator::cut,
+                    Generator::cut,
+                    Generator::isolate,
+                    Generator::heal,
                 ],
             ),
-            (Kind::Force, &[Drawer::force]),
-            (Kind::Leave, &[Drawer::leave, Drawer::boot]),
-            (Kind::Restart, &[Drawer::restart]),
-            (Kind::Maintenance, &[Drawer::maintenance]),
             (
-                Kind::FailingStarts,
-                &[Drawer::break_start, Drawer::mend_agents],
+                FaultKind::Blocks,
+                &[Generator::block, Generator::block, Generator::heal],
+            ),
+            (FaultKind::Isolation, &[Generator::isolate, Generator::heal]),
+            (FaultKind::Blindness, &[Generator::blind]),
+            (
+                FaultKind::Crash,
+                &[Generator::crash, Generator::boot, Generator::boot],
+            ),
+            (FaultKind::LostStore, &[Generator::lose_store]),
+            (
+                FaultKind::Kill,
+                &[Generator::kill, Generator::boot, Generator::boot],
             ),
             (
-                Kind::FailingStops,
-                &[Drawer::break_stop, Drawer::mend_agents],
+                FaultKind::Freeze,
+                &[Generator::freeze, Generator::thaw, Generator::thaw],
             ),
-            (Kind::Hangs, &[Drawer::hang, Drawer::mend_agents]),
-            (Kind::Lies, &[Drawer::lie, Drawer::mend_agents]),
-            (Kind::Losses, &[Drawer::lose]),
+            (FaultKind::Suspend, &[Generator::suspend, Generator::thaw]),
+            (FaultKind::Weather, &[Generator::weather]),
+            (FaultKind::Time, &[Generator::time]),
             (
-                Kind::Deaths,
-                &[Drawer::die, Drawer::die, Drawer::ail, Drawer::mend_agents],
+                FaultKind::Commands,
+                &[
+                    Generator::standby,
+                    Generator::takeover,
+                    Generator::unstandby,
+                    Generator::clear,
+                ],
             ),
-            (Kind::Checks, &[Drawer::check]),
-            (Kind::Reconfigure, &[Drawer::reconfigure]),
+            (FaultKind::Force, &[Generator::force]),
+            (FaultKind::Leave, &[Generator::leave, Generator::boot]),
+            (FaultKind::Restart, &[Generator::restart]),
+            (FaultKind::Maintenance, &[Generator::maintenance]),
+            (
+                FaultKind::FailingStarts,
+                &[Generator::break_start, Generator::mend_agents],
+            ),
+            (
+                FaultKind::FailingStops,
+                &[Generator::break_stop, Generator::mend_agents],
+            ),
+            (FaultKind::Hangs, &[Generator::hang, Generator::mend_agents]),
+            (FaultKind::Lies, &[Generator::lie, Generator::mend_agents]),
+            (FaultKind::Losses, &[Generator::lose]),
+            (
+                FaultKind::Deaths,
+                &[
+                    Generator::die,
+                    Generator::die,
+                    Generator::ail,
+                    Generator::mend_agents,
+                ],
+            ),
+            (FaultKind::Checks, &[Generator::check]),
+            (FaultKind::Reconfigure, &[Generator::reconfigure]),
         ];
         let on = all.into_iter().filter(|(kind, _)| self.faults.has(*kind));
-        let mut on: Vec<Strike> = on.flat_map(|(_, kinds)| kinds.iter().copied()).collect();
-        if self.faults.slow_stops.is_some() && !self.faults.has(Kind::FailingStops) {
-            on.extend([Drawer::break_stop as Strike, Drawer::mend_agents]);
+        let mut on: Vec<FaultGenerator> = on.flat_map(|(_, kinds)| kinds.iter().copied()).collect();
+        if self.faults.slow_stops.is_some() && !self.faults.has(FaultKind::FailingStops) {
+            on.extend([
+                Generator::break_stop as FaultGenerator,
+                Generator::mend_agents,
+            ]);
         }
         on
     }
@@ -93,11 +118,11 @@ impl Drawer {
         one.then(|| self.random.pick(links).cloned()).flatten()
     }
 
-    fn way(&mut self) -> Way {
+    fn way(&mut self) -> CutDirection {
         if self.random.chance(500) {
-            Way::Both
+            CutDirection::Both
         } else {
-            Way::OneWay
+            CutDirection::OneWay
         }
     }
 
@@ -123,13 +148,13 @@ impl Drawer {
     }
 
     /// A step of a group on a node, and whether it is an address.
-    fn spot(&mut self) -> (Spot, bool) {
+    fn spot(&mut self) -> (StepLocation, bool) {
         let (node, group) = (self.node(), self.group());
         let steps = self.setup.group(&group).map(|g| g.steps.clone());
         let steps = steps.unwrap_or_default();
         let step = usize::try_from(self.random.below(steps.len() as u64)).unwrap_or(0);
         let address = steps.get(step).is_some_and(|s| s.addresses);
-        (Spot { node, group, step }, address)
+        (StepLocation { node, group, step }, address)
     }
 
     fn cut(&mut self) {
@@ -182,7 +207,7 @@ impl Drawer {
         } else {
             let (from, to) = self.two();
             let link = self.link();
-            Some(Path { from, to, link })
+            Some(NetworkPath { from, to, link })
         };
         self.push(Fault::Weather(weather, path));
     }
@@ -322,9 +347,9 @@ impl Drawer {
         let (spot, address) = self.spot();
         let slow = self.faults.slow_stops.unwrap_or_default();
         // The removal of an address is not waited for: it is gone at once.
-        let at_once = address && !self.faults.has(Kind::FailingStops);
+        let at_once = address && !self.faults.has(FaultKind::FailingStops);
         let most = if at_once { Duration::ZERO } else { slow };
-        let fails = self.faults.has(Kind::FailingStops) && self.random.chance(300);
+        let fails = self.faults.has(FaultKind::FailingStops) && self.random.chance(300);
         let least = Duration::from_millis(1);
         let how = if fails {
             Behaviour::Fails("it does not want to".to_owned())
@@ -340,7 +365,7 @@ impl Drawer {
             0 => Fault::Starts(spot, Behaviour::Hangs),
             1 => Fault::Starts(spot, Behaviour::FailsHalfDone),
             2 => Fault::Stops(spot, Behaviour::Hangs),
-            _ => Fault::Looks(spot, Look::Hangs),
+            _ => Fault::Looks(spot, ProbeBehaviour::Hangs),
         };
         self.push(fault);
     }
@@ -348,9 +373,9 @@ impl Drawer {
     fn lie(&mut self) {
         let (spot, _) = self.spot();
         let how = match self.random.below(3) {
-            0 => Look::Says(true),
-            1 => Look::Says(false),
-            _ => Look::Fails,
+            0 => ProbeBehaviour::Says(true),
+            1 => ProbeBehaviour::Says(false),
+            _ => ProbeBehaviour::Fails,
         };
         self.push(Fault::Looks(spot, how));
     }
@@ -365,7 +390,7 @@ impl Drawer {
     }
 
     /// A step that something looks at.
-    fn watched_spot(&mut self) -> Option<Spot> {
+    fn watched_spot(&mut self) -> Option<StepLocation> {
         let node = self.node();
         let groups = self.setup.cluster.groups.iter();
         let watched = |g: &Group| {
@@ -377,7 +402,7 @@ impl Drawer {
         };
         let spots: Vec<(GroupName, usize)> = groups.flat_map(watched).collect();
         let (group, step) = self.random.pick(&spots)?.clone();
-        Some(Spot { node, group, step })
+        Some(StepLocation { node, group, step })
     }
 
     fn die(&mut self) {
@@ -409,13 +434,13 @@ impl Drawer {
         let (node, group) = (self.node(), self.group());
         let delay = Duration::from_secs(self.random.below(6));
         let setting = match self.random.below(7) {
-            0 => Setting::AutoFailback(self.random.chance(500)),
-            1 => Setting::FailbackDelay(delay),
-            2 => Setting::FollowConnectivity(self.random.chance(500)),
-            3 => Setting::Preferred(group, self.node()),
-            4 => Setting::Without(group),
-            5 => Setting::With(group),
-            _ => Setting::Whole,
+            0 => ScriptSetting::AutoFailback(self.random.chance(500)),
+            1 => ScriptSetting::FailbackDelay(delay),
+            2 => ScriptSetting::FollowConnectivity(self.random.chance(500)),
+            3 => ScriptSetting::Preferred(group, self.node()),
+            4 => ScriptSetting::Without(group),
+            5 => ScriptSetting::With(group),
+            _ => ScriptSetting::Whole,
         };
         self.strange.insert(node.clone());
         self.push(Fault::Reconfigure(node, setting));

@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use had::lab::Double;
+use had::lab::DuplicateAddress;
 use had::model::Time;
 
-use crate::step::{Node, Step};
+use crate::step::{ChaosStep, Node};
 
 /// How long a daemon may need after a thaw or a start until it has given up what it must not have.
 pub const GRACE: Duration = Duration::from_secs(4);
 
 /// What is wrong with a node, while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum NodeTrouble {
     /// Its daemon does not run or is frozen: nobody there can take an address away.
     Helpless,
     /// Frames to or from it are lost: a probe for its addresses may stay without an answer.
@@ -22,20 +22,20 @@ pub enum Trouble {
 }
 
 #[derive(Clone, Debug)]
-pub struct Spell {
+pub struct TroubleSpell {
     pub node: Node,
-    pub trouble: Trouble,
+    pub trouble: NodeTrouble,
     pub from: Time,
     /// Not over yet: never.
     pub to: Time,
 }
 
 #[derive(Default)]
-pub struct Diary {
+pub struct FaultTimeline {
     pub lines: Vec<(Time, String)>,
-    pub spells: Vec<Spell>,
+    pub spells: Vec<TroubleSpell>,
     /// What was done since all was whole, and whether it struck a node that ran something.
-    pub faults: Vec<(Time, Step, bool)>,
+    pub faults: Vec<(Time, ChaosStep, bool)>,
     /// Who ran something when all was whole.
     pub owners: BTreeSet<Node>,
     started: BTreeMap<Node, Time>,
@@ -43,12 +43,12 @@ pub struct Diary {
     pub lost: BTreeSet<Node>,
 }
 
-impl Diary {
+impl FaultTimeline {
     pub fn note(&mut self, text: &str) {
         self.lines.push((now(), text.to_owned()));
     }
 
-    pub fn step(&mut self, step: &Step) {
+    pub fn step(&mut self, step: &ChaosStep) {
         self.note(&step.to_string());
         if step.kind().is_some() {
             let owner = step.strikes().is_some_and(|n| self.owners.contains(n));
@@ -67,21 +67,21 @@ impl Diary {
     }
 
     pub fn helpless(&mut self, node: Node) {
-        self.begin(node, Trouble::Helpless);
+        self.begin(node, NodeTrouble::Helpless);
     }
 
     /// Its daemon runs again, or nothing of it does.
     pub fn helped(&mut self, node: Node) {
         self.started.insert(node, now());
-        self.end(|s| s.node == node && s.trouble == Trouble::Helpless);
+        self.end(|s| s.node == node && s.trouble == NodeTrouble::Helpless);
     }
 
     pub fn astray(&mut self, node: Node) {
-        self.begin(node, Trouble::Astray);
+        self.begin(node, NodeTrouble::Astray);
     }
 
     pub fn not_astray(&mut self, who: impl Fn(Node) -> bool) {
-        self.end(|s| who(s.node) && s.trouble == Trouble::Astray);
+        self.end(|s| who(s.node) && s.trouble == NodeTrouble::Astray);
     }
 
     /// Whether its daemon was started so recently that it may not listen yet.
@@ -90,10 +90,10 @@ impl Diary {
         started.is_some_and(|at| now().since(*at) < Duration::from_secs(15))
     }
 
-    fn begin(&mut self, node: Node, trouble: Trouble) {
-        let open = |s: &Spell| s.node == node && s.trouble == trouble && s.to == Time::NEVER;
+    fn begin(&mut self, node: Node, trouble: NodeTrouble) {
+        let open = |s: &TroubleSpell| s.node == node && s.trouble == trouble && s.to == Time::NEVER;
         if !self.spells.iter().any(open) {
-            self.spells.push(Spell {
+            self.spells.push(TroubleSpell {
                 node,
                 trouble,
                 from: now(),
@@ -102,7 +102,7 @@ impl Diary {
         }
     }
 
-    fn end(&mut self, which: impl Fn(&Spell) -> bool) {
+    fn end(&mut self, which: impl Fn(&TroubleSpell) -> bool) {
         for spell in &mut self.spells {
             if spell.to == Time::NEVER && which(spell) {
                 spell.to = now();
@@ -111,10 +111,10 @@ impl Diary {
     }
 
     /// The spell in which a node could do nothing at that time, or only just could again.
-    pub fn helpless_at(&self, node: &str, at: Time) -> Option<&Spell> {
+    pub fn helpless_at(&self, node: &str, at: Time) -> Option<&TroubleSpell> {
         self.spells.iter().find(|s| {
             s.node == node
-                && s.trouble == Trouble::Helpless
+                && s.trouble == NodeTrouble::Helpless
                 && s.from <= at
                 && at <= later(s.to, GRACE)
         })
@@ -124,7 +124,7 @@ impl Diary {
     pub fn astray_in(&self, node: &str, from: Time, to: Time) -> bool {
         self.spells.iter().any(|s| {
             s.node == node
-                && s.trouble == Trouble::Astray
+                && s.trouble == NodeTrouble::Astray
                 && s.from <= to
                 && later(s.to, GRACE) >= from
         })
@@ -132,7 +132,7 @@ impl Diary {
 
     /// Why two holders of an address were nobody's fault, if so: one of them could do nothing, and nobody could see that it
     /// still had the address, because the network between was disturbed too.
-    pub fn excuses(&self, double: &Double) -> bool {
+    pub fn excuses(&self, double: &DuplicateAddress) -> bool {
         let end = double.from + double.lasted;
         double.nodes.iter().any(|n| {
             self.helpless_at(n, double.from).is_some_and(|spell| {

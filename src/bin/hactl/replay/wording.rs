@@ -8,11 +8,11 @@ use had::model::NodeName;
 use had::model::cluster::{Cluster, Step};
 use had::model::decision::Level;
 use had::model::heartbeat::Heartbeat;
-use had::replay::player::Seen;
-use had::replay::what_if::World;
+use had::replay::player::ReplayEvent;
+use had::replay::what_if::Branch;
 
 /// A moment in words.
-pub struct Said {
+pub struct ReplayLine {
     /// For a decision: how much it matters.
     pub level: Option<Level>,
     /// What kind of thing it is, otherwise.
@@ -22,7 +22,7 @@ pub struct Said {
 }
 
 /// Knows what has been said already.
-pub struct Words {
+pub struct ReplayWording {
     /// Everything is said.
     all: bool,
     /// What each peer said last.
@@ -37,9 +37,9 @@ pub struct Words {
     steps: BTreeMap<GroupName, Vec<String>>,
 }
 
-impl Words {
-    pub fn new(all: bool) -> Words {
-        Words {
+impl ReplayWording {
+    pub fn new(all: bool) -> ReplayWording {
+        ReplayWording {
             all,
             peers: BTreeMap::new(),
             answering: BTreeMap::new(),
@@ -59,29 +59,29 @@ impl Words {
     }
 
     /// What is to be said of a moment.
-    pub fn of(&mut self, world: World, seen: &Seen) -> Option<Said> {
+    pub fn of(&mut self, world: Branch, seen: &ReplayEvent) -> Option<ReplayLine> {
         Some(match seen {
-            Seen::Began { had, node } => {
+            ReplayEvent::Began { had, node } => {
                 self.forget();
                 said("begin", format!("had {had} begins on {node}"))
             }
-            Seen::Missing(count) => {
+            ReplayEvent::Missing(count) => {
                 self.forget();
                 said("begin", missing(*count))
             }
-            Seen::Input(event) => self.event(world, event, "")?,
-            Seen::Supposed(event) => self.event(world, event, " (supposed)")?,
-            Seen::Ordered(action) => self.action(world, action)?,
-            Seen::Parts => said("PARTS", "from here on: - what was, + what would have been"),
-            Seen::Differs => said(
+            ReplayEvent::Input(event) => self.event(world, event, "")?,
+            ReplayEvent::Supposed(event) => self.event(world, event, " (supposed)")?,
+            ReplayEvent::Ordered(action) => self.action(world, action)?,
+            ReplayEvent::Parts => said("PARTS", "from here on: - what was, + what would have been"),
+            ReplayEvent::Differs => said(
                 "DIFFERS",
                 "the engine of this hactl has ordered something else than the daemon did; what follows may not be what was",
             ),
-            Seen::Fails(text) => said(
+            ReplayEvent::Fails(text) => said(
                 "FAILS",
                 format!("the engine fails here, which is a defect of had: {text}"),
             ),
-            Seen::Unreadable(why) => said(
+            ReplayEvent::Unreadable(why) => said(
                 "DAMAGE",
                 format!("{why}; nothing is known until the next state"),
             ),
@@ -90,13 +90,13 @@ impl Words {
 
     fn forget(&mut self) {
         let steps = std::mem::take(&mut self.steps);
-        *self = Words {
+        *self = ReplayWording {
             steps,
-            ..Words::new(self.all)
+            ..ReplayWording::new(self.all)
         };
     }
 
-    fn event(&mut self, world: World, event: &Event, remark: &str) -> Option<Said> {
+    fn event(&mut self, world: Branch, event: &Event, remark: &str) -> Option<ReplayLine> {
         if let Event::AddressSilent { group, .. } = event {
             self.answering.remove(group);
         }
@@ -199,12 +199,12 @@ impl Words {
 
     fn done(
         &mut self,
-        world: World,
+        world: Branch,
         group: &GroupName,
         order: OrderId,
         outcome: &Outcome,
     ) -> String {
-        let call = self.orders.get(&(world == World::Would, order));
+        let call = self.orders.get(&(world == Branch::Hypothetical, order));
         let what = call.map_or_else(
             || format!("order {}", order.0),
             |call| self.call(group, *call),
@@ -230,18 +230,19 @@ impl Words {
         known.cloned().unwrap_or_else(|| format!("step {step}"))
     }
 
-    fn action(&mut self, world: World, action: &Action) -> Option<Said> {
+    fn action(&mut self, world: Branch, action: &Action) -> Option<ReplayLine> {
         let text = match action {
             Action::Record(decision) => {
-                return Some(Said {
+                return Some(ReplayLine {
                     level: Some(decision.level()),
                     word: "",
                     text: decision.to_string(),
                 });
             }
             Action::Run { group, order, call } => {
-                self.orders.insert((world == World::Would, *order), *call);
-                if world == World::Both {
+                self.orders
+                    .insert((world == Branch::Hypothetical, *order), *call);
+                if world == Branch::Both {
                     self.orders.insert((true, *order), *call);
                 }
                 format!("{group}: orders {}", self.call(group, *call))
@@ -276,8 +277,8 @@ impl Words {
     }
 }
 
-fn said(word: &'static str, text: impl Into<String>) -> Said {
-    Said {
+fn said(word: &'static str, text: impl Into<String>) -> ReplayLine {
+    ReplayLine {
         level: None,
         word,
         text: text.into(),

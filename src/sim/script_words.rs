@@ -12,7 +12,7 @@ const EXCERPT: usize = 160;
 
 /// What is wrong with a script, where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ScriptError {
     /// The line, from 1.
     pub line: usize,
     /// The first character on the line, from 1.
@@ -27,7 +27,7 @@ pub struct Mistake {
     pub help: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: String = self
             .text
@@ -47,11 +47,11 @@ impl fmt::Display for Mistake {
     }
 }
 
-impl std::error::Error for Mistake {}
+impl std::error::Error for ScriptError {}
 
 /// One word of a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Word<'a> {
+pub(super) struct ScriptWord<'a> {
     pub text: &'a str,
     /// The first character, from 1.
     column: usize,
@@ -59,14 +59,14 @@ pub(super) struct Word<'a> {
 
 /// The words of one line that are still to be read.
 #[derive(Clone, Debug)]
-pub(super) struct Words<'a> {
+pub(super) struct ScriptLine<'a> {
     line: usize,
     text: &'a str,
-    all: Vec<Word<'a>>,
+    all: Vec<ScriptWord<'a>>,
     at: usize,
 }
 
-impl<'a> Words<'a> {
+impl<'a> ScriptLine<'a> {
     /// The words of a line up to its comment: `#` at the beginning of a word.
     pub fn of(line: usize, text: &'a str) -> Self {
         let mut words = Vec::new();
@@ -76,14 +76,14 @@ impl<'a> Words<'a> {
                 break;
             }
             if !piece.is_empty() {
-                words.push(Word {
+                words.push(ScriptWord {
                     text: piece,
                     column,
                 });
             }
             column += piece.chars().count() + 1;
         }
-        Words {
+        ScriptLine {
             line,
             text,
             all: words,
@@ -100,7 +100,7 @@ impl<'a> Words<'a> {
     }
 
     /// The next word; `wanted` says what should stand there.
-    pub fn next(&mut self, wanted: &str) -> Result<Word<'a>, Mistake> {
+    pub fn next(&mut self, wanted: &str) -> Result<ScriptWord<'a>, ScriptError> {
         let Some(word) = self.all.get(self.at).copied() else {
             return Err(self.after(format!("{wanted} is missing here")));
         };
@@ -116,7 +116,7 @@ impl<'a> Words<'a> {
     }
 
     /// The next word must be this.
-    pub fn expect(&mut self, wanted: &str) -> Result<(), Mistake> {
+    pub fn expect(&mut self, wanted: &str) -> Result<(), ScriptError> {
         let word = self.next(&format!("`{wanted}`"))?;
         if word.text == wanted {
             return Ok(());
@@ -129,7 +129,7 @@ impl<'a> Words<'a> {
     }
 
     /// The next word as one of those that are known.
-    pub fn one_of(&mut self, what: &str, known: &[&'a str]) -> Result<&'a str, Mistake> {
+    pub fn one_of(&mut self, what: &str, known: &[&'a str]) -> Result<&'a str, ScriptError> {
         let word = self.next(what)?;
         let found = known.iter().find(|k| **k == word.text);
         found
@@ -140,10 +140,10 @@ impl<'a> Words<'a> {
     /// A word that is none of those that are known.
     pub fn unknown<'b>(
         &self,
-        word: Word<'_>,
+        word: ScriptWord<'_>,
         what: &str,
         known: impl Iterator<Item = &'b str>,
-    ) -> Mistake {
+    ) -> ScriptError {
         let known: Vec<&str> = known.collect();
         let near = did_you_mean(word.text, known.iter().copied());
         let all = if known.is_empty() {
@@ -159,7 +159,7 @@ impl<'a> Words<'a> {
         self.at_word(word, format!("`{}` is no {what}", word.text), help)
     }
 
-    pub fn time(&mut self, what: &str) -> Result<Duration, Mistake> {
+    pub fn time(&mut self, what: &str) -> Result<Duration, ScriptError> {
         let word = self.next(what)?;
         let time = parse_duration(word.text).filter(|time| *time <= MAX_TIME);
         time.ok_or_else(|| {
@@ -169,7 +169,7 @@ impl<'a> Words<'a> {
     }
 
     /// A share in thousandths, written in percent.
-    pub fn share(&mut self, what: &str) -> Result<u32, Mistake> {
+    pub fn share(&mut self, what: &str) -> Result<u32, ScriptError> {
         let word = self.next(what)?;
         let share = word.text.strip_suffix('%').and_then(thousandths);
         share.ok_or_else(|| {
@@ -186,7 +186,7 @@ impl<'a> Words<'a> {
         suffix: &str,
         least: i64,
         most: i64,
-    ) -> Result<i64, Mistake> {
+    ) -> Result<i64, ScriptError> {
         let word = self.next(what)?;
         let digits = word.text.strip_suffix(suffix);
         let number = digits
@@ -204,12 +204,12 @@ impl<'a> Words<'a> {
             })
     }
 
-    pub fn on_or_off(&mut self) -> Result<bool, Mistake> {
+    pub fn on_or_off(&mut self) -> Result<bool, ScriptError> {
         Ok(self.one_of("word for this: on or off", &["on", "off"])? == "on")
     }
 
     /// Nothing may be left.
-    pub fn end(&mut self) -> Result<(), Mistake> {
+    pub fn end(&mut self) -> Result<(), ScriptError> {
         match self.all.get(self.at).copied() {
             None => Ok(()),
             Some(word) => Err(self.at_word(word, format!("`{}` is too much here", word.text), "")),
@@ -218,11 +218,11 @@ impl<'a> Words<'a> {
 
     pub fn at_word(
         &self,
-        word: Word<'_>,
+        word: ScriptWord<'_>,
         message: impl Into<String>,
         help: impl Into<String>,
-    ) -> Mistake {
-        Mistake {
+    ) -> ScriptError {
+        ScriptError {
             line: self.line,
             column: word.column,
             width: word.text.chars().count(),
@@ -233,9 +233,9 @@ impl<'a> Words<'a> {
     }
 
     /// Behind the last word.
-    fn after(&self, message: String) -> Mistake {
-        let end = |w: &Word| w.column + w.text.chars().count() + 1;
-        Mistake {
+    fn after(&self, message: String) -> ScriptError {
+        let end = |w: &ScriptWord| w.column + w.text.chars().count() + 1;
+        ScriptError {
             line: self.line,
             column: self.all.last().map_or(1, end),
             width: 1,
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn shares_are_shown_as_they_are_read() {
         for word in ["30%", "2.5%", "0%", "100%"] {
-            let share = Words::of(1, word).share("a share").unwrap();
+            let share = ScriptLine::of(1, word).share("a share").unwrap();
             assert_eq!(Percent(share).to_string(), word);
         }
     }
@@ -286,16 +286,16 @@ mod tests {
     #[test]
     fn what_is_no_time_and_no_share() {
         for word in ["", "s", "0.1ns", "367d"] {
-            assert!(Words::of(1, word).time("a time").is_err(), "{word}");
+            assert!(ScriptLine::of(1, word).time("a time").is_err(), "{word}");
         }
         for word in ["30", "101%", "0.05%", "%", "-1%"] {
-            assert!(Words::of(1, word).share("a share").is_err(), "{word}");
+            assert!(ScriptLine::of(1, word).share("a share").is_err(), "{word}");
         }
     }
 
     #[test]
     fn a_mistake_shows_its_word_and_what_is_known() {
-        let mut words = Words::of(3, "at 1s crahs alice # a comment");
+        let mut words = ScriptLine::of(3, "at 1s crahs alice # a comment");
         words.expect("at").unwrap();
         words.time("a time").unwrap();
         let mistake = words.one_of("fault", &["crash", "heal"]).unwrap_err();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::machine::{Behaviour, Look, Machine};
-use super::world::{Future, World};
+use super::machine::{Behaviour, Machine, ProbeBehaviour};
+use super::world::{ScheduledEvent, World};
 use crate::engine::{Action, Call, Event, Kept, OrderId, Outcome};
 use crate::model::cluster::Step;
 use crate::model::heartbeat::GroupState;
@@ -80,7 +80,7 @@ impl World {
     fn tell_later(&mut self, at: &NodeName, after: Duration, event: Event) {
         if let Some((life, _)) = self.life_and_clock(at) {
             let at = at.clone();
-            self.later(after, Future::Tell { at, life, event });
+            self.later(after, ScheduledEvent::Tell { at, life, event });
         }
     }
 
@@ -100,7 +100,10 @@ impl World {
         let ends = machine.clock.world(until);
         if self.kernel_leases && until != Time::NEVER {
             let at = by.clone();
-            self.later(ends.since(self.now), Future::LeaseEnds { at, group, until });
+            self.later(
+                ends.since(self.now),
+                ScheduledEvent::LeaseEnds { at, group, until },
+            );
         }
     }
 
@@ -122,7 +125,7 @@ impl World {
             // It will end what it has, or renew it; unless it is gone before that.
             if machine.kept.leases.get(group) == Some(&ended) {
                 let (at, group, until) = (at.clone(), group.clone(), ended);
-                self.later(SOON, Future::LeaseEnds { at, group, until });
+                self.later(SOON, ScheduledEvent::LeaseEnds { at, group, until });
             }
             return;
         }
@@ -158,7 +161,7 @@ impl World {
         if early {
             let wait = machine.clock.world(ended).since(now);
             let (at, group, until) = (at.clone(), group.clone(), ended);
-            self.later(wait, Future::LeaseEnds { at, group, until });
+            self.later(wait, ScheduledEvent::LeaseEnds { at, group, until });
         }
         early
     }
@@ -214,7 +217,7 @@ impl World {
         };
         let done = (group, order, call, outcome);
         let at = by.clone();
-        self.later(time, Future::Finish { at, life, done });
+        self.later(time, ScheduledEvent::Finish { at, life, done });
     }
 
     /// The steps of a group as a node knows them; as the cluster does, where its own configuration has it no more.
@@ -232,17 +235,20 @@ impl World {
     /// What runs for a group ends now, as failed.
     fn abort(&mut self, by: &NodeName, group: &GroupName) {
         let running = self.future.iter().find_map(|(key, f)| match f {
-            Future::Finish { at, done, .. } if at == by && done.0 == *group => Some(*key),
+            ScheduledEvent::Finish { at, done, .. } if at == by && done.0 == *group => Some(*key),
             _ => None,
         });
-        let Some(Future::Finish { at, life, done }) =
+        let Some(ScheduledEvent::Finish { at, life, done }) =
             running.and_then(|key| self.future.remove(&key))
         else {
             return;
         };
         let (group, order, call, _) = done;
         let done = (group, order, call, Outcome::Failed("aborted".to_owned()));
-        self.later(Duration::from_millis(1), Future::Finish { at, life, done });
+        self.later(
+            Duration::from_millis(1),
+            ScheduledEvent::Finish { at, life, done },
+        );
     }
 
     pub(super) fn probe(&mut self, at: &NodeName, group: GroupName) {
@@ -252,12 +258,12 @@ impl World {
             .filter(|m| m.alive() && m.watching.contains(&group));
         let Some(machine) = watching else { return };
         let (life, sent) = (machine.life, machine.clock.local(self.now));
-        let again = Future::Probe {
+        let again = ScheduledEvent::Probe {
             at: at.clone(),
             life,
             group: group.clone(),
         };
-        let ends = Future::ProbeEnds {
+        let ends = ScheduledEvent::ProbeEnds {
             at: at.clone(),
             life,
             group,
@@ -316,12 +322,12 @@ fn look(machine: &mut Machine, group: &GroupName, steps: &[Step]) -> (Duration, 
         let true_word = Some(running.get(i).copied().unwrap_or(false));
         let told = match machine.look_behaviour.get(&(group.clone(), i)).copied() {
             None => true_word,
-            Some(Look::Says(word)) => {
+            Some(ProbeBehaviour::Says(word)) => {
                 machine.was_lied_to |= true_word != Some(word);
                 Some(word)
             }
-            Some(Look::Fails) => None,
-            Some(Look::Hangs) => {
+            Some(ProbeBehaviour::Fails) => None,
+            Some(ProbeBehaviour::Hangs) => {
                 time += step.monitor;
                 None
             }

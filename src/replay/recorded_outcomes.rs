@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::player::Seen;
+use super::player::ReplayEvent;
 use crate::engine::{Action, Call, Event, OrderId, Outcome};
 use crate::model::{GroupName, Time};
 
@@ -12,14 +12,14 @@ const USUAL: Duration = Duration::from_millis(1);
 
 /// What is ordered, but for its number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Order {
+enum OrderKey {
     Run(GroupName, Call),
     Save(u64),
 }
 
 /// An order that was given.
 #[derive(Clone, Debug)]
-struct Given {
+struct RecordedOrder {
     at: Time,
     /// How long it took and what came of it; none where the recording ends before.
     end: Option<(Duration, Outcome)>,
@@ -27,47 +27,49 @@ struct Given {
 
 /// All of them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answers {
-    given: BTreeMap<Order, Vec<Given>>,
-    open: BTreeMap<OrderId, Order>,
+pub(super) struct RecordedOutcomes {
+    given: BTreeMap<OrderKey, Vec<RecordedOrder>>,
+    open: BTreeMap<OrderId, OrderKey>,
 }
 
 /// What will come of an order that would have been given.
-pub(super) struct Answer {
+pub(super) struct ExpectedOutcome {
     pub after: Duration,
     pub outcome: Outcome,
     /// Nothing like it was ever ordered: that it succeeds is only supposed.
     pub supposed: bool,
 }
 
-impl Answers {
+impl RecordedOutcomes {
     /// Takes in what was.
-    pub fn note(&mut self, at: Time, seen: &Seen) {
+    pub fn note(&mut self, at: Time, seen: &ReplayEvent) {
         match seen {
-            Seen::Ordered(Action::Run { group, order, call }) => {
-                let what = Order::Run(group.clone(), *call);
+            ReplayEvent::Ordered(Action::Run { group, order, call }) => {
+                let what = OrderKey::Run(group.clone(), *call);
                 self.open.insert(*order, what.clone());
                 self.give(what, at);
             }
-            Seen::Ordered(Action::Save { version, .. }) => self.give(Order::Save(*version), at),
-            Seen::Input(Event::Done { order, outcome, .. }) => {
+            ReplayEvent::Ordered(Action::Save { version, .. }) => {
+                self.give(OrderKey::Save(*version), at);
+            }
+            ReplayEvent::Input(Event::Done { order, outcome, .. }) => {
                 if let Some(what) = self.open.remove(order) {
                     self.end(&what, at, outcome.clone());
                 }
             }
-            Seen::Input(Event::Saved { version }) => {
-                self.end(&Order::Save(*version), at, Outcome::Succeeded);
+            ReplayEvent::Input(Event::Saved { version }) => {
+                self.end(&OrderKey::Save(*version), at, Outcome::Succeeded);
             }
             _ => {}
         }
     }
 
-    fn give(&mut self, what: Order, at: Time) {
-        let given = Given { at, end: None };
+    fn give(&mut self, what: OrderKey, at: Time) {
+        let given = RecordedOrder { at, end: None };
         self.given.entry(what).or_default().push(given);
     }
 
-    fn end(&mut self, what: &Order, at: Time, outcome: Outcome) {
+    fn end(&mut self, what: &OrderKey, at: Time, outcome: Outcome) {
         let last = self.given.get_mut(what).and_then(|all| all.last_mut());
         if let Some(given) = last.filter(|given| given.end.is_none()) {
             given.end = Some((at.since(given.at), outcome));
@@ -75,32 +77,43 @@ impl Answers {
     }
 
     /// What comes of a call, as it did the time nearest to this; none where that never ended.
-    pub fn to_run(&self, at: Time, group: &GroupName, call: Call, steps: usize) -> Option<Answer> {
+    pub fn to_run(
+        &self,
+        at: Time,
+        group: &GroupName,
+        call: Call,
+        steps: usize,
+    ) -> Option<ExpectedOutcome> {
         let supposed = || match call {
             Call::Probe => Outcome::Seen(vec![Some(false); steps]),
             Call::Start(_) | Call::Stop(_) => Outcome::Succeeded,
         };
-        self.to(at, &Order::Run(group.clone(), call), supposed)
+        self.to(at, &OrderKey::Run(group.clone(), call), supposed)
     }
 
     /// The same for an order to save.
     pub fn to_save(&self, at: Time, version: u64) -> Option<Duration> {
-        let answer = self.to(at, &Order::Save(version), || Outcome::Succeeded);
+        let answer = self.to(at, &OrderKey::Save(version), || Outcome::Succeeded);
         answer.map(|answer| answer.after)
     }
 
-    fn to(&self, at: Time, what: &Order, supposed: impl Fn() -> Outcome) -> Option<Answer> {
+    fn to(
+        &self,
+        at: Time,
+        what: &OrderKey,
+        supposed: impl Fn() -> Outcome,
+    ) -> Option<ExpectedOutcome> {
         let all = self.given.get(what).into_iter().flatten();
         let nearest = all.min_by_key(|given| at.since(given.at).max(given.at.since(at)));
         let Some(given) = nearest else {
-            return Some(Answer {
+            return Some(ExpectedOutcome {
                 after: USUAL,
                 outcome: supposed(),
                 supposed: true,
             });
         };
         let (after, outcome) = given.end.clone()?;
-        Some(Answer {
+        Some(ExpectedOutcome {
             after,
             outcome,
             supposed: false,

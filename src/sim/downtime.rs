@@ -22,7 +22,7 @@ pub struct Downtime {
 
 /// One group as it is watched.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Service {
+pub(super) struct ServiceWatch {
     down_since: Option<Time>,
     past: Downtime,
 }
@@ -58,7 +58,7 @@ impl World {
     }
 }
 
-impl Service {
+impl ServiceWatch {
     fn comes_up(&mut self, now: Time) {
         let Some(since) = self.down_since.take() else {
             return;

@@ -1,7 +1,7 @@
 //! Draws a script from a seed and a class of faults. Nothing is decided by what happens in the run: a drawn fault that
 //! does not apply there does nothing.
 
-mod strikes;
+mod faults;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::random::Random;
-use super::script::Script;
-use super::setup::Setup;
+use super::script::FaultScript;
+use super::setup::ClusterSetup;
 use crate::model::NodeName;
 use crate::text::did_you_mean;
 
 /// What may go wrong in a class of runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+pub struct FaultProfile {
     /// Kinds that happen.
-    pub kinds: BTreeSet<Kind>,
+    pub kinds: BTreeSet<FaultKind>,
     /// Stops take up to so long.
     pub slow_stops: Option<Duration>,
     /// One fault at a time, each with this much quiet after it.
@@ -28,7 +28,7 @@ pub struct Faults {
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FaultKind {
     /// Cables between nodes, both ways and one way; a probe on the wire does not pass them either.
     Cuts,
     /// Heartbeats alone are lost between two nodes, both ways and one way.
@@ -79,91 +79,91 @@ pub enum Kind {
     Reconfigure,
 }
 
-impl Kind {
+impl FaultKind {
     /// All of them.
-    pub const ALL: [Kind; 24] = [
-        Kind::Cuts,
-        Kind::Blocks,
-        Kind::Isolation,
-        Kind::Blindness,
-        Kind::Crash,
-        Kind::LostStore,
-        Kind::Kill,
-        Kind::Freeze,
-        Kind::Suspend,
-        Kind::Weather,
-        Kind::Time,
-        Kind::Commands,
-        Kind::Force,
-        Kind::Leave,
-        Kind::Restart,
-        Kind::Maintenance,
-        Kind::FailingStarts,
-        Kind::FailingStops,
-        Kind::Hangs,
-        Kind::Lies,
-        Kind::Losses,
-        Kind::Deaths,
-        Kind::Checks,
-        Kind::Reconfigure,
+    pub const ALL: [FaultKind; 24] = [
+        FaultKind::Cuts,
+        FaultKind::Blocks,
+        FaultKind::Isolation,
+        FaultKind::Blindness,
+        FaultKind::Crash,
+        FaultKind::LostStore,
+        FaultKind::Kill,
+        FaultKind::Freeze,
+        FaultKind::Suspend,
+        FaultKind::Weather,
+        FaultKind::Time,
+        FaultKind::Commands,
+        FaultKind::Force,
+        FaultKind::Leave,
+        FaultKind::Restart,
+        FaultKind::Maintenance,
+        FaultKind::FailingStarts,
+        FaultKind::FailingStops,
+        FaultKind::Hangs,
+        FaultKind::Lies,
+        FaultKind::Losses,
+        FaultKind::Deaths,
+        FaultKind::Checks,
+        FaultKind::Reconfigure,
     ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Cuts => "cuts",
-            Kind::Blocks => "blocks",
-            Kind::Isolation => "isolation",
-            Kind::Blindness => "blindness",
-            Kind::Crash => "crash",
-            Kind::LostStore => "lost-store",
-            Kind::Kill => "kill",
-            Kind::Freeze => "freeze",
-            Kind::Suspend => "suspend",
-            Kind::Weather => "weather",
-            Kind::Time => "time",
-            Kind::Commands => "commands",
-            Kind::Force => "force",
-            Kind::Leave => "leave",
-            Kind::Restart => "restart",
-            Kind::Maintenance => "maintenance",
-            Kind::FailingStarts => "failing-starts",
-            Kind::FailingStops => "failing-stops",
-            Kind::Hangs => "hangs",
-            Kind::Lies => "lies",
-            Kind::Losses => "losses",
-            Kind::Deaths => "deaths",
-            Kind::Checks => "checks",
-            Kind::Reconfigure => "reconfigure",
+            FaultKind::Cuts => "cuts",
+            FaultKind::Blocks => "blocks",
+            FaultKind::Isolation => "isolation",
+            FaultKind::Blindness => "blindness",
+            FaultKind::Crash => "crash",
+            FaultKind::LostStore => "lost-store",
+            FaultKind::Kill => "kill",
+            FaultKind::Freeze => "freeze",
+            FaultKind::Suspend => "suspend",
+            FaultKind::Weather => "weather",
+            FaultKind::Time => "time",
+            FaultKind::Commands => "commands",
+            FaultKind::Force => "force",
+            FaultKind::Leave => "leave",
+            FaultKind::Restart => "restart",
+            FaultKind::Maintenance => "maintenance",
+            FaultKind::FailingStarts => "failing-starts",
+            FaultKind::FailingStops => "failing-stops",
+            FaultKind::Hangs => "hangs",
+            FaultKind::Lies => "lies",
+            FaultKind::Losses => "losses",
+            FaultKind::Deaths => "deaths",
+            FaultKind::Checks => "checks",
+            FaultKind::Reconfigure => "reconfigure",
         }
     }
 }
 
-impl Faults {
+impl FaultProfile {
     /// These kinds, and nothing else about them.
-    pub fn of(kinds: &[Kind]) -> Faults {
-        Faults {
+    pub fn of(kinds: &[FaultKind]) -> FaultProfile {
+        FaultProfile {
             kinds: kinds.iter().copied().collect(),
-            ..Faults::default()
+            ..FaultProfile::default()
         }
     }
 
-    fn has(&self, kind: Kind) -> bool {
+    fn has(&self, kind: FaultKind) -> bool {
         self.kinds.contains(&kind)
     }
 }
 
-impl FromStr for Faults {
+impl FromStr for FaultProfile {
     type Err = String;
 
     /// Kinds by their words, with commas between.
-    fn from_str(text: &str) -> Result<Faults, String> {
-        let mut faults = Faults::default();
+    fn from_str(text: &str) -> Result<FaultProfile, String> {
+        let mut faults = FaultProfile::default();
         for word in text.split(',') {
-            let kind = Kind::ALL.into_iter().find(|k| k.as_str() == word);
-            let all = || Kind::ALL.map(Kind::as_str).join(", ");
+            let kind = FaultKind::ALL.into_iter().find(|k| k.as_str() == word);
+            let all = || FaultKind::ALL.map(FaultKind::as_str).join(", ");
             let Some(kind) = kind else {
-                let near = did_you_mean(word, Kind::ALL.map(Kind::as_str));
+                let near = did_you_mean(word, FaultKind::ALL.map(FaultKind::as_str));
                 let all = all();
                 return Err(format!(
                     "`{word}` is no kind of fault; {near} known are {all}"
@@ -175,7 +175,7 @@ impl FromStr for Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for FaultProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words: Vec<&str> = self.kinds.iter().map(|k| k.as_str()).collect();
         f.write_str(&words.join(","))
@@ -183,8 +183,8 @@ impl fmt::Display for Faults {
 }
 
 /// Draws what happens to this cluster: faults for a while, then all of them end, and an administrator makes amends.
-pub fn draw(setup: Setup, faults: &Faults, seed: u64) -> Script {
-    let mut drawer = Drawer {
+pub fn generate(setup: ClusterSetup, faults: &FaultProfile, seed: u64) -> FaultScript {
+    let mut drawer = Generator {
         random: Random::new(seed ^ 0x5EED_0000_0000_0000),
         faults: faults.clone(),
         setup,
@@ -197,7 +197,7 @@ pub fn draw(setup: Setup, faults: &Faults, seed: u64) -> Script {
     drawer.course();
     let mut steps = drawer.steps;
     steps.sort_by_key(|(at, _)| *at);
-    Script {
+    FaultScript {
         notes: Vec::new(),
         setup: drawer.setup,
         steps,
@@ -205,10 +205,10 @@ pub fn draw(setup: Setup, faults: &Faults, seed: u64) -> Script {
 }
 
 /// A script that is being drawn.
-struct Drawer {
+struct Generator {
     random: Random,
-    faults: Faults,
-    setup: Setup,
+    faults: FaultProfile,
+    setup: ClusterSetup,
     at: Duration,
     steps: Vec<(Duration, Fault)>,
     /// Nodes that stand still.
@@ -217,7 +217,7 @@ struct Drawer {
     strange: BTreeSet<NodeName>,
 }
 
-impl Drawer {
+impl Generator {
     fn course(&mut self) {
         let deadtime = self.setup.cluster.timing.deadtime;
         if self.random.chance(800) {
@@ -225,7 +225,7 @@ impl Drawer {
                 self.push(Fault::Start(node));
             }
         }
-        let kinds = self.strikes();
+        let kinds = self.fault_generators();
         let end = self.between(deadtime * 4, deadtime * 25 / 2);
         loop {
             let pause = self.pause(deadtime);
@@ -273,7 +273,7 @@ impl Drawer {
             }
         }
         for node in std::mem::take(&mut self.strange) {
-            self.push(Fault::Reconfigure(node, super::Setting::Whole));
+            self.push(Fault::Reconfigure(node, super::ScriptSetting::Whole));
         }
         self.push(Fault::EndAll);
     }
@@ -281,7 +281,7 @@ impl Drawer {
     /// The longest that something may be under way.
     fn slowest(&self) -> Duration {
         let slow = self.faults.slow_stops.unwrap_or_default();
-        if !self.faults.has(Kind::Hangs) {
+        if !self.faults.has(FaultKind::Hangs) {
             return slow;
         }
         let steps = self.setup.cluster.groups.iter().flat_map(|g| &g.steps);

@@ -7,14 +7,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use had::lab::{Exit, Iface, Lab, LabError, NodePlan, Output, PingPlan, Plan, Way};
+use had::lab::{
+    ExecOutput, Iface, Lab, LabError, LabPlan, LinkDirection, NodePlan, PingPlan, ProgramExit,
+};
 use had::model::status::Status;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::class::{Class, Config};
-use crate::diary::Diary;
-use crate::step::{Node, Step};
+use crate::class::{ChaosClass, ChaosConfig};
+use crate::step::{ChaosStep, Node};
+use crate::timeline::FaultTimeline;
 
 /// How long a program may take that does not wait for the cluster.
 const SOON: Duration = Duration::from_secs(30);
@@ -38,12 +40,12 @@ esac
 [ "$2" = status ] || note "$2" end
 "#;
 
-pub struct Stage {
-    pub class: &'static Class,
+pub struct ChaosCluster {
+    pub class: &'static ChaosClass,
     pub lab: Lab,
     pub dir: TempDir,
-    pub config: Config,
-    pub diary: Diary,
+    pub config: ChaosConfig,
+    pub timeline: FaultTimeline,
     /// Machines that are on.
     pub on: BTreeSet<Node>,
     /// Daemons that must run.
@@ -58,18 +60,22 @@ pub struct Stage {
     pub failed: Vec<String>,
 }
 
-impl Stage {
+impl ChaosCluster {
     /// Builds the lab and starts all daemons.
-    pub fn up(class: &'static Class, config: &Config, seed: u64) -> Result<Stage, LabError> {
+    pub fn up(
+        class: &'static ChaosClass,
+        config: &ChaosConfig,
+        seed: u64,
+    ) -> Result<ChaosCluster, LabError> {
         let dir = tempfile::tempdir().unwrap();
         furnish(dir.path(), class, config);
         let lab = Lab::up(&plan(class, &dir.path().join("ha.d"), seed))?;
-        let mut stage = Stage {
+        let mut stage = ChaosCluster {
             class,
             lab,
             dir,
             config: config.clone(),
-            diary: Diary::default(),
+            timeline: FaultTimeline::default(),
             on: class.nodes.iter().copied().collect(),
             runs: BTreeSet::new(),
             frozen: BTreeSet::new(),
@@ -91,101 +97,103 @@ impl Stage {
     fn furnish_node(&mut self, node: Node) -> Result<(), LabError> {
         if self.class.small_disk == Some(node) {
             self.sh(node, "mount -t tmpfs -o size=12m state /var/lib/had")?;
-            self.diary.lost_store(node);
+            self.timeline.lost_store(node);
         }
         Ok(())
     }
 
     /// Does a step; what is impossible at the moment (crash a machine that is off) is left.
-    pub fn perform(&mut self, step: &Step) -> Result<(), LabError> {
-        self.diary.step(step);
+    pub fn perform(&mut self, step: &ChaosStep) -> Result<(), LabError> {
+        self.timeline.step(step);
         match step {
-            Step::Wait(_) | Step::Settle => Ok(()),
-            Step::Crash(n) => self.crash(n),
-            Step::Boot(n) => self.boot(n, false),
-            Step::BootEmpty(n) => self.boot(n, true),
-            Step::Kill(n) => self.kill(n),
-            Step::Stop(n) => self.stop(n),
-            Step::Start(n) => self.start(n),
-            Step::Freeze(n) => self.freeze(n),
-            Step::Suspend(n) => self.suspend(n),
-            Step::Thaw(n) => self.thaw(n),
-            Step::GatewayDown | Step::GatewayUp => self.gateway(*step == Step::GatewayUp),
-            Step::Command(n, words) => self.hactl(n, words),
-            Step::Script(n, action, mood) => {
+            ChaosStep::Wait(_) | ChaosStep::Settle => Ok(()),
+            ChaosStep::Crash(n) => self.crash(n),
+            ChaosStep::Boot(n) => self.boot(n, false),
+            ChaosStep::BootEmpty(n) => self.boot(n, true),
+            ChaosStep::Kill(n) => self.kill(n),
+            ChaosStep::Stop(n) => self.stop(n),
+            ChaosStep::Start(n) => self.start(n),
+            ChaosStep::Freeze(n) => self.freeze(n),
+            ChaosStep::Suspend(n) => self.suspend(n),
+            ChaosStep::Thaw(n) => self.thaw(n),
+            ChaosStep::GatewayDown | ChaosStep::GatewayUp => {
+                self.gateway(*step == ChaosStep::GatewayUp)
+            }
+            ChaosStep::Command(n, words) => self.hactl(n, words),
+            ChaosStep::Script(n, action, mood) => {
                 let path = self.dir.path().join(format!("{n}-{action}"));
                 fs::write(path, mood.shell()).unwrap();
                 self.moody.insert(n);
                 Ok(())
             }
-            Step::Mend(n) => {
+            ChaosStep::Mend(n) => {
                 self.mend(n);
                 Ok(())
             }
-            Step::Fill(n) => {
+            ChaosStep::Fill(n) => {
                 self.filled.insert(n);
                 self.try_sh(n, "cat /dev/zero > /var/lib/had/filler 2>/dev/null; true")
             }
-            Step::Free(n) => {
+            ChaosStep::Free(n) => {
                 self.filled.remove(n);
                 self.try_sh(n, "rm -f /var/lib/had/filler")
             }
-            Step::Remove(n, address) => self.try_sh(
+            ChaosStep::Remove(n, address) => self.try_sh(
                 n,
                 &format!("ip address del {address}/24 dev eth0 2>/dev/null; true"),
             ),
-            Step::Deadtime(_) | Step::Group(_) => {
+            ChaosStep::Deadtime(_) | ChaosStep::Group(_) => {
                 self.change(step);
                 self.refresh(self.class.nodes)
             }
-            Step::Only(n, step) => {
+            ChaosStep::Only(n, step) => {
                 self.change(step);
                 self.refresh(&[n])
             }
-            Step::Rest => self.refresh(self.class.nodes),
+            ChaosStep::Rest => self.refresh(self.class.nodes),
             _ => self.wire(step),
         }
     }
 
     /// Cables and what happens on them.
-    fn wire(&mut self, step: &Step) -> Result<(), LabError> {
+    fn wire(&mut self, step: &ChaosStep) -> Result<(), LabError> {
         match step {
-            Step::Cut(a, b, link) => {
+            ChaosStep::Cut(a, b, link) => {
                 self.astray(&[a, b]);
-                self.lab.cut(a, b, *link, Way::Both)
+                self.lab.cut(a, b, *link, LinkDirection::Both)
             }
-            Step::CutOneWay(a, b, link) => {
+            ChaosStep::CutOneWay(a, b, link) => {
                 self.astray(&[a, b]);
-                self.lab.cut(a, b, *link, Way::Out)
+                self.lab.cut(a, b, *link, LinkDirection::Out)
             }
-            Step::Isolate(n) => {
+            ChaosStep::Isolate(n) => {
                 self.astray(&[n]);
-                self.lab.isolate(n, None, Way::Both)
+                self.lab.isolate(n, None, LinkDirection::Both)
             }
-            Step::Mute(n) => {
+            ChaosStep::Mute(n) => {
                 self.astray(&[n]);
-                self.lab.isolate(n, None, Way::Out)
+                self.lab.isolate(n, None, LinkDirection::Out)
             }
-            Step::Lose(a, b, link, percent) => {
+            ChaosStep::Lose(a, b, link, percent) => {
                 self.astray(&[a, b]);
                 self.lab.loss_between(a, b, *percent, *link)
             }
-            Step::Delay(a, b, most) => {
+            ChaosStep::Delay(a, b, most) => {
                 self.astray(&[a, b]);
                 self.lab.delay_between(a, b, *most, 10)
             }
-            Step::Heal => {
+            ChaosStep::Heal => {
                 self.lab.heal_all()?;
                 let plugged = |n: Node| !self.unplugged.iter().any(|(u, _)| *u == n);
-                self.diary.not_astray(plugged);
+                self.timeline.not_astray(plugged);
                 Ok(())
             }
-            Step::Unplug(n, link) if self.on.contains(n) => {
+            ChaosStep::Unplug(n, link) if self.on.contains(n) => {
                 self.astray(&[n]);
                 self.unplugged.insert((n, link));
                 self.lab.unplug(n, Some(link))
             }
-            Step::Plug(n, link) => {
+            ChaosStep::Plug(n, link) => {
                 self.unplugged.remove(&(*n, *link));
                 if self.on.contains(n) {
                     self.lab.plug(n, Some(link))?;
@@ -198,7 +206,7 @@ impl Stage {
 
     fn astray(&mut self, nodes: &[&Node]) {
         for node in nodes {
-            self.diary.astray(node);
+            self.timeline.astray(node);
         }
     }
 
@@ -212,7 +220,7 @@ impl Stage {
         self.filled.remove(n);
         self.lab.crash(n)?;
         self.mark(n, "-", "crash");
-        self.diary.helped(n);
+        self.timeline.helped(n);
         Ok(())
     }
 
@@ -223,7 +231,7 @@ impl Stage {
         self.lab.restart(n)?;
         self.furnish_node(n)?;
         if empty {
-            self.diary.lost_store(n);
+            self.timeline.lost_store(n);
             self.sh(n, "rm -rf /var/lib/had/*")?;
         }
         self.start(n)
@@ -233,7 +241,7 @@ impl Stage {
         if !self.runs.remove(n) {
             return Ok(());
         }
-        self.diary.helpless(n);
+        self.timeline.helpless(n);
         self.lab.kill_had(n)
     }
 
@@ -280,13 +288,13 @@ impl Stage {
         self.stale.remove(n);
         self.lab.start_had(n)?;
         self.runs.insert(n);
-        self.diary.helped(n);
+        self.timeline.helped(n);
         Ok(())
     }
 
     fn freeze(&mut self, n: Node) -> Result<(), LabError> {
         if self.on.contains(n) && self.frozen.insert(n) {
-            self.diary.helpless(n);
+            self.timeline.helpless(n);
             self.lab.freeze(n)?;
         }
         Ok(())
@@ -297,7 +305,7 @@ impl Stage {
             && let Some(pid) = self.lab.had_pid(n)?
             && self.frozen.insert(n)
         {
-            self.diary.helpless(n);
+            self.timeline.helpless(n);
             self.lab.signal(n, pid, Signal::SIGSTOP)?;
         }
         Ok(())
@@ -307,7 +315,7 @@ impl Stage {
         if self.frozen.remove(n) {
             self.lab.thaw(n)?;
             if self.runs.contains(n) {
-                self.diary.helped(n);
+                self.timeline.helped(n);
             }
         }
         Ok(())
@@ -340,7 +348,7 @@ impl Stage {
         }
         let argv: Vec<&str> = std::iter::once("hactl").chain(words.split(' ')).collect();
         let output = self.lab.exec_within(n, &argv, SOON)?;
-        self.diary.note(&format!(
+        self.timeline.note(&format!(
             "{n}: {:?} {}{}",
             output.exit,
             output.stdout.trim().replace('\n', " / "),
@@ -348,10 +356,10 @@ impl Stage {
         ));
         if words.starts_with("restart") && output.success() {
             self.runs.remove(n);
-            self.diary.helpless(n);
-        } else if !matches!(output.exit, Exit::Code(0 | 1 | 4)) {
+            self.timeline.helpless(n);
+        } else if !matches!(output.exit, ProgramExit::Code(0 | 1 | 4)) {
             // A daemon that was just started does not listen yet.
-            if !(output.exit == Exit::Code(3) && self.diary.is_fresh(n)) {
+            if !(output.exit == ProgramExit::Code(3) && self.timeline.is_fresh(n)) {
                 self.failed.push(format!("{n}: hactl {words}: {output:?}"));
             }
         }
@@ -359,10 +367,10 @@ impl Stage {
     }
 
     /// Another configuration from now on, which no node has read yet.
-    fn change(&mut self, step: &Step) {
+    fn change(&mut self, step: &ChaosStep) {
         match step {
-            Step::Deadtime(time) => self.config.deadtime = *time,
-            Step::Group(there) => self.config.extra = *there,
+            ChaosStep::Deadtime(time) => self.config.deadtime = *time,
+            ChaosStep::Group(there) => self.config.extra = *there,
             _ => {}
         }
         self.stale = self.class.nodes.iter().copied().collect();
@@ -403,15 +411,15 @@ impl Stage {
 
     /// Every fault ends, and an administrator forgives everything.
     pub fn end_faults(&mut self) -> Result<(), LabError> {
-        self.wire(&Step::Heal)?;
+        self.wire(&ChaosStep::Heal)?;
         for (n, link) in self.unplugged.clone() {
-            self.wire(&Step::Plug(n, link))?;
+            self.wire(&ChaosStep::Plug(n, link))?;
         }
-        self.diary.not_astray(|_| true);
+        self.timeline.not_astray(|_| true);
         self.gateway(true)?;
         for n in self.class.nodes {
             self.mend(n);
-            self.perform_quietly(&Step::Free(n))?;
+            self.perform_quietly(&ChaosStep::Free(n))?;
             self.thaw(n)?;
             self.boot(n, false)?;
             if !self.runs.contains(n) {
@@ -421,8 +429,8 @@ impl Stage {
         Ok(())
     }
 
-    fn perform_quietly(&mut self, step: &Step) -> Result<(), LabError> {
-        if let Step::Free(n) = step
+    fn perform_quietly(&mut self, step: &ChaosStep) -> Result<(), LabError> {
+        if let ChaosStep::Free(n) = step
             && self.filled.contains(n)
         {
             return self.perform(step);
@@ -443,7 +451,7 @@ impl Stage {
     /// Notes something about a node among the calls of the scripts.
     pub fn mark(&self, n: Node, name: &str, what: &str) {
         use std::io::Write;
-        let up = crate::diary::now().0 / 10_000_000;
+        let up = crate::timeline::now().0 / 10_000_000;
         let path = self.dir.path().join("calls");
         let mut file = fs::OpenOptions::new()
             .append(true)
@@ -463,7 +471,7 @@ impl Stage {
 
     /// Runs a script that must succeed.
     pub fn sh(&self, host: &str, script: &str) -> Result<String, LabError> {
-        let output: Output = self.lab.exec_within(host, &["sh", "-c", script], SOON)?;
+        let output: ExecOutput = self.lab.exec_within(host, &["sh", "-c", script], SOON)?;
         assert!(output.success(), "{script} on {host}: {output:?}");
         Ok(output.stdout)
     }
@@ -476,7 +484,7 @@ impl Stage {
     }
 }
 
-fn furnish(dir: &Path, class: &Class, config: &Config) {
+fn furnish(dir: &Path, class: &ChaosClass, config: &ChaosConfig) {
     let ha_d = dir.join("ha.d");
     fs::create_dir_all(ha_d.join("resource.d")).unwrap();
     fs::write(ha_d.join("ha.cf"), config.ha_cf(class)).unwrap();
@@ -496,7 +504,7 @@ fn furnish(dir: &Path, class: &Class, config: &Config) {
     }
 }
 
-fn plan(class: &Class, config: &Path, seed: u64) -> Plan {
+fn plan(class: &ChaosClass, config: &Path, seed: u64) -> LabPlan {
     let address = |segment: usize, host: usize| -> IpAddr {
         format!("10.0.{segment}.{host}").parse().unwrap()
     };
@@ -512,7 +520,7 @@ fn plan(class: &Class, config: &Path, seed: u64) -> Plan {
             })
             .collect(),
     };
-    Plan {
+    LabPlan {
         name: format!("chaos-{}-{seed}-{}", class.name, std::process::id()),
         nodes: class.nodes.iter().enumerate().map(node).collect(),
         pings: vec![PingPlan {

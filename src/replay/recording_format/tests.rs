@@ -58,9 +58,9 @@ fn cluster() -> Cluster {
     }
 }
 
-fn state(state: State) -> Begin {
-    Begin {
-        format: FORMAT,
+fn state(state: StartState) -> RecordingStart {
+    RecordingStart {
+        format: RECORDING_FORMAT,
         had: env!("CARGO_PKG_VERSION").to_owned(),
         node: NodeName::new("alice"),
         life: Time(5),
@@ -72,8 +72,8 @@ fn state(state: State) -> Begin {
     }
 }
 
-fn fresh() -> Begin {
-    state(State::Fresh(Box::new((cluster(), Kept::default()))))
+fn fresh() -> RecordingStart {
+    state(StartState::Fresh(Box::new((cluster(), Kept::default()))))
 }
 
 fn text(line: Vec<u8>) -> String {
@@ -85,16 +85,19 @@ fn text(line: Vec<u8>) -> String {
 
 /// As they come back.
 fn there_and_back(events: &[(Time, Event)]) -> (Vec<(Time, Event)>, Vec<usize>) {
-    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let (mut encoder, mut decoder) = (RecordingEncoder::default(), RecordingDecoder::default());
     let begin = text(encoder.begin(&fresh()).unwrap());
-    assert!(matches!(decoder.line(&begin), Some(Ok(Item::Begin(_)))));
+    assert!(matches!(
+        decoder.line(&begin),
+        Some(Ok(RecordingItem::Start(_)))
+    ));
     let mut lengths = Vec::new();
     let mut back = Vec::new();
     for (at, event) in events {
         let line = encoder.event(*at, event.clone(), ActionDigest(9)).unwrap();
         let line = text(line);
         lengths.push(line.len());
-        let Some(Ok(Item::Event(told))) = decoder.line(&line) else {
+        let Some(Ok(RecordingItem::Event(told))) = decoder.line(&line) else {
             panic!("{line}");
         };
         assert!(told.digest.is_none_or(|d| d == ActionDigest(9)));
@@ -151,14 +154,14 @@ fn an_engine_comes_back_as_it_was() {
         drop(engine.handle(at, Event::DeadlineReached));
     }
     let line = text(
-        Encoder::default()
-            .begin(&state(State::Running(Box::new(engine.clone()))))
+        RecordingEncoder::default()
+            .begin(&state(StartState::Running(Box::new(engine.clone()))))
             .unwrap(),
     );
-    let Some(Ok(Item::Begin(begin))) = Decoder::default().line(&line) else {
+    let Some(Ok(RecordingItem::Start(begin))) = RecordingDecoder::default().line(&line) else {
         panic!("{line}");
     };
-    let State::Running(back) = begin.state else {
+    let StartState::Running(back) = begin.state else {
         panic!();
     };
     assert_eq!(format!("{back:?}"), format!("{engine:?}"));
@@ -166,16 +169,16 @@ fn an_engine_comes_back_as_it_was() {
 
 #[test]
 fn after_a_line_that_cannot_be_read_nothing_counts_until_the_next_state() {
-    let mut encoder = Encoder::default();
+    let mut encoder = RecordingEncoder::default();
     let begin = text(encoder.begin(&fresh()).unwrap());
-    let deadline = |e: &mut Encoder| {
+    let deadline = |e: &mut RecordingEncoder| {
         text(
             e.event(Time(2_000), Event::DeadlineReached, ActionDigest(1))
                 .unwrap(),
         )
     };
     let line = deadline(&mut encoder);
-    let mut decoder = Decoder::default();
+    let mut decoder = RecordingDecoder::default();
     assert!(decoder.line(&line).is_none(), "nothing to stand on");
     for bad in [
         "",
@@ -186,7 +189,10 @@ fn after_a_line_that_cannot_be_read_nothing_counts_until_the_next_state() {
         "{\"d\":1,\"e\":\"Boom\"}",
         "{\"d\":1,\"a\":[0,1,[1]],\"e\":\"DeadlineReached\"}",
     ] {
-        assert!(matches!(decoder.line(&begin), Some(Ok(Item::Begin(_)))));
+        assert!(matches!(
+            decoder.line(&begin),
+            Some(Ok(RecordingItem::Start(_)))
+        ));
         assert!(matches!(decoder.line(bad), Some(Err(_))), "{bad}");
         assert!(decoder.line(&line).is_none(), "{bad}");
     }
@@ -197,9 +203,9 @@ fn after_a_line_that_cannot_be_read_nothing_counts_until_the_next_state() {
 
 #[test]
 fn a_recording_of_another_version_says_which_tool_reads_it() {
-    let line = text(Encoder::default().begin(&fresh()).unwrap());
+    let line = text(RecordingEncoder::default().begin(&fresh()).unwrap());
     let own = format!("\"had\":\"{}\"", env!("CARGO_PKG_VERSION"));
-    let said = |line: &str| match Decoder::default().line(line) {
+    let said = |line: &str| match RecordingDecoder::default().line(line) {
         Some(Err(why)) => why,
         other => panic!("{other:?}"),
     };

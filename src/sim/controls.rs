@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::machine::{Behaviour, Clock, Machine, Tape};
+use super::machine::{Behaviour, Clock, Machine, MachineRecording};
 use super::network::link_name;
 use super::world::World;
 use crate::engine::{Command, Engine, Event, Kept};
@@ -11,7 +11,7 @@ use crate::model::{Generation, GroupName, NodeName, Time};
 
 /// Which way a cut goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum CutDirection {
     /// Neither hears the other.
     Both,
     /// Only what the first sends to the second is lost.
@@ -37,7 +37,7 @@ impl World {
         let local = machine.clock.local(now);
         machine.watched.begin(local);
         let kept = machine.kept.clone();
-        machine.tape = machine.taping.then(|| Tape {
+        machine.recording = machine.records_inputs.then(|| MachineRecording {
             began: local,
             cluster: cluster.clone(),
             kept: kept.clone(),
@@ -144,11 +144,11 @@ impl World {
     }
 
     /// Cuts one link between two machines.
-    pub fn cut(&mut self, a: &str, b: &str, link: usize, way: Way) {
+    pub fn cut(&mut self, a: &str, b: &str, link: usize, way: CutDirection) {
         let name = link_name(link);
         let (a, b) = (NodeName::new(a), NodeName::new(b));
         self.cuts.insert((a.clone(), b.clone(), name.clone()));
-        if way == Way::Both {
+        if way == CutDirection::Both {
             self.cuts.insert((b, a, name));
         }
     }
@@ -156,7 +156,7 @@ impl World {
     /// Cuts every link between two machines, both ways.
     pub fn part(&mut self, a: &str, b: &str) {
         for link in 0..self.cluster.links.len() {
-            self.cut(a, b, link, Way::Both);
+            self.cut(a, b, link, CutDirection::Both);
         }
     }
 

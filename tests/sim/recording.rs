@@ -7,17 +7,25 @@ use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::decision::What;
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, NodeName, Time};
-use had::replay::player::{Moment, Player, Seen};
-use had::replay::recording::{Begin, Decoder, Encoder, FORMAT, Item, State};
-use had::replay::what_if::{WhatIf, World as Which};
-use had::sim::{Behaviour, Faults, Kind, Setup, Tape, draw};
+use had::replay::player::{ReplayEvent, ReplayMoment, ReplayPlayer};
+use had::replay::recording_format::{
+    RECORDING_FORMAT, RecordingDecoder, RecordingEncoder, RecordingItem, RecordingStart, StartState,
+};
+use had::replay::what_if::{Branch, WhatIf};
+use had::sim::{Behaviour, ClusterSetup, FaultKind, FaultProfile, MachineRecording, generate};
 
-fn begin(tape: &Tape, at: Time, next: u64, digest: ActionDigest, state: State) -> Begin {
-    Begin {
-        format: FORMAT,
+fn begin(
+    recording: &MachineRecording,
+    at: Time,
+    next: u64,
+    digest: ActionDigest,
+    state: StartState,
+) -> RecordingStart {
+    RecordingStart {
+        format: RECORDING_FORMAT,
         had: env!("CARGO_PKG_VERSION").to_owned(),
-        node: tape.cluster.me.clone(),
-        life: tape.began,
+        node: recording.cluster.me.clone(),
+        life: recording.began,
         next,
         at,
         wall_ms: 0,
@@ -27,18 +35,28 @@ fn begin(tape: &Tape, at: Time, next: u64, digest: ActionDigest, state: State) -
 }
 
 /// The lines that the daemon would have written; a new file is begun after so many events.
-fn lines(tape: &Tape, turn: usize) -> Vec<String> {
-    let mut encoder = Encoder::default();
+fn lines(recording: &MachineRecording, turn: usize) -> Vec<String> {
+    let mut encoder = RecordingEncoder::default();
     let mut digest = ActionDigest::default();
-    let start = Box::new((tape.cluster.clone(), tape.kept.clone()));
-    let fresh = begin(tape, tape.began, 0, digest, State::Fresh(start));
+    let start = Box::new((recording.cluster.clone(), recording.kept.clone()));
+    let fresh = begin(
+        recording,
+        recording.began,
+        0,
+        digest,
+        StartState::Fresh(start),
+    );
     let mut lines = vec![encoder.begin(&fresh).unwrap()];
-    let (mut engine, first) = Engine::new(tape.cluster.clone(), tape.kept.clone(), tape.began);
+    let (mut engine, first) = Engine::new(
+        recording.cluster.clone(),
+        recording.kept.clone(),
+        recording.began,
+    );
     digest.add(&first);
-    for (n, (at, event)) in tape.told.iter().enumerate() {
+    for (n, (at, event)) in recording.told.iter().enumerate() {
         if n > 0 && n % turn == 0 {
-            let state = State::Running(Box::new(engine.clone()));
-            let begin = begin(tape, *at, n as u64, digest, state);
+            let state = StartState::Running(Box::new(engine.clone()));
+            let begin = begin(recording, *at, n as u64, digest, state);
             lines.push(encoder.begin(&begin).unwrap());
         }
         lines.push(encoder.event(*at, event.clone(), digest).unwrap());
@@ -48,32 +66,37 @@ fn lines(tape: &Tape, turn: usize) -> Vec<String> {
     lines.into_iter().map(text).collect()
 }
 
-fn items(lines: &[String]) -> Vec<Item> {
-    let mut decoder = Decoder::default();
+fn items(lines: &[String]) -> Vec<RecordingItem> {
+    let mut decoder = RecordingDecoder::default();
     let item = |line: &String| decoder.line(line).map(Result::unwrap);
     lines.iter().filter_map(item).collect()
 }
 
-fn replayed(items: &[Item]) -> Vec<Moment> {
-    let mut player = Player::default();
-    let play = |item: &Item| player.play(item.clone());
+fn replayed(items: &[RecordingItem]) -> Vec<ReplayMoment> {
+    let mut player = ReplayPlayer::default();
+    let play = |item: &RecordingItem| player.play(item.clone());
     items.iter().flat_map(play).collect()
 }
 
-fn decided(moments: &[Moment]) -> Vec<Decision> {
-    let decision = |moment: &Moment| match &moment.1 {
-        Seen::Ordered(Action::Record(decision)) => Some(decision.clone()),
+fn decided(moments: &[ReplayMoment]) -> Vec<Decision> {
+    let decision = |moment: &ReplayMoment| match &moment.1 {
+        ReplayEvent::Ordered(Action::Record(decision)) => Some(decision.clone()),
         _ => None,
     };
     moments.iter().filter_map(decision).collect()
 }
 
 /// The replay is what the machine did, to the word.
-fn assert_true(world: &World, node: &str, turn: usize) -> Vec<Item> {
+fn assert_true(world: &World, node: &str, turn: usize) -> Vec<RecordingItem> {
     let machine = world.at(node);
-    let items = items(&lines(machine.tape.as_ref().unwrap(), turn));
+    let items = items(&lines(machine.recording.as_ref().unwrap(), turn));
     let moments = replayed(&items);
-    let odd = |m: &&Moment| !matches!(m.1, Seen::Input(_) | Seen::Ordered(_) | Seen::Began { .. });
+    let odd = |m: &&ReplayMoment| {
+        !matches!(
+            m.1,
+            ReplayEvent::Input(_) | ReplayEvent::Ordered(_) | ReplayEvent::Began { .. }
+        )
+    };
     assert_eq!(moments.iter().find(odd), None);
     let did: Vec<Decision> = machine.decisions.iter().map(|(_, d)| d.clone()).collect();
     let replayed = decided(&moments);
@@ -82,7 +105,7 @@ fn assert_true(world: &World, node: &str, turn: usize) -> Vec<Item> {
     items
 }
 
-fn what_if(items: &[Item], change: impl Fn(&mut Cluster)) -> Vec<(Which, Moment)> {
+fn what_if(items: &[RecordingItem], change: impl Fn(&mut Cluster)) -> Vec<(Branch, ReplayMoment)> {
     let change = |cluster: &Cluster| {
         let mut cluster = cluster.clone();
         change(&mut cluster);
@@ -97,14 +120,17 @@ fn what_if(items: &[Item], change: impl Fn(&mut Cluster)) -> Vec<(Which, Moment)
 }
 
 /// What differs, for a test that goes wrong.
-fn after_parting(all: &[(Which, Moment)]) -> String {
-    let parts = all.iter().position(|(_, (_, seen))| *seen == Seen::Parts);
-    let told = |(which, (at, seen)): &(Which, Moment)| {
+fn after_parting(all: &[(Branch, ReplayMoment)]) -> String {
+    let parts = all
+        .iter()
+        .position(|(_, (_, seen))| *seen == ReplayEvent::Parts);
+    let told = |(which, (at, seen)): &(Branch, ReplayMoment)| {
         let small = matches!(
             seen,
-            Seen::Input(Event::DeadlineReached | Event::Heard { .. } | Event::AddressSilent { .. })
-                | Seen::Supposed(Event::AddressSilent { .. })
-                | Seen::Ordered(Action::Send(_) | Action::Renew { .. } | Action::Ping)
+            ReplayEvent::Input(
+                Event::DeadlineReached | Event::Heard { .. } | Event::AddressSilent { .. }
+            ) | ReplayEvent::Supposed(Event::AddressSilent { .. })
+                | ReplayEvent::Ordered(Action::Send(_) | Action::Renew { .. } | Action::Ping)
         );
         (!small).then(|| format!("{:?} {which:?} {seen:?}", at.since(Time(1_000_000_000_000))))
     };
@@ -114,9 +140,9 @@ fn after_parting(all: &[(Which, Moment)]) -> String {
 }
 
 /// When that was decided in a world, after the two parted.
-fn when(all: &[(Which, Moment)], world: Which, is: impl Fn(&What) -> bool) -> Option<Time> {
+fn when(all: &[(Branch, ReplayMoment)], world: Branch, is: impl Fn(&What) -> bool) -> Option<Time> {
     all.iter().find_map(|(which, (at, seen))| match seen {
-        Seen::Ordered(Action::Record(d)) if *which == world && is(&d.what) => Some(*at),
+        ReplayEvent::Ordered(Action::Record(d)) if *which == world && is(&d.what) => Some(*at),
         _ => None,
     })
 }
@@ -125,7 +151,7 @@ fn when(all: &[(Which, Moment)], world: Which, is: impl Fn(&What) -> bool) -> Op
 fn taped(names: &[&str]) -> World {
     let mut world = World::of(names).group("db", names[0], 1);
     for name in names {
-        world.machine(name).taping = true;
+        world.machine(name).records_inputs = true;
     }
     world.start_all();
     settle_on(&mut world, "db", names[0]);
@@ -177,8 +203,8 @@ fn watch_all(cluster: &mut Cluster) {
 
 #[test]
 fn whatever_happens_a_replay_decides_the_same_and_unchanged_settings_change_nothing() {
-    let faults = Faults {
-        kinds: Kind::ALL.into(),
+    let faults = FaultProfile {
+        kinds: FaultKind::ALL.into(),
         slow_stops: Some(secs(3)),
         quiet: None,
     };
@@ -190,10 +216,10 @@ fn whatever_happens_a_replay_decides_the_same_and_unchanged_settings_change_noth
             .ping("gw")
             .cluster;
         watch_all(&mut cluster);
-        let script = draw(Setup::new(cluster), &faults, seed);
+        let script = generate(ClusterSetup::new(cluster), &faults, seed);
         let mut world = script.setup.world();
         for name in ["a", "b", "c"] {
-            world.machine(name).taping = true;
+            world.machine(name).records_inputs = true;
         }
         for (at, fault) in script.steps.iter().take_while(|(at, _)| *at < secs(60)) {
             let rest = (World::BEGIN + *at).since(world.now);
@@ -204,7 +230,9 @@ fn whatever_happens_a_replay_decides_the_same_and_unchanged_settings_change_noth
         for name in ["a", "b", "c"] {
             let items = assert_true(&world, name, 1000);
             let same = what_if(&items, |_| {});
-            let parts = same.iter().find(|(_, (_, seen))| *seen == Seen::Parts);
+            let parts = same
+                .iter()
+                .find(|(_, (_, seen))| *seen == ReplayEvent::Parts);
             assert_eq!(parts, None, "seed {seed}, {name}\n{}", after_parting(&same));
         }
     }
@@ -215,7 +243,7 @@ fn what_was_told_otherwise_is_found_out() {
     let mut world = taped(&["alice", "bob"]);
     world.crash("alice");
     world.run_for(secs(5));
-    let lines = lines(world.at("bob").tape.as_ref().unwrap(), usize::MAX);
+    let lines = lines(world.at("bob").recording.as_ref().unwrap(), usize::MAX);
     let heard = |line: &&String| line.contains("\"state\":\"online\"") && line.contains("\"src\"");
     let line = lines.iter().find(heard).unwrap();
     let forged: Vec<String> = lines
@@ -230,7 +258,10 @@ fn what_was_told_otherwise_is_found_out() {
         .collect();
     let differs = |lines: &[String]| {
         let moments = replayed(&items(lines));
-        moments.iter().filter(|m| m.1 == Seen::Differs).count()
+        moments
+            .iter()
+            .filter(|m| m.1 == ReplayEvent::Differs)
+            .count()
     };
     assert_eq!(differs(&lines), 0);
     assert_eq!(differs(&forged), 1, "told once");
@@ -241,20 +272,22 @@ fn what_is_missing_is_counted_and_the_replay_goes_on_from_the_next_state() {
     let mut world = taped(&["alice", "bob"]);
     world.crash("alice");
     world.run_for(secs(5));
-    let mut lines = lines(world.at("bob").tape.as_ref().unwrap(), 20);
+    let mut lines = lines(world.at("bob").recording.as_ref().unwrap(), 20);
     let second = (1..lines.len()).find(|n| lines[*n].contains("had recording"));
     let second = second.unwrap();
     lines.drain(second - 3..second);
     let moments = replayed(&items(&lines));
-    let missing = moments.iter().filter(|m| matches!(m.1, Seen::Missing(_)));
+    let missing = moments
+        .iter()
+        .filter(|m| matches!(m.1, ReplayEvent::Missing(_)));
     let missing: Vec<_> = missing.map(|m| m.1.clone()).collect();
-    assert_eq!(missing, [Seen::Missing(Some(3))]);
-    assert!(!moments.iter().any(|m| m.1 == Seen::Differs));
+    assert_eq!(missing, [ReplayEvent::Missing(Some(3))]);
+    assert!(!moments.iter().any(|m| m.1 == ReplayEvent::Differs));
     let dead = |d: &Decision| d.what == What::PeerDead(NodeName::new("alice"));
     assert!(decided(&moments).iter().any(dead));
     // Without the first file nothing is known of before.
     let moments = replayed(&items(&lines[second - 3..]));
-    assert_eq!(moments[0].1, Seen::Missing(None));
+    assert_eq!(moments[0].1, ReplayEvent::Missing(None));
     let decided = decided(&moments);
     assert!(decided.iter().any(dead), "{decided:?} of {}", moments.len());
 }
@@ -273,7 +306,7 @@ fn another_deadtime_takes_over_at_another_time() {
             c.timing.deadtime = ms(deadtime);
             c.timing.initdead = ms(7000);
         });
-        let would = when(&all, Which::Would, online);
+        let would = when(&all, Branch::Hypothetical, online);
         let would = would.unwrap_or_else(|| panic!("{}", after_parting(&all)));
         let would = would.since(crashed);
         let told = || after_parting(&all);
@@ -282,9 +315,11 @@ fn another_deadtime_takes_over_at_another_time() {
             "{would:?}\n{}",
             told()
         );
-        let was = when(&all, Which::Was, online).unwrap().since(crashed);
+        let was = when(&all, Branch::Recorded, online).unwrap().since(crashed);
         assert!(was > ms(1700) && was < ms(2100), "{was:?}");
-        let parts = all.iter().filter(|(_, (_, seen))| *seen == Seen::Parts);
+        let parts = all
+            .iter()
+            .filter(|(_, (_, seen))| *seen == ReplayEvent::Parts);
         assert_eq!(parts.count(), 1);
     }
 }
@@ -303,10 +338,10 @@ fn a_longer_deadtime_would_have_sat_out_a_short_silence() {
         c.timing.deadtime = secs(6);
         c.timing.initdead = secs(6);
     });
-    assert!(when(&all, Which::Was, dead).is_some());
-    assert_eq!(when(&all, Which::Would, dead), None);
+    assert!(when(&all, Branch::Recorded, dead).is_some());
+    assert_eq!(when(&all, Branch::Hypothetical, dead), None);
     assert_eq!(
-        when(&all, Which::Would, |w| matches!(w, What::Claim(_))),
+        when(&all, Branch::Hypothetical, |w| matches!(w, What::Claim(_))),
         None
     );
 }
@@ -317,7 +352,7 @@ fn with_three_nodes_acknowledgements_are_those_of_what_would_have_been_sent() {
     let mut world = World::of(&["a", "b", "c"])
         .group("db", "a", 1)
         .with(|c| c.quorum = QuorumPolicy::Stop);
-    world.machine("b").taping = true;
+    world.machine("b").records_inputs = true;
     world.start_all();
     settle_on(&mut world, "db", "a");
     world.run_for(secs(1));
@@ -332,12 +367,12 @@ fn with_three_nodes_acknowledgements_are_those_of_what_would_have_been_sent() {
         c.timing.initdead = secs(6);
     });
     let online = |w: &What| *w == What::Online;
-    let would = when(&all, Which::Would, online);
+    let would = when(&all, Branch::Hypothetical, online);
     let would = would.unwrap_or_else(|| panic!("{}", after_parting(&all)));
     let would = would.since(crashed);
     assert!(would > ms(4700) && would < ms(5500), "{would:?}");
     let odd = |w: &What| matches!(w, What::NewGeneration(_) | What::PeerDeaf(_) | What::Gap(_));
-    assert_eq!(when(&all, Which::Would, odd), None);
+    assert_eq!(when(&all, Branch::Hypothetical, odd), None);
 }
 
 #[test]
@@ -350,9 +385,9 @@ fn orders_end_as_they_did_and_what_was_never_ordered_is_supposed_to_succeed() {
     let items = assert_true(&world, "bob", 1000);
     let failed = |w: &What| *w == What::Failed;
     let all = what_if(&items, |c| c.timing.deadtime = secs(3));
-    let would = when(&all, Which::Would, failed);
+    let would = when(&all, Branch::Hypothetical, failed);
     assert!(would.is_some(), "{}", after_parting(&all));
-    assert!(when(&all, Which::Was, failed).is_some());
+    assert!(when(&all, Branch::Recorded, failed).is_some());
 
     // In truth alice was back before bob's deadtime.
     let mut world = taped(&["alice", "bob"]);
@@ -365,8 +400,8 @@ fn orders_end_as_they_did_and_what_was_never_ordered_is_supposed_to_succeed() {
         c.timing.deadtime = ms(900);
         c.timing.margin = ms(200);
     });
-    let supposed = |seen: &Seen| matches!(seen, Seen::Supposed(Event::Done { .. }));
+    let supposed = |seen: &ReplayEvent| matches!(seen, ReplayEvent::Supposed(Event::Done { .. }));
     let any = all.iter().any(|(_, (_, seen))| supposed(seen));
     assert!(any, "{}", after_parting(&all));
-    assert!(when(&all, Which::Would, |w| *w == What::Online).is_some());
+    assert!(when(&all, Branch::Hypothetical, |w| *w == What::Online).is_some());
 }
