@@ -208,7 +208,7 @@ fn up(
     plan: impl FnOnce(&std::path::Path, &str) -> Result<LabPlan, String>,
 ) -> Result<ExitCode, LabError> {
     let name = name.map_or_else(|| "lab".to_owned(), str::to_owned);
-    let mut plan = plan(dir, &name).map_err(LabError::LabPlan)?;
+    let mut plan = plan(dir, &name).map_err(LabError::Plan)?;
     plan.start &= !no_start;
     let lab = Lab::up_in_background(&plan)?;
     print_status(&lab.status()?);

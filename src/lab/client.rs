@@ -61,7 +61,7 @@ impl Lab {
         }
         let mut child = command.spawn().doing(doing)?;
         let mut pipe = child.stdin.take();
-        let mut text = serde_json::to_string(plan).map_err(|e| LabError::LabPlan(e.to_string()))?;
+        let mut text = serde_json::to_string(plan).map_err(|e| LabError::Plan(e.to_string()))?;
         text.push('\n');
         if let Some(pipe) = &mut pipe {
             pipe.write_all(text.as_bytes()).doing(doing)?;

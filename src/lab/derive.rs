@@ -67,7 +67,7 @@ struct InterfacePlan {
 /// Makes the plan.
 pub fn plan(from: &PlanBuilder<'_>) -> Result<LabPlan, LabError> {
     if from.nodes.is_empty() {
-        return Err(LabError::LabPlan(
+        return Err(LabError::Plan(
             "ha.cf has no node line; a lab needs at least one node".to_owned(),
         ));
     }
@@ -138,7 +138,7 @@ fn card_mut<'c>(cards: &'c mut Vec<InterfacePlan>, name: &str) -> &'c mut Interf
 fn whose(from: &PlanBuilder<'_>, card: &InterfacePlan) -> Result<Vec<Option<IpAddr>>, LabError> {
     let (nodes, peers) = (from.nodes.len(), card.peers.len());
     if peers > nodes {
-        return Err(LabError::LabPlan(format!(
+        return Err(LabError::Plan(format!(
             "ha.cf has ucast lines to {peers} addresses on {}, but only {nodes} nodes; whose are they?",
             card.name
         )));

@@ -54,7 +54,7 @@ use crate::model::Time;
 pub enum LabError {
     /// The plan cannot be built.
     #[error("{0}")]
-    LabPlan(String),
+    Plan(String),
     /// The system refused; `doing` says what was attempted.
     #[error("{doing}: {source}")]
     System {

@@ -118,7 +118,7 @@ impl LabPlan {
         for host in self.hosts() {
             name_is_plain("host", &host.name)?;
             if !names.insert(host.name.clone()) {
-                return Err(LabError::LabPlan(format!(
+                return Err(LabError::Plan(format!(
                     "two hosts are called {}",
                     host.name
                 )));
@@ -128,7 +128,7 @@ impl LabPlan {
                 interface_name_fits(&host.name, &card.name)?;
                 if !cards.insert(&card.name) {
                     let text = format!("{} has two interfaces called {}", host.name, card.name);
-                    return Err(LabError::LabPlan(text));
+                    return Err(LabError::Plan(text));
                 }
                 prefixes_fit(&host.name, &card.addresses)?;
             }
@@ -158,7 +158,7 @@ fn plug(places: &[(String, IpAddr, u8)]) -> Vec<Iface> {
 fn name_is_plain(what: &str, name: &str) -> Result<(), LabError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if name.is_empty() || name.len() > 63 || name.starts_with('.') || !name.chars().all(plain) {
-        return Err(LabError::LabPlan(format!(
+        return Err(LabError::Plan(format!(
             "\"{name}\" cannot be the name of a {what}: 1 to 63 letters, digits, dots, dashes, none of them first a dot"
         )));
     }
@@ -172,7 +172,7 @@ fn interface_name_fits(host: &str, name: &str) -> Result<(), LabError> {
     if fits {
         return Ok(());
     }
-    Err(LabError::LabPlan(format!(
+    Err(LabError::Plan(format!(
         "\"{name}\" cannot be an interface of {host}: 1 to 15 bytes, no blank, slash, colon or percent sign, and not lo"
     )))
 }
@@ -182,7 +182,7 @@ fn prefixes_fit(host: &str, addresses: &[(IpAddr, u8)]) -> Result<(), LabError> 
         let most = if address.is_ipv4() { 32 } else { 128 };
         if *prefix > most {
             let text = format!("{address}/{prefix} of {host}: the prefix is at most {most}");
-            return Err(LabError::LabPlan(text));
+            return Err(LabError::Plan(text));
         }
     }
     Ok(())

@@ -62,7 +62,7 @@ impl LabServer {
         let text = fs::read_to_string(dir.join("plan.json"))
             .doing(|| "cannot read the plan".to_owned())?;
         let plan: LabPlan =
-            serde_json::from_str(&text).map_err(|e| LabError::LabPlan(e.to_string()))?;
+            serde_json::from_str(&text).map_err(|e| LabError::Plan(e.to_string()))?;
         let disks = dir.join("hosts");
         disk::make_dir(&disks)?;
         let mut hosts = Vec::new();

@@ -43,7 +43,7 @@ impl Subnet {
             .find(|a| !taken.contains(a));
         let Some(address) = found else {
             let (network, prefix) = (self.network, self.prefix);
-            return Err(LabError::LabPlan(format!(
+            return Err(LabError::Plan(format!(
                 "no address is free in {network}/{prefix} for a node of the lab"
             )));
         };

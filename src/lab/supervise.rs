@@ -78,7 +78,7 @@ fn supervise(lifeline: bool) -> Result<(), LabError> {
         .read_line(&mut line)
         .doing(|| "cannot read the plan".to_owned())?;
     let plan: LabPlan = serde_json::from_str(&line)
-        .map_err(|e| LabError::LabPlan(format!("no plan on stdin: {e}")))?;
+        .map_err(|e| LabError::Plan(format!("no plan on stdin: {e}")))?;
     plan.check()?;
     // Ctrl-C in the caller's terminal is for the caller. Already leading a session is as good.
     setsid().ok();

@@ -2,7 +2,7 @@
 
 use crate::*;
 use had::engine::Command;
-use had::model::status::LivenessWatch;
+use had::model::status::Liveness;
 use had::sim::World;
 
 #[test]
@@ -95,7 +95,7 @@ fn a_clean_stop_hands_over_without_waiting_for_deadtime() {
     assert!(world.now.since(told) < ms(50), "{}", story(&world));
     world.run_for(secs(5));
     let status = world.status("bob").unwrap();
-    assert_eq!(status.nodes[0].liveness, LivenessWatch::Left);
+    assert_eq!(status.nodes[0].liveness, Liveness::Left);
     assert!(world.at("alice").engine.is_none(), "the daemon ends");
     no_double(&world);
 }

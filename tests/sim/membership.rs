@@ -1,7 +1,7 @@
 //! Who is alive, and what silence on one path means.
 
 use crate::*;
-use had::model::status::LivenessWatch;
+use had::model::status::Liveness;
 use had::sim::{CutDirection, World};
 
 #[test]
@@ -17,7 +17,7 @@ fn a_silent_link_alone_moves_nothing() {
     assert_eq!(world.runs_on("db"), ["alice"]);
     assert_eq!(world.at("alice").stops, 0);
     let status = world.status("bob").unwrap();
-    assert_eq!(status.nodes[0].liveness, LivenessWatch::Active);
+    assert_eq!(status.nodes[0].liveness, Liveness::Active);
     let links: Vec<bool> = status.nodes[0].links.iter().map(|l| l.hears).collect();
     assert_eq!(links, [false, true]);
     assert!(
@@ -34,13 +34,13 @@ fn a_short_silence_is_late_and_moves_nothing() {
     world.run_for(ms(1000));
     assert_eq!(
         world.status("bob").unwrap().nodes[0].liveness,
-        LivenessWatch::Late
+        Liveness::Late
     );
     world.heal();
     world.run_for(ms(500));
     assert_eq!(
         world.status("bob").unwrap().nodes[0].liveness,
-        LivenessWatch::Active
+        Liveness::Active
     );
     assert_eq!(world.at("bob").starts, 0);
     assert_eq!(world.runs_on("db"), ["alice"]);
@@ -59,7 +59,7 @@ fn a_node_that_loses_its_store_is_heard_again() {
     let status = world.status("alice").unwrap();
     assert_eq!(
         status.nodes[1].liveness,
-        LivenessWatch::Active,
+        Liveness::Active,
         "{}",
         story(&world)
     );
@@ -105,7 +105,7 @@ fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
         let orders = engine.handle(world.now, event);
         assert!(orders.is_empty(), "{orders:?}");
         let after = engine.status(world.now);
-        assert_eq!(after.nodes[0].liveness, LivenessWatch::Active);
+        assert_eq!(after.nodes[0].liveness, Liveness::Active);
         assert_eq!(after.counters.len(), 1, "{:?}", after.counters);
     }
 }

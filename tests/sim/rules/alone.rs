@@ -8,7 +8,7 @@ use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
 };
-use had::model::status::LivenessWatch;
+use had::model::status::Liveness;
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term, Time};
 use had::sim::World;
 
@@ -290,7 +290,7 @@ impl Alone {
     pub fn believes_dead(&self, name: &str) -> bool {
         let status = self.engine.status(self.now);
         let mut nodes = status.nodes.iter();
-        nodes.any(|n| n.name.as_str() == name && n.liveness == LivenessWatch::Dead)
+        nodes.any(|n| n.name.as_str() == name && n.liveness == Liveness::Dead)
     }
 
     pub fn burden(&self) -> Burden {
