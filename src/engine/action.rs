@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Kept, OrderId};
+use super::event::{OrderId, PersistentState};
 use crate::model::decision::Decision;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::{GroupName, Time};
@@ -57,7 +57,7 @@ pub enum Action {
         /// Comes back in the event.
         version: u64,
         /// All of it; the newest replaces.
-        kept: Kept,
+        kept: PersistentState,
     },
     /// Log, journal and show this.
     Record(Decision),

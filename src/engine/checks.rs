@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use crate::model::decision::{Because, What};
-use crate::model::health::{Ailing, CheckPolicy, FAILBACK_WHEN, Health};
+use crate::model::health::{CheckPolicy, FAILBACK_WHEN, FailedCheck, Health};
 use crate::model::status::{CheckState, CheckStatus};
 use crate::model::{GroupName, Time};
 use crate::text::printable_char;
@@ -42,8 +42,8 @@ struct Check {
 
 impl Check {
     /// As it is published.
-    fn ailing(&self) -> Ailing {
-        Ailing {
+    fn to_failed_check(&self) -> FailedCheck {
+        FailedCheck {
             check: self.policy.name.clone(),
             group: self.policy.group.clone(),
             pending: self.state == CheckState::Pending,
@@ -132,19 +132,19 @@ impl Checks {
     }
 
     /// Those that bear on candidacy and have not passed.
-    fn ailments(&self) -> impl Iterator<Item = Ailing> {
-        let ailing = self.0.iter().filter(|c| c.state != CheckState::Good);
-        ailing.map(Check::ailing)
+    fn not_passed(&self) -> impl Iterator<Item = FailedCheck> {
+        let failing = self.0.iter().filter(|c| c.state != CheckState::Good);
+        failing.map(Check::to_failed_check)
     }
 
     /// What is published.
-    pub fn ailing(&self) -> Vec<Ailing> {
-        published(self.ailments().collect())
+    pub fn failed_checks(&self) -> Vec<FailedCheck> {
+        published(self.not_passed().collect())
     }
 
     /// Why this node is no candidate for a group, in words that follow its name.
-    pub fn bar(&self, group: &GroupName) -> Option<String> {
-        let bar = self.ailments().find(|a| a.bars(group));
+    pub fn ineligible(&self, group: &GroupName) -> Option<String> {
+        let bar = self.not_passed().find(|a| a.makes_ineligible(group));
         bar.map(|a| a.to_string())
     }
 
@@ -152,8 +152,8 @@ impl Checks {
     /// owner stay.
     pub fn fails(&self, group: &GroupName) -> Option<String> {
         let drives = |c: &&Check| c.state == CheckState::Failed && !c.policy.stays;
-        let mut driving = self.0.iter().filter(drives).map(Check::ailing);
-        let failed = driving.find(|a| a.bars(group))?;
+        let mut driving = self.0.iter().filter(drives).map(Check::to_failed_check);
+        let failed = driving.find(|a| a.makes_ineligible(group))?;
         Some(failed.to_string())
     }
 
@@ -174,20 +174,20 @@ impl Checks {
 }
 
 /// What is kept of what a peer publishes: whatever it sends, no more than we would.
-pub(super) fn told(ailing: &[Ailing]) -> Vec<Ailing> {
-    let kept = |a: &Ailing| Ailing {
+pub(super) fn told(checks: &[FailedCheck]) -> Vec<FailedCheck> {
+    let kept = |a: &FailedCheck| FailedCheck {
         check: one_line(&a.check, TEXT_MAX),
         group: a.group.clone(),
         pending: a.pending,
         text: one_line(&a.text, TEXT_MAX),
     };
-    published(ailing.iter().map(kept).collect())
+    published(checks.iter().map(kept).collect())
 }
 
 /// As many of each kind as are told to others.
-fn published(ailing: Vec<Ailing>) -> Vec<Ailing> {
+fn published(checks: Vec<FailedCheck>) -> Vec<FailedCheck> {
     let (failback, checks): (Vec<_>, Vec<_>) =
-        ailing.into_iter().partition(|a| a.check == FAILBACK_WHEN);
+        checks.into_iter().partition(|a| a.check == FAILBACK_WHEN);
     let (of_all, of_groups): (Vec<_>, Vec<_>) = checks.into_iter().partition(|a| a.group.is_none());
     let few = of_all.into_iter().take(PUBLISHED);
     let of_groups = of_groups.into_iter().take(PUBLISHED_OF_GROUPS);
@@ -196,20 +196,22 @@ fn published(ailing: Vec<Ailing>) -> Vec<Ailing> {
         .collect()
 }
 
-/// The first of these that bars a node from being a candidate for a group.
-pub(super) fn bar_of(ailing: &[Ailing], group: &GroupName) -> Option<String> {
-    let bars = ailing.iter().find(|a| a.bars(group));
-    bars.map(ToString::to_string)
+/// The first of these that makes a node ineligible for a group.
+pub(super) fn ineligible(checks: &[FailedCheck], group: &GroupName) -> Option<String> {
+    let found = checks.iter().find(|a| a.makes_ineligible(group));
+    found.map(ToString::to_string)
 }
 
 /// Whether one of these has no result yet: its node will soon be a candidate for the group, or known not to be.
-pub(super) fn pending(ailing: &[Ailing], group: &GroupName) -> bool {
-    ailing.iter().any(|a| a.pending && a.bars(group))
+pub(super) fn pending(checks: &[FailedCheck], group: &GroupName) -> bool {
+    checks
+        .iter()
+        .any(|a| a.pending && a.makes_ineligible(group))
 }
 
 /// Why a node must not get a group back yet.
-pub(super) fn unready(ailing: &[Ailing]) -> Option<String> {
-    let waits = ailing.iter().find(|a| a.check == FAILBACK_WHEN)?;
+pub(super) fn unready(checks: &[FailedCheck]) -> Option<String> {
+    let waits = checks.iter().find(|a| a.check == FAILBACK_WHEN)?;
     Some(match (waits.pending, waits.text.as_str()) {
         (true, _) => "no result yet".to_owned(),
         (false, "") => "no".to_owned(),
@@ -234,7 +236,7 @@ impl Engine {
             // Whether a group may go back is told with the group.
             && name != FAILBACK_WHEN
         {
-            self.desk.record_node(what, because);
+            self.round.record_node(what, because);
         }
     }
 }
@@ -304,7 +306,7 @@ mod tests {
     fn a_check_without_a_result_bars_but_drives_nothing_away() {
         let mut checks = checks(2, 1);
         assert_eq!(
-            checks.bar(&web_group()).unwrap(),
+            checks.ineligible(&web_group()).unwrap(),
             "has no result of check web yet"
         );
         assert_eq!(checks.fails(&web_group()), None);
@@ -313,10 +315,10 @@ mod tests {
             checks.fails(&web_group()).unwrap(),
             "fails check web (refused)"
         );
-        assert_eq!(checks.bar(&web_group()), checks.fails(&web_group()));
+        assert_eq!(checks.ineligible(&web_group()), checks.fails(&web_group()));
         states(&mut checks, "+");
         assert_eq!(
-            (checks.bar(&web_group()), checks.fails(&web_group())),
+            (checks.ineligible(&web_group()), checks.fails(&web_group())),
             (None, None)
         );
     }
@@ -327,7 +329,7 @@ mod tests {
         checks.0[0].policy.stays = true;
         states(&mut checks, "+-");
         assert_eq!(
-            checks.bar(&web_group()).unwrap(),
+            checks.ineligible(&web_group()).unwrap(),
             "fails check web (refused)"
         );
         assert_eq!(checks.fails(&web_group()), None);
@@ -351,19 +353,22 @@ mod tests {
     fn failback_when_bars_nothing_and_tells_its_newest_words() {
         let mut checks = checks(1, 1);
         states(&mut checks, "+");
-        assert_eq!(checks.bar(&web_group()), None);
-        assert_eq!(unready(&checks.ailing()).unwrap(), "no result yet");
+        assert_eq!(checks.ineligible(&web_group()), None);
+        assert_eq!(unready(&checks.failed_checks()).unwrap(), "no result yet");
         for lag in ["30 s\nbehind", "12 s behind"] {
             checks.take(Time(9), FAILBACK_WHEN, Err(lag.to_owned()));
-            assert_eq!(unready(&checks.ailing()).unwrap(), lag.replace('\n', " "));
+            assert_eq!(
+                unready(&checks.failed_checks()).unwrap(),
+                lag.replace('\n', " ")
+            );
         }
         checks.take(Time(9), FAILBACK_WHEN, Ok(String::new()));
-        assert_eq!(unready(&checks.ailing()), None);
+        assert_eq!(unready(&checks.failed_checks()), None);
     }
 
     #[test]
     fn what_a_peer_sends_is_cut_to_what_we_would_send() {
-        let one = |check: &str| Ailing {
+        let one = |check: &str| FailedCheck {
             check: check.to_owned(),
             group: None,
             pending: false,
@@ -416,7 +421,7 @@ mod tests {
         };
         checks.take_definition(&health, Time(5));
         assert_eq!(
-            checks.bar(&web_group()).unwrap(),
+            checks.ineligible(&web_group()).unwrap(),
             "has no result of check sql yet"
         );
         assert_eq!(states(&mut checks, "-"), "g", "the new fall counts");

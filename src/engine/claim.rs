@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::desk::Desk;
 use super::group::Group;
 use super::peer::Peer;
 use super::placement::place;
+use super::round::Round;
 use super::view::View;
 
 use crate::model::decision::{Because, What};
@@ -21,17 +21,17 @@ const SILENT_ROUNDS: u32 = 2;
 
 impl Group {
     /// Nothing of it runs here: shall we claim it?
-    pub fn decide_offline(&mut self, now: Time, view: &View, desk: &mut Desk) {
+    pub fn decide_offline(&mut self, now: Time, view: &View, round: &mut Round) {
         if !view.joined || view.leaving || self.removed || self.frozen(view) {
             return;
         }
-        match self.wish(view, desk) {
+        match self.wish(view, round) {
             Ok(Some(Because::NextChoice(_))) if self.preferred_gets_ready(now, view) => {
-                self.held = None;
+                self.blocked_because = None;
             }
-            Ok(Some(because)) => self.claim(because, now, view, desk),
-            Ok(None) => self.held = None,
-            Err(why) => self.hold(why, desk),
+            Ok(Some(because)) => self.claim(because, now, view, round),
+            Ok(None) => self.blocked_because = None,
+            Err(why) => self.report_blocked(why, round),
         }
     }
 
@@ -41,7 +41,7 @@ impl Group {
     fn preferred_gets_ready(&self, now: Time, view: &View) -> bool {
         let t = &view.cluster.timing;
         let patience = |p: &Peer| {
-            if super::checks::pending(&p.ailing, &self.spec.name) {
+            if super::checks::pending(&p.failed_checks, &self.spec.name) {
                 t.initdead
             } else {
                 t.keepalive * 2
@@ -52,20 +52,21 @@ impl Group {
     }
 
     /// Rule 3 (and rule 7 for a group that is offered to us): why we want it, or nothing, or what stands in the way.
-    fn wish(&self, view: &View, desk: &Desk) -> Result<Option<Because>, Because> {
+    fn wish(&self, view: &View, round: &Round) -> Result<Option<Because>, Because> {
         let name = &self.spec.name;
         if let Some(holder) = view.living().find(|p| p.holds(name)) {
             // A claim that would have to be withdrawn at once is not made: both would be said again and again.
-            let ours = self.offered_by(holder, view) && self.must_withdraw(view, desk).is_none();
-            return Ok(
-                ours.then(|| match super::checks::bar_of(&holder.ailing, name) {
+            let ours = self.offered_by(holder, view) && self.must_withdraw(view, round).is_none();
+            return Ok(ours.then(|| {
+                match super::checks::ineligible(&holder.failed_checks, name) {
                     Some(why) => Because::IllAt(holder.name.clone(), why),
                     None => Because::HeldBy(holder.name.clone()),
-                }),
-            );
+                }
+            }));
         }
         // Others that claim it or do not know yet are waited for; their next heartbeat tells.
-        if self.to.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown) {
+        if self.recognised.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown)
+        {
             return Ok(None);
         }
         if let Some((peer, recognises)) = self.hearsay(view) {
@@ -74,7 +75,7 @@ impl Group {
         if let Some(stuck) = self.stuck_elsewhere(view) {
             return Err(Because::StuckAt(stuck));
         }
-        let candidates = self.candidates(view, desk);
+        let candidates = self.candidates(view, round);
         let (node, because) = place(&candidates)?;
         Ok((node == view.me()).then_some(because))
     }
@@ -97,31 +98,31 @@ impl Group {
             .map(|p| p.name.clone())
     }
 
-    fn claim(&mut self, because: Because, now: Time, view: &View, desk: &mut Desk) {
-        let term = Term(self.seen.0.saturating_add(1));
-        desk.keep_ahead(&self.spec.name, term);
-        if !desk.may_use(&self.spec.name, term) {
+    fn claim(&mut self, because: Because, now: Time, view: &View, round: &mut Round) {
+        let term = Term(self.highest_term.0.saturating_add(1));
+        round.keep_ahead(&self.spec.name, term);
+        if !round.may_use(&self.spec.name, term) {
             return; // The answer to the order to save brings us back here.
         }
         self.term = term;
-        self.seen = term;
+        self.highest_term = term;
         self.state = GroupState::Claiming;
         self.supports.clear();
-        self.granted = Time::ZERO;
+        self.right_from_before = Time::ZERO;
         self.watch.silent_rounds = if self.watch.on {
             self.watch.silent_rounds
         } else {
             0
         };
-        self.held = None;
-        desk.load += 1;
+        self.blocked_because = None;
+        round.load += 1;
         let because = match self.dead_owner(view) {
             Some(owner) => Because::OwnerDead(owner),
             None => because,
         };
-        desk.record(&self.spec.name, What::Claim(term), because);
+        round.record(&self.spec.name, What::Claim(term), because);
         self.recognise(now, view);
-        self.decide_claiming(now, view, desk);
+        self.decide_claiming(now, view, round);
     }
 
     /// The dead node that was last known to have it.
@@ -131,44 +132,44 @@ impl Group {
     }
 
     /// We asked: withdraw, start, or wait on.
-    pub fn decide_claiming(&mut self, now: Time, view: &View, desk: &mut Desk) {
-        if let Some(because) = self.must_withdraw(view, desk) {
+    pub fn decide_claiming(&mut self, now: Time, view: &View, round: &mut Round) {
+        if let Some(because) = self.must_withdraw(view, round) {
             self.state = GroupState::Offline;
             self.supports.clear();
-            desk.record(&self.spec.name, What::Withdraw, because);
+            round.record(&self.spec.name, What::Withdraw, because);
             return;
         }
         match self.objection(now, view) {
             Some(because @ (Because::AddressAnswers(_) | Because::StopsStill(..))) => {
-                self.hold(because, desk);
+                self.report_blocked(because, round);
             }
             Some(Because::ProbeRuns)
                 if self.watch.on && now >= self.watch.since + PROBE_PATIENCE =>
             {
-                self.blind(now, desk);
+                self.probe_gave_up(now, round);
             }
             // Agreement and the first rounds of silence are the usual course and not worth a word.
             Some(_) => {}
             None => {
                 self.state = GroupState::Starting;
                 self.stood_still = false;
-                self.held = None;
-                desk.record(&self.spec.name, What::Start, Because::AllAgreed);
+                self.blocked_because = None;
+                round.record(&self.spec.name, What::Start, Because::AllAgreed);
                 // Before the start: what is begun under it shall know how long it lasts.
-                self.renew(now, view, desk);
+                self.renew(now, view, round);
                 self.stack
-                    .start(&self.spec, &mut desk.orders, &mut desk.out);
+                    .start(&self.spec, &mut round.orders, &mut round.out);
             }
         }
     }
 
     /// The probe gets neither an answer nor silence: what keeps it from asking would keep the address from working.
-    fn blind(&mut self, now: Time, desk: &mut Desk) {
+    fn probe_gave_up(&mut self, now: Time, round: &mut Round) {
         let text = "nobody can be asked on the wire whether its address still answers: look at the interface";
         self.supports.clear();
         self.failed(now, text.to_owned());
         self.state = GroupState::Failed;
-        desk.record(
+        round.record(
             &self.spec.name,
             What::Failed,
             Because::Agent(text.to_owned()),
@@ -176,7 +177,7 @@ impl Group {
     }
 
     /// Rule 4.
-    fn must_withdraw(&self, view: &View, desk: &Desk) -> Option<Because> {
+    fn must_withdraw(&self, view: &View, round: &Round) -> Option<Because> {
         let name = &self.spec.name;
         if self.removed || self.frozen(view) {
             return Some(Because::Administrator);
@@ -185,11 +186,11 @@ impl Group {
             return Some(Because::Leaving);
         }
         let ours = self
-            .candidates(view, desk)
+            .candidates(view, round)
             .into_iter()
             .find(|c| c.name == *view.me());
-        if let Some(barred) = ours.and_then(|c| c.barred) {
-            return Some(Because::NoCandidate(format!("{} {barred}", view.me())));
+        if let Some(ineligible) = ours.and_then(|c| c.ineligible) {
+            return Some(Because::NoCandidate(format!("{} {ineligible}", view.me())));
         }
         for peer in view.living() {
             let better = peer.rank < view.rank && peer.state(name) == GroupState::Claiming;
@@ -209,21 +210,21 @@ impl Group {
         let waits = view
             .peers
             .iter()
-            .find_map(|p| self.peer_objects(p, now, view));
+            .find_map(|p| self.peer_objection(p, now, view));
         if waits.is_some() {
             return waits;
         }
         if view.counted() && (!view.quorate || now >= self.lease_end(view)) {
             return Some(Because::NoQuorum);
         }
-        self.wire_objects(now, view)
+        self.probe_objection(now, view)
     }
 
-    fn peer_objects(&self, peer: &Peer, now: Time, view: &View) -> Option<Because> {
+    fn peer_objection(&self, peer: &Peer, now: Time, view: &View) -> Option<Because> {
         let waits = Some(Because::WaitsFor(peer.name.clone()));
         match peer.liveness {
             Liveness::Left | Liveness::Here => None,
-            Liveness::Dead if self.forced || now >= self.rid_of_it(peer, view) => None,
+            Liveness::Dead if self.forced || now >= self.stopped_by(peer, view) => None,
             Liveness::Dead => Some(Because::StopsStill(peer.name.clone(), self.removal(view))),
             Liveness::Init => waits,
             Liveness::Active | Liveness::Late => {
@@ -249,7 +250,7 @@ impl Group {
     }
 
     /// When a dead peer must be rid of the group: its leases end by themselves, other resources take what they take.
-    pub fn rid_of_it(&self, peer: &Peer, view: &View) -> Time {
+    pub fn stopped_by(&self, peer: &Peer, view: &View) -> Time {
         peer.last_heard + view.cluster.timing.deadtime + self.removal(view)
     }
 
@@ -262,7 +263,7 @@ impl Group {
     }
 
     /// Next to a peer out of sight nobody may answer for the addresses any more.
-    fn wire_objects(&self, now: Time, view: &View) -> Option<Because> {
+    fn probe_objection(&self, now: Time, view: &View) -> Option<Because> {
         if !out_of_sight(now, view)
             || self.forced
             || !self.has_addresses()
@@ -278,11 +279,11 @@ impl Group {
 
     /// Asks on the wire while a peer that may have the group is late, and while we claim it next to one out of sight: so
     /// in the usual case the answer is there when deadtime ends.
-    pub fn watch_addresses(&mut self, now: Time, view: &View, desk: &mut Desk) {
+    pub fn watch_addresses(&mut self, now: Time, view: &View, round: &mut Round) {
         let name = &self.spec.name;
         let late = view.peers.iter().any(|p| {
             p.liveness == Liveness::Late
-                && (p.holds(name) || self.to.as_ref().is_some_and(|t| t.node == p.name))
+                && (p.holds(name) || self.recognised.as_ref().is_some_and(|t| t.node == p.name))
         });
         let unseen = out_of_sight(now, view);
         let idle = matches!(self.state, GroupState::Offline | GroupState::Failed);
@@ -295,7 +296,7 @@ impl Group {
                 since: now,
                 ..Default::default()
             };
-            desk.out.push(super::Action::WatchAddresses {
+            round.out.push(super::Action::WatchAddresses {
                 group: name.clone(),
                 on: wanted,
             });

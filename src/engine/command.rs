@@ -48,7 +48,7 @@ impl Engine {
     }
 
     pub(super) fn reply(&mut self, id: u64, result: Result<String, String>) {
-        self.desk.out.push(Action::Reply { id, result });
+        self.round.out.push(Action::Reply { id, result });
     }
 
     fn named(&self, groups: &[GroupName]) -> Vec<GroupName> {
@@ -123,7 +123,7 @@ impl Engine {
         if !super::busy_with(group.state) {
             return Ok(());
         }
-        let mut others = group.candidates(&self.view, &self.desk);
+        let mut others = group.candidates(&self.view, &self.round);
         others.retain(|c| c.name != *self.view.me());
         match place(&others) {
             Ok(_) => Ok(()),
@@ -209,7 +209,7 @@ impl Engine {
         }
         let owner = self.view.living().find(|p| p.holds(name));
         let here = super::busy_with(group.state);
-        if let Some(check) = self.view.checks.bar(name).filter(|_| !here) {
+        if let Some(check) = self.view.checks.ineligible(name).filter(|_| !here) {
             match owner {
                 None if force => {}
                 None => {
@@ -277,7 +277,7 @@ impl Engine {
         if group.state == GroupState::Failed {
             group.state = GroupState::Offline;
         } else if group.state == GroupState::Stuck {
-            group.look(&mut self.desk);
+            group.look(&mut self.round);
             cleared.push("what runs of it here is looked at anew".to_owned());
         }
         for peer in self
@@ -355,7 +355,8 @@ impl Engine {
     fn leave(&mut self) -> String {
         if !self.view.leaving {
             self.view.leaving = true;
-            self.desk.record_node(What::Leaving, Because::Administrator);
+            self.round
+                .record_node(What::Leaving, Because::Administrator);
         }
         "giving up all groups".to_owned()
     }
@@ -373,9 +374,9 @@ impl Engine {
     }
 
     fn commanded(&mut self, groups: &[GroupName], what: &str) {
-        self.desk.save = true;
+        self.round.save = true;
         for group in groups {
-            self.desk.record(
+            self.round.record(
                 group,
                 What::Commanded(what.to_owned()),
                 Because::Administrator,

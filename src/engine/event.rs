@@ -167,7 +167,7 @@ pub enum Command {
 
 /// What outlived the last life of this node's daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Kept {
+pub struct PersistentState {
     /// The generation of this life, already saved.
     pub generation: Generation,
     /// The greatest term that may be used without saving anew.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::desk::Desk;
 use super::event::{OrderId, Outcome};
 use super::placement::Candidate;
+use super::round::Round;
 use super::stack::{Ended, Stack};
 use super::view::View;
 use super::{Action, quorum};
@@ -32,14 +32,14 @@ pub(super) struct Group {
     pub state: GroupState,
     pub term: Term,
     /// The greatest term seen from anybody.
-    pub seen: Term,
+    pub highest_term: Term,
     /// The one node recognised: published, and that is the promise.
-    pub to: Option<Recognition>,
+    pub recognised: Option<Recognition>,
     pub offer: Option<Offer>,
     /// For each peer: when we sent what it acknowledged while it recognised us.
     pub supports: BTreeMap<NodeName, Time>,
     /// A right from before a restart or a gap in our time.
-    pub granted: Time,
+    pub right_from_before: Time,
     /// Since when it is published that we have it.
     #[serde(default)]
     pub held_since: Time,
@@ -50,7 +50,7 @@ pub(super) struct Group {
     /// Our own time stood still while it started: when it is up, it is first seen whose it is.
     pub stood_still: bool,
     /// What the last look found, while the state is `Unknown`.
-    pub found: Option<Ended>,
+    pub probe_result: Option<Ended>,
     /// A stop is wanted as soon as the running order has ended.
     pub pending_stop: Option<bool>,
     /// The stop that is under way ends no right: its addresses go when it is their turn.
@@ -69,7 +69,7 @@ pub(super) struct Group {
     /// It is being restarted in place.
     pub restarting: bool,
     /// Why it is not started, as last said.
-    pub held: Option<Because>,
+    pub blocked_because: Option<Because>,
     /// Since when the preferred node could have it back; since when another node is better connected.
     pub failback_since: Option<Time>,
     pub better_since: Option<Time>,
@@ -116,22 +116,22 @@ pub(super) struct Watch {
 }
 
 impl Group {
-    pub fn new(spec: cluster::Group, term: Term, granted: Time) -> Self {
+    pub fn new(spec: cluster::Group, term: Term, right_from_before: Time) -> Self {
         Group {
             stack: Stack::new(&spec),
             spec,
             state: GroupState::Unknown,
             term,
-            seen: term,
-            to: None,
+            highest_term: term,
+            recognised: None,
             offer: None,
             supports: BTreeMap::new(),
-            granted,
+            right_from_before,
             held_since: Time::ZERO,
             renewed: Time::ZERO,
             failure: None,
             stood_still: false,
-            found: None,
+            probe_result: None,
             pending_stop: None,
             orderly: false,
             stopping_because: None,
@@ -141,7 +141,7 @@ impl Group {
             forced: false,
             maintenance: false,
             watch: Watch::default(),
-            held: None,
+            blocked_because: None,
             failback_since: None,
             better_since: None,
             failback_held: false,
@@ -157,30 +157,30 @@ impl Group {
     }
 
     /// Judges the group once, with all that is known.
-    pub fn decide(&mut self, now: Time, view: &View, desk: &mut Desk) {
-        desk.keep_ahead(&self.spec.name, self.seen);
+    pub fn decide(&mut self, now: Time, view: &View, round: &mut Round) {
+        round.keep_ahead(&self.spec.name, self.highest_term);
         self.recognise(now, view);
-        self.look_after_maintenance(view, desk);
+        self.look_after_maintenance(view, round);
         match self.state {
-            GroupState::Unknown => self.decide_unknown(now, view, desk),
-            GroupState::Offline => self.decide_offline(now, view, desk),
-            GroupState::Claiming => self.decide_claiming(now, view, desk),
-            GroupState::Starting | GroupState::Online => self.decide_holding(now, view, desk),
-            GroupState::Failed => self.decide_failed(now, view, desk),
+            GroupState::Unknown => self.decide_unknown(now, view, round),
+            GroupState::Offline => self.decide_offline(now, view, round),
+            GroupState::Claiming => self.decide_claiming(now, view, round),
+            GroupState::Starting | GroupState::Online => self.decide_holding(now, view, round),
+            GroupState::Failed => self.decide_failed(now, view, round),
             GroupState::Stopping | GroupState::Stuck => {}
         }
         self.recognise(now, view);
-        self.renew(now, view, desk);
-        self.watch_addresses(now, view, desk);
-        self.tend(view, desk);
+        self.renew(now, view, round);
+        self.watch_addresses(now, view, round);
+        self.watch_health(view, round);
     }
 
     /// Whatever was done by hand meanwhile, or lost, is looked at before it is counted as ours.
-    fn look_after_maintenance(&mut self, view: &View, desk: &mut Desk) {
+    fn look_after_maintenance(&mut self, view: &View, round: &mut Round) {
         let frozen = self.frozen(view);
         let ended = std::mem::replace(&mut self.was_frozen, frozen) && !frozen;
         if ended && self.state == GroupState::Online && !self.stack.busy() {
-            self.look(desk);
+            self.look(round);
         }
     }
 
@@ -192,7 +192,7 @@ impl Group {
             term: self.term,
             can: self.can(),
             offer: self.offer.as_ref().map(|o| o.to.clone()),
-            to: self.to.clone(),
+            to: self.recognised.clone(),
         }
     }
 
@@ -211,20 +211,20 @@ impl Group {
     }
 
     /// Everybody as a candidate for it, in the order of ha.cf.
-    pub fn candidates(&self, view: &View, desk: &Desk) -> Vec<Candidate> {
+    pub fn candidates(&self, view: &View, round: &Round) -> Vec<Candidate> {
         let of = |name: &NodeName| match view.peer(name) {
             Some(peer) => view.candidate(peer, &self.spec.name, &self.spec.preferred),
-            None => self.ourselves(view, desk),
+            None => self.ourselves(view, round),
         };
         view.cluster.nodes.iter().map(of).collect()
     }
 
-    fn ourselves(&self, view: &View, desk: &Desk) -> Candidate {
+    fn ourselves(&self, view: &View, round: &Round) -> Candidate {
         let failed = self
             .failure
             .as_ref()
             .filter(|_| self.state == GroupState::Failed);
-        let barred = match () {
+        let ineligible = match () {
             () if view.leaving => Some("is leaving".to_owned()),
             () if self.state == GroupState::Stuck => Some("could not stop it".to_owned()),
             () if failed.is_some() => Some("failed to run it".to_owned()),
@@ -232,17 +232,17 @@ impl Group {
             () if !view.quorate => Some("has no quorum".to_owned()),
             // An administrator may know better than a check.
             () if self.forced => None,
-            () => view.checks.bar(&self.spec.name),
+            () => view.checks.ineligible(&self.spec.name),
         };
         Candidate {
             name: view.me().clone(),
-            barred,
+            ineligible,
             yielding: self.yielding,
             wanted: self.wanted,
             preferred: self.spec.preferred == *view.me(),
             unready: None,
             reach: view.reach().answering,
-            load: desk.load,
+            load: round.load,
         }
     }
 
@@ -263,15 +263,16 @@ impl Group {
         let confirmed: Vec<Time> = peers
             .chain(view.pings.iter().filter_map(|p| p.answered))
             .collect();
-        quorum::lease_end(&confirmed, view.total_votes(), &view.cluster.timing).max(self.granted)
+        quorum::lease_end(&confirmed, view.total_votes(), &view.cluster.timing)
+            .max(self.right_from_before)
     }
 
     /// Tells the runtime how long the right lasts, when that has grown by a good part of a lease: what is kept of it
     /// serves a daemon that comes after us, and each time costs a file. A right that no votes limit is told for as long
     /// as no peer can take us for dead: so the kernel's loan of addresses ends with us, however we end.
-    pub fn renew(&mut self, now: Time, view: &View, desk: &mut Desk) {
+    pub fn renew(&mut self, now: Time, view: &View, round: &mut Round) {
         // What was found running is held under the old right until it is known whose it is.
-        let found = self.state == GroupState::Unknown && self.found == Some(Ended::AllRun);
+        let found = self.state == GroupState::Unknown && self.probe_result == Some(Ended::AllRun);
         // In an orderly stop the addresses have their turn like the rest, and are kept until then; unless another has it.
         let orderly = self.state == GroupState::Stopping
             && self.orderly
@@ -284,7 +285,11 @@ impl Group {
         let t = &view.cluster.timing;
         let lease = t.deadtime.saturating_sub(t.margin);
         // In a stop nobody looks any more whether a peer is about to act without us.
-        let buried = view.living().map(|p| p.burial(t)).filter(|_| orderly).min();
+        let buried = view
+            .living()
+            .map(|p| p.takes_us_for_dead_at(t))
+            .filter(|_| orderly)
+            .min();
         let until = match () {
             // In maintenance what runs shall outlive even the daemon.
             () if self.frozen(view) && !orderly => Time::NEVER,
@@ -300,66 +305,77 @@ impl Group {
         if until == Time::NEVER && self.renewed != Time::NEVER || !told {
             self.renewed = until;
             let group = self.spec.name.clone();
-            desk.out.push(Action::Renew { group, until });
+            round.out.push(Action::Renew { group, until });
         }
     }
 
     /// Begins to stop it. The order that runs now is ended first.
-    pub fn begin_stop(&mut self, because: Because, addresses_first: bool, desk: &mut Desk) {
-        desk.record(&self.spec.name, What::Stop, because.clone());
+    pub fn begin_stop(&mut self, because: Because, addresses_first: bool, round: &mut Round) {
+        round.record(&self.spec.name, What::Stop, because.clone());
         self.state = GroupState::Stopping;
         self.restarting = false;
         self.orderly = !addresses_first;
         self.stopping_because = Some(because);
         if self.stack.busy() {
             self.pending_stop = Some(addresses_first);
-            desk.out.push(Action::Abort(self.spec.name.clone()));
+            round.out.push(Action::Abort(self.spec.name.clone()));
         } else {
-            self.stack
-                .stop(addresses_first, &self.spec, &mut desk.orders, &mut desk.out);
+            self.stack.stop(
+                addresses_first,
+                &self.spec,
+                &mut round.orders,
+                &mut round.out,
+            );
         }
     }
 
     /// Asks for a look at what runs.
-    pub fn look(&mut self, desk: &mut Desk) {
+    pub fn look(&mut self, round: &mut Round) {
         self.state = GroupState::Unknown;
-        self.found = None;
+        self.probe_result = None;
         self.stack
-            .probe(&self.spec, &mut desk.orders, &mut desk.out);
+            .probe(&self.spec, &mut round.orders, &mut round.out);
     }
 
     /// An order has ended.
-    pub fn done(&mut self, now: Time, order: OrderId, outcome: &Outcome, desk: &mut Desk) {
+    pub fn done(&mut self, now: Time, order: OrderId, outcome: &Outcome, round: &mut Round) {
         if let Some(addresses_first) = self.pending_stop
             && self.stack.interrupted(order)
         {
             self.pending_stop = None;
-            self.stack
-                .stop(addresses_first, &self.spec, &mut desk.orders, &mut desk.out);
+            self.stack.stop(
+                addresses_first,
+                &self.spec,
+                &mut round.orders,
+                &mut round.out,
+            );
             return;
         }
-        match self
-            .stack
-            .done(order, outcome, &self.spec, &mut desk.orders, &mut desk.out)
-        {
+        match self.stack.done(
+            order,
+            outcome,
+            &self.spec,
+            &mut round.orders,
+            &mut round.out,
+        ) {
             Ended::NotYet => {}
             found @ (Ended::AllRun | Ended::NoneRuns | Ended::SomeRun(_)) => {
-                self.found = Some(found);
+                self.probe_result = Some(found);
             }
-            Ended::Up => self.up(desk),
-            Ended::StartFailed(text) => self.start_failed(now, text, desk),
-            Ended::Down => self.down(desk),
+            Ended::Up => self.up(round),
+            Ended::StartFailed(text) => self.start_failed(now, text, round),
+            Ended::Down => self.down(round),
             Ended::StopFailed(text) => {
                 self.state = GroupState::Stuck;
                 self.restarting = false;
                 self.offer = None;
-                desk.record(&self.spec.name, What::Stuck, Because::Agent(text.clone()));
+                round.record(&self.spec.name, What::Stuck, Because::Agent(text.clone()));
                 self.failed(now, text);
             }
         }
     }
 
-    fn up(&mut self, desk: &mut Desk) {
+    fn up(&mut self, round: &mut Round) {
         self.state = GroupState::Online;
         if std::mem::take(&mut self.restarting) {
             // Wishes of administrators that came meanwhile stand.
@@ -368,20 +384,20 @@ impl Group {
             self.wanted = false;
             self.forced = false;
             self.yielding = false;
-            self.held = None;
-            desk.save = true;
+            self.blocked_because = None;
+            round.save = true;
         }
         if std::mem::take(&mut self.stood_still) {
             self.state = GroupState::Unknown;
-            self.found = Some(Ended::AllRun);
+            self.probe_result = Some(Ended::AllRun);
         } else {
-            desk.record(&self.spec.name, What::Online, Because::Finished);
+            round.record(&self.spec.name, What::Online, Because::Finished);
         }
     }
 
-    fn start_failed(&mut self, now: Time, text: String, desk: &mut Desk) {
+    fn start_failed(&mut self, now: Time, text: String, round: &mut Round) {
         self.failed(now, text.clone());
-        self.begin_stop(Because::Agent(text), false, desk);
+        self.begin_stop(Because::Agent(text), false, round);
     }
 
     /// Notes a failure; each one in a row doubles the pause before the next try.
@@ -402,10 +418,10 @@ impl Group {
         self.wanted = false;
     }
 
-    fn down(&mut self, desk: &mut Desk) {
+    fn down(&mut self, round: &mut Round) {
         let because = self.stopping_because.take().unwrap_or(Because::Finished);
         self.supports.clear();
-        self.granted = Time::ZERO;
+        self.right_from_before = Time::ZERO;
         self.contested = false;
         self.offer = None;
         // However long the stop took: the failure that made it counts. An old one was forgiven when it came up.
@@ -416,46 +432,46 @@ impl Group {
         if let Some(failure) = failed {
             let text = Because::Agent(failure.text.clone());
             self.state = GroupState::Failed;
-            desk.record(&self.spec.name, What::Failed, text);
+            round.record(&self.spec.name, What::Failed, text);
         } else {
             self.state = GroupState::Offline;
-            desk.record(&self.spec.name, What::Offline, because);
+            round.record(&self.spec.name, What::Offline, because);
         }
-        self.take_definition(desk);
+        self.take_definition(round);
     }
 
     /// Nothing of the old definition runs: the newer one counts, for the agents too. Whether there was one.
-    pub fn take_definition(&mut self, desk: &mut Desk) -> bool {
+    pub fn take_definition(&mut self, round: &mut Round) -> bool {
         let Some(spec) = self.replaced_by.take() else {
             return false;
         };
         self.spec = *spec;
         self.stack = Stack::new(&self.spec);
-        desk.out.push(Action::Redefined(self.spec.name.clone()));
+        round.out.push(Action::Redefined(self.spec.name.clone()));
         true
     }
 
-    fn decide_failed(&mut self, now: Time, view: &View, desk: &mut Desk) {
+    fn decide_failed(&mut self, now: Time, view: &View, round: &mut Round) {
         let Some(failure) = &self.failure else {
             self.state = GroupState::Offline;
             return;
         };
         let alone = || {
             let held = view.living().any(|p| p.holds(&self.spec.name));
-            !held && super::placement::place(&self.candidates(view, desk)).is_err()
+            !held && super::placement::place(&self.candidates(view, round)).is_err()
         };
         if now >= failure.expires_at || (now >= failure.retry_at && alone()) {
-            desk.record(&self.spec.name, What::FailureExpired, Because::Expired);
+            round.record(&self.spec.name, What::FailureExpired, Because::Expired);
             self.state = GroupState::Offline;
-            self.decide_offline(now, view, desk);
+            self.decide_offline(now, view, round);
         }
     }
 
     /// Says why it is not started, once for each reason.
-    pub fn hold(&mut self, because: Because, desk: &mut Desk) {
-        if self.held.as_ref() != Some(&because) {
-            desk.record(&self.spec.name, What::Held, because.clone());
-            self.held = Some(because);
+    pub fn report_blocked(&mut self, because: Because, round: &mut Round) {
+        if self.blocked_because.as_ref() != Some(&because) {
+            round.record(&self.spec.name, What::Held, because.clone());
+            self.blocked_because = Some(because);
         }
     }
 
@@ -476,7 +492,7 @@ impl Group {
         ) {
             due.push(self.lease_end(view));
             let t = &view.cluster.timing;
-            due.extend(view.living().map(|p| p.burial(t)));
+            due.extend(view.living().map(|p| p.takes_us_for_dead_at(t)));
         }
         if let Some(offer) = &self.offer {
             due.push(offer.since + super::handover::patience(&view.cluster.timing));
@@ -490,7 +506,7 @@ impl Group {
         if self.state == GroupState::Claiming {
             due.push(self.watch.since + super::claim::PROBE_PATIENCE);
             let dead = view.peers.iter().filter(|p| p.liveness == Liveness::Dead);
-            due.extend(dead.map(|p| self.rid_of_it(p, view)));
+            due.extend(dead.map(|p| self.stopped_by(p, view)));
         }
         // What was due before was judged with every event. Not so the others' deadlines: silence is judged only at one.
         all.extend(due.into_iter().filter(|at| *at > now));

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::desk::Desk;
 use super::group::{Group, Offer};
 use super::placement::{Candidate, place};
+use super::round::Round;
 use super::view::View;
 use crate::model::cluster::Timing;
 use crate::model::decision::{Because, What};
@@ -19,13 +19,13 @@ pub(super) fn patience(timing: &Timing) -> Duration {
 
 impl Group {
     /// Online: shall another have it?
-    pub fn decide_handover(&mut self, now: Time, view: &View, desk: &mut Desk) {
-        let candidates = self.candidates(view, desk);
-        let wish = self.wish_to_give(now, view, &candidates, desk);
+    pub fn decide_handover(&mut self, now: Time, view: &View, round: &mut Round) {
+        let candidates = self.candidates(view, round);
+        let wish = self.wish_to_give(now, view, &candidates, round);
         match (self.offer.clone(), wish) {
             (None, None) => {}
             (None, Some((Some(to), because))) => {
-                desk.record(&self.spec.name, What::Offer(to.clone()), because.clone());
+                round.record(&self.spec.name, What::Offer(to.clone()), because.clone());
                 self.offer = Some(Offer {
                     to,
                     because,
@@ -34,10 +34,10 @@ impl Group {
             }
             (None, Some((None, because))) => {
                 if view.leaving {
-                    self.begin_stop(because, false, desk);
+                    self.begin_stop(because, false, round);
                 }
             }
-            (Some(offer), wish) => self.follow_offer(&offer, wish, now, view, desk),
+            (Some(offer), wish) => self.follow_offer(&offer, wish, now, view, round),
         }
     }
 
@@ -48,7 +48,7 @@ impl Group {
         wish: Option<(Option<NodeName>, Because)>,
         now: Time,
         view: &View,
-        desk: &mut Desk,
+        round: &mut Round,
     ) {
         let claims = view
             .peer(&offer.to)
@@ -59,13 +59,13 @@ impl Group {
             {
                 // Else auto_failback would bring it straight back.
                 self.yielding = true;
-                desk.save = true;
+                round.save = true;
             }
-            self.begin_stop(offer.because.clone(), false, desk);
+            self.begin_stop(offer.because.clone(), false, round);
         } else if view.leaving && now >= offer.since + patience(&view.cluster.timing) {
-            self.begin_stop(Because::Leaving, false, desk);
+            self.begin_stop(Because::Leaving, false, round);
         } else if !stands {
-            desk.record(
+            round.record(
                 &self.spec.name,
                 What::OfferEnded(offer.to.clone()),
                 Because::ClaimantGone(offer.to.clone()),
@@ -80,7 +80,7 @@ impl Group {
         now: Time,
         view: &View,
         candidates: &[Candidate],
-        desk: &mut Desk,
+        round: &mut Round,
     ) -> Option<(Option<NodeName>, Because)> {
         let others: Vec<Candidate> = candidates
             .iter()
@@ -89,7 +89,11 @@ impl Group {
             .collect();
         // Whoever was offered it stays the one while able: its claim itself makes it look busier than the next.
         let chosen = self.offer.as_ref().map(|o| o.to.clone());
-        let able = |name: &NodeName| others.iter().any(|c| c.name == *name && c.barred.is_none());
+        let able = |name: &NodeName| {
+            others
+                .iter()
+                .any(|c| c.name == *name && c.ineligible.is_none())
+        };
         let next = || {
             chosen
                 .filter(able)
@@ -98,7 +102,7 @@ impl Group {
         if view.leaving {
             return Some((next(), Because::Leaving));
         }
-        if let Some(taker) = others.iter().find(|c| c.wanted && c.barred.is_none()) {
+        if let Some(taker) = others.iter().find(|c| c.wanted && c.ineligible.is_none()) {
             return Some((
                 Some(taker.name.clone()),
                 Because::TakeoverBy(taker.name.clone()),
@@ -112,13 +116,13 @@ impl Group {
             match place(&others) {
                 Ok(_) => return Some((next(), Because::CheckFails(check))),
                 Err(others) => {
-                    self.run_on(check, &others, desk);
+                    self.run_on(check, &others, round);
                     return None;
                 }
             }
         }
         self.runs_on = None;
-        if let Some(name) = self.failback(now, view, &others, desk) {
+        if let Some(name) = self.failback(now, view, &others, round) {
             return Some((Some(name.clone()), Because::Failback(name)));
         }
         self.better_connected(now, view, &others)
@@ -131,14 +135,14 @@ impl Group {
     }
 
     /// Says why it stays on a node that it should leave, once for each reason.
-    fn run_on(&mut self, check: String, others: &Because, desk: &mut Desk) {
+    fn run_on(&mut self, check: String, others: &Because, round: &mut Round) {
         let others = match others {
             Because::NoCandidate(why) => why.clone(),
             other => other.to_string(),
         };
         let because = Because::NobodyBetter { check, others };
         if self.runs_on.as_ref() != Some(&because) {
-            desk.record(&self.spec.name, What::RunsOn, because.clone());
+            round.record(&self.spec.name, What::RunsOn, because.clone());
             self.runs_on = Some(because);
         }
     }
@@ -149,16 +153,16 @@ impl Group {
         now: Time,
         view: &View,
         others: &[Candidate],
-        desk: &mut Desk,
+        round: &mut Round,
     ) -> Option<NodeName> {
         let able = others
             .iter()
-            .find(|c| c.preferred && c.barred.is_none() && !c.yielding)
+            .find(|c| c.preferred && c.ineligible.is_none() && !c.yielding)
             .filter(|_| view.cluster.auto_failback);
         let unready = able.and_then(|c| c.unready.clone());
         if let Some(text) = unready.clone().filter(|_| !self.failback_held) {
             let what = What::FailbackWaits(self.spec.preferred.clone());
-            desk.record(&self.spec.name, what, Because::NotReady(text));
+            round.record(&self.spec.name, what, Because::NotReady(text));
         }
         self.failback_held = unready.is_some();
         settled(
@@ -180,7 +184,7 @@ impl Group {
         let ours = view.reach().answering;
         let best = others
             .iter()
-            .filter(|c| c.barred.is_none() && c.reach > ours)
+            .filter(|c| c.ineligible.is_none() && c.reach > ours)
             .max_by_key(|c| c.reach);
         let able = view.cluster.follow_connectivity && best.is_some();
         let settle = view.cluster.timing.keepalive * 2;

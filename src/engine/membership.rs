@@ -23,7 +23,7 @@ impl Engine {
         }
         heard_on(peer, link, &mut notes);
         let revived = hearing != Hearing::Copy && revive(peer, now, hearing, &mut notes);
-        self.desk
+        self.round
             .out
             .extend(notes.into_iter().map(super::Action::Record));
         if hearing == Hearing::Copy {
@@ -67,8 +67,8 @@ impl Engine {
         peer.misses = heard.loss;
         let Some(sent) = sent else { return };
         peer.acked = Some(peer.acked.map_or(sent, |a| a.max(sent)));
-        if peer.said_deaf && !peer.deaf(&self.view.cluster.timing) {
-            peer.said_deaf = false;
+        if peer.deafness_reported && !peer.deaf(&self.view.cluster.timing) {
+            peer.deafness_reported = false;
         }
         self.take_support(heartbeat, sent);
     }
@@ -100,7 +100,7 @@ impl Engine {
                 .as_ref()
                 .map_or(report.term, |to| to.term.max(report.term));
             if let Some(group) = self.groups.iter_mut().find(|g| g.spec.name == report.group) {
-                group.seen = group.seen.max(term);
+                group.highest_term = group.highest_term.max(term);
             }
         }
     }
@@ -111,11 +111,11 @@ impl Engine {
             return;
         };
         let differs = digest != ours;
-        if differs && !peer.said_digest {
-            self.desk
+        if differs && !peer.difference_reported {
+            self.round
                 .record_node(What::ConfigDiffers(from.clone()), Because::SaidSo);
         }
-        peer.said_digest = differs;
+        peer.difference_reported = differs;
     }
 
     /// Rule 13: a peer remembers a later life of ours than we do. The next life begins when it is on disk.
@@ -123,8 +123,8 @@ impl Engine {
         let next = Generation(seen.0.saturating_add(1));
         if self.next_generation.is_none_or(|g| g < next) {
             self.next_generation = Some(next);
-            self.desk.save = true;
-            self.desk.record_node(
+            self.round.save = true;
+            self.round.record_node(
                 What::NewGeneration(next.0),
                 Because::StoreLost(witness.clone()),
             );
@@ -152,7 +152,7 @@ impl Engine {
                 notes.push(Decision::node(What::PingDown(ping.name.clone()), silent));
             }
         }
-        self.desk
+        self.round
             .out
             .extend(notes.into_iter().map(super::Action::Record));
         self.join();
@@ -162,7 +162,7 @@ impl Engine {
     pub(super) fn join(&mut self) {
         let joined = self.view.may_join(self.now);
         if joined && !self.view.joined {
-            self.desk.record_node(What::Joined, Because::AllHeard);
+            self.round.record_node(What::Joined, Because::AllHeard);
         }
         self.view.joined = joined;
     }
@@ -170,10 +170,10 @@ impl Engine {
     /// Rule 12: nothing that was known before a gap in our own time is believed after it.
     pub(super) fn gap(&mut self, began: Time, now: Time) {
         let had_peers = self.view.living().next().is_some();
-        self.desk
+        self.round
             .record_node(What::Gap(now.since(began)), Because::Expired);
         for group in &mut self.groups {
-            group.after_gap(began, now, had_peers, &self.view, &mut self.desk);
+            group.after_gap(began, now, had_peers, &self.view, &mut self.round);
         }
         let deadtime = self.view.cluster.timing.deadtime;
         for peer in self
@@ -199,7 +199,7 @@ impl Engine {
         ping.answered = Some(ping.answered.map_or(sent, |at| at.max(sent)));
         if !ping.up && self.now < sent + self.view.cluster.timing.deadping {
             ping.up = true;
-            self.desk
+            self.round
                 .record_node(What::PingUp(ping.name.clone()), Because::Heard);
         }
     }
@@ -218,7 +218,7 @@ impl Engine {
                 if !up && l.up {
                     l.up = false;
                     let what = What::LinkDown(peer.name.clone(), link.clone());
-                    self.desk
+                    self.round
                         .record_node(what, Because::Agent("the interface has no carrier".into()));
                 }
             }
@@ -305,8 +305,8 @@ fn age_peer(
             notes.push(Decision::node(what, Because::SilentFor(timing.deadtime)));
         }
     }
-    if peer.deaf(timing) && !peer.said_deaf {
-        peer.said_deaf = true;
+    if peer.deaf(timing) && !peer.deafness_reported {
+        peer.deafness_reported = true;
         notes.push(Decision::node(
             What::PeerDeaf(peer.name.clone()),
             Because::SaidSo,
@@ -353,7 +353,7 @@ impl Engine {
             .iter_mut()
             .filter(|g| g.state == GroupState::Online)
         {
-            group.announce(&mut self.desk);
+            group.announce(&mut self.round);
         }
     }
 }

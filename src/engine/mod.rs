@@ -6,8 +6,8 @@
 //! * `quorum`: votes, and the lease that a right is;
 //! * `placement`: who should own a group that nobody owns;
 //! * `recognition`, `claim`: the promise that each node publishes, and the way to a group by it;
-//! * `hold`, `handover`: keeping a group, letting it go, giving it away;
-//! * `stack`: its steps, up and down; `tending`, `checks`: is what runs well, and is this node?
+//! * `ownership`, `handover`: keeping a group, letting it go, giving it away;
+//! * `stack`: its steps, up and down; `monitoring`, `checks`: is what runs well, and is this node?
 //! * `publish`: the heartbeat, which says all of it;
 //! * `command`, `outcome`, `status`: what an administrator asks, what comes of it, what he sees.
 
@@ -15,30 +15,30 @@ pub mod action;
 mod checks;
 mod claim;
 mod command;
-mod desk;
 mod digest;
 pub mod event;
 mod group;
 mod handover;
-mod hold;
 mod loss;
 mod membership;
+mod monitoring;
 mod outcome;
+mod ownership;
 mod peer;
 mod placement;
 mod publish;
 mod quorum;
 mod recognition;
 mod reconfigure;
+mod round;
 mod sent;
 mod stack;
 mod status;
-mod tending;
 mod view;
 
 pub use action::{Action, Call};
 pub use digest::ActionDigest;
-pub use event::{Command, Event, Kept, OrderId, Outcome};
+pub use event::{Command, Event, OrderId, Outcome, PersistentState};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,11 +51,11 @@ use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Term, Time};
 use checks::Checks;
 use command::Pending;
-use desk::Desk;
 use group::Group;
 use peer::Peer;
 use publish::Publisher;
 use quorum::Ping;
+use round::Round;
 use sent::SentLog;
 use view::View;
 
@@ -64,10 +64,10 @@ use view::View;
 pub struct Engine {
     view: View,
     groups: Vec<Group>,
-    desk: Desk,
+    round: Round,
     publisher: Publisher,
     pending: Vec<Pending>,
-    kept: Kept,
+    kept: PersistentState,
     /// Orders to save that have not been answered, each with the ceilings it brings to disk.
     saving: Vec<(u64, BTreeMap<GroupName, Term>)>,
     saves: u64,
@@ -82,12 +82,12 @@ pub struct Engine {
 impl Engine {
     /// A node that has just started, with what outlived its last life. The orders are the first looks at what runs.
     #[must_use]
-    pub fn new(cluster: Cluster, kept: Kept, now: Time) -> (Engine, Vec<Action>) {
+    pub fn new(cluster: Cluster, kept: PersistentState, now: Time) -> (Engine, Vec<Action>) {
         let view = new_view(cluster, &kept, now);
-        let mut desk = Desk {
+        let mut round = Round {
             saved_ceilings: kept.ceilings.clone(),
             ceilings: kept.ceilings.clone(),
-            ..Desk::default()
+            ..Round::default()
         };
         let mut groups: Vec<Group> = view
             .cluster
@@ -96,12 +96,12 @@ impl Engine {
             .map(|spec| kept_group(spec, &kept, &view.cluster.timing, now))
             .collect();
         for group in &mut groups {
-            group.look(&mut desk);
+            group.look(&mut round);
         }
         let mut engine = Engine {
             view,
             groups,
-            desk,
+            round,
             publisher: Publisher::new(now),
             pending: Vec::new(),
             kept,
@@ -143,7 +143,7 @@ impl Engine {
                 order,
                 outcome,
             } => {
-                self.with_group(&group, |g, _, desk| g.done(now, order, &outcome, desk));
+                self.with_group(&group, |g, _, round| g.done(now, order, &outcome, round));
             }
             Event::AddressAnswered { group, who } => {
                 self.with_group(&group, |g, _, _| g.address_answered(now, who));
@@ -152,13 +152,15 @@ impl Engine {
                 self.with_group(&group, |g, _, _| g.address_silent(sent));
             }
             Event::ResourceLost { group, step, text } => {
-                self.with_group(&group, |g, view, desk| g.lost(now, step, text, view, desk));
+                self.with_group(&group, |g, view, round| {
+                    g.lost(now, step, text, view, round)
+                });
             }
             Event::Monitored {
                 group,
                 step,
                 result,
-            } => self.with_group(&group, |g, _, desk| g.monitored(now, step, result, desk)),
+            } => self.with_group(&group, |g, _, round| g.monitored(now, step, result, round)),
             Event::Checked { check, result } => self.checked(now, &check, result),
             Event::PeerMessages(peer_messages) => self.publisher.peer_messages = peer_messages,
             Event::Saved { version } => self.saved(version),
@@ -169,24 +171,24 @@ impl Engine {
     }
 
     /// Does something with one group; a name that is not ours is ignored (its group was configured away).
-    fn with_group(&mut self, name: &GroupName, what: impl FnOnce(&mut Group, &View, &mut Desk)) {
+    fn with_group(&mut self, name: &GroupName, what: impl FnOnce(&mut Group, &View, &mut Round)) {
         if let Some(group) = self.groups.iter_mut().find(|g| g.spec.name == *name) {
-            what(group, &self.view, &mut self.desk);
+            what(group, &self.view, &mut self.round);
         }
     }
 
     /// Judges everything once with what is known now.
     fn settle(&mut self, now: Time) -> Vec<Action> {
         self.count();
-        self.desk.load = self.groups.iter().filter(|g| busy_with(g.state)).count();
+        self.round.load = self.groups.iter().filter(|g| busy_with(g.state)).count();
         for group in &mut self.groups {
-            group.decide(now, &self.view, &mut self.desk);
+            group.decide(now, &self.view, &mut self.round);
         }
         self.forget_removed();
         self.settle_commands(now);
         self.publish(now);
         self.save();
-        std::mem::take(&mut self.desk.out)
+        std::mem::take(&mut self.round.out)
     }
 
     /// Votes and loads.
@@ -204,7 +206,7 @@ impl Engine {
             } else {
                 What::QuorumLost { votes: ours, total }
             };
-            self.desk.record_node(what, Because::Heard);
+            self.round.record_node(what, Because::Heard);
         }
         let load = |p: &Peer| p.groups.values().filter(|r| busy_with(r.state)).count();
         self.view.loads = self
@@ -216,7 +218,7 @@ impl Engine {
 
     /// Orders to save what has changed.
     fn save(&mut self) {
-        if !std::mem::take(&mut self.desk.save) {
+        if !std::mem::take(&mut self.round.save) {
             return;
         }
         let named = |is: fn(&Group) -> bool| {
@@ -226,9 +228,9 @@ impl Engine {
                 .map(|g| g.spec.name.clone())
                 .collect()
         };
-        self.kept = Kept {
+        self.kept = PersistentState {
             generation: self.next_generation.unwrap_or(self.view.generation),
-            ceilings: self.desk.ceilings.clone(),
+            ceilings: self.round.ceilings.clone(),
             terms: self
                 .groups
                 .iter()
@@ -240,8 +242,8 @@ impl Engine {
             maintenance: named(|g| g.maintenance),
         };
         self.saves += 1;
-        self.saving.push((self.saves, self.desk.ceilings.clone()));
-        self.desk.out.push(Action::Save {
+        self.saving.push((self.saves, self.round.ceilings.clone()));
+        self.round.out.push(Action::Save {
             version: self.saves,
             kept: self.kept.clone(),
         });
@@ -249,7 +251,7 @@ impl Engine {
 
     fn saved(&mut self, version: u64) {
         if let Some((_, ceilings)) = self.saving.iter().find(|(v, _)| *v == version) {
-            self.desk.saved_ceilings = ceilings.clone();
+            self.round.saved_ceilings = ceilings.clone();
         }
         self.saving.retain(|(v, _)| *v > version);
         if let Some(generation) = self.next_generation.filter(|_| self.saving.is_empty()) {
@@ -315,7 +317,7 @@ fn busy_with(state: GroupState) -> bool {
     state.holds() || state == GroupState::Claiming
 }
 
-fn new_view(cluster: Cluster, kept: &Kept, now: Time) -> View {
+fn new_view(cluster: Cluster, kept: &PersistentState, now: Time) -> View {
     let initdead = cluster.timing.initdead;
     let peers = peers_of(&cluster, now, initdead);
     let pings = cluster.pings.iter().map(|p| new_ping(&p.name)).collect();
@@ -363,7 +365,7 @@ fn new_ping(name: &str) -> Ping {
 
 fn kept_group(
     spec: &crate::model::cluster::Group,
-    kept: &Kept,
+    kept: &PersistentState,
     timing: &Timing,
     now: Time,
 ) -> Group {
@@ -382,7 +384,7 @@ fn kept_group(
         kept.terms.get(name).copied().unwrap_or_default(),
         lease,
     );
-    group.seen = group
+    group.highest_term = group
         .term
         .max(kept.ceilings.get(name).copied().unwrap_or_default());
     group.standby = kept.standby.contains(name);

@@ -68,7 +68,7 @@ impl Engine {
         if self.view.living().any(|p| super::busy_with(p.state(name))) {
             return Progress::Waiting;
         }
-        let mut others = group.candidates(&self.view, &self.desk);
+        let mut others = group.candidates(&self.view, &self.round);
         others.retain(|c| c.name != *self.view.me());
         match place(&others) {
             Ok(_) => Progress::Waiting,
@@ -111,7 +111,7 @@ impl Engine {
         let name = &group.spec.name;
         let why = match group.state {
             GroupState::Claiming => group.objection(now, &self.view).map(|b| b.to_string()),
-            _ => group.held.as_ref().map(ToString::to_string),
+            _ => group.blocked_because.as_ref().map(ToString::to_string),
         };
         let holder: Option<&NodeName> = self.view.living().find(|p| p.holds(name)).map(|p| &p.name);
         match (why, holder) {
@@ -141,6 +141,6 @@ impl Engine {
                 group.yielding = false;
             }
         }
-        self.desk.save = true;
+        self.round.save = true;
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::checks;
 use super::loss::Loss;
 use crate::model::cluster::Timing;
-use crate::model::health::Ailing;
+use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Time};
@@ -36,7 +36,7 @@ pub(super) struct Peer {
     pub reach: Reach,
     pub quorate: bool,
     pub intent: Intent,
-    pub ailing: Vec<Ailing>,
+    pub failed_checks: Vec<FailedCheck>,
     pub digest: Option<u64>,
     /// Until then its silence means a restart that it announced.
     pub back_by: Time,
@@ -53,8 +53,8 @@ pub(super) struct Peer {
     /// Whether its daemon refused a heartbeat since it was last heard.
     pub refused: bool,
     /// What has been said about it already, so that it is said once.
-    pub said_deaf: bool,
-    pub said_digest: bool,
+    pub deafness_reported: bool,
+    pub difference_reported: bool,
 }
 
 /// One peer on one link.
@@ -104,7 +104,7 @@ impl Peer {
             reach: Reach::default(),
             quorate: false,
             intent: Intent::default(),
-            ailing: Vec::new(),
+            failed_checks: Vec::new(),
             digest: None,
             back_by: Time::ZERO,
             groups: BTreeMap::new(),
@@ -114,8 +114,8 @@ impl Peer {
             hears_us_on: Vec::new(),
             links: links.iter().map(link).collect(),
             refused: false,
-            said_deaf: false,
-            said_digest: false,
+            deafness_reported: false,
+            difference_reported: false,
         }
     }
 
@@ -159,7 +159,7 @@ impl Peer {
         self.reach = heartbeat.reach;
         self.quorate = heartbeat.quorate;
         self.intent = heartbeat.intent.clone();
-        self.ailing = checks::told(&heartbeat.ailing);
+        self.failed_checks = checks::told(&heartbeat.failed_checks);
         self.digest = Some(heartbeat.digest);
         for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
             self.groups.insert(report.group.clone(), report.clone());
@@ -194,7 +194,7 @@ impl Peer {
         self.misses = 0;
         self.acked = None;
         self.active_since = now;
-        self.said_digest = false;
+        self.difference_reported = false;
         for link in &mut self.links {
             link.sequence = Sequence(0);
         }
@@ -219,7 +219,7 @@ impl Peer {
     }
 
     /// When it must be expected to act without us, because it does not say that it hears us.
-    pub fn burial(&self, timing: &Timing) -> Time {
+    pub fn takes_us_for_dead_at(&self, timing: &Timing) -> Time {
         let lease = self.unheard_since() + timing.deadtime.saturating_sub(timing.margin);
         lease.max(self.heard_again + timing.keepalive * 2)
     }

@@ -9,7 +9,7 @@ use crate::model::decision::Because;
 pub(super) struct Candidate {
     pub name: NodeName,
     /// Why it may not run the group, in a few words; `None` when it may.
-    pub barred: Option<String>,
+    pub ineligible: Option<String>,
     /// It gave the group away on request: the last choice.
     pub yielding: bool,
     /// An administrator told it to take the group.
@@ -25,7 +25,10 @@ pub(super) struct Candidate {
 
 /// The node that should own the group and why; or why nobody can. Candidates come in the order of ha.cf.
 pub(super) fn place(candidates: &[Candidate]) -> Result<(&NodeName, Because), Because> {
-    let free: Vec<&Candidate> = candidates.iter().filter(|c| c.barred.is_none()).collect();
+    let free: Vec<&Candidate> = candidates
+        .iter()
+        .filter(|c| c.ineligible.is_none())
+        .collect();
     let willing: Vec<&Candidate> = free
         .iter()
         .copied()
@@ -47,14 +50,14 @@ pub(super) fn place(candidates: &[Candidate]) -> Result<(&NodeName, Because), Be
             &c.name,
             Because::NextChoice(next_choice(preferred, &pool, c)),
         )),
-        None => Err(Because::NoCandidate(everybody_barred(candidates))),
+        None => Err(Because::NoCandidate(all_ineligible(candidates))),
     }
 }
 
 /// Says what made a node that is not the preferred one the choice.
 fn next_choice(preferred: Option<&Candidate>, pool: &[&Candidate], chosen: &Candidate) -> String {
     let first = match preferred {
-        Some(p) => match &p.barred {
+        Some(p) => match &p.ineligible {
             Some(why) => format!("its preferred node {} {why}", p.name),
             None => format!("its preferred node {} gave it away", p.name),
         },
@@ -73,8 +76,8 @@ fn next_choice(preferred: Option<&Candidate>, pool: &[&Candidate], chosen: &Cand
     format!("{first}, and {} {second}", chosen.name)
 }
 
-fn everybody_barred(candidates: &[Candidate]) -> String {
-    let each = |c: &Candidate| format!("{} {}", c.name, c.barred.as_deref().unwrap_or("may"));
+fn all_ineligible(candidates: &[Candidate]) -> String {
+    let each = |c: &Candidate| format!("{} {}", c.name, c.ineligible.as_deref().unwrap_or("may"));
     candidates.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
@@ -87,7 +90,7 @@ mod tests {
         let name = NodeName::new(words.next().unwrap());
         let mut c = Candidate {
             name,
-            barred: None,
+            ineligible: None,
             yielding: false,
             wanted: false,
             preferred: false,
@@ -97,7 +100,7 @@ mod tests {
         };
         for word in words {
             match word.split_once('=').unwrap_or((word, "")) {
-                ("barred", why) => c.barred = Some(why.to_owned()),
+                ("ineligible", why) => c.ineligible = Some(why.to_owned()),
                 ("yielding", _) => c.yielding = true,
                 ("wanted", _) => c.wanted = true,
                 ("preferred", _) => c.preferred = true,
@@ -115,34 +118,34 @@ mod tests {
             ("a preferred; b", "a", "this is its preferred node"),
             ("a; b preferred", "b", "this is its preferred node"),
             (
-                "a preferred barred=is-dead; b",
+                "a preferred ineligible=is-dead; b",
                 "b",
                 "its preferred node a is-dead, and b is the only other candidate",
             ),
             ("a preferred; b wanted", "b", "an administrator"),
             ("a preferred yielding; b", "b", "a gave it away"),
             (
-                "a preferred yielding; b barred=is-dead",
+                "a preferred yielding; b ineligible=is-dead",
                 "a",
                 "preferred node",
             ),
             ("a preferred yielding wanted; b", "a", "an administrator"),
             (
-                "a reach=1; b reach=2; c preferred barred=x",
+                "a reach=1; b reach=2; c preferred ineligible=x",
                 "b",
                 "reaches most",
             ),
             (
-                "a load=2; b load=1; c preferred barred=x",
+                "a load=2; b load=1; c preferred ineligible=x",
                 "b",
                 "fewest groups",
             ),
             (
-                "a reach=2 load=9; b reach=1; c preferred barred=x",
+                "a reach=2 load=9; b reach=1; c preferred ineligible=x",
                 "a",
                 "reaches most",
             ),
-            ("a; b; c preferred barred=x", "a", "first in ha.cf"),
+            ("a; b; c preferred ineligible=x", "a", "first in ha.cf"),
         ];
         for (situation, winner, why) in table {
             let all: Vec<Candidate> = situation.split("; ").map(candidate).collect();
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn without_a_candidate_everybody_is_named() {
-        let all = ["a preferred barred=is-dead", "b barred=failed-it"].map(candidate);
+        let all = ["a preferred ineligible=is-dead", "b ineligible=failed-it"].map(candidate);
         let because = place(&all).unwrap_err();
         assert_eq!(
             because.to_string(),

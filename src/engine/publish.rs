@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, Engine, loss};
 use crate::model::cluster::Timing;
-use crate::model::health::Ailing;
+use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{GroupName, NodeName, Sequence, Time};
@@ -51,7 +51,7 @@ struct Said {
     groups: Vec<GroupReport>,
     quorate: bool,
     intent: Intent,
-    ailing: Vec<Ailing>,
+    failed_checks: Vec<FailedCheck>,
     peer_messages: Vec<PeerMessage>,
 }
 
@@ -156,7 +156,7 @@ impl Engine {
                     g.state,
                     GroupState::Claiming | GroupState::Starting | GroupState::Stopping
                 )
-                || g.to.as_ref().is_some_and(|to| !to.held)
+                || g.recognised.as_ref().is_some_and(|to| !to.held)
         })
     }
 
@@ -200,7 +200,7 @@ impl Engine {
             self.send(now, &heartbeat, said, whole);
         }
         if on_time || dense {
-            self.desk.out.push(Action::Ping);
+            self.round.out.push(Action::Ping);
         }
         if on_time {
             let keepalive = self.view.cluster.timing.keepalive;
@@ -251,7 +251,7 @@ impl Engine {
         heartbeat.sequence = self.publisher.sequence;
         let keep = self.view.cluster.timing.deadtime * 2;
         self.view.sent.note(self.publisher.sequence, now, keep);
-        self.desk.out.push(Action::Send(Box::new(heartbeat)));
+        self.round.out.push(Action::Send(Box::new(heartbeat)));
     }
 
     /// Whether nothing is left to stop. What is stuck or under maintenance stays as it is.
@@ -276,7 +276,7 @@ impl Engine {
             if let Some(within) = ending.back_within {
                 self.lend(ending.since, within);
             }
-            self.desk.out.push(Action::Exit);
+            self.round.out.push(Action::Exit);
             ending.next = Time::NEVER;
             self.publisher.ending = Some(ending);
             return;
@@ -302,7 +302,7 @@ impl Engine {
             let longer = until > group.renewed && group.state == GroupState::Online;
             if longer && told && !(alone && self.view.counted()) {
                 group.renewed = until;
-                self.desk.out.push(Action::Renew {
+                self.round.out.push(Action::Renew {
                     group: group.spec.name.clone(),
                     until,
                 });
@@ -336,7 +336,7 @@ impl Engine {
                 maintenance: named(|g| g.maintenance),
                 back_within: None,
             },
-            ailing: self.view.checks.ailing(),
+            failed_checks: self.view.checks.failed_checks(),
             peer_messages: self.publisher.peer_messages.clone(),
             digest: self.view.cluster.digest,
         }
@@ -369,7 +369,7 @@ fn said(heartbeat: &Heartbeat) -> Said {
         groups: heartbeat.groups.clone(),
         quorate: heartbeat.quorate,
         intent: heartbeat.intent.clone(),
-        ailing: heartbeat.ailing.clone(),
+        failed_checks: heartbeat.failed_checks.clone(),
         peer_messages: heartbeat.peer_messages.clone(),
     }
 }

@@ -13,10 +13,10 @@ impl Group {
     pub fn recognise(&mut self, now: Time, view: &View) {
         if self.state.holds() || self.state == GroupState::Claiming {
             let held = |to: &Recognition| to.held && to.node == *view.me();
-            if self.state.holds() && !self.to.as_ref().is_some_and(held) {
+            if self.state.holds() && !self.recognised.as_ref().is_some_and(held) {
                 self.held_since = now;
             }
-            self.to = Some(Recognition {
+            self.recognised = Some(Recognition {
                 node: view.me().clone(),
                 generation: view.generation,
                 term: self.term,
@@ -24,17 +24,17 @@ impl Group {
             });
             return;
         }
-        self.to = self
+        self.recognised = self
             .kept_recognition(view)
             .or_else(|| self.new_recognition(view));
-        if let Some(to) = &self.to {
-            self.seen = self.seen.max(to.term);
+        if let Some(to) = &self.recognised {
+            self.highest_term = self.highest_term.max(to.term);
         }
     }
 
     /// The present recognition, while its node lives and still shows that generation and term as its own.
     fn kept_recognition(&self, view: &View) -> Option<Recognition> {
-        let to = self.to.as_ref()?;
+        let to = self.recognised.as_ref()?;
         let peer = view
             .peer(&to.node)
             .filter(|p| p.living() && p.generation == Some(to.generation))?;

@@ -28,7 +28,7 @@ impl Engine {
         self.view.cluster = cluster;
         // A node that is new here is waited for before anything is decided.
         self.join();
-        self.desk.save = true;
+        self.round.save = true;
     }
 
     fn reconfigure_peers(&mut self, now: Time, cluster: &Cluster) {
@@ -40,7 +40,7 @@ impl Engine {
             };
             let mut kept = known.clone();
             kept.rank = peer.rank;
-            kept.said_digest = false;
+            kept.difference_reported = false;
             let link = |fresh: &super::peer::Link| {
                 kept.links
                     .iter()
@@ -62,14 +62,14 @@ impl Engine {
                 group.removed = false;
                 // Times and loans may be others now: the right is told anew.
                 group.renewed = Time::ZERO;
-                group.redefine(spec, &mut self.desk);
+                group.redefine(spec, &mut self.round);
                 self.groups.push(group);
             } else {
                 let mut group = Group::new(spec.clone(), Term(0), Time::ZERO);
                 // It may have been here before: its terms go on where they were.
-                let ceiling = self.desk.ceilings.get(&spec.name).copied();
-                group.seen = ceiling.unwrap_or_default();
-                group.look(&mut self.desk);
+                let ceiling = self.round.ceilings.get(&spec.name).copied();
+                group.highest_term = ceiling.unwrap_or_default();
+                group.look(&mut self.round);
                 self.groups.push(group);
             }
         }
@@ -90,12 +90,12 @@ impl Engine {
 impl Group {
     /// A look has found that something of it runs, and what becomes of that is not decided yet.
     fn found_something(&self) -> bool {
-        let runs = matches!(self.found, Some(Ended::AllRun | Ended::SomeRun(_)));
+        let runs = matches!(self.probe_result, Some(Ended::AllRun | Ended::SomeRun(_)));
         self.state == GroupState::Unknown && runs
     }
 
     /// Takes a new definition: at once where that changes nothing that runs, else when the old one is down.
-    fn redefine(&mut self, spec: &cluster::Group, desk: &mut super::Desk) {
+    fn redefine(&mut self, spec: &cluster::Group, round: &mut super::Round) {
         let members = |g: &cluster::Group| {
             g.steps
                 .iter()
@@ -109,9 +109,9 @@ impl Group {
             self.replaced_by = Some(Box::new(spec.clone()));
         } else {
             self.replaced_by = Some(Box::new(spec.clone()));
-            self.take_definition(desk);
+            self.take_definition(round);
             if matches!(self.state, GroupState::Unknown | GroupState::Offline) {
-                self.look(desk);
+                self.look(round);
             }
         }
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{OrderId, Outcome};
-use super::tending::Record;
+use super::monitoring::StepHealth;
 use super::{Action, Call};
 use crate::model::cluster::Group;
 use crate::model::status::ResourceState;
@@ -51,7 +51,7 @@ pub(super) enum Ended {
 pub(super) struct StepState {
     pub state: ResourceState,
     pub error: Option<String>,
-    pub record: Record,
+    pub health: StepHealth,
 }
 
 /// The steps of one group.
@@ -67,7 +67,7 @@ impl Stack {
         let step = StepState {
             state: ResourceState::Unknown,
             error: None,
-            record: Record::default(),
+            health: StepHealth::default(),
         };
         Stack {
             steps: vec![step; group.steps.len()],
@@ -104,7 +104,7 @@ impl Stack {
         orders: &mut u64,
         out: &mut Vec<Action>,
     ) {
-        // Kept as a stack: the step to stop next is the last of the list.
+        // PersistentState as a stack: the step to stop next is the last of the list.
         let mut rest: Vec<usize> = (0..self.steps.len()).collect();
         if addresses_first {
             rest.sort_by_key(|s| group.steps.get(*s).is_some_and(|step| step.addresses));
@@ -157,7 +157,7 @@ impl Stack {
         match self.work.clone() {
             Work::Probing(o) if o == order => {
                 self.work = Work::Idle;
-                self.seen(outcome, group)
+                self.take_probe_result(outcome, group)
             }
             Work::Starting { order: o, step } if o == order => {
                 self.work = Work::Idle;
@@ -175,7 +175,7 @@ impl Stack {
         }
     }
 
-    fn seen(&mut self, outcome: &Outcome, group: &Group) -> Ended {
+    fn take_probe_result(&mut self, outcome: &Outcome, group: &Group) -> Ended {
         let looks: Vec<Option<bool>> = match outcome {
             Outcome::Seen(looks) => looks.clone(),
             Outcome::Succeeded | Outcome::Failed(_) | Outcome::TimedOut(_) => Vec::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::group::{Failure, Group};
 use super::peer::Peer;
 use super::placement::place;
-use super::{Desk, Engine};
+use super::{Round, Engine};
 use crate::model::cluster::QuorumPolicy;
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
@@ -170,13 +170,13 @@ impl Engine {
                 duration_for_people(seconds(peer.back_by.since(now)))
             ),
         );
-        for ailing in peer.ailing.iter().filter(|_| peer.living()) {
+        for check in peer.failed_checks.iter().filter(|_| peer.living()) {
             // The message of `failback_when` is shown with the group that waits for it.
             note(
-                ailing.check != FAILBACK_WHEN,
-                match &ailing.group {
-                    None => format!("{ailing}, so it takes no groups"),
-                    Some(group) => format!("{ailing}, so it does not take {group}"),
+                check.check != FAILBACK_WHEN,
+                match &check.group {
+                    None => format!("{check}, so it takes no groups"),
+                    Some(group) => format!("{check}, so it does not take {group}"),
                 },
             );
         }
@@ -270,7 +270,7 @@ impl Engine {
     /// What keeps a group from going back to its preferred node, with the newest message of `failback_when`.
     fn waits_for_failback(&self, group: &Group) -> Option<String> {
         let peer = self.view.peer(&group.spec.preferred)?;
-        let says = super::checks::unready(&peer.ailing).filter(|_| group.failback_held)?;
+        let says = super::checks::unready(&peer.failed_checks).filter(|_| group.failback_held)?;
         Some(format!(
             "goes back to {} when failback_when succeeds there; it says: {says}",
             peer.name
@@ -304,13 +304,13 @@ impl Engine {
         if group.state == GroupState::Claiming {
             return group.objection(now, &self.view).map(|b| b.to_string());
         }
-        if let Some(held) = &group.held {
+        if let Some(held) = &group.blocked_because {
             return Some(held.to_string());
         }
         if let Some(waiting) = self.view.waiting(now) {
             return Some(format!("this node waits {waiting}"));
         }
-        let candidates = group.candidates(&self.view, &Desk::default());
+        let candidates = group.candidates(&self.view, &Round::default());
         place(&candidates).err().map(|b| b.to_string())
     }
 }
@@ -339,7 +339,7 @@ fn resources(group: &Group, now: Time) -> Vec<ResourceStatus> {
     let steps = group.spec.steps.iter().zip(&group.stack.steps);
     let members = |(spec, known): (&crate::model::cluster::Step, &super::stack::StepState)| {
         let (state, error) = (known.state, known.error.clone());
-        let watch = spec.policy.map(|p| known.record.status(now, &p));
+        let watch = spec.policy.map(|p| known.health.status(now, &p));
         spec.members
             .iter()
             .map(move |token| ResourceStatus {

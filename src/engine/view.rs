@@ -132,18 +132,18 @@ impl View {
     pub fn candidate(&self, peer: &Peer, group: &GroupName, preferred: &NodeName) -> Candidate {
         Candidate {
             name: peer.name.clone(),
-            barred: self.barred(peer, group),
+            ineligible: self.ineligible(peer, group),
             yielding: peer.intent.yielding.contains(group),
             wanted: peer.intent.wanted.contains(group),
             preferred: peer.name == *preferred,
-            unready: checks::unready(&peer.ailing),
+            unready: checks::unready(&peer.failed_checks),
             reach: peer.reach.answering,
             load: self.loads.get(&peer.name).copied().unwrap_or(0),
         }
     }
 
     /// Why a peer may not run a group, in a few words that follow its name.
-    fn barred(&self, peer: &Peer, group: &GroupName) -> Option<String> {
+    fn ineligible(&self, peer: &Peer, group: &GroupName) -> Option<String> {
         let words = match peer.liveness {
             Liveness::Init => "was not heard yet",
             Liveness::Late => "is late",
@@ -155,7 +155,7 @@ impl View {
             return Some(words.to_owned());
         }
         let report = peer.groups.get(group);
-        let barred = [
+        let ineligible = [
             (self.deaf(peer), "does not hear us"),
             (peer.phase == Phase::Init, "does not take part yet"),
             (
@@ -171,10 +171,10 @@ impl View {
             (report.is_none(), "has not spoken of it yet"),
             (report.is_some_and(|r| !r.can), "failed to run it"),
         ];
-        barred
+        ineligible
             .iter()
             .find(|(is, _)| *is)
             .map(|(_, words)| (*words).to_owned())
-            .or_else(|| checks::bar_of(&peer.ailing, group))
+            .or_else(|| checks::ineligible(&peer.failed_checks, group))
     }
 }

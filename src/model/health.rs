@@ -53,7 +53,7 @@ pub struct CheckPolicy {
 
 /// A check that has not passed, as its node publishes it. What is not named is good.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Ailing {
+pub struct FailedCheck {
     /// Its name, or [`FAILBACK_WHEN`].
     pub check: String,
     /// The one group on which it bears, where it does not on all.
@@ -65,14 +65,14 @@ pub struct Ailing {
     pub text: String,
 }
 
-impl Ailing {
+impl FailedCheck {
     /// Whether it keeps its node from being a candidate for a group.
-    pub fn bars(&self, group: &GroupName) -> bool {
+    pub fn makes_ineligible(&self, group: &GroupName) -> bool {
         self.check != FAILBACK_WHEN && self.group.as_ref().is_none_or(|g| g == group)
     }
 }
 
-impl fmt::Display for Ailing {
+impl fmt::Display for FailedCheck {
     /// A sentence that goes on after the name of the node.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let check = &self.check;

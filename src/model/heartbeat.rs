@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::health::Ailing;
+use super::health::FailedCheck;
 use super::peer_message::PeerMessage;
 use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
@@ -34,7 +34,7 @@ pub struct Heartbeat {
     pub intent: Intent,
     /// Checks of the sender that have not passed. With one of them, other than `failback_when`, it is no candidate.
     #[serde(default)]
-    pub ailing: Vec<Ailing>,
+    pub failed_checks: Vec<FailedCheck>,
     /// What is asked and answered beside all this.
     #[serde(default)]
     pub peer_messages: Vec<PeerMessage>,

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::ActionDigest;
-use crate::engine::{Engine, Event, Kept};
+use crate::engine::{Engine, Event, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::{LinkName, NodeName, Sequence, Time};
@@ -53,7 +53,7 @@ pub struct RecordingStart {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum StartState {
     /// A daemon begins.
-    Fresh(Box<(Cluster, Kept)>),
+    Fresh(Box<(Cluster, PersistentState)>),
     /// One that has been running.
     Running(Box<Engine>),
 }

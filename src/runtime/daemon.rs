@@ -20,7 +20,7 @@ use crate::assembly::{Folders, reload_plan};
 use crate::config::Config;
 use crate::control::api::Answer;
 use crate::control::server::Call;
-use crate::engine::{Action, Command, Event, Kept};
+use crate::engine::{Action, Command, Event, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::journal::Entry;
@@ -52,7 +52,7 @@ pub struct Daemon {
     pub(super) log: Arc<Log>,
     pub(super) recording_writer: Option<RecordingWriter>,
     pub(super) waiting: Waiting,
-    pub(super) saver: watch::Sender<(u64, Kept)>,
+    pub(super) saver: watch::Sender<(u64, PersistentState)>,
     pub(super) changed: watch::Sender<()>,
     pub(super) leaving: bool,
 }
@@ -249,7 +249,7 @@ pub(super) fn note(level: Level, text: &str) {
 /// refuses is told once and does not keep the engine from going on.
 pub(super) async fn save_always(
     file: Arc<StateFile>,
-    mut wanted: watch::Receiver<(u64, Kept)>,
+    mut wanted: watch::Receiver<(u64, PersistentState)>,
     engine: EngineHandle,
 ) {
     let mut told = false;

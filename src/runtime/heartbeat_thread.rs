@@ -18,7 +18,7 @@ use super::listeners::{Listener, open_listeners};
 use super::receive::{Authenticator, Heard};
 use super::recording_engine::RecordingEngine;
 use super::send::HeartbeatSender;
-use crate::engine::{Action, Event, Kept};
+use crate::engine::{Action, Event, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::keys::Keys;
@@ -42,7 +42,7 @@ pub struct HeartbeatSetup {
     /// What decisions rest on.
     pub cluster: Cluster,
     /// What outlived our last life.
-    pub kept: Kept,
+    pub kept: PersistentState,
     /// How heartbeats travel.
     pub media: Vec<Medium>,
     /// The secrets.

@@ -39,7 +39,7 @@ use crate::agent::builtin::drbd::fence::Peers;
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::assembly::{Folders, own_name};
 use crate::control::server::{Call, Server};
-use crate::engine::Kept;
+use crate::engine::PersistentState;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::store::journal::Journal;
@@ -129,7 +129,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         feed,
     })?;
     peer_client.connect(&engine);
-    let (saver, wanted) = watch::channel((0, Kept::default()));
+    let (saver, wanted) = watch::channel((0, PersistentState::default()));
     tokio::spawn(daemon::save_always(
         Arc::new(opened.file),
         wanted,

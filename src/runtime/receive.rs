@@ -227,7 +227,7 @@ mod tests {
             reach: Reach::default(),
             quorate: true,
             intent: Intent::default(),
-            ailing: vec![],
+            failed_checks: vec![],
             peer_messages: vec![],
             digest: 0,
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::engine::{Action, Engine, Event, Kept};
+use crate::engine::{Action, Engine, Event, PersistentState};
 use crate::model::Time;
 use crate::model::cluster::Cluster;
 use crate::store::recording_writer::RecordingFeed;
@@ -19,7 +19,7 @@ impl RecordingEngine {
     pub fn new(
         mut feed: Option<RecordingFeed>,
         cluster: Cluster,
-        kept: Kept,
+        kept: PersistentState,
         now: Time,
     ) -> (RecordingEngine, Vec<Action>) {
         if let Some(feed) = &mut feed {

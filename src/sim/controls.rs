@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::machine::{Behaviour, Clock, Machine, MachineRecording};
 use super::network::link_name;
 use super::world::World;
-use crate::engine::{Command, Engine, Event, Kept};
+use crate::engine::{Command, Engine, Event, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::{Generation, GroupName, NodeName, Time};
 
@@ -79,7 +79,7 @@ impl World {
     /// Nothing is left of what it kept. Its next life begins with generation 1.
     pub fn lose_store(&mut self, name: &str) {
         let machine = self.machine(name);
-        machine.kept = Kept::default();
+        machine.kept = PersistentState::default();
         machine.watched.forgive();
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::machine::{Behaviour, Machine, ProbeBehaviour};
 use super::world::{ScheduledEvent, World};
-use crate::engine::{Action, Call, Event, Kept, OrderId, Outcome};
+use crate::engine::{Action, Call, Event, PersistentState, OrderId, Outcome};
 use crate::model::cluster::Step;
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};
@@ -33,7 +33,7 @@ impl World {
                     self.watch_save(by, &kept);
                     let machine = self.machine(by.as_str());
                     let leases = std::mem::take(&mut machine.kept.leases);
-                    machine.kept = Kept { leases, ..kept };
+                    machine.kept = PersistentState { leases, ..kept };
                     self.tell_later(by, Duration::from_millis(2), Event::Saved { version });
                 }
                 Action::Renew { group, until } => self.renew(by, group, until),

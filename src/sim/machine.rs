@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::health::HealthFaults;
 use super::invariant::MachineWatch;
 use super::world::ScheduledEvent;
-use crate::engine::{Engine, Event, Kept, Outcome};
+use crate::engine::{Engine, Event, PersistentState, Outcome};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
 use crate::model::{GroupName, Time};
@@ -118,7 +118,7 @@ pub struct MachineRecording {
     /// Its configuration.
     pub cluster: Cluster,
     /// What outlived the life before.
-    pub kept: Kept,
+    pub kept: PersistentState,
     /// What it was told, and when.
     pub told: Vec<(Time, Event)>,
 }
@@ -129,7 +129,7 @@ pub struct Machine {
     /// The daemon's engine while it runs.
     pub engine: Option<Engine>,
     /// What outlives the daemon.
-    pub kept: Kept,
+    pub kept: PersistentState,
     /// Whether the machine has power.
     pub powered: bool,
     /// Whether its daemon stands still.
@@ -190,7 +190,7 @@ impl Machine {
     pub(super) fn new() -> Self {
         Machine {
             engine: None,
-            kept: Kept::default(),
+            kept: PersistentState::default(),
             powered: true,
             frozen: false,
             suspended: false,

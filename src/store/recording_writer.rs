@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::engine::ActionDigest;
-use crate::engine::{Action, Engine, Event, Kept};
+use crate::engine::{Action, Engine, Event, PersistentState};
 use crate::model::Time;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
@@ -54,7 +54,7 @@ pub struct RecordingFeed {
 
 impl RecordingFeed {
     /// The engine is about to be made of this.
-    pub fn fresh(&mut self, at: Time, cluster: &Cluster, kept: &Kept) {
+    pub fn fresh(&mut self, at: Time, cluster: &Cluster, kept: &PersistentState) {
         let start = Box::new((cluster.clone(), kept.clone()));
         self.begin(at, cluster, StartState::Fresh(start));
     }

@@ -20,7 +20,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::{Durable, replace, set_aside};
-use crate::engine::Kept;
+use crate::engine::PersistentState;
 use crate::model::Generation;
 
 /// Where heartbeat keeps its generation and its identity.
@@ -45,7 +45,7 @@ pub struct Opened {
     /// For saving.
     pub file: StateFile,
     /// With the generation of this life, and without leases ([`super::lease`] has them).
-    pub kept: Kept,
+    pub kept: PersistentState,
     /// This node's identity.
     pub uuid: [u8; 16],
     /// What an administrator should know, a sentence each.
@@ -60,13 +60,13 @@ pub struct InUse(pub PathBuf);
 #[derive(Serialize, Deserialize)]
 struct Content {
     uuid: [u8; 16],
-    kept: Kept,
+    kept: PersistentState,
 }
 
 /// What was found of the last life.
 #[derive(Default)]
 struct Found {
-    kept: Kept,
+    kept: PersistentState,
     uuid: Option<[u8; 16]>,
 }
 
@@ -85,10 +85,10 @@ impl StateFile {
     }
 
     /// Brings this to the disk; when it returns without error, it is there. Blocks as long as the disk does.
-    pub fn save(&self, kept: &Kept) -> io::Result<()> {
+    pub fn save(&self, kept: &PersistentState) -> io::Result<()> {
         let content = Content {
             uuid: self.uuid,
-            kept: Kept {
+            kept: PersistentState {
                 leases: BTreeMap::new(),
                 ..kept.clone()
             },

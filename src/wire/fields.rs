@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::health::Ailing;
+use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
@@ -137,20 +137,20 @@ fn read_recognition(word: &str, term: Term, known: &Known<'_>) -> Option<Recogni
 }
 
 /// `CHECK[@GROUP],-[,TEXT]` or `CHECK[@GROUP],?[,TEXT]`
-pub(super) fn ailing_word(ailing: &Ailing) -> String {
-    let mark = if ailing.pending { '?' } else { '-' };
-    let of_group = ailing.group.as_ref();
+pub(super) fn failed_check_word(check: &FailedCheck) -> String {
+    let mark = if check.pending { '?' } else { '-' };
+    let of_group = check.group.as_ref();
     let group = of_group.map_or_else(String::new, |g| format!("@{}", escape(g.as_str())));
-    let mut word = format!("{}{group},{mark}", escape(&ailing.check));
-    if !ailing.text.is_empty() {
+    let mut word = format!("{}{group},{mark}", escape(&check.check));
+    if !check.text.is_empty() {
         word.push(',');
-        word.push_str(&escape(&ailing.text));
+        word.push_str(&escape(&check.text));
     }
     word
 }
 
-/// The reverse of [`ailing_word`].
-pub(super) fn read_ailing(word: &str) -> Option<Ailing> {
+/// The reverse of [`failed_check_word`].
+pub(super) fn read_failed_check(word: &str) -> Option<FailedCheck> {
     let mut parts = word.splitn(3, ',');
     let name = parts.next()?;
     let (check, group) = match name.split_once('@') {
@@ -164,7 +164,7 @@ pub(super) fn read_ailing(word: &str) -> Option<Ailing> {
         _ => return None,
     };
     let text = parts.next().map_or(Some(String::new()), unescape)?;
-    Some(Ailing {
+    Some(FailedCheck {
         check,
         group,
         pending,

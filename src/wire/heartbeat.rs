@@ -10,7 +10,7 @@
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
 //! | `lo` | lost: for each word of `h`, how many of a thousand of that peer's heartbeats were missed lately; left out where none | `0 c8` |
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
-//! | `ai` | ailing: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` bears on that group alone | `web,-,no%20answer` |
+//! | `ai` | failed checks: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` bears on that group alone | `web,-,no%20answer` |
 //! | `le` | peer_messages: questions to other daemons and answers, `TO,ID,JSON`; none means anything to who owns a group | `bob,1f,%7b...` |
 //! | `bk` | back within so many ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
@@ -108,7 +108,7 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
     }
     list(
         "ai",
-        fields::join(hb.ailing.iter().map(fields::ailing_word)),
+        fields::join(hb.failed_checks.iter().map(fields::failed_check_word)),
     );
     list(
         "le",
@@ -208,7 +208,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         reach,
         quorate,
         intent: read_intent(m)?,
-        ailing: read_list(m, "ai", fields::read_ailing)?,
+        failed_checks: read_list(m, "ai", fields::read_failed_check)?,
         peer_messages: read_peer_messages(m)?,
         digest: number(needed(m, "cd")?)?,
         src,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use had::model::health::Ailing;
+use had::model::health::FailedCheck;
 use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
 };
@@ -126,11 +126,11 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             back_within: Some(Duration::from_secs(3)),
             ..Intent::default()
         },
-        ailing: [
+        failed_checks: [
             ("web", Some("g1"), false, "no answer"),
             ("failback_when", None, true, ""),
         ]
-        .map(|(check, group, pending, text)| Ailing {
+        .map(|(check, group, pending, text)| FailedCheck {
             check: check.to_owned(),
             group: group.map(GroupName::new),
             pending,
@@ -162,7 +162,7 @@ pub fn unsigned() -> Vec<Vec<u8>> {
         groups: vec![],
         heard: vec![],
         intent: Intent::default(),
-        ailing: Vec::new(),
+        failed_checks: Vec::new(),
         peer_messages: Vec::new(),
         phase: Phase::Init,
         ..full("alice", "bob")

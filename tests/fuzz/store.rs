@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use had::engine::{Engine, Event, Kept};
+use had::engine::{Engine, Event, PersistentState};
 use had::model::Time;
 use had::model::journal::Entry;
 use had::sim::World;
@@ -40,7 +40,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// A daemon with this memory begins, and goes on for a while.
-fn lives_with(kept: Kept) {
+fn lives_with(kept: PersistentState) {
     let world = World::of(&["alice", "bob"]).group("g1", "alice", 1);
     let mut now = Time(5_000_000_000);
     let (mut engine, mut actions) = Engine::new(world.cluster.clone(), kept, now);
@@ -105,9 +105,9 @@ fn no_lease_file_does_harm() {
     target.fuzz(|bytes| {
         fs::write(run.path().join("leases"), bytes).unwrap();
         let leases = file.load();
-        lives_with(Kept {
+        lives_with(PersistentState {
             leases: leases.unwrap_or_default(),
-            ..Kept::default()
+            ..PersistentState::default()
         });
     });
 }

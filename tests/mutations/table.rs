@@ -89,32 +89,32 @@ pub const TABLE: &[Mutation] = &[
     m(
         "3: a claim takes the last term again",
         "claim.rs",
-        "        let term = Term(self.seen.0.saturating_add(1));\n        desk.keep_ahead",
-        "        let term = Term(self.seen.0.max(1));\n        desk.keep_ahead",
+        "        let term = Term(self.highest_term.0.saturating_add(1));\n        round.keep_ahead",
+        "        let term = Term(self.highest_term.0.max(1));\n        round.keep_ahead",
     ),
     m(
         "3: terms seen at others do not count",
         "membership.rs",
-        "                group.seen = group.seen.max(term);",
-        "                group.seen = group.seen.max(group.term.min(term));",
+        "                group.highest_term = group.highest_term.max(term);",
+        "                group.highest_term = group.highest_term.max(group.term.min(term));",
     ),
     m(
         "3: a term is used before it is on disk",
         "claim.rs",
-        "if !desk.may_use(&self.spec.name, term) {",
-        "if false && !desk.may_use(&self.spec.name, term) {",
+        "if !round.may_use(&self.spec.name, term) {",
+        "if false && !round.may_use(&self.spec.name, term) {",
     ),
     m(
         "3: a node claims although it recognises another",
         "claim.rs",
-        "        if self.to.is_some() || view.living()",
+        "        if self.recognised.is_some() || view.living()",
         "        if view.living()",
     ),
     m(
         "3: a node claims what another does not know yet",
         "claim.rs",
-        "        if self.to.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown) {",
-        "        if self.to.is_some() {",
+        "        if self.recognised.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown) {",
+        "        if self.recognised.is_some() {",
     ),
     // Rule 4: withdraw.
     m(
@@ -138,8 +138,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "4: a claim outlives candidacy and quorum",
         "claim.rs",
-        "        if let Some(barred) = ours.and_then(|c| c.barred) {",
-        "        if let Some(barred) = ours.and_then(|c| c.barred).filter(|_| false) {",
+        "        if let Some(ineligible) = ours.and_then(|c| c.ineligible) {",
+        "        if let Some(ineligible) = ours.and_then(|c| c.ineligible).filter(|_| false) {",
     ),
     // Rule 5: the start.
     m(
@@ -199,8 +199,8 @@ pub const TABLE: &[Mutation] = &[
     // Rule 6: the right is a lease from our own sending.
     m(
         "6: the right never ends",
-        "hold.rs",
-        "        if now >= self.lease_end(view) {\n            self.begin_stop(Because::LeaseEnded, true, desk);\n            return;\n        }\n        self.announce_after_contest",
+        "ownership.rs",
+        "        if now >= self.lease_end(view) {\n            self.begin_stop(Because::LeaseEnded, true, round);\n            return;\n        }\n        self.announce_after_contest",
         "        self.announce_after_contest",
     ),
     m(
@@ -249,8 +249,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "7: the preferred node claims what another runs",
         "claim.rs",
-        "                ours.then(|| match super::checks::bar_of(&holder.ailing, name) {",
-        "                (ours || self.spec.preferred == *view.me()).then(|| match super::checks::bar_of(&holder.ailing, name) {",
+        "                ours.then(|| match super::checks::ineligible(&holder.failed_checks, name) {",
+        "                (ours || self.spec.preferred == *view.me()).then(|| match super::checks::ineligible(&holder.failed_checks, name) {",
     ),
     m(
         "7: the owner does not wait for the claim",
@@ -303,44 +303,44 @@ pub const TABLE: &[Mutation] = &[
     ),
     m(
         "8: a deaf holder with quorum is not yielded to",
-        "hold.rs",
+        "ownership.rs",
         "            if view.deaf(peer) && peer.quorate && (",
         "            if false && (",
     ),
     m(
         "8: we wait to be buried",
-        "hold.rs",
-        "            if self.will_be_buried_by(peer, now, view) {",
-        "            if false && self.will_be_buried_by(peer, now, view) {",
+        "ownership.rs",
+        "            if self.may_act_without_us(peer, now, view) {",
+        "            if false && self.may_act_without_us(peer, now, view) {",
     ),
     // Rule 9: two holders.
     m(
         "9: neither of two holders yields",
-        "hold.rs",
+        "ownership.rs",
         "            if runs && self.right_of(peer) < (self.term, view.rank) && self.known_to(peer) {",
         "            if false && self.right_of(peer) < (self.term, view.rank) {",
     ),
     m(
         "9: both of two holders yield",
-        "hold.rs",
+        "ownership.rs",
         "            if runs && self.right_of(peer) < (self.term, view.rank) && self.known_to(peer) {",
         "            if runs {",
     ),
     m(
         "9: one that has not heard of us yet is given way to",
-        "hold.rs",
+        "ownership.rs",
         "        peer.acked.is_some_and(|sent| sent >= self.held_since)",
         "        true",
     ),
     m(
         "9: a clock that stood still is not noticed",
-        "hold.rs",
+        "ownership.rs",
         "            let later = to.held && to.node",
         "            let later = false && to.node",
     ),
     m(
         "9: the keeper does not announce",
-        "hold.rs",
+        "ownership.rs",
         "        if contested != self.contested && self.state == GroupState::Online {",
         "        if false && contested != self.contested {",
     ),
@@ -390,32 +390,32 @@ pub const TABLE: &[Mutation] = &[
     ),
     m(
         "11: what was found is adopted beside a holder",
-        "hold.rs",
+        "ownership.rs",
         "            if let Some(holder) = self.held_elsewhere(view) {",
         "            if let Some(holder) = self.held_elsewhere(view).filter(|_| false) {",
     ),
     m(
         "11: what was found is adopted after its lease",
-        "hold.rs",
+        "ownership.rs",
         "            if view.leases() && now >= self.lease_end(view) {\n                self.begin_stop",
         "            if false {\n                self.begin_stop",
     ),
     m(
         "11: what was found is adopted before everybody was heard",
-        "hold.rs",
+        "ownership.rs",
         "        if !view.joined || (!view.quorate && !frozen) {",
         "        if false {",
     ),
     m(
         "11: what runs is taken for not running",
-        "hold.rs",
-        "            Some(Ended::AllRun) => self.decide_found(now, view, desk, frozen),",
+        "ownership.rs",
+        "            Some(Ended::AllRun) => self.decide_found(now, view, round, frozen),",
         "            Some(Ended::AllRun) => self.state = GroupState::Offline,",
     ),
     m(
         "11: what runs in part is left as it is",
-        "hold.rs",
-        "                self.begin_stop(Because::FoundPartly(what), true, desk);",
+        "ownership.rs",
+        "                self.begin_stop(Because::FoundPartly(what), true, round);",
         "                drop(what);\n                self.state = GroupState::Offline;",
     ),
     m(
@@ -451,13 +451,13 @@ pub const TABLE: &[Mutation] = &[
     ),
     m(
         "12: a claim outlives a gap",
-        "hold.rs",
-        "            GroupState::Claiming => {\n                self.state = GroupState::Offline;\n                self.supports.clear();\n                desk.record(&self.spec.name, What::Withdraw, Because::Expired);\n            }\n            GroupState::Starting",
+        "ownership.rs",
+        "            GroupState::Claiming => {\n                self.state = GroupState::Offline;\n                self.supports.clear();\n                round.record(&self.spec.name, What::Withdraw, Because::Expired);\n            }\n            GroupState::Starting",
         "            GroupState::Claiming => {}\n            GroupState::Starting",
     ),
     m(
         "12: what is held outlives a gap and its lease",
-        "hold.rs",
+        "ownership.rs",
         "                if lost && !self.frozen(view) {",
         "                if false && lost {",
     ),
@@ -520,8 +520,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "14: a failed start is not undone",
         "group.rs",
-        "        self.failed(now, text.clone());\n        self.begin_stop(Because::Agent(text), false, desk);\n    }\n\n    /// Notes",
-        "        self.failed(now, text.clone());\n        self.stopping_because = Some(Because::Agent(text));\n        self.down(desk);\n    }\n\n    /// Notes",
+        "        self.failed(now, text.clone());\n        self.begin_stop(Because::Agent(text), false, round);\n    }\n\n    /// Notes",
+        "        self.failed(now, text.clone());\n        self.stopping_because = Some(Because::Agent(text));\n        self.down(round);\n    }\n\n    /// Notes",
     ),
     m(
         "14: a failed node stays a candidate for itself",
@@ -580,51 +580,51 @@ pub const TABLE: &[Mutation] = &[
     ),
     m(
         "loss: a lost resource is not noticed",
-        "tending.rs",
+        "monitoring.rs",
         "        if up && !self.frozen(view) {",
         "        if false && up && !self.frozen(view) {",
     ),
     m(
         "looks: nothing is looked at",
-        "tending.rs",
+        "monitoring.rs",
         "            tended && self.state == GroupState::Online",
         "            false && tended && self.state == GroupState::Online",
     ),
     m(
         "looks: one good look forgets all bad ones",
-        "tending.rs",
+        "monitoring.rs",
         "            if self.passing >= policy.rise {",
         "            if self.passing >= 1 {",
     ),
     m(
         "looks: one bad look is believed",
-        "tending.rs",
+        "monitoring.rs",
         "        failed && self.failing >= policy.fall",
         "        failed",
     ),
     m(
         "looks: restarts are not counted",
-        "tending.rs",
+        "monitoring.rs",
         "        if spent >= policy.restart {",
         "        if policy.restart == 0 {",
     ),
     m(
         "looks: a restart in place takes down one step only",
-        "tending.rs",
-        "                .restart(step, &self.spec, &mut desk.orders, &mut desk.out);",
-        "                .restart(self.spec.steps.len() - 1, &self.spec, &mut desk.orders, &mut desk.out);",
+        "monitoring.rs",
+        "                .restart(step, &self.spec, &mut round.orders, &mut round.out);",
+        "                .restart(self.spec.steps.len() - 1, &self.spec, &mut round.orders, &mut round.out);",
     ),
     m(
         "checks: who fails one stays a candidate",
         "checks.rs",
-        "    let bars = ailing.iter().find(|a| a.bars(group));",
-        "    let bars = ailing.iter().find(|a| a.bars(group) && a.pending);",
+        "    let found = checks.iter().find(|a| a.makes_ineligible(group));",
+        "    let found = checks.iter().find(|a| a.makes_ineligible(group) && a.pending);",
     ),
     m(
         "checks: what a node has stays where a check fails",
         "checks.rs",
-        "        let failed = driving.find(|a| a.bars(group))?;",
-        "        let failed = driving.find(|a| !a.bars(group))?;",
+        "        let failed = driving.find(|a| a.makes_ineligible(group))?;",
+        "        let failed = driving.find(|a| !a.makes_ineligible(group))?;",
     ),
     m(
         "checks: one that lets the owner stay drives it away",
@@ -635,8 +635,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "checks: failback does not wait until it may",
         "checks.rs",
-        "    let waits = ailing.iter().find(|a| a.check == FAILBACK_WHEN)?;",
-        "    let waits = ailing.iter().find(|a| a.check == FAILBACK_WHEN && a.pending)?;",
+        "    let waits = checks.iter().find(|a| a.check == FAILBACK_WHEN)?;",
+        "    let waits = checks.iter().find(|a| a.check == FAILBACK_WHEN && a.pending)?;",
     ),
     m(
         "loop: a deadline that has come is asked for again at once",

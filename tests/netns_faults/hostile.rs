@@ -44,7 +44,7 @@ pub fn harmful(src: &str, generation: u64, sequence: u64) -> Heartbeat {
         reach: Reach::default(),
         quorate: true,
         intent: Intent::default(),
-        ailing: Vec::new(),
+        failed_checks: Vec::new(),
         peer_messages: Vec::new(),
         digest: 0,
     }

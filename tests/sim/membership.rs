@@ -51,7 +51,7 @@ fn a_node_that_loses_its_store_is_heard_again() {
     let mut world = pair(0);
     world.run_for(secs(2));
     world.crash("bob");
-    world.machine("bob").kept = had::engine::Kept::default();
+    world.machine("bob").kept = had::engine::PersistentState::default();
     world.machine("bob").kept.generation = had::model::Generation(0);
     // The peer remembers generation 1 with many heartbeats; the new life begins with generation 1 again.
     world.start("bob");
@@ -93,7 +93,7 @@ fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
             reach: had::model::heartbeat::Reach::default(),
             quorate: false,
             intent: had::model::heartbeat::Intent::default(),
-            ailing: Vec::new(),
+            failed_checks: Vec::new(),
             peer_messages: Vec::new(),
             digest: 1,
         };

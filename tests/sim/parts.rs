@@ -72,7 +72,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                         reach: Reach::default(),
                         quorate: true,
                         intent: Intent::default(),
-                        ailing: Vec::new(),
+                        failed_checks: Vec::new(),
                         peer_messages: Vec::new(),
                         digest: 1,
                     };

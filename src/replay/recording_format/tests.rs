@@ -26,7 +26,7 @@ fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
             reach: Reach::default(),
             quorate: true,
             intent: Intent::default(),
-            ailing: vec![],
+            failed_checks: vec![],
             peer_messages: vec![],
             digest: u64::MAX,
         }),
@@ -73,7 +73,7 @@ fn state(state: StartState) -> RecordingStart {
 }
 
 fn fresh() -> RecordingStart {
-    state(StartState::Fresh(Box::new((cluster(), Kept::default()))))
+    state(StartState::Fresh(Box::new((cluster(), PersistentState::default()))))
 }
 
 fn text(line: Vec<u8>) -> String {
@@ -146,7 +146,7 @@ fn more_heartbeats_than_can_be_remembered_are_written_whole() {
 
 #[test]
 fn an_engine_comes_back_as_it_was() {
-    let kept = Kept::default();
+    let kept = PersistentState::default();
     let (mut engine, _) = Engine::new(cluster(), kept, Time(1_000));
     for n in 1..50 {
         let at = Time(1_000 + n * 100_000_000);

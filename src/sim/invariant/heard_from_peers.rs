@@ -103,7 +103,7 @@ pub(super) mod tests {
             reach: Reach::default(),
             quorate: true,
             intent: Intent::default(),
-            ailing: vec![],
+            failed_checks: vec![],
             peer_messages: vec![],
             digest: 0,
         }

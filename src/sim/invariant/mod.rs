@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::world::World;
-use crate::engine::{Engine, Event, Kept};
+use crate::engine::{Engine, Event, PersistentState};
 use crate::model::cluster::Timing;
 use crate::model::decision::{Because, Decision, What};
 use crate::model::heartbeat::Heartbeat;
@@ -219,7 +219,7 @@ impl World {
     }
 
     /// A node keeps something.
-    pub(super) fn watch_save(&mut self, by: &NodeName, kept: &Kept) {
+    pub(super) fn watch_save(&mut self, by: &NodeName, kept: &PersistentState) {
         if let Some(machine) = self.machines.get_mut(by) {
             let wrong = machine.watched.numbers.save(kept);
             self.accuse_if(Invariant::Numbers, by, wrong);

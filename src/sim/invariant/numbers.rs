@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::Kept;
+use crate::engine::PersistentState;
 use crate::model::heartbeat::{GroupState, Heartbeat};
 use crate::model::{Generation, GroupName, Sequence, Term};
 
@@ -52,7 +52,7 @@ impl NumberWatch {
     }
 
     /// What is wrong with what is kept.
-    pub fn save(&mut self, kept: &Kept) -> Option<String> {
+    pub fn save(&mut self, kept: &PersistentState) -> Option<String> {
         let before = std::mem::replace(&mut self.saved, kept.generation);
         let fell = kept.generation < before;
         fell.then(|| format!("keeps {:?} after {before:?}", kept.generation))
@@ -76,9 +76,9 @@ mod tests {
                 .say(&heartbeat(4, GroupState::Claiming, 3))
                 .is_some()
         );
-        let kept = |n| Kept {
+        let kept = |n| PersistentState {
             generation: Generation(n),
-            ..Kept::default()
+            ..PersistentState::default()
         };
         assert_eq!(numbers.save(&kept(2)), None);
         assert!(numbers.save(&kept(1)).is_some());

@@ -55,7 +55,7 @@ struct Recorded {
 impl Recorded {
     fn new(mut feed: RecordingFeed, groups: usize) -> Recorded {
         let now = Time(1_000_000_000);
-        let kept = Kept::default();
+        let kept = PersistentState::default();
         feed.fresh(now, &cluster(groups), &kept);
         let (engine, first) = Engine::new(cluster(groups), kept, now);
         feed.ordered(&first);

@@ -29,9 +29,9 @@ impl Bed {
     }
 }
 
-fn wishes() -> Kept {
+fn wishes() -> PersistentState {
     let group = GroupName::new("IPaddr::10.0.0.1");
-    Kept {
+    PersistentState {
         generation: Generation(CLOCK),
         ceilings: [(group.clone(), Term(1 << 60))].into(),
         terms: [(group.clone(), Term(7))].into(),
@@ -67,7 +67,7 @@ fn what_was_saved_comes_back_but_for_leases() {
     let back = bed.open().kept;
     assert_eq!(
         back,
-        Kept {
+        PersistentState {
             generation: Generation(CLOCK + 1),
             ..wishes()
         }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::drbd::Standing;
-use crate::model::health::Ailing;
+use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
 use crate::model::keys::{Key, Method};
 use crate::model::peer_message::{Fenced, PeerMessage, PeerMessageBody, Question, Reply};
@@ -72,7 +72,7 @@ fn usual(groups: usize) -> Heartbeat {
         },
         quorate: true,
         intent: Intent::default(),
-        ailing: Vec::new(),
+        failed_checks: Vec::new(),
         peer_messages: Vec::new(),
         digest: 0x9f86_d081_884c_7d65,
     }
@@ -89,11 +89,11 @@ fn it_looks_as_the_table_says() {
         held: false,
     });
     hb.intent.standby = vec![GroupName::new("a b"), GroupName::new("50%")];
-    hb.ailing = [
+    hb.failed_checks = [
         ("web", None, false, "no answer, 50%"),
         ("sql", Some("a b"), true, ""),
     ]
-    .map(|(check, group, pending, text)| Ailing {
+    .map(|(check, group, pending, text)| FailedCheck {
         check: check.to_owned(),
         group: group.map(GroupName::new),
         pending,
@@ -298,11 +298,11 @@ fn intent() -> impl Strategy<Value = Intent> {
         )
 }
 
-fn ailing() -> impl Strategy<Value = Ailing> {
+fn failed_check() -> impl Strategy<Value = FailedCheck> {
     let text = "[ -~\u{e0}-\u{17f}]{0,20}";
     let group = prop::option::of("[a-z#@,% ]{1,8}");
     ("[a-z#@,% ]{1,8}", group, any::<bool>(), text).prop_map(|(check, group, pending, text)| {
-        Ailing {
+        FailedCheck {
             check,
             group: group.map(|g| GroupName::new(&g)),
             pending,
@@ -342,7 +342,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         state,
         vec(heard(), 0..4),
         vec(report(), 0..6),
-        (intent(), vec(ailing(), 0..3), vec(peer_message(), 0..3)),
+        (intent(), vec(failed_check(), 0..3), vec(peer_message(), 0..3)),
     )
         .prop_map(
             |(
@@ -351,7 +351,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 (phase, quorate, reach),
                 heard,
                 groups,
-                (intent, ailing, peer_messages),
+                (intent, failed_checks, peer_messages),
             )| Heartbeat {
                 src,
                 generation: Generation(generation),
@@ -366,7 +366,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 },
                 quorate,
                 intent,
-                ailing,
+                failed_checks,
                 peer_messages,
                 digest,
             },

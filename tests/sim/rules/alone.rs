@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use had::engine::{Action, Burden, Call, Command, Engine, Event, Kept, Outcome};
+use had::engine::{Action, Burden, Call, Command, Engine, Event, PersistentState, Outcome};
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
@@ -113,9 +113,9 @@ impl Alone {
     }
 
     pub fn in_cluster(cluster: Cluster, names: &[&'static str], broken: Broken) -> Alone {
-        let kept = Kept {
+        let kept = PersistentState {
             generation: Generation(2),
-            ..Kept::default()
+            ..PersistentState::default()
         };
         let begin = World::BEGIN;
         let steps = cluster.groups.iter().map(|g| g.steps.len()).sum();
@@ -234,7 +234,7 @@ impl Alone {
                 back_within: voice.back_within,
                 ..Intent::default()
             },
-            ailing: Vec::new(),
+            failed_checks: Vec::new(),
             peer_messages: Vec::new(),
             digest: 1,
         };

@@ -188,7 +188,7 @@ impl ReplayWording {
         if !heartbeat.intent.standby.is_empty() {
             parts.push("in standby".to_owned());
         }
-        parts.extend(heartbeat.ailing.iter().map(ToString::to_string));
+        parts.extend(heartbeat.failed_checks.iter().map(ToString::to_string));
         if heartbeat.intent.back_within.is_some() {
             parts.push("restarts".to_owned());
         }

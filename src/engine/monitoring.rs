@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Action;
-use super::desk::Desk;
 use super::group::Group;
+use super::round::Round;
 use super::view::View;
 use crate::model::Time;
 use crate::model::cluster::Step;
@@ -19,7 +19,7 @@ use crate::model::status::WatchStatus;
 
 /// What looks at one step have told.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct StepHealth {
     /// Failed looks that are not forgotten yet.
     pub failing: u32,
     /// Good looks in a row since.
@@ -38,7 +38,7 @@ struct Look {
     error: Option<String>,
 }
 
-impl Record {
+impl StepHealth {
     /// Takes a look in. Whether so many failed in a row that they are believed.
     fn take(&mut self, now: Time, error: Option<String>, policy: &Policy) -> bool {
         let same = |l: &&Look| l.error.is_some() == error.is_some();
@@ -83,7 +83,7 @@ impl Record {
     /// Whether there was something to forget.
     fn forget(&mut self) -> bool {
         let any = self.failing > 0 || !self.restarts.is_empty();
-        *self = Record::default();
+        *self = StepHealth::default();
         any
     }
 
@@ -105,14 +105,14 @@ impl Record {
 
 impl Group {
     /// Tells the runtime whether to look at what runs: never while something is done to it, nor in maintenance.
-    pub fn tend(&mut self, view: &View, desk: &mut Desk) {
+    pub fn watch_health(&mut self, view: &View, round: &mut Round) {
         let tended = self.spec.steps.iter().any(|s| s.policy.is_some());
         let on =
             tended && self.state == GroupState::Online && !self.stack.busy() && !self.frozen(view);
         if on != self.watched {
             self.watched = on;
             let group = self.spec.name.clone();
-            desk.out.push(Action::Monitor { group, on });
+            round.out.push(Action::Monitor { group, on });
         }
     }
 
@@ -122,7 +122,7 @@ impl Group {
         now: Time,
         step: usize,
         result: Result<(), String>,
-        desk: &mut Desk,
+        round: &mut Round,
     ) {
         let spec = self.spec.steps.get(step).cloned();
         let Some((spec, policy)) = spec.and_then(|s| s.policy.map(|p| (s, p))) else {
@@ -132,46 +132,46 @@ impl Group {
         let Some(known) = self.stack.steps.get_mut(step).filter(|_| self.watched) else {
             return;
         };
-        let before = known.record.failing;
+        let before = known.health.failing;
         let error = result.err();
-        if known.record.take(now, error.clone(), &policy) {
+        if known.health.take(now, error.clone(), &policy) {
             let text = error.unwrap_or_default();
-            return self.fallen(now, step, text, desk);
+            return self.fallen(now, step, text, round);
         }
-        let failing = known.record.failing;
+        let failing = known.health.failing;
         if let Some(text) = error.filter(|_| before == 0) {
             let what = What::LookFailed {
                 resource: named(&spec),
                 failing,
                 fall: policy.fall,
             };
-            desk.record(&self.spec.name, what, Because::Agent(text));
+            round.record(&self.spec.name, what, Because::Agent(text));
         }
     }
 
     /// A resource that ran was found down.
-    pub fn lost(&mut self, now: Time, step: usize, text: String, view: &View, desk: &mut Desk) {
+    pub fn lost(&mut self, now: Time, step: usize, text: String, view: &View, round: &mut Round) {
         // A step that is up may be lost while those after it are still being started.
         let up = matches!(self.state, GroupState::Online | GroupState::Starting);
         if up && !self.frozen(view) {
-            self.fallen(now, step, text, desk);
+            self.fallen(now, step, text, round);
         }
     }
 
     /// A step does not run any more, and that is certain.
-    fn fallen(&mut self, now: Time, step: usize, text: String, desk: &mut Desk) {
+    fn fallen(&mut self, now: Time, step: usize, text: String, round: &mut Round) {
         self.stack.lost(step, &text);
         let because = Because::Agent(text.clone());
         if let Some(what) = self.restart_of(now, step) {
-            desk.record(&self.spec.name, what, because);
+            round.record(&self.spec.name, what, because);
             self.state = GroupState::Starting;
             self.restarting = true;
             self.stack
-                .restart(step, &self.spec, &mut desk.orders, &mut desk.out);
+                .restart(step, &self.spec, &mut round.orders, &mut round.out);
             return;
         }
         self.failed(now, text);
-        self.begin_stop(because, false, desk);
+        self.begin_stop(because, false, round);
     }
 
     /// Spends a restart in place on a step, where that is possible and allowed.
@@ -182,7 +182,7 @@ impl Group {
         let spec = self.spec.steps.get(step)?;
         let policy = spec.policy?;
         let resource = named(spec);
-        let count = self.stack.steps.get_mut(step)?.record.spend(now, &policy)?;
+        let count = self.stack.steps.get_mut(step)?.health.spend(now, &policy)?;
         Some(What::Restart {
             resource,
             count,
@@ -194,7 +194,7 @@ impl Group {
     /// Forgets failed looks and restarts. Whether there were any.
     pub fn forget_looks(&mut self) -> bool {
         let steps = self.stack.steps.iter_mut();
-        let known = steps.filter_map(|s| s.record.forget().then_some(()));
+        let known = steps.filter_map(|s| s.health.forget().then_some(()));
         known.count() > 0
     }
 
@@ -235,10 +235,10 @@ mod tests {
             (Policy { rise: 1, ..POLICY }, "-+-+--", ".....x"),
             (Policy { fall: 1, ..POLICY }, "+-", ".x"),
         ] {
-            let mut record = Record::default();
+            let mut health = StepHealth::default();
             let look = |c: char| {
                 let error = (c == '-').then(|| "ill".to_owned());
-                let believed = record.take(at(1), error, &policy);
+                let believed = health.take(at(1), error, &policy);
                 if believed { 'x' } else { '.' }
             };
             assert_eq!(
@@ -251,18 +251,18 @@ mod tests {
 
     #[test]
     fn restarts_are_counted_within_their_window() {
-        let mut record = Record::default();
-        assert_eq!(record.spend(at(0), &POLICY), Some(1));
-        assert_eq!(record.spend(at(50), &POLICY), Some(2));
-        assert_eq!(record.spend(at(59), &POLICY), None);
+        let mut health = StepHealth::default();
+        assert_eq!(health.spend(at(0), &POLICY), Some(1));
+        assert_eq!(health.spend(at(50), &POLICY), Some(2));
+        assert_eq!(health.spend(at(59), &POLICY), None);
         assert_eq!(
-            record.spend(at(60), &POLICY),
+            health.spend(at(60), &POLICY),
             Some(2),
             "the first has expired"
         );
-        assert_eq!(record.spend(at(61), &POLICY), None);
+        assert_eq!(health.spend(at(61), &POLICY), None);
         assert_eq!(
-            record.status(at(61), &POLICY).forgotten_in,
+            health.status(at(61), &POLICY).forgotten_in,
             Some(Duration::from_secs(49))
         );
     }

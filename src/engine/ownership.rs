@@ -2,10 +2,10 @@
 //! And the two ways back into it: after a restart and after a gap in our own time.
 
 use super::Action;
-use super::desk::Desk;
 use super::group::Group;
 use super::peer::Peer;
 use super::quorum::Votes;
+use super::round::Round;
 use super::stack::Ended;
 use super::view::View;
 use crate::model::decision::{Because, What};
@@ -15,27 +15,27 @@ use crate::model::{NodeName, Term, Time};
 
 impl Group {
     /// Starting or online: does anything end that?
-    pub fn decide_holding(&mut self, now: Time, view: &View, desk: &mut Desk) {
+    pub fn decide_holding(&mut self, now: Time, view: &View, round: &mut Round) {
         if self.frozen(view) {
             self.offer = None;
             return;
         }
         self.notice_double(view);
         if let Some(because) = self.must_yield(now, view) {
-            self.begin_stop(because, true, desk);
+            self.begin_stop(because, true, round);
             return;
         }
         if now >= self.lease_end(view) {
-            self.begin_stop(Because::LeaseEnded, true, desk);
+            self.begin_stop(Because::LeaseEnded, true, round);
             return;
         }
-        self.announce_after_contest(view, desk);
+        self.announce_after_contest(view, round);
         if self.removed || self.replaced_by.is_some() {
-            self.begin_stop(Because::Reconfigured, false, desk);
+            self.begin_stop(Because::Reconfigured, false, round);
         } else if self.state == GroupState::Online {
-            self.decide_handover(now, view, desk);
+            self.decide_handover(now, view, round);
         } else if view.leaving {
-            self.begin_stop(Because::Leaving, false, desk);
+            self.begin_stop(Because::Leaving, false, round);
         }
     }
 
@@ -57,7 +57,7 @@ impl Group {
         }
         let name = &self.spec.name;
         for peer in view.living() {
-            if self.will_be_buried_by(peer, now, view) {
+            if self.may_act_without_us(peer, now, view) {
                 return Some(Because::Unheard(peer.name.clone()));
             }
             let state = peer.state(name);
@@ -98,9 +98,9 @@ impl Group {
     /// group by itself: we are rid of it before that. Not where a third node hears us and recognises us: then that
     /// peer cannot claim it, for it hears of us from there. A peer that was silent itself gets the time of two
     /// heartbeats to say that it hears us: else a cut that heals shortly before deadtime would stop everything.
-    fn will_be_buried_by(&self, peer: &Peer, now: Time, view: &View) -> bool {
+    fn may_act_without_us(&self, peer: &Peer, now: Time, view: &View) -> bool {
         let t = &view.cluster.timing;
-        let unheard = now >= peer.burial(t);
+        let unheard = now >= peer.takes_us_for_dead_at(t);
         let able = peer.liveness == Liveness::Active
             && peer.phase == Phase::Active
             && !peer.intent.standby.contains(&self.spec.name)
@@ -118,56 +118,56 @@ impl Group {
 
     /// The keeper of a doubly held group announces its addresses when it sees the other and when the other is gone:
     /// whoever announced last is believed by the neighbours.
-    fn announce_after_contest(&mut self, view: &View, desk: &mut Desk) {
+    fn announce_after_contest(&mut self, view: &View, round: &mut Round) {
         let contested = view.living().any(|p| p.holds(&self.spec.name));
         if contested != self.contested && self.state == GroupState::Online {
             self.contested = contested;
-            self.announce(desk);
+            self.announce(round);
         }
     }
 
     /// Announces the addresses again, if it has any.
-    pub fn announce(&mut self, desk: &mut Desk) {
+    pub fn announce(&mut self, round: &mut Round) {
         if self.has_addresses() {
-            desk.record(&self.spec.name, What::Announced, Because::Healed);
-            desk.out.push(Action::Announce(self.spec.name.clone()));
+            round.record(&self.spec.name, What::Announced, Because::Healed);
+            round.out.push(Action::Announce(self.spec.name.clone()));
         }
     }
 
     /// Rule 11: after a start of ours, or after a gap: what runs here, and may it?
-    pub fn decide_unknown(&mut self, now: Time, view: &View, desk: &mut Desk) {
+    pub fn decide_unknown(&mut self, now: Time, view: &View, round: &mut Round) {
         let frozen = self.frozen(view);
-        match self.found.clone() {
+        match self.probe_result.clone() {
             // The look was for the old definition; what the new one names may run.
-            Some(Ended::NoneRuns) if self.take_definition(desk) => self.look(desk),
+            Some(Ended::NoneRuns) if self.take_definition(round) => self.look(round),
             Some(Ended::NoneRuns) => {
-                self.found = None;
+                self.probe_result = None;
                 self.state = GroupState::Offline;
-                self.granted = Time::ZERO;
-                self.decide_offline(now, view, desk);
+                self.right_from_before = Time::ZERO;
+                self.decide_offline(now, view, round);
             }
             Some(Ended::AllRun) if self.removed => {
-                self.begin_stop(Because::Reconfigured, false, desk);
+                self.begin_stop(Because::Reconfigured, false, round);
             }
             Some(Ended::AllRun) if view.leaving && !frozen => {
-                self.begin_stop(Because::Leaving, false, desk);
+                self.begin_stop(Because::Leaving, false, round);
             }
-            Some(Ended::AllRun) => self.decide_found(now, view, desk, frozen),
+            Some(Ended::AllRun) => self.decide_found(now, view, round, frozen),
             Some(Ended::SomeRun(what)) if !frozen => {
-                self.begin_stop(Because::FoundPartly(what), true, desk);
+                self.begin_stop(Because::FoundPartly(what), true, round);
             }
             _ => {}
         }
     }
 
-    fn decide_found(&mut self, now: Time, view: &View, desk: &mut Desk, frozen: bool) {
+    fn decide_found(&mut self, now: Time, view: &View, round: &mut Round, frozen: bool) {
         if !frozen {
             if let Some(holder) = self.held_elsewhere(view) {
-                self.begin_stop(Because::HeldBy(holder), true, desk);
+                self.begin_stop(Because::HeldBy(holder), true, round);
                 return;
             }
             if view.leases() && now >= self.lease_end(view) {
-                self.begin_stop(Because::LeaseEnded, true, desk);
+                self.begin_stop(Because::LeaseEnded, true, round);
                 return;
             }
         }
@@ -175,18 +175,18 @@ impl Group {
             return;
         }
         if self.term == Term(0) {
-            self.term = Term(self.seen.0.saturating_add(1));
+            self.term = Term(self.highest_term.0.saturating_add(1));
         }
-        self.seen = self.seen.max(self.term);
-        self.found = None;
+        self.highest_term = self.highest_term.max(self.term);
+        self.probe_result = None;
         self.state = GroupState::Online;
-        desk.save = true;
-        desk.record(
+        round.save = true;
+        round.record(
             &self.spec.name,
             What::Adopt(self.term),
             Because::FoundRunning,
         );
-        self.decide_holding(now, view, desk);
+        self.decide_holding(now, view, round);
     }
 
     /// A living peer has it, or recognises another holder.
@@ -212,32 +212,32 @@ impl Group {
         now: Time,
         had_peers: bool,
         view: &View,
-        desk: &mut Desk,
+        round: &mut Round,
     ) {
         match self.state {
             GroupState::Claiming => {
                 self.state = GroupState::Offline;
                 self.supports.clear();
-                desk.record(&self.spec.name, What::Withdraw, Because::Expired);
+                round.record(&self.spec.name, What::Withdraw, Because::Expired);
             }
             GroupState::Starting | GroupState::Online => {
                 let t = &view.cluster.timing;
                 let unheard = gap_began + t.deadtime.saturating_sub(t.margin);
-                self.granted = if view.leases() {
+                self.right_from_before = if view.leases() {
                     self.lease_end(view)
                 } else {
                     Time::ZERO
                 };
                 let lost = if view.leases() {
-                    now >= self.granted
+                    now >= self.right_from_before
                 } else {
                     had_peers && now >= unheard
                 };
                 if lost && !self.frozen(view) {
-                    self.begin_stop(Because::LeaseEnded, true, desk);
+                    self.begin_stop(Because::LeaseEnded, true, round);
                 } else if self.state == GroupState::Online {
                     self.offer = None;
-                    self.look(desk);
+                    self.look(round);
                 } else {
                     self.stood_still = true;
                 }

@@ -13,7 +13,7 @@ const TERMS_AHEAD: u64 = 16;
 
 /// The orders of one round, and the terms that may be used.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Desk {
+pub(super) struct Round {
     pub out: Vec<Action>,
     /// The number of the last order given.
     pub orders: u64,
@@ -27,7 +27,7 @@ pub(super) struct Desk {
     pub load: usize,
 }
 
-impl Desk {
+impl Round {
     pub fn record(&mut self, group: &GroupName, what: What, because: Because) {
         self.out
             .push(Action::Record(Decision::group(group, what, because)));
