@@ -52,7 +52,7 @@ impl Engine {
     }
 
     fn named(&self, groups: &[GroupName]) -> Vec<GroupName> {
-        let known = self.groups.iter().map(|g| &g.spec.name);
+        let known = self.groups.iter().map(Group::name);
         known.filter(|n| groups.contains(n)).cloned().collect()
     }
 
@@ -66,10 +66,10 @@ impl Engine {
         if self.view.leaving {
             return Some("this node is leaving".to_owned());
         }
-        let chosen = self.groups.iter().filter(|g| groups.contains(&g.spec.name));
+        let chosen = self.groups.iter().filter(|g| groups.contains(g.name()));
         let frozen: Vec<&str> = chosen
             .filter(|g| g.frozen(&self.view))
-            .map(|g| g.spec.name.as_str())
+            .map(|g| g.name().as_str())
             .collect();
         (!frozen.is_empty()).then(|| {
             format!(
@@ -90,17 +90,11 @@ impl Engine {
             return Err(refusal);
         }
         let groups = self.named(groups);
-        for group in self.groups.iter().filter(|g| groups.contains(&g.spec.name)) {
+        for group in self.groups.iter().filter(|g| groups.contains(g.name())) {
             self.can_be_given(group)?;
         }
-        for group in self
-            .groups
-            .iter_mut()
-            .filter(|g| groups.contains(&g.spec.name))
-        {
-            group.standby |= lasting;
-            group.yielding |= !lasting && super::busy_with(group.state);
-            group.wanted = false;
+        for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
+            group.stand_by(lasting);
         }
         self.commanded(&groups, "standby");
         let until = now + self.time_to_move(&groups);
@@ -114,17 +108,16 @@ impl Engine {
     }
 
     fn can_be_given(&self, group: &Group) -> Result<(), String> {
-        let name = &group.spec.name;
-        if group.state == GroupState::Stuck {
+        let name = group.name();
+        if group.state() == GroupState::Stuck {
             return Err(format!(
                 "{name} is stuck here: its stop failed; see to it, then run hactl clear {name}"
             ));
         }
-        if !super::busy_with(group.state) {
+        if !group.is_load() {
             return Ok(());
         }
-        let mut others = group.candidates(&self.view, &self.round);
-        others.retain(|c| c.name != *self.view.me());
+        let others = group.other_candidates(&self.view, &self.round);
         match place(&others) {
             Ok(_) => Ok(()),
             Err(why) => Err(format!("{name} stays here: {why}")),
@@ -133,13 +126,8 @@ impl Engine {
 
     fn unstandby(&mut self, groups: &[GroupName]) -> String {
         let groups = self.named(groups);
-        for group in self
-            .groups
-            .iter_mut()
-            .filter(|g| groups.contains(&g.spec.name))
-        {
-            group.standby = false;
-            group.yielding = false;
+        for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
+            group.end_standby();
         }
         self.commanded(&groups, "end of standby");
         format!("{} may run {} again", self.view.me(), list(&groups))
@@ -156,25 +144,11 @@ impl Engine {
             return Err(refusal);
         }
         let groups = self.named(groups);
-        for group in self.groups.iter().filter(|g| groups.contains(&g.spec.name)) {
+        for group in self.groups.iter().filter(|g| groups.contains(g.name())) {
             self.can_be_taken(group, force)?;
         }
-        for group in self
-            .groups
-            .iter_mut()
-            .filter(|g| groups.contains(&g.spec.name))
-        {
-            group.standby = false;
-            group.yielding = false;
-            if group.state == GroupState::Online {
-                continue;
-            }
-            group.wanted = true;
-            group.forced |= force;
-            if group.state == GroupState::Failed {
-                group.failure = None;
-                group.state = GroupState::Offline;
-            }
+        for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
+            group.take_over(force);
         }
         self.commanded(
             &groups,
@@ -195,8 +169,8 @@ impl Engine {
     }
 
     fn can_be_taken(&self, group: &Group, force: bool) -> Result<(), String> {
-        let name = &group.spec.name;
-        if group.state == GroupState::Stuck {
+        let name = group.name();
+        if group.state() == GroupState::Stuck {
             return Err(format!(
                 "{name} is stuck here: its stop failed; see to it, then run hactl clear {name}"
             ));
@@ -208,7 +182,7 @@ impl Engine {
             ));
         }
         let owner = self.view.living().find(|p| p.holds(name));
-        let here = super::busy_with(group.state);
+        let here = group.is_load();
         if let Some(check) = self.view.checks.ineligible(name).filter(|_| !here) {
             match owner {
                 None if force => {}
@@ -255,31 +229,16 @@ impl Engine {
                 .map(|s| s.start + s.stop)
                 .sum::<Duration>()
         };
-        let chosen = self.groups.iter().filter(|g| groups.contains(&g.spec.name));
-        let longest = chosen.map(|g| steps(&g.spec)).max().unwrap_or_default();
+        let chosen = self.groups.iter().filter(|g| groups.contains(g.name()));
+        let longest = chosen.map(|g| steps(g.spec())).max().unwrap_or_default();
         longest + self.view.cluster.timing.deadtime + Duration::from_secs(10)
     }
 
     fn clear(&mut self, name: &GroupName) -> Result<String, String> {
-        let Some(group) = self.groups.iter_mut().find(|g| g.spec.name == *name) else {
+        let Some(group) = self.groups.iter_mut().find(|g| g.name() == name) else {
             return Err(format!("there is no group {name}"));
         };
-        let mut cleared = Vec::new();
-        if group.failure.take().is_some() {
-            cleared.push("its failure here is forgotten".to_owned());
-        }
-        if group.doubled.take().is_some() {
-            cleared.push("that two nodes ran it is forgotten".to_owned());
-        }
-        if group.forget_looks() {
-            cleared.push("failed looks and restarts are forgotten".to_owned());
-        }
-        if group.state == GroupState::Failed {
-            group.state = GroupState::Offline;
-        } else if group.state == GroupState::Stuck {
-            group.look(&mut self.round);
-            cleared.push("what runs of it here is looked at anew".to_owned());
-        }
+        let mut cleared = group.clear(&mut self.round);
         for peer in self
             .view
             .peers
@@ -318,12 +277,8 @@ impl Engine {
 
     fn maintenance(&mut self, groups: &[GroupName], on: bool) -> String {
         let groups = self.named(groups);
-        for group in self
-            .groups
-            .iter_mut()
-            .filter(|g| groups.contains(&g.spec.name))
-        {
-            group.maintenance = on;
+        for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
+            group.set_maintenance(on);
         }
         for peer in self.view.peers.iter_mut().filter(|p| !on && !p.living()) {
             peer.intent.maintenance.retain(|g| !groups.contains(g));

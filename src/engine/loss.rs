@@ -59,9 +59,8 @@ pub(super) fn interval(permille: u16, timing: &Timing) -> Duration {
     if permille < UNTROUBLED {
         return timing.keepalive;
     }
-    let right = timing.deadtime.saturating_sub(timing.margin);
     let least = LEAST.max(timing.keepalive / DENSEST);
-    (right / tries).max(least).min(timing.keepalive)
+    (timing.lease() / tries).max(least).min(timing.keepalive)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ impl Engine {
             return;
         };
         let groups = &self.groups;
-        let ours = |name: &GroupName| groups.iter().any(|g| g.spec.name == *name);
+        let ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
         let hearing = peer.hear(now, link, heartbeat, ours);
         if hearing == Hearing::Old {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
@@ -40,7 +40,10 @@ impl Engine {
         if revived {
             // It may run what we run, and gives way when it knows that we heard of it.
             self.publisher.answer();
-            self.announce_all();
+            // Or it may have announced the addresses that we have.
+            for group in &self.groups {
+                group.announce_if_online(&mut self.round);
+            }
         }
         self.join();
     }
@@ -80,16 +83,9 @@ impl Engine {
         let Some(peer) = self.view.peers.iter().find(|p| p.name == *from) else {
             return;
         };
-        let named = |g: &&mut Group| heartbeat.groups.iter().any(|r| r.group == g.spec.name);
+        let named = |g: &&mut Group| heartbeat.groups.iter().any(|r| r.group == *g.name());
         for group in self.groups.iter_mut().filter(named) {
-            let unclaimed = group.state == GroupState::Unknown
-                && peer.groups.get(&group.spec.name).is_some_and(|r| {
-                    r.to.is_none() && matches!(r.state, GroupState::Offline | GroupState::Failed)
-                });
-            // While we do not know what runs here, nobody claims it: that is as good as a recognition.
-            if unclaimed || group.recognises_us(peer, &self.view) {
-                group.support(from, sent);
-            }
+            group.take_confirmation(peer, sent, &self.view);
         }
     }
 
@@ -99,8 +95,8 @@ impl Engine {
                 .to
                 .as_ref()
                 .map_or(report.term, |to| to.term.max(report.term));
-            if let Some(group) = self.groups.iter_mut().find(|g| g.spec.name == report.group) {
-                group.highest_term = group.highest_term.max(term);
+            if let Some(group) = self.groups.iter_mut().find(|g| *g.name() == report.group) {
+                group.see_term(term);
             }
         }
     }
@@ -342,19 +338,6 @@ fn age_peer(
         | Liveness::Dead
         | Liveness::Left
         | Liveness::Here => {}
-    }
-}
-
-impl Engine {
-    /// Announces what runs here again: a peer that was thought dead may have announced it meanwhile.
-    fn announce_all(&mut self) {
-        for group in self
-            .groups
-            .iter_mut()
-            .filter(|g| g.state == GroupState::Online)
-        {
-            group.announce(&mut self.round);
-        }
     }
 }
 

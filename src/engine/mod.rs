@@ -13,26 +13,20 @@
 
 pub mod action;
 mod checks;
-mod claim;
 mod command;
 mod digest;
 pub mod event;
 mod group;
-mod handover;
 mod loss;
 mod membership;
-mod monitoring;
 mod outcome;
-mod ownership;
 mod peer;
 mod placement;
 mod publish;
 mod quorum;
-mod recognition;
 mod reconfigure;
 mod round;
 mod sent;
-mod stack;
 mod status;
 mod view;
 
@@ -45,7 +39,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
+use crate::model::cluster::{Cluster, QuorumPolicy};
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Term, Time};
@@ -89,15 +83,11 @@ impl Engine {
             ceilings: kept.ceilings.clone(),
             ..Round::default()
         };
-        let mut groups: Vec<Group> = view
-            .cluster
-            .groups
-            .iter()
-            .map(|spec| kept_group(spec, &kept, &view.cluster.timing, now))
+        let timing = &view.cluster.timing;
+        let groups = view.cluster.groups.iter();
+        let groups: Vec<Group> = groups
+            .map(|spec| Group::restored(spec, &kept, timing, now, &mut round))
             .collect();
-        for group in &mut groups {
-            group.look(&mut round);
-        }
         let mut engine = Engine {
             view,
             groups,
@@ -153,14 +143,18 @@ impl Engine {
             }
             Event::ResourceLost { group, step, text } => {
                 self.with_group(&group, |g, view, round| {
-                    g.lost(now, step, text, view, round)
+                    g.lost(now, step, text, view, round);
                 });
             }
             Event::Monitored {
                 group,
                 step,
                 result,
-            } => self.with_group(&group, |g, _, round| g.monitored(now, step, result, round)),
+            } => {
+                self.with_group(&group, |g, _, round| {
+                    g.take_monitor_result(now, step, result, round);
+                });
+            }
             Event::Checked { check, result } => self.checked(now, &check, result),
             Event::PeerMessages(peer_messages) => self.publisher.peer_messages = peer_messages,
             Event::Saved { version } => self.saved(version),
@@ -172,7 +166,7 @@ impl Engine {
 
     /// Does something with one group; a name that is not ours is ignored (its group was configured away).
     fn with_group(&mut self, name: &GroupName, what: impl FnOnce(&mut Group, &View, &mut Round)) {
-        if let Some(group) = self.groups.iter_mut().find(|g| g.spec.name == *name) {
+        if let Some(group) = self.groups.iter_mut().find(|g| g.name() == name) {
             what(group, &self.view, &mut self.round);
         }
     }
@@ -180,7 +174,7 @@ impl Engine {
     /// Judges everything once with what is known now.
     fn settle(&mut self, now: Time) -> Vec<Action> {
         self.count();
-        self.round.load = self.groups.iter().filter(|g| busy_with(g.state)).count();
+        self.round.load = self.groups.iter().filter(|g| g.is_load()).count();
         for group in &mut self.groups {
             group.decide(now, &self.view, &mut self.round);
         }
@@ -208,7 +202,12 @@ impl Engine {
             };
             self.round.record_node(what, Because::Heard);
         }
-        let load = |p: &Peer| p.groups.values().filter(|r| busy_with(r.state)).count();
+        let load = |p: &Peer| {
+            p.groups
+                .values()
+                .filter(|r| counts_as_load(r.state))
+                .count()
+        };
         self.view.loads = self
             .view
             .living()
@@ -225,7 +224,7 @@ impl Engine {
             self.groups
                 .iter()
                 .filter(|g| is(g))
-                .map(|g| g.spec.name.clone())
+                .map(|g| g.name().clone())
                 .collect()
         };
         self.kept = PersistentState {
@@ -234,12 +233,12 @@ impl Engine {
             terms: self
                 .groups
                 .iter()
-                .map(|g| (g.spec.name.clone(), g.term))
+                .map(|g| (g.name().clone(), g.term()))
                 .collect(),
             leases: BTreeMap::new(),
-            standby: named(|g| g.standby),
-            yielding: named(|g| g.yielding),
-            maintenance: named(|g| g.maintenance),
+            standby: named(|g| g.wishes().standby),
+            yielding: named(|g| g.wishes().yielding),
+            maintenance: named(|g| g.wishes().maintenance),
         };
         self.saves += 1;
         self.saving.push((self.saves, self.round.ceilings.clone()));
@@ -313,7 +312,7 @@ pub struct Burden {
 }
 
 /// Whether a group in this state counts as load.
-fn busy_with(state: GroupState) -> bool {
+fn counts_as_load(state: GroupState) -> bool {
     state.holds() || state == GroupState::Claiming
 }
 
@@ -361,34 +360,4 @@ fn new_ping(name: &str) -> Ping {
         answered: None,
         up: false,
     }
-}
-
-fn kept_group(
-    spec: &crate::model::cluster::Group,
-    kept: &PersistentState,
-    timing: &Timing,
-    now: Time,
-) -> Group {
-    let name = &spec.name;
-    // A lease that ran out while no daemon was here is not the end yet: the peers may have waited for us, because we
-    // announced the restart or the wire held them back, and confirm us in their next heartbeat; or they have it, and
-    // say so in that. (Rule 11 says "stop" at once; then every announced restart longer than the lease stops all.)
-    //
-    // Nor does one that was stretched for an announced restart outlive what our peers grant to a new life: they count
-    // deadtime from its first heartbeat.
-    let stored = kept.leases.get(name).copied().filter(|at| *at > Time::ZERO);
-    let usual = now + timing.deadtime.saturating_sub(timing.margin);
-    let lease = stored.map_or(Time::ZERO, |at| at.min(usual).max(now + timing.warntime));
-    let mut group = Group::new(
-        spec.clone(),
-        kept.terms.get(name).copied().unwrap_or_default(),
-        lease,
-    );
-    group.highest_term = group
-        .term
-        .max(kept.ceilings.get(name).copied().unwrap_or_default());
-    group.standby = kept.standby.contains(name);
-    group.yielding = kept.yielding.contains(name);
-    group.maintenance = kept.maintenance.contains(name);
-    group
 }

@@ -35,7 +35,7 @@ impl Engine {
         for group in self
             .groups
             .iter()
-            .filter(|g| pending.groups.contains(&g.spec.name))
+            .filter(|g| pending.groups.contains(g.name()))
         {
             let progress = match pending.kind {
                 Kind::Standby => self.standby_progress(group),
@@ -54,22 +54,25 @@ impl Engine {
     }
 
     fn standby_progress(&self, group: &Group) -> Progress {
-        let name = &group.spec.name;
-        if group.state == GroupState::Stuck {
+        let name = group.name();
+        if group.state() == GroupState::Stuck {
             return Progress::Failed(self.stuck_here(group));
         }
-        if super::busy_with(group.state) {
+        if group.is_load() {
             return Progress::Waiting;
         }
         let runs = |p: &&super::Peer| p.state(name) == GroupState::Online;
         if let Some(owner) = self.view.living().find(runs) {
             return Progress::Done(format!("{name} runs on {}", owner.name));
         }
-        if self.view.living().any(|p| super::busy_with(p.state(name))) {
+        if self
+            .view
+            .living()
+            .any(|p| super::counts_as_load(p.state(name)))
+        {
             return Progress::Waiting;
         }
-        let mut others = group.candidates(&self.view, &self.round);
-        others.retain(|c| c.name != *self.view.me());
+        let others = group.other_candidates(&self.view, &self.round);
         match place(&others) {
             Ok(_) => Progress::Waiting,
             Err(why) => Progress::Failed(format!("{name} comes back here: {why}")),
@@ -77,12 +80,12 @@ impl Engine {
     }
 
     fn takeover_progress(&self, group: &Group) -> Progress {
-        let name = &group.spec.name;
-        match group.state {
+        let name = group.name();
+        match group.state() {
             GroupState::Online => Progress::Done(format!("{name} runs on {}", self.view.me())),
             GroupState::Stuck => Progress::Failed(self.stuck_here(group)),
             GroupState::Failed => {
-                let text = group.failure.as_ref().map_or("", |f| f.text.as_str());
+                let text = group.failure().map_or("", |f| f.text.as_str());
                 Progress::Failed(format!("{name} could not be started here: {text}"))
             }
             GroupState::Unknown
@@ -103,23 +106,20 @@ impl Engine {
     }
 
     fn stuck_here(&self, group: &Group) -> String {
-        let text = group.failure.as_ref().map_or("", |f| f.text.as_str());
-        format!("{} is stuck on {}: {text}", group.spec.name, self.view.me())
+        let text = group.failure().map_or("", |f| f.text.as_str());
+        format!("{} is stuck on {}: {text}", group.name(), self.view.me())
     }
 
     fn why_not_yet(&self, group: &Group, now: Time) -> String {
-        let name = &group.spec.name;
-        let why = match group.state {
-            GroupState::Claiming => group.objection(now, &self.view).map(|b| b.to_string()),
-            _ => group.blocked_because.as_ref().map(ToString::to_string),
-        };
+        let name = group.name();
+        let why = group.blocked_because(now, &self.view);
         let holder: Option<&NodeName> = self.view.living().find(|p| p.holds(name)).map(|p| &p.name);
         match (why, holder) {
             (Some(why), _) => format!("{name} did not move in time: {why}"),
             (None, Some(holder)) => format!("{name} did not move in time: it is still on {holder}"),
             (None, None) => format!(
                 "{name} did not move in time: it is {} here",
-                group.state.as_str()
+                group.state().as_str()
             ),
         }
     }
@@ -129,16 +129,13 @@ impl Engine {
         for group in self
             .groups
             .iter_mut()
-            .filter(|g| pending.groups.contains(&g.spec.name))
+            .filter(|g| pending.groups.contains(g.name()))
         {
-            let runs =
-                |p: &super::Peer| p.living() && p.state(&group.spec.name) == GroupState::Online;
+            let runs = |p: &super::Peer| p.living() && p.state(group.name()) == GroupState::Online;
             if pending.kind == Kind::Takeover {
-                group.wanted = false;
-                group.forced = false;
-            } else if group.state != GroupState::Stuck && !self.view.peers.iter().any(runs) {
-                group.standby = false;
-                group.yielding = false;
+                group.end_takeover();
+            } else if group.state() != GroupState::Stuck && !self.view.peers.iter().any(runs) {
+                group.end_standby();
             }
         }
         self.round.save = true;

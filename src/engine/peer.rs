@@ -220,7 +220,7 @@ impl Peer {
 
     /// When it must be expected to act without us, because it does not say that it hears us.
     pub fn takes_us_for_dead_at(&self, timing: &Timing) -> Time {
-        let lease = self.unheard_since() + timing.deadtime.saturating_sub(timing.margin);
+        let lease = self.unheard_since() + timing.lease();
         lease.max(self.heard_again + timing.keepalive * 2)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Engine, loss};
+use super::{Action, Engine, Group, loss};
 use crate::model::cluster::Timing;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
@@ -149,15 +149,7 @@ impl Publisher {
 impl Engine {
     /// Whether nodes are settling something with us, so that a lost datagram is worth repairing soon.
     pub(super) fn in_transition(&self) -> bool {
-        self.groups.iter().any(|g| {
-            g.offer.is_some()
-                || g.wanted
-                || matches!(
-                    g.state,
-                    GroupState::Claiming | GroupState::Starting | GroupState::Stopping
-                )
-                || g.recognised.as_ref().is_some_and(|to| !to.held)
-        })
+        self.groups.iter().any(Group::in_transition)
     }
 
     /// From heartbeat to heartbeat: keepalive, or less where a living peer misses many.
@@ -170,8 +162,7 @@ impl Engine {
     pub(super) fn publish(&mut self, now: Time) {
         if self.view.leaving && !self.publisher.ends() && self.given_up() {
             // What maintenance leaves running is no clean end, nor is what nobody has looked at yet.
-            let down =
-                |g: &super::Group| matches!(g.state, GroupState::Offline | GroupState::Failed);
+            let down = |g: &Group| matches!(g.state(), GroupState::Offline | GroupState::Failed);
             let clean = self.groups.iter().all(down);
             let phase = if clean { Phase::Left } else { Phase::Leaving };
             self.publisher.end(now, phase, None);
@@ -256,13 +247,7 @@ impl Engine {
 
     /// Whether nothing is left to stop. What is stuck or under maintenance stays as it is.
     fn given_up(&self) -> bool {
-        self.groups.iter().all(|g| {
-            let rests = matches!(
-                g.state,
-                GroupState::Offline | GroupState::Failed | GroupState::Stuck
-            );
-            rests || (g.frozen(&self.view) && !g.stack.busy())
-        })
+        self.groups.iter().all(|g| g.is_given_up(&self.view))
     }
 
     fn say_goodbye(&mut self, now: Time) {
@@ -291,32 +276,21 @@ impl Engine {
         self.send(now, &heartbeat, said, true);
     }
 
-    /// Peers that have heard when we shall be back wait for us, and what runs may stay as long. Where one has not said
-    /// that it heard it, the right ends as if we had been killed.
+    /// Peers that have heard when we shall be back wait for us, and what runs may stay as long.
     fn lend(&mut self, since: Time, within: Duration) {
         let until = since + within.saturating_sub(self.view.cluster.timing.margin);
-        let alone = self.view.living().next().is_none();
         for group in &mut self.groups {
-            let mut living = self.view.living();
-            let told = living.all(|p| group.supports.get(&p.name).is_some_and(|at| *at >= since));
-            let longer = until > group.renewed && group.state == GroupState::Online;
-            if longer && told && !(alone && self.view.counted()) {
-                group.renewed = until;
-                self.round.out.push(Action::Renew {
-                    group: group.spec.name.clone(),
-                    until,
-                });
-            }
+            group.stretch_for_restart(since, until, &self.view, &mut self.round);
         }
     }
 
     /// The complete state of this node as the others shall know it.
     fn heartbeat(&self) -> Heartbeat {
-        let named = |is: fn(&super::Group) -> bool| -> Vec<GroupName> {
+        let named = |is: fn(&Group) -> bool| -> Vec<GroupName> {
             self.groups
                 .iter()
                 .filter(|g| is(g))
-                .map(|g| g.spec.name.clone())
+                .map(|g| g.name().clone())
                 .collect()
         };
         Heartbeat {
@@ -326,14 +300,14 @@ impl Engine {
             phase: self.view.phase(),
             deadtime: self.view.cluster.timing.deadtime,
             heard: self.view.peers.iter().filter_map(heard).collect(),
-            groups: self.groups.iter().map(super::Group::report).collect(),
+            groups: self.groups.iter().map(Group::report).collect(),
             reach: self.view.reach(),
             quorate: self.view.quorate,
             intent: Intent {
-                standby: named(|g| g.standby),
-                yielding: named(|g| g.yielding),
-                wanted: named(|g| g.wanted),
-                maintenance: named(|g| g.maintenance),
+                standby: named(|g| g.wishes().standby),
+                yielding: named(|g| g.wishes().yielding),
+                wanted: named(|g| g.wishes().wanted),
+                maintenance: named(|g| g.wishes().maintenance),
                 back_within: None,
             },
             failed_checks: self.view.checks.failed_checks(),

@@ -45,9 +45,7 @@ pub(super) fn lease_end(confirmed: &[Time], total: u32, timing: &Timing) -> Time
     newest_first
         .get(last_needed)
         .filter(|at| **at > Time::ZERO)
-        .map_or(Time::ZERO, |at| {
-            *at + (timing.deadtime.saturating_sub(timing.margin))
-        })
+        .map_or(Time::ZERO, |at| *at + timing.lease())
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! A configuration read anew: what did not change is not touched.
 
 use super::group::Group;
-use super::stack::Ended;
 use super::{Engine, new_ping, peers_of};
+use crate::model::Time;
 use crate::model::cluster::{self, Cluster};
-use crate::model::heartbeat::GroupState;
-use crate::model::{Term, Time};
 
 impl Engine {
     pub(super) fn reconfigure(&mut self, now: Time, cluster: Cluster) {
@@ -57,62 +55,22 @@ impl Engine {
     fn reconfigure_groups(&mut self, cluster: &Cluster) {
         let mut old = std::mem::take(&mut self.groups);
         for spec in &cluster.groups {
-            if let Some(at) = old.iter().position(|g| g.spec.name == spec.name) {
+            if let Some(at) = old.iter().position(|g| *g.name() == spec.name) {
                 let mut group = old.remove(at);
-                group.removed = false;
-                // Times and loans may be others now: the right is told anew.
-                group.renewed = Time::ZERO;
                 group.redefine(spec, &mut self.round);
                 self.groups.push(group);
             } else {
-                let mut group = Group::new(spec.clone(), Term(0), Time::ZERO);
-                // It may have been here before: its terms go on where they were.
-                let ceiling = self.round.ceilings.get(&spec.name).copied();
-                group.highest_term = ceiling.unwrap_or_default();
-                group.look(&mut self.round);
-                self.groups.push(group);
+                self.groups.push(Group::added(spec, &mut self.round));
             }
         }
         for mut group in old {
-            group.removed = true;
+            group.remove();
             self.groups.push(group);
         }
     }
 
     /// Groups that are configured away and of which nothing runs here any more.
     pub(super) fn forget_removed(&mut self) {
-        let rests =
-            |g: &Group| !g.state.holds() && !g.stack.busy() && g.state != GroupState::Unknown;
-        self.groups.retain(|g| !g.removed || !rests(g));
-    }
-}
-
-impl Group {
-    /// A look has found that something of it runs, and what becomes of that is not decided yet.
-    fn found_something(&self) -> bool {
-        let runs = matches!(self.probe_result, Some(Ended::AllRun | Ended::SomeRun(_)));
-        self.state == GroupState::Unknown && runs
-    }
-
-    /// Takes a new definition: at once where that changes nothing that runs, else when the old one is down.
-    fn redefine(&mut self, spec: &cluster::Group, round: &mut super::Round) {
-        let members = |g: &cluster::Group| {
-            g.steps
-                .iter()
-                .map(|s| s.members.clone())
-                .collect::<Vec<_>>()
-        };
-        self.replaced_by = None;
-        if members(&self.spec) == members(spec) {
-            self.spec = spec.clone();
-        } else if self.state.holds() || self.stack.busy() || self.found_something() {
-            self.replaced_by = Some(Box::new(spec.clone()));
-        } else {
-            self.replaced_by = Some(Box::new(spec.clone()));
-            self.take_definition(round);
-            if matches!(self.state, GroupState::Unknown | GroupState::Offline) {
-                self.look(round);
-            }
-        }
+        self.groups.retain(|g| !g.is_gone());
     }
 }

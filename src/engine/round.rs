@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Action;
+use super::event::OrderId;
+use super::{Action, Call};
 use crate::model::decision::{Because, Decision, What};
 use crate::model::{GroupName, Term};
 
@@ -28,6 +29,15 @@ pub(super) struct Round {
 }
 
 impl Round {
+    /// Gives an order for a group and returns its number.
+    pub fn order(&mut self, group: &GroupName, call: Call) -> OrderId {
+        self.orders += 1;
+        let order = OrderId(self.orders);
+        let group = group.clone();
+        self.out.push(Action::Run { group, order, call });
+        order
+    }
+
     pub fn record(&mut self, group: &GroupName, what: What, because: Because) {
         self.out
             .push(Action::Record(Decision::group(group, what, because)));

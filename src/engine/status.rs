@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::group::{Failure, Group};
+use super::group::{Failure, Group, StepState};
 use super::peer::Peer;
 use super::placement::place;
-use super::{Round, Engine};
+use super::{Engine, Round};
 use crate::model::cluster::QuorumPolicy;
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
@@ -71,7 +71,7 @@ impl Engine {
     }
 
     fn own_status(&self, now: Time) -> NodeStatus {
-        let standing = self.groups.iter().filter(|g| g.standby).count();
+        let standing = self.groups.iter().filter(|g| g.wishes().standby).count();
         let mut notes = Vec::new();
         if standing > 0 && standing == self.groups.len() {
             notes.push("in standby: takes no groups; end it with hactl standby off".to_owned());
@@ -194,44 +194,44 @@ impl Engine {
     }
 
     fn group_status(&self, group: &Group, now: Time) -> GroupStatus {
-        let name = &group.spec.name;
+        let name = group.name();
         let mut owners: Vec<NodeName> = self
             .view
             .living()
             .filter(|p| p.holds(name))
             .map(|p| p.name.clone())
             .collect();
-        if group.state.holds() {
+        if group.state().holds() {
             owners.insert(0, self.view.me().clone());
         }
-        let mut states = vec![(self.view.me().clone(), group.state)];
+        let mut states = vec![(self.view.me().clone(), group.state())];
         states.extend(self.view.living().map(|p| (p.name.clone(), p.state(name))));
         GroupStatus {
             name: name.clone(),
-            preferred: group.spec.preferred.clone(),
+            preferred: group.spec().preferred.clone(),
             notes: self.group_notes(group, &owners, now),
             owners,
             states,
-            term: group.term,
+            term: group.term(),
             resources: resources(group, now),
         }
     }
 
     fn group_notes(&self, group: &Group, owners: &[NodeName], now: Time) -> Vec<String> {
-        let name = &group.spec.name;
+        let name = group.name();
         let mut notes = Vec::new();
         if owners.len() > 1 {
             notes.push("runs on more than one node".to_owned());
         }
-        if let Some(other) = &group.doubled {
+        if let Some(other) = group.doubled() {
             notes.push(format!(
                 "it ran here and on {other} at the same time: check its data, then run hactl clear {name}"
             ));
         }
-        if let Some(failure) = &group.failure {
+        if let Some(failure) = group.failure() {
             notes.push(failure_note(group, failure, now));
         }
-        if let Some(because) = &group.runs_on {
+        if let Some(because) = group.runs_on() {
             notes.push(format!("stays here: {because}"));
         }
         notes.extend(self.waits_for_failback(group));
@@ -242,7 +242,7 @@ impl Engine {
         if group.frozen(&self.view) {
             notes.push("in maintenance: no node starts, stops or moves it; end it with hactl maintenance off".into());
         }
-        if group.standby {
+        if group.wishes().standby {
             notes.push(format!(
                 "{} is in standby for it; end it with hactl standby off",
                 self.view.me()
@@ -255,13 +255,13 @@ impl Engine {
         {
             notes.push(format!("{} is in standby for it", peer.name));
         }
-        if group.yielding {
+        if group.wishes().yielding {
             notes.push(format!(
                 "{} gave it away on request and takes it back only if no other node can run it; end this with hactl standby off",
                 self.view.me()
             ));
         }
-        if let Some(offer) = &group.offer {
+        if let Some(offer) = group.offer() {
             notes.push(format!("offered to {}: {}", offer.to, offer.because));
         }
         notes
@@ -269,8 +269,9 @@ impl Engine {
 
     /// What keeps a group from going back to its preferred node, with the newest message of `failback_when`.
     fn waits_for_failback(&self, group: &Group) -> Option<String> {
-        let peer = self.view.peer(&group.spec.preferred)?;
-        let says = super::checks::unready(&peer.failed_checks).filter(|_| group.failback_held)?;
+        let peer = self.view.peer(&group.spec().preferred)?;
+        let says =
+            super::checks::unready(&peer.failed_checks).filter(|_| group.failback_waits())?;
         Some(format!(
             "goes back to {} when failback_when succeeds there; it says: {says}",
             peer.name
@@ -279,7 +280,7 @@ impl Engine {
 
     /// Failures that the peers report. The status of that node says what failed.
     fn peers_failures(&self, group: &Group) -> Vec<String> {
-        let name = &group.spec.name;
+        let name = group.name();
         let mut notes = Vec::new();
         for peer in &self.view.peers {
             let at = &peer.name;
@@ -301,11 +302,9 @@ impl Engine {
         if !owners.is_empty() {
             return None;
         }
-        if group.state == GroupState::Claiming {
-            return group.objection(now, &self.view).map(|b| b.to_string());
-        }
-        if let Some(held) = &group.blocked_because {
-            return Some(held.to_string());
+        let blocked = group.blocked_because(now, &self.view);
+        if blocked.is_some() || group.state() == GroupState::Claiming {
+            return blocked.map(|b| b.to_string());
         }
         if let Some(waiting) = self.view.waiting(now) {
             return Some(format!("this node waits {waiting}"));
@@ -316,9 +315,9 @@ impl Engine {
 }
 
 fn failure_note(group: &Group, failure: &Failure, now: Time) -> String {
-    let (name, text) = (&group.spec.name, &failure.text);
+    let (name, text) = (group.name(), &failure.text);
     let left = duration_for_people(seconds(failure.expires_at.since(now)));
-    match group.state {
+    match group.state() {
         GroupState::Stuck => {
             format!("its stop failed here: {text}; stop it by hand, then run hactl clear {name}")
         }
@@ -336,8 +335,8 @@ fn seconds(time: Duration) -> Duration {
 
 /// Every member with the state of its step.
 fn resources(group: &Group, now: Time) -> Vec<ResourceStatus> {
-    let steps = group.spec.steps.iter().zip(&group.stack.steps);
-    let members = |(spec, known): (&crate::model::cluster::Step, &super::stack::StepState)| {
+    let steps = group.spec().steps.iter().zip(group.steps());
+    let members = |(spec, known): (&crate::model::cluster::Step, &StepState)| {
         let (state, error) = (known.state, known.error.clone());
         let watch = spec.policy.map(|p| known.health.status(now, &p));
         spec.members

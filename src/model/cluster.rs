@@ -72,6 +72,12 @@ impl Timing {
             .max(deadtime / 5);
         m.min(deadtime / 2)
     }
+
+    /// How long a right lasts from the sending of what confirms it. It ends this much sooner than a survivor takes its
+    /// owner for dead.
+    pub fn lease(&self) -> Duration {
+        self.deadtime.saturating_sub(self.margin)
+    }
 }
 
 /// What a side without quorum does with its groups.

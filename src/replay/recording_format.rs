@@ -16,7 +16,7 @@ use crate::model::heartbeat::Heartbeat;
 use crate::model::{LinkName, NodeName, Sequence, Time};
 
 /// Changes when older tools can no longer read what is written.
-pub const RECORDING_FORMAT: u32 = 1;
+pub const RECORDING_FORMAT: u32 = 2;
 /// How every line with a [`RecordingStart`] begins.
 const BEGIN: &str = "{\"had recording\":";
 /// Heartbeats that can be repeated; those of a thousand groups, some on two links, fit.

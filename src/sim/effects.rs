@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::machine::{Behaviour, Machine, ProbeBehaviour};
 use super::world::{ScheduledEvent, World};
-use crate::engine::{Action, Call, Event, PersistentState, OrderId, Outcome};
+use crate::engine::{Action, Call, Event, OrderId, Outcome, PersistentState};
 use crate::model::cluster::Step;
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::health::HealthFaults;
 use super::invariant::MachineWatch;
 use super::world::ScheduledEvent;
-use crate::engine::{Engine, Event, PersistentState, Outcome};
+use crate::engine::{Engine, Event, Outcome, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
 use crate::model::{GroupName, Time};

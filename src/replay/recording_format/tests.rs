@@ -73,7 +73,10 @@ fn state(state: StartState) -> RecordingStart {
 }
 
 fn fresh() -> RecordingStart {
-    state(StartState::Fresh(Box::new((cluster(), PersistentState::default()))))
+    state(StartState::Fresh(Box::new((
+        cluster(),
+        PersistentState::default(),
+    ))))
 }
 
 fn text(line: Vec<u8>) -> String {
@@ -209,12 +212,20 @@ fn a_recording_of_another_version_says_which_tool_reads_it() {
         Some(Err(why)) => why,
         other => panic!("{other:?}"),
     };
-    let newer = line.replacen("\"had recording\":1", "\"had recording\":2", 1);
-    let why = said(&newer.replace(&own, "\"had\":\"9.9.9\""));
-    assert!(
-        why.contains("written by had 9.9.9") && why.contains("format 2, not 1"),
-        "{why}"
-    );
+    for (format, version) in [
+        (RECORDING_FORMAT - 1, "0.0.9"),
+        (RECORDING_FORMAT + 1, "9.9.9"),
+    ] {
+        let numbers = (
+            format!("\"had recording\":{RECORDING_FORMAT}"),
+            format!("\"had recording\":{format}"),
+        );
+        let other = line.replacen(&numbers.0, &numbers.1, 1);
+        let why = said(&other.replace(&own, &format!("\"had\":\"{version}\"")));
+        let written = why.contains(&format!("written by had {version}"));
+        let formats = why.contains(&format!("format {format}, not {RECORDING_FORMAT}"));
+        assert!(written && formats, "{why}");
+    }
     let changed = line.replace("\"keepalive\"", "\"keepalife\"");
     let why = said(&changed.replace(&own, "\"had\":\"0.0.9\""));
     assert!(why.contains("written by had 0.0.9"), "{why}");

@@ -342,7 +342,11 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         state,
         vec(heard(), 0..4),
         vec(report(), 0..6),
-        (intent(), vec(failed_check(), 0..3), vec(peer_message(), 0..3)),
+        (
+            intent(),
+            vec(failed_check(), 0..3),
+            vec(peer_message(), 0..3),
+        ),
     )
         .prop_map(
             |(

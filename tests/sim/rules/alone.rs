@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use had::engine::{Action, Burden, Call, Command, Engine, Event, PersistentState, Outcome};
+use had::engine::{Action, Burden, Call, Command, Engine, Event, Outcome, PersistentState};
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,

@@ -6,20 +6,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Action;
-use super::group::Group;
-use super::round::Round;
-use super::view::View;
+use super::Group;
+use super::stack::StopOrder;
+use super::state::LocalState;
+use crate::engine::Action;
+use crate::engine::round::Round;
+use crate::engine::view::View;
 use crate::model::Time;
 use crate::model::cluster::Step;
 use crate::model::decision::{Because, What};
 use crate::model::health::Policy;
-use crate::model::heartbeat::GroupState;
 use crate::model::status::WatchStatus;
 
 /// What looks at one step have told.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct StepHealth {
+pub(in crate::engine) struct StepHealth {
     /// Failed looks that are not forgotten yet.
     pub failing: u32,
     /// Good looks in a row since.
@@ -104,20 +105,19 @@ impl StepHealth {
 }
 
 impl Group {
-    /// Tells the runtime whether to look at what runs: never while something is done to it, nor in maintenance.
-    pub fn watch_health(&mut self, view: &View, round: &mut Round) {
-        let tended = self.spec.steps.iter().any(|s| s.policy.is_some());
-        let on =
-            tended && self.state == GroupState::Online && !self.stack.busy() && !self.frozen(view);
-        if on != self.watched {
-            self.watched = on;
+    /// Tells the runtime whether to monitor what runs: never while something is done to it, nor in maintenance.
+    pub(super) fn watch_health(&mut self, view: &View, round: &mut Round) {
+        let monitored = self.spec.steps.iter().any(|s| s.policy.is_some());
+        let on = monitored && self.state.is_online() && !self.stack.busy() && !self.frozen(view);
+        if on != self.reported.monitored {
+            self.reported.monitored = on;
             let group = self.spec.name.clone();
             round.out.push(Action::Monitor { group, on });
         }
     }
 
-    /// A look at a running step has ended.
-    pub fn monitored(
+    /// A running step was monitored.
+    pub fn take_monitor_result(
         &mut self,
         now: Time,
         step: usize,
@@ -128,15 +128,16 @@ impl Group {
         let Some((spec, policy)) = spec.and_then(|s| s.policy.map(|p| (s, p))) else {
             return;
         };
-        // A look that was under way when we began to act on the group tells of the past.
-        let Some(known) = self.stack.steps.get_mut(step).filter(|_| self.watched) else {
+        // A result that was under way when we began to act on the group tells of the past.
+        let monitored = self.reported.monitored;
+        let Some(known) = self.stack.steps.get_mut(step).filter(|_| monitored) else {
             return;
         };
         let before = known.health.failing;
         let error = result.err();
         if known.health.take(now, error.clone(), &policy) {
             let text = error.unwrap_or_default();
-            return self.fallen(now, step, text, round);
+            return self.step_failed(now, step, text, round);
         }
         let failing = known.health.failing;
         if let Some(text) = error.filter(|_| before == 0) {
@@ -152,31 +153,36 @@ impl Group {
     /// A resource that ran was found down.
     pub fn lost(&mut self, now: Time, step: usize, text: String, view: &View, round: &mut Round) {
         // A step that is up may be lost while those after it are still being started.
-        let up = matches!(self.state, GroupState::Online | GroupState::Starting);
+        let up = matches!(
+            self.state,
+            LocalState::Online { .. } | LocalState::Starting { .. }
+        );
         if up && !self.frozen(view) {
-            self.fallen(now, step, text, round);
+            self.step_failed(now, step, text, round);
         }
     }
 
     /// A step does not run any more, and that is certain.
-    fn fallen(&mut self, now: Time, step: usize, text: String, round: &mut Round) {
+    fn step_failed(&mut self, now: Time, step: usize, text: String, round: &mut Round) {
         self.stack.lost(step, &text);
         let because = Because::Agent(text.clone());
-        if let Some(what) = self.restart_of(now, step) {
+        if let Some(what) = self.spend_restart(now, step) {
             round.record(&self.spec.name, what, because);
-            self.state = GroupState::Starting;
-            self.restarting = true;
-            self.stack
-                .restart(step, &self.spec, &mut round.orders, &mut round.out);
+            self.state = LocalState::Starting {
+                restarting: true,
+                stood_still: false,
+                offer: self.offer().cloned(),
+            };
+            self.stack.restart(step, &self.spec, round);
             return;
         }
-        self.failed(now, text);
-        self.begin_stop(because, false, round);
+        self.note_failure(now, text);
+        self.begin_stop(because, StopOrder::Reverse, round);
     }
 
     /// Spends a restart in place on a step, where that is possible and allowed.
-    fn restart_of(&mut self, now: Time, step: usize) -> Option<What> {
-        if self.state != GroupState::Online || self.stack.busy() {
+    fn spend_restart(&mut self, now: Time, step: usize) -> Option<What> {
+        if !self.state.is_online() || self.stack.busy() {
             return None;
         }
         let spec = self.spec.steps.get(step)?;
@@ -191,15 +197,15 @@ impl Group {
         })
     }
 
-    /// Forgets failed looks and restarts. Whether there were any.
-    pub fn forget_looks(&mut self) -> bool {
+    /// Forgets failed monitors and restarts. Whether there were any.
+    pub(super) fn forget_step_health(&mut self) -> bool {
         let steps = self.stack.steps.iter_mut();
         let known = steps.filter_map(|s| s.health.forget().then_some(()));
         known.count() > 0
     }
 
     /// After so long a failure here is forgotten: the longest window of its members, where one has one.
-    pub fn failures_expire(&self) -> Option<std::time::Duration> {
+    pub(super) fn failures_expire(&self) -> Option<std::time::Duration> {
         let policies = self.spec.steps.iter().filter_map(|s| s.policy);
         policies.map(|p| p.within).max()
     }

@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{OrderId, Outcome};
 use super::monitoring::StepHealth;
-use super::{Action, Call};
+use crate::engine::Call;
+use crate::engine::event::{OrderId, Outcome};
+use crate::engine::round::Round;
 use crate::model::cluster::Group;
 use crate::model::status::ResourceState;
 
@@ -27,15 +28,33 @@ enum Work {
     },
 }
 
-/// How a piece of work on the whole group ended.
+/// In which order a group is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StopOrder {
+    /// The last step first.
+    Reverse,
+    /// The addresses before all else, because another node may need them: the right has ended.
+    AddressesFirst,
+}
+
+/// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ended {
-    /// Still at it.
-    NotYet,
-    /// A look: every step runs, or none, or a part (said in words).
+pub(super) enum ProbeResult {
+    /// Every step runs.
     AllRun,
+    /// No step runs.
     NoneRuns,
+    /// Some steps run, or it is not known of all of them; which, in words.
     SomeRun(String),
+}
+
+/// How a piece of work on the whole group ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It has not ended.
+    NotYet,
+    /// Every step was probed.
+    Probed(ProbeResult),
     /// Every step is up.
     Up,
     /// A step could not be started; what was begun is still up.
@@ -48,7 +67,7 @@ pub(super) enum Ended {
 
 /// One step as known here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct StepState {
+pub(in crate::engine) struct StepState {
     pub state: ResourceState,
     pub error: Option<String>,
     pub health: StepHealth,
@@ -81,43 +100,37 @@ impl Stack {
         self.work != Work::Idle
     }
 
-    pub fn probe(&mut self, group: &Group, orders: &mut u64, out: &mut Vec<Action>) {
-        let order = give(group, Call::Probe, orders, out);
+    pub fn probe(&mut self, group: &Group, round: &mut Round) {
+        let order = round.order(&group.name, Call::Probe);
         self.work = Work::Probing(order);
     }
 
-    pub fn start(&mut self, group: &Group, orders: &mut u64, out: &mut Vec<Action>) {
-        self.start_step(0, group, orders, out);
+    pub fn start(&mut self, group: &Group, round: &mut Round) {
+        self.start_step(0, group, round);
     }
 
-    fn start_step(&mut self, step: usize, group: &Group, orders: &mut u64, out: &mut Vec<Action>) {
+    fn start_step(&mut self, step: usize, group: &Group, round: &mut Round) {
         self.set(step, ResourceState::Starting, None);
-        let order = give(group, Call::Start(step), orders, out);
+        let order = round.order(&group.name, Call::Start(step));
         self.work = Work::Starting { order, step };
     }
 
-    /// Stops every step from the last to the first; the addresses before all else when `addresses_first`.
-    pub fn stop(
-        &mut self,
-        addresses_first: bool,
-        group: &Group,
-        orders: &mut u64,
-        out: &mut Vec<Action>,
-    ) {
+    /// Stops every step.
+    pub fn stop(&mut self, order: StopOrder, group: &Group, round: &mut Round) {
         // PersistentState as a stack: the step to stop next is the last of the list.
         let mut rest: Vec<usize> = (0..self.steps.len()).collect();
-        if addresses_first {
+        if order == StopOrder::AddressesFirst {
             rest.sort_by_key(|s| group.steps.get(*s).is_some_and(|step| step.addresses));
         }
         self.stop_errors.clear();
-        self.stop_next(rest, None, group, orders, out);
+        self.stop_next(rest, None, group, round);
     }
 
     /// Stops a step and all after it, from the last on, and starts them again.
-    pub fn restart(&mut self, step: usize, group: &Group, orders: &mut u64, out: &mut Vec<Action>) {
+    pub fn restart(&mut self, step: usize, group: &Group, round: &mut Round) {
         self.stop_errors.clear();
         let rest = (step..self.steps.len()).collect();
-        self.stop_next(rest, Some(step), group, orders, out);
+        self.stop_next(rest, Some(step), group, round);
     }
 
     fn stop_next(
@@ -125,18 +138,17 @@ impl Stack {
         mut rest: Vec<usize>,
         then: Option<usize>,
         group: &Group,
-        orders: &mut u64,
-        out: &mut Vec<Action>,
+        round: &mut Round,
     ) {
         let Some(step) = rest.pop() else {
             self.work = Work::Idle;
             if let Some(again) = then.filter(|_| self.stop_errors.is_empty()) {
-                self.start_step(again, group, orders, out);
+                self.start_step(again, group, round);
             }
             return;
         };
         self.set(step, ResourceState::Stopping, None);
-        let order = give(group, Call::Stop(step), orders, out);
+        let order = round.order(&group.name, Call::Stop(step));
         self.work = Work::Stopping {
             order,
             step,
@@ -151,31 +163,30 @@ impl Stack {
         order: OrderId,
         outcome: &Outcome,
         group: &Group,
-        orders: &mut u64,
-        out: &mut Vec<Action>,
+        round: &mut Round,
     ) -> Ended {
         match self.work.clone() {
             Work::Probing(o) if o == order => {
                 self.work = Work::Idle;
-                self.take_probe_result(outcome, group)
+                Ended::Probed(self.take_probe_result(outcome, group))
             }
             Work::Starting { order: o, step } if o == order => {
                 self.work = Work::Idle;
-                self.started(step, outcome, group, orders, out)
+                self.started(step, outcome, group, round)
             }
             Work::Stopping {
                 order: o,
                 step,
                 rest,
                 then,
-            } if o == order => self.stopped(step, (rest, then), outcome, group, orders, out),
+            } if o == order => self.stopped(step, (rest, then), outcome, group, round),
             Work::Idle | Work::Probing(_) | Work::Starting { .. } | Work::Stopping { .. } => {
                 Ended::NotYet
             }
         }
     }
 
-    fn take_probe_result(&mut self, outcome: &Outcome, group: &Group) -> Ended {
+    fn take_probe_result(&mut self, outcome: &Outcome, group: &Group) -> ProbeResult {
         let looks: Vec<Option<bool>> = match outcome {
             Outcome::Seen(looks) => looks.clone(),
             Outcome::Succeeded | Outcome::Failed(_) | Outcome::TimedOut(_) => Vec::new(),
@@ -189,11 +200,11 @@ impl Stack {
         }
         let is = |s: ResourceState| move |step: &StepState| step.state == s;
         if self.steps.iter().all(is(ResourceState::Running)) {
-            Ended::AllRun
+            ProbeResult::AllRun
         } else if self.steps.iter().all(is(ResourceState::Stopped)) {
-            Ended::NoneRuns
+            ProbeResult::NoneRuns
         } else {
-            Ended::SomeRun(self.partly(group))
+            ProbeResult::SomeRun(self.partly(group))
         }
     }
 
@@ -221,8 +232,7 @@ impl Stack {
         step: usize,
         outcome: &Outcome,
         group: &Group,
-        orders: &mut u64,
-        out: &mut Vec<Action>,
+        round: &mut Round,
     ) -> Ended {
         if let Some(text) = failure(outcome) {
             self.set(step, ResourceState::Failed, Some(text.clone()));
@@ -232,7 +242,7 @@ impl Stack {
         if step + 1 >= self.steps.len() {
             return Ended::Up;
         }
-        self.start_step(step + 1, group, orders, out);
+        self.start_step(step + 1, group, round);
         Ended::NotYet
     }
 
@@ -242,8 +252,7 @@ impl Stack {
         (rest, then): (Vec<usize>, Option<usize>),
         outcome: &Outcome,
         group: &Group,
-        orders: &mut u64,
-        out: &mut Vec<Action>,
+        round: &mut Round,
     ) -> Ended {
         if let Some(text) = failure(outcome) {
             self.set(step, ResourceState::Failed, Some(text.clone()));
@@ -251,7 +260,7 @@ impl Stack {
         } else {
             self.set(step, ResourceState::Stopped, None);
         }
-        self.stop_next(rest, then, group, orders, out);
+        self.stop_next(rest, then, group, round);
         if self.busy() {
             Ended::NotYet
         } else if self.stop_errors.is_empty() {
@@ -286,18 +295,6 @@ impl Stack {
             s.error = error;
         }
     }
-}
-
-/// Gives an order for the group and returns its number.
-fn give(group: &Group, call: Call, orders: &mut u64, out: &mut Vec<Action>) -> OrderId {
-    *orders += 1;
-    let order = OrderId(*orders);
-    out.push(Action::Run {
-        group: group.name.clone(),
-        order,
-        call,
-    });
-    order
 }
 
 /// What an outcome says when it is not a success.

@@ -1,9 +1,10 @@
 //! Rule 1: each node recognises at most one node for a group, publishes whom, and holds to it. Nothing is remembered
 //! beside what is published.
 
-use super::group::Group;
-use super::peer::Peer;
-use super::view::View;
+use super::Group;
+use super::state::LocalState;
+use crate::engine::peer::Peer;
+use crate::engine::view::View;
 use crate::model::heartbeat::{GroupState, Recognition};
 use crate::model::status::Liveness;
 use crate::model::{NodeName, Term, Time};
@@ -11,16 +12,17 @@ use crate::model::{NodeName, Term, Time};
 impl Group {
     /// Brings the published recognition in line with what is known.
     pub fn recognise(&mut self, now: Time, view: &View) {
-        if self.state.holds() || self.state == GroupState::Claiming {
+        let holds = self.state().holds();
+        if holds || self.state == LocalState::Claiming {
             let held = |to: &Recognition| to.held && to.node == *view.me();
-            if self.state.holds() && !self.recognised.as_ref().is_some_and(held) {
-                self.held_since = now;
+            if holds && !self.recognised.as_ref().is_some_and(held) {
+                self.right.publish_from(now);
             }
             self.recognised = Some(Recognition {
                 node: view.me().clone(),
                 generation: view.generation,
                 term: self.term,
-                held: self.state.holds(),
+                held: holds,
             });
             return;
         }
@@ -54,7 +56,7 @@ impl Group {
             return self.recognition_of(holder, true);
         }
         // Rule 2 and rule 11: who has not heard everybody, or does not know what runs here, promises nothing.
-        if !view.joined || self.state == GroupState::Unknown {
+        if !view.joined || self.state() == GroupState::Unknown {
             return None;
         }
         // Nor is anything promised while another looks at what it runs: the claimant may not hear that one, and ours is
@@ -99,10 +101,22 @@ impl Group {
         })
     }
 
-    /// Keeps a confirmation of our right that a peer's heartbeat brought.
-    pub fn support(&mut self, peer: &NodeName, sent: Time) {
-        let at = self.supports.entry(peer.clone()).or_insert(sent);
-        *at = (*at).max(sent);
+    /// A peer's heartbeat, which acknowledges what we sent at this time, confirms our right if the peer recognises us.
+    pub fn take_confirmation(&mut self, peer: &Peer, sent: Time, view: &View) {
+        // While we do not know what runs here, it is as good as a recognition that the peer recognises nobody and has
+        // nothing of it either.
+        let unclaimed = self.state() == GroupState::Unknown
+            && peer.groups.get(&self.spec.name).is_some_and(|r| {
+                r.to.is_none() && matches!(r.state, GroupState::Offline | GroupState::Failed)
+            });
+        if unclaimed || self.recognises_us(peer, view) {
+            self.right.confirm(&peer.name, sent);
+        }
+    }
+
+    /// Takes note of a term that was seen somewhere.
+    pub fn see_term(&mut self, term: Term) {
+        self.highest_term = self.highest_term.max(term);
     }
 
     /// A living peer that recognises a node which we cannot hear ourselves: whoever that is may have it.

@@ -1,0 +1,125 @@
+//! The question on the wire whether somebody still answers for the addresses of a group. It is asked next to peers that
+//! are out of sight: one of them may still run the group.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Group;
+use super::state::LocalState;
+use crate::engine::Action;
+use crate::engine::round::Round;
+use crate::engine::view::View;
+use crate::model::Time;
+use crate::model::decision::Because;
+use crate::model::status::Liveness;
+
+/// After so long without an answer and without silence the probe itself cannot work here, for instance because the
+/// interface has no carrier. Rounds for a thousand addresses take less than a second.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So many rounds in a row must stay unanswered.
+const SILENT_ROUNDS_NEEDED: u32 = 2;
+
+/// What the probe has found so far.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct AddressProbe {
+    on: bool,
+    /// Since when it is on.
+    since: Time,
+    /// The last answer: when it came, and from whom.
+    answered: Option<(Time, String)>,
+    silent_rounds: u32,
+}
+
+impl AddressProbe {
+    /// A new claim needs silence of its own, unless the probe has been on since before.
+    pub fn begin_claim(&mut self) {
+        if !self.on {
+            self.silent_rounds = 0;
+        }
+    }
+
+    /// Whether it has had neither an answer nor silence for too long.
+    pub fn gave_up(&self, now: Time) -> bool {
+        self.on && now >= self.gives_up_at()
+    }
+
+    pub fn gives_up_at(&self) -> Time {
+        self.since + PATIENCE
+    }
+
+    fn take_answer(&mut self, now: Time, who: String) {
+        self.answered = Some((now, who));
+        self.silent_rounds = 0;
+    }
+
+    /// Silence counts only if the round was sent after the last answer.
+    fn take_silence(&mut self, sent: Time) {
+        if self.answered.as_ref().is_none_or(|(at, _)| *at < sent) {
+            self.silent_rounds = self.silent_rounds.saturating_add(1);
+        }
+    }
+}
+
+impl Group {
+    /// What stands against a start: next to a peer out of sight nobody may answer for the addresses any more.
+    pub(super) fn probe_objection(&self, now: Time, view: &View) -> Option<Because> {
+        if !out_of_sight(now, view)
+            || self.wishes.forced
+            || !self.has_addresses()
+            || self.address_probe.silent_rounds >= SILENT_ROUNDS_NEEDED
+        {
+            return None;
+        }
+        match &self.address_probe.answered {
+            Some((_, who)) => Some(Because::AddressAnswers(who.clone())),
+            None => Some(Because::ProbeRuns),
+        }
+    }
+
+    /// Turns the probe on or off. It already runs while a peer that may have the group is late: so the answer is usually
+    /// there when deadtime ends.
+    pub(super) fn watch_addresses(&mut self, now: Time, view: &View, round: &mut Round) {
+        let name = &self.spec.name;
+        let late = view.peers.iter().any(|p| {
+            let recognised = self.recognised.as_ref();
+            p.liveness == Liveness::Late
+                && (p.holds(name) || recognised.is_some_and(|r| r.node == p.name))
+        });
+        let wanted = match self.state {
+            LocalState::Offline | LocalState::Failed => late,
+            LocalState::Claiming => out_of_sight(now, view),
+            _ => false,
+        };
+        let on = wanted && self.has_addresses() && !view.leaving;
+        if on != self.address_probe.on {
+            self.address_probe = AddressProbe {
+                on,
+                since: now,
+                ..AddressProbe::default()
+            };
+            let group = name.clone();
+            round.out.push(Action::WatchAddresses { group, on });
+        }
+    }
+
+    /// Somebody answered for an address.
+    pub fn address_answered(&mut self, now: Time, who: String) {
+        self.address_probe.take_answer(now, who);
+    }
+
+    /// A round that was sent at this time stayed without an answer.
+    pub fn address_silent(&mut self, sent: Time) {
+        self.address_probe.take_silence(sent);
+    }
+}
+
+/// Whether a peer is dead, or left so long ago that it may be back without our hearing it.
+fn out_of_sight(now: Time, view: &View) -> bool {
+    let deadtime = view.cluster.timing.deadtime;
+    view.peers.iter().any(|p| match p.liveness {
+        Liveness::Dead => true,
+        Liveness::Left => now >= p.last_heard + deadtime,
+        _ => false,
+    })
+}

@@ -1,0 +1,62 @@
+//! A failure of a group on this node: it has failed here until the failure is cleared or has expired.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Group;
+use super::state::LocalState;
+use crate::engine::placement::place;
+use crate::engine::round::Round;
+use crate::engine::view::View;
+use crate::model::Time;
+use crate::model::decision::{Because, What};
+
+/// A group that no other node can run is tried again this long after its first failure. The pause doubles each time.
+const FIRST_RETRY: Duration = Duration::from_secs(30);
+/// A failure is forgotten after this, and no pause is longer, where no `monitor` says otherwise.
+const FAILURE_EXPIRES: Duration = Duration::from_secs(600);
+
+/// The last failure of a group on this node. It outlives the state, for the next one counts on from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::engine) struct Failure {
+    pub text: String,
+    /// How many there were since the group last came up.
+    count: u32,
+    /// When it is tried again here, if no other node can run it.
+    pub(super) retry_at: Time,
+    pub expires_at: Time,
+}
+
+impl Group {
+    /// Notes a failure. Each one in a row doubles the pause before the next try.
+    pub(super) fn note_failure(&mut self, now: Time, text: String) {
+        let before = self.failure.as_ref().map_or(0, |f| f.count);
+        let pause = FIRST_RETRY * 2u32.saturating_pow(before.min(10));
+        let expires = self.failures_expire().unwrap_or(FAILURE_EXPIRES);
+        self.failure = Some(Failure {
+            text,
+            count: before.saturating_add(1),
+            retry_at: now + pause.min(expires),
+            expires_at: now + expires,
+        });
+        self.wishes.wanted = false;
+    }
+
+    /// Failed: is the failure over, or must it be tried again because nobody else can run it?
+    pub(super) fn decide_failed(&mut self, now: Time, view: &View, round: &mut Round) {
+        let Some(failure) = &self.failure else {
+            self.state = LocalState::Offline;
+            return;
+        };
+        let alone = || {
+            let held = view.living().any(|p| p.holds(&self.spec.name));
+            !held && place(&self.candidates(view, round)).is_err()
+        };
+        if now >= failure.expires_at || (now >= failure.retry_at && alone()) {
+            round.record(&self.spec.name, What::FailureExpired, Because::Expired);
+            self.state = LocalState::Offline;
+            self.decide_offline(now, view, round);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! While the group runs here: give way to a better right, stop when the own right ends, hand over when that is wanted.
+//! And the two ways back into it: after a restart of the daemon and after our own time stood still.
+
+use super::Group;
+use super::stack::{ProbeResult, StopOrder};
+use super::state::LocalState;
+use crate::engine::Action;
+use crate::engine::peer::Peer;
+use crate::engine::quorum::Votes;
+use crate::engine::round::Round;
+use crate::engine::view::View;
+use crate::model::decision::{Because, What};
+use crate::model::heartbeat::{GroupState, Phase};
+use crate::model::status::Liveness;
+use crate::model::{NodeName, Term, Time};
+
+impl Group {
+    /// Starting or online: does anything end that?
+    pub(super) fn decide_holding(&mut self, now: Time, view: &View, round: &mut Round) {
+        if self.frozen(view) {
+            self.state.take_back_offer();
+            return;
+        }
+        self.notice_double(view);
+        if let Some(because) = self.must_yield(now, view) {
+            self.begin_stop(because, StopOrder::AddressesFirst, round);
+            return;
+        }
+        if now >= self.right.end(view) {
+            self.begin_stop(Because::LeaseEnded, StopOrder::AddressesFirst, round);
+            return;
+        }
+        self.announce_after_contest(view, round);
+        if self.removed || self.replaced_by.is_some() {
+            self.begin_stop(Because::Reconfigured, StopOrder::Reverse, round);
+        } else if self.state.is_online() {
+            self.decide_handover(now, view, round);
+        } else if view.leaving {
+            self.begin_stop(Because::Leaving, StopOrder::Reverse, round);
+        }
+    }
+
+    /// Remembers who else runs it: one of the two stops within moments, but both may have written.
+    fn notice_double(&mut self, view: &View) {
+        if let Some(peer) = view.living().find(|p| runs(p.state(&self.spec.name))) {
+            self.doubled = Some(peer.name.clone());
+        }
+    }
+
+    /// Rules 8 and 9: another has the better right, or acts as if we were dead.
+    fn must_yield(&self, now: Time, view: &View) -> Option<Because> {
+        if let Some(other) = self.overtaken(now, view) {
+            return Some(Because::Overtaken(other));
+        }
+        for peer in view.living() {
+            if self.may_act_without_us(peer, now, view) {
+                return Some(Because::Unheard(peer.name.clone()));
+            }
+            let state = peer.state(&self.spec.name);
+            let acts = view.deaf(peer) && peer.quorate;
+            if acts && (runs(state) || state == GroupState::Claiming) {
+                return Some(Because::HeldBy(peer.name.clone()));
+            }
+            let better = self.right_of(peer) < (self.term, view.rank);
+            if runs(state) && better && self.right.is_known_to(peer.acked) {
+                return Some(Because::SplitHealed {
+                    keeper: peer.name.clone(),
+                });
+            }
+        }
+        None
+    }
+
+    /// Who holds it by the word of a peer that could say so only after deadtime without us, though by our clock it
+    /// recognised us less than that ago. So our clock stood still, and we with it, as when a host suspends a virtual
+    /// machine. Whoever took over then keeps the group, although its term is higher than ours.
+    fn overtaken(&self, now: Time, view: &View) -> Option<NodeName> {
+        let lease = view.cluster.timing.lease();
+        let lately = |p: &&Peer| {
+            let confirmed = self.right.confirmed_by(&p.name);
+            confirmed.is_some_and(|sent| now < sent + lease)
+        };
+        view.living().filter(lately).find_map(|p| {
+            let to = p.groups.get(&self.spec.name)?.to.as_ref()?;
+            let later = to.held && to.node != *view.me() && to.term > self.term;
+            later.then(|| to.node.clone())
+        })
+    }
+
+    /// Whether a peer that we hear, but that has not heard us for almost deadtime, will take us for dead and may then
+    /// start the group by itself. We stop it before that. Not where a third node hears us and recognises us: then that
+    /// peer cannot claim it, for it hears of us from there. A peer that was silent itself gets the time of two
+    /// heartbeats to say that it hears us: else a cut that heals shortly before deadtime would stop everything.
+    fn may_act_without_us(&self, peer: &Peer, now: Time, view: &View) -> bool {
+        let unheard = now >= peer.takes_us_for_dead_at(&view.cluster.timing);
+        let able = peer.liveness == Liveness::Active
+            && peer.phase == Phase::Active
+            && !peer.intent.standby.contains(&self.spec.name)
+            && peer.groups.get(&self.spec.name).is_some_and(|r| r.can);
+        let has_quorum_alone = !view.counted()
+            || 1 + u32::from(peer.reach.answering) >= Votes::needed(view.total_votes());
+        let vouched = || {
+            view.living()
+                .filter(|p| p.name != peer.name && !view.deaf(p))
+                .any(|p| self.recognises_us(p, view))
+        };
+        unheard && able && has_quorum_alone && !vouched()
+    }
+
+    /// When two nodes hold the group, the one that keeps it announces its addresses when it sees the other and again
+    /// when the other is gone: the neighbours believe whoever announced last.
+    fn announce_after_contest(&mut self, view: &View, round: &mut Round) {
+        let contested = view.living().any(|p| p.holds(&self.spec.name));
+        if contested != self.reported.contested && self.state.is_online() {
+            self.reported.contested = contested;
+            self.announce(round);
+        }
+    }
+
+    /// Announces the addresses again, if it has any.
+    fn announce(&self, round: &mut Round) {
+        if self.has_addresses() {
+            round.record(&self.spec.name, What::Announced, Because::Healed);
+            round.out.push(Action::Announce(self.spec.name.clone()));
+        }
+    }
+
+    /// A peer that was thought dead is heard again: it may have announced the addresses meanwhile.
+    pub fn announce_if_online(&self, round: &mut Round) {
+        if self.state.is_online() {
+            self.announce(round);
+        }
+    }
+
+    /// Tells the runtime until when the right lasts. What is kept of that serves the daemon that comes after us. A right
+    /// that no votes limit lasts as long as no peer can take us for dead: so the kernel gives the addresses up with us,
+    /// however we end.
+    pub(super) fn renew(&mut self, now: Time, view: &View, round: &mut Round) {
+        let Some(until) = self.lasts_until(now, view) else {
+            self.right.forget_renewal();
+            return;
+        };
+        if self.right.renew(until, &view.cluster.timing) {
+            let group = self.spec.name.clone();
+            round.out.push(Action::Renew { group, until });
+        }
+    }
+
+    /// Until when the runtime may keep what runs, if any runs by right.
+    fn lasts_until(&self, now: Time, view: &View) -> Option<Time> {
+        let timing = &view.cluster.timing;
+        let lease = || self.right.end(view).min(now + timing.lease());
+        match &self.state {
+            // What was found running is held under the old right until it is known whose it is. In maintenance what runs
+            // shall outlive even the daemon.
+            LocalState::Unknown {
+                probe_result: Some(ProbeResult::AllRun),
+            }
+            | LocalState::Starting { .. }
+            | LocalState::Online { .. } => Some(if self.frozen(view) {
+                Time::NEVER
+            } else {
+                lease()
+            }),
+            // The addresses stay until their turn, unless another node has the group. In a stop nobody judges whether a
+            // peer is about to act without us, so the right ends before any could.
+            LocalState::Stopping { keeps_right, .. } => {
+                let contested = view.living().any(|p| p.holds(&self.spec.name));
+                let dead_at = view.living().map(|p| p.takes_us_for_dead_at(timing)).min();
+                (*keeps_right && !contested).then(|| lease().min(dead_at.unwrap_or(Time::NEVER)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The daemon restarts, and has said so since this time: what is online may stay until it is back. If a peer has not
+    /// confirmed that it heard this, the right ends as if the daemon had been killed.
+    pub fn stretch_for_restart(
+        &mut self,
+        since: Time,
+        until: Time,
+        view: &View,
+        round: &mut Round,
+    ) {
+        let alone = view.living().next().is_none();
+        let heard = |p: &Peer| {
+            let confirmed = self.right.confirmed_by(&p.name);
+            confirmed.is_some_and(|at| at >= since)
+        };
+        let told = view.living().all(heard);
+        let longer = self.right.ends_before(until) && self.state.is_online();
+        if longer && told && !(alone && view.counted()) {
+            self.right.stretch(until);
+            let group = self.spec.name.clone();
+            round.out.push(Action::Renew { group, until });
+        }
+    }
+
+    /// Rule 11: after a start of ours, or after a gap: what runs here, and may it?
+    pub(super) fn decide_unknown(&mut self, now: Time, view: &View, round: &mut Round) {
+        let LocalState::Unknown {
+            probe_result: Some(found),
+        } = self.state.clone()
+        else {
+            return;
+        };
+        let frozen = self.frozen(view);
+        match found {
+            // The probe was for the old definition; what the new one names may run.
+            ProbeResult::NoneRuns if self.take_definition(round) => self.probe(round),
+            ProbeResult::NoneRuns => {
+                self.state = LocalState::Offline;
+                self.right.forget_former();
+                self.decide_offline(now, view, round);
+            }
+            ProbeResult::AllRun if self.removed => {
+                self.begin_stop(Because::Reconfigured, StopOrder::Reverse, round);
+            }
+            ProbeResult::AllRun if view.leaving && !frozen => {
+                self.begin_stop(Because::Leaving, StopOrder::Reverse, round);
+            }
+            ProbeResult::AllRun => self.decide_found(now, view, round, frozen),
+            ProbeResult::SomeRun(what) if !frozen => {
+                self.begin_stop(Because::FoundPartly(what), StopOrder::AddressesFirst, round);
+            }
+            ProbeResult::SomeRun(_) => {}
+        }
+    }
+
+    /// All of it was found running: keep it, stop it, or wait until enough is known.
+    fn decide_found(&mut self, now: Time, view: &View, round: &mut Round, frozen: bool) {
+        if !frozen {
+            if let Some(holder) = self.held_elsewhere(view) {
+                self.begin_stop(Because::HeldBy(holder), StopOrder::AddressesFirst, round);
+                return;
+            }
+            if view.leases() && now >= self.right.end(view) {
+                self.begin_stop(Because::LeaseEnded, StopOrder::AddressesFirst, round);
+                return;
+            }
+        }
+        if !view.joined || (!view.quorate && !frozen) {
+            return;
+        }
+        if self.term == Term(0) {
+            self.term = Term(self.highest_term.0.saturating_add(1));
+        }
+        self.see_term(self.term);
+        self.state = LocalState::Online { offer: None };
+        round.save = true;
+        let adopt = What::Adopt(self.term);
+        round.record(&self.spec.name, adopt, Because::FoundRunning);
+        self.decide_holding(now, view, round);
+    }
+
+    /// A living peer has it, or recognises another holder.
+    fn held_elsewhere(&self, view: &View) -> Option<NodeName> {
+        view.living().find_map(|p| {
+            let report = p.groups.get(&self.spec.name)?;
+            if report.state.holds() {
+                return Some(p.name.clone());
+            }
+            let to = report
+                .to
+                .as_ref()
+                .filter(|to| to.held && to.node != *view.me())?;
+            Some(to.node.clone())
+        })
+    }
+
+    /// Rule 12: our own time stood still. What we hold is held under its old right only; it is probed like after a
+    /// restart. `had_peers`: somebody was there who may have taken over meanwhile.
+    pub fn after_gap(
+        &mut self,
+        gap_began: Time,
+        now: Time,
+        had_peers: bool,
+        view: &View,
+        round: &mut Round,
+    ) {
+        match &mut self.state {
+            LocalState::Claiming => self.withdraw(Because::Expired, round),
+            LocalState::Starting { .. } | LocalState::Online { .. } => {
+                let unheard = gap_began + view.cluster.timing.lease();
+                let end = self.right.stand_on_former(view);
+                let lost = if view.leases() {
+                    now >= end
+                } else {
+                    had_peers && now >= unheard
+                };
+                if lost && !self.frozen(view) {
+                    self.begin_stop(Because::LeaseEnded, StopOrder::AddressesFirst, round);
+                } else if let LocalState::Starting { stood_still, .. } = &mut self.state {
+                    *stood_still = true;
+                } else {
+                    self.probe(round);
+                }
+            }
+            // Somebody else may have it by now.
+            LocalState::Stopping { keeps_right, .. } => *keeps_right = false,
+            LocalState::Unknown { .. }
+            | LocalState::Offline
+            | LocalState::Failed
+            | LocalState::Stuck => {}
+        }
+    }
+}
+
+/// Whether a node in this state runs the group, as it says.
+fn runs(state: GroupState) -> bool {
+    matches!(state, GroupState::Starting | GroupState::Online)
+}

@@ -1,0 +1,230 @@
+//! The right to hold a group. It rests on confirmations: a peer that recognises this node confirms the right from the
+//! time at which this node sent the heartbeat that the peer acknowledges. Where votes are counted the right is a lease,
+//! which ends when too few confirmations are recent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::quorum;
+use crate::engine::view::View;
+use crate::model::cluster::Timing;
+use crate::model::status::Liveness;
+use crate::model::{NodeName, Time};
+
+/// A right that has grown by less is not announced to the runtime again.
+const MIN_RENEWAL_STEP: Duration = Duration::from_millis(50);
+
+/// Our right to one group.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Right {
+    /// For each peer: when we sent the newest heartbeat that it acknowledged while it recognised us.
+    supports: BTreeMap<NodeName, Time>,
+    /// The end of a right from before a restart, or from before our own time stood still.
+    end_from_before: Time,
+    /// Since when we publish that we hold the group.
+    held_since: Time,
+    /// The end of the right as the runtime knows it; zero when it knows of none.
+    renewed: Time,
+}
+
+impl Right {
+    pub fn from_before(end: Time) -> Self {
+        Right {
+            end_from_before: end,
+            ..Right::default()
+        }
+    }
+
+    /// A peer confirms the right from this time of sending on.
+    pub fn confirm(&mut self, peer: &NodeName, sent: Time) {
+        let at = self.supports.entry(peer.clone()).or_insert(sent);
+        *at = (*at).max(sent);
+    }
+
+    /// From when on a peer has confirmed the right at last.
+    pub fn confirmed_by(&self, peer: &NodeName) -> Option<Time> {
+        self.supports.get(peer).copied()
+    }
+
+    /// Nothing is left of the right, and nothing that was confirmed counts for the next one.
+    pub fn give_up(&mut self) {
+        self.supports.clear();
+        self.end_from_before = Time::ZERO;
+    }
+
+    /// Nothing was found running, so there is no right left from before.
+    pub fn forget_former(&mut self) {
+        self.end_from_before = Time::ZERO;
+    }
+
+    /// Our own time stood still: only what was confirmed before that counts. Returns its end.
+    pub fn stand_on_former(&mut self, view: &View) -> Time {
+        self.end_from_before = if view.leases() {
+            self.end(view)
+        } else {
+            Time::ZERO
+        };
+        self.end_from_before
+    }
+
+    /// When the right ends. Never, where it is no lease.
+    pub fn end(&self, view: &View) -> Time {
+        if !view.leases() {
+            return Time::NEVER;
+        }
+        let counts = |name: &NodeName| {
+            view.peer(name)
+                .is_some_and(|p| p.liveness != Liveness::Left)
+        };
+        let peers = self.supports.iter().filter(|(name, _)| counts(name));
+        let pings = view.pings.iter().filter_map(|p| p.answered);
+        let confirmed: Vec<Time> = peers.map(|(_, at)| *at).chain(pings).collect();
+        quorum::lease_end(&confirmed, view.total_votes(), &view.cluster.timing)
+            .max(self.end_from_before)
+    }
+
+    pub fn publish_from(&mut self, now: Time) {
+        self.held_since = now;
+    }
+
+    /// Whether somebody who has acknowledged what we sent at this time knows that we hold the group.
+    pub fn is_known_to(&self, acknowledged: Option<Time>) -> bool {
+        acknowledged.is_some_and(|sent| sent >= self.held_since)
+    }
+
+    /// Whether the runtime must be told that the right lasts until then. Each time costs a file, so it is told only when
+    /// the right has grown by a good part of a lease.
+    pub fn renew(&mut self, until: Time, timing: &Timing) -> bool {
+        let forever = until == Time::NEVER && self.renewed != Time::NEVER;
+        // A step of a whole keepalive would leave out every other renewal when scheduling varies by a moment.
+        let step = (timing.lease() / 8).min(timing.keepalive / 2);
+        let step = step.max(MIN_RENEWAL_STEP);
+        let known =
+            self.renewed == until || (self.renewed != Time::NEVER && until < self.renewed + step);
+        if forever || !known {
+            self.renewed = until;
+        }
+        forever || !known
+    }
+
+    /// The same for a right that is stretched for an announced restart.
+    pub fn stretch(&mut self, until: Time) {
+        self.renewed = until;
+    }
+
+    /// Whether the runtime knows of a right that ends before that.
+    pub fn ends_before(&self, until: Time) -> bool {
+        until > self.renewed
+    }
+
+    /// The runtime no longer counts on the right, or must be told anew.
+    pub fn forget_renewal(&mut self) {
+        self.renewed = Time::ZERO;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{PersistentState, new_view};
+    use crate::model::cluster::{Cluster, QuorumPolicy};
+    use crate::model::health::Health;
+
+    /// A node that counts votes with two others: keepalive 1 s, and a right lasts 8 s.
+    fn view(quorum: QuorumPolicy) -> View {
+        let s = Duration::from_secs;
+        let cluster = Cluster {
+            me: NodeName::new("alice"),
+            nodes: ["alice", "bob", "carol"].map(NodeName::new).to_vec(),
+            links: Vec::new(),
+            pings: Vec::new(),
+            timing: Timing {
+                keepalive: s(1),
+                warntime: s(5),
+                deadtime: s(10),
+                initdead: s(20),
+                deadping: s(10),
+                margin: s(2),
+            },
+            quorum,
+            auto_failback: false,
+            failback_delay: Duration::ZERO,
+            follow_connectivity: false,
+            health: Health::default(),
+            groups: Vec::new(),
+            digest: 0,
+        };
+        new_view(cluster, &PersistentState::default(), Time::ZERO)
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_right_lasts_from_the_newest_confirmation_that_counts() {
+        let mut view = view(QuorumPolicy::Stop);
+        let bob = NodeName::new("bob");
+        let mut right = Right::default();
+        assert_eq!(right.end(&view), Time::ZERO);
+        right.confirm(&bob, at(100));
+        right.confirm(&bob, at(90));
+        assert_eq!(right.confirmed_by(&bob), Some(at(100)));
+        assert_eq!(right.end(&view), at(108));
+        view.peers[0].liveness = Liveness::Left;
+        assert_eq!(right.end(&view), Time::ZERO, "who left confirms nothing");
+        view.cluster.quorum = QuorumPolicy::Off;
+        assert_eq!(right.end(&view), Time::NEVER);
+    }
+
+    #[test]
+    fn a_end_from_before_counts_until_it_is_given_up() {
+        let view = view(QuorumPolicy::Stop);
+        let bob = NodeName::new("bob");
+        let mut right = Right::from_before(at(50));
+        assert_eq!(right.end(&view), at(50));
+        right.confirm(&bob, at(60));
+        assert_eq!(right.stand_on_former(&view), at(68));
+        right.forget_former();
+        assert_eq!(right.end(&view), at(68), "the confirmation still stands");
+        right.give_up();
+        assert_eq!(right.end(&view), Time::ZERO);
+        assert_eq!(right.confirmed_by(&bob), None);
+    }
+
+    #[test]
+    fn a_holder_is_known_to_those_who_acknowledge_what_it_sent_since() {
+        let mut right = Right::default();
+        right.publish_from(at(10));
+        for (acknowledged, known) in [(None, false), (Some(at(9)), false), (Some(at(10)), true)] {
+            assert_eq!(right.is_known_to(acknowledged), known, "{acknowledged:?}");
+        }
+    }
+
+    #[test]
+    fn the_runtime_is_told_of_a_right_only_when_it_has_grown() {
+        let timing = view(QuorumPolicy::Stop).cluster.timing;
+        let mut right = Right::default();
+        let half = Duration::from_millis(500);
+        // The right ends then; is the runtime told?
+        for (until, told) in [
+            (at(8), true),
+            (at(8), false),
+            (at(8) + half / 2, false),
+            (at(8) + half, true),
+            (at(7), false),
+            (Time::NEVER, true),
+            (Time::NEVER, false),
+            (at(20), true),
+        ] {
+            assert_eq!(right.renew(until, &timing), told, "{until:?}");
+        }
+        assert!(right.ends_before(at(21)));
+        right.stretch(at(30));
+        assert!(!right.ends_before(at(30)));
+        right.forget_renewal();
+        assert!(right.renew(at(20), &timing));
+    }
+}
