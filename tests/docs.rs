@@ -68,7 +68,7 @@ fn directives() -> BTreeSet<String> {
     let rows = table.split('(').filter_map(|row| {
         let (name, rest) = row.trim_start().strip_prefix('"')?.split_once('"')?;
         let rule = rest.strip_prefix(',')?.trim_start();
-        rule.starts_with("Rule::").then(|| name.to_owned())
+        rule.starts_with("DirectiveRule::").then(|| name.to_owned())
     });
     let names: BTreeSet<String> = rows.collect();
     assert!(names.len() > 60, "the table was not understood: {names:?}");

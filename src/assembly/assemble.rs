@@ -19,10 +19,9 @@ use crate::config::{self, Config, GroupLine};
 use crate::model::GroupName;
 use crate::model::NodeName;
 use crate::model::cluster::{Cluster, Group};
-use crate::model::health::Health;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
-use crate::text::{Mistake, Place, Problems};
+use crate::text::{Mistake, Place, Problems, count};
 
 /// A configuration that can be run.
 pub struct Assembled {
@@ -238,27 +237,10 @@ pub fn outline(config: &Config) -> Cluster {
 }
 
 fn cluster_of(config: &Config, groups: Vec<Group>) -> Cluster {
-    Cluster {
-        me: config.node.clone(),
-        nodes: config.nodes.clone(),
-        links: config.links.clone(),
-        pings: config.pings.clone(),
-        timing: config.timing,
-        quorum: config.quorum,
-        auto_failback: config.auto_failback,
-        failback_delay: config.failback_delay,
-        follow_connectivity: config.follow_connectivity,
-        health: Health {
-            checks: {
-                let said = config.health.checks.iter().map(|c| c.policy.clone());
-                let of_drbd = watch_plan::drbd_checks(&config.groups).map(|(policy, _)| policy);
-                said.chain(of_drbd).collect()
-            },
-            failback_when: config.health.failback_when.is_some(),
-        },
-        groups,
-        digest: config.digest,
-    }
+    let mut cluster = config.cluster(groups);
+    let of_drbd = watch_plan::drbd_checks(&config.groups).map(|(policy, _)| policy);
+    cluster.health.checks.extend(of_drbd);
+    cluster
 }
 
 impl Assembled {
@@ -315,15 +297,19 @@ impl Assembled {
             text += &describe::failback_when(when, watch_plan::is_preferred(&self.config));
         }
         text += &self.hooks.describe();
-        let c = &self.cluster;
-        text += &format!(
-            "{} nodes, {} links, {} ping nodes, {} groups: good for {}\n",
-            c.nodes.len(),
-            c.links.len(),
-            c.pings.len(),
-            c.groups.len(),
-            c.me
-        );
-        text
+        text + &counts(&self.cluster, &self.warnings)
     }
+}
+
+/// The last lines of a check that found no error: the size of the cluster, and the number of problems.
+pub(super) fn counts(cluster: &Cluster, problems: &Problems) -> String {
+    format!(
+        "{}: {}, {}, {}, {}\n{}\n",
+        cluster.me,
+        count(cluster.nodes.len(), "node"),
+        count(cluster.links.len(), "link"),
+        count(cluster.pings.len(), "ping node"),
+        count(cluster.groups.len(), "group"),
+        problems.summary()
+    )
 }

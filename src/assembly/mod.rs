@@ -16,14 +16,17 @@ pub mod watch_plan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use assemble::assemble;
+use assemble::{assemble, counts, outline};
 
+use crate::agent::address::virtual_address;
 use crate::agent::builtin::drbd::fence::{Nobody, Peers};
 use crate::agent::resolve::DRBD_NAMES;
-use crate::config::GroupLine;
+use crate::config::haresources::address_argument;
+use crate::config::{self, GroupLine, HostFacts};
 use crate::model::NodeName;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
+use crate::text::Problems;
 
 /// Folders that the command line may change.
 #[derive(Clone, Debug)]
@@ -72,9 +75,37 @@ pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
                 assembled.validate().await;
                 (assembled.describe(), true)
             }
-            Err(report) => (report.to_string(), false),
+            Err(problems) => (problems.page("had would not start"), false),
         }
     })
+}
+
+/// What `hactl check --elsewhere` prints, and whether the files have no errors. Nothing of this machine matters: neither its
+/// interfaces, users and programs nor the modes of the files. Without a node the files are read for the first member.
+pub fn check_elsewhere(dir: &Path, node: Option<&NodeName>) -> (String, bool) {
+    let refused = |problems: Problems| (problems.page("had would not start"), false);
+    let (config, mut problems) = match config::load_on(&HostFacts::elsewhere(), dir, node) {
+        Ok(loaded) => (loaded.config, loaded.warnings),
+        Err(problems) => return refused(problems),
+    };
+    for (token, place) in config.groups.iter().flat_map(|g| &g.tokens) {
+        if let Some(argument) = address_argument(token)
+            && let Err(mistake) = virtual_address::check_form(argument)
+        {
+            let place = place.part(mistake.at);
+            problems.error(&place, mistake.message, mistake.help.unwrap_or_default());
+        }
+    }
+    problems.sort();
+    if problems.has_errors() {
+        return refused(problems);
+    }
+    let mut text = problems.to_string();
+    for group in &config.groups {
+        let words: Vec<&str> = group.tokens.iter().map(|(t, _)| t.text.as_str()).collect();
+        text += &format!("group on {}: {}\n", group.preferred, words.join(", "));
+    }
+    (text + &counts(&outline(&config), &problems), true)
 }
 
 /// The words of a line that stand for DRBD resources, each with the name in drbd.conf.
@@ -105,8 +136,30 @@ mod tests {
             "ha.cf:1:1: unknown directive",
             "haresources:1:3:",
             "haresources:1:20:",
+            "\n3 errors",
+            ": had would not start\n",
         ] {
             assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn elsewhere_only_the_files_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let ha_cf = "node a b\nbcast ens9\nping 10.0.0.254\nauto_failback off\nrespawn x /opt/x\n";
+        fs::write(at("ha.cf"), ha_cf).unwrap();
+        fs::write(at("haresources"), "a 10.0.0.1/24/ens8 nosuchscript\n").unwrap();
+        fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
+        let (text, good) = check_elsewhere(dir.path(), None);
+        assert_eq!(
+            text,
+            "group on a: 10.0.0.1/24/ens8, nosuchscript\na: 2 nodes, 1 link, 1 ping node, 1 group\nno errors\n"
+        );
+        assert!(good);
+        fs::write(at("haresources"), "a 10.0.0.300/24/ens8\n").unwrap();
+        let (text, good) = check_elsewhere(dir.path(), None);
+        assert!(!good && text.contains("300 is greater than 255"), "{text}");
+        assert!(text.ends_with("1 error: had would not start\n"), "{text}");
     }
 }

@@ -133,7 +133,7 @@ fn judge_unused(
         };
         if takers.iter().all(|taker| taker.place != rule.place) {
             let message = format!(
-                "line {} is more particular for all that `{}` names, so this changes nothing",
+                "line {} already covers every resource of `{}`: this rule has no effect",
                 first.place.line, rule.name
             );
             let help = "consecutive addresses are one: the first line that names one of them counts for all";
@@ -161,7 +161,7 @@ fn judge_pseudo(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Prob
         let name = rule.name.split("::").next().unwrap_or_default();
         if rule.probe.is_none() && PSEUDO.contains(&name) {
             let message = format!(
-                "{name} only remembers whether it was started: looking at it can never fail, so this changes nothing"
+                "{name} only remembers whether it was started, so its monitor can never fail: this rule has no effect"
             );
             report.warning(&rule.place, message, "");
         }
@@ -271,9 +271,9 @@ mod tests {
         expect(
             &text,
             &[
-                "ha.cf:5:9: warning: Delay only remembers whether it was started",
-                "ha.cf:6:9: warning: line 7 is more particular for all that `*` names, so this changes nothing",
-                "ha.cf:8:9: warning: line 7 is more particular for all that `IPaddr` names, so this changes nothing",
+                "ha.cf:5:9: Delay only remembers whether it was started",
+                "ha.cf:6:9: line 7 already covers every resource of `*`: this rule has no effect",
+                "ha.cf:8:9: line 7 already covers every resource of `IPaddr`: this rule has no effect",
             ],
         );
     }

@@ -1,6 +1,6 @@
-//! `authkeys`: one `auth N` line that names the key we sign with, and lines `N method key`.
+//! Reads `authkeys`: a line `auth N` names the key that signs, and lines `N method key` list the keys.
 //!
-//! No secret ever reaches a report: every word that is not surely a keyword is masked before places are made.
+//! No secret reaches a report: every word that may be one is masked before places are made.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,21 +12,21 @@ use crate::text::{Place, Problems, Severity};
 use crate::text::{SourceLine, SourceWord, is_blank, split_lines};
 
 const METHODS: [Method; 4] = [Method::Crc, Method::Md5, Method::Sha1, Method::Sha256];
-/// Shorter secrets are guessed; the sample files of old had three letters.
-const SHORT_SECRET: usize = 8;
+/// Shorter secrets are easy to guess.
+const MIN_SECRET_CHARS: usize = 8;
 
 /// What `authkeys` says.
 #[derive(Clone, Debug, Default)]
 pub struct AuthKeys {
-    /// The keys; none when something about them is wrong.
+    /// The keys. `None` where they have errors.
     pub keys: Option<Keys>,
-    /// Where each `crc` stands, so that its use on a network can be judged.
+    /// The place of each `crc`, for the warning about its use on a network.
     pub crc: Vec<Place>,
 }
 
 /// Reads the text of `authkeys`.
 pub fn parse(text: &str, file: &Path, report: &mut Problems) -> AuthKeys {
-    let mut reader = Reader {
+    let mut reader = AuthKeysReader {
         report,
         signing: None,
         auth_line: None,
@@ -34,30 +34,30 @@ pub fn parse(text: &str, file: &Path, report: &mut Problems) -> AuthKeys {
         crc: Vec::new(),
         broken: false,
     };
-    let crlf = (Severity::Warning, "read as if they ended in LF alone");
+    let crlf = (Severity::Warning, "the CR is ignored");
     for line in split_lines(text, file, crlf, reader.report) {
-        if reader.report.full() {
+        if reader.report.is_full() {
             break;
         }
-        reader.line(line);
+        reader.read_line(line);
     }
     reader.finish(file)
 }
 
-struct Reader<'a> {
+struct AuthKeysReader<'a> {
     report: &'a mut Problems,
     signing: Option<(u8, Place)>,
     auth_line: Option<Place>,
     keys: BTreeMap<u8, (Key, Place)>,
     crc: Vec<Place>,
-    /// A key line was refused, so what seems to be missing may only be mistyped.
+    /// Whether a line was refused. Then a key that is missing may only be mistyped.
     broken: bool,
 }
 
-impl Reader<'_> {
-    fn line(&mut self, mut line: SourceLine) {
+impl AuthKeysReader<'_> {
+    fn read_line(&mut self, mut line: SourceLine) {
         let raw = line.text.clone();
-        line.text = masked(&raw).into();
+        line.text = mask_secrets(&raw).into();
         let words = line.words_of(&raw, is_blank);
         let Some(first) = words.first() else { return };
         if first.text.starts_with('#') {
@@ -66,17 +66,17 @@ impl Reader<'_> {
         if let Some(word) = words.iter().find(|w| w.unreadable().is_some()) {
             let message =
                 "this word contains control characters, odd blanks or bytes that are not UTF-8";
-            self.refuse(
+            self.refuse_line(
                 &word.place,
                 message,
-                "type it anew; `hactl check` never shows it",
+                "type it again; it is not shown because it may be a secret",
             );
         } else if first.text == "auth" {
-            self.auth(first, &words);
-        } else if let Some(index) = index(first) {
-            self.key(index, first, &words);
+            self.read_auth_line(first, &words);
+        } else if let Some(index) = key_number(first) {
+            self.read_key_line(index, first, &words);
         } else if first.text.bytes().all(|b| b.is_ascii_digit()) {
-            self.refuse(&first.place, "the number of a key is 0 to 15", "");
+            self.refuse_line(&first.place, "the number of a key is 0 to 15", "");
         } else {
             let hint = did_you_mean(&first.text, ["auth"]);
             let help = if hint.is_empty() {
@@ -84,51 +84,51 @@ impl Reader<'_> {
             } else {
                 hint
             };
-            self.refuse(&first.place, "neither `auth` nor the number of a key", help);
+            self.refuse_line(&first.place, "neither `auth` nor the number of a key", help);
         }
     }
 
-    fn refuse(&mut self, place: &Place, message: &str, help: impl Into<String>) {
+    fn refuse_line(&mut self, place: &Place, message: &str, help: impl Into<String>) {
         self.broken = true;
         self.report.error(place, message, help);
     }
 
-    fn auth(&mut self, auth: &SourceWord, words: &[SourceWord]) {
+    fn read_auth_line(&mut self, auth: &SourceWord, words: &[SourceWord]) {
         if let Some(before) = &self.auth_line {
             let message = format!("`auth` is already on line {}", before.line);
             self.report.error(
                 &auth.place,
                 message,
-                "one key signs; all listed keys are believed",
+                "one key signs; messages signed with any listed key are accepted",
             );
             return;
         }
         self.auth_line = Some(auth.place.clone());
         let Some(word) = words.get(1) else {
-            self.refuse(
+            self.refuse_line(
                 &auth.place,
                 "`auth` needs the number of a key",
                 "for example: auth 1",
             );
             return;
         };
-        let Some(index) = index(word) else {
-            self.refuse(
+        let Some(index) = key_number(word) else {
+            self.refuse_line(
                 &word.place,
                 "the number of a key is 0 to 15",
                 "for example: auth 1",
             );
             return;
         };
-        self.nothing_after(words.get(2), "`auth` takes one number");
+        self.refuse_extra_word(words.get(2), "`auth` takes one number");
         self.signing = Some((index, word.place.clone()));
     }
 
-    fn key(&mut self, index: u8, first: &SourceWord, words: &[SourceWord]) {
+    fn read_key_line(&mut self, index: u8, first: &SourceWord, words: &[SourceWord]) {
         let before = self.keys.get(&index).map(|(_, place)| place.line);
         if let Some(line) = before {
             let message = format!("key {index} is already on line {line}");
-            self.refuse(
+            self.refuse_line(
                 &first.place,
                 &message,
                 "give each key a number of its own, 0 to 15",
@@ -137,28 +137,33 @@ impl Reader<'_> {
         }
         let Some(word) = words.get(1) else {
             let help = format!("for example: {index} sha256 followed by the key");
-            self.refuse(&first.place, "a key needs a method", help);
+            self.refuse_line(&first.place, "a key needs a method", help);
             return;
         };
         let Some(method) = METHODS.into_iter().find(|m| m.as_str() == word.text) else {
             let hint = did_you_mean(&word.text, METHODS.map(Method::as_str));
-            let known = "methods are crc, md5, sha1 and sha256 (had only)";
+            let known = "methods are crc, md5, sha1 and sha256";
             let help = if hint.is_empty() {
                 known.to_owned()
             } else {
                 format!("{hint} {known}")
             };
-            self.refuse(&word.place, "unknown method", help);
+            self.refuse_line(&word.place, "unknown method", help);
             return;
         };
-        if let Some(key) = self.secret(method, word, words) {
+        if let Some(key) = self.read_secret(method, word, words) {
             self.keys.insert(index, (key, first.place.clone()));
         } else {
             self.broken = true;
         }
     }
 
-    fn secret(&mut self, method: Method, word: &SourceWord, words: &[SourceWord]) -> Option<Key> {
+    fn read_secret(
+        &mut self,
+        method: Method,
+        word: &SourceWord,
+        words: &[SourceWord],
+    ) -> Option<Key> {
         let secret = words.get(2);
         if method == Method::Crc {
             if let Some(extra) = secret {
@@ -185,18 +190,12 @@ impl Reader<'_> {
             );
             return None;
         };
-        self.nothing_after(words.get(3), "a key is one word");
-        if secret.text.len() < SHORT_SECRET {
-            let message = format!("a key of fewer than {SHORT_SECRET} characters is soon guessed");
+        self.refuse_extra_word(words.get(3), "a key is one word");
+        if secret.text.len() < MIN_SECRET_CHARS {
+            let message =
+                format!("a key of fewer than {MIN_SECRET_CHARS} characters is easy to guess");
             self.report
                 .warning(&secret.place, message, "make one: openssl rand -hex 20");
-        }
-        if method == Method::Sha256 {
-            self.report.note(
-                &word.place,
-                "heartbeat 3.0.6 does not know `sha256`",
-                "use sha1 while a 3.0.6 node is in the cluster",
-            );
         }
         Some(Key {
             method,
@@ -204,9 +203,9 @@ impl Reader<'_> {
         })
     }
 
-    fn nothing_after(&mut self, extra: Option<&SourceWord>, message: &str) {
+    fn refuse_extra_word(&mut self, extra: Option<&SourceWord>, message: &str) {
         if let Some(extra) = extra {
-            self.refuse(
+            self.refuse_line(
                 &extra.place,
                 message,
                 "remove the rest; a comment needs a line of its own",
@@ -218,27 +217,18 @@ impl Reader<'_> {
         let whole = Place::whole(file);
         if self.auth_line.is_none() && !self.broken {
             self.report
-                .error(&whole, "no `auth` line", "say which key signs: auth 1");
+                .error(&whole, "no `auth` line", "name the key that signs: auth 1");
         }
         if let Some((index, place)) = &self.signing {
-            match self.keys.get(index) {
-                Some((_, key)) if key.line < place.line => {
-                    let message =
-                        format!("heartbeat 3.0.6 does not find key {index} above the `auth` line");
-                    self.report
-                        .note(place, message, "put the `auth` line first");
-                }
-                None if !self.broken => {
-                    let listed: Vec<String> = self.keys.keys().map(u8::to_string).collect();
-                    let help = if listed.is_empty() {
-                        format!("no key is listed; add a line: {index} sha1 followed by the key")
-                    } else {
-                        format!("listed are: {}", listed.join(", "))
-                    };
-                    self.report
-                        .error(place, format!("key {index} is not in this file"), help);
-                }
-                _ => {}
+            if !self.keys.contains_key(index) && !self.broken {
+                let listed: Vec<String> = self.keys.keys().map(u8::to_string).collect();
+                let help = if listed.is_empty() {
+                    format!("no key is listed; add a line: {index} sha256 followed by the key")
+                } else {
+                    format!("listed are: {}", listed.join(", "))
+                };
+                self.report
+                    .error(place, format!("key {index} is not in this file"), help);
             }
         }
         let keys = self
@@ -255,12 +245,12 @@ impl Reader<'_> {
 }
 
 /// The number of a key.
-fn index(word: &SourceWord) -> Option<u8> {
+fn key_number(word: &SourceWord) -> Option<u8> {
     u8::try_from(number(&word.text, 0, 15)?).ok()
 }
 
-/// The line with every word that may be a secret starred out. Columns stay.
-fn masked(raw: &str) -> String {
+/// The line with asterisks for every word that may be a secret. Columns stay the same.
+fn mask_secrets(raw: &str) -> String {
     let mut shown = String::with_capacity(raw.len());
     let mut nth = 0;
     for part in raw.split_inclusive(is_blank) {
@@ -310,12 +300,12 @@ mod tests {
 
     #[test]
     fn nothing_but_keywords_survives_the_mask() {
-        assert_eq!(masked("auth 1"), "auth 1");
-        assert_eq!(masked(" 1 sha1 secret more"), " 1 sha1 ****** ****");
-        assert_eq!(masked("1 secret"), "1 ******");
-        assert_eq!(masked("secret 1 sha1"), "****** 1 ****");
-        assert_eq!(masked("auth sha1 éé"), "auth sha1 **");
-        assert_eq!(masked("1sha1secret"), "***********");
+        assert_eq!(mask_secrets("auth 1"), "auth 1");
+        assert_eq!(mask_secrets(" 1 sha1 secret more"), " 1 sha1 ****** ****");
+        assert_eq!(mask_secrets("1 secret"), "1 ******");
+        assert_eq!(mask_secrets("secret 1 sha1"), "****** 1 ****");
+        assert_eq!(mask_secrets("auth sha1 éé"), "auth sha1 **");
+        assert_eq!(mask_secrets("1sha1secret"), "***********");
     }
 
     #[test]

@@ -1,20 +1,20 @@
-//! The hash of all that must agree on every node.
+//! The hash of everything on which all nodes must agree.
 
 use sha2::{Digest as _, Sha256};
 
 use super::Config;
-use crate::model::cluster::QuorumPolicy;
+use crate::model::cluster_setting::{CLUSTER_SETTINGS, SettingValue};
 
-/// The first eight bytes of the SHA-256 of [`canonical`]. Does not depend on the build; `config.digest` is not read.
-pub(super) fn digest(config: &Config) -> u64 {
-    let hash = Sha256::digest(canonical(config).as_bytes());
+/// The first eight bytes of the SHA-256 of [`canonical_text`]. It does not depend on the build or on `config.digest`.
+pub(super) fn config_digest(config: &Config) -> u64 {
+    let hash = Sha256::digest(canonical_text(config).as_bytes());
     let first = hash.iter().take(8);
     first.fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
-/// One line per fact. Words contain neither blanks nor line ends, so no two configurations share a text.
-/// Media and logs are not in it: interfaces and paths may differ from node to node.
-fn canonical(config: &Config) -> String {
+/// One line per fact. Words contain neither blanks nor line ends, so two different configurations have different texts.
+/// Media and logs are left out: interfaces and paths may differ between nodes.
+fn canonical_text(config: &Config) -> String {
     let mut text = String::from("had-config 1\n");
     let mut line = |parts: &[&str]| {
         text.push_str(&parts.join(" "));
@@ -42,26 +42,15 @@ fn canonical(config: &Config) -> String {
         let times = times.map(|t| t.map_or("-".to_owned(), |t| t.as_millis().to_string()));
         line(&["timeout", &rule.name, &times.join(" ")]);
     }
-    let t = &config.timing;
-    for (name, time) in [
-        ("keepalive", t.keepalive),
-        ("warntime", t.warntime),
-        ("deadtime", t.deadtime),
-        ("initdead", t.initdead),
-        ("deadping", t.deadping),
-        ("margin", t.margin),
-        ("failback_delay", config.failback_delay),
-    ] {
-        line(&[name, &time.as_millis().to_string()]);
+    let cluster = config.cluster(Vec::new());
+    for setting in &CLUSTER_SETTINGS {
+        let value = match (setting.value)(&cluster) {
+            SettingValue::Time(time) => time.as_millis().to_string(),
+            SettingValue::Switch(on) => on.to_string(),
+            SettingValue::Quorum(policy) => policy.as_str().to_owned(),
+        };
+        line(&[setting.name, &value]);
     }
-    let quorum = match config.quorum {
-        QuorumPolicy::Stop => "stop",
-        QuorumPolicy::Freeze => "freeze",
-        QuorumPolicy::Ignore => "ignore",
-        QuorumPolicy::Off => "off",
-    };
-    line(&["quorum", quorum]);
-    line(&["auto_failback", &config.auto_failback.to_string()]);
     line(&["ipfail", &config.follow_connectivity.to_string()]);
     text
 }

@@ -1,4 +1,4 @@
-//! Reads the files of a folder and checks what one says against what another says.
+//! Reads the files of a folder and checks them against each other.
 
 mod health;
 
@@ -11,34 +11,39 @@ use std::path::Path;
 
 use super::authkeys::{self, AuthKeys};
 use super::ha_cf::{self, HaCf};
-use super::haresources::{self, GroupLine, address};
-use super::{Config, Loaded, Machine, digest};
+use super::haresources::{self, GroupLine, resource_address};
+use super::{Config, HostFacts, Loaded, digest};
+use crate::model::NodeName;
 use crate::model::medium::Target;
-use crate::model::{LinkName, NodeName};
 use crate::text::nearest;
 use crate::text::{Place, Problems};
 
-/// A longer file is no configuration.
-const LONGEST_FILE: u64 = 1 << 20;
+/// A longer file is not a configuration.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Reads `ha.cf`, `haresources` and `authkeys` in `dir`, as the node of that name on this machine.
+/// Reads `ha.cf`, `haresources` and `authkeys` in `dir`, for the node of that name on this machine.
 pub fn load(dir: &Path, node: &NodeName) -> Result<Loaded, Problems> {
-    load_on(&Machine::here(), dir, node)
+    load_on(&HostFacts::here(), dir, Some(node))
 }
 
-/// The same, judged against a machine that may be pretended.
-pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded, Problems> {
+/// Reads them for that machine. Without a node they are read for the first member.
+pub fn load_on(
+    machine: &HostFacts,
+    dir: &Path,
+    node: Option<&NodeName>,
+) -> Result<Loaded, Problems> {
     let mut report = Problems::default();
     let report = &mut report;
     let ha_cf_path = dir.join("ha.cf");
-    let ha_cf = read(&ha_cf_path, 0o002, report)
+    let modes = |forbidden| if machine.checks_modes { forbidden } else { 0 };
+    let ha_cf = read_file(&ha_cf_path, modes(0o002), report)
         .map(|text| ha_cf::parse(&text, &ha_cf_path, machine, report));
-    if let Some(ha_cf) = &ha_cf {
+    if let (Some(ha_cf), Some(node)) = (&ha_cf, node) {
         judge_self(ha_cf, node, &ha_cf_path, report);
     }
     let nodes = ha_cf.as_ref().and_then(known_nodes);
     let path = dir.join("haresources");
-    let groups = read(&path, 0o002, report).map(|text| {
+    let groups = read_file(&path, modes(0o002), report).map(|text| {
         let groups = haresources::parse(&text, &path, nodes.as_deref(), report);
         if groups.is_empty() && !report.list.iter().any(|p| *p.place.file == *path) {
             report.warning(
@@ -50,14 +55,15 @@ pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded,
         groups
     });
     let path = dir.join("authkeys");
-    let keys = read(&path, 0o077, report).map(|text| authkeys::parse(&text, &path, report));
+    let keys =
+        read_file(&path, modes(0o077), report).map(|text| authkeys::parse(&text, &path, report));
     if let (Some(ha_cf), Some(keys)) = (&ha_cf, &keys) {
         judge_crc(ha_cf, keys, report);
     }
     if let (Some(ha_cf), Some(groups)) = (&ha_cf, &groups) {
         judge_addresses(ha_cf, groups, report);
         judge_names(ha_cf, groups, report);
-        health::judge(ha_cf, groups, report);
+        health::judge_health_rules(ha_cf, groups, report);
     }
     report.sort();
     if let (
@@ -69,16 +75,35 @@ pub fn load_on(machine: &Machine, dir: &Path, node: &NodeName) -> Result<Loaded,
     ) = (ha_cf, groups, keys)
         && !report.has_errors()
     {
-        let mut config = assemble(dir, node, ha_cf, groups, keys);
-        config.digest = digest::digest(&config);
+        let mut config = Config {
+            dir: dir.to_owned(),
+            node: node
+                .or(ha_cf.config.nodes.first())
+                .cloned()
+                .unwrap_or_else(|| NodeName::new("")),
+            groups,
+            keys,
+            ..ha_cf.config
+        };
+        config.digest = digest::config_digest(&config);
         let warnings = std::mem::take(report);
         return Ok(Loaded { config, warnings });
     }
     Err(std::mem::take(report))
 }
 
-impl Machine {
-    /// This one.
+impl HostFacts {
+    /// Some other machine, which has every interface, user and program that the files name.
+    pub fn elsewhere() -> Self {
+        HostFacts {
+            interfaces: None,
+            user_exists: |_| true,
+            executable: |_| true,
+            checks_modes: false,
+        }
+    }
+
+    /// This machine.
     pub fn here() -> Self {
         let entries = fs::read_dir("/sys/class/net")
             .into_iter()
@@ -89,8 +114,9 @@ impl Machine {
             .filter(|name| name != "bonding_masters")
             .collect();
         interfaces.sort();
-        Machine {
-            interfaces,
+        HostFacts {
+            interfaces: Some(interfaces),
+            checks_modes: true,
             user_exists: |name| matches!(nix::unistd::User::from_name(name), Ok(Some(_))),
             executable: |path| {
                 let runs = |m: Metadata| m.is_file() && m.permissions().mode() & 0o111 != 0;
@@ -100,10 +126,10 @@ impl Machine {
     }
 }
 
-/// Reads one file whole. `forbidden` are the mode bits that let too many people at it.
-fn read(path: &Path, forbidden: u32, report: &mut Problems) -> Option<String> {
+/// Reads one file. `forbidden` are the mode bits that it must not have.
+fn read_file(path: &Path, forbidden: u32, report: &mut Problems) -> Option<String> {
     let whole = Place::whole(path);
-    // A pipe of that name would block the open.
+    // Opening a pipe would block.
     let meta = fs::metadata(path);
     if meta.as_ref().is_ok_and(|m| !m.is_file()) {
         report.error(&whole, "is not a regular file", "");
@@ -119,15 +145,15 @@ fn read(path: &Path, forbidden: u32, report: &mut Problems) -> Option<String> {
     };
     judge_mode(&meta, forbidden, &whole, path, report);
     let mut bytes = Vec::new();
-    if let Err(error) = file.take(LONGEST_FILE + 1).read_to_end(&mut bytes) {
+    if let Err(error) = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes) {
         report.error(&whole, format!("cannot be read: {error}"), "");
         return None;
     }
-    if bytes.len() as u64 > LONGEST_FILE {
-        report.error(&whole, format!("is longer than {LONGEST_FILE} bytes"), "");
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        report.error(&whole, format!("is longer than {MAX_FILE_BYTES} bytes"), "");
         return None;
     }
-    // Comments may be in any encoding; a word that is not UTF-8 is refused where it stands.
+    // Comments may be in any encoding. A word that is not UTF-8 is refused by its reader.
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -137,16 +163,17 @@ fn judge_mode(meta: &Metadata, forbidden: u32, whole: &Place, path: &Path, repor
         return;
     }
     if forbidden == 0o002 {
-        let message =
-            format!("anybody may write to it (mode {mode:04o}), and what it names is run as root");
+        let message = format!(
+            "can be written by anybody (mode {mode:04o}), and the programs it names run as root"
+        );
         report.warning(whole, message, format!("chmod o-w {}", path.display()));
     } else {
-        let message = format!("group or others may get at the keys (mode {mode:04o})");
+        let message = format!("can be read or written by group or others (mode {mode:04o})");
         report.error(whole, message, format!("chmod 600 {}", path.display()));
     }
 }
 
-/// The members, if all that ha.cf says of them could be read.
+/// The members, if every `node` line could be read.
 fn known_nodes(ha_cf: &HaCf) -> Option<Vec<NodeName>> {
     let lists = &ha_cf.lists;
     let known = !lists.nodes_unclear && !lists.nodes.is_empty();
@@ -173,7 +200,7 @@ fn judge_self(ha_cf: &HaCf, node: &NodeName, path: &Path, report: &mut Problems)
             names.join(", ")
         ),
     };
-    let message = format!("this node, `{node}`, is not among the nodes");
+    let message = format!("this node (`{node}`) is not one of the nodes in ha.cf");
     let place = ha_cf
         .lists
         .nodes
@@ -188,30 +215,26 @@ fn judge_crc(ha_cf: &HaCf, keys: &AuthKeys, report: &mut Problems) {
         return;
     }
     for place in &keys.crc {
-        let message = "`crc` has no secret: whoever reaches the network can speak as a node";
-        report.warning(
-            place,
-            message,
-            "use sha1 with a key, or sha256 where no 3.0.6 node is left",
-        );
+        let message = "`crc` has no secret: anybody on the network can pose as a node";
+        report.warning(place, message, "use sha256 with a key");
     }
 }
 
-/// The addresses that move, each with its line.
-fn virtuals(groups: &[GroupLine]) -> BTreeMap<IpAddr, usize> {
+/// The addresses that are resources, each with its line.
+fn virtual_addresses(groups: &[GroupLine]) -> BTreeMap<IpAddr, usize> {
     let tokens = groups.iter().flat_map(|g| &g.tokens);
     tokens
-        .filter_map(|(token, place)| Some((address(token)?, place.line)))
+        .filter_map(|(token, place)| Some((resource_address(token)?, place.line)))
         .collect()
 }
 
-/// An address that moves can neither bear witness nor be a peer.
+/// Warns of a ping node or a peer whose address is a resource.
 fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
-    let virtuals = virtuals(groups);
+    let virtuals = virtual_addresses(groups);
     for (witness, place) in &ha_cf.lists.witnesses {
         if let Some(line) = virtuals.get(witness) {
             let message = format!(
-                "ping address {witness} is a resource (haresources line {line}): it bears witness only for whoever holds it"
+                "ping address {witness} is a resource (haresources line {line}): the node that holds it always reaches it, so it proves nothing"
             );
             report.warning(
                 place,
@@ -231,8 +254,9 @@ fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
             report.warning(place, message, "take the address that belongs to the node");
         }
         if let Some(place) = ha_cf.lists.witnesses.get(&peer) {
-            let message =
-                format!("ping address {peer} is a node of this cluster, no outside witness");
+            let message = format!(
+                "ping address {peer} is a node of this cluster; a ping node must be outside of it"
+            );
             report.warning(
                 place,
                 message,
@@ -242,7 +266,7 @@ fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     }
 }
 
-/// A rule for a resource that there is not.
+/// Warns of rules for a resource that does not exist.
 fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let tokens = || {
         groups
@@ -252,7 +276,7 @@ fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     };
     let timeouts = ha_cf.lists.timeouts.iter();
     let timeouts = timeouts.map(|(rule, place)| (&rule.name, place));
-    let monitors = ha_cf.lists.health.monitors.iter();
+    let monitors = ha_cf.config.health.monitors.iter();
     let monitors = monitors.map(|rule| (&rule.name, &rule.place));
     for (name, place) in timeouts.chain(monitors) {
         if name == "*" || tokens().any(|t| t.name == *name || t.text == *name) {
@@ -260,58 +284,8 @@ fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
         }
         let close = nearest(name, tokens().map(|t| t.name.as_str()));
         let help = close.map_or_else(String::new, |c| format!("did you mean `{c}`?"));
-        let message = format!("no resource is called `{name}`, so this changes nothing");
+        let message = format!("no resource is called `{name}`: this rule has no effect");
         report.warning(place, message, help);
-    }
-}
-
-fn assemble(
-    dir: &Path,
-    node: &NodeName,
-    ha_cf: HaCf,
-    groups: Vec<GroupLine>,
-    keys: crate::model::keys::Keys,
-) -> Config {
-    let lists = ha_cf.lists;
-    let media: Vec<_> = lists.media.into_iter().map(|(m, _)| m).collect();
-    let mut links: Vec<LinkName> = Vec::new();
-    for medium in &media {
-        if !links.contains(&medium.link) {
-            links.push(medium.link.clone());
-        }
-    }
-    Config {
-        dir: dir.to_owned(),
-        node: node.clone(),
-        directives: ha_cf.directives,
-        nodes: lists.nodes.into_iter().map(|(n, _)| n).collect(),
-        media,
-        links,
-        pings: lists.pings,
-        timing: ha_cf.timing,
-        quorum: ha_cf.quorum,
-        auto_failback: ha_cf.auto_failback,
-        failback_delay: ha_cf.failback_delay,
-        follow_connectivity: lists.ipfail.is_some(),
-        udpport: ha_cf.udpport,
-        cluster_name: ha_cf.cluster_name,
-        logging: ha_cf.logging,
-        respawn: lists.respawn,
-        notify: lists.notify,
-        env: lists.env,
-        lease: ha_cf.lease,
-        realtime: ha_cf.realtime,
-        rtprio: ha_cf.rtprio,
-        generation_from_clock: ha_cf.generation_from_clock,
-        uuid_from_name: ha_cf.uuid_from_name,
-        log_badpack: ha_cf.log_badpack,
-        record: ha_cf.record,
-        hopfudge: ha_cf.hopfudge,
-        timeouts: lists.timeouts.into_iter().map(|(t, _)| t).collect(),
-        health: lists.health,
-        groups,
-        keys,
-        digest: 0,
     }
 }
 
@@ -321,8 +295,8 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_loopback_a_root_and_a_shell() {
-        let machine = Machine::here();
-        assert!(machine.interfaces.iter().any(|i| i == "lo"));
+        let machine = HostFacts::here();
+        assert!(machine.interfaces.iter().flatten().any(|i| i == "lo"));
         assert!((machine.user_exists)("root"));
         assert!(!(machine.user_exists)("nobody-of-this-name"));
         assert!((machine.executable)(Path::new("/bin/sh")));

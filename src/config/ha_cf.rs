@@ -1,6 +1,6 @@
-//! `ha.cf`: one directive per line, its values after it, `#` begins a comment anywhere.
+//! Reads `ha.cf`: one directive on a line, followed by its values. A comment begins with `#` anywhere.
 //!
-//! Every directive that heartbeat 3.0.6 knows stands in `table.rs` with what becomes of it here.
+//! `table.rs` lists every directive, including all of heartbeat 3.0.6, and how it is treated.
 
 mod health;
 mod media;
@@ -17,86 +17,57 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::settings::{Setting, Value};
-use self::table::Rule;
-use super::Machine;
-use super::{HealthRules, Logging, NotifyRule, Respawn, TimeoutRule};
-use crate::model::NodeName;
-use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
+use self::settings::{DirectiveValue, GivenDirective};
+use self::table::DirectiveRule;
+use super::HostFacts;
+use super::{Config, HealthRules, Logging, NotifyRule, Respawn, TimeoutRule};
+use crate::model::cluster::{PingNode, Timing};
+use crate::model::keys::Keys;
 use crate::model::medium::Medium;
+use crate::model::{LinkName, NodeName};
 use crate::text::nearest;
 use crate::text::{Place, Problems, Severity};
 use crate::text::{SourceLine, SourceWord, is_blank, split_lines};
 
-/// What `ha.cf` says, as far as it could be read: with errors in the report it is incomplete.
+/// What `ha.cf` says, as far as it could be read. It is incomplete where the report has errors.
 #[derive(Clone, Debug)]
 pub struct HaCf {
-    /// What may be said several times.
+    /// The configuration, still without what the folder and the other files say.
+    pub config: Config,
+    /// What the other files are checked against, with its places.
     pub lists: Lists,
-    /// The times.
-    pub timing: Timing,
-    /// What a side without quorum does.
-    pub quorum: QuorumPolicy,
-    /// Whether groups go back to their preferred node.
-    pub auto_failback: bool,
-    /// How long that node must have been a candidate before.
-    pub failback_delay: Duration,
-    /// UDP port of `bcast` and `ucast` media.
-    pub udpport: u16,
-    /// Name of the cluster.
-    pub cluster_name: String,
-    /// Logs.
-    pub logging: Logging,
-    /// Whether the kernel has addresses on loan.
-    pub lease: bool,
-    /// Whether to run with real-time priority and locked memory.
-    pub realtime: bool,
-    /// The priority.
-    pub rtprio: Option<i32>,
-    /// Whether the generation comes from the clock.
-    pub generation_from_clock: bool,
-    /// Whether the uuid is made from the node's name.
-    pub uuid_from_name: bool,
-    /// Whether datagrams that cannot be read are logged.
-    pub log_badpack: bool,
-    /// How many bytes of disk may be taken to record what the engine is told.
-    pub record: Option<u64>,
-    /// Hops beyond the number of nodes that a heartbeat may take.
-    pub hopfudge: u8,
-    /// Every recorded directive as given, and heartbeat's defaults.
-    pub directives: Vec<(String, String)>,
 }
 
-/// What `ha.cf` may say several times.
+/// The directives that `ha.cf` may have several times.
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
     /// The members.
     pub nodes: Vec<(NodeName, Place)>,
     /// Whether a `node` line could not be read, so that a node may be missing above.
     pub nodes_unclear: bool,
-    /// The media; each with the place of the word to point at.
+    /// The media, each with the place that a problem points at.
     pub media: Vec<(Medium, Place)>,
-    /// Ping nodes and groups.
+    /// The ping nodes and ping groups.
     pub pings: Vec<PingNode>,
-    /// Every address that is asked, with its place.
+    /// Every address that is pinged, with its place.
     pub witnesses: BTreeMap<IpAddr, Place>,
-    /// Children to run.
+    /// The programs to run as children.
     pub respawn: Vec<Respawn>,
-    /// Where ipfail is wished for.
+    /// Where ipfail is configured.
     pub ipfail: Option<Place>,
-    /// Variables for scripts.
+    /// The variables for scripts.
     pub env: Vec<(String, String)>,
-    /// Deadlines of actions.
+    /// The deadlines of actions.
     pub timeouts: Vec<(TimeoutRule, Place)>,
-    /// What is watched.
+    /// The monitors and checks.
     pub health: HealthRules,
-    /// Who is told.
+    /// The programs that are notified.
     pub notify: Vec<NotifyRule>,
 }
 
 /// Reads the text of `ha.cf`.
-pub fn parse(text: &str, file: &Path, machine: &Machine, report: &mut Problems) -> HaCf {
-    let mut reader = Reader {
+pub fn parse(text: &str, file: &Path, machine: &HostFacts, report: &mut Problems) -> HaCf {
+    let mut reader = HaCfReader {
         machine,
         report,
         whole: Place::whole(file),
@@ -105,79 +76,76 @@ pub fn parse(text: &str, file: &Path, machine: &Machine, report: &mut Problems) 
         directives: Vec::new(),
         lists: Lists::default(),
         media_seen: false,
-        modern: Vec::new(),
     };
-    let crlf = (Severity::Warning, "read as if they ended in LF alone");
+    let crlf = (Severity::Warning, "the CR is ignored");
     let mut commented = false;
     for line in split_lines(text, file, crlf, reader.report) {
-        if reader.report.full() {
+        if reader.report.is_full() {
             break;
         }
-        reader.line(&line, commented);
+        reader.read_line(&line, commented);
         commented = line.text.contains('#');
     }
     reader.finish()
 }
 
-struct Reader<'a> {
-    machine: &'a Machine,
+struct HaCfReader<'a> {
+    machine: &'a HostFacts,
     report: &'a mut Problems,
     whole: Place,
-    settings: BTreeMap<&'static str, Setting>,
-    /// What was said already and may not be said again: a kind of thing and its name.
+    settings: BTreeMap<&'static str, GivenDirective>,
+    /// Names that may occur only once, with the line where each does: a kind of thing and its name.
     once: BTreeMap<(&'static str, String), usize>,
     directives: Vec<(String, String)>,
     lists: Lists,
     media_seen: bool,
-    /// Times written in a way that 3.0.6 does not read.
-    modern: Vec<SourceWord>,
 }
 
-/// One line with a directive on it.
-struct Statement<'a> {
+/// A line with a directive.
+struct Directive<'a> {
     line: &'a SourceLine,
     name: SourceWord,
     /// The values, split at blanks and commas.
     values: Vec<SourceWord>,
 }
 
-impl Statement<'_> {
+impl Directive<'_> {
     /// The values, split at blanks only.
     fn plain_values(&self) -> Vec<SourceWord> {
         self.line.words(is_blank).into_iter().skip(1).collect()
     }
 }
 
-impl Reader<'_> {
-    fn line(&mut self, line: &SourceLine, after_comment: bool) {
+impl HaCfReader<'_> {
+    fn read_line(&mut self, line: &SourceLine, after_comment: bool) {
         let mut values = line.words(|c| is_blank(c) || c == ',').into_iter();
         let Some(name) = values.next() else { return };
-        let statement = Statement {
+        let directive = Directive {
             line,
             name,
             values: values.collect(),
         };
-        let rule = table::find(&statement.name.text);
-        if rule.is_none() && statement.name.unreadable().is_none() {
-            return self.unknown(&statement.name, after_comment);
+        let rule = table::find(&directive.name.text);
+        if rule.is_none() && directive.name.unreadable().is_none() {
+            return self.report_unknown(&directive.name, after_comment);
         }
-        let all = std::iter::once(&statement.name).chain(&statement.values);
+        let all = std::iter::once(&directive.name).chain(&directive.values);
         for word in all {
             if let Some((message, help)) = word.unreadable() {
                 self.report.error(&word.place, message, help);
-                let name = &statement.name;
+                let name = &directive.name;
                 let odd = |c: char| !c.is_ascii_alphanumeric() && c != '_';
                 let meant = name.text.split(odd).next().unwrap_or("");
-                return self.meant(meant, &name.place);
+                return self.assume_given(meant, &name.place);
             }
         }
         if let Some((name, rule)) = rule {
-            self.apply(name, rule, &statement);
+            self.apply_rule(name, rule, &directive);
         }
     }
 
-    /// Remembers that `name` was meant on a line that cannot be read, so that nothing is said about its absence.
-    fn meant(&mut self, name: &str, place: &Place) {
+    /// Remembers that a line which cannot be read seems to set `name`, so that its absence is not reported too.
+    fn assume_given(&mut self, name: &str, place: &Place) {
         let slot = match name {
             "node" => return self.lists.nodes_unclear = true,
             "bcast" | "udp" | "ucast" | "ucast6" | "mcast" | "mcast6" | "serial" => {
@@ -189,7 +157,7 @@ impl Reader<'_> {
             other => other,
         };
         if let Some((slot, _)) = table::find(slot) {
-            self.settings.entry(slot).or_insert(Setting {
+            self.settings.entry(slot).or_insert(GivenDirective {
                 value: None,
                 place: place.clone(),
                 guessed: true,
@@ -197,33 +165,33 @@ impl Reader<'_> {
         }
     }
 
-    fn apply(&mut self, name: &'static str, rule: &Rule, statement: &Statement) {
+    fn apply_rule(&mut self, name: &'static str, rule: &DirectiveRule, directive: &Directive) {
         match rule {
-            Rule::One(shape) => {
-                self.record(statement);
-                self.one(name, shape, true, statement);
+            DirectiveRule::Value(shape) => {
+                self.record(directive);
+                self.read_once(name, shape, directive);
             }
-            Rule::Ours(shape) => {
-                self.one(name, shape, false, statement);
+            DirectiveRule::NewValue(shape) => {
+                self.read_once(name, shape, directive);
             }
-            Rule::Idle(shape, why) => {
-                self.record(statement);
-                if self.one(name, shape, true, statement).is_some() {
+            DirectiveRule::NoEffect(shape, why) => {
+                self.record(directive);
+                if self.read_once(name, shape, directive).is_some() {
                     let message = format!("`{name}` has no effect: {why}");
-                    self.report.warning(&statement.name.place, message, "");
+                    self.report.warning(&directive.name.place, message, "");
                 }
             }
-            Rule::Own(read) => read(self, statement),
-            Rule::Refused(why, help) => {
-                self.meant(name, &statement.name.place);
+            DirectiveRule::Custom(read) => read(self, directive),
+            DirectiveRule::Refused(why, help) => {
+                self.assume_given(name, &directive.name.place);
                 let message = format!("`{name}` is not supported: {why}");
-                self.report.error(&statement.name.place, message, *help);
+                self.report.error(&directive.name.place, message, *help);
             }
         }
     }
 
-    /// Refuses a second mention of a thing. Whether it is the first.
-    fn first(&mut self, kind: &'static str, name: &str, place: &Place) -> bool {
+    /// Refuses a name that occurs a second time. Returns whether this is the first time.
+    fn claim_name(&mut self, kind: &'static str, name: &str, place: &Place) -> bool {
         match self.once.get(&(kind, name.to_owned())) {
             None => {
                 self.once.insert((kind, name.to_owned()), place.line);
@@ -237,7 +205,7 @@ impl Reader<'_> {
         }
     }
 
-    fn unknown(&mut self, name: &SourceWord, after_comment: bool) {
+    fn report_unknown(&mut self, name: &SourceWord, after_comment: bool) {
         let word = &name.text;
         let stem = word.split(['=', ':']).next().unwrap_or("");
         let stem_known = stem.len() < word.len() && table::find(stem).is_some();
@@ -252,7 +220,7 @@ impl Reader<'_> {
             String::new()
         };
         if let Some(meant) = if stem_known { Some(stem) } else { near } {
-            self.meant(meant, &name.place);
+            self.assume_given(meant, &name.place);
         }
         self.report.error(
             &name.place,
@@ -263,17 +231,39 @@ impl Reader<'_> {
 
     fn finish(mut self) -> HaCf {
         self.judge_presence();
-        self.note_modern_times();
         let auto_failback = self.auto_failback();
-        let (timing, quorum) = timing::settle(&mut self);
+        let (timing, quorum) = timing::read_timing(&mut self);
         let directives = self.with_defaults(&timing, auto_failback);
         media::name_links(&mut self.lists.media);
-        HaCf {
+        let lists = &mut self.lists;
+        let mut links: Vec<LinkName> = Vec::new();
+        for (medium, _) in &lists.media {
+            if !links.contains(&medium.link) {
+                links.push(medium.link.clone());
+            }
+        }
+        let config = Config {
+            dir: PathBuf::new(),
+            node: NodeName::new(""),
+            groups: Vec::new(),
+            keys: Keys::default(),
+            digest: 0,
+            directives,
+            nodes: lists.nodes.iter().map(|(n, _)| n.clone()).collect(),
+            media: lists.media.iter().map(|(m, _)| m.clone()).collect(),
+            links,
+            pings: std::mem::take(&mut lists.pings),
+            respawn: std::mem::take(&mut lists.respawn),
+            notify: std::mem::take(&mut lists.notify),
+            env: std::mem::take(&mut lists.env),
+            timeouts: lists.timeouts.iter().map(|(t, _)| t.clone()).collect(),
+            health: std::mem::take(&mut lists.health),
+            follow_connectivity: lists.ipfail.is_some(),
             timing,
             quorum,
             auto_failback,
             failback_delay: self.duration("failback_delay").unwrap_or(Duration::ZERO),
-            udpport: media::udpport(&self),
+            udpport: media::port_for_media(&self),
             cluster_name: self
                 .text("cluster")
                 .unwrap_or_else(|| "linux-ha".to_owned()),
@@ -281,7 +271,7 @@ impl Reader<'_> {
                 logfile: self.text("logfile").map(PathBuf::from),
                 debugfile: self.text("debugfile").map(PathBuf::from),
                 logfacility: self.text("logfacility").filter(|f| f != "none"),
-                debug: self.small("debug", 0),
+                debug: self.small_number("debug", 0),
             },
             lease: self.flag("lease", true),
             realtime: self.flag("realtime", true),
@@ -290,8 +280,10 @@ impl Reader<'_> {
             uuid_from_name: self.text("uuidfrom").is_some_and(|m| m == "nodename"),
             log_badpack: self.flag("log_badpack", true),
             record: self.number("record").filter(|n| *n > 0).map(u64::from),
-            hopfudge: self.small("hopfudge", 1),
-            directives,
+            hopfudge: self.small_number("hopfudge", 1),
+        };
+        HaCf {
+            config,
             lists: self.lists,
         }
     }
@@ -307,7 +299,7 @@ impl Reader<'_> {
         if !self.media_seen {
             self.report.error(
                 &self.whole,
-                "no medium: nothing says how heartbeats travel",
+                "no `ucast`, `mcast` or `bcast` directive: heartbeats cannot be sent",
                 "for example: ucast eth0 10.0.0.2",
             );
         }
@@ -318,22 +310,7 @@ impl Reader<'_> {
             self.report.warning(
                 ipfail,
                 "ipfail compares ping nodes, but there are none",
-                "add one: ping followed by the address of the gateway",
-            );
-        }
-    }
-
-    fn note_modern_times(&mut self) {
-        if let Some(word) = self.modern.first() {
-            let others = match self.modern.len() - 1 {
-                0 => String::new(),
-                n => format!(" (and {n} more like it)"),
-            };
-            let message = format!("heartbeat 3.0.6 does not read {}{others}", word.quoted());
-            self.report.note(
-                &word.place,
-                message,
-                "write plain seconds or ms while a 3.0.6 node uses this file",
+                "add one, such as the gateway: ping 10.0.0.254",
             );
         }
     }
@@ -342,14 +319,18 @@ impl Reader<'_> {
         match self.settings.get("auto_failback") {
             None => {
                 let message = "`auto_failback` is not set: groups stay where they are (off)";
-                self.report.warning(&self.whole, message, "say `auto_failback off` or `auto_failback on`; heartbeat took `legacy`, much like on");
+                self.report.warning(
+                    &self.whole,
+                    message,
+                    "write `auto_failback on` or `auto_failback off`",
+                );
                 false
             }
             Some(_) => self.flag("auto_failback", false),
         }
     }
 
-    /// What heartbeat records by itself where ha.cf is silent.
+    /// Adds the values that heartbeat passes to scripts for directives that ha.cf does not have.
     fn with_defaults(&mut self, timing: &Timing, auto_failback: bool) -> Vec<(String, String)> {
         let mut all = std::mem::take(&mut self.directives);
         let millis = |d: Duration| format!("{}ms", d.as_millis());

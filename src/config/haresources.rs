@@ -1,7 +1,7 @@
-//! `haresources`: lines of a node and the resources of one group.
+//! Reads `haresources`: each line has a node and the resources of one group.
 //!
-//! In heartbeat two readers went over this file, the daemon and a script, and they did not always agree. What they
-//! read alike is read so here; what they read differently is an error that says why.
+//! In heartbeat the daemon and a script both read this file, and sometimes disagreed. What both read alike is read the same
+//! way here. What they read differently is an error that says why.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,51 +16,47 @@ use crate::text::{SourceLine, SourceWord, is_blank, quote, split_lines};
 /// One group of resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupLine {
-    /// The node named first.
+    /// The preferred node, which the line begins with.
     pub preferred: NodeName,
-    /// The resource words in order, never none; the first names the group.
+    /// The resource words in order. There is at least one; the first names the group.
     pub tokens: Vec<(Token, Place)>,
 }
 
-/// Agents whose word may stand in several groups: they hold nothing that a second use could take away.
+/// Agents whose word may be in several groups, because they have no state to share.
 const STATELESS: [&str; 4] = ["MailTo", "Delay", "AudibleAlarm", "WinPopup"];
-/// Agents whose first argument is an address that may be IPv6 in its short form.
+/// Agents whose first argument is an address, which may be IPv6 with `::`.
 const ADDRESSES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
 
-/// Reads the text of `haresources`. Without `nodes` (because ha.cf is broken) their names are not judged.
+/// Reads the text of `haresources`. Without `nodes` (because ha.cf has errors) the names of nodes are not checked.
 pub fn parse(
     text: &str,
     file: &Path,
     nodes: Option<&[NodeName]>,
     report: &mut Problems,
 ) -> Vec<GroupLine> {
-    let crlf = (
-        Severity::Error,
-        "heartbeat takes the CR for a part of the last resource",
-    );
+    let crlf = (Severity::Error, "the CR would be part of the last resource");
     let lines = split_lines(text, file, crlf, report);
     let mut rest = lines.iter();
     let mut groups = Vec::new();
-    while let Some(line) = rest.next().filter(|_| !report.full()) {
+    while let Some(line) = rest.next().filter(|_| !report.is_full()) {
         if line.code().trim_matches(is_blank).is_empty() {
             continue;
         }
-        let words = gather(line, &mut rest, report);
+        let words = logical_line_words(line, &mut rest, report);
         let above = !groups.is_empty();
-        groups.extend(group(words, nodes, above, report));
+        groups.extend(read_group(words, nodes, above, report));
     }
-    judge_repetition(&groups, report);
-    note_modern_address(&groups, report);
+    refuse_repetitions(&groups, report);
     groups
 }
 
 /// The words of one logical line, continuation lines included.
-fn gather<'a>(
+fn logical_line_words<'a>(
     first: &'a SourceLine,
     rest: &mut impl Iterator<Item = &'a SourceLine>,
     report: &mut Problems,
 ) -> Vec<SourceWord> {
-    let mut words = first_words(first, report);
+    let mut words = first_line_words(first, report);
     let mut line = first;
     while let Some(part) = line.code().strip_suffix('\\') {
         let end = line.place(line.text.chars().count(), 1);
@@ -75,19 +71,20 @@ fn gather<'a>(
             report.error(&end, message, "put a blank before it");
         }
         line = next;
-        words.extend(part_words(line, report));
+        words.extend(physical_line_words(line, report));
     }
     words
 }
 
-/// The words of the first line of a group, and what the daemon's reader, which looks at no other, needs of it.
-fn first_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord> {
-    let words = part_words(line, report);
+/// The words of the first line of a group. Heartbeat's daemon reads no other, so it must be clear to that too.
+fn first_line_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord> {
+    let words = physical_line_words(line, report);
     if let Some(part) = line.code().strip_suffix('\\') {
         let end = line.place(line.text.chars().count(), 1);
         let bare = part.trim_matches(is_blank).is_empty();
         if bare || (words.len() == 1 && !part.ends_with(is_blank)) {
-            let message = "heartbeat's daemon takes the `\\` for a part of the node name, its script does not";
+            let message =
+                "heartbeat's daemon reads the `\\` as part of the node name, its script does not";
             report.error(&end, message, "begin the line with the node, then a blank");
         }
     }
@@ -95,7 +92,7 @@ fn first_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord> {
 }
 
 /// The words of one physical line, without the `\` that continues it.
-fn part_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord> {
+fn physical_line_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord> {
     let code = line.code();
     let part = code.strip_suffix('\\').unwrap_or(code);
     if line.text.ends_with('\\') && part.len() == code.len() {
@@ -105,23 +102,20 @@ fn part_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord> {
     }
     let mut words = line.words_of(part, is_blank);
     for word in &mut words {
-        if let Some((message, help)) = refusal(word) {
+        if let Some((message, help)) = why_refused(word) {
             report.error(&word.place, message, help);
-            // Empty: it stands for itself no more, yet something was said here.
+            // The empty word keeps its position, but is no resource.
             word.text.clear();
         } else if word.text.contains(['"', '\'']) {
-            let message = format!(
-                "the quotation marks in {} are a part of the word",
-                word.quoted()
-            );
+            let message = format!("the quotation marks are part of {}", word.quoted());
             report.warning(&word.place, message, "there is no quoting in haresources");
         }
     }
     words
 }
 
-/// Why a word cannot be taken, and what to do.
-fn refusal(word: &SourceWord) -> Option<(String, &'static str)> {
+/// Why a word is refused, and what to do.
+fn why_refused(word: &SourceWord) -> Option<(String, &'static str)> {
     if word.text.ends_with('\\') {
         let message = "a `\\` that is not the last character of its line does not continue it";
         return Some((
@@ -132,7 +126,7 @@ fn refusal(word: &SourceWord) -> Option<(String, &'static str)> {
     word.unreadable()
 }
 
-fn group(
+fn read_group(
     words: Vec<SourceWord>,
     nodes: Option<&[NodeName]>,
     above: bool,
@@ -143,7 +137,7 @@ fn group(
     let preferred = NodeName::new(&node.text);
     let unknown = nodes.filter(|n| !n.contains(&preferred) && !node.text.is_empty());
     if let Some(nodes) = unknown {
-        unknown_node(&node, nodes, above, report);
+        report_unknown_node(&node, nodes, above, report);
     } else if words.len() == 0 && !node.text.is_empty() {
         let message = format!("no resource after {}", node.quoted());
         let help = "a line is a node and the resources of one group";
@@ -151,13 +145,13 @@ fn group(
     }
     let tokens: Vec<_> = words
         .filter(|word| !word.text.is_empty())
-        .filter_map(|word| token(word, report))
+        .filter_map(|word| split_resource_word(word, report))
         .collect();
     (!tokens.is_empty()).then_some(GroupLine { preferred, tokens })
 }
 
-/// `above` is whether there is a group that this line might have been meant to continue.
-fn unknown_node(node: &SourceWord, nodes: &[NodeName], above: bool, report: &mut Problems) {
+/// `above` says whether this line may have been meant to continue a group.
+fn report_unknown_node(node: &SourceWord, nodes: &[NodeName], above: bool, report: &mut Problems) {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
     let mut help = did_you_mean(&node.text, names.iter().copied());
     if help.is_empty() {
@@ -170,13 +164,13 @@ fn unknown_node(node: &SourceWord, nodes: &[NodeName], above: bool, report: &mut
     report.error(&node.place, message, help);
 }
 
-/// Takes a resource word apart.
-fn token(word: SourceWord, report: &mut Problems) -> Option<(Token, Place)> {
+/// Splits a resource word into its name and arguments.
+fn split_resource_word(word: SourceWord, report: &mut Problems) -> Option<(Token, Place)> {
     let SourceWord { text, place } = word;
     let (name, args) = if is_address(&text) {
         ("IPaddr", vec![text.clone()])
     } else if let Some((name, rest)) = text.split_once("::") {
-        if ADDRESSES.contains(&name) && ipv6(rest).is_some() {
+        if ADDRESSES.contains(&name) && leading_ipv6(rest).is_some() {
             (name, vec![rest.to_owned()])
         } else {
             let args = rest.split("::").filter(|a| !a.is_empty());
@@ -197,8 +191,8 @@ fn token(word: SourceWord, report: &mut Problems) -> Option<(Token, Place)> {
     Some((Token { text, name, args }, place))
 }
 
-/// Whether a word is an address alone: heartbeat's pattern of four parts, each beginning with a digit, with a dot
-/// between them; or, our addition, an IPv6 address.
+/// Whether a word is only an address: heartbeat's pattern of four parts with dots between them, each beginning with a
+/// digit; or, our addition, an IPv6 address.
 fn is_address(word: &str) -> bool {
     let bytes = word.as_bytes();
     let dotted = bytes
@@ -206,43 +200,35 @@ fn is_address(word: &str) -> bool {
         .skip(1)
         .filter(|w| matches!(w, [b'.', b'0'..=b'9']))
         .count();
-    (bytes.first().is_some_and(u8::is_ascii_digit) && dotted >= 3) || ipv6(word).is_some()
+    (bytes.first().is_some_and(u8::is_ascii_digit) && dotted >= 3) || leading_ipv6(word).is_some()
 }
 
-fn ipv6(word: &str) -> Option<Ipv6Addr> {
+fn leading_ipv6(word: &str) -> Option<Ipv6Addr> {
     word.split('/').next()?.parse().ok()
 }
 
-/// The address that a resource word brings up, where it is one of the address agents.
-pub fn address(token: &Token) -> Option<IpAddr> {
-    if !ADDRESSES.contains(&token.name.as_str()) {
-        return None;
-    }
-    token.args.first()?.split('/').next()?.parse().ok()
+/// The address of a resource word whose agent is for addresses.
+pub fn resource_address(token: &Token) -> Option<IpAddr> {
+    address_argument(token)?.split('/').next()?.parse().ok()
 }
 
-/// Heartbeat takes every `::` for the end of an argument, and only IPv4 addresses alone. Said once, at the first.
-fn note_modern_address(groups: &[GroupLine], report: &mut Problems) {
-    let mut tokens = groups.iter().flat_map(|g| &g.tokens);
-    let modern = tokens.find(|(token, _)| {
-        let word = token.args.first().map_or("", String::as_str);
-        let alone = *word == token.text;
-        address(token).is_some_and(|a| a.is_ipv6()) && (alone || word.contains("::"))
-    });
-    if let Some((token, place)) = modern {
-        let message = format!("heartbeat 3.0.6 cannot read {}", quote(&token.text));
-        let help = "write IPv6addr:: and the address in full while a 3.0.6 node is in the cluster";
-        report.note(place, message, help);
-    }
+/// The argument of a resource word whose agent is for addresses.
+pub fn address_argument(token: &Token) -> Option<&str> {
+    let for_addresses = ADDRESSES.contains(&token.name.as_str());
+    token
+        .args
+        .first()
+        .filter(|_| for_addresses)
+        .map(String::as_str)
 }
 
-/// Refuses a word that occurs twice. A group is found by its first word, so that must be unlike every other word;
-/// and a resource in two groups would be stopped under the feet of one when the other moves.
-fn judge_repetition(groups: &[GroupLine], report: &mut Problems) {
+/// Refuses a word that occurs twice. The first word names its group, so it must be unique. A resource in two groups would be
+/// stopped for one of them while the other still needs it.
+fn refuse_repetitions(groups: &[GroupLine], report: &mut Problems) {
     let mut seen: BTreeMap<(String, Vec<String>), (&Place, usize)> = BTreeMap::new();
     for (nth, group) in groups.iter().enumerate() {
         for (position, (token, place)) in group.tokens.iter().enumerate() {
-            let identity = match address(token) {
+            let identity = match resource_address(token) {
                 Some(address) => ("an address".to_owned(), vec![address.to_string()]),
                 None => (token.name.clone(), token.args.clone()),
             };
@@ -258,14 +244,14 @@ fn judge_repetition(groups: &[GroupLine], report: &mut Problems) {
             if stateless && !is_key {
                 continue;
             }
-            let what = match address(token) {
+            let what = match resource_address(token) {
                 Some(address) => format!("address {address}"),
                 None => quote(&token.text),
             };
             let help = if nth == *group {
                 "a resource can be a member of its group only once"
             } else {
-                "a resource belongs to one group: two would start it twice and stop it under each other's feet"
+                "a resource belongs to one group: two groups would start and stop it independently of each other"
             };
             report.error(
                 place,

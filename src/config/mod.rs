@@ -1,13 +1,14 @@
-//! `ha.cf`, `haresources` and `authkeys` to a [`Config`], or to every problem at once.
+//! Turns `ha.cf`, `haresources` and `authkeys` into a [`Config`], or reports every problem at once.
 //!
-//! Each file has a reader that takes text and collects problems; [`load`] reads the files, checks what one says
-//! against what another says, and decides. Nothing here acts: who has a `Config` has one that was judged good.
+//! Each file has a reader that takes its text and collects problems. [`load`] reads the files and checks them against each
+//! other. Nothing here acts, and a [`Config`] has no errors.
 
 pub mod authkeys;
 mod digest;
 mod directory;
 pub mod ha_cf;
 pub mod haresources;
+pub mod reload;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -15,14 +16,14 @@ use std::time::Duration;
 
 pub use self::directory::{load, load_on};
 pub use self::haresources::GroupLine;
-use crate::model::cluster::{PingNode, QuorumPolicy, Timing};
-use crate::model::health::{CheckPolicy, Pace, Policy, Probe};
+use crate::model::cluster::{Cluster, Group, PingNode, QuorumPolicy, Timing};
+use crate::model::health::{CheckPolicy, Health, Pace, Policy, Probe};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
 use crate::model::{LinkName, NodeName};
 use crate::text::{Place, Problems};
 
-/// A configuration without errors, and what is to be said about it all the same.
+/// A configuration without errors, and the warnings about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
@@ -31,18 +32,18 @@ pub struct Loaded {
     pub warnings: Problems,
 }
 
-/// All that the three files say, with defaults filled in.
+/// The contents of the three files, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where the files are.
+    /// The folder of the files.
     pub dir: PathBuf,
     /// This node; one of `nodes`.
     pub node: NodeName,
-    /// Every directive that heartbeat recorded, as given, and its defaults: scripts get `HA_<directive>=value`.
+    /// The directives that scripts get as `HA_<directive>=value`, as given, and heartbeat's defaults.
     pub directives: Vec<(String, String)>,
     /// The members in the order of ha.cf.
     pub nodes: Vec<NodeName>,
-    /// How heartbeats travel.
+    /// The media that carry heartbeats.
     pub media: Vec<Medium>,
     /// The links of the media, each once, in the order of ha.cf.
     pub links: Vec<LinkName>,
@@ -54,24 +55,24 @@ pub struct Config {
     pub quorum: QuorumPolicy,
     /// Whether groups go back to their preferred node.
     pub auto_failback: bool,
-    /// How long that node must have been a candidate before.
+    /// How long the preferred node must have been a candidate before that.
     pub failback_delay: Duration,
-    /// Whether groups move to the node that sees more ping nodes: `respawn ... ipfail`, whatever its path.
-    /// It is not run as a child.
+    /// Whether groups move to the node that reaches more ping nodes: `respawn ... ipfail`, whatever its path. It is not run
+    /// as a child.
     pub follow_connectivity: bool,
     /// UDP port of `bcast` and `ucast` media.
     pub udpport: u16,
-    /// Name of the cluster, which keeps two clusters on one network apart.
+    /// Name of the cluster. It separates two clusters on one network.
     pub cluster_name: String,
-    /// Logs.
+    /// Where logs go.
     pub logging: Logging,
-    /// Children to run and to run again.
+    /// Programs that run as children and are started again when they end.
     pub respawn: Vec<Respawn>,
-    /// Who is told what becomes of a group here.
+    /// Programs that are notified of what happens to a group here.
     pub notify: Vec<NotifyRule>,
     /// Variables for scripts, which get them as `HA_<name>`.
     pub env: Vec<(String, String)>,
-    /// Whether the kernel has addresses on loan, so that it takes them from a daemon that was killed or stands still.
+    /// Whether addresses have a lease in the kernel, so that it removes them when the daemon was killed or stands still.
     pub lease: bool,
     /// Whether to run with real-time priority and locked memory.
     pub realtime: bool,
@@ -83,20 +84,44 @@ pub struct Config {
     pub uuid_from_name: bool,
     /// Whether datagrams that cannot be read are logged.
     pub log_badpack: bool,
-    /// How many bytes of disk may be taken to record what the engine is told.
+    /// The size in bytes of the recording of the engine's inputs.
     pub record: Option<u64>,
     /// A heartbeat's `ttl` is the number of nodes plus this.
     pub hopfudge: u8,
-    /// Deadlines of actions, as set; the more particular rule is to win over `*`.
+    /// Deadlines of actions as set. A rule for a name wins over `*`.
     pub timeouts: Vec<TimeoutRule>,
-    /// What is watched. Nodes may differ in this.
+    /// Monitors and checks. Nodes may differ in these.
     pub health: HealthRules,
     /// The groups in the order of haresources.
     pub groups: Vec<GroupLine>,
     /// The shared secrets.
     pub keys: Keys,
-    /// Hash of all that must agree on every node.
+    /// Hash of everything on which all nodes must agree.
     pub digest: u64,
+}
+
+impl Config {
+    /// What the engine needs to know, with these groups.
+    pub fn cluster(&self, groups: Vec<Group>) -> Cluster {
+        let checks = self.health.checks.iter().map(|c| c.policy.clone());
+        Cluster {
+            me: self.node.clone(),
+            nodes: self.nodes.clone(),
+            links: self.links.clone(),
+            pings: self.pings.clone(),
+            timing: self.timing,
+            quorum: self.quorum,
+            auto_failback: self.auto_failback,
+            failback_delay: self.failback_delay,
+            follow_connectivity: self.follow_connectivity,
+            health: Health {
+                checks: checks.collect(),
+                failback_when: self.health.failback_when.is_some(),
+            },
+            groups,
+            digest: self.digest,
+        }
+    }
 }
 
 /// Where logs go.
@@ -115,11 +140,11 @@ pub struct Logging {
 /// A child that the daemon runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Respawn {
-    /// As whom.
+    /// The user as whom it runs.
     pub user: String,
-    /// Program (a whole path) and arguments.
+    /// The whole path of the program, and its arguments.
     pub command: Vec<String>,
-    /// Whether the node must not live on when it dies abnormally.
+    /// Whether the node must not go on when it ends abnormally.
     pub failfast: bool,
 }
 
@@ -132,7 +157,7 @@ pub struct TimeoutRule {
     pub start: Option<Duration>,
     /// Deadline of a stop.
     pub stop: Option<Duration>,
-    /// Deadline of a look.
+    /// Deadline of a monitor.
     pub monitor: Option<Duration>,
 }
 
@@ -141,28 +166,28 @@ pub struct TimeoutRule {
 pub struct MonitorRule {
     /// Name or whole word of a resource, or `*`.
     pub name: String,
-    /// How to look; the resource's own `status` where it is not said.
+    /// The probe. `None` asks the resource for its own status.
     pub probe: Option<Probe>,
-    /// From look to look.
+    /// The interval.
     pub every: Duration,
-    /// Deadline of a look; that of `timeout ... monitor` where it is not said.
+    /// Deadline of one probe. `None` takes that of `timeout ... monitor`.
     pub timeout: Option<Duration>,
-    /// What failed looks lead to.
+    /// What follows when it fails.
     pub policy: Policy,
-    /// Where the name stands.
+    /// The place of the name.
     pub place: Place,
 }
 
 /// `check NAME PROBE ...`, and `failback_when PROBE ...` under its own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckRule {
-    /// Its name and how many results count.
+    /// Its name and how many results in a row count.
     pub policy: CheckPolicy,
-    /// How to look.
+    /// The probe.
     pub probe: Probe,
-    /// How often, and how long one may take.
+    /// Its interval and deadline.
     pub pace: Pace,
-    /// Where the name stands.
+    /// The place of the name.
     pub place: Place,
 }
 
@@ -173,28 +198,30 @@ pub struct NotifyRule {
     pub path: PathBuf,
     /// The deadline of each.
     pub timeout: Duration,
-    /// Where the path stands.
+    /// The place of the path.
     pub place: Place,
 }
 
-/// What is watched.
+/// Monitors and checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthRules {
-    /// What of the resources; the more particular rule is to win over `*`.
+    /// The monitors of resources. A rule for a name wins over `*`.
     pub monitors: Vec<MonitorRule>,
-    /// What of the node.
+    /// The checks of the node.
     pub checks: Vec<CheckRule>,
-    /// When a group may go back to this node.
+    /// The check that a group waits for before it goes back to this node.
     pub failback_when: Option<CheckRule>,
 }
 
-/// What of the machine a configuration is judged against; tests pretend one.
+/// The machine that a configuration is checked for.
 #[derive(Clone, Debug)]
-pub struct Machine {
-    /// Network interfaces.
-    pub interfaces: Vec<String>,
+pub struct HostFacts {
+    /// The network interfaces. `None` accepts every name.
+    pub interfaces: Option<Vec<String>>,
     /// Whether a user of that name exists.
     pub user_exists: fn(&str) -> bool,
-    /// Whether that is a file to execute.
+    /// Whether the path is an executable file.
     pub executable: fn(&Path) -> bool,
+    /// Whether the modes of the files matter.
+    pub checks_modes: bool,
 }

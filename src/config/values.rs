@@ -1,36 +1,37 @@
-//! Times, booleans and numbers as heartbeat writes them, read strictly: `100zyx` is no number.
+//! Reads times, booleans and numbers as heartbeat writes them, but strictly: `100zyx` is no number.
 
 use std::time::Duration;
 
 use crate::text::{DURATION_FORM, parse_duration};
 
-/// No time in a configuration is longer; also keeps all arithmetic on times far from overflow.
+/// The longest time in a configuration. It also keeps arithmetic on times far from overflow.
 const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
 
-/// A time, with whether heartbeat 3.0.6 would read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    /// In whole milliseconds, as heartbeat keeps times.
-    pub time: Duration,
-    /// Whether heartbeat 3.0.6 understands this way to write it.
-    pub classic: bool,
+/// Reads a time of at least a millisecond, rounded to whole milliseconds as heartbeat does.
+///
+/// # Errors
+/// What a time looks like, or which bound it breaks.
+pub(super) fn time(word: &str) -> Result<Duration, String> {
+    let time = delay(word)?;
+    if time.is_zero() {
+        return Err("a time must be at least 1ms".into());
+    }
+    Ok(time)
 }
 
-/// Reads a time: a decimal number, then nothing (seconds), `ms`, `us`, or as our addition `s`, `m`, `h`.
-pub(super) fn time(word: &str) -> Result<Span, String> {
+/// Reads a time or zero.
+///
+/// # Errors
+/// As for [`time`].
+pub(super) fn delay(word: &str) -> Result<Duration, String> {
     let time = parse_duration(word).ok_or(DURATION_FORM)?;
     if time > MAX_TIME {
         return Err("no time may be longer than a day".into());
     }
-    let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let classic = matches!(unit, "" | "ms" | "msec" | "msecs" | "us" | "usec");
-    // Rounded to whole milliseconds, as heartbeat does.
     let millis = (time.as_nanos() + 500_000) / 1_000_000;
-    let time = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
-    if time.is_zero() {
-        return Err("a time must be at least 1ms".into());
-    }
-    Ok(Span { time, classic })
+    Ok(Duration::from_millis(
+        u64::try_from(millis).unwrap_or(u64::MAX),
+    ))
 }
 
 /// Reads heartbeat's booleans, in any case.
@@ -42,12 +43,12 @@ pub(super) fn boolean(word: &str) -> Option<bool> {
     }
 }
 
-/// Reads how many bytes of disk something may take: `16M`; `off` and its like are none.
+/// Reads a size on disk, such as `16M`, in bytes. `off` is zero.
 pub(super) fn size(word: &str) -> Result<u32, String> {
     const MEGABYTE: u32 = 1024 * 1024;
     match boolean(word) {
         Some(false) => return Ok(0),
-        Some(true) => return Err("say how much disk it may take, for example 16M".to_owned()),
+        Some(true) => return Err("write how much disk it may take, for example 16M".to_owned()),
         None => {}
     }
     let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -78,26 +79,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_heartbeat_and_our_own() {
-        for (word, millis, classic) in [
-            ("2", 2000, true),
-            ("500ms", 500, true),
-            ("500msec", 500, true),
-            ("1.5", 1500, true),
-            (".5", 500, true),
-            ("2.", 2000, true),
-            ("1500us", 2, true),
-            ("0.0005", 1, true),
-            ("10s", 10_000, false),
-            ("1m", 60_000, false),
-            ("1.5m", 90_000, false),
-            ("2h", 7_200_000, false),
-            ("24h", 86_400_000, false),
-            ("2sec", 2000, false),
+    fn times_are_whole_milliseconds() {
+        for (word, millis) in [
+            ("2", 2000),
+            ("500msec", 500),
+            ("1500us", 2),
+            ("0.0005", 1),
+            ("1.5m", 90_000),
+            ("24h", 86_400_000),
         ] {
-            let time = Duration::from_millis(millis);
-            assert_eq!(super::time(word), Ok(Span { time, classic }), "{word}");
+            assert_eq!(time(word), Ok(Duration::from_millis(millis)), "{word}");
         }
+        assert_eq!(delay("0"), Ok(Duration::ZERO));
     }
 
     #[test]

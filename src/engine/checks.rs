@@ -378,7 +378,7 @@ mod tests {
         let kept = told(&names.map(one));
         let kept_names: Vec<&str> = kept.iter().map(|a| a.check.as_str()).collect();
         assert_eq!(kept_names, ["a", "b", "c", "d", FAILBACK_WHEN]);
-        let text = format!("[2J{}", "x".repeat(TEXT_MAX - 4));
+        let text = format!("\u{fffd}[2J{}", "x".repeat(TEXT_MAX - 4));
         assert!(kept.iter().all(|a| a.text.trim() == text), "{kept:?}");
     }
 
@@ -394,7 +394,7 @@ mod tests {
                 "one long part without any end that fits",
                 "one long part without any end that",
             ),
-            (" a\nb\u{1b}[2J ", "a b [2J"),
+            (" a\nb\u{1b}[2J ", "a b\u{fffd}[2J"),
         ] {
             assert_eq!(one_line(text, 34), wanted);
         }

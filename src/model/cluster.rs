@@ -94,6 +94,26 @@ pub enum QuorumPolicy {
     Off,
 }
 
+impl QuorumPolicy {
+    /// All of them.
+    pub const ALL: [QuorumPolicy; 4] = [Self::Stop, Self::Freeze, Self::Ignore, Self::Off];
+
+    /// The word in ha.cf.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Freeze => "freeze",
+            Self::Ignore => "ignore",
+            Self::Off => "off",
+        }
+    }
+
+    /// The policy with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == word)
+    }
+}
+
 /// One line of haresources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {

@@ -1,6 +1,7 @@
 //! The words that all layers share.
 
 pub mod cluster;
+pub mod cluster_setting;
 pub mod decision;
 pub mod drbd;
 pub mod health;

@@ -171,7 +171,7 @@ impl Daemon {
         let peers: Arc<dyn Peers> = Arc::new(self.peer_requests.peer_client.clone());
         let new = assemble(&self.folders, &self.config.node, &self.netlink, &peers)
             .await
-            .map_err(|report| report.to_string())?;
+            .map_err(|problems| problems.page("nothing was changed"))?;
         let plan = reload_plan::of(&self.config, &self.cluster, &new)?;
         if dry_run {
             return Ok(Answer::Plan(plan));

@@ -93,7 +93,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         warnings,
     } = assemble(&folders, &node, &netlink, &peers)
         .await
-        .map_err(|report| report.to_string())?;
+        .map_err(|problems| problems.page("had does not start"))?;
     let server = Server::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
     let (log, troubles) = logging::begin(&config.logging);
     let _last_lines = logging::Ending(Arc::clone(&log));

@@ -4,24 +4,34 @@
 
 use std::fmt;
 
-use super::{Place, printable_char};
+use super::{Place, count, printable_char};
 
-/// Problems kept of one reading; whoever feeds a picture in place of a file need not read a million lines.
-const MOST_PROBLEMS: usize = 200;
-/// Characters of a line that an excerpt shows; longer lines are cut around the place in question.
-const EXCERPT: usize = 140;
-/// Characters that an excerpt of a long line shows before the place in question.
-const LEAD: usize = 40;
+/// Problems kept of one reading. A file that is no configuration at all would earn a hundred thousand.
+const MAX_PROBLEMS: usize = 200;
+/// Characters of a line that an excerpt shows. A longer line is cut around the place in question.
+const MAX_EXCERPT_CHARS: usize = 140;
+/// Characters that the excerpt of a long line shows before the place in question.
+const EXCERPT_LEAD_CHARS: usize = 40;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Good to know.
+    /// Worth knowing.
     Note,
-    /// It is read, but probably not what is wanted.
+    /// It is accepted, but probably not what was meant.
     Warning,
     /// The configuration is refused.
     Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        })
+    }
 }
 
 /// One thing that is wrong, or worth knowing.
@@ -37,12 +47,12 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// Everything that was found in one reading.
+/// All problems that one reading found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
-    /// All of it, ordered by file and line once the reading is over.
+    /// The problems, ordered by file and line once the reading is over.
     pub list: Vec<Problem>,
-    /// How many more there were than are kept.
+    /// How many more were found than are kept.
     pub left_out: usize,
     /// Whether one of those was an error.
     pub left_out_error: bool,
@@ -54,20 +64,44 @@ impl Problems {
         self.left_out_error || self.list.iter().any(|p| p.severity == Severity::Error)
     }
 
-    /// Whether nothing at all is to be said.
+    /// Whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether there is no room for more, and what is there is enough to refuse it all. Then nobody needs to read on: the
-    /// work for each problem is small, but a file has room for a hundred thousand.
-    pub fn full(&mut self) -> bool {
-        let full = self.list.len() >= MOST_PROBLEMS && self.has_errors();
+    /// How many there are of each kind: `6 errors, 1 warning`, `no errors`.
+    pub fn summary(&self) -> String {
+        let found = |severity| self.list.iter().filter(|p| p.severity == severity).count();
+        let mut text = match found(Severity::Error) {
+            0 if self.left_out_error => "some errors".to_owned(),
+            0 => "no errors".to_owned(),
+            errors => count(errors, "error"),
+        };
+        for (severity, noun) in [(Severity::Warning, "warning"), (Severity::Note, "note")] {
+            match found(severity) {
+                0 => {}
+                number => text += &format!(", {}", count(number, noun)),
+            }
+        }
+        if self.left_out > 0 {
+            text += &format!(", and at least {} more", count(self.left_out, "problem"));
+        }
+        text
+    }
+
+    /// All problems, and a last line that counts them and says what follows.
+    pub fn page(&self, consequence: &str) -> String {
+        format!("{self}{}: {consequence}\n", self.summary())
+    }
+
+    /// Whether there is no room for more and an error is among them. Then the rest of the file need not be read.
+    pub fn is_full(&mut self) -> bool {
+        let full = self.list.len() >= MAX_PROBLEMS && self.has_errors();
         self.left_out = self.left_out.max(usize::from(full));
         full
     }
 
-    /// Adds a problem. An empty `help` is none.
+    /// Adds a problem. An empty `help` means that there is none.
     pub fn add(
         &mut self,
         severity: Severity,
@@ -75,7 +109,7 @@ impl Problems {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        if self.list.len() >= MOST_PROBLEMS {
+        if self.list.len() >= MAX_PROBLEMS {
             self.left_out += 1;
             self.left_out_error |= severity == Severity::Error;
             return;
@@ -104,7 +138,7 @@ impl Problems {
         self.add(Severity::Note, place, message, help);
     }
 
-    /// Brings the problems into the order of the files; those of one place stay as they were found.
+    /// Orders the problems by file, line and column. Problems of one place stay in the order in which they were found.
     pub fn sort(&mut self) {
         let key = |p: &Problem| (p.place.file.clone(), p.place.line, p.place.column);
         self.list.sort_by_cached_key(key);
@@ -116,9 +150,6 @@ impl fmt::Display for Problems {
         for problem in &self.list {
             writeln!(f, "{problem}")?;
         }
-        if self.left_out > 0 {
-            writeln!(f, "and at least {} problems more", self.left_out)?;
-        }
         Ok(())
     }
 }
@@ -126,18 +157,13 @@ impl fmt::Display for Problems {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = &self.place;
-        write!(f, "{}:", place.file.display())?;
+        write!(f, "{}: {}:", self.severity, place.file.display())?;
         if place.line > 0 {
             write!(f, "{}:{}:", place.line, place.column)?;
         }
-        let word = match self.severity {
-            Severity::Error => "",
-            Severity::Warning => "warning: ",
-            Severity::Note => "note: ",
-        };
-        write!(f, " {word}{}", self.message)?;
+        write!(f, " {}", self.message)?;
         if place.line > 0 {
-            excerpt(f, place)?;
+            write_excerpt(f, place)?;
         }
         if let Some(help) = &self.help {
             write!(f, "\n       = {help}")?;
@@ -146,34 +172,42 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Prints the line and marks the place under it. What a terminal would obey is made visible instead.
-fn excerpt(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
+/// Prints the line and marks the place under it.
+fn write_excerpt(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
     let start = place.column.saturating_sub(1);
-    let long = place.text.chars().count() > EXCERPT;
-    let skip = if long { start.saturating_sub(LEAD) } else { 0 };
+    let long = place.text.chars().count() > MAX_EXCERPT_CHARS;
+    let skip = if long {
+        start.saturating_sub(EXCERPT_LEAD_CHARS)
+    } else {
+        0
+    };
     let before = if skip > 0 { "..." } else { "" };
     let line: Vec<char> = place
         .text
         .chars()
         .skip(skip)
-        .take(EXCERPT)
+        .take(MAX_EXCERPT_CHARS)
         .map(printable_char)
         .collect();
     let shown: String = line.iter().collect();
     writeln!(f, "\n{:>6} | {before}{}", place.line, shown.trim_end())?;
-    let pad: usize = line.iter().take(start - skip).map(|c| columns(*c)).sum();
+    let pad: usize = line
+        .iter()
+        .take(start - skip)
+        .map(|c| column_width(*c))
+        .sum();
     let marks: usize = line
         .iter()
         .skip(start - skip)
         .take(place.width)
-        .map(|c| columns(*c))
+        .map(|c| column_width(*c))
         .sum();
     let marks = "^".repeat(marks.max(1));
     write!(f, "       | {:pad$}{marks}", "", pad = pad + before.len())
 }
 
-/// How many columns of a terminal a character takes: East Asian wide ones take two.
-fn columns(c: char) -> usize {
+/// The columns of a terminal that a character takes: two for East Asian wide characters.
+fn column_width(c: char) -> usize {
     match c {
         '\u{1100}'..='\u{115f}'
         | '\u{2e80}'..='\u{303e}'
@@ -211,9 +245,12 @@ mod tests {
         report.error(&at("deadtime 1s", 10, 2), "too short", "make it longer");
         assert_eq!(
             report.to_string(),
-            "ha.d/ha.cf:7:10: too short\n     7 | deadtime 1s\n       |          ^^\n       = make it longer\n"
+            "error: ha.d/ha.cf:7:10: too short\n     7 | deadtime 1s\n       |          ^^\n       = make it longer\n"
         );
         assert!(report.has_errors());
+        report.warning(&at("deadtime 1s", 10, 2), "odd", "");
+        assert_eq!(report.summary(), "1 error, 1 warning");
+        assert_eq!(Problems::default().summary(), "no errors");
     }
 
     #[test]
@@ -222,7 +259,7 @@ mod tests {
         report.warning(&at("节点\tabc 坏", 8, 1), "bad", "");
         assert_eq!(
             report.to_string(),
-            "ha.d/ha.cf:7:8: warning: bad\n     7 | 节点 abc 坏\n       |          ^^\n"
+            "warning: ha.d/ha.cf:7:8: bad\n     7 | 节点 abc 坏\n       |          ^^\n"
         );
         assert!(!report.has_errors());
     }
@@ -248,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_beyond_its_line_does_no_harm() {
+    fn a_place_beyond_its_line_is_no_panic() {
         let shown = Problem {
             severity: Severity::Error,
             place: at("abc", 900, 900),
@@ -259,16 +296,15 @@ mod tests {
     }
 
     #[test]
-    fn more_problems_than_anybody_reads_are_counted_only() {
+    fn problems_beyond_the_limit_are_only_counted() {
         let mut report = Problems::default();
         for _ in 0..1000 {
             report.note(&at("abc", 1, 1), "x", "");
         }
-        assert_eq!(report.list.len(), MOST_PROBLEMS);
-        assert!(
-            report
-                .to_string()
-                .ends_with("and at least 800 problems more\n")
+        assert_eq!(report.list.len(), MAX_PROBLEMS);
+        assert_eq!(
+            report.summary(),
+            "no errors, 200 notes, and at least 800 problems more"
         );
         assert!(!report.has_errors());
         report.error(&at("abc", 1, 1), "x", "");

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use super::{Place, Problems, Severity, one_line};
 
-/// Bytes of a line that heartbeat reads; it takes the rest for a line of its own.
-const HEARTBEAT_LINE_BYTES: usize = 5118;
 /// Bytes of a line that are read here.
 const MAX_LINE_BYTES: usize = 65536;
 /// Characters of a word that a message quotes.
@@ -88,10 +86,6 @@ impl SourceLine {
                 format!("the line is too long ({length} bytes, at most {MAX_LINE_BYTES})");
             self.text = "".into();
             report.error(&self.place(1, 1), message, "");
-        } else if length > HEARTBEAT_LINE_BYTES {
-            let message =
-                format!("heartbeat 3.0.6 reads only {HEARTBEAT_LINE_BYTES} bytes of this line");
-            report.note(&self.place(1, 1), message, "");
         }
     }
 
@@ -232,12 +226,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_measure_are_not_read() {
+    fn lines_that_are_too_long_are_not_read() {
         let (lines, report) = read(&"x".repeat(MAX_LINE_BYTES + 1));
         assert!(report.has_errors());
         assert_eq!(&*lines[0].text, "");
-        let (_, report) = read(&"x".repeat(6000));
-        assert!(!report.has_errors());
-        assert_eq!(report.list.len(), 1);
     }
 }

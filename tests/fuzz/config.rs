@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use had::config::{Machine, load_on};
+use had::config::{HostFacts, load_on};
 use had::model::NodeName;
 
 use crate::harness::Target;
@@ -23,9 +23,10 @@ fn example(folder: &str, file: &str) -> Vec<u8> {
 }
 
 /// One machine on which much of the examples is good.
-fn machine() -> Machine {
-    Machine {
-        interfaces: ["lo", "eth0", "eth1"].map(str::to_owned).to_vec(),
+fn machine() -> HostFacts {
+    HostFacts {
+        interfaces: Some(["lo", "eth0", "eth1"].map(str::to_owned).to_vec()),
+        checks_modes: true,
         user_exists: |name| name == "hacluster" || name == "root",
         executable: |path| path.starts_with("/usr"),
     }
@@ -46,7 +47,7 @@ fn read(folder: &Path, file: &str, bytes: &[u8]) {
         fs::write(&path, if name == file { bytes } else { text }).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
-    let report = match load_on(&machine(), folder, &NodeName::new("alice")) {
+    let report = match load_on(&machine(), folder, Some(&NodeName::new("alice"))) {
         Ok(loaded) => loaded.warnings.to_string(),
         Err(report) => {
             assert!(!report.is_empty(), "refused without a word");

@@ -116,7 +116,7 @@ fn recording_begins_and_ends_with_a_reload() {
     assert!(text.contains("`record 16M` in ha.cf"), "{text}");
     cluster.sh("bob", "echo record 1M >> /etc/ha.d/ha.cf");
     let text = cluster.exits(0, "bob", "hactl reload");
-    assert!(text.contains("record off becomes 1M"), "{text}");
+    assert!(text.contains("record changes from off to 1M"), "{text}");
     let replays = || cluster.run("bob", "hactl replay").success();
     assert!(wait(replays));
     cluster.exits(0, "bob", "hactl standby off");
@@ -128,7 +128,7 @@ fn recording_begins_and_ends_with_a_reload() {
 
     cluster.sh("bob", "sed -i 's/^record.*/record off/' /etc/ha.d/ha.cf");
     let text = cluster.exits(0, "bob", "hactl reload");
-    assert!(text.contains("record 1M becomes off"), "{text}");
+    assert!(text.contains("record changes from 1M to off"), "{text}");
     let nobody_writes = || {
         !cluster
             .run("bob", "ls -l /proc/$(pidof had)/fd | grep recording")

@@ -142,7 +142,7 @@ fn a_reload_touches_what_changed_and_nothing_else() {
         let plan = cluster.exits(0, node, "hactl reload --dry-run");
         assert_says(
             &plan,
-            &["auto_failback off becomes on", "10.0.0.101", "new"],
+            &["auto_failback changes from off to on", "10.0.0.101", "new"],
         );
         assert!(!plan.contains("10.0.0.100"), "{plan}");
     }
@@ -153,7 +153,10 @@ fn a_reload_touches_what_changed_and_nothing_else() {
     );
     for node in ["alice", "bob"] {
         let done = cluster.exits(0, node, "hactl reload");
-        assert_says(&done, &["auto_failback off becomes on", "10.0.0.101"]);
+        assert_says(
+            &done,
+            &["auto_failback changes from off to on", "10.0.0.101"],
+        );
     }
     cluster.until_owner("10.0.0.101", "bob");
     cluster.until_owner("10.0.0.100", "alice");

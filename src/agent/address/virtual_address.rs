@@ -78,6 +78,14 @@ pub fn resolve(argument: &str, network: &Network) -> Result<VirtualAddress, Mist
     place(read(argument)?, network)
 }
 
+/// Whether the argument has the right form; no machine is asked.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_form(argument: &str) -> Result<(), Mistake> {
+    read(argument).map(|_| ())
+}
+
 /// What is worth knowing of an argument although it means something: nobody here would reach the address directly, and it goes
 /// where a gateway is, because no interface is written.
 pub fn remark(argument: &str, network: &Network) -> Option<Mistake> {

@@ -84,6 +84,9 @@ pub enum Command {
         /// Check it as this node of ha.cf would [default: this machine's name]
         #[arg(long, value_name = "NODE")]
         node: Option<String>,
+        /// The files are for other machines: check only the files, not the interfaces, scripts and file modes here
+        #[arg(long)]
+        elsewhere: bool,
     },
     /// Simulate the cluster of a configuration folder: what if a node crashes, a cable breaks, a disk hangs?
     #[command(after_help = SIM, after_long_help = SIM)]

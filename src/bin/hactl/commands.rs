@@ -44,7 +44,11 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Reload { dry_run } => tool.run_request(&Request::Reload { dry_run })?,
         Command::Restart { wait } => tool.restart_daemon(&wait)?,
-        Command::Check { dir, node } => return Ok(check_folder(&dir, node.as_deref())),
+        Command::Check {
+            dir,
+            node,
+            elsewhere,
+        } => return Ok(check_folder(&dir, node.as_deref(), elsewhere)),
         Command::Sim(args) => return sim::run(&args),
         Command::Replay(args) => return replay::run(&args),
         Command::Agent(command) => return crate::agent::run(command, &socket),
@@ -68,9 +72,13 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 /// Prints the problems of a folder, or what it means.
-fn check_folder(dir: &Path, node: Option<&str>) -> ExitCode {
-    let node = node.map_or_else(had::assembly::own_name, had::model::NodeName::new);
-    let (text, good) = had::assembly::check(dir, &node);
+fn check_folder(dir: &Path, node: Option<&str>, elsewhere: bool) -> ExitCode {
+    let node = node.map(had::model::NodeName::new);
+    let (text, good) = if elsewhere {
+        had::assembly::check_elsewhere(dir, node.as_ref())
+    } else {
+        had::assembly::check(dir, &node.unwrap_or_else(had::assembly::own_name))
+    };
     print!("{text}");
     if good {
         ExitCode::SUCCESS

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use had::config::{self, Loaded, Machine};
+use had::config::{self, HostFacts, Loaded};
 use had::lab::LabPlan;
 use had::lab::derive::{PlanBuilder, VirtualAddress, plan};
-use had::model::NodeName;
 use had::model::token::Token;
 
 /// The lab that rehearses the configuration of a folder.
@@ -45,31 +44,10 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<LabP
     .map_err(|e| e.to_string())
 }
 
-/// Reads a folder for machines that are yet to be made: it is judged as any of its nodes, and whatever interface it
-/// names will be there, so every word may be one.
+/// Reads a folder for machines that do not exist yet, so nothing of this machine matters.
 pub fn load(dir: &Path) -> Result<Loaded, String> {
-    let ha_cf = dir.join("ha.cf");
-    let text = std::fs::read_to_string(&ha_cf).map_err(|e| format!("{}: {e}", ha_cf.display()))?;
-    let node = member(&text).ok_or_else(|| format!("{} has no node line", ha_cf.display()))?;
-    let machine = Machine {
-        interfaces: text.split_whitespace().map(str::to_owned).collect(),
-        ..Machine::here()
-    };
-    config::load_on(&machine, dir, &node).map_err(|report| report.to_string())
-}
-
-/// Any member: the configuration is judged as that node.
-fn member(ha_cf: &str) -> Option<NodeName> {
-    let mut lines = ha_cf
-        .lines()
-        .map(|l| l.split('#').next().unwrap_or_default().split_whitespace());
-    lines
-        .find_map(|mut words| {
-            (words.next() == Some("node"))
-                .then(|| words.next())
-                .flatten()
-        })
-        .map(NodeName::new)
+    let machine = HostFacts::elsewhere();
+    config::load_on(&machine, dir, None).map_err(|problems| problems.page("cannot be run"))
 }
 
 fn virtual_address(token: &Token) -> Option<VirtualAddress> {

@@ -4,7 +4,7 @@ mod wording;
 
 use std::process::ExitCode;
 
-use had::config::ha_cf::what_if::{Settings, differences};
+use had::config::ha_cf::what_if::{SettingOverrides, differences};
 use had::engine::Engine;
 use had::model::Time;
 use had::model::cluster::Cluster;
@@ -30,10 +30,11 @@ pub fn run(args: &Replay) -> Result<ExitCode, Failure> {
         code: Failure::FAILED,
         text,
     };
-    let settings = Settings::read(args.set.iter().map(String::as_str)).map_err(|text| Failure {
-        code: Failure::USAGE,
-        text: format!("--set {text}"),
-    })?;
+    let settings =
+        SettingOverrides::read(args.set.iter().map(String::as_str)).map_err(|text| Failure {
+            code: Failure::USAGE,
+            text: format!("--set {text}"),
+        })?;
     let recording = RecordingReader::open(&args.path).map_err(refused)?;
     let mut teller = ReplayPrinter::new(args);
     if args.set.is_empty() {
@@ -123,7 +124,11 @@ impl<'a> ReplayPrinter<'a> {
     }
 
     /// Says what is supposed, whenever that changes.
-    fn suppose(&mut self, begin: &RecordingStart, settings: &Settings) -> Result<(), String> {
+    fn suppose(
+        &mut self,
+        begin: &RecordingStart,
+        settings: &SettingOverrides,
+    ) -> Result<(), String> {
         let cluster = cluster_of(begin);
         let changes = differences(cluster, &settings.apply(cluster)?);
         if self.supposed.as_ref() != Some(&changes) && !self.args.json {

@@ -1,63 +1,67 @@
-//! Checks that could never change anything, or keep every node from ever being a candidate.
+//! Warns of checks that have no effect, or that would keep every node from being a candidate.
 
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::{known_nodes, virtuals};
+use super::{known_nodes, virtual_addresses};
 use crate::config::ha_cf::HaCf;
 use crate::config::haresources::GroupLine;
 use crate::config::{CheckRule, HealthRules};
 use crate::model::health::{MysqlProbe, Probe, Replica};
 use crate::text::{Place, Problems};
 
-/// A check whose failing could never change anything.
-pub(super) fn judge(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
+/// Warns of monitors and checks that do not do what they seem to.
+pub(super) fn judge_health_rules(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let HealthRules {
         checks,
         failback_when,
         monitors,
-    } = &ha_cf.lists.health;
+    } = &ha_cf.config.health;
     for monitor in monitors {
         if let Some(probe) = &monitor.probe {
             let what = format!("monitor {} {probe}", monitor.name);
-            judge_lag(probe, &what, &monitor.place, report);
+            warn_of_lag(probe, &what, &monitor.place, report);
         }
     }
     let alone = known_nodes(ha_cf).is_some_and(|nodes| nodes.len() == 1);
     for check in checks {
-        judge_place(check, groups, report);
+        warn_of_probe_on_owner(check, groups, report);
         let what = format!("check {} {}", check.policy.name, check.probe);
-        judge_lag(&check.probe, &what, &check.place, report);
+        warn_of_lag(&check.probe, &what, &check.place, report);
         let name = &check.policy.name;
         if groups.is_empty() {
-            let message = format!("there is no group, so a failing check `{name}` changes nothing");
+            let message = format!("there is no group, so check `{name}` has no effect");
             report.warning(&check.place, message, "");
         } else if alone {
             let message = format!(
-                "there is no other node, so a failing check `{name}` moves nothing: it only keeps what does not run from being started"
+                "there is no other node, so a failing check `{name}` moves nothing; it only keeps groups from being started"
             );
-            let help = "to restart what is ill, name its resource: monitor RESOURCE ...";
+            let help = "to restart a failed resource: monitor RESOURCE ...";
             report.warning(&check.place, message, help);
         }
     }
     let Some(when) = failback_when else { return };
-    if alone || !ha_cf.auto_failback {
+    if alone || !ha_cf.config.auto_failback {
         let why = if alone {
             "there is no other node"
         } else {
             "auto_failback is off"
         };
-        let message = format!("{why}, so nothing goes back by itself and this changes nothing");
-        let help = if alone { "" } else { "say `auto_failback on`" };
+        let message = format!("`failback_when` has no effect: {why}");
+        let help = if alone {
+            ""
+        } else {
+            "write `auto_failback on`"
+        };
         report.warning(&when.place, message, help);
     }
 }
 
-/// A check of the node that looks at what runs on its owner only: where nobody runs it, nobody passes and nobody may
-/// start it.
-fn judge_place(check: &CheckRule, groups: &[GroupLine], report: &mut Problems) {
+/// Warns of a check that probes a resource of the cluster. Only its owner passes such a check, so while nobody runs the
+/// resource, no node may start it.
+fn warn_of_probe_on_owner(check: &CheckRule, groups: &[GroupLine], report: &mut Problems) {
     let name = &check.policy.name;
-    let asks = |ip: IpAddr| Some((ip.to_string(), *virtuals(groups).get(&ip)?));
+    let asks = |ip: IpAddr| Some((ip.to_string(), *virtual_addresses(groups).get(&ip)?));
     let moves = match &check.probe {
         Probe::Tcp(server) => asks(server.ip()),
         Probe::Http(http) => asks(http.server.ip()),
@@ -66,22 +70,19 @@ fn judge_place(check: &CheckRule, groups: &[GroupLine], report: &mut Problems) {
             let found = tokens.find(|(token, _)| token.name == *wanted);
             found.map(|(_, place)| (wanted.clone(), place.line))
         }
-        Probe::Mysql(mysql) => serves(groups, mysql),
+        Probe::Mysql(mysql) => asked_server(groups, mysql),
         Probe::Exec(..) | Probe::Link(_) | Probe::Drbd(_) => None,
     };
     let Some((what, line)) = moves else { return };
     let message = format!(
-        "check `{name}` looks at {what}, which runs on one node only (haresources line {line}): where nobody runs it no node passes, and none may start it"
+        "check `{name}` probes {what}, which runs on one node only (haresources line {line}): every other node fails the check and could not take it over"
     );
-    let help = format!(
-        "let the node that runs it look: monitor {what} {} ...",
-        check.probe
-    );
+    let help = format!("probe it where it runs: monitor {what} {} ...", check.probe);
     report.warning(&check.place, message, help);
 }
 
-/// The resource that is the asked server: a `mysqld` with the same socket.
-fn serves(groups: &[GroupLine], asked: &MysqlProbe) -> Option<(String, usize)> {
+/// The resource that is the probed server: a `mysqld` with the same socket.
+fn asked_server(groups: &[GroupLine], asked: &MysqlProbe) -> Option<(String, usize)> {
     const SOCKET: usize = 2;
     let mut tokens = groups.iter().flat_map(|g| &g.tokens);
     let (token, place) = tokens.find(|(token, _)| {
@@ -91,9 +92,9 @@ fn serves(groups: &[GroupLine], asked: &MysqlProbe) -> Option<(String, usize)> {
     Some((token.text.clone(), place.line))
 }
 
-/// The lag of a replica says something about coming back only: it is unknown while the server that is copied is down,
-/// and just then this node is needed.
-fn judge_lag(probe: &Probe, what: &str, place: &Place, report: &mut Problems) {
+/// Warns of a check for the lag of a replica. The lag is unknown while the replicated server is down, which is when this node
+/// is needed.
+fn warn_of_lag(probe: &Probe, what: &str, place: &Place, report: &mut Problems) {
     let Probe::Mysql(MysqlProbe {
         replica: Some(Replica::Within(_)),
         ..
@@ -102,8 +103,9 @@ fn judge_lag(probe: &Probe, what: &str, place: &Place, report: &mut Problems) {
         return;
     };
     let message = format!(
-        "`{what}` fails here when the other server dies, for then nobody knows the lag: just when this node is needed"
+        "`{what}` fails on this node when the other server dies, because the lag is then unknown: this node could not take over"
     );
-    let help = "leave `lag` out; to keep groups from coming back too soon: failback_when mysql replica lag 5s";
+    let help =
+        "leave out `lag`; to delay the failback only, write: failback_when mysql replica lag 5s";
     report.warning(place, message, help);
 }

@@ -1,9 +1,9 @@
-//! The media: `bcast`, `ucast`, `mcast`, their IPv6 forms, and `udpport`.
+//! Reads the media: `bcast`, `ucast`, `mcast`, their IPv6 forms, and `udpport`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::table::Shape;
-use super::{Reader, Statement, Value};
+use super::table::ValueForm;
+use super::{Directive, DirectiveValue, HaCfReader};
 use crate::config::values::number;
 use crate::model::LinkName;
 use crate::model::medium::{Medium, Target};
@@ -11,57 +11,57 @@ use crate::text::Place;
 use crate::text::SourceWord;
 use crate::text::nearest;
 
-const PORT: u16 = 694;
-const MOST_MEDIA: usize = 64;
+const DEFAULT_PORT: u16 = 694;
+const MAX_MEDIA: usize = 64;
 
-pub(super) fn bcast(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+pub(super) fn read_bcast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
     reader.media_seen = true;
-    if statement.values.is_empty() {
-        let message = format!("{} needs an interface", statement.name.quoted());
+    if directive.values.is_empty() {
+        let message = format!("{} needs an interface", directive.name.quoted());
         return reader
             .report
-            .error(&statement.name.place, message, "for example: bcast eth0");
+            .error(&directive.name.place, message, "for example: bcast eth0");
     }
-    for interface in &statement.values {
+    for interface in &directive.values {
         if interface_exists(reader, interface) {
-            let port = udpport(reader);
-            add(reader, interface, port, Target::Broadcast, &interface.place);
+            let port = port_for_media(reader);
+            add_medium(reader, interface, port, Target::Broadcast, &interface.place);
         }
     }
 }
 
-pub(super) fn udp(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+pub(super) fn read_udp(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
     let message = "`udp` is an old name of `bcast`";
     reader
         .report
-        .warning(&statement.name.place, message, "write `bcast`");
-    bcast(reader, statement);
+        .warning(&directive.name.place, message, "write `bcast`");
+    read_bcast(reader, directive);
 }
 
-pub(super) fn ucast(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    unicast(reader, statement, false);
+pub(super) fn read_ucast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    read_unicast(reader, directive, false);
 }
 
-pub(super) fn ucast6(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    unicast(reader, statement, true);
+pub(super) fn read_ucast6(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    read_unicast(reader, directive, true);
 }
 
-fn unicast(reader: &mut Reader<'_>, statement: &Statement<'_>, six: bool) {
+fn read_unicast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, six: bool) {
     reader.media_seen = true;
-    let [interface, peer] = statement.values.as_slice() else {
-        return wrong_count(
+    let [interface, peer] = directive.values.as_slice() else {
+        return report_value_count(
             reader,
-            statement,
+            directive,
             2,
             "an interface and the address of a peer",
         );
     };
     let known = interface_exists(reader, interface);
-    if let Some(address) = peer_address(reader, peer, six)
+    if let Some(address) = read_peer_address(reader, peer, six)
         && known
     {
-        let port = udpport(reader);
-        add(
+        let port = port_for_media(reader);
+        add_medium(
             reader,
             interface,
             port,
@@ -71,8 +71,8 @@ fn unicast(reader: &mut Reader<'_>, statement: &Statement<'_>, six: bool) {
     }
 }
 
-fn peer_address(reader: &mut Reader<'_>, word: &SourceWord, six: bool) -> Option<IpAddr> {
-    let address = ip(reader, word, six, "ucast")?;
+fn read_peer_address(reader: &mut HaCfReader<'_>, word: &SourceWord, six: bool) -> Option<IpAddr> {
+    let address = read_address(reader, word, six, "ucast")?;
     let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     if broadcast || address.is_multicast() || address.is_unspecified() {
         let message = format!("{} is not the address of one peer", word.quoted());
@@ -84,9 +84,9 @@ fn peer_address(reader: &mut Reader<'_>, word: &SourceWord, six: bool) -> Option
     Some(address)
 }
 
-/// Reads an address of the family that the directive (`ping` or `ping6`, `ucast` or `ucast6`) is for.
-pub(super) fn ip(
-    reader: &mut Reader<'_>,
+/// Reads an address of the family that the directive is for: IPv4 for `ping` and `ucast`, IPv6 for `ping6` and `ucast6`.
+pub(super) fn read_address(
+    reader: &mut HaCfReader<'_>,
     word: &SourceWord,
     six: bool,
     directive: &str,
@@ -104,7 +104,7 @@ pub(super) fn ip(
             "leave out the `%` and what follows: the directive names the interface".to_owned()
         }
         Err(_) => {
-            "names are not resolved, so that no name server can stop the cluster; write the address"
+            "host names are not resolved, so that the cluster does not depend on a name server; write the address"
                 .to_owned()
         }
     };
@@ -113,12 +113,12 @@ pub(super) fn ip(
     None
 }
 
-pub(super) fn mcast(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+pub(super) fn read_mcast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
     reader.media_seen = true;
-    let [interface, group, port, ttl, loopback] = statement.values.as_slice() else {
-        return wrong_count(
+    let [interface, group, port, ttl, loopback] = directive.values.as_slice() else {
+        return report_value_count(
             reader,
-            statement,
+            directive,
             5,
             "interface, group, port, ttl and loop (for example: mcast eth0 239.0.0.1 694 1 0)",
         );
@@ -133,23 +133,23 @@ pub(super) fn mcast(reader: &mut Reader<'_>, statement: &Statement<'_>) {
             "a group is 224.0.0.0 to 239.255.255.255, for example 239.0.0.1",
         );
     }
-    let rest = multicast_rest(reader, port, ttl, loopback);
+    let rest = read_multicast_options(reader, port, ttl, loopback);
     if let (true, Some(group), Some((port, ttl, loopback))) = (known, address, rest) {
         let target = Target::Multicast4 {
             group,
             ttl,
             loopback,
         };
-        add(reader, interface, port, target, &interface.place);
+        add_medium(reader, interface, port, target, &interface.place);
     }
 }
 
-pub(super) fn mcast6(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+pub(super) fn read_mcast6(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
     reader.media_seen = true;
-    let [interface, group, port, hops, loopback] = statement.values.as_slice() else {
-        return wrong_count(
+    let [interface, group, port, hops, loopback] = directive.values.as_slice() else {
+        return report_value_count(
             reader,
-            statement,
+            directive,
             5,
             "interface, group, port, hops and loop (for example: mcast6 eth0 ff02::694 694 1 0)",
         );
@@ -164,39 +164,33 @@ pub(super) fn mcast6(reader: &mut Reader<'_>, statement: &Statement<'_>) {
             "a group begins with ff, for example ff02::694",
         );
     }
-    let rest = multicast_rest(reader, port, hops, loopback);
+    let rest = read_multicast_options(reader, port, hops, loopback);
     if let (true, Some(group), Some((port, hops, loopback))) = (known, address, rest) {
         let target = Target::Multicast6 {
             group,
             hops,
             loopback,
         };
-        add(reader, interface, port, target, &interface.place);
+        add_medium(reader, interface, port, target, &interface.place);
     }
 }
 
-fn multicast_rest(
-    reader: &mut Reader<'_>,
+fn read_multicast_options(
+    reader: &mut HaCfReader<'_>,
     port: &SourceWord,
     hops: &SourceWord,
     loopback: &SourceWord,
 ) -> Option<(u16, u8, bool)> {
-    let number_port = bounded(reader, port, "a port", 1, 65535);
-    let number_hops = bounded(reader, hops, "a ttl", 0, 255);
-    match number_hops {
-        Some(0) => reader.report.warning(
+    let number_port = read_bounded(reader, port, "a port", 1, 65535);
+    let number_hops = read_bounded(reader, hops, "a ttl", 0, 255);
+    if number_hops == Some(0) {
+        reader.report.warning(
             &hops.place,
             "a ttl of 0 never leaves this machine",
-            "1 reaches the own network",
-        ),
-        Some(5..) => {
-            reader
-                .report
-                .note(&hops.place, "heartbeat 3.0.6 takes a ttl of at most 4", "");
-        }
-        _ => {}
+            "a ttl of 1 reaches the local network",
+        );
     }
-    let flag = bounded(reader, loopback, "loop", 0, 1);
+    let flag = read_bounded(reader, loopback, "loop", 0, 1);
     Some((
         u16::try_from(number_port?).ok()?,
         u8::try_from(number_hops?).ok()?,
@@ -204,8 +198,8 @@ fn multicast_rest(
     ))
 }
 
-fn bounded(
-    reader: &mut Reader<'_>,
+fn read_bounded(
+    reader: &mut HaCfReader<'_>,
     word: &SourceWord,
     what: &str,
     least: u32,
@@ -222,21 +216,28 @@ fn bounded(
     value
 }
 
-fn wrong_count(reader: &mut Reader<'_>, statement: &Statement<'_>, count: usize, wanted: &str) {
-    let name = statement.name.quoted();
-    if let Some(extra) = statement.values.get(count) {
+fn report_value_count(
+    reader: &mut HaCfReader<'_>,
+    directive: &Directive<'_>,
+    count: usize,
+    wanted: &str,
+) {
+    let name = directive.name.quoted();
+    if let Some(extra) = directive.values.get(count) {
         let message = format!("{name} takes {count} values: {wanted}");
         reader
             .report
             .error(&extra.place, message, "a comment begins with `#`");
     } else {
         let message = format!("{name} needs {count} values: {wanted}");
-        reader.report.error(&statement.name.place, message, "");
+        reader.report.error(&directive.name.place, message, "");
     }
 }
 
-pub(super) fn interface_exists(reader: &mut Reader<'_>, word: &SourceWord) -> bool {
-    let known = &reader.machine.interfaces;
+pub(super) fn interface_exists(reader: &mut HaCfReader<'_>, word: &SourceWord) -> bool {
+    let Some(known) = &reader.machine.interfaces else {
+        return true;
+    };
     if known.contains(&word.text) {
         return true;
     }
@@ -252,18 +253,24 @@ pub(super) fn interface_exists(reader: &mut Reader<'_>, word: &SourceWord) -> bo
     false
 }
 
-fn add(reader: &mut Reader<'_>, interface: &SourceWord, port: u16, target: Target, place: &Place) {
+fn add_medium(
+    reader: &mut HaCfReader<'_>,
+    interface: &SourceWord,
+    port: u16,
+    target: Target,
+    place: &Place,
+) {
     let name = match target {
         Target::Unicast(address) => format!("{} {address}", interface.text),
         Target::Broadcast => interface.text.clone(),
         Target::Multicast4 { group, .. } => format!("{} {group} {port}", interface.text),
         Target::Multicast6 { group, .. } => format!("{} {group} {port}", interface.text),
     };
-    if !reader.first(kind(&target), &name, place) {
+    if !reader.claim_name(medium_kind(&target), &name, place) {
         return;
     }
-    if reader.lists.media.len() == MOST_MEDIA {
-        let message = format!("there are more than {MOST_MEDIA} media");
+    if reader.lists.media.len() == MAX_MEDIA {
+        let message = format!("there are more than {MAX_MEDIA} media");
         return reader.report.error(place, message, "");
     }
     let medium = Medium {
@@ -275,7 +282,7 @@ fn add(reader: &mut Reader<'_>, interface: &SourceWord, port: u16, target: Targe
     reader.lists.media.push((medium, place.clone()));
 }
 
-fn kind(target: &Target) -> &'static str {
+fn medium_kind(target: &Target) -> &'static str {
     match target {
         Target::Unicast(_) => "ucast",
         Target::Broadcast => "bcast",
@@ -284,14 +291,14 @@ fn kind(target: &Target) -> &'static str {
     }
 }
 
-/// A link is named after its interface, and after its kind of medium too where the interface has several.
+/// Names each link after its interface, and also after its kind of medium where an interface has several kinds.
 pub(super) fn name_links(media: &mut [(Medium, Place)]) {
     let kinds: Vec<(String, &str)> = media
         .iter()
-        .map(|(m, _)| (m.interface.clone(), kind(&m.target)))
+        .map(|(m, _)| (m.interface.clone(), medium_kind(&m.target)))
         .collect();
     for (medium, _) in media {
-        let own = kind(&medium.target);
+        let own = medium_kind(&medium.target);
         if kinds
             .iter()
             .any(|(i, k)| *i == medium.interface && *k != own)
@@ -301,17 +308,18 @@ pub(super) fn name_links(media: &mut [(Medium, Place)]) {
     }
 }
 
-/// The port of `bcast` and `ucast` media that come now.
-pub(super) fn udpport(reader: &Reader<'_>) -> u16 {
+/// The port of the next `bcast` and `ucast` media.
+pub(super) fn port_for_media(reader: &HaCfReader<'_>) -> u16 {
     let port = reader.number("udpport");
-    port.and_then(|n| u16::try_from(n).ok()).unwrap_or(PORT)
+    port.and_then(|n| u16::try_from(n).ok())
+        .unwrap_or(DEFAULT_PORT)
 }
 
-/// In heartbeat a medium has the port that was set before it; so it is here, because the peers may be heartbeats.
-pub(super) fn udpport_directive(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.record(statement);
-    let value = reader.one("udpport", &Shape::Number(1, 65535), true, statement);
-    let Some(Value::Number(port)) = value else {
+/// A medium has the port that was set before it, as in heartbeat.
+pub(super) fn read_udpport(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    reader.record(directive);
+    let value = reader.read_once("udpport", &ValueForm::Number(1, 65535), directive);
+    let Some(DirectiveValue::Number(port)) = value else {
         return;
     };
     let before = reader.lists.media.iter().find(|(m, _)| {
@@ -323,7 +331,7 @@ pub(super) fn udpport_directive(reader: &mut Reader<'_>, statement: &Statement<'
             place.line, medium.port
         );
         reader.report.warning(
-            &statement.name.place,
+            &directive.name.place,
             message,
             "put `udpport` above all media, on every node",
         );

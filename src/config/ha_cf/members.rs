@@ -1,41 +1,41 @@
-//! Who is in the cluster: nodes, ping nodes, the cluster's name; and who shall run it (`crm`).
+//! Reads who is in the cluster: nodes, ping nodes, the cluster's name; and refuses other managers (`crm`).
 
 use std::net::IpAddr;
 
-use super::media::ip;
-use super::table::Shape;
-use super::{Reader, Statement, Value};
+use super::media::read_address;
+use super::table::ValueForm;
+use super::{Directive, DirectiveValue, HaCfReader};
 use crate::config::values::boolean;
 use crate::model::NodeName;
 use crate::model::cluster::PingNode;
 use crate::text::SourceWord;
 
-const MOST_MEMBERS: usize = 100;
-const LONGEST_NAME: usize = 99;
+const MAX_MEMBERS: usize = 100;
+const MAX_NAME_CHARS: usize = 99;
 
-pub(super) fn node(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    if statement.values.is_empty() {
+pub(super) fn read_node(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    if directive.values.is_empty() {
         reader.lists.nodes_unclear = true;
         return reader.report.error(
-            &statement.name.place,
+            &directive.name.place,
             "`node` needs a name",
             "what `uname -n` prints on that node",
         );
     }
-    for word in &statement.values {
-        if !member_name(reader, word) {
+    for word in &directive.values {
+        if !is_member_name(reader, word) {
             reader.lists.nodes_unclear = true;
             continue;
         }
         let name = NodeName::new(&word.text);
-        if reader.first("the name", name.as_str(), &word.place) && room(reader, word) {
+        if reader.claim_name("the name", name.as_str(), &word.place) && has_room(reader, word) {
             reader.lists.nodes.push((name, word.place.clone()));
         }
     }
 }
 
 /// Whether a word can be the name of a node or of a ping group.
-fn member_name(reader: &mut Reader<'_>, word: &SourceWord) -> bool {
+fn is_member_name(reader: &mut HaCfReader<'_>, word: &SourceWord) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if !word.text.bytes().all(plain) {
         let message = format!("{} is not a name", word.quoted());
@@ -46,46 +46,46 @@ fn member_name(reader: &mut Reader<'_>, word: &SourceWord) -> bool {
         );
         return false;
     }
-    if word.text.len() > LONGEST_NAME {
-        let message = format!("the name is longer than {LONGEST_NAME} characters");
+    if word.text.len() > MAX_NAME_CHARS {
+        let message = format!("the name is longer than {MAX_NAME_CHARS} characters");
         reader.report.error(&word.place, message, "");
         return false;
     }
     true
 }
 
-fn room(reader: &mut Reader<'_>, word: &SourceWord) -> bool {
-    if reader.lists.nodes.len() + reader.lists.pings.len() < MOST_MEMBERS {
+fn has_room(reader: &mut HaCfReader<'_>, word: &SourceWord) -> bool {
+    if reader.lists.nodes.len() + reader.lists.pings.len() < MAX_MEMBERS {
         return true;
     }
-    let message = format!("there are more than {MOST_MEMBERS} nodes and ping nodes");
+    let message = format!("there are more than {MAX_MEMBERS} nodes and ping nodes");
     reader.report.error(&word.place, message, "");
     false
 }
 
-pub(super) fn ping(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    pings(reader, statement, false);
+pub(super) fn read_ping(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    read_pings(reader, directive, false);
 }
 
-pub(super) fn ping6(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    pings(reader, statement, true);
+pub(super) fn read_ping6(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    read_pings(reader, directive, true);
 }
 
-fn pings(reader: &mut Reader<'_>, statement: &Statement<'_>, six: bool) {
-    reader.meant("ping", &statement.name.place);
-    if statement.values.is_empty() {
-        let message = format!("{} needs an address", statement.name.quoted());
+fn read_pings(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, six: bool) {
+    reader.assume_given("ping", &directive.name.place);
+    if directive.values.is_empty() {
+        let message = format!("{} needs an address", directive.name.quoted());
         return reader.report.error(
-            &statement.name.place,
+            &directive.name.place,
             message,
             "the gateway is a good choice",
         );
     }
-    for word in &statement.values {
-        let Some(address) = ip(reader, word, six, "ping") else {
+    for word in &directive.values {
+        let Some(address) = read_address(reader, word, six, "ping") else {
             continue;
         };
-        if witness(reader, address, word) && room(reader, word) {
+        if accept_witness(reader, address, word) && has_room(reader, word) {
             let name = word.text.clone();
             let addresses = vec![address];
             reader.lists.pings.push(PingNode { name, addresses });
@@ -93,44 +93,44 @@ fn pings(reader: &mut Reader<'_>, statement: &Statement<'_>, six: bool) {
     }
 }
 
-pub(super) fn ping_group(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.meant("ping", &statement.name.place);
-    let Some((name, hosts)) = statement
+pub(super) fn read_ping_group(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    reader.assume_given("ping", &directive.name.place);
+    let Some((name, hosts)) = directive
         .values
         .split_first()
         .filter(|(_, hosts)| !hosts.is_empty())
     else {
         let message = "`ping_group` needs a name and at least one address";
         return reader.report.error(
-            &statement.name.place,
+            &directive.name.place,
             message,
             "for example: ping_group gateways 10.0.0.1 10.0.0.2",
         );
     };
-    if !member_name(reader, name)
-        || !reader.first("the name", &name.text.to_lowercase(), &name.place)
+    if !is_member_name(reader, name)
+        || !reader.claim_name("the name", &name.text.to_lowercase(), &name.place)
     {
         return;
     }
     let mut addresses = Vec::new();
     for host in hosts {
         let six = host.text.contains(':');
-        if let Some(address) = ip(reader, host, six, "ping")
-            && witness(reader, address, host)
+        if let Some(address) = read_address(reader, host, six, "ping")
+            && accept_witness(reader, address, host)
         {
             addresses.push(address);
         }
     }
-    if !addresses.is_empty() && room(reader, name) {
+    if !addresses.is_empty() && has_room(reader, name) {
         let name = name.text.clone();
         reader.lists.pings.push(PingNode { name, addresses });
     }
 }
 
-/// Whether an address can bear witness: one vote each, and not from inside this machine.
-fn witness(reader: &mut Reader<'_>, address: IpAddr, word: &SourceWord) -> bool {
+/// Whether an address can be a ping node: it has one vote and is not on this machine.
+fn accept_witness(reader: &mut HaCfReader<'_>, address: IpAddr, word: &SourceWord) -> bool {
     if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
-        let message = format!("{} is no outside witness", word.quoted());
+        let message = format!("{} cannot be a ping node", word.quoted());
         reader.report.error(
             &word.place,
             message,
@@ -139,22 +139,21 @@ fn witness(reader: &mut Reader<'_>, address: IpAddr, word: &SourceWord) -> bool 
         return false;
     }
     let name = address.to_string();
-    if !reader.first("ping address", &name, &word.place) {
+    if !reader.claim_name("ping address", &name, &word.place) {
         return false;
     }
     reader.lists.witnesses.insert(address, word.place.clone());
     true
 }
 
-pub(super) fn autojoin(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.record(statement);
-    let value = reader.one(
+pub(super) fn read_autojoin(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    reader.record(directive);
+    let value = reader.read_once(
         "autojoin",
-        &Shape::OneOf(&["none", "other", "any"]),
-        true,
-        statement,
+        &ValueForm::OneOf(&["none", "other", "any"]),
+        directive,
     );
-    if let (Some(Value::Text(mode)), Some(word)) = (value, statement.values.first())
+    if let (Some(DirectiveValue::Text(mode)), Some(word)) = (value, directive.values.first())
         && mode != "none"
     {
         let message =
@@ -167,21 +166,21 @@ pub(super) fn autojoin(reader: &mut Reader<'_>, statement: &Statement<'_>) {
     }
 }
 
-pub(super) fn cluster(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.record(statement);
-    let value = reader.one("cluster", &Shape::Text, true, statement);
+pub(super) fn read_cluster(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    reader.record(directive);
+    let value = reader.read_once("cluster", &ValueForm::Text, directive);
     if value.is_some()
-        && let Some(word) = statement.values.first()
+        && let Some(word) = directive.values.first()
     {
-        member_name(reader, word);
+        is_member_name(reader, word);
     }
 }
 
-/// `crm` and `pacemaker` are one directive with two names.
-pub(super) fn crm(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.record(statement);
-    let value = reader.one("crm", &Shape::Text, true, statement);
-    let (Some(_), Some(word)) = (value, statement.values.first()) else {
+/// Reads `crm` and `pacemaker`, which are one directive with two names.
+pub(super) fn read_crm(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    reader.record(directive);
+    let value = reader.read_once("crm", &ValueForm::Text, directive);
+    let (Some(_), Some(word)) = (value, directive.values.first()) else {
         return;
     };
     let known = ["respawn", "manual", "minimal", "ccm-only", "valgrind"];
@@ -193,13 +192,13 @@ pub(super) fn crm(reader: &mut Reader<'_>, statement: &Statement<'_>) {
         }
         _ => {
             let message = format!(
-                "`{} {}` is not supported: resources are managed by haresources here",
-                statement.name.text, word.text
+                "`{} {}` is not supported: had manages the resources of haresources itself",
+                directive.name.text, word.text
             );
             reader.report.error(
                 &word.place,
                 message,
-                "write off; for Pacemaker, run it with corosync instead",
+                "write off; Pacemaker runs with corosync",
             );
         }
     }

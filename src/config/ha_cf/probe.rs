@@ -1,43 +1,43 @@
-//! Ways to look whether something is well: `exec`, `tcp`, `http`, `process`, `link`, `mysql`.
+//! Reads probes: `exec`, `tcp`, `http`, `process`, `link`, `mysql`.
 //!
-//! Servers are named by address: a check that waits for a name server would tell of that one's health.
+//! Servers are given by address: a probe that resolves a name would test the name server too.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::Reader;
+use super::HaCfReader;
 use super::media::interface_exists;
 use crate::config::values::number;
 use crate::model::health::{HttpProbe, MysqlProbe, Probe, Replica};
 use crate::text::SourceWord;
 use crate::text::{did_you_mean, nearest};
 
-/// The first words of all.
+/// The first words of the probes.
 pub(super) const KINDS: [&str; 6] = ["exec", "tcp", "http", "process", "link", "mysql"];
 
-/// Reads a way to look; its problems are in the report.
-pub(super) fn read(reader: &mut Reader<'_>, words: &[SourceWord]) -> Option<Probe> {
+/// Reads a probe. `None` means that the report says why.
+pub(super) fn read_probe_words(reader: &mut HaCfReader<'_>, words: &[SourceWord]) -> Option<Probe> {
     let (kind, rest) = words.split_first()?;
     match kind.text.as_str() {
-        "exec" => exec(reader, kind, rest),
-        "http" => http(reader, kind, rest),
+        "exec" => read_exec(reader, kind, rest),
+        "http" => read_http(reader, kind, rest),
         "tcp" => {
-            let place = only(reader, kind, rest, "tcp 10.0.0.1:25")?;
-            socket(reader, place, &place.text, None).map(Probe::Tcp)
+            let place = only_word(reader, kind, rest, "tcp 10.0.0.1:25")?;
+            read_socket_address(reader, place, &place.text, None).map(Probe::Tcp)
         }
-        "process" => process(reader, kind, rest),
+        "process" => read_process(reader, kind, rest),
         "link" => {
-            let interface = only(reader, kind, rest, "link eth0")?;
+            let interface = only_word(reader, kind, rest, "link eth0")?;
             interface_exists(reader, interface).then(|| Probe::Link(interface.text.clone()))
         }
-        "mysql" => mysql(reader, rest),
+        "mysql" => read_mysql(reader, rest),
         _ => None,
     }
 }
 
-/// The one word after the kind.
-fn only<'w>(
-    reader: &mut Reader<'_>,
+/// The only word after the kind.
+fn only_word<'w>(
+    reader: &mut HaCfReader<'_>,
     kind: &SourceWord,
     rest: &'w [SourceWord],
     example: &str,
@@ -45,7 +45,7 @@ fn only<'w>(
     match rest {
         [word] => Some(word),
         [] => {
-            let message = format!("{} needs to know of what", kind.quoted());
+            let message = format!("{} needs an argument", kind.quoted());
             let help = format!("for example: {example}");
             reader.report.error(&kind.place, message, help);
             None
@@ -53,7 +53,7 @@ fn only<'w>(
         [_, more, ..] => {
             let help = did_you_mean(&more.text, super::health::OPTIONS);
             let message = format!(
-                "{} takes one word, not also {}",
+                "{} takes one argument; {} is too many",
                 kind.quoted(),
                 more.quoted()
             );
@@ -63,7 +63,7 @@ fn only<'w>(
     }
 }
 
-fn exec(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
+fn read_exec(reader: &mut HaCfReader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
     let Some((path, args)) = rest.split_first() else {
         let help = "for example: exec /etc/ha.d/checks/web";
         let message = "`exec` needs a program";
@@ -82,9 +82,9 @@ fn exec(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Opti
         return None;
     }
     for arg in args {
-        // Whatever follows the program is its own, so only a guess is possible.
+        // Every further word may be an argument of the program, so a mistyped option is only a guess.
         if let Some(near) = nearest(&arg.text, super::health::OPTIONS) {
-            let message = format!("{} is given to the program", arg.quoted());
+            let message = format!("{} is passed to the program", arg.quoted());
             let help = format!("did you mean `{near}`?");
             reader.report.warning(&arg.place, message, help);
         }
@@ -93,8 +93,12 @@ fn exec(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Opti
     Some(Probe::Exec(PathBuf::from(&path.text), args))
 }
 
-fn process(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
-    let name = only(
+fn read_process(
+    reader: &mut HaCfReader<'_>,
+    kind: &SourceWord,
+    rest: &[SourceWord],
+) -> Option<Probe> {
+    let name = only_word(
         reader,
         kind,
         rest,
@@ -110,7 +114,7 @@ fn process(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> O
 }
 
 /// `mysql [SOCKET] [replica [lag T]]`
-fn mysql(reader: &mut Reader<'_>, rest: &[SourceWord]) -> Option<Probe> {
+fn read_mysql(reader: &mut HaCfReader<'_>, rest: &[SourceWord]) -> Option<Probe> {
     let (socket, wishes) = match rest.split_first() {
         Some((word, wishes)) if word.text.starts_with('/') => {
             (Some(PathBuf::from(&word.text)), wishes)
@@ -121,7 +125,7 @@ fn mysql(reader: &mut Reader<'_>, rest: &[SourceWord]) -> Option<Probe> {
         None => None,
         Some((word, [])) if word.text == "replica" => Some(Replica::Intact),
         Some((word, [lag, rest @ ..])) if word.text == "replica" && lag.text == "lag" => {
-            Some(self::lag(reader, lag, rest)?)
+            Some(read_lag(reader, lag, rest)?)
         }
         Some((word, [wrong, ..])) if word.text == "replica" => {
             let all = ["lag"].into_iter().chain(super::health::OPTIONS);
@@ -131,17 +135,17 @@ fn mysql(reader: &mut Reader<'_>, rest: &[SourceWord]) -> Option<Probe> {
             return None;
         }
         Some((word, _)) => {
-            not_of_mysql(reader, word);
+            report_unknown_mysql_word(reader, word);
             return None;
         }
     };
     Some(Probe::Mysql(MysqlProbe { socket, replica }))
 }
 
-/// What stands behind `lag`: a time and no more.
-fn lag(reader: &mut Reader<'_>, lag: &SourceWord, rest: &[SourceWord]) -> Option<Replica> {
+/// Reads the time after `lag`.
+fn read_lag(reader: &mut HaCfReader<'_>, lag: &SourceWord, rest: &[SourceWord]) -> Option<Replica> {
     match rest {
-        [time] => super::health::duration(reader, time).map(Replica::Within),
+        [time] => super::health::read_duration(reader, time).map(Replica::Within),
         [] => {
             let help = "for example: mysql replica lag 5s";
             reader.report.error(&lag.place, "`lag` needs a time", help);
@@ -149,19 +153,19 @@ fn lag(reader: &mut Reader<'_>, lag: &SourceWord, rest: &[SourceWord]) -> Option
         }
         [_, more, ..] => {
             let help = did_you_mean(&more.text, super::health::OPTIONS);
-            let message = format!("`lag` takes one time, not also {}", more.quoted());
+            let message = format!("`lag` takes one time; {} is too many", more.quoted());
             reader.report.error(&more.place, message, help);
             None
         }
     }
 }
 
-fn not_of_mysql(reader: &mut Reader<'_>, word: &SourceWord) {
+fn report_unknown_mysql_word(reader: &mut HaCfReader<'_>, word: &SourceWord) {
     let all = ["replica"].into_iter().chain(super::health::OPTIONS);
     let help = match word.text.as_str() {
         "lag" => "write: replica lag ...".to_owned(),
         text if text.contains([':', '.', '/']) => {
-            "the server of this node is asked through its socket, by its whole path: mysql /run/mysqld/mysqld.sock".to_owned()
+            "the server is asked through its socket on this node; write its whole path: mysql /run/mysqld/mysqld.sock".to_owned()
         }
         text => did_you_mean(text, all),
     };
@@ -170,8 +174,8 @@ fn not_of_mysql(reader: &mut Reader<'_>, word: &SourceWord) {
 }
 
 /// `ADDR:PORT`, `[ADDR6]:PORT`, `localhost:PORT`.
-fn socket(
-    reader: &mut Reader<'_>,
+fn read_socket_address(
+    reader: &mut HaCfReader<'_>,
     word: &SourceWord,
     text: &str,
     usual_port: Option<u16>,
@@ -206,7 +210,7 @@ fn socket(
         }
         (None, _) => {
             let message = format!("`{host}` is not an address");
-            let help = "names are not looked up: a check must not depend on a name server";
+            let help = "host names are not resolved: a check must not depend on a name server; write the address";
             reader.report.error(&word.place, message, help);
             None
         }
@@ -214,13 +218,13 @@ fn socket(
 }
 
 /// `http URL [status N] [contains TEXT]`
-fn http(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
+fn read_http(reader: &mut HaCfReader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
     let Some((url, wishes)) = rest.split_first() else {
         let help = "for example: http http://127.0.0.1/ status 200";
         reader.report.error(&kind.place, "`http` needs a URL", help);
         return None;
     };
-    let (server, host, path) = self::url(reader, url)?;
+    let (server, host, path) = read_url(reader, url)?;
     let mut probe = HttpProbe {
         server,
         host,
@@ -229,12 +233,16 @@ fn http(reader: &mut Reader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Opti
         contains: None,
     };
     for pair in wishes.chunks(2) {
-        wish(reader, &mut probe, pair)?;
+        read_http_option(reader, &mut probe, pair)?;
     }
     Some(Probe::Http(probe))
 }
 
-fn wish(reader: &mut Reader<'_>, probe: &mut HttpProbe, pair: &[SourceWord]) -> Option<()> {
+fn read_http_option(
+    reader: &mut HaCfReader<'_>,
+    probe: &mut HttpProbe,
+    pair: &[SourceWord],
+) -> Option<()> {
     let name = pair.first()?;
     let known = ["status", "contains"];
     if !known.contains(&name.text.as_str()) {
@@ -269,12 +277,16 @@ fn wish(reader: &mut Reader<'_>, probe: &mut HttpProbe, pair: &[SourceWord]) -> 
     Some(())
 }
 
-/// Whom to ask, the name to give, and the path.
-fn url(reader: &mut Reader<'_>, word: &SourceWord) -> Option<(SocketAddr, String, String)> {
+/// The server's address, the host name for the request, and the path.
+fn read_url(
+    reader: &mut HaCfReader<'_>,
+    word: &SourceWord,
+) -> Option<(SocketAddr, String, String)> {
     let text = word.text.as_str();
     if text.starts_with("https:") {
-        let message = "https is not spoken by the built-in check";
-        let help = "ask the plain port behind it, or let a program do it: exec /usr/bin/curl -fsS https://...";
+        let message = "the built-in probe does not support https";
+        let help =
+            "probe the plain port behind it, or use a program: exec /usr/bin/curl -fsS https://...";
         reader.report.error(&word.place, message, help);
         return None;
     }
@@ -294,11 +306,11 @@ fn url(reader: &mut Reader<'_>, word: &SourceWord) -> Option<(SocketAddr, String
         None => (rest, "/"),
     };
     if host.contains('@') {
-        let message = "a URL with a user is not understood";
-        let help = "let a program ask: exec /usr/bin/curl ...";
+        let message = "a URL with a user name is not supported";
+        let help = "use a program: exec /usr/bin/curl ...";
         reader.report.error(&word.place, message, help);
         return None;
     }
-    let server = socket(reader, word, host, Some(80))?;
+    let server = read_socket_address(reader, word, host, Some(80))?;
     Some((server, host.to_owned(), path.to_owned()))
 }

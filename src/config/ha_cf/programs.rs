@@ -1,18 +1,18 @@
-//! Children, their environment, and the deadlines of actions.
+//! Reads the programs to run: children and notifications; their environment; and the deadlines of actions.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Reader, Statement};
+use super::{Directive, HaCfReader};
 use crate::config::values::time;
 use crate::config::{NotifyRule, Respawn, TimeoutRule};
 use crate::text::SourceWord;
 use crate::text::did_you_mean;
 
-/// How long each program may take that is told something, where that is not said.
+/// The deadline of a notified program where none is given.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Programs of heartbeat that speak its client protocol, which does not exist here.
+/// Programs of heartbeat that need its client protocol, which `had` does not have.
 const CLIENTS: [&str; 8] = [
     "dopd",
     "ccm",
@@ -24,20 +24,20 @@ const CLIENTS: [&str; 8] = [
     "quorumdtest",
 ];
 
-pub(super) fn respawn(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    child(reader, statement, false);
+pub(super) fn read_respawn(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    read_child(reader, directive, false);
 }
 
-pub(super) fn failfast(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    child(reader, statement, true);
+pub(super) fn read_failfast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    read_child(reader, directive, true);
 }
 
-fn child(reader: &mut Reader<'_>, statement: &Statement<'_>, failfast: bool) {
-    let words = statement.plain_values();
+fn read_child(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, failfast: bool) {
+    let words = directive.plain_values();
     let [user, command, ..] = words.as_slice() else {
-        let message = format!("{} needs a user and a command", statement.name.quoted());
+        let message = format!("{} needs a user and a command", directive.name.quoted());
         return reader.report.error(
-            &statement.name.place,
+            &directive.name.place,
             message,
             "for example: respawn root /usr/local/sbin/watcher -v",
         );
@@ -59,7 +59,7 @@ fn child(reader: &mut Reader<'_>, statement: &Statement<'_>, failfast: bool) {
         return reader.report.warning(
             &command.place,
             message,
-            "remove the line; see the documentation for what takes its place",
+            "remove the line; the manual says what takes its place",
         );
     }
     let user_known = (reader.machine.user_exists)(&user.text);
@@ -83,25 +83,25 @@ fn child(reader: &mut Reader<'_>, statement: &Statement<'_>, failfast: bool) {
 }
 
 /// `notify PATH [timeout T]`
-pub(super) fn notify(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    let words = statement.plain_values();
+pub(super) fn read_notify(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    let words = directive.plain_values();
     let Some((path, rest)) = words.split_first() else {
         let message = "`notify` needs a program, or a folder of programs";
         let help = "for example: notify /etc/ha.d/notify.d";
-        return reader.report.error(&statement.name.place, message, help);
+        return reader.report.error(&directive.name.place, message, help);
     };
     if !path.text.starts_with('/') {
         let message = format!("{} is not a whole path", path.quoted());
         let help = "begin it with `/`";
         return reader.report.error(&path.place, message, help);
     }
-    if !reader.first("notify", &path.text, &path.place) {
+    if !reader.claim_name("notify", &path.text, &path.place) {
         return;
     }
     let timeout = match rest {
         [] => NOTIFY_TIMEOUT,
         [word, value] if word.text == "timeout" => {
-            let Some(timeout) = super::health::duration(reader, value) else {
+            let Some(timeout) = super::health::read_duration(reader, value) else {
                 return;
             };
             timeout
@@ -112,7 +112,7 @@ pub(super) fn notify(reader: &mut Reader<'_>, statement: &Statement<'_>) {
         }
         [word, _, more, ..] if word.text == "timeout" => {
             let message = format!(
-                "`notify` takes one path and a timeout, not also {}",
+                "`notify` takes one path and a timeout; {} is too many",
                 more.quoted()
             );
             return reader.report.error(&more.place, message, "");
@@ -133,13 +133,13 @@ pub(super) fn notify(reader: &mut Reader<'_>, statement: &Statement<'_>) {
     });
 }
 
-pub(super) fn apiauth(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    let words = statement.plain_values();
+pub(super) fn read_apiauth(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    let words = directive.plain_values();
     let Some((client, rights)) = words.split_first() else {
         let message = "`apiauth` needs a client and uid= or gid=";
-        return reader.report.error(&statement.name.place, message, "");
+        return reader.report.error(&directive.name.place, message, "");
     };
-    if !reader.first("apiauth", &client.text, &client.place) {
+    if !reader.claim_name("apiauth", &client.text, &client.place) {
         return;
     }
     if rights.is_empty() {
@@ -163,25 +163,29 @@ pub(super) fn apiauth(reader: &mut Reader<'_>, statement: &Statement<'_>) {
             );
         }
     }
-    // ipfail is part of the daemon here; that line is in nearly every file and deserves no complaint.
+    // ipfail is part of the daemon, and nearly every file of heartbeat has this line. It is not worth a warning.
     if client.text != "ipfail" {
         let message = "`apiauth` has no effect: there is no client protocol";
         reader.report.warning(
-            &statement.name.place,
+            &directive.name.place,
             message,
-            "root and the group haclient may command the daemon",
+            "root and the group haclient may control the daemon",
         );
     }
 }
 
-pub(super) fn env(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    if statement.values.is_empty() {
+pub(super) fn read_env(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    if directive.values.is_empty() {
         return reader
             .report
-            .error(&statement.name.place, "`env` needs NAME=value", "");
+            .error(&directive.name.place, "`env` needs NAME=value", "");
     }
-    for word in &statement.values {
-        let Some((name, value)) = word.text.split_once('=').filter(|(n, _)| variable(n)) else {
+    for word in &directive.values {
+        let Some((name, value)) = word
+            .text
+            .split_once('=')
+            .filter(|(n, _)| is_variable_name(n))
+        else {
             let message = format!("{} is not NAME=value", word.quoted());
             reader.report.error(
                 &word.place,
@@ -190,27 +194,27 @@ pub(super) fn env(reader: &mut Reader<'_>, statement: &Statement<'_>) {
             );
             continue;
         };
-        if reader.first("env", name, &word.place) {
+        if reader.claim_name("env", name, &word.place) {
             reader.lists.env.push((name.to_owned(), value.to_owned()));
         }
     }
 }
 
-fn variable(name: &str) -> bool {
+fn is_variable_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// `timeout NAME start 120s stop 60s`.
-pub(super) fn timeout(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    let Some((name, pairs)) = statement.values.split_first() else {
+/// `timeout NAME start 120s stop 60s`
+pub(super) fn read_timeout(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    let Some((name, pairs)) = directive.values.split_first() else {
         let message = "`timeout` needs a resource (or *) and times";
         return reader.report.error(
-            &statement.name.place,
+            &directive.name.place,
             message,
             "for example: timeout drbddisk start 120s stop 60s",
         );
     };
-    if !reader.first("timeout", &name.text, &name.place) {
+    if !reader.claim_name("timeout", &name.text, &name.place) {
         return;
     }
     let mut rule = TimeoutRule {
@@ -228,14 +232,18 @@ pub(super) fn timeout(reader: &mut Reader<'_>, statement: &Statement<'_>) {
         );
     }
     for pair in pairs.chunks(2) {
-        if deadline(reader, &mut rule, pair).is_none() {
+        if read_deadline(reader, &mut rule, pair).is_none() {
             return;
         }
     }
     reader.lists.timeouts.push((rule, name.place.clone()));
 }
 
-fn deadline(reader: &mut Reader<'_>, rule: &mut TimeoutRule, pair: &[SourceWord]) -> Option<()> {
+fn read_deadline(
+    reader: &mut HaCfReader<'_>,
+    rule: &mut TimeoutRule,
+    pair: &[SourceWord],
+) -> Option<()> {
     let action = pair.first()?;
     let slot: &mut Option<Duration> = match action.text.as_str() {
         "start" => &mut rule.start,
@@ -261,7 +269,7 @@ fn deadline(reader: &mut Reader<'_>, rule: &mut TimeoutRule, pair: &[SourceWord]
         return None;
     }
     match time(&word.text) {
-        Ok(span) => *slot = Some(span.time),
+        Ok(time) => *slot = Some(time),
         Err(help) => {
             let message = format!("{} is not a time", word.quoted());
             reader.report.error(&word.place, message, help);

@@ -1,23 +1,23 @@
-//! Every directive with what becomes of it.
+//! The table of all directives.
 
-use super::{Reader, Statement, health, media, members, programs, timing};
+use super::{Directive, HaCfReader, health, media, members, programs, timing};
 
-/// What becomes of a directive.
-pub(super) enum Rule {
-    /// One value, at most once.
-    One(Shape),
-    /// The same, and unknown to heartbeat 3.0.6: not passed on to scripts.
-    Ours(Shape),
-    /// One value, at most once, checked and then without effect: why.
-    Idle(Shape, &'static str),
-    /// A syntax of its own.
-    Own(fn(&mut Reader<'_>, &Statement<'_>)),
-    /// Refused: why, and what to do.
+/// How a directive is treated.
+pub(super) enum DirectiveRule {
+    /// It has one value and may occur once.
+    Value(ValueForm),
+    /// The same, but heartbeat does not know it, so it is not passed to scripts.
+    NewValue(ValueForm),
+    /// It has one value, which is checked and has no effect: why.
+    NoEffect(ValueForm, &'static str),
+    /// It has a syntax of its own.
+    Custom(fn(&mut HaCfReader<'_>, &Directive<'_>)),
+    /// It is refused: why, and what to do.
     Refused(&'static str, &'static str),
 }
 
-/// What the one value of a directive must be.
-pub(super) enum Shape {
+/// The form of a single value.
+pub(super) enum ValueForm {
     /// A time above zero.
     Time,
     /// A time or zero.
@@ -32,21 +32,21 @@ pub(super) enum Shape {
     Text,
     /// A path from the root.
     Path,
-    /// How much disk, or off, which is zero.
+    /// A size on disk, or off, which is zero.
     Size,
 }
 
-impl Shape {
-    /// For "needs ..." and "is not ...".
+impl ValueForm {
+    /// The words after "needs" and "is not".
     pub fn wanted(&self) -> String {
         match self {
-            Shape::Time | Shape::Delay => "a time".to_owned(),
-            Shape::Flag => "on or off".to_owned(),
-            Shape::Number(least, most) => format!("a number from {least} to {most}"),
-            Shape::OneOf(words) => format!("one of {}", words.join(", ")),
-            Shape::Text => "a word".to_owned(),
-            Shape::Path => "a path".to_owned(),
-            Shape::Size => "off or a size from 1M to 1G".to_owned(),
+            ValueForm::Time | ValueForm::Delay => "a time".to_owned(),
+            ValueForm::Flag => "on or off".to_owned(),
+            ValueForm::Number(least, most) => format!("a number from {least} to {most}"),
+            ValueForm::OneOf(words) => format!("one of {}", words.join(", ")),
+            ValueForm::Text => "a word".to_owned(),
+            ValueForm::Path => "a path".to_owned(),
+            ValueForm::Size => "off or a size from 1M to 1G".to_owned(),
         }
     }
 }
@@ -58,173 +58,214 @@ const FACILITIES: &[&str] = &[
     "none", "auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "syslog",
     "user", "uucp", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
-const NO_SERIAL: &str = "heartbeats travel over IP here";
+const NO_SERIAL: &str = "heartbeats are sent over IP only";
 const USE_IP: &str = "use ucast, mcast or bcast on a second interface";
-const NOT_BUILT: &str = "heartbeat itself was seldom built with it";
-const NO_FENCING: &str =
-    "fencing by plugins is not there, and to go on as if it were would be dangerous";
-const FENCE_HELP: &str = "remove the line only if you accept a cluster without it; a ping node or a third node gives quorum instead";
-const PACEMAKER: &str = "there is no Pacemaker here";
+const NOT_BUILT: &str = "there is no such medium";
+const NO_FENCING: &str = "there are no STONITH plugins, and running without the fencing that this file asks for could destroy data";
+const FENCE_HELP: &str = "remove the line only if the cluster may run without fencing; a ping node or a third node gives quorum";
+const PACEMAKER: &str = "had does not work with Pacemaker";
 
-/// All of them.
-const TABLE: &[(&str, Rule)] = &[
-    // Who and how.
-    ("node", Rule::Own(members::node)),
-    ("ping", Rule::Own(members::ping)),
-    ("ping6", Rule::Own(members::ping6)),
-    ("ping_group", Rule::Own(members::ping_group)),
-    ("bcast", Rule::Own(media::bcast)),
-    ("udp", Rule::Own(media::udp)),
-    ("ucast", Rule::Own(media::ucast)),
-    ("ucast6", Rule::Own(media::ucast6)),
-    ("mcast", Rule::Own(media::mcast)),
-    ("mcast6", Rule::Own(media::mcast6)),
-    ("udpport", Rule::Own(media::udpport_directive)),
-    ("serial", Rule::Refused(NO_SERIAL, USE_IP)),
-    ("baud", Rule::Idle(Shape::OneOf(BAUD), NO_SERIAL)),
-    ("hbaping", Rule::Refused(NOT_BUILT, "use ping")),
-    ("rds", Rule::Refused(NOT_BUILT, USE_IP)),
-    ("tipc", Rule::Refused(NOT_BUILT, USE_IP)),
-    ("openais", Rule::Refused(NOT_BUILT, USE_IP)),
-    ("autojoin", Rule::Own(members::autojoin)),
-    ("cluster", Rule::Own(members::cluster)),
+/// All directives.
+const TABLE: &[(&str, DirectiveRule)] = &[
+    // Members and media.
+    ("node", DirectiveRule::Custom(members::read_node)),
+    ("ping", DirectiveRule::Custom(members::read_ping)),
+    ("ping6", DirectiveRule::Custom(members::read_ping6)),
+    (
+        "ping_group",
+        DirectiveRule::Custom(members::read_ping_group),
+    ),
+    ("bcast", DirectiveRule::Custom(media::read_bcast)),
+    ("udp", DirectiveRule::Custom(media::read_udp)),
+    ("ucast", DirectiveRule::Custom(media::read_ucast)),
+    ("ucast6", DirectiveRule::Custom(media::read_ucast6)),
+    ("mcast", DirectiveRule::Custom(media::read_mcast)),
+    ("mcast6", DirectiveRule::Custom(media::read_mcast6)),
+    ("udpport", DirectiveRule::Custom(media::read_udpport)),
+    ("serial", DirectiveRule::Refused(NO_SERIAL, USE_IP)),
+    (
+        "baud",
+        DirectiveRule::NoEffect(ValueForm::OneOf(BAUD), NO_SERIAL),
+    ),
+    ("hbaping", DirectiveRule::Refused(NOT_BUILT, "use ping")),
+    ("rds", DirectiveRule::Refused(NOT_BUILT, USE_IP)),
+    ("tipc", DirectiveRule::Refused(NOT_BUILT, USE_IP)),
+    ("openais", DirectiveRule::Refused(NOT_BUILT, USE_IP)),
+    ("autojoin", DirectiveRule::Custom(members::read_autojoin)),
+    ("cluster", DirectiveRule::Custom(members::read_cluster)),
     (
         "quorum_server",
-        Rule::Idle(
-            Shape::Text,
-            "no such server is asked; use ping nodes or a third node",
+        DirectiveRule::NoEffect(
+            ValueForm::Text,
+            "quorum servers are not asked; use ping nodes or a third node",
         ),
     ),
-    // When.
-    ("keepalive", Rule::One(Shape::Time)),
-    ("warntime", Rule::One(Shape::Time)),
-    ("deadtime", Rule::One(Shape::Time)),
-    ("initdead", Rule::One(Shape::Time)),
-    ("deadping", Rule::One(Shape::Time)),
-    ("margin", Rule::Ours(Shape::Time)),
-    ("lease", Rule::Ours(Shape::Flag)),
+    // Times, quorum, failback and health.
+    ("keepalive", DirectiveRule::Value(ValueForm::Time)),
+    ("warntime", DirectiveRule::Value(ValueForm::Time)),
+    ("deadtime", DirectiveRule::Value(ValueForm::Time)),
+    ("initdead", DirectiveRule::Value(ValueForm::Time)),
+    ("deadping", DirectiveRule::Value(ValueForm::Time)),
+    ("margin", DirectiveRule::NewValue(ValueForm::Time)),
+    ("lease", DirectiveRule::NewValue(ValueForm::Flag)),
     (
         "quorum",
-        Rule::Ours(Shape::OneOf(&["stop", "freeze", "ignore", "off"])),
+        DirectiveRule::NewValue(ValueForm::OneOf(&["stop", "freeze", "ignore", "off"])),
     ),
-    ("auto_failback", Rule::Own(timing::auto_failback)),
-    ("nice_failback", Rule::Own(timing::nice_failback)),
-    ("failback_delay", Rule::Ours(Shape::Delay)),
-    ("timeout", Rule::Own(programs::timeout)),
-    ("monitor", Rule::Own(health::monitor)),
-    ("check", Rule::Own(health::check)),
-    ("failback_when", Rule::Own(health::failback_when)),
-    ("notify", Rule::Own(programs::notify)),
+    (
+        "auto_failback",
+        DirectiveRule::Custom(timing::read_auto_failback),
+    ),
+    (
+        "nice_failback",
+        DirectiveRule::Custom(timing::read_nice_failback),
+    ),
+    ("failback_delay", DirectiveRule::NewValue(ValueForm::Delay)),
+    ("timeout", DirectiveRule::Custom(programs::read_timeout)),
+    ("monitor", DirectiveRule::Custom(health::read_monitor)),
+    ("check", DirectiveRule::Custom(health::read_check)),
+    (
+        "failback_when",
+        DirectiveRule::Custom(health::read_failback_when),
+    ),
+    ("notify", DirectiveRule::Custom(programs::read_notify)),
     // Fencing.
-    ("stonith", Rule::Refused(NO_FENCING, FENCE_HELP)),
-    ("stonith_host", Rule::Refused(NO_FENCING, FENCE_HELP)),
+    ("stonith", DirectiveRule::Refused(NO_FENCING, FENCE_HELP)),
+    (
+        "stonith_host",
+        DirectiveRule::Refused(NO_FENCING, FENCE_HELP),
+    ),
     (
         "watchdog",
-        Rule::Idle(Shape::Path, "the watchdog device is not used yet"),
+        DirectiveRule::NoEffect(ValueForm::Path, "watchdog devices are not used"),
     ),
-    // Children and their world.
-    ("respawn", Rule::Own(programs::respawn)),
-    ("failfast", Rule::Own(programs::failfast)),
-    ("apiauth", Rule::Own(programs::apiauth)),
-    ("env", Rule::Own(programs::env)),
+    // Programs.
+    ("respawn", DirectiveRule::Custom(programs::read_respawn)),
+    ("failfast", DirectiveRule::Custom(programs::read_failfast)),
+    ("apiauth", DirectiveRule::Custom(programs::read_apiauth)),
+    ("env", DirectiveRule::Custom(programs::read_env)),
     // Logs.
-    ("logfile", Rule::One(Shape::Path)),
-    ("debugfile", Rule::One(Shape::Path)),
-    ("logfacility", Rule::One(Shape::OneOf(FACILITIES))),
-    ("debug", Rule::One(Shape::Number(0, 255))),
-    ("log_badpack", Rule::One(Shape::Flag)),
+    ("logfile", DirectiveRule::Value(ValueForm::Path)),
+    ("debugfile", DirectiveRule::Value(ValueForm::Path)),
+    (
+        "logfacility",
+        DirectiveRule::Value(ValueForm::OneOf(FACILITIES)),
+    ),
+    ("debug", DirectiveRule::Value(ValueForm::Number(0, 255))),
+    ("log_badpack", DirectiveRule::Value(ValueForm::Flag)),
     (
         "use_logd",
-        Rule::Idle(
-            Shape::Flag,
+        DirectiveRule::NoEffect(
+            ValueForm::Flag,
             "logs are written directly, as logfile, debugfile and logfacility say",
         ),
     ),
     (
         "conn_logd_time",
-        Rule::Idle(Shape::Time, "logs are written directly"),
+        DirectiveRule::NoEffect(ValueForm::Time, "logs are written directly"),
     ),
     (
         "syslogmsgfmt",
-        Rule::Idle(Shape::Flag, "the log has one format"),
+        DirectiveRule::NoEffect(ValueForm::Flag, "the log has one format"),
     ),
-    ("record", Rule::Ours(Shape::Size)),
+    ("record", DirectiveRule::NewValue(ValueForm::Size)),
     // The process.
-    ("realtime", Rule::One(Shape::Flag)),
-    ("rtprio", Rule::One(Shape::Number(1, 99))),
+    ("realtime", DirectiveRule::Value(ValueForm::Flag)),
+    ("rtprio", DirectiveRule::Value(ValueForm::Number(1, 99))),
     (
         "memreserve",
-        Rule::Idle(
-            Shape::Number(1, 999_999_999),
+        DirectiveRule::NoEffect(
+            ValueForm::Number(1, 999_999_999),
             "memory is locked, not reserved",
         ),
     ),
     (
         "coredumps",
-        Rule::Idle(Shape::Flag, "the system decides about core files"),
+        DirectiveRule::NoEffect(ValueForm::Flag, "the system decides about core files"),
     ),
     (
         "coreroot",
-        Rule::Idle(Shape::Path, "the system decides about core files"),
+        DirectiveRule::NoEffect(ValueForm::Path, "the system decides about core files"),
     ),
     (
         "normalpoll",
-        Rule::Idle(Shape::Flag, "there is nothing of the kind to choose"),
+        DirectiveRule::NoEffect(ValueForm::Flag, "there is only one way to poll"),
     ),
     (
         "use_apphbd",
-        Rule::Idle(
-            Shape::Flag,
+        DirectiveRule::NoEffect(
+            ValueForm::Flag,
             "there is no apphbd; systemd watches the daemon",
         ),
     ),
     // The protocol.
-    ("hbgenmethod", Rule::One(Shape::OneOf(&["file", "time"]))),
-    ("uuidfrom", Rule::One(Shape::OneOf(&["file", "nodename"]))),
-    ("hopfudge", Rule::One(Shape::Number(0, 255))),
+    (
+        "hbgenmethod",
+        DirectiveRule::Value(ValueForm::OneOf(&["file", "time"])),
+    ),
+    (
+        "uuidfrom",
+        DirectiveRule::Value(ValueForm::OneOf(&["file", "nodename"])),
+    ),
+    ("hopfudge", DirectiveRule::Value(ValueForm::Number(0, 255))),
     (
         "msgfmt",
-        Rule::Idle(
-            Shape::OneOf(&["classic", "netstring"]),
-            "heartbeats are always netstrings, as in 3.0.6",
+        DirectiveRule::NoEffect(
+            ValueForm::OneOf(&["classic", "netstring"]),
+            "heartbeats are always sent as netstrings",
         ),
     ),
     (
         "compression",
-        Rule::Idle(
-            Shape::OneOf(&["zlib", "bz2"]),
+        DirectiveRule::NoEffect(
+            ValueForm::OneOf(&["zlib", "bz2"]),
             "heartbeats are small and are not compressed",
         ),
     ),
     (
         "compression_threshold",
-        Rule::Idle(
-            Shape::Number(1, 999_999_999),
+        DirectiveRule::NoEffect(
+            ValueForm::Number(1, 999_999_999),
             "heartbeats are not compressed",
         ),
     ),
     (
         "traditional_compression",
-        Rule::Idle(Shape::Flag, "heartbeats are not compressed"),
+        DirectiveRule::NoEffect(ValueForm::Flag, "heartbeats are not compressed"),
     ),
     (
         "max_rexmit_delay",
-        Rule::Idle(
-            Shape::Number(1, 999_999_999),
-            "nothing is sent again: each heartbeat is complete",
+        DirectiveRule::NoEffect(
+            ValueForm::Number(1, 999_999_999),
+            "heartbeats are not retransmitted: each one is complete",
         ),
     ),
     // Pacemaker.
-    ("crm", Rule::Own(members::crm)),
-    ("pacemaker", Rule::Own(members::crm)),
-    ("crm_daemon_dir", Rule::Idle(Shape::Path, PACEMAKER)),
-    ("crmd_spawns_pengine", Rule::Idle(Shape::Flag, PACEMAKER)),
-    ("record_config_changes", Rule::Idle(Shape::Flag, PACEMAKER)),
-    ("record_pengine_inputs", Rule::Idle(Shape::Flag, PACEMAKER)),
-    ("enable_config_writes", Rule::Idle(Shape::Flag, PACEMAKER)),
+    ("crm", DirectiveRule::Custom(members::read_crm)),
+    ("pacemaker", DirectiveRule::Custom(members::read_crm)),
+    (
+        "crm_daemon_dir",
+        DirectiveRule::NoEffect(ValueForm::Path, PACEMAKER),
+    ),
+    (
+        "crmd_spawns_pengine",
+        DirectiveRule::NoEffect(ValueForm::Flag, PACEMAKER),
+    ),
+    (
+        "record_config_changes",
+        DirectiveRule::NoEffect(ValueForm::Flag, PACEMAKER),
+    ),
+    (
+        "record_pengine_inputs",
+        DirectiveRule::NoEffect(ValueForm::Flag, PACEMAKER),
+    ),
+    (
+        "enable_config_writes",
+        DirectiveRule::NoEffect(ValueForm::Flag, PACEMAKER),
+    ),
 ];
 
-/// What heartbeat records for scripts where ha.cf says nothing, besides the times.
+/// What heartbeat passes to scripts where ha.cf has no such directive, besides the times.
 pub(super) const DEFAULTS: [(&str, &str); 10] = [
     ("udpport", "694"),
     ("baud", "19200"),
@@ -238,12 +279,12 @@ pub(super) const DEFAULTS: [(&str, &str); 10] = [
     ("cluster", "linux-ha"),
 ];
 
-/// The rule of a directive.
-pub(super) fn find(name: &str) -> Option<(&'static str, &'static Rule)> {
+/// The directive of that name.
+pub(super) fn find(name: &str) -> Option<(&'static str, &'static DirectiveRule)> {
     TABLE.iter().find(|(n, _)| *n == name).map(|(n, r)| (*n, r))
 }
 
-/// The names of all.
+/// The names of all directives.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(name, _)| *name)
 }

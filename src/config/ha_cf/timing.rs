@@ -1,67 +1,67 @@
-//! The times and how they must stand to each other; failback and quorum.
+//! Reads the times and checks them against each other; failback and quorum.
 
 use std::time::Duration;
 
-use super::table::Shape;
-use super::{Reader, Setting, Statement, Value};
+use super::table::ValueForm;
+use super::{Directive, DirectiveValue, GivenDirective, HaCfReader};
 use crate::config::values::boolean;
 use crate::model::cluster::{QuorumPolicy, Timing};
-use crate::text::{Place, duration_in_files};
+use crate::text::{Place, duration_for_people, duration_in_files};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Below this a late scheduler could make two owners (the margin must cover how late a due action may run).
-const LEAST_MARGIN: Duration = Duration::from_millis(100);
+/// The margin must cover how late a due action may run. With less, a busy scheduler could cause two owners.
+const MIN_MARGIN: Duration = Duration::from_millis(100);
 
-/// One time: as set, or the default.
+/// A time as set, or its default.
 #[derive(Clone)]
-struct Given {
+struct GivenTime {
     name: &'static str,
     time: Duration,
     place: Option<Place>,
 }
 
-impl Given {
+impl GivenTime {
     /// `name (time)`.
     fn named(&self) -> String {
-        format!("{} ({})", self.name, duration_in_files(self.time))
+        format!("{} ({})", self.name, duration_for_people(self.time))
     }
 
-    /// Where it comes from, for the help of a problem at another line.
+    /// Where it was set, for the help of a problem on another line.
     fn origin(&self) -> String {
         match &self.place {
             Some(place) => format!("{} is set on line {}", self.name, place.line),
             None => format!(
                 "{} is {} by default",
                 self.name,
-                duration_in_files(self.time)
+                duration_for_people(self.time)
             ),
         }
     }
 }
 
-/// All times as far as they could be read: none for one whose line is broken.
-struct Times {
-    keepalive: Option<Given>,
-    warntime: Option<Given>,
-    deadtime: Option<Given>,
-    initdead: Option<Given>,
-    deadping: Option<Given>,
+/// All times. `None` where the line that sets it cannot be read.
+struct GivenTimes {
+    keepalive: Option<GivenTime>,
+    warntime: Option<GivenTime>,
+    deadtime: Option<GivenTime>,
+    initdead: Option<GivenTime>,
+    deadping: Option<GivenTime>,
 }
 
-/// Works out the times and the quorum policy, and judges them.
-pub(super) fn settle(reader: &mut Reader<'_>) -> (Timing, QuorumPolicy) {
-    let keepalive = given(reader, "keepalive", SECOND);
-    let deadtime = given(reader, "deadtime", SECOND * 30);
+/// Determines the times and the quorum policy, and checks them.
+pub(super) fn read_timing(reader: &mut HaCfReader<'_>) -> (Timing, QuorumPolicy) {
+    let keepalive = given_time(reader, "keepalive", SECOND);
+    let deadtime = given_time(reader, "deadtime", SECOND * 30);
     let dead = deadtime.as_ref().map_or(SECOND * 30, |g| g.time);
-    let times = Times {
-        warntime: given(reader, "warntime", dead / 2),
-        initdead: given(reader, "initdead", usual_initdead(dead)),
-        deadping: given(reader, "deadping", dead),
+    let times = GivenTimes {
+        warntime: given_time(reader, "warntime", dead / 2),
+        initdead: given_time(reader, "initdead", default_initdead(dead)),
+        deadping: given_time(reader, "deadping", dead),
         keepalive,
         deadtime,
     };
     judge_order(reader, &times);
-    let or = |given: &Option<Given>, default| given.as_ref().map_or(default, |g| g.time);
+    let or = |given: &Option<GivenTime>, default| given.as_ref().map_or(default, |g| g.time);
     let keep = or(&times.keepalive, SECOND);
     let usual = Timing::usual_margin(keep, dead);
     let timing = Timing {
@@ -72,7 +72,7 @@ pub(super) fn settle(reader: &mut Reader<'_>) -> (Timing, QuorumPolicy) {
         deadping: or(&times.deadping, dead),
         margin: reader.duration("margin").unwrap_or(usual),
     };
-    let quorum = quorum(reader);
+    let quorum = quorum_policy(reader);
     if times.keepalive.is_some()
         && times.warntime.is_some()
         && times.deadtime.is_some()
@@ -83,11 +83,11 @@ pub(super) fn settle(reader: &mut Reader<'_>) -> (Timing, QuorumPolicy) {
     (timing, quorum)
 }
 
-/// None where the line that sets it is broken: then nothing must be concluded from it.
-fn given(reader: &Reader<'_>, name: &'static str, default: Duration) -> Option<Given> {
+/// `None` where the line that sets it cannot be read. Then nothing is concluded from it.
+fn given_time(reader: &HaCfReader<'_>, name: &'static str, default: Duration) -> Option<GivenTime> {
     let Some(setting) = reader.settings.get(name) else {
         let time = default;
-        return Some(Given {
+        return Some(GivenTime {
             name,
             time,
             place: None,
@@ -95,11 +95,11 @@ fn given(reader: &Reader<'_>, name: &'static str, default: Duration) -> Option<G
     };
     let place = Some(setting.place.clone());
     let time = reader.duration(name)?;
-    Some(Given { name, time, place })
+    Some(GivenTime { name, time, place })
 }
 
-/// Heartbeat's default: never under ten seconds, because a machine that boots hears nothing for a while.
-pub(super) fn usual_initdead(deadtime: Duration) -> Duration {
+/// Heartbeat's default. It is never under ten seconds, because a booting machine may hear nothing for that long.
+pub(super) fn default_initdead(deadtime: Duration) -> Duration {
     if deadtime < SECOND * 6 {
         SECOND * 12
     } else if deadtime <= SECOND * 10 {
@@ -109,20 +109,20 @@ pub(super) fn usual_initdead(deadtime: Duration) -> Duration {
     }
 }
 
-fn judge_order(reader: &mut Reader<'_>, times: &Times) {
+fn judge_order(reader: &mut HaCfReader<'_>, times: &GivenTimes) {
     for dead in [&times.deadtime, &times.deadping] {
         if let (Some(dead), Some(keep)) = (dead, &times.keepalive)
             && dead.time <= keep.time * 2
             && (dead.name == "deadtime" || dead.place.is_some())
         {
             let message = format!("{} must be more than twice {}", dead.named(), keep.named());
-            complain(reader, dead, keep, &message, "");
+            report_bad_order(reader, dead, keep, &message, "");
         }
     }
     if let (Some(warn), Some(dead)) = (&times.warntime, &times.deadtime) {
         if warn.time >= dead.time {
             let message = format!("{} must exceed {}", dead.named(), warn.named());
-            complain(
+            report_bad_order(
                 reader,
                 dead,
                 warn,
@@ -148,16 +148,26 @@ fn judge_order(reader: &mut Reader<'_>, times: &Times) {
             reader.report.error(place, message, dead.origin());
         } else if init.time < SECOND * 10 {
             let message = format!(
-                "{} is short: a booting machine may hear nothing for 10s",
+                "{} is short: a booting machine may hear nothing for 10 s",
                 init.named()
             );
-            reader.report.warning(place, message, "a usual choice is 30s or more, so that a slow network is not taken for a dead peer");
+            reader.report.warning(
+                place,
+                message,
+                "write 30s or more, so that a slow network is not taken for a dead peer",
+            );
         }
     }
 }
 
-/// An error where `a` is set, or else where `b` is.
-fn complain(reader: &mut Reader<'_>, a: &Given, b: &Given, message: &str, advice: &str) {
+/// Reports an error where `a` is set, otherwise where `b` is.
+fn report_bad_order(
+    reader: &mut HaCfReader<'_>,
+    a: &GivenTime,
+    b: &GivenTime,
+    message: &str,
+    advice: &str,
+) {
     let (place, other) = match (&a.place, &b.place) {
         (Some(place), _) => (place, b),
         (None, Some(place)) => (place, a),
@@ -167,8 +177,8 @@ fn complain(reader: &mut Reader<'_>, a: &Given, b: &Given, message: &str, advice
     reader.report.error(&place.clone(), message, help);
 }
 
-/// The lease of an owner must outlive a lost heartbeat, and must end before the survivor begins.
-fn judge_margin(reader: &mut Reader<'_>, timing: &Timing, times: &Times) {
+/// The lease of an owner must survive a lost heartbeat and end before another node takes over.
+fn judge_margin(reader: &mut HaCfReader<'_>, timing: &Timing, times: &GivenTimes) {
     let Timing {
         keepalive,
         warntime,
@@ -180,25 +190,23 @@ fn judge_margin(reader: &mut Reader<'_>, timing: &Timing, times: &Times) {
     if let Some(place) = &margin_place {
         if margin + keepalive >= deadtime {
             let message = format!(
-                "margin ({}) leaves nothing of deadtime ({}): an owner could never renew its right",
-                duration_in_files(margin),
-                duration_in_files(deadtime)
+                "margin ({}) is too long for deadtime ({}): an owner could never renew its lease",
+                duration_for_people(margin),
+                duration_for_people(deadtime)
             );
             reader.report.error(
                 place,
                 message,
-                "leave the directive out, or take a fifth of deadtime",
+                "leave out the directive, or write a fifth of deadtime",
             );
             return;
         }
-        if margin < LEAST_MARGIN {
+        if margin < MIN_MARGIN {
             let message = format!(
                 "margin ({}) is short: a busy machine may act later than that",
-                duration_in_files(margin)
+                duration_for_people(margin)
             );
-            reader
-                .report
-                .warning(place, message, "100ms or more is safe");
+            reader.report.warning(place, message, "write 100ms or more");
         }
     }
     let Some(spare) = deadtime.checked_sub(margin) else {
@@ -213,11 +221,11 @@ fn judge_margin(reader: &mut Reader<'_>, timing: &Timing, times: &Times) {
         .or_else(|| times.keepalive.as_ref().and_then(|g| g.place.clone()))
         .unwrap_or_else(|| reader.whole.clone());
     let message = format!(
-        "deadtime ({}) less the margin ({}) is under warntime ({}) plus keepalive ({}): a lost heartbeat or two could cost an owner its groups",
-        duration_in_files(deadtime),
-        duration_in_files(margin),
-        duration_in_files(warntime),
-        duration_in_files(keepalive)
+        "deadtime ({}) minus margin ({}) is less than warntime ({}) plus keepalive ({}): one or two lost heartbeats could cost an owner its groups",
+        duration_for_people(deadtime),
+        duration_for_people(margin),
+        duration_for_people(warntime),
+        duration_for_people(keepalive)
     );
     let enough = enough_deadtime(timing, reader.settings.contains_key("margin"));
     let mut help = format!("deadtime {} or more leaves room", duration_in_files(enough));
@@ -227,32 +235,30 @@ fn judge_margin(reader: &mut Reader<'_>, timing: &Timing, times: &Times) {
     reader.report.warning(&place, message, help);
 }
 
-/// The least deadtime that leaves room with these other times.
+/// The shortest deadtime that fits the other times.
 fn enough_deadtime(timing: &Timing, margin_is_set: bool) -> Duration {
     let need = timing.warntime + timing.keepalive;
     if margin_is_set {
         return need + timing.margin;
     }
-    let least = (timing.keepalive * 2).max(LEAST_MARGIN);
+    let least = (timing.keepalive * 2).max(MIN_MARGIN);
     (need + least).max(need + need / 4)
 }
 
-fn quorum(reader: &mut Reader<'_>) -> QuorumPolicy {
+fn quorum_policy(reader: &mut HaCfReader<'_>) -> QuorumPolicy {
     let nodes = reader.lists.nodes.len();
     let arbiter =
         nodes > 2 || !reader.lists.pings.is_empty() || reader.settings.contains_key("ping");
     let alone = nodes == 2 && !arbiter && !reader.lists.nodes_unclear;
-    match reader.text("quorum").as_deref() {
-        Some("stop") => {
+    let set = reader
+        .text("quorum")
+        .and_then(|word| QuorumPolicy::parse(&word));
+    match set {
+        Some(policy @ (QuorumPolicy::Stop | QuorumPolicy::Freeze)) => {
             warn_of_no_arbiter(reader, alone);
-            QuorumPolicy::Stop
+            policy
         }
-        Some("freeze") => {
-            warn_of_no_arbiter(reader, alone);
-            QuorumPolicy::Freeze
-        }
-        Some("ignore") => QuorumPolicy::Ignore,
-        Some(_) => QuorumPolicy::Off,
+        Some(policy) => policy,
         None if arbiter => QuorumPolicy::Stop,
         None => {
             if alone && !reader.settings.contains_key("quorum") {
@@ -260,7 +266,7 @@ fn quorum(reader: &mut Reader<'_>) -> QuorumPolicy {
                 reader.report.note(
                     &reader.whole,
                     message,
-                    "a ping node, such as the gateway, tells a dead peer from a cut cable",
+                    "add a ping node, such as the gateway: it tells a dead peer from a cut cable",
                 );
             }
             QuorumPolicy::Off
@@ -268,7 +274,7 @@ fn quorum(reader: &mut Reader<'_>) -> QuorumPolicy {
     }
 }
 
-fn warn_of_no_arbiter(reader: &mut Reader<'_>, alone: bool) {
+fn warn_of_no_arbiter(reader: &mut HaCfReader<'_>, alone: bool) {
     if let (true, Some(setting)) = (alone, reader.settings.get("quorum")) {
         let message =
             "two nodes without a ping node: the loss of either takes quorum from the other";
@@ -280,18 +286,18 @@ fn warn_of_no_arbiter(reader: &mut Reader<'_>, alone: bool) {
     }
 }
 
-pub(super) fn auto_failback(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.record(statement);
-    failback(reader, statement, |word| match boolean(word) {
+pub(super) fn read_auto_failback(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    reader.record(directive);
+    read_failback(reader, directive, |word| match boolean(word) {
         None if word.eq_ignore_ascii_case("legacy") => Some((true, "`legacy` is treated as `on`")),
         on => on.map(|on| (on, "")),
     });
 }
 
-/// Said the other way round: "nice" was not to take groups back.
-pub(super) fn nice_failback(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.record(statement);
-    failback(reader, statement, |word| {
+/// The old directive has the opposite meaning: "nice" was not to take groups back.
+pub(super) fn read_nice_failback(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    reader.record(directive);
+    read_failback(reader, directive, |word| {
         Some(if boolean(word)? {
             (
                 false,
@@ -303,13 +309,13 @@ pub(super) fn nice_failback(reader: &mut Reader<'_>, statement: &Statement<'_>) 
     });
 }
 
-fn failback(
-    reader: &mut Reader<'_>,
-    statement: &Statement<'_>,
+fn read_failback(
+    reader: &mut HaCfReader<'_>,
+    directive: &Directive<'_>,
     read: fn(&str) -> Option<(bool, &'static str)>,
 ) {
-    let value = reader.one("auto_failback", &Shape::Text, true, statement);
-    let (Some(Value::Text(text)), Some(word)) = (value, statement.values.first()) else {
+    let value = reader.read_once("auto_failback", &ValueForm::Text, directive);
+    let (Some(DirectiveValue::Text(text)), Some(word)) = (value, directive.values.first()) else {
         return;
     };
     let meaning = read(&text);
@@ -328,11 +334,11 @@ fn failback(
             reader.report.warning(&word.place, remark, help);
         }
     }
-    let value = meaning.map(|(on, _)| Value::Flag(on));
+    let value = meaning.map(|(on, _)| DirectiveValue::Flag(on));
     let place = word.place.clone();
     reader.settings.insert(
         "auto_failback",
-        Setting {
+        GivenDirective {
             value,
             place,
             guessed: false,

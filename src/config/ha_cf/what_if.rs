@@ -1,182 +1,116 @@
-//! Settings of ha.cf given one by one, to see what would have come of them (`hactl replay --set`).
+//! Settings of ha.cf given one by one, for a replay with other settings (`hactl replay --set`).
 
 use std::time::Duration;
 
-use super::timing::usual_initdead;
-use crate::config::values::{boolean, time};
+use super::timing::default_initdead;
+use crate::config::values::{boolean, delay, time};
 use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
-use crate::text::{did_you_mean, duration_in_files};
+use crate::model::cluster_setting::{
+    CLUSTER_SETTINGS, ClusterSetting, SettingValue, changed_settings,
+};
+use crate::text::{did_you_mean, duration_for_people};
 
-/// What can be set.
-const NAMES: [&str; 9] = [
-    "keepalive",
-    "warntime",
-    "deadtime",
-    "initdead",
-    "deadping",
-    "margin",
-    "failback_delay",
-    "auto_failback",
-    "quorum",
-];
-
-/// Other settings than those that were.
+/// Settings that replace those of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    times: Vec<(String, Duration)>,
-    failback: Option<bool>,
-    quorum: Option<QuorumPolicy>,
-}
+pub struct SettingOverrides(Vec<(&'static str, SettingValue)>);
 
-impl Settings {
+impl SettingOverrides {
     /// Reads `NAME=VALUE` words.
     ///
     /// # Errors
-    /// The first that cannot be read, and what is wrong with it.
-    pub fn read<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Settings, String> {
-        let mut settings = Settings::default();
-        for word in words {
-            settings
-                .take(word)
-                .map_err(|why| format!("{word}: {why}"))?;
-        }
-        Ok(settings)
+    /// The first word that cannot be read, and what is wrong with it.
+    pub fn read<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<SettingOverrides, String> {
+        let read = |word| read_setting(word).map_err(|why| format!("{word}: {why}"));
+        words
+            .into_iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map(SettingOverrides)
     }
 
-    fn take(&mut self, word: &str) -> Result<(), String> {
-        let (name, value) = word
-            .split_once('=')
-            .ok_or("write NAME=VALUE, for example deadtime=6s")?;
-        match name {
-            "auto_failback" => {
-                self.failback = Some(boolean(value).ok_or("it is on or off")?);
-            }
-            "quorum" => self.quorum = Some(policy(value)?),
-            "failback_delay" if ["0", "0s"].contains(&value) => {
-                self.times.push((name.to_owned(), Duration::ZERO));
-            }
-            known if NAMES.contains(&known) => {
-                self.times.push((name.to_owned(), time(value)?.time));
-            }
-            unknown => {
-                let near = did_you_mean(unknown, NAMES);
-                let all = NAMES.join(", ");
-                return Err(format!("`{unknown}` cannot be set, only {all}; {near}")
-                    .trim_end_matches([' ', ';'])
-                    .to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    /// That cluster with these settings. Times that stood at their default follow the times they come from.
+    /// The cluster with these settings. Times that stood at their default follow the times they are derived from.
     ///
     /// # Errors
     /// When ha.cf would refuse them.
     pub fn apply(&self, cluster: &Cluster) -> Result<Cluster, String> {
         let mut new = cluster.clone();
         let was = cluster.timing;
-        let of = |name: &str| {
-            let set = self.times.iter().rev().find(|(n, _)| n == name);
-            set.map(|(_, time)| *time)
+        let set = |new: &mut Cluster| {
+            for (name, value) in &self.0 {
+                if let Some(setting) = CLUSTER_SETTINGS.iter().find(|s| s.name == *name) {
+                    (setting.set)(new, *value);
+                }
+            }
         };
-        // As set, or as the default would now be where it was the default, or as it was.
-        let or = |name: &str, old: Duration, default_was: Duration, default: Duration| {
-            let kept = if old == default_was { default } else { old };
-            of(name).unwrap_or(kept)
-        };
-        let keepalive = of("keepalive").unwrap_or(was.keepalive);
-        let deadtime = of("deadtime").unwrap_or(was.deadtime);
-        let margin = |keep, dead| Timing::usual_margin(keep, dead);
-        let initdead = usual_initdead;
-        new.timing = Timing {
-            keepalive,
-            deadtime,
-            warntime: or("warntime", was.warntime, was.deadtime / 2, deadtime / 2),
-            initdead: or(
-                "initdead",
-                was.initdead,
-                initdead(was.deadtime),
-                initdead(deadtime),
-            ),
-            deadping: or("deadping", was.deadping, was.deadtime, deadtime),
-            margin: or(
-                "margin",
-                was.margin,
-                margin(was.keepalive, was.deadtime),
-                margin(keepalive, deadtime),
-            ),
-        };
-        new.failback_delay = of("failback_delay").unwrap_or(cluster.failback_delay);
-        new.auto_failback = self.failback.unwrap_or(cluster.auto_failback);
-        new.quorum = self.quorum.unwrap_or(cluster.quorum);
-        judge(&new.timing)?;
+        set(&mut new);
+        let (old, now) = (default_times(&was), default_times(&new.timing));
+        let follow = |was, old, now| if was == old { now } else { was };
+        new.timing.warntime = follow(was.warntime, old.warntime, now.warntime);
+        new.timing.initdead = follow(was.initdead, old.initdead, now.initdead);
+        new.timing.deadping = follow(was.deadping, old.deadping, now.deadping);
+        new.timing.margin = follow(was.margin, old.margin, now.margin);
+        // Once more: a time that was set itself does not follow.
+        set(&mut new);
+        refuse_bad_times(&new.timing)?;
         Ok(new)
     }
 }
 
-/// What is other than it was, in words.
-pub fn differences(was: &Cluster, is: &Cluster) -> Vec<String> {
-    let (a, b) = (&was.timing, &is.timing);
-    let on = |on: bool| if on { "on" } else { "off" }.to_owned();
-    let policy = |quorum: QuorumPolicy| format!("{quorum:?}").to_lowercase();
-    let all = [
-        (
-            "keepalive",
-            duration_in_files(a.keepalive),
-            duration_in_files(b.keepalive),
-        ),
-        (
-            "warntime",
-            duration_in_files(a.warntime),
-            duration_in_files(b.warntime),
-        ),
-        (
-            "deadtime",
-            duration_in_files(a.deadtime),
-            duration_in_files(b.deadtime),
-        ),
-        (
-            "initdead",
-            duration_in_files(a.initdead),
-            duration_in_files(b.initdead),
-        ),
-        (
-            "deadping",
-            duration_in_files(a.deadping),
-            duration_in_files(b.deadping),
-        ),
-        (
-            "margin",
-            duration_in_files(a.margin),
-            duration_in_files(b.margin),
-        ),
-        (
-            "failback_delay",
-            duration_in_files(was.failback_delay),
-            duration_in_files(is.failback_delay),
-        ),
-        ("auto_failback", on(was.auto_failback), on(is.auto_failback)),
-        ("quorum", policy(was.quorum), policy(is.quorum)),
-    ];
-    let differ = all.into_iter().filter(|(_, a, b)| a != b);
-    differ
-        .map(|(name, a, b)| format!("{name} {b} (it was {a})"))
-        .collect()
-}
-
-fn policy(word: &str) -> Result<QuorumPolicy, String> {
-    match word {
-        "stop" => Ok(QuorumPolicy::Stop),
-        "freeze" => Ok(QuorumPolicy::Freeze),
-        "ignore" => Ok(QuorumPolicy::Ignore),
-        "off" => Ok(QuorumPolicy::Off),
-        _ => Err("it is one of stop, freeze, ignore, off".to_owned()),
+fn read_setting(word: &str) -> Result<(&'static str, SettingValue), String> {
+    let (name, value) = word
+        .split_once('=')
+        .ok_or("write NAME=VALUE, for example deadtime=6s")?;
+    match name {
+        "auto_failback" => {
+            let on = boolean(value).ok_or("it is on or off")?;
+            Ok(("auto_failback", SettingValue::Switch(on)))
+        }
+        "quorum" => {
+            let policy =
+                QuorumPolicy::parse(value).ok_or("it is one of stop, freeze, ignore, off")?;
+            Ok(("quorum", SettingValue::Quorum(policy)))
+        }
+        "failback_delay" => Ok(("failback_delay", SettingValue::Time(delay(value)?))),
+        _ => {
+            let names = CLUSTER_SETTINGS.map(|s: ClusterSetting| s.name);
+            let known = names.into_iter().find(|known| *known == name);
+            let known = known.ok_or_else(|| {
+                let (near, all) = (did_you_mean(name, names), names.join(", "));
+                format!("`{name}` cannot be set, only {all}; {near}")
+                    .trim_end_matches([' ', ';'])
+                    .to_owned()
+            })?;
+            Ok((known, SettingValue::Time(time(value)?)))
+        }
     }
 }
 
-/// What ha.cf refuses.
-fn judge(timing: &Timing) -> Result<(), String> {
+/// All times as they are when only keepalive and deadtime are set.
+fn default_times(timing: &Timing) -> Timing {
+    let Timing {
+        keepalive,
+        deadtime,
+        ..
+    } = *timing;
+    Timing {
+        keepalive,
+        deadtime,
+        warntime: deadtime / 2,
+        initdead: default_initdead(deadtime),
+        deadping: deadtime,
+        margin: Timing::usual_margin(keepalive, deadtime),
+    }
+}
+
+/// The differences in words.
+pub fn differences(was: &Cluster, is: &Cluster) -> Vec<String> {
+    changed_settings(was, is)
+        .map(|(name, old, new)| format!("{name} {new} (it was {old})"))
+        .collect()
+}
+
+/// Refuses times as ha.cf would.
+fn refuse_bad_times(timing: &Timing) -> Result<(), String> {
     let Timing {
         keepalive,
         warntime,
@@ -185,7 +119,7 @@ fn judge(timing: &Timing) -> Result<(), String> {
         deadping,
         margin,
     } = *timing;
-    let named = |name: &str, time: Duration| format!("{name} ({})", duration_in_files(time));
+    let named = |name: &str, time: Duration| format!("{name} ({})", duration_for_people(time));
     let (dead, keep) = (named("deadtime", deadtime), named("keepalive", keepalive));
     let refused = [
         (
@@ -254,7 +188,8 @@ mod tests {
 
     #[test]
     fn what_was_the_default_follows_and_what_was_set_stays() {
-        let settings = Settings::read(["deadtime=6s", "quorum=stop", "auto_failback=on"]).unwrap();
+        let settings =
+            SettingOverrides::read(["deadtime=6s", "quorum=stop", "auto_failback=on"]).unwrap();
         let new = settings.apply(&cluster()).unwrap();
         assert_eq!(
             differences(&cluster(), &new),
@@ -262,13 +197,13 @@ mod tests {
                 "warntime 3s (it was 5s)",
                 "deadtime 6s (it was 10s)",
                 "deadping 6s (it was 10s)",
-                "auto_failback on (it was off)",
                 "quorum stop (it was off)",
+                "auto_failback on (it was off)",
             ]
         );
         assert_eq!(new.timing.margin, Duration::from_secs(2));
         assert_eq!(new.digest, 7, "the peers' files are as they were");
-        let none = Settings::default().apply(&cluster()).unwrap();
+        let none = SettingOverrides::default().apply(&cluster()).unwrap();
         assert_eq!(none, cluster());
     }
 
@@ -283,7 +218,7 @@ mod tests {
             ("quorum=maybe", "one of stop"),
             ("auto_failback=perhaps", "on or off"),
         ] {
-            let error = Settings::read([word]).unwrap_err();
+            let error = SettingOverrides::read([word]).unwrap_err();
             assert!(
                 error.contains(why) && error.starts_with(word),
                 "{word}: {error}"
@@ -294,13 +229,13 @@ mod tests {
     #[test]
     fn what_a_file_would_refuse_is_refused() {
         for (words, why) in [
-            (vec!["deadtime=2s"], "more than twice keepalive (1s)"),
-            (vec!["deadtime=70s"], "initdead (60s)"),
+            (vec!["deadtime=2s"], "more than twice keepalive (1 s)"),
+            (vec!["deadtime=70s"], "initdead (60 s)"),
             (vec!["warntime=10s"], "must exceed warntime"),
             (vec!["margin=9s"], "leaves nothing"),
-            (vec!["deadping=1s"], "deadping (1s)"),
+            (vec!["deadping=1s"], "deadping (1 s)"),
         ] {
-            let error = Settings::read(words)
+            let error = SettingOverrides::read(words)
                 .unwrap()
                 .apply(&cluster())
                 .unwrap_err();

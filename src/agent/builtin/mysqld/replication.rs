@@ -130,7 +130,7 @@ mod tests {
         for (row, wanted) in [
             (
                 "\tdb2\tYes\tNo\tNULL\t\tDuplicate entry \u{1b}[31m'7'",
-                broken("what comes from db2 is not applied: Duplicate entry [31m'7'"),
+                broken("what comes from db2 is not applied: Duplicate entry \u{fffd}[31m'7'"),
             ),
             (
                 "\tdb2\tConnecting\tNo\tNULL\tx\t",
