@@ -1,4 +1,4 @@
-//! All that the engine can order. Every order that takes time ends in an event.
+//! All orders that the engine can give. Every order that takes time ends in an event.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,11 @@ use crate::model::{GroupName, Time};
 /// An order to the runtime.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
-    /// Send this on every link, now.
+    /// Send this heartbeat on every link, now.
     Send(Box<Heartbeat>),
-    /// Send an echo request to every ping node; each answer is an [`super::Event::Pong`].
+    /// Send an echo request to every ping node. Each answer is an [`super::Event::Pong`].
     Ping,
-    /// Do this to a group; ends in [`super::Event::Done`]. Never two at a time for one group.
+    /// Do this to a group. It ends in [`super::Event::Done`]. There are never two at a time for one group.
     Run {
         /// The group.
         group: GroupName,
@@ -23,17 +23,17 @@ pub enum Action {
         /// What to do.
         call: Call,
     },
-    /// End what runs for this group at once (kill its process group); its `Done` still comes.
+    /// Kill what runs for this group. Its `Done` still comes.
     Abort(GroupName),
-    /// Ask on the wire who answers for the addresses of this group, again and again until told otherwise.
+    /// Begin or end to ask on the wire who answers for the addresses of this group, again and again.
     WatchAddresses {
         /// The group.
         group: GroupName,
         /// Begin or end.
         on: bool,
     },
-    /// Look at what runs of this group again and again, each look an [`super::Event::Monitored`]; or no longer. Any call
-    /// on the group ends it too, before the call begins.
+    /// Begin or end to monitor the steps of this group. Each result is an [`super::Event::Monitored`]. Any call on the
+    /// group ends it too, before the call begins.
     Monitor {
         /// The group.
         group: GroupName,
@@ -42,43 +42,43 @@ pub enum Action {
     },
     /// Announce the addresses of this group again (gratuitous ARP, neighbour advertisements).
     Announce(GroupName),
-    /// From here on calls on this group are meant for its newest definition; nothing of the old one runs.
+    /// From here on, calls on this group are meant for its newest definition. Nothing of the old one runs.
     Redefined(GroupName),
-    /// The right to hold this group has been renewed until then, on our clock.
+    /// The right to hold this group was renewed.
     Renew {
         /// The group.
         group: GroupName,
-        /// When the right ends; [`Time::NEVER`] in maintenance. Where no votes are counted: until when no peer can have
-        /// taken us for dead.
+        /// When the right ends, on our clock. [`Time::NEVER`] in maintenance. Where no votes are counted, this is the
+        /// time until which no peer can have taken us for dead.
         until: Time,
     },
-    /// Keep this beyond our life; ends in [`super::Event::Saved`].
+    /// Save this for the next daemon. It ends in [`super::Event::Saved`].
     Save {
         /// Comes back in the event.
         version: u64,
-        /// All of it; the newest replaces.
+        /// Everything; it replaces what was saved before.
         kept: PersistentState,
     },
-    /// Log, journal and show this.
+    /// Write this to the log and to the journal.
     Record(Decision),
-    /// A command came to its end.
+    /// A command has ended.
     Reply {
-        /// Of which command.
+        /// The command's number.
         id: u64,
-        /// Whether it was done, and the sentence to show.
+        /// Whether it was done, with a sentence for the administrator.
         result: Result<String, String>,
     },
-    /// All is given up and said: end the process.
+    /// Everything is stopped and the goodbyes are sent: end the process.
     Exit,
 }
 
 /// What to do to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Call {
-    /// Look at every step; change nothing.
+    /// Find out which steps run; change nothing.
     Probe,
     /// Start this step, unless it already runs.
     Start(usize),
-    /// Stop this step, whatever its state.
+    /// Stop this step, whatever its state is.
     Stop(usize),
 }

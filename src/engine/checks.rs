@@ -1,4 +1,4 @@
-//! Checks of this node: a node that fails one is no candidate, and what it has moves on.
+//! Rule 22: a node that fails a check is no candidate, and its groups move to another one.
 //!
 //! ```text
 //!            first success            fall failures in a row
@@ -6,7 +6,7 @@
 //!      `---- fall failures in a row -------------------------->'
 //!                                     rise successes in a row
 //! ```
-//! A pending node is no candidate either, but keeps what it has: nothing is known against it.
+//! A node whose check is pending is no candidate either, but keeps what it has: nothing is known against it.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,25 +17,25 @@ use crate::model::status::{CheckState, CheckStatus};
 use crate::model::{GroupName, Time};
 use crate::text::printable_char;
 
-/// What is published of a text: one line of so many characters.
-const TEXT_MAX: usize = 80;
-/// The same for what is told here.
-const TOLD_MAX: usize = 400;
-/// So many failing checks that bear on all groups are published; one is enough to be no candidate.
-const PUBLISHED: usize = 4;
-/// The same of those that bear on one group each.
-const PUBLISHED_OF_GROUPS: usize = 64;
+/// Of a text this many characters are published, as one line.
+const MAX_PUBLISHED_CHARS: usize = 80;
+/// Of a text this many characters are shown on this node.
+const MAX_LOCAL_CHARS: usize = 400;
+/// Of failed checks that concern all groups this many are published; one is enough to be no candidate.
+const MAX_PUBLISHED_CHECKS: usize = 4;
+/// Of failed checks that concern one group each this many are published.
+const MAX_PUBLISHED_GROUP_CHECKS: usize = 64;
 
 /// One check as known here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Check {
     policy: CheckPolicy,
     state: CheckState,
-    /// Since when.
+    /// Since when it is in that state.
     since: Time,
     /// Results in a row that speak against the state.
     against: u32,
-    /// What it said when the state began. Later words change too often to be told to everybody.
+    /// Its output when the state began. Later output changes too often to be published.
     text: String,
     last: Option<(Time, Result<String, String>)>,
 }
@@ -47,7 +47,7 @@ impl Check {
             check: self.policy.name.clone(),
             group: self.policy.group.clone(),
             pending: self.state == CheckState::Pending,
-            text: one_line(&self.text, TEXT_MAX),
+            text: one_line(&self.text, MAX_PUBLISHED_CHARS),
         }
     }
 }
@@ -57,7 +57,7 @@ impl Check {
 pub(super) struct Checks(Vec<Check>);
 
 impl Checks {
-    /// As configured. What is known of a check of the same name is kept.
+    /// Takes the configuration. What is known of a check of the same name is kept.
     pub fn take_definition(&mut self, health: &Health, now: Time) {
         let old = std::mem::take(&mut self.0);
         let failback = health.failback_when.then(|| CheckPolicy {
@@ -91,8 +91,8 @@ impl Checks {
             .collect();
     }
 
-    /// Takes a result in. What to tell when that changed the state.
-    fn take(
+    /// Takes a result in. Returns what to record if that changed the state.
+    fn take_result(
         &mut self,
         now: Time,
         name: &str,
@@ -100,14 +100,14 @@ impl Checks {
     ) -> Option<(What, Because)> {
         let check = self.0.iter_mut().find(|c| c.policy.name == name)?;
         let (good, text) = match &result {
-            Ok(text) => (true, one_line(text, TOLD_MAX)),
-            Err(text) => (false, one_line(text, TOLD_MAX)),
+            Ok(text) => (true, one_line(text, MAX_LOCAL_CHARS)),
+            Err(text) => (false, one_line(text, MAX_LOCAL_CHARS)),
         };
         check.last = Some((now, result));
         if check.state == CheckState::of(good) {
             check.against = 0;
             if name == FAILBACK_WHEN {
-                check.text = text; // how far the replica is behind is what is waited for
+                check.text = text; // such as how far a replica is behind: that is worth following
             }
             return None;
         }
@@ -131,7 +131,7 @@ impl Checks {
         Some((what(name.to_owned()), Because::Agent(text)))
     }
 
-    /// Those that bear on candidacy and have not passed.
+    /// The checks that have not passed.
     fn not_passed(&self) -> impl Iterator<Item = FailedCheck> {
         let failing = self.0.iter().filter(|c| c.state != CheckState::Good);
         failing.map(Check::to_failed_check)
@@ -139,18 +139,18 @@ impl Checks {
 
     /// What is published.
     pub fn failed_checks(&self) -> Vec<FailedCheck> {
-        published(self.not_passed().collect())
+        limit_published(self.not_passed().collect())
     }
 
-    /// Why this node is no candidate for a group, in words that follow its name.
+    /// Why this node is no candidate for a group, in words that follow the node's name.
     pub fn ineligible(&self, group: &GroupName) -> Option<String> {
         let bar = self.not_passed().find(|a| a.makes_ineligible(group));
         bar.map(|a| a.to_string())
     }
 
-    /// Why what this node has must go: a check that has failed, not one that has no result yet, nor one that lets the
-    /// owner stay.
-    pub fn fails(&self, group: &GroupName) -> Option<String> {
+    /// Why this node must give a group up: a check has failed. One without a result drives nothing away, nor does one
+    /// with `owner stays`.
+    pub fn drives_away(&self, group: &GroupName) -> Option<String> {
         let drives = |c: &&Check| c.state == CheckState::Failed && !c.policy.stays;
         let mut driving = self.0.iter().filter(drives).map(Check::to_failed_check);
         let failed = driving.find(|a| a.makes_ineligible(group))?;
@@ -165,7 +165,7 @@ impl Checks {
             against: c.against,
             looked: c.last.as_ref().map(|(at, _)| now.since(*at)),
             text: match &c.last {
-                Some((_, Ok(text) | Err(text))) => one_line(text, TOLD_MAX),
+                Some((_, Ok(text) | Err(text))) => one_line(text, MAX_LOCAL_CHARS),
                 None => String::new(),
             },
         };
@@ -173,44 +173,44 @@ impl Checks {
     }
 }
 
-/// What is kept of what a peer publishes: whatever it sends, no more than we would.
-pub(super) fn told(checks: &[FailedCheck]) -> Vec<FailedCheck> {
+/// What is kept of the checks that a peer publishes: no more than we would publish, whatever it sends.
+pub(super) fn limit_received(checks: &[FailedCheck]) -> Vec<FailedCheck> {
     let kept = |a: &FailedCheck| FailedCheck {
-        check: one_line(&a.check, TEXT_MAX),
+        check: one_line(&a.check, MAX_PUBLISHED_CHARS),
         group: a.group.clone(),
         pending: a.pending,
-        text: one_line(&a.text, TEXT_MAX),
+        text: one_line(&a.text, MAX_PUBLISHED_CHARS),
     };
-    published(checks.iter().map(kept).collect())
+    limit_published(checks.iter().map(kept).collect())
 }
 
-/// As many of each kind as are told to others.
-fn published(checks: Vec<FailedCheck>) -> Vec<FailedCheck> {
+/// As many of each kind as are published.
+fn limit_published(checks: Vec<FailedCheck>) -> Vec<FailedCheck> {
     let (failback, checks): (Vec<_>, Vec<_>) =
         checks.into_iter().partition(|a| a.check == FAILBACK_WHEN);
     let (of_all, of_groups): (Vec<_>, Vec<_>) = checks.into_iter().partition(|a| a.group.is_none());
-    let few = of_all.into_iter().take(PUBLISHED);
-    let of_groups = of_groups.into_iter().take(PUBLISHED_OF_GROUPS);
+    let few = of_all.into_iter().take(MAX_PUBLISHED_CHECKS);
+    let of_groups = of_groups.into_iter().take(MAX_PUBLISHED_GROUP_CHECKS);
     few.chain(of_groups)
         .chain(failback.into_iter().take(1))
         .collect()
 }
 
-/// The first of these that makes a node ineligible for a group.
+/// Why these make their node ineligible for a group, if they do.
 pub(super) fn ineligible(checks: &[FailedCheck], group: &GroupName) -> Option<String> {
     let found = checks.iter().find(|a| a.makes_ineligible(group));
     found.map(ToString::to_string)
 }
 
-/// Whether one of these has no result yet: its node will soon be a candidate for the group, or known not to be.
-pub(super) fn pending(checks: &[FailedCheck], group: &GroupName) -> bool {
+/// Whether one of these has no result yet, so that it will be known soon whether its node is a candidate for the group.
+pub(super) fn awaits_result(checks: &[FailedCheck], group: &GroupName) -> bool {
     checks
         .iter()
         .any(|a| a.pending && a.makes_ineligible(group))
 }
 
-/// Why a node must not get a group back yet.
-pub(super) fn unready(checks: &[FailedCheck]) -> Option<String> {
+/// Why `failback_when` keeps a node from getting a group back, if it does.
+pub(super) fn failback_unready(checks: &[FailedCheck]) -> Option<String> {
     let waits = checks.iter().find(|a| a.check == FAILBACK_WHEN)?;
     Some(match (waits.pending, waits.text.as_str()) {
         (true, _) => "no result yet".to_owned(),
@@ -219,8 +219,8 @@ pub(super) fn unready(checks: &[FailedCheck]) -> Option<String> {
     })
 }
 
-/// One line, so long at most, without anything that a terminal would obey. What is too long ends with a part that is whole,
-/// where there is one: after it often comes what to do, which is told on the node itself.
+/// One line of this many characters at most, without control characters. A text that is too long is cut at its last
+/// semicolon, so that no half sentence is published; the node itself shows all of it.
 fn one_line(text: &str, most: usize) -> String {
     let mut line: String = text.trim().chars().take(most).map(printable_char).collect();
     if text.trim().chars().nth(most).is_some() {
@@ -231,9 +231,14 @@ fn one_line(text: &str, most: usize) -> String {
 
 impl Engine {
     /// A check of this node has a result.
-    pub(super) fn checked(&mut self, now: Time, name: &str, result: Result<String, String>) {
-        if let Some((what, because)) = self.view.checks.take(now, name, result)
-            // Whether a group may go back is told with the group.
+    pub(super) fn take_check_result(
+        &mut self,
+        now: Time,
+        name: &str,
+        result: Result<String, String>,
+    ) {
+        if let Some((what, because)) = self.view.checks.take_result(now, name, result)
+            // Whether a group may go back is recorded with the group.
             && name != FAILBACK_WHEN
         {
             self.round.record_node(what, because);
@@ -274,7 +279,7 @@ mod tests {
             } else {
                 Err("refused".to_owned())
             };
-            checks.take(Time(i as u64), "web", result);
+            checks.take_result(Time(i as u64), "web", result);
             match checks.0[0].state {
                 CheckState::Pending => 'p',
                 CheckState::Good => 'g',
@@ -309,16 +314,22 @@ mod tests {
             checks.ineligible(&web_group()).unwrap(),
             "has no result of check web yet"
         );
-        assert_eq!(checks.fails(&web_group()), None);
+        assert_eq!(checks.drives_away(&web_group()), None);
         states(&mut checks, "--");
         assert_eq!(
-            checks.fails(&web_group()).unwrap(),
+            checks.drives_away(&web_group()).unwrap(),
             "fails check web (refused)"
         );
-        assert_eq!(checks.ineligible(&web_group()), checks.fails(&web_group()));
+        assert_eq!(
+            checks.ineligible(&web_group()),
+            checks.drives_away(&web_group())
+        );
         states(&mut checks, "+");
         assert_eq!(
-            (checks.ineligible(&web_group()), checks.fails(&web_group())),
+            (
+                checks.ineligible(&web_group()),
+                checks.drives_away(&web_group())
+            ),
             (None, None)
         );
     }
@@ -332,7 +343,7 @@ mod tests {
             checks.ineligible(&web_group()).unwrap(),
             "fails check web (refused)"
         );
-        assert_eq!(checks.fails(&web_group()), None);
+        assert_eq!(checks.drives_away(&web_group()), None);
         let other = Check {
             policy: CheckPolicy {
                 name: "sql".into(),
@@ -344,7 +355,7 @@ mod tests {
         };
         checks.0.push(other);
         assert_eq!(
-            checks.fails(&web_group()).unwrap(),
+            checks.drives_away(&web_group()).unwrap(),
             "fails check sql (refused)"
         );
     }
@@ -354,16 +365,19 @@ mod tests {
         let mut checks = checks(1, 1);
         states(&mut checks, "+");
         assert_eq!(checks.ineligible(&web_group()), None);
-        assert_eq!(unready(&checks.failed_checks()).unwrap(), "no result yet");
+        assert_eq!(
+            failback_unready(&checks.failed_checks()).unwrap(),
+            "no result yet"
+        );
         for lag in ["30 s\nbehind", "12 s behind"] {
-            checks.take(Time(9), FAILBACK_WHEN, Err(lag.to_owned()));
+            checks.take_result(Time(9), FAILBACK_WHEN, Err(lag.to_owned()));
             assert_eq!(
-                unready(&checks.failed_checks()).unwrap(),
+                failback_unready(&checks.failed_checks()).unwrap(),
                 lag.replace('\n', " ")
             );
         }
-        checks.take(Time(9), FAILBACK_WHEN, Ok(String::new()));
-        assert_eq!(unready(&checks.failed_checks()), None);
+        checks.take_result(Time(9), FAILBACK_WHEN, Ok(String::new()));
+        assert_eq!(failback_unready(&checks.failed_checks()), None);
     }
 
     #[test]
@@ -375,10 +389,10 @@ mod tests {
             text: format!("\u{1b}[2J{}", "x".repeat(10_000)),
         };
         let names = ["a", "b", "c", "d", "e", FAILBACK_WHEN, FAILBACK_WHEN];
-        let kept = told(&names.map(one));
+        let kept = limit_received(&names.map(one));
         let kept_names: Vec<&str> = kept.iter().map(|a| a.check.as_str()).collect();
         assert_eq!(kept_names, ["a", "b", "c", "d", FAILBACK_WHEN]);
-        let text = format!("\u{fffd}[2J{}", "x".repeat(TEXT_MAX - 4));
+        let text = format!("\u{fffd}[2J{}", "x".repeat(MAX_PUBLISHED_CHARS - 4));
         assert!(kept.iter().all(|a| a.text.trim() == text), "{kept:?}");
     }
 

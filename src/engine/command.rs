@@ -1,4 +1,5 @@
-//! What an administrator asks: refused at once with the reason, or done and answered when the outcome is known.
+//! Rule 18: commands of an administrator. Each is refused at once with the reason, or carried out and answered when its
+//! outcome is known.
 
 use std::time::Duration;
 
@@ -6,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Command;
 use super::group::Group;
-use super::placement::place;
+use super::placement::choose_node;
 use super::{Action, Engine};
 use crate::model::cluster;
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::{GroupState, Phase};
 use crate::model::status::Liveness;
 use crate::model::{GroupName, Time};
+use crate::text::duration_for_people;
 
 /// A command that waits for its outcome.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,15 +32,15 @@ pub(super) enum Kind {
 }
 
 impl Engine {
-    pub(super) fn command(&mut self, now: Time, id: u64, command: Command) {
+    pub(super) fn execute_command(&mut self, now: Time, id: u64, command: Command) {
         let answer = match command {
-            Command::Standby { groups, lasting } => self.standby(now, id, &groups, lasting),
-            Command::Unstandby(groups) => Ok(Some(self.unstandby(&groups))),
-            Command::Takeover { groups, force } => self.takeover(now, id, &groups, force),
-            Command::Clear(group) => self.clear(&group).map(Some),
-            Command::Maintenance { groups, on } => Ok(Some(self.maintenance(&groups, on))),
-            Command::Leave => Ok(Some(self.leave())),
-            Command::Restart { back_within } => self.restart(now, back_within).map(Some),
+            Command::Standby { groups, lasting } => self.stand_by(now, id, &groups, lasting),
+            Command::Unstandby(groups) => Ok(Some(self.end_standby(&groups))),
+            Command::Takeover { groups, force } => self.take_over(now, id, &groups, force),
+            Command::Clear(group) => self.clear_group(&group).map(Some),
+            Command::Maintenance { groups, on } => Ok(Some(self.set_maintenance(&groups, on))),
+            Command::Leave => Ok(Some(self.begin_leaving())),
+            Command::Restart { back_within } => self.announce_restart(now, back_within).map(Some),
         };
         match answer {
             Ok(None) => {}
@@ -51,35 +53,35 @@ impl Engine {
         self.round.out.push(Action::Reply { id, result });
     }
 
-    fn named(&self, groups: &[GroupName]) -> Vec<GroupName> {
+    fn known_groups(&self, groups: &[GroupName]) -> Vec<GroupName> {
         let known = self.groups.iter().map(Group::name);
         known.filter(|n| groups.contains(n)).cloned().collect()
     }
 
-    /// What forbids moving these groups at present.
+    /// Why these groups cannot be moved at present.
     fn refuse_to_move(&self, now: Time, groups: &[GroupName]) -> Option<String> {
-        if let Some(waiting) = self.view.waiting(now) {
+        if let Some(waiting) = self.view.waits_for(now) {
             return Some(format!(
                 "this node does not take part yet: it waits {waiting}"
             ));
         }
         if self.view.leaving {
-            return Some("this node is leaving".to_owned());
+            return Some("this node is stopping its groups to end".to_owned());
         }
         let chosen = self.groups.iter().filter(|g| groups.contains(g.name()));
         let frozen: Vec<&str> = chosen
-            .filter(|g| g.frozen(&self.view))
+            .filter(|g| g.in_maintenance(&self.view))
             .map(|g| g.name().as_str())
             .collect();
         (!frozen.is_empty()).then(|| {
             format!(
-                "{} is in maintenance; end that first: hactl maintenance off",
+                "{} is in maintenance; end that first with hactl maintenance off",
                 frozen.join(", ")
             )
         })
     }
 
-    fn standby(
+    fn stand_by(
         &mut self,
         now: Time,
         id: u64,
@@ -89,14 +91,14 @@ impl Engine {
         if let Some(refusal) = self.refuse_to_move(now, groups) {
             return Err(refusal);
         }
-        let groups = self.named(groups);
+        let groups = self.known_groups(groups);
         for group in self.groups.iter().filter(|g| groups.contains(g.name())) {
             self.can_be_given(group)?;
         }
         for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
             group.stand_by(lasting);
         }
-        self.commanded(&groups, "standby");
+        self.record_command(&groups, "standby");
         let until = now + self.time_to_move(&groups);
         self.pending.push(Pending {
             id,
@@ -111,29 +113,29 @@ impl Engine {
         let name = group.name();
         if group.state() == GroupState::Stuck {
             return Err(format!(
-                "{name} is stuck here: its stop failed; see to it, then run hactl clear {name}"
+                "{name} is stuck here: its stop failed; stop it by hand, then run hactl clear {name}"
             ));
         }
         if !group.is_load() {
             return Ok(());
         }
         let others = group.other_candidates(&self.view, &self.round);
-        match place(&others) {
+        match choose_node(&others) {
             Ok(_) => Ok(()),
             Err(why) => Err(format!("{name} stays here: {why}")),
         }
     }
 
-    fn unstandby(&mut self, groups: &[GroupName]) -> String {
-        let groups = self.named(groups);
+    fn end_standby(&mut self, groups: &[GroupName]) -> String {
+        let groups = self.known_groups(groups);
         for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
             group.end_standby();
         }
-        self.commanded(&groups, "end of standby");
-        format!("{} may run {} again", self.view.me(), list(&groups))
+        self.record_command(&groups, "end of standby");
+        format!("{} may run {} again", self.view.me(), join_names(&groups))
     }
 
-    fn takeover(
+    fn take_over(
         &mut self,
         now: Time,
         id: u64,
@@ -143,14 +145,14 @@ impl Engine {
         if let Some(refusal) = self.refuse_to_move(now, groups) {
             return Err(refusal);
         }
-        let groups = self.named(groups);
+        let groups = self.known_groups(groups);
         for group in self.groups.iter().filter(|g| groups.contains(g.name())) {
             self.can_be_taken(group, force)?;
         }
         for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
             group.take_over(force);
         }
-        self.commanded(
+        self.record_command(
             &groups,
             if force {
                 "takeover --force"
@@ -172,11 +174,11 @@ impl Engine {
         let name = group.name();
         if group.state() == GroupState::Stuck {
             return Err(format!(
-                "{name} is stuck here: its stop failed; see to it, then run hactl clear {name}"
+                "{name} is stuck here: its stop failed; stop it by hand, then run hactl clear {name}"
             ));
         }
         if !self.view.quorate {
-            let help = "the other side may be running it; bring nodes or ping nodes back";
+            let help = "the other side may run it; bring nodes or ping nodes back";
             return Err(format!(
                 "{name} cannot be started: this side has no quorum; {help}"
             ));
@@ -187,7 +189,7 @@ impl Engine {
             match owner {
                 None if force => {}
                 None => {
-                    let help = "mend that, or overrule it: hactl takeover --force";
+                    let help = "repair that, or override it with hactl takeover --force";
                     return Err(format!(
                         "{name} is not started here: {} {check}; {help}",
                         self.view.me()
@@ -195,7 +197,7 @@ impl Engine {
                 }
                 Some(owner) => {
                     return Err(format!(
-                        "{name} stays on {}: {} {check}; mend that first",
+                        "{name} stays on {}: {} {check}; repair that first",
                         owner.name,
                         self.view.me()
                     ));
@@ -212,16 +214,16 @@ impl Engine {
             ));
         }
         if owner.digest.is_some_and(|d| d != self.view.cluster.digest) {
-            let help = "make the files alike and reload both";
+            let help = "make the files equal and reload both nodes";
             return Err(format!(
-                "{name} stays on {}: its configuration differs from ours; {help}",
+                "{name} stays on {}: its configuration differs from that of this node; {help}",
                 owner.name
             ));
         }
         Ok(())
     }
 
-    /// How long a move of these groups may take before it is called failed.
+    /// A move of these groups that takes longer than this has failed.
     fn time_to_move(&self, groups: &[GroupName]) -> Duration {
         let steps = |spec: &cluster::Group| {
             spec.steps
@@ -234,7 +236,7 @@ impl Engine {
         longest + self.view.cluster.timing.deadtime + Duration::from_secs(10)
     }
 
-    fn clear(&mut self, name: &GroupName) -> Result<String, String> {
+    fn clear_group(&mut self, name: &GroupName) -> Result<String, String> {
         let Some(group) = self.groups.iter_mut().find(|g| g.name() == name) else {
             return Err(format!("there is no group {name}"));
         };
@@ -251,39 +253,36 @@ impl Engine {
                 .filter(|r| r.state == GroupState::Stuck)
             {
                 report.state = GroupState::Offline;
-                cleared.push(format!(
-                    "what {} may still run of it counts as stopped",
-                    peer.name
-                ));
+                cleared.push(format!("it now counts as stopped on {}", peer.name));
             }
         }
         let troubled = |p: &&super::Peer| {
-            p.living() && matches!(p.state(name), GroupState::Failed | GroupState::Stuck)
+            p.is_living() && matches!(p.state(name), GroupState::Failed | GroupState::Stuck)
         };
         if cleared.is_empty()
             && let Some(peer) = self.view.peers.iter().find(troubled)
         {
             let (node, state) = (&peer.name, peer.state(name).as_str());
             return Err(format!(
-                "{name} is {state} on {node}, not here: see to it and clear it there"
+                "{name} is {state} on {node}, not here: repair it and run hactl clear {name} there"
             ));
         }
-        self.commanded(std::slice::from_ref(name), "clear");
+        self.record_command(std::slice::from_ref(name), "clear");
         if cleared.is_empty() {
             cleared.push("nothing had failed".to_owned());
         }
         Ok(format!("{name}: {}", cleared.join(", ")))
     }
 
-    fn maintenance(&mut self, groups: &[GroupName], on: bool) -> String {
-        let groups = self.named(groups);
+    fn set_maintenance(&mut self, groups: &[GroupName], on: bool) -> String {
+        let groups = self.known_groups(groups);
         for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
             group.set_maintenance(on);
         }
-        for peer in self.view.peers.iter_mut().filter(|p| !on && !p.living()) {
+        for peer in self.view.peers.iter_mut().filter(|p| !on && !p.is_living()) {
             peer.intent.maintenance.retain(|g| !groups.contains(g));
         }
-        self.commanded(
+        self.record_command(
             &groups,
             if on {
                 "maintenance on"
@@ -298,8 +297,8 @@ impl Engine {
             .map(|p| p.name.as_str())
             .collect();
         match (on, still.is_empty()) {
-            (true, _) => format!("nobody starts, stops or moves {} now", list(&groups)),
-            (false, true) => format!("{} is managed again", list(&groups)),
+            (true, _) => format!("no node starts, stops or moves {} now", join_names(&groups)),
+            (false, true) => format!("{} is managed again", join_names(&groups)),
             (false, false) => format!(
                 "{} still has it in maintenance: end it there too",
                 still.join(", ")
@@ -307,28 +306,31 @@ impl Engine {
         }
     }
 
-    fn leave(&mut self) -> String {
+    fn begin_leaving(&mut self) -> String {
         if !self.view.leaving {
             self.view.leaving = true;
             self.round
                 .record_node(What::Leaving, Because::Administrator);
         }
-        "giving up all groups".to_owned()
+        "stopping all groups".to_owned()
     }
 
-    fn restart(&mut self, now: Time, back_within: Duration) -> Result<String, String> {
+    fn announce_restart(&mut self, now: Time, back_within: Duration) -> Result<String, String> {
         if self.in_transition() {
             return Err(
-                "groups are changing hands; try again when hactl status is quiet".to_owned(),
+                "groups are moving; try again when hactl status shows that they have settled"
+                    .to_owned(),
             );
         }
-        self.publisher.end(now, Phase::Active, Some(back_within));
+        self.publisher
+            .begin_goodbye(now, Phase::Active, Some(back_within));
         Ok(format!(
-            "restarting; the peers wait {back_within:.0?} for us"
+            "restarting; the other nodes wait {} for this one",
+            duration_for_people(back_within)
         ))
     }
 
-    fn commanded(&mut self, groups: &[GroupName], what: &str) {
+    fn record_command(&mut self, groups: &[GroupName], what: &str) {
         self.round.save = true;
         for group in groups {
             self.round.record(
@@ -340,7 +342,7 @@ impl Engine {
     }
 }
 
-fn list(groups: &[GroupName]) -> String {
+fn join_names(groups: &[GroupName]) -> String {
     groups
         .iter()
         .map(GroupName::as_str)

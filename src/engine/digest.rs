@@ -1,4 +1,4 @@
-//! A fingerprint of all that an engine has ordered since its daemon began.
+//! A fingerprint of all orders that an engine has given since its daemon began.
 
 use std::hash::{Hash as _, Hasher};
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Action;
 
-/// Grows with each order. Two engines with equal fingerprints have ordered the same.
+/// Changes with each order. Two engines with equal fingerprints have given the same orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ActionDigest(pub u64);
 
 impl Default for ActionDigest {
-    /// FNV-1a's beginning.
+    /// The offset basis of FNV-1a.
     fn default() -> Self {
         ActionDigest(0xcbf2_9ce4_8422_2325)
     }
@@ -27,7 +27,7 @@ impl ActionDigest {
     }
 }
 
-/// FNV-1a: quick for a few hundred bytes, and the same in every process, which the standard hasher is not.
+/// FNV-1a: fast for a few hundred bytes, and the same in every process, which the standard hasher is not.
 struct Sum(u64);
 
 impl Hasher for Sum {

@@ -1,4 +1,4 @@
-//! All that can happen to the engine. Events are past facts.
+//! Everything that can happen to the engine.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use crate::model::heartbeat::Heartbeat;
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Term, Time};
 
-/// A past fact. Each comes with the time at which it was noticed.
+/// Something that has happened. Each event comes with the time at which it was noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A believed heartbeat of a peer came in on a link.
+    /// An authenticated heartbeat of a peer came in on a link.
     Heard {
         /// Where it came in.
         link: LinkName,
         /// What it says.
         heartbeat: Box<Heartbeat>,
     },
-    /// An interface's carrier came or went.
+    /// The carrier of an interface came or went.
     Carrier {
         /// The link on that interface.
         link: LinkName,
-        /// Whether it is there.
+        /// Whether there is a carrier.
         up: bool,
     },
-    /// The kernel of a peer refused a heartbeat: its daemon is gone, its machine is not.
+    /// The kernel of a peer refused a heartbeat: the daemon there is gone, the machine is not.
     Refused {
         /// That peer.
         peer: NodeName,
@@ -40,71 +40,71 @@ pub enum Event {
         /// When the echo request that it answers was sent.
         sent: Time,
     },
-    /// An ordered action on a group ended.
+    /// An order for a group has ended.
     Done {
         /// The group.
         group: GroupName,
-        /// Which order this ends.
+        /// Which order.
         order: OrderId,
         /// How it ended.
         outcome: Outcome,
     },
-    /// Somebody else answered for an address of a group that is being watched.
+    /// Another host answered for an address of a group whose addresses are watched.
     AddressAnswered {
         /// The group.
         group: GroupName,
-        /// Which address, and which hardware address answered.
+        /// The address, and the hardware address that answered.
         who: String,
     },
-    /// A round of address probes was sent and its time to answer ran out in silence.
+    /// Nobody answered a round of address probes in time.
     AddressSilent {
         /// The group.
         group: GroupName,
         /// When that round was sent.
         sent: Time,
     },
-    /// A resource that ran was found not to run, or could not be kept running.
+    /// A resource that ran was found down, or could not be kept running.
     ResourceLost {
         /// The group.
         group: GroupName,
         /// Which step.
         step: usize,
-        /// What was seen.
+        /// What was found.
         text: String,
     },
-    /// A look at a resource that runs has ended; what it says when that is not well.
+    /// A running resource was monitored.
     Monitored {
         /// The group.
         group: GroupName,
         /// Which step.
         step: usize,
-        /// Whether it is well.
+        /// Whether it is well, or what is wrong.
         result: Result<(), String>,
     },
-    /// A check of this node has a result, with what it said.
+    /// A check of this node has a result.
     Checked {
         /// Its name.
         check: String,
-        /// Whether it passed.
+        /// Whether it passed, with its output.
         result: Result<String, String>,
     },
-    /// These messages go out with every heartbeat from now on, and no others.
+    /// From now on, exactly these messages go out with every heartbeat.
     PeerMessages(Vec<PeerMessage>),
-    /// What [`super::Action::Save`] ordered is on disk (or cannot be brought there: then the engine goes on without).
+    /// What [`super::Action::Save`] ordered is on disk, or cannot be saved: then the engine goes on without.
     Saved {
-        /// The number of that order.
+        /// The version in that order.
         version: u64,
     },
-    /// An administrator wants something.
+    /// An administrator gave a command.
     Command {
         /// Comes back in [`super::Action::Reply`].
         id: u64,
-        /// What is wanted.
+        /// The command.
         command: Command,
     },
-    /// The configuration was read anew and is good.
+    /// The configuration was read again and is valid.
     Reconfigured(Box<Cluster>),
-    /// The deadline that the engine gave has come.
+    /// The time that the engine asked for has come, and everything that arrived before was read.
     DeadlineReached,
 }
 
@@ -115,71 +115,72 @@ pub enum Event {
 #[serde(transparent)]
 pub struct OrderId(pub u64);
 
-/// How an ordered action ended.
+/// How an order ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// A start or stop did what it should.
+    /// The start or stop succeeded.
     Succeeded,
-    /// A look at every step: for each, whether it runs. `None` where the look itself failed.
+    /// The probe: for each step, whether it runs. `None` where the probe of the step failed.
     Seen(Vec<Option<bool>>),
-    /// It failed; the text says how, for an administrator.
+    /// It failed, with the reason for an administrator.
     Failed(String),
-    /// It was ended at its deadline; the text says what hung.
+    /// It was killed at its deadline; the text says what hung.
     TimedOut(String),
 }
 
-/// What an administrator wants. Group lists are full names; an empty list never means "all".
+/// A command of an administrator. Groups are given by their full names; an empty list never means "all".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Give these groups up. Lasting: take them no more until told. Else: only when nobody else can.
+    /// Give these groups up.
     Standby {
         /// Which.
         groups: Vec<GroupName>,
-        /// Whether to abstain until told otherwise (`hactl standby`), or only to yield (`hb_standby`).
+        /// Whether this node takes them no more until told otherwise (`hactl standby`), or only when no other node can
+        /// (`hb_standby`).
         lasting: bool,
     },
-    /// End standby for these groups; moves nothing by itself.
+    /// End standby for these groups. It moves nothing by itself.
     Unstandby(Vec<GroupName>),
     /// Take these groups over.
     Takeover {
         /// Which.
         groups: Vec<GroupName>,
-        /// Whether also against an address that still answers on the wire, and against a stuck dead node.
+        /// Also against an address that still answers on the wire, and against a dead node that may still run it.
         force: bool,
     },
     /// Forget failures and stuck stops of this group on this node.
     Clear(GroupName),
-    /// Nobody shall start, stop or move these groups (or: may again).
+    /// Suspend or resume the control of these groups: nobody starts, stops or moves them meanwhile.
     Maintenance {
         /// Which.
         groups: Vec<GroupName>,
         /// On or off.
         on: bool,
     },
-    /// Give up every group in order, say goodbye and end.
+    /// Stop every group in order, say goodbye and end.
     Leave,
-    /// End without touching a resource; the peers hear that we are back within the time.
+    /// End without touching a resource. The peers hear within what time the next daemon will be there.
     Restart {
         /// How long the peers shall wait.
         back_within: std::time::Duration,
     },
 }
 
-/// What outlived the last life of this node's daemon.
+/// What outlives this node's daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PersistentState {
-    /// The generation of this life, already saved.
+    /// The generation of this daemon.
     pub generation: Generation,
-    /// The greatest term that may be used without saving anew.
+    /// For each group, the highest term that may be used before something is saved again.
     pub ceilings: BTreeMap<GroupName, Term>,
     /// The term of the last ownership of each group here.
     pub terms: BTreeMap<GroupName, Term>,
-    /// When the right to each group ends that was held at the last renewal, on the clock of this boot.
+    /// When the right to each group ends, as of its last renewal, on the clock of this boot.
     pub leases: BTreeMap<GroupName, Time>,
-    /// Lasting standby.
+    /// Groups in lasting standby here.
     pub standby: Vec<GroupName>,
-    /// Yielding after a handover that an administrator asked for.
+    /// Groups that were given away on request.
     pub yielding: Vec<GroupName>,
-    /// Maintenance.
+    /// Groups in maintenance.
     pub maintenance: Vec<GroupName>,
 }

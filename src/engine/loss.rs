@@ -1,9 +1,9 @@
-//! How many heartbeats the network loses, and how much more often they are then sent.
+//! Rule 26: how many heartbeats the network loses, and how much more often they are sent because of that.
 //!
-//! Heartbeats have numbers, so the hearer knows what it missed, and says so in its own heartbeats. The sender then sends
-//! so often that within the time that a right lasts one gets through, but for once in a thousand million times. Where
-//! that time holds many keepalives, nothing changes; at `keepalive 10ms deadtime 50ms` it holds two or three, and a fifth
-//! lost would cost the group several times a minute.
+//! Heartbeats have numbers. So the receiver knows how many it missed, and publishes that in its own heartbeats. The
+//! sender then sends so often that within the length of a lease at least one heartbeat gets through, except once in a
+//! billion leases. Where a lease is many keepalives long, nothing changes. At `keepalive 10ms deadtime 50ms` it is only
+//! two or three long, and with a fifth of the heartbeats lost the group would stop several times a minute.
 
 use std::time::Duration;
 
@@ -11,16 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::cluster::Timing;
 
-/// So much weighs the newest heartbeat against all before it: one part of this.
-const WEIGHT: u32 = 32;
-/// Numbers missed in a row that count: after a cut nothing is learned from more.
-const MOST: u64 = 64;
+/// The newest heartbeat has one part in this many of the average; all before it have the rest.
+const SMOOTHING: u32 = 32;
+/// Of heartbeats that were missed in a row this many count: after a cut nothing is learned from more.
+const MAX_COUNTED_MISSES: u64 = 64;
 /// No network needs heartbeats more often than this.
-const LEAST: Duration = Duration::from_millis(2);
-/// At most so many times as often as keepalive says.
-const DENSEST: u32 = 8;
-/// Up to so many of a thousand lost, so many tries until one gets through for sure: the logarithm of 10^-9 by that of the
-/// loss. Less than the first is nobody's trouble.
+const MIN_INTERVAL: Duration = Duration::from_millis(2);
+/// Heartbeats are sent at most this many times as often as keepalive says.
+const MAX_SPEEDUP: u32 = 8;
+/// (permille lost at most, tries until one gets through for sure). The tries are log(10^-9) / log(loss).
 const TRIES: [(u16, u32); 6] = [
     (50, 7),
     (100, 9),
@@ -29,37 +28,38 @@ const TRIES: [(u16, u32); 6] = [
     (500, 30),
     (1000, 48),
 ];
-const UNTROUBLED: u16 = 20;
+/// Losing fewer than this of a thousand changes nothing.
+const NEGLIGIBLE_PERMILLE: u16 = 20;
 
 /// The share of a peer's heartbeats that did not arrive lately, in millionths.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Loss(u32);
 
 impl Loss {
-    /// A heartbeat came in, and so many numbers before it did not.
-    pub fn heard(&mut self, missed: u64) {
-        for _ in 0..missed.min(MOST) {
+    /// A heartbeat came in, and this many before it did not.
+    pub fn count(&mut self, missed: u64) {
+        for _ in 0..missed.min(MAX_COUNTED_MISSES) {
             self.0 = self
                 .0
-                .saturating_add((1_000_000 - self.0.min(1_000_000)) / WEIGHT);
+                .saturating_add((1_000_000 - self.0.min(1_000_000)) / SMOOTHING);
         }
-        self.0 -= self.0 / WEIGHT;
+        self.0 -= self.0 / SMOOTHING;
     }
 
-    /// Of a thousand.
+    /// How many of a thousand.
     pub fn permille(self) -> u16 {
         u16::try_from(self.0 / 1000).unwrap_or(1000)
     }
 }
 
-/// From heartbeat to heartbeat, when the peer that hears least misses so many of a thousand.
-pub(super) fn interval(permille: u16, timing: &Timing) -> Duration {
+/// The time from heartbeat to heartbeat when the peer that hears us worst misses this many of a thousand.
+pub(super) fn heartbeat_interval(permille: u16, timing: &Timing) -> Duration {
     let tries = TRIES.iter().find(|(up_to, _)| permille <= *up_to);
     let tries = tries.or(TRIES.last()).map_or(1, |(_, tries)| *tries);
-    if permille < UNTROUBLED {
+    if permille < NEGLIGIBLE_PERMILLE {
         return timing.keepalive;
     }
-    let least = LEAST.max(timing.keepalive / DENSEST);
+    let least = MIN_INTERVAL.max(timing.keepalive / MAX_SPEEDUP);
     (timing.lease() / tries).max(least).min(timing.keepalive)
 }
 
@@ -85,22 +85,25 @@ mod tests {
     fn what_is_missed_is_seen_soon_and_forgotten() {
         let mut loss = Loss::default();
         for _ in 0..1000 {
-            loss.heard(0);
+            loss.count(0);
         }
         assert_eq!(loss.permille(), 0);
         for _ in 0..100 {
             for missed in [0, 0, 0, 1] {
-                loss.heard(missed);
+                loss.count(missed);
             }
         }
         let steady = loss.permille();
         assert!((170..240).contains(&steady), "one of five: {steady}");
-        loss.heard(u64::MAX);
+        loss.count(u64::MAX);
         assert!(loss.permille() > 700 && loss.permille() <= 1000);
         for _ in 0..200 {
-            loss.heard(0);
+            loss.count(0);
         }
-        assert_eq!(interval(loss.permille(), &timing(10, 50)), MS * 10);
+        assert_eq!(
+            heartbeat_interval(loss.permille(), &timing(10, 50)),
+            MS * 10
+        );
     }
 
     #[test]
@@ -109,7 +112,7 @@ mod tests {
         let table = [
             (10, 50, 0, MS * 10),
             (10, 50, 19, MS * 10),
-            (10, 50, 200, LEAST),
+            (10, 50, 200, MIN_INTERVAL),
             (20, 100, 100, MS * 50 / 9),
             (20, 100, 1000, MS * 5 / 2),
             (200, 3000, 200, MS * 2400 / 13),
@@ -119,7 +122,7 @@ mod tests {
         for (keepalive, deadtime, permille, expected) in table {
             let t = timing(keepalive, deadtime);
             assert_eq!(
-                interval(permille, &t),
+                heartbeat_interval(permille, &t),
                 expected,
                 "{keepalive} {deadtime} {permille}"
             );

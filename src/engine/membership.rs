@@ -1,4 +1,5 @@
-//! Who is alive: what hearing and silence make of peers, links and ping nodes, and what a gap in our own time does.
+//! Which peers, links and ping nodes are alive, judged by what is heard and by silence; and what a gap in our own time
+//! does to that knowledge.
 
 use super::peer::{Hearing, Peer};
 use super::{Engine, Group, View};
@@ -8,21 +9,21 @@ use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Time};
 
 impl Engine {
-    /// A believed heartbeat came in.
-    pub(super) fn hear(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) {
+    /// An authenticated heartbeat came in.
+    pub(super) fn take_heartbeat(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) {
         let mut notes = Vec::new();
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
             return;
         };
         let groups = &self.groups;
         let ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
-        let hearing = peer.hear(now, link, heartbeat, ours);
+        let hearing = peer.take_heartbeat(now, link, heartbeat, ours);
         if hearing == Hearing::Old {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;
         }
-        heard_on(peer, link, &mut notes);
-        let revived = hearing != Hearing::Copy && revive(peer, now, hearing, &mut notes);
+        mark_link_up(peer, link, &mut notes);
+        let revived = hearing != Hearing::Copy && update_liveness(peer, now, hearing, &mut notes);
         self.round
             .out
             .extend(notes.into_iter().map(super::Action::Record));
@@ -35,20 +36,20 @@ impl Engine {
         let mut groups = heartbeat.groups.iter();
         if groups.any(|r| r.state == GroupState::Claiming) || heartbeat.intent.back_within.is_some()
         {
-            self.publisher.answer();
+            self.publisher.request_answer();
         }
         if revived {
-            // It may run what we run, and gives way when it knows that we heard of it.
-            self.publisher.answer();
-            // Or it may have announced the addresses that we have.
+            // It may run what we run, and gives way as soon as it knows that we heard of it.
+            self.publisher.request_answer();
+            // It may also have announced the addresses that we hold.
             for group in &self.groups {
                 group.announce_if_online(&mut self.round);
             }
         }
-        self.join();
+        self.update_joined();
     }
 
-    /// What the peer has heard of us: the ground of our rights, and a witness of our own past.
+    /// What the peer has heard of us. Our rights rest on that, and it shows if our store was lost.
     fn take_acknowledgement(&mut self, heartbeat: &Heartbeat) {
         let Some(heard) = heartbeat.heard.iter().find(|h| h.node == *self.view.me()) else {
             return;
@@ -57,11 +58,11 @@ impl Engine {
         if heard.generation > self.view.generation
             || (heard.generation == self.view.generation && heard.sequence > newest)
         {
-            self.outlived(&heartbeat.src, heard.generation);
+            self.notice_lost_store(&heartbeat.src, heard.generation);
             return;
         }
         let sent = (heard.generation == self.view.generation)
-            .then(|| self.view.sent.when(heard.sequence))
+            .then(|| self.view.sent.sent_at(heard.sequence))
             .flatten();
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
             return;
@@ -70,14 +71,14 @@ impl Engine {
         peer.misses = heard.loss;
         let Some(sent) = sent else { return };
         peer.acked = Some(peer.acked.map_or(sent, |a| a.max(sent)));
-        if peer.deafness_reported && !peer.deaf(&self.view.cluster.timing) {
+        if peer.deafness_reported && !peer.is_deaf(&self.view.cluster.timing) {
             peer.deafness_reported = false;
         }
         self.take_support(heartbeat, sent);
     }
 
-    /// Rule 6: a peer that recognises us confirms our right, from the time at which we sent what it acknowledges.
-    /// Only for the groups that this very heartbeat names: of the others it may have said something else since.
+    /// Rule 6. A peer that recognises us confirms our right from the time at which we sent what it acknowledges. Only for
+    /// the groups that this heartbeat names: of the others it may have said something else since.
     fn take_support(&mut self, heartbeat: &Heartbeat, sent: Time) {
         let from = &heartbeat.src;
         let Some(peer) = self.view.peers.iter().find(|p| p.name == *from) else {
@@ -114,8 +115,8 @@ impl Engine {
         peer.difference_reported = differs;
     }
 
-    /// Rule 13: a peer remembers a later life of ours than we do. The next life begins when it is on disk.
-    fn outlived(&mut self, witness: &NodeName, seen: Generation) {
+    /// Rule 13. A peer remembers a later generation of ours than we do. The next one begins when it is on disk.
+    fn notice_lost_store(&mut self, witness: &NodeName, seen: Generation) {
         let next = Generation(seen.0.saturating_add(1));
         if self.next_generation.is_none_or(|g| g < next) {
             self.next_generation = Some(next);
@@ -131,15 +132,15 @@ impl Engine {
         self.next_generation = None;
         self.view.generation = generation;
         self.view.sent.clear();
-        self.publisher.begin_anew();
+        self.publisher.restart_numbering();
     }
 
-    /// Silence is judged: all that has arrived has been heard.
-    pub(super) fn age(&mut self, now: Time) {
+    /// Judges who was silent for too long. All that has arrived was heard before.
+    pub(super) fn judge_silence(&mut self, now: Time) {
         let timing = self.view.cluster.timing;
         let mut notes = Vec::new();
         for peer in &mut self.view.peers {
-            age_peer(peer, now, &timing, &mut notes);
+            judge_peer_silence(peer, now, &timing, &mut notes);
         }
         for ping in &mut self.view.pings {
             if ping.up && ping.answered.is_none_or(|at| now >= at + timing.deadping) {
@@ -151,11 +152,11 @@ impl Engine {
         self.round
             .out
             .extend(notes.into_iter().map(super::Action::Record));
-        self.join();
+        self.update_joined();
     }
 
-    /// We take part once every peer was heard or is known to be dead.
-    pub(super) fn join(&mut self) {
+    /// Rule 2. This node takes part once every peer was heard or is known to be dead.
+    pub(super) fn update_joined(&mut self) {
         let joined = self.view.may_join(self.now);
         if joined && !self.view.joined {
             self.round.record_node(What::Joined, Because::AllHeard);
@@ -163,8 +164,8 @@ impl Engine {
         self.view.joined = joined;
     }
 
-    /// Rule 12: nothing that was known before a gap in our own time is believed after it.
-    pub(super) fn gap(&mut self, began: Time, now: Time) {
+    /// Rule 12. Nothing that was known before a gap in our own time counts after it.
+    pub(super) fn distrust_after_gap(&mut self, began: Time, now: Time) {
         let had_peers = self.view.living().next().is_some();
         self.round
             .record_node(What::Gap(now.since(began)), Because::Expired);
@@ -176,19 +177,19 @@ impl Engine {
             .view
             .peers
             .iter_mut()
-            .filter(|p| p.living() || p.liveness == Liveness::Init)
+            .filter(|p| p.is_living() || p.liveness == Liveness::Init)
         {
             peer.liveness = Liveness::Init;
             peer.init_deadline = peer.init_deadline.max(now + deadtime);
             peer.active_since = now;
         }
-        // A peer that was dead or had left may be back since; that it keeps its name for now decides nothing.
+        // A peer that was dead or had left may be back since. Until we have listened for it, nothing is decided.
         self.view.listen_until = now + deadtime;
         self.view.gap = Some((now, now.since(began)));
         self.view.joined = self.view.may_join(now);
     }
 
-    pub(super) fn pong(&mut self, ping: usize, sent: Time) {
+    pub(super) fn take_ping_answer(&mut self, ping: usize, sent: Time) {
         let Some(ping) = self.view.pings.get_mut(ping) else {
             return;
         };
@@ -200,14 +201,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn refused(&mut self, peer: &NodeName) {
+    pub(super) fn note_refusal(&mut self, peer: &NodeName) {
         if let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == *peer) {
             peer.refused = true;
         }
     }
 
-    /// A link whose carrier is gone is down at once; that alone never makes a peer dead.
-    pub(super) fn carrier(&mut self, link: &LinkName, up: bool) {
+    /// A link without carrier is down at once. That alone never makes a peer dead.
+    pub(super) fn set_carrier(&mut self, link: &LinkName, up: bool) {
         for peer in &mut self.view.peers {
             for l in peer.links.iter_mut().filter(|l| l.name == *link) {
                 l.carrier = up;
@@ -221,7 +222,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn membership_deadlines(&self, due: &mut Vec<Time>) {
+    pub(super) fn add_membership_deadlines(&self, due: &mut Vec<Time>) {
         let t = &self.view.cluster.timing;
         for peer in &self.view.peers {
             match peer.liveness {
@@ -241,7 +242,7 @@ impl Engine {
     }
 }
 
-fn heard_on(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {
+fn mark_link_up(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {
     if let Some(l) = peer.links.iter_mut().find(|l| l.name == *link && !l.up) {
         l.up = true;
         l.carrier = true;
@@ -250,8 +251,13 @@ fn heard_on(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {
     }
 }
 
-/// What a heartbeat makes of a peer's liveness; true when it was dead and others may remember the wrong owner.
-fn revive(peer: &mut Peer, now: Time, hearing: Hearing, notes: &mut Vec<Decision>) -> bool {
+/// Updates a peer's liveness after a heartbeat. Returns whether it was dead: then others may believe the wrong owner.
+fn update_liveness(
+    peer: &mut Peer,
+    now: Time,
+    hearing: Hearing,
+    notes: &mut Vec<Decision>,
+) -> bool {
     let before = peer.liveness;
     let name = peer.name.clone();
     if peer.phase == Phase::Left {
@@ -286,7 +292,7 @@ fn revive(peer: &mut Peer, now: Time, hearing: Hearing, notes: &mut Vec<Decision
     before == Liveness::Dead
 }
 
-fn age_peer(
+fn judge_peer_silence(
     peer: &mut Peer,
     now: Time,
     timing: &crate::model::cluster::Timing,
@@ -301,7 +307,7 @@ fn age_peer(
             notes.push(Decision::node(what, Because::SilentFor(timing.deadtime)));
         }
     }
-    if peer.deaf(timing) && !peer.deafness_reported {
+    if peer.is_deaf(timing) && !peer.deafness_reported {
         peer.deafness_reported = true;
         notes.push(Decision::node(
             What::PeerDeaf(peer.name.clone()),
@@ -311,7 +317,6 @@ fn age_peer(
     match peer.liveness {
         Liveness::Init if now >= peer.init_deadline => {
             peer.liveness = Liveness::Dead;
-            peer.late_since = now;
             notes.push(Decision::node(
                 What::PeerDead(peer.name.clone()),
                 Because::NeverHeard(now.since(peer.last_heard)),
@@ -326,7 +331,6 @@ fn age_peer(
         }
         Liveness::Active if silent >= timing.warntime => {
             peer.liveness = Liveness::Late;
-            peer.late_since = now;
             notes.push(Decision::node(
                 What::PeerLate(peer.name.clone()),
                 Because::SilentFor(silent),
@@ -343,12 +347,12 @@ fn age_peer(
 
 impl View {
     /// What this node waits for before it takes part.
-    pub(super) fn waiting(&self, now: Time) -> Option<String> {
+    pub(super) fn waits_for(&self, now: Time) -> Option<String> {
         let listens = now < self.listen_until;
         let unheard: Vec<&Peer> = self
             .peers
             .iter()
-            .filter(|p| p.liveness == Liveness::Init || (listens && !p.living()))
+            .filter(|p| p.liveness == Liveness::Init || (listens && !p.is_living()))
             .collect();
         let until = |p: &&Peer| match p.liveness {
             Liveness::Init => p.init_deadline,
@@ -358,7 +362,7 @@ impl View {
         let names: Vec<&str> = unheard.iter().map(|p| p.name.as_str()).collect();
         let left = latest.since(now).as_secs_f64();
         Some(format!(
-            "to hear {}, {left:.0} s more at most (initdead)",
+            "to hear {}, for {left:.0} s at most (initdead)",
             names.join(" and ")
         ))
     }

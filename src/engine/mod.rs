@@ -1,15 +1,17 @@
-//! Decides. Facts in, orders out; time is an argument. Nothing here awaits, reads a clock, logs or touches the system.
+//! Decides. It takes events in and gives orders; the time is an argument. Nothing here awaits, reads a clock, logs or
+//! touches the system.
 //!
-//! The rules are those of the ownership protocol, each named where it is applied:
+//! `PROTOCOL.md` beside this file has the rules by which nodes agree on owners. The code cites them by number.
 //!
-//! * `peer`, `membership`: who is alive, on which links, and what each has said;
-//! * `quorum`: votes, and the lease that a right is;
+//! * `group`: one group on this node, from the claim to the stop;
+//! * `peer`, `membership`: which peers live, on which links they are heard, and what each has said;
+//! * `view`: all that this node knows of the cluster;
+//! * `quorum`: votes, and the end of a lease; `sent`: when each heartbeat was sent, from which leases count;
 //! * `placement`: who should own a group that nobody owns;
-//! * `recognition`, `claim`: the promise that each node publishes, and the way to a group by it;
-//! * `ownership`, `handover`: keeping a group, letting it go, giving it away;
-//! * `stack`: its steps, up and down; `monitoring`, `checks`: is what runs well, and is this node?
-//! * `publish`: the heartbeat, which says all of it;
-//! * `command`, `outcome`, `status`: what an administrator asks, what comes of it, what he sees.
+//! * `checks`: checks of this node;
+//! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
+//! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
+//! * `reconfigure`: a new configuration; `round`: the orders of one round.
 
 pub mod action;
 mod checks;
@@ -53,7 +55,7 @@ use round::Round;
 use sent::SentLog;
 use view::View;
 
-/// The deciding half of one node.
+/// All decisions of one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Engine {
     view: View,
@@ -62,19 +64,19 @@ pub struct Engine {
     publisher: Publisher,
     pending: Vec<Pending>,
     kept: PersistentState,
-    /// Orders to save that have not been answered, each with the ceilings it brings to disk.
+    /// Orders to save that have not been answered, each with the ceilings that it brings to disk.
     saving: Vec<(u64, BTreeMap<GroupName, Term>)>,
     saves: u64,
-    /// A generation to be taken when it is on disk.
+    /// The next generation of this node. It begins when it is on disk.
     next_generation: Option<crate::model::Generation>,
-    /// Heartbeats that were not newer than the last of their sender: late copies, or replays.
+    /// Counts heartbeats that were not newer than the last one of their sender: late copies, or replays.
     old_heartbeats: u64,
     /// The time of the last event.
     now: Time,
 }
 
 impl Engine {
-    /// A node that has just started, with what outlived its last life. The orders are the first looks at what runs.
+    /// A node that has just started, with what outlived the last daemon. The first orders probe what runs.
     #[must_use]
     pub fn new(cluster: Cluster, kept: PersistentState, now: Time) -> (Engine, Vec<Action>) {
         let view = new_view(cluster, &kept, now);
@@ -101,14 +103,14 @@ impl Engine {
             old_heartbeats: 0,
             now,
         };
-        engine.age(now);
-        let out = engine.settle(now);
+        engine.judge_silence(now);
+        let out = engine.decide_all(now);
         (engine, out)
     }
 
-    /// Takes a fact in and gives the orders that follow. Time never runs backwards here; a time before the last
-    /// counts as the last. Silence is judged only at [`Event::DeadlineReached`], which the caller gives when nothing
-    /// that has already arrived is left unread.
+    /// Takes an event in and gives the orders that follow. Time never runs backwards here: a time before the last one
+    /// counts as the last one. Silence is judged only at [`Event::DeadlineReached`], which the caller gives when
+    /// everything that has arrived was read.
     #[must_use]
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         let now = now.max(self.now);
@@ -116,24 +118,26 @@ impl Engine {
         let before = self.now;
         self.now = now;
         if gap > self.view.cluster.timing.warntime {
-            self.gap(before, now);
+            self.distrust_after_gap(before, now);
         }
         self.take_in(now, event);
-        self.settle(now)
+        self.decide_all(now)
     }
 
     fn take_in(&mut self, now: Time, event: Event) {
         match event {
-            Event::Heard { link, heartbeat } => self.hear(now, &link, &heartbeat),
-            Event::Carrier { link, up } => self.carrier(&link, up),
-            Event::Refused { peer, .. } => self.refused(&peer),
-            Event::Pong { ping, sent } => self.pong(ping, sent),
+            Event::Heard { link, heartbeat } => self.take_heartbeat(now, &link, &heartbeat),
+            Event::Carrier { link, up } => self.set_carrier(&link, up),
+            Event::Refused { peer, .. } => self.note_refusal(&peer),
+            Event::Pong { ping, sent } => self.take_ping_answer(ping, sent),
             Event::Done {
                 group,
                 order,
                 outcome,
             } => {
-                self.with_group(&group, |g, _, round| g.done(now, order, &outcome, round));
+                self.with_group(&group, |g, _, round| {
+                    g.order_ended(now, order, &outcome, round)
+                });
             }
             Event::AddressAnswered { group, who } => {
                 self.with_group(&group, |g, _, _| g.address_answered(now, who));
@@ -143,7 +147,7 @@ impl Engine {
             }
             Event::ResourceLost { group, step, text } => {
                 self.with_group(&group, |g, view, round| {
-                    g.lost(now, step, text, view, round);
+                    g.resource_lost(now, step, text, view, round);
                 });
             }
             Event::Monitored {
@@ -155,41 +159,41 @@ impl Engine {
                     g.take_monitor_result(now, step, result, round);
                 });
             }
-            Event::Checked { check, result } => self.checked(now, &check, result),
+            Event::Checked { check, result } => self.take_check_result(now, &check, result),
             Event::PeerMessages(peer_messages) => self.publisher.peer_messages = peer_messages,
-            Event::Saved { version } => self.saved(version),
-            Event::Command { id, command } => self.command(now, id, command),
+            Event::Saved { version } => self.take_saved(version),
+            Event::Command { id, command } => self.execute_command(now, id, command),
             Event::Reconfigured(cluster) => self.reconfigure(now, *cluster),
-            Event::DeadlineReached => self.age(now),
+            Event::DeadlineReached => self.judge_silence(now),
         }
     }
 
-    /// Does something with one group; a name that is not ours is ignored (its group was configured away).
+    /// Does something with one group. An unknown name is ignored: its group is no longer in the configuration.
     fn with_group(&mut self, name: &GroupName, what: impl FnOnce(&mut Group, &View, &mut Round)) {
         if let Some(group) = self.groups.iter_mut().find(|g| g.name() == name) {
             what(group, &self.view, &mut self.round);
         }
     }
 
-    /// Judges everything once with what is known now.
-    fn settle(&mut self, now: Time) -> Vec<Action> {
-        self.count();
+    /// Decides everything once with what is known now.
+    fn decide_all(&mut self, now: Time) -> Vec<Action> {
+        self.count_votes_and_loads();
         self.round.load = self.groups.iter().filter(|g| g.is_load()).count();
         for group in &mut self.groups {
             group.decide(now, &self.view, &mut self.round);
         }
         self.forget_removed();
         self.settle_commands(now);
-        self.publish(now);
-        self.save();
+        self.publish_state(now);
+        self.order_save();
         std::mem::take(&mut self.round.out)
     }
 
-    /// Votes and loads.
-    fn count(&mut self) {
+    /// Counts votes, and the groups of each node.
+    fn count_votes_and_loads(&mut self) {
         let votes = self.view.votes();
         let enough = match self.view.cluster.quorum {
-            QuorumPolicy::Stop | QuorumPolicy::Freeze => votes.enough(),
+            QuorumPolicy::Stop | QuorumPolicy::Freeze => votes.are_enough(),
             QuorumPolicy::Ignore | QuorumPolicy::Off => true,
         };
         if enough != self.view.quorate {
@@ -216,7 +220,7 @@ impl Engine {
     }
 
     /// Orders to save what has changed.
-    fn save(&mut self) {
+    fn order_save(&mut self) {
         if !std::mem::take(&mut self.round.save) {
             return;
         }
@@ -248,7 +252,7 @@ impl Engine {
         });
     }
 
-    fn saved(&mut self, version: u64) {
+    fn take_saved(&mut self, version: u64) {
         if let Some((_, ceilings)) = self.saving.iter().find(|(v, _)| *v == version) {
             self.round.saved_ceilings = ceilings.clone();
         }
@@ -261,14 +265,14 @@ impl Engine {
     /// When [`Event::DeadlineReached`] is due at the latest.
     pub fn next_deadline(&self) -> Time {
         let mut due = Vec::new();
-        self.membership_deadlines(&mut due);
+        self.add_membership_deadlines(&mut due);
         for group in &self.groups {
-            group.deadlines(self.now, &self.view, &mut due);
+            group.add_deadlines(self.now, &self.view, &mut due);
         }
         due.extend(self.pending.iter().map(|p| p.until));
-        due.push(self.publisher.due(
+        due.push(self.publisher.next_send(
             self.in_transition(),
-            self.interval(),
+            self.heartbeat_interval(),
             &self.view.cluster.timing,
         ));
         let soonest = due
@@ -276,7 +280,7 @@ impl Engine {
             .filter(|at| *at > Time::ZERO)
             .min()
             .unwrap_or(Time::NEVER);
-        // What is due already was judged in this very round; asking for it again at once would only spin.
+        // What is due already was judged in this round. A deadline in the past would only make the caller spin.
         soonest.max(self.now + Duration::from_millis(1))
     }
 
@@ -285,7 +289,7 @@ impl Engine {
         self.view.me()
     }
 
-    /// How much it remembers that could grow.
+    /// Sizes of all that could grow without end.
     pub fn burden(&self) -> Burden {
         Burden {
             pending: self.pending.len(),
@@ -300,14 +304,14 @@ impl Engine {
     }
 }
 
-/// How much an engine remembers that could grow.
+/// Sizes of all that could grow without end in an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Burden {
     /// Commands that wait for their outcome.
     pub pending: usize,
     /// Orders to save that are not answered yet.
     pub saving: usize,
-    /// Own heartbeats of which the time of sending is known.
+    /// Own heartbeats whose time of sending is remembered.
     pub sent: usize,
 }
 

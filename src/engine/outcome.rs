@@ -1,14 +1,14 @@
-//! What became of a command: answered when it is known, rolled back when it came to nothing.
+//! Rule 18: the outcome of commands. A command is answered when its outcome is known, and rolled back if it failed.
 
 use super::Engine;
 use super::command::{Kind, Pending};
 use super::group::Group;
-use super::placement::place;
+use super::placement::choose_node;
 use crate::model::NodeName;
 use crate::model::Time;
 use crate::model::heartbeat::GroupState;
 
-/// What a command that is being carried out has come to.
+/// How far a command has come.
 enum Progress {
     Waiting,
     Done(String),
@@ -19,7 +19,7 @@ impl Engine {
     /// Answers every command whose outcome is known now.
     pub(super) fn settle_commands(&mut self, now: Time) {
         for pending in std::mem::take(&mut self.pending) {
-            match self.progress(&pending, now) {
+            match self.command_progress(&pending, now) {
                 Progress::Waiting => self.pending.push(pending),
                 Progress::Done(text) => self.reply(pending.id, Ok(text)),
                 Progress::Failed(text) => {
@@ -30,7 +30,7 @@ impl Engine {
         }
     }
 
-    fn progress(&self, pending: &Pending, now: Time) -> Progress {
+    fn command_progress(&self, pending: &Pending, now: Time) -> Progress {
         let mut done = Vec::new();
         for group in self
             .groups
@@ -73,7 +73,7 @@ impl Engine {
             return Progress::Waiting;
         }
         let others = group.other_candidates(&self.view, &self.round);
-        match place(&others) {
+        match choose_node(&others) {
             Ok(_) => Progress::Waiting,
             Err(why) => Progress::Failed(format!("{name} comes back here: {why}")),
         }
@@ -124,14 +124,15 @@ impl Engine {
         }
     }
 
-    /// A command that came to nothing leaves no wish behind; what nobody else could run may come back here.
+    /// A command that failed leaves no wish behind, and what no other node could run may come back here.
     fn roll_back(&mut self, pending: &Pending) {
         for group in self
             .groups
             .iter_mut()
             .filter(|g| pending.groups.contains(g.name()))
         {
-            let runs = |p: &super::Peer| p.living() && p.state(group.name()) == GroupState::Online;
+            let runs =
+                |p: &super::Peer| p.is_living() && p.state(group.name()) == GroupState::Online;
             if pending.kind == Kind::Takeover {
                 group.end_takeover();
             } else if group.state() != GroupState::Stuck && !self.view.peers.iter().any(runs) {

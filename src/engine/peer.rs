@@ -13,23 +13,21 @@ use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase,
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Time};
 
-/// What is known of another member.
+/// What is known of another node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub name: NodeName,
-    /// Place in ha.cf; the smaller has the better right between equals.
+    /// Its place in the `node` lines of ha.cf. Between equals the lower rank wins.
     pub rank: usize,
     pub liveness: Liveness,
-    /// Until then a peer in `init` is waited for.
+    /// A peer in `init` is waited for until then.
     pub init_deadline: Time,
-    /// When it was last heard; the time of our own start before that.
+    /// When it was last heard; before that, the time of our own start.
     pub last_heard: Time,
-    /// Since when it is heard without a break.
+    /// Since when it has been heard without being dead or gone.
     pub active_since: Time,
-    /// When it was last heard again after it was late, dead or gone.
+    /// When it was heard again after it was last late, dead or gone.
     pub heard_again: Time,
-    /// When it became late; only meaningful while it is late or dead.
-    pub late_since: Time,
     pub generation: Option<Generation>,
     pub sequence: Sequence,
     pub phase: Phase,
@@ -38,12 +36,12 @@ pub(super) struct Peer {
     pub intent: Intent,
     pub failed_checks: Vec<FailedCheck>,
     pub digest: Option<u64>,
-    /// Until then its silence means a restart that it announced.
+    /// Rule 24. Until then its silence means a restart that it announced.
     pub back_by: Time,
     pub groups: BTreeMap<GroupName, GroupReport>,
-    /// What of its heartbeats does not arrive here.
+    /// The share of its heartbeats that does not arrive here.
     pub loss: Loss,
-    /// What of our heartbeats it misses, of a thousand, as it says.
+    /// How many of a thousand of our heartbeats it misses, as it says.
     pub misses: u16,
     /// When we sent the newest of our heartbeats that it has acknowledged.
     pub acked: Option<Time>,
@@ -52,7 +50,7 @@ pub(super) struct Peer {
     pub links: Vec<Link>,
     /// Whether its daemon refused a heartbeat since it was last heard.
     pub refused: bool,
-    /// What has been said about it already, so that it is said once.
+    /// What was recorded about it already, so that it is recorded once.
     pub deafness_reported: bool,
     pub difference_reported: bool,
 }
@@ -67,16 +65,16 @@ pub(super) struct Link {
     pub carrier: bool,
 }
 
-/// What a heartbeat that came in was worth.
+/// What a heartbeat that came in counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hearing {
-    /// The first of a new life of the peer's daemon.
+    /// The first of a new generation.
     Restarted,
     /// The newest so far.
     Newest,
-    /// A copy that came by another link; it counts for that link only.
+    /// A copy that came by another link: it counts for that link only.
     Copy,
-    /// Neither; an old or replayed one.
+    /// Nothing: it is late, or replayed.
     Old,
 }
 
@@ -97,7 +95,6 @@ impl Peer {
             last_heard: now,
             active_since: now,
             heard_again: now,
-            late_since: now,
             generation: None,
             sequence: Sequence(0),
             phase: Phase::Init,
@@ -119,9 +116,9 @@ impl Peer {
         }
     }
 
-    /// Takes a heartbeat in, unless it is old. What it acknowledges is judged by the caller, who knows what was sent when.
-    /// Of groups that are not `ours` nothing is kept: the peer decides how many it names.
-    pub fn hear(
+    /// Rule 13. Takes a heartbeat in, unless it is old. The caller judges what it acknowledges, and knows what was sent
+    /// when. Nothing is kept of groups that are not `ours`: otherwise the peer would decide how much we remember.
+    pub fn take_heartbeat(
         &mut self,
         now: Time,
         link: &LinkName,
@@ -138,7 +135,7 @@ impl Peer {
         match hearing {
             Hearing::Old => return hearing,
             Hearing::Copy => {
-                return if self.hear_on(now, link, heartbeat.sequence) {
+                return if self.count_for_link(now, link, heartbeat.sequence) {
                     Hearing::Copy
                 } else {
                     Hearing::Old
@@ -147,7 +144,7 @@ impl Peer {
             Hearing::Restarted => self.forget_life(now),
             Hearing::Newest if self.generation.is_some() => {
                 let missed = heartbeat.sequence.0.saturating_sub(self.sequence.0);
-                self.loss.heard(missed.saturating_sub(1));
+                self.loss.count(missed.saturating_sub(1));
             }
             Hearing::Newest => {}
         }
@@ -159,24 +156,24 @@ impl Peer {
         self.reach = heartbeat.reach;
         self.quorate = heartbeat.quorate;
         self.intent = heartbeat.intent.clone();
-        self.failed_checks = checks::told(&heartbeat.failed_checks);
+        self.failed_checks = checks::limit_received(&heartbeat.failed_checks);
         self.digest = Some(heartbeat.digest);
         for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
             self.groups.insert(report.group.clone(), report.clone());
         }
-        // A new life that has not looked yet has not shortened what the former one lent to its kernel until then.
+        // Until the new daemon has probed, its kernel keeps the addresses as long as the former daemon announced.
         let looks = self.groups.values().any(|r| r.state == GroupState::Unknown);
         self.back_by = match heartbeat.intent.back_within {
             Some(within) => now + within,
             None if looks => self.back_by,
             None => Time::ZERO,
         };
-        self.hear_on(now, link, heartbeat.sequence);
+        self.count_for_link(now, link, heartbeat.sequence);
         hearing
     }
 
-    /// Counts a heartbeat for its link; false when that link has brought it or a newer one before.
-    fn hear_on(&mut self, now: Time, link: &LinkName, sequence: Sequence) -> bool {
+    /// Counts a heartbeat for its link. False if that link has brought it or a newer one before.
+    fn count_for_link(&mut self, now: Time, link: &LinkName, sequence: Sequence) -> bool {
         match self.links.iter_mut().find(|l| l.name == *link) {
             Some(l) if sequence > l.sequence => {
                 l.sequence = sequence;
@@ -187,7 +184,7 @@ impl Peer {
         }
     }
 
-    /// What its former life said no longer counts.
+    /// Rule 13. What its former daemon said no longer counts.
     fn forget_life(&mut self, now: Time) {
         self.groups.clear();
         self.loss = Loss::default();
@@ -200,43 +197,43 @@ impl Peer {
         }
     }
 
-    /// Heard lately enough to be counted as alive.
-    pub fn living(&self) -> bool {
+    /// Whether it was heard within deadtime.
+    pub fn is_living(&self) -> bool {
         matches!(self.liveness, Liveness::Active | Liveness::Late)
     }
 
-    /// Since when it has not heard us, as far as it told.
+    /// Since when it has not heard us, as far as it has said.
     pub fn unheard_since(&self) -> Time {
         self.acked
             .unwrap_or(self.active_since)
             .max(self.active_since)
     }
 
-    /// Alive, but when it last spoke it had not heard us for deadtime: it acts as if we were dead. What it has heard
-    /// since it last spoke is not known, so its own silence does not make it deaf.
-    pub fn deaf(&self, timing: &Timing) -> bool {
-        self.living() && self.last_heard > self.unheard_since() + timing.deadtime
+    /// Rule 8. It lives, but by its last heartbeat it had not heard us for deadtime: it acts as if we were dead. What it
+    /// has heard since then is not known, so its own silence does not make it deaf.
+    pub fn is_deaf(&self, timing: &Timing) -> bool {
+        self.is_living() && self.last_heard > self.unheard_since() + timing.deadtime
     }
 
-    /// When it must be expected to act without us, because it does not say that it hears us.
+    /// Rule 8. When it may take us for dead and act without us, because it does not say that it hears us.
     pub fn takes_us_for_dead_at(&self, timing: &Timing) -> Time {
         let lease = self.unheard_since() + timing.lease();
         lease.max(self.heard_again + timing.keepalive * 2)
     }
 
-    /// Its state of a group; `Unknown` while it has not said.
+    /// Its state of a group. `Unknown` until it has said.
     pub fn state(&self, group: &GroupName) -> GroupState {
         self.groups
             .get(group)
             .map_or(GroupState::Unknown, |r| r.state)
     }
 
-    /// Whether what it last said means that something of the group may run there.
+    /// Whether something of the group may run there, by what it said last.
     pub fn holds(&self, group: &GroupName) -> bool {
         self.state(group).holds()
     }
 
-    /// Whether it announced that nobody shall touch the group.
+    /// Whether it has the group in maintenance.
     pub fn maintains(&self, group: &GroupName) -> bool {
         self.intent.maintenance.contains(group)
     }

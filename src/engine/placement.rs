@@ -1,30 +1,30 @@
-//! Who should own a group that nobody owns: one pure function of what is known, with its reason.
-//! No priorities that add up: each criterion decides alone, in order.
+//! Rule 16: which node should own a group that nobody owns, and why. There are no scores: each criterion decides alone,
+//! in order.
 
 use crate::model::NodeName;
 use crate::model::decision::Because;
 
-/// What placement knows of one member about one group.
+/// What placement knows of one node for one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub name: NodeName,
-    /// Why it may not run the group, in a few words; `None` when it may.
+    /// Why it may not run the group, in words that follow its name. `None` if it may.
     pub ineligible: Option<String>,
-    /// It gave the group away on request: the last choice.
+    /// It gave the group away on request, so it is the last choice.
     pub yielding: bool,
-    /// An administrator told it to take the group.
+    /// An administrator told it to take the group over.
     pub wanted: bool,
     pub preferred: bool,
-    /// Why it must not get the group back yet (`failback_when`).
+    /// Why `failback_when` keeps it from getting the group back yet.
     pub unready: Option<String>,
-    /// Ping nodes it reaches.
+    /// How many ping nodes it reaches.
     pub reach: u16,
-    /// Groups it holds or claims.
+    /// How many groups it holds or claims.
     pub load: usize,
 }
 
-/// The node that should own the group and why; or why nobody can. Candidates come in the order of ha.cf.
-pub(super) fn place(candidates: &[Candidate]) -> Result<(&NodeName, Because), Because> {
+/// The node that should own the group and why, or why no node can. Candidates are in the order of ha.cf.
+pub(super) fn choose_node(candidates: &[Candidate]) -> Result<(&NodeName, Because), Because> {
     let free: Vec<&Candidate> = candidates
         .iter()
         .filter(|c| c.ineligible.is_none())
@@ -54,7 +54,7 @@ pub(super) fn place(candidates: &[Candidate]) -> Result<(&NodeName, Because), Be
     }
 }
 
-/// Says what made a node that is not the preferred one the choice.
+/// Why a node was chosen that is not the preferred one.
 fn next_choice(preferred: Option<&Candidate>, pool: &[&Candidate], chosen: &Candidate) -> String {
     let first = match preferred {
         Some(p) => match &p.ineligible {
@@ -149,7 +149,7 @@ mod tests {
         ];
         for (situation, winner, why) in table {
             let all: Vec<Candidate> = situation.split("; ").map(candidate).collect();
-            let (name, because) = place(&all).unwrap();
+            let (name, because) = choose_node(&all).unwrap();
             assert_eq!(name.as_str(), winner, "{situation}");
             assert!(because.to_string().contains(why), "{situation}: {because}");
         }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn without_a_candidate_everybody_is_named() {
         let all = ["a preferred ineligible=is-dead", "b ineligible=failed-it"].map(candidate);
-        let because = place(&all).unwrap_err();
+        let because = choose_node(&all).unwrap_err();
         assert_eq!(
             because.to_string(),
             "no node may run it: a is-dead, b failed-it"

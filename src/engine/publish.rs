@@ -1,4 +1,5 @@
-//! The heartbeat of this node: each keepalive, at once when something in it changes, and at once in answer to a claim.
+//! Rule 26: the heartbeat of this node. It is sent each keepalive, at once when something in it changes, and at once in
+//! answer to a claim.
 
 use std::time::Duration;
 
@@ -9,34 +10,34 @@ use crate::model::cluster::Timing;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
 use crate::model::peer_message::PeerMessage;
-use crate::model::{GroupName, NodeName, Sequence, Time};
+use crate::model::{GroupName, Sequence, Time};
 
-/// Extra heartbeats that may follow each other at once; after that one each [`REFILL`].
-const BURST: u32 = 8;
-const REFILL: Duration = Duration::from_millis(10);
-/// While nodes settle something a lost datagram is repaired after this, not only after a keepalive.
-const HURRY: Duration = Duration::from_millis(50);
-/// For so long after the last change.
-const HURRIES_FOR: Duration = Duration::from_secs(1);
-/// Groups in one heartbeat, so that it stays near the size of one Ethernet frame; more make several heartbeats.
-const GROUPS_EACH: usize = 12;
-/// Goodbyes are said so often: they are not repeated by anybody.
-const GOODBYES: u8 = 5;
+/// This many extra heartbeats may follow each other at once; after that one each [`TOKEN_INTERVAL`].
+const MAX_BURST: u32 = 8;
+const TOKEN_INTERVAL: Duration = Duration::from_millis(10);
+/// While groups change hands heartbeats are this close together, so that a lost one is soon repaired ...
+const TRANSITION_INTERVAL: Duration = Duration::from_millis(50);
+/// ... for this long after the last change.
+const TRANSITION_LASTS: Duration = Duration::from_secs(1);
+/// Groups in one datagram, so that it stays near the size of one Ethernet frame. More groups make several datagrams.
+const GROUPS_PER_HEARTBEAT: usize = 12;
+/// A goodbye is sent this often, because nobody repeats it later.
+const GOODBYE_COUNT: u8 = 5;
 
-/// When to send, and what was sent last.
+/// When to send next, and what was sent last.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Publisher {
     sequence: Sequence,
     next: Time,
     last_sent: Time,
-    /// What the last one said, but for what it acknowledges.
-    said: Option<Said>,
+    /// The part of the last heartbeat whose change is worth an extra one.
+    published: Option<Published>,
     changed_at: Time,
     tokens: u32,
     refilled: Time,
-    /// A claim came in and wants an answer.
+    /// A claim came in that wants an answer.
     answer: bool,
-    /// An extra one is wanted and waits for a token.
+    /// An extra heartbeat is wanted and waits for a token.
     deferred: bool,
     ending: Option<Ending>,
     /// Carried for others; they mean nothing here.
@@ -46,7 +47,7 @@ pub(super) struct Publisher {
 
 /// The part of a heartbeat whose change is worth an extra one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Said {
+struct Published {
     phase: Phase,
     groups: Vec<GroupReport>,
     quorate: bool,
@@ -55,7 +56,7 @@ struct Said {
     peer_messages: Vec<PeerMessage>,
 }
 
-/// The last words of this life.
+/// The goodbye of this daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Ending {
     since: Time,
@@ -71,9 +72,9 @@ impl Publisher {
             sequence: Sequence(0),
             next: now,
             last_sent: Time::ZERO,
-            said: None,
+            published: None,
             changed_at: now,
-            tokens: BURST,
+            tokens: MAX_BURST,
             refilled: now,
             answer: false,
             deferred: false,
@@ -87,36 +88,35 @@ impl Publisher {
         self.sequence
     }
 
-    /// A claim was heard, or one that was dead: answer at once, even when nothing changed (our last answer may have been
-    /// lost).
-    pub fn answer(&mut self) {
+    /// Something was heard that wants an answer at once, even if nothing changed: our last answer may have been lost.
+    pub fn request_answer(&mut self) {
         self.answer = true;
     }
 
-    pub fn begin_anew(&mut self) {
+    pub fn restart_numbering(&mut self) {
         self.sequence = Sequence(0);
-        self.said = None;
+        self.published = None;
     }
 
-    /// Whether the last words are being said.
-    pub fn ends(&self) -> bool {
+    /// Whether the goodbye is being sent.
+    pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 
-    pub fn end(&mut self, now: Time, phase: Phase, back_within: Option<Duration>) {
+    pub fn begin_goodbye(&mut self, now: Time, phase: Phase, back_within: Option<Duration>) {
         if self.ending.is_none() {
             self.ending = Some(Ending {
                 since: now,
                 phase,
                 back_within,
-                left: GOODBYES,
+                left: GOODBYE_COUNT,
                 next: now,
             });
         }
     }
 
-    /// When the next one is due.
-    pub fn due(&self, in_transition: bool, interval: Duration, timing: &Timing) -> Time {
+    /// When the next heartbeat is due.
+    pub fn next_send(&self, in_transition: bool, interval: Duration, timing: &Timing) -> Time {
         if let Some(ending) = &self.ending {
             return ending.next;
         }
@@ -125,19 +125,20 @@ impl Publisher {
             due = due.min(self.last_sent + interval);
         }
         if self.deferred {
-            due = due.min(self.refilled + REFILL);
+            due = due.min(self.refilled + TOKEN_INTERVAL);
         }
-        if in_transition && self.last_sent < self.changed_at + HURRIES_FOR {
-            due = due.min(self.last_sent + timing.keepalive.min(HURRY));
+        if in_transition && self.last_sent < self.changed_at + TRANSITION_LASTS {
+            due = due.min(self.last_sent + timing.keepalive.min(TRANSITION_INTERVAL));
         }
         due
     }
 
     fn take_token(&mut self, now: Time) -> bool {
-        let refill = u32::try_from(now.since(self.refilled).as_millis() / REFILL.as_millis())
-            .unwrap_or(BURST);
+        let refill =
+            u32::try_from(now.since(self.refilled).as_millis() / TOKEN_INTERVAL.as_millis())
+                .unwrap_or(MAX_BURST);
         if refill > 0 {
-            self.tokens = self.tokens.saturating_add(refill).min(BURST);
+            self.tokens = self.tokens.saturating_add(refill).min(MAX_BURST);
             self.refilled = now;
         }
         self.deferred = self.tokens == 0;
@@ -147,48 +148,48 @@ impl Publisher {
 }
 
 impl Engine {
-    /// Whether nodes are settling something with us, so that a lost datagram is worth repairing soon.
+    /// Whether a group is changing hands, so that a lost heartbeat is worth repairing soon.
     pub(super) fn in_transition(&self) -> bool {
         self.groups.iter().any(Group::in_transition)
     }
 
-    /// From heartbeat to heartbeat: keepalive, or less where a living peer misses many.
-    pub(super) fn interval(&self) -> Duration {
+    /// The time from heartbeat to heartbeat: keepalive, or less where a living peer misses many.
+    pub(super) fn heartbeat_interval(&self) -> Duration {
         let misses = self.view.living().map(|p| p.misses).max();
-        loss::interval(misses.unwrap_or_default(), &self.view.cluster.timing)
+        loss::heartbeat_interval(misses.unwrap_or_default(), &self.view.cluster.timing)
     }
 
     /// Sends a heartbeat when one is due, and says goodbye when all is done.
-    pub(super) fn publish(&mut self, now: Time) {
-        if self.view.leaving && !self.publisher.ends() && self.given_up() {
-            // What maintenance leaves running is no clean end, nor is what nobody has looked at yet.
+    pub(super) fn publish_state(&mut self, now: Time) {
+        if self.view.leaving && !self.publisher.is_ending() && self.given_up() {
+            // It is no clean end if something runs on in maintenance, or was never probed.
             let down = |g: &Group| matches!(g.state(), GroupState::Offline | GroupState::Failed);
             let clean = self.groups.iter().all(down);
             let phase = if clean { Phase::Left } else { Phase::Leaving };
-            self.publisher.end(now, phase, None);
+            self.publisher.begin_goodbye(now, phase, None);
         }
-        if self.publisher.ends() {
+        if self.publisher.is_ending() {
             self.say_goodbye(now);
             return;
         }
-        let heartbeat = self.heartbeat();
-        let said = said(&heartbeat);
-        let changed = self.publisher.said.as_ref() != Some(&said);
+        let heartbeat = self.own_heartbeat();
+        let published = published_part(&heartbeat);
+        let changed = self.publisher.published.as_ref() != Some(&published);
         if changed {
             self.publisher.changed_at = now;
         }
         let on_time = now >= self.publisher.next;
-        let dense = !on_time && now >= self.publisher.last_sent + self.interval();
+        let dense = !on_time && now >= self.publisher.last_sent + self.heartbeat_interval();
         let repeats = now
-            >= self.publisher.due(
+            >= self.publisher.next_send(
                 self.in_transition(),
-                self.interval(),
+                self.heartbeat_interval(),
                 &self.view.cluster.timing,
             );
         let whole = on_time || dense || repeats || self.publisher.answer;
         if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {
             self.publisher.answer = false;
-            self.send(now, &heartbeat, said, whole);
+            self.send_heartbeat(now, &heartbeat, published, whole);
         }
         if on_time || dense {
             self.round.out.push(Action::Ping);
@@ -200,13 +201,19 @@ impl Engine {
         }
     }
 
-    /// Sends it in as many parts as its groups need; only the parts that changed unless it shall be `whole`.
-    fn send(&mut self, now: Time, heartbeat: &Heartbeat, said: Said, whole: bool) {
+    /// Sends the heartbeat in as many parts as its groups need. Only the parts that changed, unless it shall be `whole`.
+    fn send_heartbeat(
+        &mut self,
+        now: Time,
+        heartbeat: &Heartbeat,
+        published: Published,
+        whole: bool,
+    ) {
         let before = self
             .publisher
-            .said
+            .published
             .take()
-            .filter(|b| b.groups.len() == said.groups.len());
+            .filter(|b| b.groups.len() == published.groups.len());
         let changed = |at: usize, part: &[GroupReport]| {
             let old = before
                 .as_ref()
@@ -215,16 +222,16 @@ impl Engine {
         };
         let mut parts: Vec<Vec<GroupReport>> = heartbeat
             .groups
-            .chunks(GROUPS_EACH)
+            .chunks(GROUPS_PER_HEARTBEAT)
             .enumerate()
-            .filter(|(i, part)| whole || changed(i * GROUPS_EACH, part))
+            .filter(|(i, part)| whole || changed(i * GROUPS_PER_HEARTBEAT, part))
             .map(|(_, part)| part.to_vec())
             .collect();
         if parts.is_empty() {
             parts.push(Vec::new());
         }
         for groups in parts {
-            self.send_one(
+            self.send_part(
                 now,
                 Heartbeat {
                     groups,
@@ -232,20 +239,20 @@ impl Engine {
                 },
             );
         }
-        self.publisher.said = Some(said);
+        self.publisher.published = Some(published);
         self.publisher.last_sent = now;
         self.publisher.deferred = false;
     }
 
-    fn send_one(&mut self, now: Time, mut heartbeat: Heartbeat) {
+    fn send_part(&mut self, now: Time, mut heartbeat: Heartbeat) {
         self.publisher.sequence = Sequence(self.publisher.sequence.0.saturating_add(1));
         heartbeat.sequence = self.publisher.sequence;
         let keep = self.view.cluster.timing.deadtime * 2;
-        self.view.sent.note(self.publisher.sequence, now, keep);
+        self.view.sent.add(self.publisher.sequence, now, keep);
         self.round.out.push(Action::Send(Box::new(heartbeat)));
     }
 
-    /// Whether nothing is left to stop. What is stuck or under maintenance stays as it is.
+    /// Whether nothing is left to stop. What is stuck or in maintenance stays as it is.
     fn given_up(&self) -> bool {
         self.groups.iter().all(|g| g.is_given_up(&self.view))
     }
@@ -259,7 +266,7 @@ impl Engine {
         }
         if ending.left == 0 {
             if let Some(within) = ending.back_within {
-                self.lend(ending.since, within);
+                self.stretch_rights(ending.since, within);
             }
             self.round.out.push(Action::Exit);
             ending.next = Time::NEVER;
@@ -267,25 +274,25 @@ impl Engine {
             return;
         }
         ending.left -= 1;
-        ending.next = now + REFILL;
-        let mut heartbeat = self.heartbeat();
+        ending.next = now + TOKEN_INTERVAL;
+        let mut heartbeat = self.own_heartbeat();
         heartbeat.phase = ending.phase;
         heartbeat.intent.back_within = ending.back_within;
         self.publisher.ending = Some(ending);
-        let said = said(&heartbeat);
-        self.send(now, &heartbeat, said, true);
+        let published = published_part(&heartbeat);
+        self.send_heartbeat(now, &heartbeat, published, true);
     }
 
-    /// Peers that have heard when we shall be back wait for us, and what runs may stay as long.
-    fn lend(&mut self, since: Time, within: Duration) {
+    /// Rule 24. Peers that know when the next daemon will be there wait that long, so what runs may stay as long.
+    fn stretch_rights(&mut self, since: Time, within: Duration) {
         let until = since + within.saturating_sub(self.view.cluster.timing.margin);
         for group in &mut self.groups {
             group.stretch_for_restart(since, until, &self.view, &mut self.round);
         }
     }
 
-    /// The complete state of this node as the others shall know it.
-    fn heartbeat(&self) -> Heartbeat {
+    /// The complete state of this node as it is published.
+    fn own_heartbeat(&self) -> Heartbeat {
         let named = |is: fn(&Group) -> bool| -> Vec<GroupName> {
             self.groups
                 .iter()
@@ -299,7 +306,7 @@ impl Engine {
             sequence: self.publisher.sequence,
             phase: self.view.phase(),
             deadtime: self.view.cluster.timing.deadtime,
-            heard: self.view.peers.iter().filter_map(heard).collect(),
+            heard: self.view.peers.iter().filter_map(acknowledgement).collect(),
             groups: self.groups.iter().map(Group::report).collect(),
             reach: self.view.reach(),
             quorate: self.view.quorate,
@@ -315,14 +322,9 @@ impl Engine {
             digest: self.view.cluster.digest,
         }
     }
-
-    /// Whether a name is a member's.
-    pub fn knows(&self, name: &NodeName) -> bool {
-        self.view.cluster.nodes.contains(name)
-    }
 }
 
-fn heard(peer: &super::Peer) -> Option<Heard> {
+fn acknowledgement(peer: &super::Peer) -> Option<Heard> {
     Some(Heard {
         node: peer.name.clone(),
         generation: peer.generation?,
@@ -337,8 +339,8 @@ fn heard(peer: &super::Peer) -> Option<Heard> {
     })
 }
 
-fn said(heartbeat: &Heartbeat) -> Said {
-    Said {
+fn published_part(heartbeat: &Heartbeat) -> Published {
+    Published {
         phase: heartbeat.phase,
         groups: heartbeat.groups.clone(),
         quorate: heartbeat.quorate,

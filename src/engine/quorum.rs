@@ -1,5 +1,5 @@
-//! Votes and leases. One vote for each member and each ping node; a side with more than half has quorum.
-//! A right is a lease: it ends when so many confirmations have grown old that quorum is no longer proved.
+//! Rules 6 and 15: votes, and the end of a lease. Each node and each ping node has a vote; a side with more than half of
+//! them has quorum. A lease ends when so many confirmations are old that the rest no longer make a quorum.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ impl Votes {
         total / 2 + 1
     }
 
-    pub fn enough(self) -> bool {
+    pub fn are_enough(self) -> bool {
         self.ours >= Self::needed(self.total)
     }
 }
@@ -33,8 +33,8 @@ pub(super) struct Ping {
     pub up: bool,
 }
 
-/// When the right ends that these confirmations prove. Each is the time at which we sent what was confirmed, by a
-/// peer or by a ping node; our own vote needs none. `Time::NEVER` when our own vote is enough.
+/// When a lease ends that rests on these confirmations of peers and ping nodes. Each is the time at which we sent what was
+/// confirmed. Our own vote needs no confirmation. `Time::NEVER` if our own vote is enough.
 pub(super) fn lease_end(confirmed: &[Time], total: u32, timing: &Timing) -> Time {
     let Some(others_needed) = Votes::needed(total).checked_sub(1).filter(|n| *n > 0) else {
         return Time::NEVER;

@@ -1,4 +1,4 @@
-//! A configuration read anew: what did not change is not touched.
+//! Rule 25: a new configuration. What did not change is not touched.
 
 use super::group::Group;
 use super::{Engine, new_ping, peers_of};
@@ -24,8 +24,8 @@ impl Engine {
             .unwrap_or(usize::MAX);
         self.view.checks.take_definition(&cluster.health, now);
         self.view.cluster = cluster;
-        // A node that is new here is waited for before anything is decided.
-        self.join();
+        // A new node is waited for before anything is decided.
+        self.update_joined();
         self.round.save = true;
     }
 
@@ -64,12 +64,12 @@ impl Engine {
             }
         }
         for mut group in old {
-            group.remove();
+            group.mark_removed();
             self.groups.push(group);
         }
     }
 
-    /// Groups that are configured away and of which nothing runs here any more.
+    /// Forgets groups that are no longer configured, once nothing of them runs here.
     pub(super) fn forget_removed(&mut self) {
         self.groups.retain(|g| !g.is_gone());
     }

@@ -1,4 +1,4 @@
-//! What one round of decisions puts out: orders, and what must be saved before more can be said.
+//! One round of decisions: its orders, and the terms that may be used in it.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::{Action, Call};
 use crate::model::decision::{Because, Decision, What};
 use crate::model::{GroupName, Term};
 
-/// How many terms ahead are saved, so that a claim need not wait for the disk.
+/// Ceilings are saved this many terms ahead, so that a claim need not wait for the disk.
 const TERMS_AHEAD: u64 = 16;
 
-/// The orders of one round, and the terms that may be used.
+/// The orders of one round, and what lasts from round to round beside the groups.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Round {
     pub out: Vec<Action>,
@@ -22,7 +22,7 @@ pub(super) struct Round {
     pub saved_ceilings: BTreeMap<GroupName, Term>,
     /// Terms up to here are on disk or on their way.
     pub ceilings: BTreeMap<GroupName, Term>,
-    /// Something must be saved.
+    /// The persistent state has changed and must be saved.
     pub save: bool,
     /// Groups that we hold or claim.
     pub load: usize,
@@ -57,7 +57,7 @@ impl Round {
         }
     }
 
-    /// Whether a term may be used: its ceiling is on disk.
+    /// Rule 3. Whether a term may be used: a ceiling that covers it is on disk.
     pub fn may_use(&self, group: &GroupName, term: Term) -> bool {
         self.saved_ceilings.get(group).is_some_and(|c| term <= *c)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::group::{Failure, Group, StepState};
 use super::peer::Peer;
-use super::placement::place;
+use super::placement::choose_node;
 use super::{Engine, Round};
 use crate::model::cluster::QuorumPolicy;
 use crate::model::health::FAILBACK_WHEN;
@@ -35,7 +35,7 @@ impl Engine {
             node: self.view.me().clone(),
             generation: self.view.generation,
             phase: self.view.phase(),
-            waiting: self.view.waiting(now),
+            waiting: self.view.waits_for(now),
             nodes: self.view.cluster.nodes.iter().map(node).collect(),
             pings: self
                 .view
@@ -109,7 +109,7 @@ impl Engine {
         let link = |l: &super::peer::Link| LinkStatus {
             link: l.name.clone(),
             hears: l.up,
-            heard: peer.living().then(|| peer.hears_us_on.contains(&l.name)),
+            heard: peer.is_living().then(|| peer.hears_us_on.contains(&l.name)),
         };
         NodeStatus {
             name: peer.name.clone(),
@@ -138,39 +138,39 @@ impl Engine {
             "the machine answers, but had does not run on it: start it there".to_owned(),
         );
         note(
-            peer.living() && peer.misses >= MIN_LOSS_SHOWN_PERMILLE,
+            peer.is_living() && peer.misses >= MIN_LOSS_SHOWN_PERMILLE,
             format!(
                 "misses {} % of our heartbeats: check the network between the two nodes (cable, switch, full queue)",
                 peer.misses / 10
             ),
         );
         note(
-            self.view.deaf(peer),
+            self.view.is_deaf(peer),
             format!(
                 "is heard, but does not receive our heartbeats: check the firewall on {name} and the network path to it"
             ),
         );
         note(
-            peer.living() && peer.digest.is_some_and(|d| d != self.view.cluster.digest),
+            peer.is_living() && peer.digest.is_some_and(|d| d != self.view.cluster.digest),
             "its configuration differs from ours, so groups do not move: compare ha.cf and haresources, then run hactl reload"
                 .to_owned(),
         );
         note(
-            peer.phase == Phase::Leaving && peer.living(),
+            peer.phase == Phase::Leaving && peer.is_living(),
             "leaves the cluster and stops its groups".to_owned(),
         );
         note(
-            peer.living() && peer.phase == Phase::Init,
+            peer.is_living() && peer.phase == Phase::Init,
             "does not take part in the cluster yet".to_owned(),
         );
         note(
-            peer.back_by > now && peer.living(),
+            peer.back_by > now && peer.is_living(),
             format!(
                 "restarting; expected back within {}",
                 duration_for_people(seconds(peer.back_by.since(now)))
             ),
         );
-        for check in peer.failed_checks.iter().filter(|_| peer.living()) {
+        for check in peer.failed_checks.iter().filter(|_| peer.is_living()) {
             // The message of `failback_when` is shown with the group that waits for it.
             note(
                 check.check != FAILBACK_WHEN,
@@ -180,7 +180,7 @@ impl Engine {
                 },
             );
         }
-        for link in peer.links.iter().filter(|l| peer.living() && !l.up) {
+        for link in peer.links.iter().filter(|l| peer.is_living() && !l.up) {
             let why = if link.carrier { "" } else { " (no carrier)" };
             note(
                 true,
@@ -239,7 +239,7 @@ impl Engine {
         if let Some(because) = self.why_down(group, owners, now) {
             notes.push(format!("not running: {because}"));
         }
-        if group.frozen(&self.view) {
+        if group.in_maintenance(&self.view) {
             notes.push("in maintenance: no node starts, stops or moves it; end it with hactl maintenance off".into());
         }
         if group.wishes().standby {
@@ -270,8 +270,8 @@ impl Engine {
     /// What keeps a group from going back to its preferred node, with the newest message of `failback_when`.
     fn waits_for_failback(&self, group: &Group) -> Option<String> {
         let peer = self.view.peer(&group.spec().preferred)?;
-        let says =
-            super::checks::unready(&peer.failed_checks).filter(|_| group.failback_waits())?;
+        let says = super::checks::failback_unready(&peer.failed_checks)
+            .filter(|_| group.failback_waits())?;
         Some(format!(
             "goes back to {} when failback_when succeeds there; it says: {says}",
             peer.name
@@ -285,12 +285,12 @@ impl Engine {
         for peer in &self.view.peers {
             let at = &peer.name;
             match peer.state(name) {
-                GroupState::Failed if peer.living() => {
+                GroupState::Failed if peer.is_living() => {
                     notes.push(format!("failed on {at}: run hactl why {name} there, repair it, then run hactl clear {name} there"));
                 }
                 GroupState::Stuck => notes.push(format!(
                     "stuck on {at}: its stop failed, so no other node may start it; stop it there by hand, then run hactl clear {name} {}",
-                    if peer.living() { "there" } else { "here" }
+                    if peer.is_living() { "there" } else { "here" }
                 )),
                 _ => {}
             }
@@ -306,11 +306,11 @@ impl Engine {
         if blocked.is_some() || group.state() == GroupState::Claiming {
             return blocked.map(|b| b.to_string());
         }
-        if let Some(waiting) = self.view.waiting(now) {
+        if let Some(waiting) = self.view.waits_for(now) {
             return Some(format!("this node waits {waiting}"));
         }
         let candidates = group.candidates(&self.view, &Round::default());
-        place(&candidates).err().map(|b| b.to_string())
+        choose_node(&candidates).err().map(|b| b.to_string())
     }
 }
 

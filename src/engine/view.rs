@@ -1,4 +1,4 @@
-//! What this node knows of the others: the ground on which every group is judged.
+//! What this node knows of the cluster. Every group is judged by it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::model::heartbeat::{Phase, Reach};
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, NodeName, Time};
 
-/// Everything but the groups themselves.
+/// Everything that is known, except the groups on this node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct View {
     pub cluster: Cluster,
@@ -23,20 +23,20 @@ pub(super) struct View {
     pub generation: Generation,
     pub peers: Vec<Peer>,
     pub pings: Vec<Ping>,
-    /// Checks of this node.
+    /// The checks of this node.
     pub checks: Checks,
     pub sent: SentLog,
-    /// Every peer has been heard or is known to be dead.
+    /// Rule 2. Every peer has been heard or is known to be dead.
     pub joined: bool,
-    /// After a gap in our own time: until then nobody is believed to be as they were, not even dead or gone.
+    /// Rule 12. After a gap in our own time peers are listened for until then, also those that were dead or had left.
     pub listen_until: Time,
     /// The last gap in our own time: when it ended, and how long it was.
     pub gap: Option<(Time, Duration)>,
-    /// We are giving up everything.
+    /// This node is stopping all its groups, to end.
     pub leaving: bool,
-    /// Whether this side has enough votes, as last counted.
+    /// Whether this side had enough votes when they were last counted.
     pub quorate: bool,
-    /// Groups that each peer holds or claims.
+    /// How many groups each peer holds or claims.
     pub loads: BTreeMap<NodeName, usize>,
 }
 
@@ -50,41 +50,40 @@ impl View {
     }
 
     pub fn living(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter().filter(|p| p.living())
+        self.peers.iter().filter(|p| p.is_living())
     }
 
-    /// Rule 2, and the same after a gap (rule 12): every peer has been heard, or was waited for.
+    /// Rules 2 and 12. Whether every peer has been heard, or was waited for long enough.
     pub fn may_join(&self, now: Time) -> bool {
         let waited = now >= self.listen_until;
         self.peers
             .iter()
-            .all(|p| p.living() || (waited && p.liveness != Liveness::Init))
+            .all(|p| p.is_living() || (waited && p.liveness != Liveness::Init))
     }
 
-    /// Whether rights are leases that end without confirmation.
-    pub fn leases(&self) -> bool {
+    /// Whether rights are leases, which end without confirmation.
+    pub fn has_leases(&self) -> bool {
         self.cluster.quorum == QuorumPolicy::Stop
     }
 
     /// Whether votes decide what may be started.
-    pub fn counted(&self) -> bool {
+    pub fn counts_votes(&self) -> bool {
         matches!(
             self.cluster.quorum,
             QuorumPolicy::Stop | QuorumPolicy::Freeze
         )
     }
 
-    pub fn deaf(&self, peer: &Peer) -> bool {
-        peer.deaf(&self.cluster.timing)
+    pub fn is_deaf(&self, peer: &Peer) -> bool {
+        peer.is_deaf(&self.cluster.timing)
     }
 
-    /// All votes there are. A peer that left does not count, but where a ping node is the arbiter the nodes count as
-    /// two at least: else the last one would be its own majority while the other comes back elsewhere.
+    /// Rule 15. All votes there are. A peer that left does not count. But with a ping node the nodes count as two at
+    /// least: otherwise the last one would be its own majority while the other comes back elsewhere.
     ///
-    /// Those that left may also come back unheard, count everybody, and be a majority themselves. So they lower the
-    /// total only as far as whatever is still enough here leaves too few others for that: half of the nodes, rounded
-    /// up. (Rule 14 says "never less than two where a ping node is the arbiter" and nothing of this; with it three nodes
-    /// of which two left ran a group twice.)
+    /// Nodes that left may also come back unheard, count everybody, and be a majority themselves. So they lower the total
+    /// only so far that a quorum here always takes half of the nodes, rounded up: then too few others are left for a
+    /// second quorum. Without this limit three nodes of which two left ran a group twice.
     pub fn total_votes(&self) -> u32 {
         let left = self
             .peers
@@ -101,7 +100,7 @@ impl View {
     }
 
     pub fn votes(&self) -> Votes {
-        let peers = self.living().filter(|p| !self.deaf(p)).count();
+        let peers = self.living().filter(|p| !self.is_deaf(p)).count();
         let pings = self.pings.iter().filter(|p| p.up).count();
         Votes {
             ours: u32::try_from(1 + peers + pings).unwrap_or(u32::MAX),
@@ -117,7 +116,7 @@ impl View {
         }
     }
 
-    /// How far we have come ourselves.
+    /// The phase of this node.
     pub fn phase(&self) -> Phase {
         if self.leaving {
             Phase::Leaving
@@ -128,7 +127,7 @@ impl View {
         }
     }
 
-    /// What placement must know of a peer about a group.
+    /// A peer as a candidate for a group.
     pub fn candidate(&self, peer: &Peer, group: &GroupName, preferred: &NodeName) -> Candidate {
         Candidate {
             name: peer.name.clone(),
@@ -136,16 +135,16 @@ impl View {
             yielding: peer.intent.yielding.contains(group),
             wanted: peer.intent.wanted.contains(group),
             preferred: peer.name == *preferred,
-            unready: checks::unready(&peer.failed_checks),
+            unready: checks::failback_unready(&peer.failed_checks),
             reach: peer.reach.answering,
             load: self.loads.get(&peer.name).copied().unwrap_or(0),
         }
     }
 
-    /// Why a peer may not run a group, in a few words that follow its name.
+    /// Why a peer may not run a group, in words that follow its name.
     fn ineligible(&self, peer: &Peer, group: &GroupName) -> Option<String> {
         let words = match peer.liveness {
-            Liveness::Init => "was not heard yet",
+            Liveness::Init => "has not been heard yet",
             Liveness::Late => "is late",
             Liveness::Dead => "is dead",
             Liveness::Left => "has left",
@@ -156,7 +155,7 @@ impl View {
         }
         let report = peer.groups.get(group);
         let ineligible = [
-            (self.deaf(peer), "does not hear us"),
+            (self.is_deaf(peer), "does not hear us"),
             (peer.phase == Phase::Init, "does not take part yet"),
             (
                 matches!(peer.phase, Phase::Leaving | Phase::Left),
@@ -164,11 +163,11 @@ impl View {
             ),
             (
                 peer.digest.is_some_and(|d| d != self.cluster.digest),
-                "has another configuration",
+                "has a different configuration",
             ),
             (peer.intent.standby.contains(group), "is in standby"),
-            (self.counted() && !peer.quorate, "has no quorum"),
-            (report.is_none(), "has not spoken of it yet"),
+            (self.counts_votes() && !peer.quorate, "has no quorum"),
+            (report.is_none(), "has not reported it yet"),
             (report.is_some_and(|r| !r.can), "failed to run it"),
         ];
         ineligible

@@ -59,7 +59,8 @@ pub struct Timing {
     pub initdead: Duration,
     /// Silence after which a ping node counts as unreachable.
     pub deadping: Duration,
-    /// How much sooner than a survivor's deadtime an isolated owner gives up (OWNERSHIP, "Timing").
+    /// How much sooner than a survivor's deadtime an isolated owner stops its groups; `engine/PROTOCOL.md` says under
+    /// "Timing" how large it must be.
     pub margin: Duration,
 }
 

@@ -286,7 +286,7 @@ fn a_stuck_group_that_was_configured_away_can_be_cleared_by_its_name() {
     assert_eq!(state(&status, "alice"), Some(GroupState::Stuck));
     cluster.script_is_well("alice", "stop");
     let said = cluster.run("alice", &["hactl", "clear", GROUP]);
-    assert!(said.contains("looked at anew"), "{said}");
+    assert!(said.contains("probed again"), "{said}");
     cluster.until_status("alice", "has forgotten it", |s| {
         s.groups.iter().all(|g| g.name.as_str() != GROUP)
     });

@@ -1,5 +1,5 @@
-//! The question on the wire whether somebody still answers for the addresses of a group. It is asked next to peers that
-//! are out of sight: one of them may still run the group.
+//! Rule 10: the question on the wire whether somebody still answers for the addresses of a group. It is asked while a
+//! peer is out of sight, because that peer may still run the group.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::model::Time;
 use crate::model::decision::Because;
 use crate::model::status::Liveness;
 
-/// After so long without an answer and without silence the probe itself cannot work here, for instance because the
-/// interface has no carrier. Rounds for a thousand addresses take less than a second.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// So many rounds in a row must stay unanswered.
+/// After this long without an answer and without silence the probe itself cannot work here, for instance because the
+/// interface has no carrier. A round for a thousand addresses takes less than a second.
+const PROBE_PATIENCE: Duration = Duration::from_secs(10);
+/// This many rounds in a row must stay unanswered.
 const SILENT_ROUNDS_NEEDED: u32 = 2;
 
 /// What the probe has found so far.
@@ -45,7 +45,7 @@ impl AddressProbe {
     }
 
     pub fn gives_up_at(&self) -> Time {
-        self.since + PATIENCE
+        self.since + PROBE_PATIENCE
     }
 
     fn take_answer(&mut self, now: Time, who: String) {
@@ -62,7 +62,7 @@ impl AddressProbe {
 }
 
 impl Group {
-    /// What stands against a start: next to a peer out of sight nobody may answer for the addresses any more.
+    /// Why the group cannot be started: while a peer is out of sight, nobody may answer for the addresses any more.
     pub(super) fn probe_objection(&self, now: Time, view: &View) -> Option<Because> {
         if !out_of_sight(now, view)
             || self.wishes.forced

@@ -12,7 +12,7 @@ impl Group {
     pub fn candidates(&self, view: &View, round: &Round) -> Vec<Candidate> {
         let candidate = |name: &NodeName| match view.peer(name) {
             Some(peer) => view.candidate(peer, &self.spec.name, &self.spec.preferred),
-            None => self.ourselves(view, round),
+            None => self.own_candidate(view, round),
         };
         view.cluster.nodes.iter().map(candidate).collect()
     }
@@ -25,7 +25,7 @@ impl Group {
     }
 
     /// This node as a candidate for it.
-    pub(super) fn ourselves(&self, view: &View, round: &Round) -> Candidate {
+    pub(super) fn own_candidate(&self, view: &View, round: &Round) -> Candidate {
         let failed = self.state == LocalState::Failed && self.failure.is_some();
         let ineligible = match () {
             () if view.leaving => Some("is leaving".to_owned()),
@@ -50,7 +50,7 @@ impl Group {
     }
 
     /// Whether it may run here as far as its own past tells.
-    pub(super) fn can(&self) -> bool {
+    pub(super) fn may_run_here(&self) -> bool {
         !self.removed && !matches!(self.state, LocalState::Failed | LocalState::Stuck)
     }
 }

@@ -1,4 +1,5 @@
-//! The way to a group: claim it, ask all others, withdraw before a better right, start it when nobody objects.
+//! Rules 3 to 5: the way to a group. Claim it, ask all others, withdraw before a better right, start it when nobody
+//! objects.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use super::Group;
 use super::state::LocalState;
 use crate::engine::checks;
 use crate::engine::peer::Peer;
-use crate::engine::placement::place;
+use crate::engine::placement::choose_node;
 use crate::engine::round::Round;
 use crate::engine::view::View;
 use crate::model::decision::{Because, What};
@@ -17,10 +18,10 @@ use crate::model::{NodeName, Term, Time};
 impl Group {
     /// Nothing of it runs here: shall we claim it?
     pub(super) fn decide_offline(&mut self, now: Time, view: &View, round: &mut Round) {
-        if !view.joined || view.leaving || self.removed || self.frozen(view) {
+        if !view.joined || view.leaving || self.removed || self.in_maintenance(view) {
             return;
         }
-        match self.wish(view, round) {
+        match self.reason_to_claim(view, round) {
             Ok(Some(Because::NextChoice(_))) if self.preferred_gets_ready(now, view) => {
                 self.reported.blocked_because = None;
             }
@@ -36,7 +37,7 @@ impl Group {
     fn preferred_gets_ready(&self, now: Time, view: &View) -> bool {
         let t = &view.cluster.timing;
         let patience = |p: &Peer| {
-            if checks::pending(&p.failed_checks, &self.spec.name) {
+            if checks::awaits_result(&p.failed_checks, &self.spec.name) {
                 t.initdead
             } else {
                 t.keepalive * 2
@@ -46,11 +47,11 @@ impl Group {
             .any(|p| p.name == self.spec.preferred && now < p.active_since + patience(p))
     }
 
-    /// Rule 3 (and rule 7 for a group that is offered to us): why we want it, or nothing, or what stands in the way.
-    fn wish(&self, view: &View, round: &Round) -> Result<Option<Because>, Because> {
+    /// Rule 3, and rule 7 for a group that is offered to us. Why we want it, if we do, or what stands in the way.
+    fn reason_to_claim(&self, view: &View, round: &Round) -> Result<Option<Because>, Because> {
         let name = &self.spec.name;
         if let Some(holder) = view.living().find(|p| p.holds(name)) {
-            // A claim that would have to be withdrawn at once is not made: both would be said again and again.
+            // A claim that would have to be withdrawn at once is not made: the two would be repeated again and again.
             let ours = self.offered_by(holder, view) && self.must_withdraw(view, round).is_none();
             return Ok(
                 ours.then(|| match checks::ineligible(&holder.failed_checks, name) {
@@ -59,7 +60,7 @@ impl Group {
                 }),
             );
         }
-        // Others that claim it or do not know yet are waited for; their next heartbeat tells.
+        // A node that claims it or does not know yet is waited for: its next heartbeat will tell.
         if self.recognised.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown)
         {
             return Ok(None);
@@ -71,17 +72,17 @@ impl Group {
             return Err(Because::StuckAt(stuck));
         }
         let candidates = self.candidates(view, round);
-        let (node, because) = place(&candidates)?;
+        let (node, because) = choose_node(&candidates)?;
         Ok((node == view.me()).then_some(because))
     }
 
     /// Whether a holder offers the group to us, and hears us.
     fn offered_by(&self, holder: &Peer, view: &View) -> bool {
         let report = holder.groups.get(&self.spec.name);
-        !view.deaf(holder) && report.is_some_and(|r| r.offer.as_ref() == Some(view.me()))
+        !view.is_deaf(holder) && report.is_some_and(|r| r.offer.as_ref() == Some(view.me()))
     }
 
-    /// A dead node whose stop of it had failed: it may still run there.
+    /// Rule 23. A dead node on which its stop had failed: it may still run there.
     fn stuck_elsewhere(&self, view: &View) -> Option<NodeName> {
         let stuck = |p: &&Peer| {
             p.liveness == Liveness::Dead && p.state(&self.spec.name) == GroupState::Stuck
@@ -111,7 +112,7 @@ impl Group {
             None => because,
         };
         round.record(&self.spec.name, What::Claim(term), because);
-        self.recognise(now, view);
+        self.update_recognition(now, view);
         self.decide_claiming(now, view, round);
     }
 
@@ -124,23 +125,23 @@ impl Group {
     /// We asked: withdraw, start, or wait on.
     pub(super) fn decide_claiming(&mut self, now: Time, view: &View, round: &mut Round) {
         if let Some(because) = self.must_withdraw(view, round) {
-            self.withdraw(because, round);
+            self.withdraw_claim(because, round);
             return;
         }
-        match self.objection(now, view) {
+        match self.objection_to_start(now, view) {
             Some(because @ (Because::AddressAnswers(_) | Because::StopsStill(..))) => {
                 self.report_blocked(because, round);
             }
             Some(Because::ProbeRuns) if self.address_probe.gave_up(now) => {
                 self.probe_gave_up(now, round);
             }
-            // Agreement and the first rounds of silence are the usual course and not worth a word.
+            // It is usual to wait for agreement and for the first silent rounds: that is not worth a record.
             Some(_) => {}
-            None => self.start(now, view, round),
+            None => self.begin_start(now, view, round),
         }
     }
 
-    fn start(&mut self, now: Time, view: &View, round: &mut Round) {
+    fn begin_start(&mut self, now: Time, view: &View, round: &mut Round) {
         self.state = LocalState::Starting {
             restarting: false,
             stood_still: false,
@@ -149,20 +150,22 @@ impl Group {
         self.reported.blocked_because = None;
         round.record(&self.spec.name, What::Start, Because::AllAgreed);
         // Before the start: what is started under the right shall know how long it lasts.
-        self.renew(now, view, round);
+        self.renew_right(now, view, round);
         self.stack.start(&self.spec, round);
     }
 
     /// Gives the claim up.
-    pub(super) fn withdraw(&mut self, because: Because, round: &mut Round) {
+    pub(super) fn withdraw_claim(&mut self, because: Because, round: &mut Round) {
         self.state = LocalState::Offline;
         self.right.give_up();
         round.record(&self.spec.name, What::Withdraw, because);
     }
 
-    /// The probe gets neither an answer nor silence: what keeps it from asking would keep the address from working.
+    /// Rule 10. The probe gets neither an answer nor silence. What keeps it from asking would also keep the address from
+    /// working.
     fn probe_gave_up(&mut self, now: Time, round: &mut Round) {
-        let text = "nobody can be asked on the wire whether its address still answers: look at the interface";
+        let text =
+            "the network cannot be asked whether its address still answers: check the interface";
         self.right.give_up();
         self.note_failure(now, text.to_owned());
         self.state = LocalState::Failed;
@@ -170,16 +173,16 @@ impl Group {
         round.record(&self.spec.name, What::Failed, because);
     }
 
-    /// Rule 4.
+    /// Rule 4. Why the claim cannot stand.
     fn must_withdraw(&self, view: &View, round: &Round) -> Option<Because> {
         let name = &self.spec.name;
-        if self.removed || self.frozen(view) {
+        if self.removed || self.in_maintenance(view) {
             return Some(Because::Administrator);
         }
         if view.leaving {
             return Some(Because::Leaving);
         }
-        if let Some(why) = self.ourselves(view, round).ineligible {
+        if let Some(why) = self.own_candidate(view, round).ineligible {
             return Some(Because::NoCandidate(format!("{} {why}", view.me())));
         }
         for peer in view.living() {
@@ -195,8 +198,8 @@ impl Group {
             .map(|(peer, recognises)| Because::Hearsay { peer, recognises })
     }
 
-    /// Rules 5, 6 and 10: what still stands between our claim and the start.
-    pub(super) fn objection(&self, now: Time, view: &View) -> Option<Because> {
+    /// Rules 5, 6 and 10. What still stands between our claim and the start.
+    pub(super) fn objection_to_start(&self, now: Time, view: &View) -> Option<Because> {
         let waits = view
             .peers
             .iter()
@@ -204,7 +207,7 @@ impl Group {
         if waits.is_some() {
             return waits;
         }
-        if view.counted() && (!view.quorate || now >= self.right.end(view)) {
+        if view.counts_votes() && (!view.quorate || now >= self.right.ends_at(view)) {
             return Some(Because::NoQuorum);
         }
         self.probe_objection(now, view)
@@ -225,10 +228,10 @@ impl Group {
                     peer.state(&self.spec.name),
                     GroupState::Offline | GroupState::Failed
                 );
-                let agrees = quiet && self.recognises_us(peer, view) && !view.deaf(peer);
+                let agrees = quiet && self.recognises_us(peer, view) && !view.is_deaf(peer);
                 // A peer that cannot hear us can never agree. Where more than half of the nodes recognise us,
                 // nobody else can be recognised by as many, and its silence need not hold us up.
-                let outvoted = quiet && view.deaf(peer) && self.majority_of_nodes(view);
+                let outvoted = quiet && view.is_deaf(peer) && self.majority_of_nodes(view);
                 if agrees || outvoted { None } else { waits }
             }
         }
@@ -237,18 +240,18 @@ impl Group {
     fn majority_of_nodes(&self, view: &View) -> bool {
         let agree = view
             .living()
-            .filter(|p| !view.deaf(p) && self.recognises_us(p, view))
+            .filter(|p| !view.is_deaf(p) && self.recognises_us(p, view))
             .count();
         (agree + 1) * 2 > view.cluster.nodes.len()
     }
 
-    /// When a dead peer must have stopped the group: its right ends by itself, and its resources take their time.
+    /// Rule 10. When a dead peer has certainly stopped the group: its right ends by itself, and its stop takes its time.
     pub(super) fn stopped_by(&self, peer: &Peer, view: &View) -> Time {
         peer.last_heard + view.cluster.timing.deadtime + self.time_to_stop(view)
     }
 
     fn time_to_stop(&self, view: &View) -> Duration {
-        if view.leases() {
+        if view.has_leases() {
             self.spec.steps.iter().map(|s| s.removal).sum()
         } else {
             Duration::ZERO

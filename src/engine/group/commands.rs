@@ -57,13 +57,13 @@ impl Group {
         );
         say(
             self.forget_step_health(),
-            "failed looks and restarts are forgotten",
+            "failed monitor results and restarts are forgotten",
         );
         match self.state() {
             GroupState::Failed => self.state = LocalState::Offline,
             GroupState::Stuck => {
-                self.probe(round);
-                say(true, "what runs of it here is looked at anew");
+                self.begin_probe(round);
+                say(true, "what runs of it here is probed again");
             }
             _ => {}
         }

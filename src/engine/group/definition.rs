@@ -10,7 +10,7 @@ use crate::model::cluster::{self, Timing};
 use crate::model::{Term, Time};
 
 impl Group {
-    /// A group at the start of the daemon, with what outlived the last one. It begins with a probe.
+    /// A group at the start of the daemon, with what outlived the last one. It begins with a probe (rule 11).
     pub fn restored(
         spec: &cluster::Group,
         kept: &PersistentState,
@@ -37,7 +37,7 @@ impl Group {
         group.wishes.standby = kept.standby.contains(name);
         group.wishes.yielding = kept.yielding.contains(name);
         group.wishes.maintenance = kept.maintenance.contains(name);
-        group.probe(round);
+        group.begin_probe(round);
         group
     }
 
@@ -46,22 +46,22 @@ impl Group {
         let ceiling = round.ceilings.get(&spec.name).copied();
         let mut group = Group::new(spec.clone(), Term(0), Right::default());
         group.see_term(ceiling.unwrap_or_default());
-        group.probe(round);
+        group.begin_probe(round);
         group
     }
 
     /// The configuration no longer has it.
-    pub fn remove(&mut self) {
+    pub fn mark_removed(&mut self) {
         self.removed = true;
     }
 
     /// Whether it can be forgotten: configured away, and nothing of it runs here any more.
     pub fn is_gone(&self) -> bool {
         let unknown = matches!(self.state, LocalState::Unknown { .. });
-        self.removed && !self.state().holds() && !self.stack.busy() && !unknown
+        self.removed && !self.state().holds() && !self.stack.is_busy() && !unknown
     }
 
-    /// Takes a new definition: at once where that changes nothing that runs, else when the old one is down.
+    /// Rule 25. Takes a new definition: at once if that changes nothing that runs, otherwise when the old one is down.
     pub fn redefine(&mut self, spec: &cluster::Group, round: &mut Round) {
         self.removed = false;
         // Times may be others now, so the runtime is told anew how long the right lasts.
@@ -78,12 +78,12 @@ impl Group {
             return;
         }
         self.replaced_by = Some(Box::new(spec.clone()));
-        if self.state().holds() || self.stack.busy() || self.found_something() {
+        if self.state().holds() || self.stack.is_busy() || self.found_something() {
             return;
         }
         self.take_definition(round);
         if matches!(self.state, LocalState::Unknown { .. } | LocalState::Offline) {
-            self.probe(round);
+            self.begin_probe(round);
         }
     }
 

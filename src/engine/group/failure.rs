@@ -1,4 +1,4 @@
-//! A failure of a group on this node: it has failed here until the failure is cleared or has expired.
+//! Rule 14: a group that failed on this node is not started here before the failure is cleared or has expired.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Group;
 use super::state::LocalState;
-use crate::engine::placement::place;
+use crate::engine::placement::choose_node;
 use crate::engine::round::Round;
 use crate::engine::view::View;
 use crate::model::Time;
@@ -51,7 +51,7 @@ impl Group {
         };
         let alone = || {
             let held = view.living().any(|p| p.holds(&self.spec.name));
-            !held && place(&self.candidates(view, round)).is_err()
+            !held && choose_node(&self.candidates(view, round)).is_err()
         };
         if now >= failure.expires_at || (now >= failure.retry_at && alone()) {
             round.record(&self.spec.name, What::FailureExpired, Because::Expired);

@@ -1,4 +1,4 @@
-//! Handover: a group that runs moves only by its owner's offer. The target answers with a claim, the owner stops the
+//! Rule 7: a group that runs moves only by its owner's offer. The target answers with a claim, the owner stops the
 //! group, and the target starts it. This file is the owner's part.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Group;
 use super::stack::StopOrder;
 use super::state::LocalState;
-use crate::engine::placement::{Candidate, place};
+use crate::engine::placement::{Candidate, choose_node};
 use crate::engine::round::Round;
 use crate::engine::view::View;
 use crate::model::cluster::{Cluster, Timing};
@@ -42,7 +42,7 @@ pub(super) struct HandoverTimers {
 
 impl HandoverTimers {
     /// When these times have lasted long enough.
-    pub fn due(&self, cluster: &Cluster) -> impl Iterator<Item = Time> {
+    pub fn settled_at(&self, cluster: &Cluster) -> impl Iterator<Item = Time> {
         let preferred = self.preferred_ready.map(|at| at + cluster.failback_delay);
         let better = self
             .better_connected
@@ -95,12 +95,12 @@ impl Group {
     ) {
         let claims = view
             .peer(&offer.to)
-            .is_some_and(|p| p.living() && p.state(&self.spec.name) == GroupState::Claiming);
+            .is_some_and(|p| p.is_living() && p.state(&self.spec.name) == GroupState::Claiming);
         let stands = wanted.is_some_and(|(to, _)| to.as_ref() == Some(&offer.to));
         if claims && stands {
             if matches!(offer.because, Because::TakeoverBy(_)) && self.spec.preferred == *view.me()
             {
-                // Else auto_failback would bring it straight back.
+                // Otherwise auto_failback would bring it straight back.
                 self.wishes.yielding = true;
                 round.save = true;
             }
@@ -134,7 +134,7 @@ impl Group {
         let target = || {
             offered_to
                 .filter(eligible)
-                .or_else(|| place(others).ok().map(|(name, _)| name.clone()))
+                .or_else(|| choose_node(others).ok().map(|(name, _)| name.clone()))
         };
         if view.leaving {
             return Some((target(), Because::Leaving));
@@ -147,9 +147,9 @@ impl Group {
         if self.wishes.standby || self.wishes.yielding {
             return Some((target(), Because::Standby));
         }
-        if let Some(check) = view.checks.fails(&self.spec.name) {
-            // A sick service is better than none: without another candidate it stays.
-            return match place(others) {
+        if let Some(check) = view.checks.drives_away(&self.spec.name) {
+            // Rule 22. A sick service is better than none: without another candidate it stays.
+            return match choose_node(others) {
                 Ok(_) => Some((target(), Because::CheckFails(check))),
                 Err(nobody) => {
                     self.report_runs_on(nobody_better(check, nobody), round);
@@ -165,7 +165,7 @@ impl Group {
             .map(|name| (Some(name.clone()), Because::BetterConnected(name)))
     }
 
-    /// The preferred node, when it has been eligible and ready for long enough.
+    /// Rule 17. The preferred node, when it has been eligible and ready for long enough.
     fn failback(
         &mut self,
         now: Time,
@@ -193,7 +193,7 @@ impl Group {
         .then(|| self.spec.preferred.clone())
     }
 
-    /// A node that has reached more ping nodes than we do for long enough.
+    /// Rule 17. A node that has reached more ping nodes than we do for long enough.
     fn better_connected(
         &mut self,
         now: Time,

@@ -69,7 +69,7 @@ pub(super) struct Group {
     /// Who else ran it while we did, until somebody has looked at what that made of its data.
     doubled: Option<NodeName>,
     /// It was in maintenance when it was judged last.
-    was_frozen: bool,
+    was_in_maintenance: bool,
     /// The configuration no longer has it: stop it and forget it.
     removed: bool,
     /// A newer definition, to be taken when nothing of the old one runs.
@@ -92,7 +92,7 @@ impl Group {
             handover_timers: HandoverTimers::default(),
             reported: Reported::default(),
             doubled: None,
-            was_frozen: false,
+            was_in_maintenance: false,
             removed: false,
             replaced_by: None,
         }
@@ -101,7 +101,7 @@ impl Group {
     /// Judges the group once, with all that is known.
     pub fn decide(&mut self, now: Time, view: &View, round: &mut Round) {
         round.keep_ahead(&self.spec.name, self.highest_term);
-        self.recognise(now, view);
+        self.update_recognition(now, view);
         self.probe_after_maintenance(view, round);
         match self.state {
             LocalState::Unknown { .. } => self.decide_unknown(now, view, round),
@@ -114,18 +114,18 @@ impl Group {
             // What is being stopped goes on, and what is stuck waits for a person.
             LocalState::Stopping { .. } | LocalState::Stuck => {}
         }
-        self.recognise(now, view);
-        self.renew(now, view, round);
+        self.update_recognition(now, view);
+        self.renew_right(now, view, round);
         self.watch_addresses(now, view, round);
         self.watch_health(view, round);
     }
 
-    /// Whatever was done by hand in maintenance, or lost, is probed before it is counted as ours.
+    /// Rule 19. What was done by hand in maintenance is found out before the group counts as ours again.
     fn probe_after_maintenance(&mut self, view: &View, round: &mut Round) {
-        let frozen = self.frozen(view);
-        let ended = std::mem::replace(&mut self.was_frozen, frozen) && !frozen;
-        if ended && self.state.is_online() && !self.stack.busy() {
-            self.probe(round);
+        let frozen = self.in_maintenance(view);
+        let ended = std::mem::replace(&mut self.was_in_maintenance, frozen) && !frozen;
+        if ended && self.state.is_online() && !self.stack.is_busy() {
+            self.begin_probe(round);
         }
     }
 
@@ -135,14 +135,14 @@ impl Group {
             group: self.spec.name.clone(),
             state: self.state(),
             term: self.term,
-            can: self.can(),
+            can: self.may_run_here(),
             offer: self.offer().map(|o| o.to.clone()),
             to: self.recognised.clone(),
         }
     }
 
-    /// Whether it is in maintenance: nobody starts, stops or moves it. A dead node's word on that still counts.
-    pub fn frozen(&self, view: &View) -> bool {
+    /// Rule 19. Whether it is in maintenance: nobody starts, stops or moves it. A dead node's word on that still counts.
+    pub fn in_maintenance(&self, view: &View) -> bool {
         self.wishes.maintenance || view.peers.iter().any(|p| p.maintains(&self.spec.name))
     }
 
@@ -151,7 +151,7 @@ impl Group {
     }
 
     /// The times at which it must be judged again without an event.
-    pub fn deadlines(&self, now: Time, view: &View, all: &mut Vec<Time>) {
+    pub fn add_deadlines(&self, now: Time, view: &View, all: &mut Vec<Time>) {
         let timing = &view.cluster.timing;
         let mut due = Vec::new();
         match (&self.state, &self.failure) {
@@ -164,7 +164,7 @@ impl Group {
                 | LocalState::Unknown { .. },
                 _,
             ) => {
-                due.push(self.right.end(view));
+                due.push(self.right.ends_at(view));
                 due.extend(view.living().map(|p| p.takes_us_for_dead_at(timing)));
             }
             (LocalState::Claiming, _) => {
@@ -175,8 +175,8 @@ impl Group {
             _ => {}
         }
         due.extend(self.offer().map(|o| o.expires_at(timing)));
-        due.extend(self.handover_timers.due(&view.cluster));
-        // What was due before was judged with every event. Not so the others' deadlines: silence is judged only at one.
+        due.extend(self.handover_timers.settled_at(&view.cluster));
+        // What was due before was judged with every event.
         all.extend(due.into_iter().filter(|at| *at > now));
     }
 
@@ -197,7 +197,7 @@ impl Group {
             self.state,
             LocalState::Offline | LocalState::Failed | LocalState::Stuck
         );
-        rests || (self.frozen(view) && !self.stack.busy())
+        rests || (self.in_maintenance(view) && !self.stack.is_busy())
     }
 
     pub fn name(&self) -> &GroupName {
@@ -252,7 +252,7 @@ impl Group {
     /// What keeps it from being started here: what stands against its claim, or why it is not claimed, as last said.
     pub fn blocked_because(&self, now: Time, view: &View) -> Option<Because> {
         match self.state {
-            LocalState::Claiming => self.objection(now, view),
+            LocalState::Claiming => self.objection_to_start(now, view),
             _ => self.reported.blocked_because.clone(),
         }
     }

@@ -1,8 +1,8 @@
-//! Looks at what runs here, and what failed ones lead to: a restart in place while its budget lasts, then the group has
-//! failed here and moves.
+//! Rule 21: monitoring of what runs. A step that has failed is restarted in place while its budget lasts; then the group
+//! has failed here and moves.
 //!
-//! A restart in place takes the member and all to its right down and brings them up again. Meanwhile the group counts
-//! as starting: it keeps its right, gives way to a better one, and wishes to give it away wait until it is up.
+//! A restart in place stops the step and all after it, and starts them again. Meanwhile the group counts as starting: it
+//! keeps its right, gives way to a better one, and is not handed over before it is up.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,34 +18,34 @@ use crate::model::decision::{Because, What};
 use crate::model::health::Policy;
 use crate::model::status::WatchStatus;
 
-/// What looks at one step have told.
+/// The monitoring of one step.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::engine) struct StepHealth {
-    /// Failed looks that are not forgotten yet.
+    /// Failed results that are not forgotten yet.
     pub failing: u32,
-    /// Good looks in a row since.
+    /// Good results in a row since.
     passing: u32,
-    last: Option<Look>,
-    /// When it was restarted in place, oldest first.
+    last: Option<MonitorResult>,
+    /// The times of its restarts in place, oldest first.
     restarts: Vec<Time>,
 }
 
-/// The last look.
+/// The last result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Look {
+struct MonitorResult {
     at: Time,
-    /// When the first of those with the same result was.
+    /// Since when the result has been the same.
     since: Time,
     error: Option<String>,
 }
 
 impl StepHealth {
-    /// Takes a look in. Whether so many failed in a row that they are believed.
-    fn take(&mut self, now: Time, error: Option<String>, policy: &Policy) -> bool {
-        let same = |l: &&Look| l.error.is_some() == error.is_some();
+    /// Takes a result in. Whether the step has failed by now: enough results were bad in a row.
+    fn take_result(&mut self, now: Time, error: Option<String>, policy: &Policy) -> bool {
+        let same = |l: &&MonitorResult| l.error.is_some() == error.is_some();
         let since = self.last.as_ref().filter(same).map_or(now, |l| l.since);
         let failed = error.is_some();
-        self.last = Some(Look {
+        self.last = Some(MonitorResult {
             at: now,
             since,
             error,
@@ -63,16 +63,16 @@ impl StepHealth {
     }
 
     /// How many restarts still count.
-    fn counted(&self, now: Time, policy: &Policy) -> u32 {
+    fn restarts_within(&self, now: Time, policy: &Policy) -> u32 {
         let recent = self.restarts.iter();
         let recent = recent.filter(|at| now < **at + policy.within);
         u32::try_from(recent.count()).unwrap_or(u32::MAX)
     }
 
-    /// Spends one restart; the how manieth, or none when the budget is spent.
-    fn spend(&mut self, now: Time, policy: &Policy) -> Option<u32> {
+    /// Spends one restart of the budget. Returns its number, or none when the budget is spent.
+    fn spend_restart(&mut self, now: Time, policy: &Policy) -> Option<u32> {
         self.restarts.retain(|at| now < *at + policy.within);
-        let spent = self.counted(now, policy);
+        let spent = self.restarts_within(now, policy);
         if spent >= policy.restart {
             return None;
         }
@@ -81,8 +81,8 @@ impl StepHealth {
         Some(spent.saturating_add(1))
     }
 
-    /// Whether there was something to forget.
-    fn forget(&mut self) -> bool {
+    /// Forgets all results and restarts. Whether there was something to forget.
+    fn forget_all(&mut self) -> bool {
         let any = self.failing > 0 || !self.restarts.is_empty();
         *self = StepHealth::default();
         any
@@ -97,7 +97,7 @@ impl StepHealth {
             error: last.and_then(|l| l.error.clone()),
             failing: self.failing,
             fall: policy.fall,
-            restarts: self.counted(now, policy),
+            restarts: self.restarts_within(now, policy),
             budget: policy.restart,
             forgotten_in: oldest.map(|at| (*at + policy.within).since(now)),
         }
@@ -108,7 +108,10 @@ impl Group {
     /// Tells the runtime whether to monitor what runs: never while something is done to it, nor in maintenance.
     pub(super) fn watch_health(&mut self, view: &View, round: &mut Round) {
         let monitored = self.spec.steps.iter().any(|s| s.policy.is_some());
-        let on = monitored && self.state.is_online() && !self.stack.busy() && !self.frozen(view);
+        let on = monitored
+            && self.state.is_online()
+            && !self.stack.is_busy()
+            && !self.in_maintenance(view);
         if on != self.reported.monitored {
             self.reported.monitored = on;
             let group = self.spec.name.clone();
@@ -128,21 +131,21 @@ impl Group {
         let Some((spec, policy)) = spec.and_then(|s| s.policy.map(|p| (s, p))) else {
             return;
         };
-        // A result that was under way when we began to act on the group tells of the past.
+        // A monitor that was under way when we began to act on the group says nothing about the present.
         let monitored = self.reported.monitored;
         let Some(known) = self.stack.steps.get_mut(step).filter(|_| monitored) else {
             return;
         };
         let before = known.health.failing;
         let error = result.err();
-        if known.health.take(now, error.clone(), &policy) {
+        if known.health.take_result(now, error.clone(), &policy) {
             let text = error.unwrap_or_default();
             return self.step_failed(now, step, text, round);
         }
         let failing = known.health.failing;
         if let Some(text) = error.filter(|_| before == 0) {
             let what = What::LookFailed {
-                resource: named(&spec),
+                resource: step_name(&spec),
                 failing,
                 fall: policy.fall,
             };
@@ -150,21 +153,28 @@ impl Group {
         }
     }
 
-    /// A resource that ran was found down.
-    pub fn lost(&mut self, now: Time, step: usize, text: String, view: &View, round: &mut Round) {
+    /// A running resource was found down.
+    pub fn resource_lost(
+        &mut self,
+        now: Time,
+        step: usize,
+        text: String,
+        view: &View,
+        round: &mut Round,
+    ) {
         // A step that is up may be lost while those after it are still being started.
         let up = matches!(
             self.state,
             LocalState::Online { .. } | LocalState::Starting { .. }
         );
-        if up && !self.frozen(view) {
+        if up && !self.in_maintenance(view) {
             self.step_failed(now, step, text, round);
         }
     }
 
-    /// A step does not run any more, and that is certain.
+    /// A step has certainly failed.
     fn step_failed(&mut self, now: Time, step: usize, text: String, round: &mut Round) {
-        self.stack.lost(step, &text);
+        self.stack.mark_lost(step, &text);
         let because = Because::Agent(text.clone());
         if let Some(what) = self.spend_restart(now, step) {
             round.record(&self.spec.name, what, because);
@@ -180,15 +190,20 @@ impl Group {
         self.begin_stop(because, StopOrder::Reverse, round);
     }
 
-    /// Spends a restart in place on a step, where that is possible and allowed.
+    /// Spends a restart in place on a step, if that is possible and allowed.
     fn spend_restart(&mut self, now: Time, step: usize) -> Option<What> {
-        if !self.state.is_online() || self.stack.busy() {
+        if !self.state.is_online() || self.stack.is_busy() {
             return None;
         }
         let spec = self.spec.steps.get(step)?;
         let policy = spec.policy?;
-        let resource = named(spec);
-        let count = self.stack.steps.get_mut(step)?.health.spend(now, &policy)?;
+        let resource = step_name(&spec);
+        let count = self
+            .stack
+            .steps
+            .get_mut(step)?
+            .health
+            .spend_restart(now, &policy)?;
         Some(What::Restart {
             resource,
             count,
@@ -197,21 +212,21 @@ impl Group {
         })
     }
 
-    /// Forgets failed monitors and restarts. Whether there were any.
+    /// Forgets failed results and restarts. Whether there were any.
     pub(super) fn forget_step_health(&mut self) -> bool {
         let steps = self.stack.steps.iter_mut();
-        let known = steps.filter_map(|s| s.health.forget().then_some(()));
+        let known = steps.filter_map(|s| s.health.forget_all().then_some(()));
         known.count() > 0
     }
 
-    /// After so long a failure here is forgotten: the longest window of its members, where one has one.
+    /// When a failure here is forgotten: after the longest `within` of its monitors, if it has any.
     pub(super) fn failures_expire(&self) -> Option<std::time::Duration> {
         let policies = self.spec.steps.iter().filter_map(|s| s.policy);
         policies.map(|p| p.within).max()
     }
 }
 
-fn named(step: &Step) -> String {
+fn step_name(step: &Step) -> String {
     step.members.join(" ")
 }
 
@@ -244,7 +259,7 @@ mod tests {
             let mut health = StepHealth::default();
             let look = |c: char| {
                 let error = (c == '-').then(|| "ill".to_owned());
-                let believed = health.take(at(1), error, &policy);
+                let believed = health.take_result(at(1), error, &policy);
                 if believed { 'x' } else { '.' }
             };
             assert_eq!(
@@ -258,15 +273,15 @@ mod tests {
     #[test]
     fn restarts_are_counted_within_their_window() {
         let mut health = StepHealth::default();
-        assert_eq!(health.spend(at(0), &POLICY), Some(1));
-        assert_eq!(health.spend(at(50), &POLICY), Some(2));
-        assert_eq!(health.spend(at(59), &POLICY), None);
+        assert_eq!(health.spend_restart(at(0), &POLICY), Some(1));
+        assert_eq!(health.spend_restart(at(50), &POLICY), Some(2));
+        assert_eq!(health.spend_restart(at(59), &POLICY), None);
         assert_eq!(
-            health.spend(at(60), &POLICY),
+            health.spend_restart(at(60), &POLICY),
             Some(2),
             "the first has expired"
         );
-        assert_eq!(health.spend(at(61), &POLICY), None);
+        assert_eq!(health.spend_restart(at(61), &POLICY), None);
         assert_eq!(
             health.status(at(61), &POLICY).forgotten_in,
             Some(Duration::from_secs(49))

@@ -17,7 +17,7 @@ use crate::model::{NodeName, Term, Time};
 impl Group {
     /// Starting or online: does anything end that?
     pub(super) fn decide_holding(&mut self, now: Time, view: &View, round: &mut Round) {
-        if self.frozen(view) {
+        if self.in_maintenance(view) {
             self.state.take_back_offer();
             return;
         }
@@ -26,7 +26,7 @@ impl Group {
             self.begin_stop(because, StopOrder::AddressesFirst, round);
             return;
         }
-        if now >= self.right.end(view) {
+        if now >= self.right.ends_at(view) {
             self.begin_stop(Because::LeaseEnded, StopOrder::AddressesFirst, round);
             return;
         }
@@ -42,14 +42,14 @@ impl Group {
 
     /// Remembers who else runs it: one of the two stops within moments, but both may have written.
     fn notice_double(&mut self, view: &View) {
-        if let Some(peer) = view.living().find(|p| runs(p.state(&self.spec.name))) {
+        if let Some(peer) = view.living().find(|p| is_running(p.state(&self.spec.name))) {
             self.doubled = Some(peer.name.clone());
         }
     }
 
-    /// Rules 8 and 9: another has the better right, or acts as if we were dead.
+    /// Rules 8 and 9. Another node has the better right, or acts as if we were dead.
     fn must_yield(&self, now: Time, view: &View) -> Option<Because> {
-        if let Some(other) = self.overtaken(now, view) {
+        if let Some(other) = self.overtaken_by(now, view) {
             return Some(Because::Overtaken(other));
         }
         for peer in view.living() {
@@ -57,12 +57,12 @@ impl Group {
                 return Some(Because::Unheard(peer.name.clone()));
             }
             let state = peer.state(&self.spec.name);
-            let acts = view.deaf(peer) && peer.quorate;
-            if acts && (runs(state) || state == GroupState::Claiming) {
+            let acts = view.is_deaf(peer) && peer.quorate;
+            if acts && (is_running(state) || state == GroupState::Claiming) {
                 return Some(Because::HeldBy(peer.name.clone()));
             }
             let better = self.right_of(peer) < (self.term, view.rank);
-            if runs(state) && better && self.right.is_known_to(peer.acked) {
+            if is_running(state) && better && self.right.is_known_to(peer.acked) {
                 return Some(Because::SplitHealed {
                     keeper: peer.name.clone(),
                 });
@@ -71,10 +71,10 @@ impl Group {
         None
     }
 
-    /// Who holds it by the word of a peer that could say so only after deadtime without us, though by our clock it
-    /// recognised us less than that ago. So our clock stood still, and we with it, as when a host suspends a virtual
-    /// machine. Whoever took over then keeps the group, although its term is higher than ours.
-    fn overtaken(&self, now: Time, view: &View) -> Option<NodeName> {
+    /// Rule 9. The new holder, if a peer names one although by our clock that peer confirmed our right less than a lease
+    /// ago. So our clock stood still, as when a host suspends a virtual machine. The new holder keeps the group although
+    /// its term is higher.
+    fn overtaken_by(&self, now: Time, view: &View) -> Option<NodeName> {
         let lease = view.cluster.timing.lease();
         let lately = |p: &&Peer| {
             let confirmed = self.right.confirmed_by(&p.name);
@@ -87,38 +87,38 @@ impl Group {
         })
     }
 
-    /// Whether a peer that we hear, but that has not heard us for almost deadtime, will take us for dead and may then
-    /// start the group by itself. We stop it before that. Not where a third node hears us and recognises us: then that
-    /// peer cannot claim it, for it hears of us from there. A peer that was silent itself gets the time of two
-    /// heartbeats to say that it hears us: else a cut that heals shortly before deadtime would stop everything.
+    /// Rule 8. Whether a peer that has not heard us for almost deadtime is about to take us for dead and could then start
+    /// the group by itself. It could not if a third node hears us and recognises us, for it hears of us from there. A
+    /// peer that was silent itself gets the time of two heartbeats to say that it hears us: otherwise a cut that heals
+    /// shortly before deadtime would stop everything.
     fn may_act_without_us(&self, peer: &Peer, now: Time, view: &View) -> bool {
         let unheard = now >= peer.takes_us_for_dead_at(&view.cluster.timing);
         let able = peer.liveness == Liveness::Active
             && peer.phase == Phase::Active
             && !peer.intent.standby.contains(&self.spec.name)
             && peer.groups.get(&self.spec.name).is_some_and(|r| r.can);
-        let has_quorum_alone = !view.counted()
+        let has_quorum_alone = !view.counts_votes()
             || 1 + u32::from(peer.reach.answering) >= Votes::needed(view.total_votes());
         let vouched = || {
             view.living()
-                .filter(|p| p.name != peer.name && !view.deaf(p))
+                .filter(|p| p.name != peer.name && !view.is_deaf(p))
                 .any(|p| self.recognises_us(p, view))
         };
         unheard && able && has_quorum_alone && !vouched()
     }
 
-    /// When two nodes hold the group, the one that keeps it announces its addresses when it sees the other and again
-    /// when the other is gone: the neighbours believe whoever announced last.
+    /// Rule 9. When two nodes hold the group, the one that keeps it announces its addresses when it sees the other and
+    /// again when the other is gone: the neighbours believe whoever announced last.
     fn announce_after_contest(&mut self, view: &View, round: &mut Round) {
         let contested = view.living().any(|p| p.holds(&self.spec.name));
         if contested != self.reported.contested && self.state.is_online() {
             self.reported.contested = contested;
-            self.announce(round);
+            self.announce_addresses(round);
         }
     }
 
     /// Announces the addresses again, if it has any.
-    fn announce(&self, round: &mut Round) {
+    fn announce_addresses(&self, round: &mut Round) {
         if self.has_addresses() {
             round.record(&self.spec.name, What::Announced, Because::Healed);
             round.out.push(Action::Announce(self.spec.name.clone()));
@@ -128,36 +128,36 @@ impl Group {
     /// A peer that was thought dead is heard again: it may have announced the addresses meanwhile.
     pub fn announce_if_online(&self, round: &mut Round) {
         if self.state.is_online() {
-            self.announce(round);
+            self.announce_addresses(round);
         }
     }
 
-    /// Tells the runtime until when the right lasts. What is kept of that serves the daemon that comes after us. A right
-    /// that no votes limit lasts as long as no peer can take us for dead: so the kernel gives the addresses up with us,
-    /// however we end.
-    pub(super) fn renew(&mut self, now: Time, view: &View, round: &mut Round) {
+    /// Rule 6. Tells the runtime until when the right lasts. The next daemon relies on what is stored of it. Where no
+    /// votes are counted the right lasts until a peer could take us for dead, so that the kernel drops the addresses
+    /// with us, however we end.
+    pub(super) fn renew_right(&mut self, now: Time, view: &View, round: &mut Round) {
         let Some(until) = self.lasts_until(now, view) else {
             self.right.forget_renewal();
             return;
         };
-        if self.right.renew(until, &view.cluster.timing) {
+        if self.right.note_renewal(until, &view.cluster.timing) {
             let group = self.spec.name.clone();
             round.out.push(Action::Renew { group, until });
         }
     }
 
-    /// Until when the runtime may keep what runs, if any runs by right.
+    /// Until when the runtime may keep the addresses, if anything runs by right.
     fn lasts_until(&self, now: Time, view: &View) -> Option<Time> {
         let timing = &view.cluster.timing;
-        let lease = || self.right.end(view).min(now + timing.lease());
+        let lease = || self.right.ends_at(view).min(now + timing.lease());
         match &self.state {
-            // What was found running is held under the old right until it is known whose it is. In maintenance what runs
-            // shall outlive even the daemon.
+            // What was found running is held under the old right until it is known whose it is. In maintenance it shall
+            // outlive even the daemon.
             LocalState::Unknown {
                 probe_result: Some(ProbeResult::AllRun),
             }
             | LocalState::Starting { .. }
-            | LocalState::Online { .. } => Some(if self.frozen(view) {
+            | LocalState::Online { .. } => Some(if self.in_maintenance(view) {
                 Time::NEVER
             } else {
                 lease()
@@ -173,8 +173,8 @@ impl Group {
         }
     }
 
-    /// The daemon restarts, and has said so since this time: what is online may stay until it is back. If a peer has not
-    /// confirmed that it heard this, the right ends as if the daemon had been killed.
+    /// Rule 24. The daemon has announced since this time that it restarts: what is online may stay until it is back. If a
+    /// living peer has not acknowledged that, the right ends as if the daemon had been killed.
     pub fn stretch_for_restart(
         &mut self,
         since: Time,
@@ -189,14 +189,14 @@ impl Group {
         };
         let told = view.living().all(heard);
         let longer = self.right.ends_before(until) && self.state.is_online();
-        if longer && told && !(alone && view.counted()) {
-            self.right.stretch(until);
+        if longer && told && !(alone && view.counts_votes()) {
+            self.right.stretch_to(until);
             let group = self.spec.name.clone();
             round.out.push(Action::Renew { group, until });
         }
     }
 
-    /// Rule 11: after a start of ours, or after a gap: what runs here, and may it?
+    /// Rule 11. After a start of the daemon, or after a gap: what runs here, and may it?
     pub(super) fn decide_unknown(&mut self, now: Time, view: &View, round: &mut Round) {
         let LocalState::Unknown {
             probe_result: Some(found),
@@ -204,10 +204,10 @@ impl Group {
         else {
             return;
         };
-        let frozen = self.frozen(view);
+        let frozen = self.in_maintenance(view);
         match found {
             // The probe was for the old definition; what the new one names may run.
-            ProbeResult::NoneRuns if self.take_definition(round) => self.probe(round),
+            ProbeResult::NoneRuns if self.take_definition(round) => self.begin_probe(round),
             ProbeResult::NoneRuns => {
                 self.state = LocalState::Offline;
                 self.right.forget_former();
@@ -234,7 +234,7 @@ impl Group {
                 self.begin_stop(Because::HeldBy(holder), StopOrder::AddressesFirst, round);
                 return;
             }
-            if view.leases() && now >= self.right.end(view) {
+            if view.has_leases() && now >= self.right.ends_at(view) {
                 self.begin_stop(Because::LeaseEnded, StopOrder::AddressesFirst, round);
                 return;
             }
@@ -268,8 +268,8 @@ impl Group {
         })
     }
 
-    /// Rule 12: our own time stood still. What we hold is held under its old right only; it is probed like after a
-    /// restart. `had_peers`: somebody was there who may have taken over meanwhile.
+    /// Rule 12. Our own time stood still. What we hold is held under its old right only, and is probed like after a
+    /// restart. `had_peers`: a peer was living then and may have taken over meanwhile.
     pub fn after_gap(
         &mut self,
         gap_began: Time,
@@ -279,21 +279,21 @@ impl Group {
         round: &mut Round,
     ) {
         match &mut self.state {
-            LocalState::Claiming => self.withdraw(Because::Expired, round),
+            LocalState::Claiming => self.withdraw_claim(Because::Expired, round),
             LocalState::Starting { .. } | LocalState::Online { .. } => {
                 let unheard = gap_began + view.cluster.timing.lease();
                 let end = self.right.stand_on_former(view);
-                let lost = if view.leases() {
+                let lost = if view.has_leases() {
                     now >= end
                 } else {
                     had_peers && now >= unheard
                 };
-                if lost && !self.frozen(view) {
+                if lost && !self.in_maintenance(view) {
                     self.begin_stop(Because::LeaseEnded, StopOrder::AddressesFirst, round);
                 } else if let LocalState::Starting { stood_still, .. } = &mut self.state {
                     *stood_still = true;
                 } else {
-                    self.probe(round);
+                    self.begin_probe(round);
                 }
             }
             // Somebody else may have it by now.
@@ -307,6 +307,6 @@ impl Group {
 }
 
 /// Whether a node in this state runs the group, as it says.
-fn runs(state: GroupState) -> bool {
+fn is_running(state: GroupState) -> bool {
     matches!(state, GroupState::Starting | GroupState::Online)
 }

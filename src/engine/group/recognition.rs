@@ -1,5 +1,5 @@
-//! Rule 1: each node recognises at most one node for a group, publishes whom, and holds to it. Nothing is remembered
-//! beside what is published.
+//! Rule 1: each node recognises at most one node for a group and publishes which one. That is a promise, which the node
+//! keeps while the recognised node lives and stands by its claim. Nothing is remembered beside what is published.
 
 use super::Group;
 use super::state::LocalState;
@@ -11,7 +11,7 @@ use crate::model::{NodeName, Term, Time};
 
 impl Group {
     /// Brings the published recognition in line with what is known.
-    pub fn recognise(&mut self, now: Time, view: &View) {
+    pub fn update_recognition(&mut self, now: Time, view: &View) {
         let holds = self.state().holds();
         if holds || self.state == LocalState::Claiming {
             let held = |to: &Recognition| to.held && to.node == *view.me();
@@ -34,12 +34,12 @@ impl Group {
         }
     }
 
-    /// The present recognition, while its node lives and still shows that generation and term as its own.
+    /// The present recognition, while its node lives and still shows the same generation and term.
     fn kept_recognition(&self, view: &View) -> Option<Recognition> {
         let to = self.recognised.as_ref()?;
         let peer = view
             .peer(&to.node)
-            .filter(|p| p.living() && p.generation == Some(to.generation))?;
+            .filter(|p| p.is_living() && p.generation == Some(to.generation))?;
         let report = peer.groups.get(&self.spec.name)?;
         let stands = report.term == to.term
             && (report.state.holds()
@@ -55,12 +55,12 @@ impl Group {
         if let Some(holder) = holders.min_by_key(|p| self.right_of(p)) {
             return self.recognition_of(holder, true);
         }
-        // Rule 2 and rule 11: who has not heard everybody, or does not know what runs here, promises nothing.
+        // Rules 2 and 11. A node that has not heard everybody, or does not know what runs here, promises nothing.
         if !view.joined || self.state() == GroupState::Unknown {
             return None;
         }
-        // Nor is anything promised while another looks at what it runs: the claimant may not hear that one, and ours is
-        // then the only recognition that it counts.
+        // Nor does it promise anything while another node probes what it runs: a claimant that does not hear that node
+        // would count our recognition alone.
         if view
             .living()
             .any(|p| p.state(&self.spec.name) == GroupState::Unknown)
@@ -82,7 +82,7 @@ impl Group {
         })
     }
 
-    /// Rule 9: of two holders the smaller of these keeps.
+    /// Rule 9. Of two holders the one with the smaller value keeps the group.
     pub fn right_of(&self, peer: &Peer) -> (Term, usize) {
         (
             peer.groups
@@ -110,7 +110,7 @@ impl Group {
                 r.to.is_none() && matches!(r.state, GroupState::Offline | GroupState::Failed)
             });
         if unclaimed || self.recognises_us(peer, view) {
-            self.right.confirm(&peer.name, sent);
+            self.right.add_confirmation(&peer.name, sent);
         }
     }
 
@@ -119,9 +119,9 @@ impl Group {
         self.highest_term = self.highest_term.max(term);
     }
 
-    /// A living peer that recognises a node which we cannot hear ourselves: whoever that is may have it.
+    /// A living peer that recognises a node which we do not hear ourselves: that node may have the group.
     pub fn hearsay(&self, view: &View) -> Option<(NodeName, NodeName)> {
-        view.living().filter(|p| !view.deaf(p)).find_map(|p| {
+        view.living().filter(|p| !view.is_deaf(p)).find_map(|p| {
             let to = p.groups.get(&self.spec.name)?.to.as_ref()?;
             let other = to.node != *view.me() && to.node != p.name;
             let unheard = view.peer(&to.node).is_none_or(|x| {

@@ -1,5 +1,5 @@
-//! The right to hold a group. It rests on confirmations: a peer that recognises this node confirms the right from the
-//! time at which this node sent the heartbeat that the peer acknowledges. Where votes are counted the right is a lease,
+//! Rule 6: the right to hold a group. It rests on confirmations: a peer that recognises this node confirms the right from
+//! the time at which this node sent the heartbeat that the peer acknowledges. With `quorum stop` the right is a lease,
 //! which ends when too few confirmations are recent.
 
 use std::collections::BTreeMap;
@@ -38,12 +38,12 @@ impl Right {
     }
 
     /// A peer confirms the right from this time of sending on.
-    pub fn confirm(&mut self, peer: &NodeName, sent: Time) {
+    pub fn add_confirmation(&mut self, peer: &NodeName, sent: Time) {
         let at = self.supports.entry(peer.clone()).or_insert(sent);
         *at = (*at).max(sent);
     }
 
-    /// From when on a peer has confirmed the right at last.
+    /// When we sent the newest heartbeat with which a peer confirmed the right.
     pub fn confirmed_by(&self, peer: &NodeName) -> Option<Time> {
         self.supports.get(peer).copied()
     }
@@ -61,8 +61,8 @@ impl Right {
 
     /// Our own time stood still: only what was confirmed before that counts. Returns its end.
     pub fn stand_on_former(&mut self, view: &View) -> Time {
-        self.end_from_before = if view.leases() {
-            self.end(view)
+        self.end_from_before = if view.has_leases() {
+            self.ends_at(view)
         } else {
             Time::ZERO
         };
@@ -70,8 +70,8 @@ impl Right {
     }
 
     /// When the right ends. Never, where it is no lease.
-    pub fn end(&self, view: &View) -> Time {
-        if !view.leases() {
+    pub fn ends_at(&self, view: &View) -> Time {
+        if !view.has_leases() {
             return Time::NEVER;
         }
         let counts = |name: &NodeName| {
@@ -96,7 +96,7 @@ impl Right {
 
     /// Whether the runtime must be told that the right lasts until then. Each time costs a file, so it is told only when
     /// the right has grown by a good part of a lease.
-    pub fn renew(&mut self, until: Time, timing: &Timing) -> bool {
+    pub fn note_renewal(&mut self, until: Time, timing: &Timing) -> bool {
         let forever = until == Time::NEVER && self.renewed != Time::NEVER;
         // A step of a whole keepalive would leave out every other renewal when scheduling varies by a moment.
         let step = (timing.lease() / 8).min(timing.keepalive / 2);
@@ -110,7 +110,7 @@ impl Right {
     }
 
     /// The same for a right that is stretched for an announced restart.
-    pub fn stretch(&mut self, until: Time) {
+    pub fn stretch_to(&mut self, until: Time) {
         self.renewed = until;
     }
 
@@ -168,15 +168,19 @@ mod tests {
         let mut view = view(QuorumPolicy::Stop);
         let bob = NodeName::new("bob");
         let mut right = Right::default();
-        assert_eq!(right.end(&view), Time::ZERO);
-        right.confirm(&bob, at(100));
-        right.confirm(&bob, at(90));
+        assert_eq!(right.ends_at(&view), Time::ZERO);
+        right.add_confirmation(&bob, at(100));
+        right.add_confirmation(&bob, at(90));
         assert_eq!(right.confirmed_by(&bob), Some(at(100)));
-        assert_eq!(right.end(&view), at(108));
+        assert_eq!(right.ends_at(&view), at(108));
         view.peers[0].liveness = Liveness::Left;
-        assert_eq!(right.end(&view), Time::ZERO, "who left confirms nothing");
+        assert_eq!(
+            right.ends_at(&view),
+            Time::ZERO,
+            "who left confirms nothing"
+        );
         view.cluster.quorum = QuorumPolicy::Off;
-        assert_eq!(right.end(&view), Time::NEVER);
+        assert_eq!(right.ends_at(&view), Time::NEVER);
     }
 
     #[test]
@@ -184,13 +188,17 @@ mod tests {
         let view = view(QuorumPolicy::Stop);
         let bob = NodeName::new("bob");
         let mut right = Right::from_before(at(50));
-        assert_eq!(right.end(&view), at(50));
-        right.confirm(&bob, at(60));
+        assert_eq!(right.ends_at(&view), at(50));
+        right.add_confirmation(&bob, at(60));
         assert_eq!(right.stand_on_former(&view), at(68));
         right.forget_former();
-        assert_eq!(right.end(&view), at(68), "the confirmation still stands");
+        assert_eq!(
+            right.ends_at(&view),
+            at(68),
+            "the confirmation still stands"
+        );
         right.give_up();
-        assert_eq!(right.end(&view), Time::ZERO);
+        assert_eq!(right.ends_at(&view), Time::ZERO);
         assert_eq!(right.confirmed_by(&bob), None);
     }
 
@@ -219,12 +227,12 @@ mod tests {
             (Time::NEVER, false),
             (at(20), true),
         ] {
-            assert_eq!(right.renew(until, &timing), told, "{until:?}");
+            assert_eq!(right.note_renewal(until, &timing), told, "{until:?}");
         }
         assert!(right.ends_before(at(21)));
-        right.stretch(at(30));
+        right.stretch_to(at(30));
         assert!(!right.ends_before(at(30)));
         right.forget_renewal();
-        assert!(right.renew(at(20), &timing));
+        assert!(right.note_renewal(at(20), &timing));
     }
 }

@@ -1,5 +1,5 @@
-//! The steps of one group on this node: upward one by one, downward each one tried, and undone when a start fails.
-//! A half-done step is stopped like the others: it needs the stop most.
+//! Rule 20: the steps of one group on this node. They are started one by one. In a stop every step is tried, even after
+//! one has failed. When a start fails, the half-done step is stopped like the others: it needs the stop most.
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ pub(super) enum Ended {
     StopFailed(String),
 }
 
-/// One step as known here.
+/// What is known of one step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::engine) struct StepState {
     pub state: ResourceState,
@@ -96,7 +96,7 @@ impl Stack {
     }
 
     /// Whether an order is out.
-    pub fn busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.work != Work::Idle
     }
 
@@ -110,14 +110,14 @@ impl Stack {
     }
 
     fn start_step(&mut self, step: usize, group: &Group, round: &mut Round) {
-        self.set(step, ResourceState::Starting, None);
+        self.set_step(step, ResourceState::Starting, None);
         let order = round.order(&group.name, Call::Start(step));
         self.work = Work::Starting { order, step };
     }
 
     /// Stops every step.
     pub fn stop(&mut self, order: StopOrder, group: &Group, round: &mut Round) {
-        // PersistentState as a stack: the step to stop next is the last of the list.
+        // The step to stop next is the last of the list.
         let mut rest: Vec<usize> = (0..self.steps.len()).collect();
         if order == StopOrder::AddressesFirst {
             rest.sort_by_key(|s| group.steps.get(*s).is_some_and(|step| step.addresses));
@@ -126,7 +126,7 @@ impl Stack {
         self.stop_next(rest, None, group, round);
     }
 
-    /// Stops a step and all after it, from the last on, and starts them again.
+    /// Rule 21. Stops a step and all after it, the last one first, and starts them again.
     pub fn restart(&mut self, step: usize, group: &Group, round: &mut Round) {
         self.stop_errors.clear();
         let rest = (step..self.steps.len()).collect();
@@ -147,7 +147,7 @@ impl Stack {
             }
             return;
         };
-        self.set(step, ResourceState::Stopping, None);
+        self.set_step(step, ResourceState::Stopping, None);
         let order = round.order(&group.name, Call::Stop(step));
         self.work = Work::Stopping {
             order,
@@ -157,8 +157,8 @@ impl Stack {
         };
     }
 
-    /// Takes in how an order ended and gives the next one. An order that is not ours changes nothing.
-    pub fn done(
+    /// Takes in how an order ended, and gives the next one. The end of any other order changes nothing.
+    pub fn order_ended(
         &mut self,
         order: OrderId,
         outcome: &Outcome,
@@ -172,14 +172,14 @@ impl Stack {
             }
             Work::Starting { order: o, step } if o == order => {
                 self.work = Work::Idle;
-                self.started(step, outcome, group, round)
+                self.step_started(step, outcome, group, round)
             }
             Work::Stopping {
                 order: o,
                 step,
                 rest,
                 then,
-            } if o == order => self.stopped(step, (rest, then), outcome, group, round),
+            } if o == order => self.step_stopped(step, (rest, then), outcome, group, round),
             Work::Idle | Work::Probing(_) | Work::Starting { .. } | Work::Stopping { .. } => {
                 Ended::NotYet
             }
@@ -204,12 +204,12 @@ impl Stack {
         } else if self.steps.iter().all(is(ResourceState::Stopped)) {
             ProbeResult::NoneRuns
         } else {
-            ProbeResult::SomeRun(self.partly(group))
+            ProbeResult::SomeRun(self.describe_found(group))
         }
     }
 
-    /// Names what was found running and what could not be looked at.
-    fn partly(&self, group: &Group) -> String {
+    /// Names the steps that were found running, and those whose probe failed.
+    fn describe_found(&self, group: &Group) -> String {
         let named = |state: ResourceState, word: &str| {
             let found: Vec<String> = self
                 .steps
@@ -222,23 +222,23 @@ impl Stack {
         };
         let parts = [
             named(ResourceState::Running, "runs:"),
-            named(ResourceState::Unknown, "not known:"),
+            named(ResourceState::Unknown, "unknown:"),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
-    fn started(
+    fn step_started(
         &mut self,
         step: usize,
         outcome: &Outcome,
         group: &Group,
         round: &mut Round,
     ) -> Ended {
-        if let Some(text) = failure(outcome) {
-            self.set(step, ResourceState::Failed, Some(text.clone()));
+        if let Some(text) = failure_text(outcome) {
+            self.set_step(step, ResourceState::Failed, Some(text.clone()));
             return Ended::StartFailed(text);
         }
-        self.set(step, ResourceState::Running, None);
+        self.set_step(step, ResourceState::Running, None);
         if step + 1 >= self.steps.len() {
             return Ended::Up;
         }
@@ -246,7 +246,7 @@ impl Stack {
         Ended::NotYet
     }
 
-    fn stopped(
+    fn step_stopped(
         &mut self,
         step: usize,
         (rest, then): (Vec<usize>, Option<usize>),
@@ -254,14 +254,14 @@ impl Stack {
         group: &Group,
         round: &mut Round,
     ) -> Ended {
-        if let Some(text) = failure(outcome) {
-            self.set(step, ResourceState::Failed, Some(text.clone()));
+        if let Some(text) = failure_text(outcome) {
+            self.set_step(step, ResourceState::Failed, Some(text.clone()));
             self.stop_errors.push(text);
         } else {
-            self.set(step, ResourceState::Stopped, None);
+            self.set_step(step, ResourceState::Stopped, None);
         }
         self.stop_next(rest, then, group, round);
-        if self.busy() {
+        if self.is_busy() {
             Ended::NotYet
         } else if self.stop_errors.is_empty() {
             Ended::Down
@@ -270,8 +270,8 @@ impl Stack {
         }
     }
 
-    /// Ends the running work if that is its order, whatever came of it; nothing further is begun.
-    pub fn interrupted(&mut self, order: OrderId) -> bool {
+    /// Ends the work if this is its order, whatever came of it. Returns whether it was.
+    pub fn end_interrupted(&mut self, order: OrderId) -> bool {
         let ours = match &self.work {
             Work::Probing(o)
             | Work::Starting { order: o, .. }
@@ -284,12 +284,12 @@ impl Stack {
         ours
     }
 
-    /// Notes that a running step was found down.
-    pub fn lost(&mut self, step: usize, text: &str) {
-        self.set(step, ResourceState::Failed, Some(text.to_owned()));
+    /// A running step was found down.
+    pub fn mark_lost(&mut self, step: usize, text: &str) {
+        self.set_step(step, ResourceState::Failed, Some(text.to_owned()));
     }
 
-    fn set(&mut self, step: usize, state: ResourceState, error: Option<String>) {
+    fn set_step(&mut self, step: usize, state: ResourceState, error: Option<String>) {
         if let Some(s) = self.steps.get_mut(step) {
             s.state = state;
             s.error = error;
@@ -297,8 +297,8 @@ impl Stack {
     }
 }
 
-/// What an outcome says when it is not a success.
-fn failure(outcome: &Outcome) -> Option<String> {
+/// The text of an outcome that is no success.
+fn failure_text(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Succeeded | Outcome::Seen(_) => None,
         Outcome::Failed(text) | Outcome::TimedOut(text) => Some(text.clone()),

@@ -1,25 +1,7 @@
 //! The states of a group on this node, each with the data that only this state has.
 //!
-//! ```text
-//!              probe: nothing runs          claim              all agreed           every step is up
-//!   Unknown ----------------------> Offline -----> Claiming -------------> Starting ----------------> Online
-//!    |  |                             ^  ^            |                      |  ^                      |  |
-//!    |  |                             |  '------------'                      |  '----------------------'  |
-//!    |  |                             |    withdrawn                         |      restart in place      |
-//!    |  |                             |                                      |                            |
-//!    |  |                             |   every step is down                 v        stop                |
-//!    |  |                             '--------------------------------- Stopping <-----------------------'
-//!    |  |            the time of the failure is over                       ^ |  |
-//!    |  |              Failed ---------> Offline                           | |  '--> Stuck  a step could not be stopped
-//!    |  |                ^    stopped because of a failure                 | |
-//!    |  |                '-------------------------------------------------|-'
-//!    |  '------------------------------------------------------------------'
-//!    |        it may not run here, or only a part of it runs
-//!    '--> Online: all of it runs, and it may
-//! ```
-//!
-//! A node comes back to `Unknown` when its own time stood still, when maintenance ends and when an administrator
-//! clears a stuck group: then nobody knows what runs here before it has been probed again.
+//! `PROTOCOL.md` draws how one follows the other. A group is `Unknown` again when our own time stood still, when
+//! maintenance ends and when an administrator clears a stuck group: then it must be probed before anything is decided.
 
 use serde::{Deserialize, Serialize};
 

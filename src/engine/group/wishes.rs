@@ -1,4 +1,4 @@
-//! What administrators want of a group on this node.
+//! Rule 18: what administrators want of a group on this node.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ impl Wishes {
     }
 
     /// The group came up here: nothing is left to wish for.
-    pub(super) fn fulfil(&mut self) {
+    pub(super) fn clear_fulfilled(&mut self) {
         self.end_takeover();
         self.yielding = false;
     }

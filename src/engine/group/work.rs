@@ -11,7 +11,7 @@ use crate::model::decision::{Because, What};
 
 impl Group {
     /// Asks which steps run. Until the answer the group is unknown.
-    pub(super) fn probe(&mut self, round: &mut Round) {
+    pub(super) fn begin_probe(&mut self, round: &mut Round) {
         self.state = LocalState::unprobed();
         self.stack.probe(&self.spec, round);
     }
@@ -19,7 +19,7 @@ impl Group {
     /// Stops the group. An order that is still out is aborted, and the stop begins when it has ended.
     pub(super) fn begin_stop(&mut self, because: Because, order: StopOrder, round: &mut Round) {
         round.record(&self.spec.name, What::Stop, because.clone());
-        let busy = self.stack.busy();
+        let busy = self.stack.is_busy();
         self.state = LocalState::Stopping {
             because,
             waits_to_begin: busy.then_some(order),
@@ -34,24 +34,24 @@ impl Group {
     }
 
     /// An order has ended.
-    pub fn done(&mut self, now: Time, order: OrderId, outcome: &Outcome, round: &mut Round) {
+    pub fn order_ended(&mut self, now: Time, order: OrderId, outcome: &Outcome, round: &mut Round) {
         if let LocalState::Stopping { waits_to_begin, .. } = &mut self.state
             && let Some(stop_order) = *waits_to_begin
-            && self.stack.interrupted(order)
+            && self.stack.end_interrupted(order)
         {
             *waits_to_begin = None;
             self.stack.stop(stop_order, &self.spec, round);
             return;
         }
-        match self.stack.done(order, outcome, &self.spec, round) {
+        match self.stack.order_ended(order, outcome, &self.spec, round) {
             Ended::NotYet => {}
             Ended::Probed(result) => self.state = LocalState::probed(result),
-            Ended::Up => self.up(round),
+            Ended::Up => self.steps_up(round),
             Ended::StartFailed(text) => {
                 self.note_failure(now, text.clone());
                 self.begin_stop(Because::Agent(text), StopOrder::Reverse, round);
             }
-            Ended::Down => self.down(round),
+            Ended::Down => self.steps_down(round),
             Ended::StopFailed(text) => {
                 self.state = LocalState::Stuck;
                 round.record(&self.spec.name, What::Stuck, Because::Agent(text.clone()));
@@ -61,7 +61,7 @@ impl Group {
     }
 
     /// Every step runs.
-    fn up(&mut self, round: &mut Round) {
+    fn steps_up(&mut self, round: &mut Round) {
         let LocalState::Starting {
             restarting,
             stood_still,
@@ -73,7 +73,7 @@ impl Group {
         // After a restart in place the wishes that came meanwhile stand.
         if !restarting {
             self.failure = None;
-            self.wishes.fulfil();
+            self.wishes.clear_fulfilled();
             self.reported.blocked_because = None;
             round.save = true;
         }
@@ -86,7 +86,7 @@ impl Group {
     }
 
     /// Every step is stopped.
-    fn down(&mut self, round: &mut Round) {
+    fn steps_down(&mut self, round: &mut Round) {
         let because = match std::mem::replace(&mut self.state, LocalState::Offline) {
             LocalState::Stopping { because, .. } => because,
             _ => Because::Finished,
