@@ -18,7 +18,7 @@ use crate::agent::{Abort, Limits};
 use crate::config::{self, Config, GroupLine};
 use crate::model::GroupName;
 use crate::model::NodeName;
-use crate::model::cluster::{Cluster, Group};
+use crate::model::cluster::{Cluster, GroupSpec};
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 use crate::text::{Mistake, Place, Problems, count};
@@ -206,7 +206,7 @@ pub(super) fn environment(config: &Config, folders: &Folders) -> ScriptEnv {
 }
 
 fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluster {
-    let group = |(line, (name, steps)): (&GroupLine, &(GroupName, Vec<ResolvedStep>))| Group {
+    let group = |(line, (name, steps)): (&GroupLine, &(GroupName, Vec<ResolvedStep>))| GroupSpec {
         name: name.clone(),
         preferred: line.preferred.clone(),
         steps: steps.iter().map(|s| s.step.clone()).collect(),
@@ -222,7 +222,7 @@ fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluste
 pub fn outline(config: &Config) -> Cluster {
     let group = |line: &GroupLine| {
         let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
-        Group {
+        GroupSpec {
             name: GroupName::new(tokens.first().map_or("", |t| t.text.as_str())),
             preferred: line.preferred.clone(),
             steps: {
@@ -236,7 +236,7 @@ pub fn outline(config: &Config) -> Cluster {
     cluster_of(config, config.groups.iter().map(group).collect())
 }
 
-fn cluster_of(config: &Config, groups: Vec<Group>) -> Cluster {
+fn cluster_of(config: &Config, groups: Vec<GroupSpec>) -> Cluster {
     let mut cluster = config.cluster(groups);
     let of_drbd = watch_plan::drbd_checks(&config.groups).map(|(policy, _)| policy);
     cluster.health.checks.extend(of_drbd);

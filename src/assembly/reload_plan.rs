@@ -3,7 +3,7 @@
 use super::assemble::Assembled;
 use crate::config::Config;
 use crate::config::reload::{live_changes, needs_restart};
-use crate::model::cluster::{Cluster, Group};
+use crate::model::cluster::{Cluster, GroupSpec};
 
 /// The plan in words, a line for each change.
 ///
@@ -25,9 +25,10 @@ pub fn of(config: &Config, cluster: &Cluster, new: &Assembled) -> Result<String,
     Ok(lines.join("\n"))
 }
 
-fn groups(old: &[Group], new: &[Group]) -> Vec<String> {
-    let find = |list: &[Group], group: &Group| list.iter().find(|g| g.name == group.name).cloned();
-    let members = |group: &Group| {
+fn groups(old: &[GroupSpec], new: &[GroupSpec]) -> Vec<String> {
+    let find =
+        |list: &[GroupSpec], group: &GroupSpec| list.iter().find(|g| g.name == group.name).cloned();
+    let members = |group: &GroupSpec| {
         group
             .steps
             .iter()

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use self::directory::{load, load_on};
 pub use self::haresources::GroupLine;
-use crate::model::cluster::{Cluster, Group, PingNode, QuorumPolicy, Timing};
+use crate::model::cluster::{Cluster, GroupSpec, PingNode, QuorumPolicy, Timing};
 use crate::model::health::{CheckPolicy, Health, Pace, Policy, Probe};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
@@ -102,7 +102,7 @@ pub struct Config {
 
 impl Config {
     /// What the engine needs to know, with these groups.
-    pub fn cluster(&self, groups: Vec<Group>) -> Cluster {
+    pub fn cluster(&self, groups: Vec<GroupSpec>) -> Cluster {
         let checks = self.health.checks.iter().map(|c| c.policy.clone());
         Cluster {
             me: self.node.clone(),

@@ -28,7 +28,7 @@ const MAX_PUBLISHED_GROUP_CHECKS: usize = 64;
 
 /// One check as known here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Check {
+struct NodeCheck {
     policy: CheckPolicy,
     state: CheckState,
     /// Since when it is in that state.
@@ -40,7 +40,7 @@ struct Check {
     last: Option<(Time, Result<String, String>)>,
 }
 
-impl Check {
+impl NodeCheck {
     /// As it is published.
     fn to_failed_check(&self) -> FailedCheck {
         FailedCheck {
@@ -54,7 +54,7 @@ impl Check {
 
 /// All checks of this node, `failback_when` included.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Checks(Vec<Check>);
+pub(super) struct Checks(Vec<NodeCheck>);
 
 impl Checks {
     /// Takes the configuration. What is known of a check of the same name is kept.
@@ -69,7 +69,7 @@ impl Checks {
         });
         let check = |policy: CheckPolicy| {
             let known = old.iter().find(|c| c.policy.name == policy.name).cloned();
-            let fresh = Check {
+            let fresh = NodeCheck {
                 policy: policy.clone(),
                 state: CheckState::Pending,
                 since: now,
@@ -77,7 +77,7 @@ impl Checks {
                 text: String::new(),
                 last: None,
             };
-            Check {
+            NodeCheck {
                 policy,
                 ..known.unwrap_or(fresh)
             }
@@ -134,7 +134,7 @@ impl Checks {
     /// The checks that have not passed.
     fn not_passed(&self) -> impl Iterator<Item = FailedCheck> {
         let failing = self.0.iter().filter(|c| c.state != CheckState::Good);
-        failing.map(Check::to_failed_check)
+        failing.map(NodeCheck::to_failed_check)
     }
 
     /// What is published.
@@ -151,14 +151,14 @@ impl Checks {
     /// Why this node must give a group up: a check has failed. One without a result drives nothing away, nor does one
     /// with `owner stays`.
     pub fn drives_away(&self, group: &GroupName) -> Option<String> {
-        let drives = |c: &&Check| c.state == CheckState::Failed && !c.policy.stays;
-        let mut driving = self.0.iter().filter(drives).map(Check::to_failed_check);
+        let drives = |c: &&NodeCheck| c.state == CheckState::Failed && !c.policy.stays;
+        let mut driving = self.0.iter().filter(drives).map(NodeCheck::to_failed_check);
         let failed = driving.find(|a| a.makes_ineligible(group))?;
         Some(failed.to_string())
     }
 
     pub fn status(&self, now: Time) -> Vec<CheckStatus> {
-        let one = |c: &Check| CheckStatus {
+        let one = |c: &NodeCheck| CheckStatus {
             name: c.policy.name.clone(),
             state: c.state,
             lasts: now.since(c.since),
@@ -344,7 +344,7 @@ mod tests {
             "fails check web (refused)"
         );
         assert_eq!(checks.drives_away(&web_group()), None);
-        let other = Check {
+        let other = NodeCheck {
             policy: CheckPolicy {
                 name: "sql".into(),
                 stays: false,

@@ -9,7 +9,7 @@ use super::event::Command;
 use super::group::Group;
 use super::placement::choose_node;
 use super::{Action, Engine};
-use crate::model::cluster;
+use crate::model::cluster::GroupSpec;
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::{GroupState, Phase};
 use crate::model::status::Liveness;
@@ -18,15 +18,15 @@ use crate::text::duration_for_people;
 
 /// A command that waits for its outcome.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Pending {
+pub(super) struct PendingCommand {
     pub id: u64,
-    pub kind: Kind,
+    pub kind: CommandKind,
     pub groups: Vec<GroupName>,
     pub until: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Kind {
+pub(super) enum CommandKind {
     Standby,
     Takeover,
 }
@@ -100,9 +100,9 @@ impl Engine {
         }
         self.record_command(&groups, "standby");
         let until = now + self.time_to_move(&groups);
-        self.pending.push(Pending {
+        self.pending.push(PendingCommand {
             id,
-            kind: Kind::Standby,
+            kind: CommandKind::Standby,
             groups,
             until,
         });
@@ -161,9 +161,9 @@ impl Engine {
             },
         );
         let until = now + self.time_to_move(&groups);
-        self.pending.push(Pending {
+        self.pending.push(PendingCommand {
             id,
-            kind: Kind::Takeover,
+            kind: CommandKind::Takeover,
             groups,
             until,
         });
@@ -225,7 +225,7 @@ impl Engine {
 
     /// A move of these groups that takes longer than this has failed.
     fn time_to_move(&self, groups: &[GroupName]) -> Duration {
-        let steps = |spec: &cluster::Group| {
+        let steps = |spec: &GroupSpec| {
             spec.steps
                 .iter()
                 .map(|s| s.start + s.stop)

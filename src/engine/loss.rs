@@ -33,9 +33,9 @@ const NEGLIGIBLE_PERMILLE: u16 = 20;
 
 /// The share of a peer's heartbeats that did not arrive lately, in millionths.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Loss(u32);
+pub(super) struct HeartbeatLoss(u32);
 
-impl Loss {
+impl HeartbeatLoss {
     /// A heartbeat came in, and this many before it did not.
     pub fn count(&mut self, missed: u64) {
         for _ in 0..missed.min(MAX_COUNTED_MISSES) {
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_is_missed_is_seen_soon_and_forgotten() {
-        let mut loss = Loss::default();
+        let mut loss = HeartbeatLoss::default();
         for _ in 0..1000 {
             loss.count(0);
         }

@@ -46,7 +46,7 @@ use crate::model::decision::{Because, What};
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Term, Time};
 use checks::Checks;
-use command::Pending;
+use command::PendingCommand;
 use group::Group;
 use peer::Peer;
 use publish::Publisher;
@@ -62,7 +62,7 @@ pub struct Engine {
     groups: Vec<Group>,
     round: Round,
     publisher: Publisher,
-    pending: Vec<Pending>,
+    pending: Vec<PendingCommand>,
     kept: PersistentState,
     /// Orders to save that have not been answered, each with the ceilings that it brings to disk.
     saving: Vec<(u64, BTreeMap<GroupName, Term>)>,

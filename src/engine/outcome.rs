@@ -1,7 +1,7 @@
 //! Rule 18: the outcome of commands. A command is answered when its outcome is known, and rolled back if it failed.
 
 use super::Engine;
-use super::command::{Kind, Pending};
+use super::command::{CommandKind, PendingCommand};
 use super::group::Group;
 use super::placement::choose_node;
 use crate::model::NodeName;
@@ -30,7 +30,7 @@ impl Engine {
         }
     }
 
-    fn command_progress(&self, pending: &Pending, now: Time) -> Progress {
+    fn command_progress(&self, pending: &PendingCommand, now: Time) -> Progress {
         let mut done = Vec::new();
         for group in self
             .groups
@@ -38,8 +38,8 @@ impl Engine {
             .filter(|g| pending.groups.contains(g.name()))
         {
             let progress = match pending.kind {
-                Kind::Standby => self.standby_progress(group),
-                Kind::Takeover => self.takeover_progress(group),
+                CommandKind::Standby => self.standby_progress(group),
+                CommandKind::Takeover => self.takeover_progress(group),
             };
             match progress {
                 Progress::Done(text) => done.push(text),
@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// A command that failed leaves no wish behind, and what no other node could run may come back here.
-    fn roll_back(&mut self, pending: &Pending) {
+    fn roll_back(&mut self, pending: &PendingCommand) {
         for group in self
             .groups
             .iter_mut()
@@ -133,7 +133,7 @@ impl Engine {
         {
             let runs =
                 |p: &super::Peer| p.is_living() && p.state(group.name()) == GroupState::Online;
-            if pending.kind == Kind::Takeover {
+            if pending.kind == CommandKind::Takeover {
                 group.end_takeover();
             } else if group.state() != GroupState::Stuck && !self.view.peers.iter().any(runs) {
                 group.end_standby();

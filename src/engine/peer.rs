@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checks;
-use super::loss::Loss;
+use super::loss::HeartbeatLoss;
 use crate::model::cluster::Timing;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
@@ -40,14 +40,14 @@ pub(super) struct Peer {
     pub back_by: Time,
     pub groups: BTreeMap<GroupName, GroupReport>,
     /// The share of its heartbeats that does not arrive here.
-    pub loss: Loss,
+    pub loss: HeartbeatLoss,
     /// How many of a thousand of our heartbeats it misses, as it says.
     pub misses: u16,
     /// When we sent the newest of our heartbeats that it has acknowledged.
     pub acked: Option<Time>,
     /// The links on which it says it hears us.
     pub hears_us_on: Vec<LinkName>,
-    pub links: Vec<Link>,
+    pub links: Vec<PeerLink>,
     /// Whether its daemon refused a heartbeat since it was last heard.
     pub refused: bool,
     /// What was recorded about it already, so that it is recorded once.
@@ -57,7 +57,7 @@ pub(super) struct Peer {
 
 /// One peer on one link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Link {
+pub(super) struct PeerLink {
     pub name: LinkName,
     pub last_heard: Option<Time>,
     pub sequence: Sequence,
@@ -80,7 +80,7 @@ pub(super) enum Hearing {
 
 impl Peer {
     pub fn new(name: NodeName, rank: usize, links: &[LinkName], now: Time, init: Duration) -> Self {
-        let link = |l: &LinkName| Link {
+        let link = |l: &LinkName| PeerLink {
             name: l.clone(),
             last_heard: None,
             sequence: Sequence(0),
@@ -105,7 +105,7 @@ impl Peer {
             digest: None,
             back_by: Time::ZERO,
             groups: BTreeMap::new(),
-            loss: Loss::default(),
+            loss: HeartbeatLoss::default(),
             misses: 0,
             acked: None,
             hears_us_on: Vec::new(),
@@ -187,7 +187,7 @@ impl Peer {
     /// Rule 13. What its former daemon said no longer counts.
     fn forget_life(&mut self, now: Time) {
         self.groups.clear();
-        self.loss = Loss::default();
+        self.loss = HeartbeatLoss::default();
         self.misses = 0;
         self.acked = None;
         self.active_since = now;

@@ -39,7 +39,7 @@ pub(super) struct Publisher {
     answer: bool,
     /// An extra heartbeat is wanted and waits for a token.
     deferred: bool,
-    ending: Option<Ending>,
+    goodbye: Option<Goodbye>,
     /// Carried for others; they mean nothing here.
     #[serde(default)]
     pub peer_messages: Vec<PeerMessage>,
@@ -58,7 +58,7 @@ struct Published {
 
 /// The goodbye of this daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Ending {
+struct Goodbye {
     since: Time,
     phase: Phase,
     back_within: Option<Duration>,
@@ -78,7 +78,7 @@ impl Publisher {
             refilled: now,
             answer: false,
             deferred: false,
-            ending: None,
+            goodbye: None,
             peer_messages: Vec::new(),
         }
     }
@@ -99,13 +99,13 @@ impl Publisher {
     }
 
     /// Whether the goodbye is being sent.
-    pub fn is_ending(&self) -> bool {
-        self.ending.is_some()
+    pub fn is_saying_goodbye(&self) -> bool {
+        self.goodbye.is_some()
     }
 
     pub fn begin_goodbye(&mut self, now: Time, phase: Phase, back_within: Option<Duration>) {
-        if self.ending.is_none() {
-            self.ending = Some(Ending {
+        if self.goodbye.is_none() {
+            self.goodbye = Some(Goodbye {
                 since: now,
                 phase,
                 back_within,
@@ -117,8 +117,8 @@ impl Publisher {
 
     /// When the next heartbeat is due.
     pub fn next_send(&self, in_transition: bool, interval: Duration, timing: &Timing) -> Time {
-        if let Some(ending) = &self.ending {
-            return ending.next;
+        if let Some(goodbye) = &self.goodbye {
+            return goodbye.next;
         }
         let mut due = self.next;
         if interval < timing.keepalive {
@@ -161,14 +161,14 @@ impl Engine {
 
     /// Sends a heartbeat when one is due, and says goodbye when all is done.
     pub(super) fn publish_state(&mut self, now: Time) {
-        if self.view.leaving && !self.publisher.is_ending() && self.given_up() {
+        if self.view.leaving && !self.publisher.is_saying_goodbye() && self.given_up() {
             // It is no clean end if something runs on in maintenance, or was never probed.
             let down = |g: &Group| matches!(g.state(), GroupState::Offline | GroupState::Failed);
             let clean = self.groups.iter().all(down);
             let phase = if clean { Phase::Left } else { Phase::Leaving };
             self.publisher.begin_goodbye(now, phase, None);
         }
-        if self.publisher.is_ending() {
+        if self.publisher.is_saying_goodbye() {
             self.say_goodbye(now);
             return;
         }
@@ -258,27 +258,27 @@ impl Engine {
     }
 
     fn say_goodbye(&mut self, now: Time) {
-        let Some(mut ending) = self.publisher.ending.clone() else {
+        let Some(mut goodbye) = self.publisher.goodbye.clone() else {
             return;
         };
-        if now < ending.next {
+        if now < goodbye.next {
             return;
         }
-        if ending.left == 0 {
-            if let Some(within) = ending.back_within {
-                self.stretch_rights(ending.since, within);
+        if goodbye.left == 0 {
+            if let Some(within) = goodbye.back_within {
+                self.stretch_rights(goodbye.since, within);
             }
             self.round.out.push(Action::Exit);
-            ending.next = Time::NEVER;
-            self.publisher.ending = Some(ending);
+            goodbye.next = Time::NEVER;
+            self.publisher.goodbye = Some(goodbye);
             return;
         }
-        ending.left -= 1;
-        ending.next = now + TOKEN_INTERVAL;
+        goodbye.left -= 1;
+        goodbye.next = now + TOKEN_INTERVAL;
         let mut heartbeat = self.own_heartbeat();
-        heartbeat.phase = ending.phase;
-        heartbeat.intent.back_within = ending.back_within;
-        self.publisher.ending = Some(ending);
+        heartbeat.phase = goodbye.phase;
+        heartbeat.intent.back_within = goodbye.back_within;
+        self.publisher.goodbye = Some(goodbye);
         let published = published_part(&heartbeat);
         self.send_heartbeat(now, &heartbeat, published, true);
     }

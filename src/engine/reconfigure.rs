@@ -39,7 +39,7 @@ impl Engine {
             let mut kept = known.clone();
             kept.rank = peer.rank;
             kept.difference_reported = false;
-            let link = |fresh: &super::peer::Link| {
+            let link = |fresh: &super::peer::PeerLink| {
                 kept.links
                     .iter()
                     .find(|l| l.name == fresh.name)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::group::{Failure, Group, StepState};
+use super::group::{Group, GroupFailure, StepState};
 use super::peer::Peer;
 use super::placement::choose_node;
 use super::{Engine, Round};
@@ -106,7 +106,7 @@ impl Engine {
 
     fn peer_status(&self, peer: &Peer, now: Time) -> NodeStatus {
         let heard = peer.generation.is_some();
-        let link = |l: &super::peer::Link| LinkStatus {
+        let link = |l: &super::peer::PeerLink| LinkStatus {
             link: l.name.clone(),
             hears: l.up,
             heard: peer.is_living().then(|| peer.hears_us_on.contains(&l.name)),
@@ -314,7 +314,7 @@ impl Engine {
     }
 }
 
-fn failure_note(group: &Group, failure: &Failure, now: Time) -> String {
+fn failure_note(group: &Group, failure: &GroupFailure, now: Time) -> String {
     let (name, text) = (group.name(), &failure.text);
     let left = duration_for_people(seconds(failure.expires_at.since(now)));
     match group.state() {

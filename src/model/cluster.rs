@@ -32,7 +32,7 @@ pub struct Cluster {
     #[serde(default)]
     pub health: Health,
     /// The groups in the order of haresources.
-    pub groups: Vec<Group>,
+    pub groups: Vec<GroupSpec>,
     /// Hash of all that must agree on every node; published, so that a difference shows.
     pub digest: u64,
 }
@@ -117,7 +117,7 @@ impl QuorumPolicy {
 
 /// One line of haresources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Group {
+pub struct GroupSpec {
     /// Its first resource word.
     pub name: GroupName,
     /// The node named first on the line.

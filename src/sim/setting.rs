@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::script_words::{ScriptError, ScriptLine};
-use crate::model::cluster::{Cluster, Group, QuorumPolicy};
+use crate::model::cluster::{Cluster, GroupSpec, QuorumPolicy};
 use crate::model::{GroupName, NodeName};
 use crate::text::duration_in_files;
 
@@ -106,8 +106,8 @@ impl ScriptSetting {
             ScriptSetting::Whole => ScriptSetting::set_whole(cluster, whole),
             ScriptSetting::Without(group) => cluster.groups.retain(|g| g.name != *group),
             ScriptSetting::With(group) => {
-                let mine = |g: &Group| cluster.groups.iter().find(|m| m.name == g.name);
-                let again = |g: &Group| (g.name == *group).then(|| g.clone());
+                let mine = |g: &GroupSpec| cluster.groups.iter().find(|m| m.name == g.name);
+                let again = |g: &GroupSpec| (g.name == *group).then(|| g.clone());
                 let groups = whole
                     .groups
                     .iter()

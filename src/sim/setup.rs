@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::setting::{ScriptSetting, digest};
 use super::world::World;
-use crate::model::cluster::{Cluster, Group, Step};
+use crate::model::cluster::{Cluster, GroupSpec, Step};
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::{GroupName, NodeName, Time};
 use crate::text::duration_in_files;
@@ -92,7 +92,7 @@ impl ClusterSetup {
     }
 
     /// A group by its name.
-    pub fn group(&self, name: &GroupName) -> Option<&Group> {
+    pub fn group(&self, name: &GroupName) -> Option<&GroupSpec> {
         self.cluster.groups.iter().find(|g| g.name == *name)
     }
 }
@@ -160,7 +160,7 @@ impl fmt::Display for ClusterSetup {
     }
 }
 
-fn print_group(f: &mut fmt::Formatter<'_>, group: &Group) -> fmt::Result {
+fn print_group(f: &mut fmt::Formatter<'_>, group: &GroupSpec) -> fmt::Result {
     writeln!(f, "group {} on {}", group.name, group.preferred)?;
     for step in &group.steps {
         let kind = if step.addresses { "address" } else { "script" };

@@ -11,7 +11,7 @@ use super::network::{Weather, link_name};
 use super::random::Random;
 use super::setup::{MachineCondition, usual_step};
 use crate::engine::{ActionDigest, Call, Engine, Event, OrderId, Outcome};
-use crate::model::cluster::{Cluster, Group, PingNode, QuorumPolicy, Step, Timing};
+use crate::model::cluster::{Cluster, GroupSpec, PingNode, QuorumPolicy, Step, Timing};
 use crate::model::health::Health;
 use crate::model::heartbeat::GroupState;
 use crate::model::status::Status;
@@ -187,7 +187,7 @@ impl World {
     pub fn group(mut self, name: &str, preferred: &str, others: usize) -> World {
         let mut steps = vec![step(vec![name.to_owned()], true)];
         steps.extend((0..others).map(|i| step(vec![format!("script{i}")], false)));
-        self.cluster.groups.push(Group {
+        self.cluster.groups.push(GroupSpec {
             name: GroupName::new(name),
             preferred: NodeName::new(preferred),
             steps,

@@ -520,8 +520,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "20: a failed start is not undone",
         "group/work.rs",
-        "                self.begin_stop(Because::Agent(text), StopOrder::Reverse, round);\n            }\n            Ended::Down",
-        "                self.state = LocalState::Stopping { because: Because::Agent(text), waits_to_begin: None, keeps_right: true, offer: None };\n                self.steps_down(round);\n            }\n            Ended::Down",
+        "                self.begin_stop(Because::Agent(text), StopOrder::Reverse, round);\n            }\n            WorkEnd::Down",
+        "                self.state = LocalState::Stopping { because: Because::Agent(text), waits_to_begin: None, keeps_right: true, offer: None };\n                self.steps_down(round);\n            }\n            WorkEnd::Down",
     ),
     m(
         "14: a failed node stays a candidate for itself",
@@ -538,8 +538,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "14: goodbye is published before all is down",
         "publish.rs",
-        "        if self.view.leaving && !self.publisher.is_ending() && self.given_up() {",
-        "        if self.view.leaving && !self.publisher.is_ending() {",
+        "        if self.view.leaving && !self.publisher.is_saying_goodbye() && self.given_up() {",
+        "        if self.view.leaving && !self.publisher.is_saying_goodbye() {",
     ),
     m(
         "14: a node that leaves with something stuck says that all is clean",

@@ -58,8 +58,8 @@ fn a_double_run_is_told_by_status_until_it_is_cleared() {
     world.heal();
     assert!(world.run_till(secs(10), |w| w.runs_on("db").len() == 1));
     world.run_for(secs(3));
-    assert!(notes(&world, "alice").contains("bob ran it too"));
-    assert!(notes(&world, "bob").contains("alice ran it too"));
+    assert!(notes(&world, "alice").contains("it ran here and on bob at the same time"));
+    assert!(notes(&world, "bob").contains("it ran here and on alice at the same time"));
     for node in ["alice", "bob"] {
         let id = world.command(node, Command::Clear(GroupName::new("db")));
         world.run_for(secs(1));

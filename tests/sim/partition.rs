@@ -17,7 +17,7 @@ fn the_side_that_sees_the_gateway_runs_it_and_the_other_stopped_first() {
     assert!(
         decisions(&world, "alice")
             .iter()
-            .any(|d| d.contains("confirmed our right"))
+            .any(|d| d.contains("confirmed in time that this node may run it"))
     );
     world.run_for(secs(5));
     world.heal();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::swarm::{SwarmClass, swarm};
 use crate::*;
-use had::model::cluster::{Group, PingNode, QuorumPolicy, Step};
+use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step};
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{ClusterSetup, FaultKind, FaultProfile, MachineCondition, Random};
@@ -50,7 +50,7 @@ fn setup(shape: &ClassShape, random: &mut Random) -> ClusterSetup {
         .iter()
         .take(1 + usize::from(random.chance(400)))
     {
-        cluster.groups.push(Group {
+        cluster.groups.push(GroupSpec {
             name: GroupName::new(group),
             preferred: NodeName::new(random.pick(names).unwrap()),
             steps: (shape.steps)(random),
@@ -121,7 +121,7 @@ fn tended(random: &mut Random) -> Vec<Step> {
 }
 
 /// A check or two of every node, perhaps of one group alone, and perhaps one that must be good before anything goes back.
-fn checked(random: &mut Random, groups: &[Group]) -> Health {
+fn checked(random: &mut Random, groups: &[GroupSpec]) -> Health {
     let check = |name: &&str, random: &mut Random| CheckPolicy {
         name: (*name).to_owned(),
         fall: *random.pick(&[1, 2, 3]).unwrap(),

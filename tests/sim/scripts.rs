@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use had::engine::Command;
-use had::model::cluster::{Group, PingNode, QuorumPolicy, Step};
+use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step};
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{
@@ -220,7 +220,7 @@ fn setup() -> impl Strategy<Value = ClusterSetup> {
             policy,
         };
         for name in ["db", "10.0.0.1", "drbddisk::r0"] {
-            setup.cluster.groups.push(Group {
+            setup.cluster.groups.push(GroupSpec {
                 name: GroupName::new(name),
                 preferred: node.clone(),
                 steps: vec![step(true, Duration::ZERO), step(false, removal)],

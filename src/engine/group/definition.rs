@@ -6,13 +6,13 @@ use super::stack::{ProbeResult, Stack};
 use super::state::LocalState;
 use crate::engine::round::Round;
 use crate::engine::{Action, PersistentState};
-use crate::model::cluster::{self, Timing};
+use crate::model::cluster::{GroupSpec, Timing};
 use crate::model::{Term, Time};
 
 impl Group {
     /// A group at the start of the daemon, with what outlived the last one. It begins with a probe (rule 11).
     pub fn restored(
-        spec: &cluster::Group,
+        spec: &GroupSpec,
         kept: &PersistentState,
         timing: &Timing,
         now: Time,
@@ -42,7 +42,7 @@ impl Group {
     }
 
     /// A group that the configuration did not have before, or not lately: its terms go on above the ceiling.
-    pub fn added(spec: &cluster::Group, round: &mut Round) -> Self {
+    pub fn added(spec: &GroupSpec, round: &mut Round) -> Self {
         let ceiling = round.ceilings.get(&spec.name).copied();
         let mut group = Group::new(spec.clone(), Term(0), Right::default());
         group.see_term(ceiling.unwrap_or_default());
@@ -62,11 +62,11 @@ impl Group {
     }
 
     /// Rule 25. Takes a new definition: at once if that changes nothing that runs, otherwise when the old one is down.
-    pub fn redefine(&mut self, spec: &cluster::Group, round: &mut Round) {
+    pub fn redefine(&mut self, spec: &GroupSpec, round: &mut Round) {
         self.removed = false;
         // Times may be others now, so the runtime is told anew how long the right lasts.
         self.right.forget_renewal();
-        let members = |g: &cluster::Group| {
+        let members = |g: &GroupSpec| {
             g.steps
                 .iter()
                 .map(|s| s.members.clone())

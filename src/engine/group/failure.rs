@@ -19,7 +19,7 @@ const FAILURE_EXPIRES: Duration = Duration::from_secs(600);
 
 /// The last failure of a group on this node. It outlives the state, for the next one counts on from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::engine) struct Failure {
+pub(in crate::engine) struct GroupFailure {
     pub text: String,
     /// How many there were since the group last came up.
     count: u32,
@@ -34,7 +34,7 @@ impl Group {
         let before = self.failure.as_ref().map_or(0, |f| f.count);
         let pause = FIRST_RETRY * 2u32.saturating_pow(before.min(10));
         let expires = self.failures_expire().unwrap_or(FAILURE_EXPIRES);
-        self.failure = Some(Failure {
+        self.failure = Some(GroupFailure {
             text,
             count: before.saturating_add(1),
             retry_at: now + pause.min(expires),

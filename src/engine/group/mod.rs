@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::round::Round;
 use super::view::View;
-use crate::model::cluster;
+use crate::model::cluster::GroupSpec;
 use crate::model::decision::Because;
 use crate::model::heartbeat::{GroupReport, GroupState, Recognition};
 use crate::model::status::Liveness;
@@ -43,7 +43,7 @@ use right::Right;
 use stack::Stack;
 use state::LocalState;
 
-pub(super) use failure::Failure;
+pub(super) use failure::GroupFailure;
 pub(super) use handover::Offer;
 pub(super) use stack::StepState;
 pub(super) use wishes::Wishes;
@@ -51,7 +51,7 @@ pub(super) use wishes::Wishes;
 /// One group on this node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
-    spec: cluster::Group,
+    spec: GroupSpec,
     state: LocalState,
     /// The term of our last claim or ownership.
     term: Term,
@@ -61,7 +61,7 @@ pub(super) struct Group {
     recognised: Option<Recognition>,
     right: Right,
     stack: Stack,
-    failure: Option<Failure>,
+    failure: Option<GroupFailure>,
     wishes: Wishes,
     address_probe: AddressProbe,
     handover_timers: HandoverTimers,
@@ -73,11 +73,11 @@ pub(super) struct Group {
     /// The configuration no longer has it: stop it and forget it.
     removed: bool,
     /// A newer definition, to be taken when nothing of the old one runs.
-    replaced_by: Option<Box<cluster::Group>>,
+    replaced_by: Option<Box<GroupSpec>>,
 }
 
 impl Group {
-    fn new(spec: cluster::Group, term: Term, right: Right) -> Self {
+    fn new(spec: GroupSpec, term: Term, right: Right) -> Self {
         Group {
             stack: Stack::new(&spec),
             spec,
@@ -204,7 +204,7 @@ impl Group {
         &self.spec.name
     }
 
-    pub fn spec(&self) -> &cluster::Group {
+    pub fn spec(&self) -> &GroupSpec {
         &self.spec
     }
 
@@ -225,7 +225,7 @@ impl Group {
         self.state.offer()
     }
 
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&GroupFailure> {
         self.failure.as_ref()
     }
 

@@ -7,7 +7,7 @@ use super::monitoring::StepHealth;
 use crate::engine::Call;
 use crate::engine::event::{OrderId, Outcome};
 use crate::engine::round::Round;
-use crate::model::cluster::Group;
+use crate::model::cluster::GroupSpec;
 use crate::model::status::ResourceState;
 
 /// What the steps are doing.
@@ -50,7 +50,7 @@ pub(super) enum ProbeResult {
 
 /// How a piece of work on the whole group ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum WorkEnd {
     /// It has not ended.
     NotYet,
     /// Every step was probed.
@@ -82,7 +82,7 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    pub fn new(group: &Group) -> Self {
+    pub fn new(group: &GroupSpec) -> Self {
         let step = StepState {
             state: ResourceState::Unknown,
             error: None,
@@ -100,23 +100,23 @@ impl Stack {
         self.work != Work::Idle
     }
 
-    pub fn probe(&mut self, group: &Group, round: &mut Round) {
+    pub fn probe(&mut self, group: &GroupSpec, round: &mut Round) {
         let order = round.order(&group.name, Call::Probe);
         self.work = Work::Probing(order);
     }
 
-    pub fn start(&mut self, group: &Group, round: &mut Round) {
+    pub fn start(&mut self, group: &GroupSpec, round: &mut Round) {
         self.start_step(0, group, round);
     }
 
-    fn start_step(&mut self, step: usize, group: &Group, round: &mut Round) {
+    fn start_step(&mut self, step: usize, group: &GroupSpec, round: &mut Round) {
         self.set_step(step, ResourceState::Starting, None);
         let order = round.order(&group.name, Call::Start(step));
         self.work = Work::Starting { order, step };
     }
 
     /// Stops every step.
-    pub fn stop(&mut self, order: StopOrder, group: &Group, round: &mut Round) {
+    pub fn stop(&mut self, order: StopOrder, group: &GroupSpec, round: &mut Round) {
         // The step to stop next is the last of the list.
         let mut rest: Vec<usize> = (0..self.steps.len()).collect();
         if order == StopOrder::AddressesFirst {
@@ -127,7 +127,7 @@ impl Stack {
     }
 
     /// Rule 21. Stops a step and all after it, the last one first, and starts them again.
-    pub fn restart(&mut self, step: usize, group: &Group, round: &mut Round) {
+    pub fn restart(&mut self, step: usize, group: &GroupSpec, round: &mut Round) {
         self.stop_errors.clear();
         let rest = (step..self.steps.len()).collect();
         self.stop_next(rest, Some(step), group, round);
@@ -137,7 +137,7 @@ impl Stack {
         &mut self,
         mut rest: Vec<usize>,
         then: Option<usize>,
-        group: &Group,
+        group: &GroupSpec,
         round: &mut Round,
     ) {
         let Some(step) = rest.pop() else {
@@ -162,13 +162,13 @@ impl Stack {
         &mut self,
         order: OrderId,
         outcome: &Outcome,
-        group: &Group,
+        group: &GroupSpec,
         round: &mut Round,
-    ) -> Ended {
+    ) -> WorkEnd {
         match self.work.clone() {
             Work::Probing(o) if o == order => {
                 self.work = Work::Idle;
-                Ended::Probed(self.take_probe_result(outcome, group))
+                WorkEnd::Probed(self.take_probe_result(outcome, group))
             }
             Work::Starting { order: o, step } if o == order => {
                 self.work = Work::Idle;
@@ -181,12 +181,12 @@ impl Stack {
                 then,
             } if o == order => self.step_stopped(step, (rest, then), outcome, group, round),
             Work::Idle | Work::Probing(_) | Work::Starting { .. } | Work::Stopping { .. } => {
-                Ended::NotYet
+                WorkEnd::NotYet
             }
         }
     }
 
-    fn take_probe_result(&mut self, outcome: &Outcome, group: &Group) -> ProbeResult {
+    fn take_probe_result(&mut self, outcome: &Outcome, group: &GroupSpec) -> ProbeResult {
         let looks: Vec<Option<bool>> = match outcome {
             Outcome::Seen(looks) => looks.clone(),
             Outcome::Succeeded | Outcome::Failed(_) | Outcome::TimedOut(_) => Vec::new(),
@@ -209,7 +209,7 @@ impl Stack {
     }
 
     /// Names the steps that were found running, and those whose probe failed.
-    fn describe_found(&self, group: &Group) -> String {
+    fn describe_found(&self, group: &GroupSpec) -> String {
         let named = |state: ResourceState, word: &str| {
             let found: Vec<String> = self
                 .steps
@@ -231,19 +231,19 @@ impl Stack {
         &mut self,
         step: usize,
         outcome: &Outcome,
-        group: &Group,
+        group: &GroupSpec,
         round: &mut Round,
-    ) -> Ended {
+    ) -> WorkEnd {
         if let Some(text) = failure_text(outcome) {
             self.set_step(step, ResourceState::Failed, Some(text.clone()));
-            return Ended::StartFailed(text);
+            return WorkEnd::StartFailed(text);
         }
         self.set_step(step, ResourceState::Running, None);
         if step + 1 >= self.steps.len() {
-            return Ended::Up;
+            return WorkEnd::Up;
         }
         self.start_step(step + 1, group, round);
-        Ended::NotYet
+        WorkEnd::NotYet
     }
 
     fn step_stopped(
@@ -251,9 +251,9 @@ impl Stack {
         step: usize,
         (rest, then): (Vec<usize>, Option<usize>),
         outcome: &Outcome,
-        group: &Group,
+        group: &GroupSpec,
         round: &mut Round,
-    ) -> Ended {
+    ) -> WorkEnd {
         if let Some(text) = failure_text(outcome) {
             self.set_step(step, ResourceState::Failed, Some(text.clone()));
             self.stop_errors.push(text);
@@ -262,11 +262,11 @@ impl Stack {
         }
         self.stop_next(rest, then, group, round);
         if self.is_busy() {
-            Ended::NotYet
+            WorkEnd::NotYet
         } else if self.stop_errors.is_empty() {
-            Ended::Down
+            WorkEnd::Down
         } else {
-            Ended::StopFailed(self.stop_errors.join("; "))
+            WorkEnd::StopFailed(self.stop_errors.join("; "))
         }
     }
 

@@ -1,7 +1,7 @@
 //! Work on the steps: how it begins, and what its end makes of the group.
 
 use super::Group;
-use super::stack::{Ended, ProbeResult, StopOrder};
+use super::stack::{ProbeResult, StopOrder, WorkEnd};
 use super::state::LocalState;
 use crate::engine::Action;
 use crate::engine::event::{OrderId, Outcome};
@@ -44,15 +44,15 @@ impl Group {
             return;
         }
         match self.stack.order_ended(order, outcome, &self.spec, round) {
-            Ended::NotYet => {}
-            Ended::Probed(result) => self.state = LocalState::probed(result),
-            Ended::Up => self.steps_up(round),
-            Ended::StartFailed(text) => {
+            WorkEnd::NotYet => {}
+            WorkEnd::Probed(result) => self.state = LocalState::probed(result),
+            WorkEnd::Up => self.steps_up(round),
+            WorkEnd::StartFailed(text) => {
                 self.note_failure(now, text.clone());
                 self.begin_stop(Because::Agent(text), StopOrder::Reverse, round);
             }
-            Ended::Down => self.steps_down(round),
-            Ended::StopFailed(text) => {
+            WorkEnd::Down => self.steps_down(round),
+            WorkEnd::StopFailed(text) => {
                 self.state = LocalState::Stuck;
                 round.record(&self.spec.name, What::Stuck, Because::Agent(text.clone()));
                 self.note_failure(now, text);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{FaultKind, Generator};
 use crate::engine::Command;
-use crate::model::cluster::Group;
+use crate::model::cluster::GroupSpec;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::controls::CutDirection;
 use crate::sim::fault::{Fault, NetworkPath, StepLocation};
@@ -393,7 +393,7 @@ impl Generator {
     fn watched_spot(&mut self) -> Option<StepLocation> {
         let node = self.node();
         let groups = self.setup.cluster.groups.iter();
-        let watched = |g: &Group| {
+        let watched = |g: &GroupSpec| {
             let steps = g.steps.iter().enumerate();
             let watched = steps.filter(|(_, s)| s.policy.is_some());
             watched

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::cluster::{Cluster, Group, QuorumPolicy, Step};
+use crate::model::cluster::{Cluster, GroupSpec, QuorumPolicy, Step};
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};
 use crate::sim::fault::Fault;
@@ -59,7 +59,7 @@ impl LivenessWatch {
     /// Within this everything settles.
     pub fn bound(&self, world: &World) -> Duration {
         let t = &world.cluster.timing;
-        let removal = |g: &Group| g.steps.iter().map(|s| s.removal).sum();
+        let removal = |g: &GroupSpec| g.steps.iter().map(|s| s.removal).sum();
         let removal: Duration = world
             .cluster
             .groups
@@ -279,7 +279,8 @@ fn places(world: &World, group: &GroupName) -> String {
 impl World {
     /// A command of which nobody will ever hear.
     pub(in crate::sim) fn unanswered(&self) -> Option<String> {
-        let longest = |g: &Group| -> Duration { g.steps.iter().map(|s| s.start + s.stop).sum() };
+        let longest =
+            |g: &GroupSpec| -> Duration { g.steps.iter().map(|s| s.start + s.stop).sum() };
         let longest = self
             .cluster
             .groups

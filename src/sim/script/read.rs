@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::FaultScript;
-use crate::model::cluster::{Group, PingNode, Step, Timing};
+use crate::model::cluster::{GroupSpec, PingNode, Step, Timing};
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Policy};
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::fault::Fault;
@@ -224,7 +224,7 @@ impl HeaderReader {
         let preferred = reader.node()?;
         *words = reader.words;
         let steps = Vec::new();
-        self.setup.cluster.groups.push(Group {
+        self.setup.cluster.groups.push(GroupSpec {
             name,
             preferred,
             steps,

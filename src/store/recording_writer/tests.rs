@@ -17,7 +17,7 @@ const MB: u64 = 1024 * 1024;
 fn cluster(groups: usize) -> Cluster {
     let second = Duration::from_secs(1);
     let me = NodeName::new("alice");
-    let group = |n: usize| crate::model::cluster::Group {
+    let group = |n: usize| crate::model::cluster::GroupSpec {
         name: GroupName::new(&format!("group-with-a-usual-name-{n}")),
         preferred: me.clone(),
         steps: vec![],
