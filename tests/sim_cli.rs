@@ -11,13 +11,13 @@ fn folder(more: &str) -> tempfile::TempDir {
     let ha_cf = format!(
         "keepalive 1\nwarntime 5\ndeadtime 10\ninitdead 30\nudpport 694\nbcast eth0\nnode alice\nnode bob\nauto_failback off\n{more}"
     );
-    // None of its resources exist here.
+    // None of its resources exist here, and the keys can be read by others.
     let haresources = "alice IPaddr::10.0.0.100/24/eth0 no-such-script::here\n";
     fs::write(dir.path().join("ha.cf"), ha_cf).unwrap();
     fs::write(dir.path().join("haresources"), haresources).unwrap();
     let keys = dir.path().join("authkeys");
     fs::write(&keys, "auth 1\n1 sha1 a-long-and-secret-word\n").unwrap();
-    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();
     dir
 }
 

@@ -1,4 +1,4 @@
-//! What is looked at while it runs, and what follows when it is not well.
+//! Monitors of resources, checks of the node, their probes, and what follows when they fail.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,29 +8,30 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::GroupName;
+use crate::text::duration_in_files;
 
-/// The name under which a node publishes what its `failback_when` says. No check can be called so.
+/// The name under which a node publishes the result of its `failback_when`. No check can have this name.
 pub const FAILBACK_WHEN: &str = "failback_when";
 
-/// What failed looks at a running resource lead to.
+/// What follows when the monitor of a running resource fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// So many failed looks in a row are believed.
+    /// The number of failures in a row that count as failed.
     pub fall: u32,
-    /// So many good looks in a row make earlier failed ones forgotten.
+    /// The number of successes in a row that clear earlier failures.
     pub rise: u32,
-    /// It is restarted in place so many times at most ...
+    /// How often it is restarted in place at most ...
     pub restart: u32,
-    /// ... within this time. A failure here is forgotten after it too.
+    /// ... within this time. After it, a failure on this node is forgotten too.
     pub within: Duration,
 }
 
-/// The part of the health directives on which decisions rest.
+/// What the engine needs to know of the health directives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// Checks of this node.
+    /// The checks of this node.
     pub checks: Vec<CheckPolicy>,
-    /// Whether `failback_when` has its say.
+    /// Whether there is a `failback_when`.
     pub failback_when: bool,
 }
 
@@ -39,29 +40,29 @@ pub struct Health {
 pub struct CheckPolicy {
     /// Its name in ha.cf.
     pub name: String,
-    /// So many failures in a row are believed.
+    /// The number of failures in a row that count as failed.
     pub fall: u32,
-    /// So many successes in a row are believed after that.
+    /// The number of successes in a row that count as recovered.
     pub rise: u32,
-    /// A node that fails it keeps what it has; it only takes nothing more.
+    /// Whether a node that fails it keeps the groups it has and only takes no more.
     #[serde(default)]
     pub stays: bool,
-    /// It bears on this group alone; on every group where there is none.
+    /// The only group that it concerns. `None` means all groups.
     #[serde(default)]
     pub group: Option<GroupName>,
 }
 
-/// A check that has not passed, as its node publishes it. What is not named is good.
+/// A check that has not passed, as its node publishes it. Checks that are not published have passed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FailedCheck {
     /// Its name, or [`FAILBACK_WHEN`].
     pub check: String,
-    /// The one group on which it bears, where it does not on all.
+    /// The only group that it concerns. `None` means all groups.
     #[serde(default)]
     pub group: Option<GroupName>,
-    /// It has had no result at all yet.
+    /// Whether it has no result yet.
     pub pending: bool,
-    /// What it said.
+    /// The text of the failure.
     pub text: String,
 }
 
@@ -73,7 +74,7 @@ impl FailedCheck {
 }
 
 impl fmt::Display for FailedCheck {
-    /// A sentence that goes on after the name of the node.
+    /// The rest of a sentence that begins with the name of the node.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let check = &self.check;
         match (self.pending, self.text.as_str()) {
@@ -84,7 +85,7 @@ impl fmt::Display for FailedCheck {
     }
 }
 
-/// A way to look whether something is well, as ha.cf gives it.
+/// A probe, as ha.cf gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// `exec PATH ARG...`: a program that exits with 0.
@@ -99,38 +100,38 @@ pub enum Probe {
     Link(String),
     /// `mysql [SOCKET] [replica [lag T]]`: a database server answers.
     Mysql(MysqlProbe),
-    /// A DRBD resource of a group whose data is the newest, as far as known; nobody needs to ask for it in ha.cf.
+    /// The data of a DRBD resource here is the newest, as far as known. It is probed without a line in ha.cf.
     Drbd(String),
 }
 
 /// `mysql [SOCKET] [replica [lag T]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MysqlProbe {
-    /// Where it answers; that of the server's own configuration where it is not said.
+    /// The socket. `None` takes that of the server's own configuration.
     pub socket: Option<PathBuf>,
-    /// What is wanted of it as a replica.
+    /// What it must fulfil as a replica.
     pub replica: Option<Replica>,
 }
 
-/// What is wanted of a server that copies another one.
+/// What a replica must fulfil.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replica {
-    /// Its copying is not broken. What it copies may be away.
+    /// Its replication is not broken. Its source may be unreachable.
     Intact,
-    /// It copies right now, and is less than this behind.
+    /// Its replication runs, and its lag is shorter than this.
     Within(Duration),
 }
 
 /// `http URL [status N] [contains TEXT]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpProbe {
-    /// Who is asked.
+    /// The address to connect to.
     pub server: SocketAddr,
-    /// The same as the URL names it, for the server.
+    /// The host name in the URL, for the request.
     pub host: String,
-    /// From `/` on.
+    /// The path from `/` on.
     pub path: String,
-    /// The wanted status; any 2xx or 3xx where it is not said.
+    /// The wanted status. `None` accepts every 2xx and 3xx.
     pub status: Option<u16>,
     /// What the page must contain.
     pub contains: Option<String>,
@@ -161,7 +162,9 @@ impl fmt::Display for MysqlProbe {
             write!(f, " {}", socket.display())?;
         }
         match self.replica {
-            Some(Replica::Within(lag)) => write!(f, " replica lag {lag:?}"),
+            Some(Replica::Within(lag)) => {
+                write!(f, " replica lag {}", duration_in_files(lag))
+            }
             Some(Replica::Intact) => f.write_str(" replica"),
             None => Ok(()),
         }
@@ -181,11 +184,11 @@ impl fmt::Display for HttpProbe {
     }
 }
 
-/// How often something is looked at, and when a look that does not end has failed.
+/// How often a probe runs, and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// From one look to the next.
+    /// The interval.
     pub every: Duration,
-    /// The deadline of one.
+    /// The deadline of one run.
     pub timeout: Duration,
 }

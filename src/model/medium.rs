@@ -1,11 +1,11 @@
-//! The media of ha.cf: how heartbeats travel.
+//! The media of ha.cf, which carry heartbeats.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::LinkName;
 
-/// One medium directive. Several with the same interface make one link when they are of one kind
-/// (`ucast eth0 A` and `ucast eth0 B` are both link `eth0`).
+/// One medium. Several media of the same kind on one interface make one link: `ucast eth0 A` and `ucast eth0 B` are both link
+/// `eth0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Medium {
     /// The link it belongs to.
@@ -14,20 +14,20 @@ pub struct Medium {
     pub interface: String,
     /// UDP port: `udpport`, or the directive's own for multicast.
     pub port: u16,
-    /// Where heartbeats go.
+    /// Where heartbeats are sent.
     pub target: Target,
 }
 
-/// Where heartbeats go on a medium.
+/// Where heartbeats are sent on a medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// To one peer (`ucast`, `ucast6`). A line that names ourselves is harmless.
+    /// To one peer (`ucast`, `ucast6`). The address of this node is harmless.
     Unicast(IpAddr),
     /// To the interface's broadcast address (`bcast`).
     Broadcast,
     /// To a group (`mcast`).
     Multicast4 {
-        /// Class D.
+        /// An address of class D.
         group: Ipv4Addr,
         /// Hops, 0 to 255.
         ttl: u8,
@@ -36,7 +36,7 @@ pub enum Target {
     },
     /// To a group (`mcast6`).
     Multicast6 {
-        /// `ff00::/8`.
+        /// An address in `ff00::/8`.
         group: Ipv6Addr,
         /// Hops, 0 to 255.
         hops: u8,

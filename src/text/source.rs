@@ -1,13 +1,13 @@
-//! A text as lines and words, each with its place.
+//! Splits a text into lines and words with their places.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Place, Problems, Severity, one_line};
+use super::{Place, Problems, Severity, one_line, printable_char};
 
-/// Bytes of a line that are read here.
+/// The longest line that is read.
 const MAX_LINE_BYTES: usize = 65536;
-/// Characters of a word that a message quotes.
+/// The characters of a word that a message quotes.
 const MAX_QUOTED_CHARS: usize = 40;
 
 /// One physical line, without its end.
@@ -16,7 +16,7 @@ pub struct SourceLine {
     file: Arc<Path>,
     /// From 1.
     pub number: usize,
-    /// What it says.
+    /// Its text.
     pub text: Arc<str>,
 }
 
@@ -25,12 +25,12 @@ pub struct SourceLine {
 pub struct SourceWord {
     /// The word.
     pub text: String,
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
 }
 
-/// Takes a text apart into lines. Says once per file what is strange about all of it:
-/// a byte order mark, and CR LF line ends (with the severity and the consequence given).
+/// Splits a text into lines. Reports what is odd about the whole file: a byte order mark, and line ends of CR LF, with the
+/// severity and the consequence given.
 pub fn split_lines(
     text: &str,
     file: &Path,
@@ -63,7 +63,7 @@ pub fn split_lines(
         if cr && first_crlf.is_none() {
             first_crlf = Some(line.number);
         }
-        line.judge_length(report);
+        line.refuse_long_line(report);
         lines.push(line);
     }
     if let Some(line) = first_crlf {
@@ -79,7 +79,7 @@ pub fn split_lines(
 }
 
 impl SourceLine {
-    fn judge_length(&mut self, report: &mut Problems) {
+    fn refuse_long_line(&mut self, report: &mut Problems) {
         let length = self.text.len();
         if length > MAX_LINE_BYTES {
             let message =
@@ -100,7 +100,7 @@ impl SourceLine {
         }
     }
 
-    /// What stands before the first `#`.
+    /// The part before the first `#`.
     pub fn code(&self) -> &str {
         self.text.split('#').next().unwrap_or("")
     }
@@ -134,42 +134,36 @@ impl SourceLine {
 }
 
 impl SourceWord {
-    /// The word for a message: in back quotes, cut when long, nothing in it that a terminal would obey.
+    /// The word for a message, as [`quote`] has it.
     pub fn quoted(&self) -> String {
         quote(&self.text)
     }
 
-    /// Why this word cannot be taken as text, with what to do: control characters, bytes that are not UTF-8,
-    /// blanks that only look like blanks.
+    /// Why this word is not readable text, and what to do: control characters, bytes that are not UTF-8, characters that
+    /// are invisible or only look like blanks.
     pub fn unreadable(&self) -> Option<(String, &'static str)> {
-        let bad = self.text.chars().find(|c| {
-            c.is_control() || c.is_whitespace() || matches!(c, '\u{fffd}' | '\u{200b}' | '\u{feff}')
-        })?;
-        let number = u32::from(bad);
-        Some(match bad {
-            '\u{fffd}' => (
-                format!("{} is not UTF-8 text", self.quoted()),
-                "only comments may be in another encoding",
-            ),
-            c if c.is_control() => (
-                format!(
-                    "{} contains the control character U+{number:04X}",
-                    self.quoted()
-                ),
-                "remove it",
-            ),
-            _ => (
-                format!(
-                    "{} contains a character that only looks like a blank (U+{number:04X})",
-                    self.quoted()
-                ),
+        let odd = |c: &char| {
+            c.is_whitespace() || *c == char::REPLACEMENT_CHARACTER || printable_char(*c) != *c
+        };
+        let bad = self.text.chars().find(odd)?;
+        let (what, help) = match bad {
+            char::REPLACEMENT_CHARACTER => {
+                let message = format!("{} is not UTF-8 text", self.quoted());
+                return Some((message, "only comments may be in another encoding"));
+            }
+            c if c.is_control() => ("the control character", "remove it"),
+            c if c.is_whitespace() || matches!(c, '\u{200b}' | '\u{feff}') => (
+                "a character that only looks like a blank,",
                 "type ordinary blanks; text copied from a web page often has others",
             ),
-        })
+            _ => ("the invisible character", "remove it"),
+        };
+        let message = format!("{} contains {what} U+{:04X}", self.quoted(), u32::from(bad));
+        Some((message, help))
     }
 }
 
-/// A word for a message: in back quotes, cut when long, nothing in it that a terminal would obey.
+/// A word for a message: in back quotes, cut when it is long, and harmless on a terminal.
 pub fn quote(word: &str) -> String {
     format!("`{}`", one_line(word, MAX_QUOTED_CHARS))
 }
@@ -201,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn cr_lf_and_byte_order_mark_are_said_once() {
+    fn cr_lf_and_byte_order_mark_are_reported_once() {
         let (lines, report) = read("\u{feff}a\r\nb\r\nc");
         assert_eq!(report.list.len(), 2);
         assert_eq!(&*lines[0].text, "a");
@@ -210,10 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn odd_blanks_and_foreign_bytes_are_named() {
+    fn odd_characters_and_foreign_bytes_are_named() {
         for (text, says) in [
             ("a\u{a0}b", "U+00A0"),
             ("a\u{3000}b", "U+3000"),
+            ("a\u{202e}b", "invisible character U+202E"),
             ("a\u{7}b", "control character U+0007"),
             ("a\u{fffd}b", "not UTF-8"),
         ] {

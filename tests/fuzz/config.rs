@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use had::config::{HostFacts, load_on};
 use had::model::NodeName;
+use had::text::printable_char;
 
 use crate::harness::Target;
 
@@ -55,7 +56,9 @@ fn read(folder: &Path, file: &str, bytes: &[u8]) {
         }
     };
     assert!(report.len() < LONGEST_REPORT, "{} bytes", report.len());
-    let obeyed = report.chars().find(|c| c.is_control() && *c != '\n');
+    let steers =
+        |c: &char| *c != '\n' && printable_char(*c) != *c && *c != char::REPLACEMENT_CHARACTER;
+    let obeyed = report.chars().find(steers);
     assert_eq!(obeyed, None, "a terminal would obey {report:?}");
 }
 

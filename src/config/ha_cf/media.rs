@@ -1,6 +1,6 @@
 //! Reads the media: `bcast`, `ucast`, `mcast`, their IPv6 forms, and `udpport`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::table::ValueForm;
 use super::{Directive, DirectiveValue, HaCfReader};
@@ -114,65 +114,57 @@ pub(super) fn read_address(
 }
 
 pub(super) fn read_mcast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
-    reader.media_seen = true;
-    let [interface, group, port, ttl, loopback] = directive.values.as_slice() else {
-        return report_value_count(
-            reader,
-            directive,
-            5,
-            "interface, group, port, ttl and loop (for example: mcast eth0 239.0.0.1 694 1 0)",
-        );
-    };
-    let known = interface_exists(reader, interface);
-    let address = group.text.parse().ok().filter(Ipv4Addr::is_multicast);
-    if address.is_none() {
-        let message = format!("{} is not a multicast address", group.quoted());
-        reader.report.error(
-            &group.place,
-            message,
-            "a group is 224.0.0.0 to 239.255.255.255, for example 239.0.0.1",
-        );
-    }
-    let rest = read_multicast_options(reader, port, ttl, loopback);
-    if let (true, Some(group), Some((port, ttl, loopback))) = (known, address, rest) {
-        let target = Target::Multicast4 {
-            group,
-            ttl,
-            loopback,
-        };
-        add_medium(reader, interface, port, target, &interface.place);
-    }
+    let example =
+        "interface, group, port, ttl and loop (for example: mcast eth0 239.0.0.1 694 1 0)";
+    read_multicast(reader, directive, false, example);
 }
 
 pub(super) fn read_mcast6(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    let example =
+        "interface, group, port, hops and loop (for example: mcast6 eth0 ff02::694 694 1 0)";
+    read_multicast(reader, directive, true, example);
+}
+
+fn read_multicast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, six: bool, wanted: &str) {
     reader.media_seen = true;
     let [interface, group, port, hops, loopback] = directive.values.as_slice() else {
-        return report_value_count(
-            reader,
-            directive,
-            5,
-            "interface, group, port, hops and loop (for example: mcast6 eth0 ff02::694 694 1 0)",
-        );
+        return report_value_count(reader, directive, 5, wanted);
     };
     let known = interface_exists(reader, interface);
-    let address = group.text.parse().ok().filter(Ipv6Addr::is_multicast);
+    let of_family = |ip: &IpAddr| ip.is_multicast() && ip.is_ipv6() == six;
+    let address = group.text.parse().ok().filter(of_family);
     if address.is_none() {
-        let message = format!("{} is not an IPv6 multicast address", group.quoted());
-        reader.report.error(
-            &group.place,
-            message,
-            "a group begins with ff, for example ff02::694",
-        );
+        let (kind, help) = if six {
+            (
+                "an IPv6 multicast",
+                "a group begins with ff, for example ff02::694",
+            )
+        } else {
+            (
+                "a multicast",
+                "a group is 224.0.0.0 to 239.255.255.255, for example 239.0.0.1",
+            )
+        };
+        let message = format!("{} is not {kind} address", group.quoted());
+        reader.report.error(&group.place, message, help);
     }
-    let rest = read_multicast_options(reader, port, hops, loopback);
-    if let (true, Some(group), Some((port, hops, loopback))) = (known, address, rest) {
-        let target = Target::Multicast6 {
+    let options = read_multicast_options(reader, port, hops, loopback);
+    let (true, Some(address), Some((port, hops, loopback))) = (known, address, options) else {
+        return;
+    };
+    let target = match address {
+        IpAddr::V4(group) => Target::Multicast4 {
+            group,
+            ttl: hops,
+            loopback,
+        },
+        IpAddr::V6(group) => Target::Multicast6 {
             group,
             hops,
             loopback,
-        };
-        add_medium(reader, interface, port, target, &interface.place);
-    }
+        },
+    };
+    add_medium(reader, interface, port, target, &interface.place);
 }
 
 fn read_multicast_options(
