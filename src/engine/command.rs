@@ -62,7 +62,7 @@ impl Engine {
     fn refuse_to_move(&self, now: Time, groups: &[GroupName]) -> Option<String> {
         if let Some(waiting) = self.view.waits_for(now) {
             return Some(format!(
-                "this node does not take part yet: it waits {waiting}"
+                "this node does not take part in the cluster yet: it waits {waiting}"
             ));
         }
         if self.view.leaving {
@@ -209,7 +209,7 @@ impl Engine {
         };
         if owner.state(name) == GroupState::Stuck {
             return Err(format!(
-                "{name} is stuck on {}: its stop failed there",
+                "{name} is stuck on {}: its stop failed there; stop it by hand there, then run hactl clear {name} there",
                 owner.name
             ));
         }
@@ -298,9 +298,9 @@ impl Engine {
             .collect();
         match (on, still.is_empty()) {
             (true, _) => format!("no node starts, stops or moves {} now", join_names(&groups)),
-            (false, true) => format!("{} is managed again", join_names(&groups)),
+            (false, true) => format!("automatic control is on again for {}", join_names(&groups)),
             (false, false) => format!(
-                "{} still has it in maintenance: end it there too",
+                "still in maintenance on {}: end it there too",
                 still.join(", ")
             ),
         }

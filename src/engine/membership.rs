@@ -159,7 +159,13 @@ impl Engine {
     pub(super) fn update_joined(&mut self) {
         let joined = self.view.may_join(self.now);
         if joined && !self.view.joined {
-            self.round.record_node(What::Joined, Because::AllHeard);
+            let all_heard = self.view.peers.iter().all(Peer::is_living);
+            let because = if all_heard {
+                Because::AllHeard
+            } else {
+                Because::WaitOver
+            };
+            self.round.record_node(What::Joined, because);
         }
         self.view.joined = joined;
     }
@@ -168,7 +174,7 @@ impl Engine {
     pub(super) fn distrust_after_gap(&mut self, began: Time, now: Time) {
         let had_peers = self.view.living().next().is_some();
         self.round
-            .record_node(What::Gap(now.since(began)), Because::Expired);
+            .record_node(What::Gap(now.since(began)), Because::NodeWasStopped);
         for group in &mut self.groups {
             group.after_gap(began, now, had_peers, &self.view, &mut self.round);
         }
@@ -319,7 +325,11 @@ fn judge_peer_silence(
             peer.liveness = Liveness::Dead;
             notes.push(Decision::node(
                 What::PeerDead(peer.name.clone()),
-                Because::NeverHeard(now.since(peer.last_heard)),
+                // Heard before a gap of ours, but not since.
+                match peer.generation {
+                    Some(_) => Because::SilentFor(silent),
+                    None => Because::NeverHeard(silent),
+                },
             ));
         }
         Liveness::Active | Liveness::Late if silent >= timing.deadtime && now >= peer.back_by => {

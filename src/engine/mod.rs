@@ -204,7 +204,7 @@ impl Engine {
             } else {
                 What::QuorumLost { votes: ours, total }
             };
-            self.round.record_node(what, Because::Heard);
+            self.round.record_node(what, Because::VotesCounted);
         }
         let load = |p: &Peer| {
             p.groups

@@ -75,7 +75,7 @@ impl Engine {
         let others = group.other_candidates(&self.view, &self.round);
         match choose_node(&others) {
             Ok(_) => Progress::Waiting,
-            Err(why) => Progress::Failed(format!("{name} comes back here: {why}")),
+            Err(why) => Progress::Failed(format!("{name} starts here again: {why}")),
         }
     }
 
@@ -96,7 +96,7 @@ impl Engine {
                 let stuck = |p: &&super::Peer| p.state(name) == GroupState::Stuck;
                 match self.view.living().find(stuck) {
                     Some(p) => Progress::Failed(format!(
-                        "{name} is stuck on {}: its stop failed there",
+                        "{name} is stuck on {}: its stop failed there; stop it by hand there, then run hactl clear {name} there",
                         p.name
                     )),
                     None => Progress::Waiting,

@@ -67,11 +67,11 @@ fn next_choice(preferred: Option<&Candidate>, pool: &[&Candidate], chosen: &Cand
     let second = if others.is_empty() {
         "is the only other candidate"
     } else if others.iter().all(|c| c.reach < chosen.reach) {
-        "reaches most ping nodes"
+        "reaches the most ping nodes"
     } else if others.iter().all(|c| c.load > chosen.load) {
         "has the fewest groups"
     } else {
-        "comes first in ha.cf of the equal candidates"
+        "comes first in ha.cf"
     };
     format!("{first}, and {} {second}", chosen.name)
 }
@@ -133,7 +133,7 @@ mod tests {
             (
                 "a reach=1; b reach=2; c preferred ineligible=x",
                 "b",
-                "reaches most",
+                "reaches the most",
             ),
             (
                 "a load=2; b load=1; c preferred ineligible=x",
@@ -143,7 +143,7 @@ mod tests {
             (
                 "a reach=2 load=9; b reach=1; c preferred ineligible=x",
                 "a",
-                "reaches most",
+                "reaches the most",
             ),
             ("a; b; c preferred ineligible=x", "a", "first in ha.cf"),
         ];
@@ -161,7 +161,7 @@ mod tests {
         let because = choose_node(&all).unwrap_err();
         assert_eq!(
             because.to_string(),
-            "no node may run it: a is-dead, b failed-it"
+            "no node can run it: a is-dead, b failed-it"
         );
     }
 }

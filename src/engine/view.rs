@@ -155,11 +155,14 @@ impl View {
         }
         let report = peer.groups.get(group);
         let ineligible = [
-            (self.is_deaf(peer), "does not hear us"),
-            (peer.phase == Phase::Init, "does not take part yet"),
+            (self.is_deaf(peer), "does not receive our heartbeats"),
+            (
+                peer.phase == Phase::Init,
+                "does not take part in the cluster yet",
+            ),
             (
                 matches!(peer.phase, Phase::Leaving | Phase::Left),
-                "is leaving",
+                "is leaving the cluster",
             ),
             (
                 peer.digest.is_some_and(|d| d != self.cluster.digest),

@@ -141,7 +141,7 @@ pub enum What {
 /// The reason of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Because {
-    /// It was heard or answered.
+    /// Heartbeats or answers arrive.
     Heard,
     /// It was heard again after it was late, dead or gone.
     HeardAgain,
@@ -167,7 +167,7 @@ pub enum Because {
     BetterClaim(NodeName),
     /// A peer has it.
     HeldBy(NodeName),
-    /// A peer has it and fails a check; the text continues a sentence after the peer's name.
+    /// A peer offers it because it fails a check; the text continues a sentence after the peer's name.
     IllAt(NodeName, String),
     /// A peer recognises a node that this node cannot hear.
     Hearsay {
@@ -219,8 +219,9 @@ pub enum Because {
     NoCandidate(String),
     /// A peer that does not hear this node may soon take it over.
     Unheard(NodeName),
-    /// The peer that was offered it no longer claims it.
-    ClaimantGone(NodeName),
+    /// Another peer should get it now. (Older journals call every end of an offer `ClaimantGone`.)
+    #[serde(alias = "ClaimantGone")]
+    BetterTarget(NodeName),
     /// The configuration changed.
     Reconfigured,
     /// A peer knows a higher generation or sequence of this node: the state file was lost.
@@ -242,6 +243,24 @@ pub enum Because {
     },
     /// The message of `failback_when` on the preferred node.
     NotReady(String),
+    /// The votes were counted.
+    VotesCounted,
+    /// The daemon, or the whole machine, was stopped for too long.
+    NodeWasStopped,
+    /// The wait for nodes that are not heard is over.
+    WaitOver,
+    /// A peer offers it.
+    OfferedBy(NodeName),
+    /// A node cannot run it; the text continues a sentence after the node's name.
+    CannotRun(NodeName, String),
+    /// There is no reason any more to move it.
+    NoReasonToMove,
+    /// It is in maintenance.
+    Maintenance,
+    /// An administrator told this node to give it away.
+    GivenAway,
+    /// No other node can run it.
+    NobodyElse,
 }
 
 impl Decision {
@@ -297,6 +316,7 @@ impl Decision {
                         | Because::NoQuorum
                         | Because::SplitHealed { .. }
                         | Because::Overtaken(_)
+                        | Because::NodeWasStopped
                 ) =>
             {
                 Level::Error

@@ -143,7 +143,7 @@ impl LogCounts {
         let log = stage.lab.log(node).unwrap();
         let count = |bad: &str| {
             log.lines()
-                .filter(|l| l.contains(bad) && !l.contains("or is dead"))
+                .filter(|l| l.contains(bad) && !l.contains("no other node objects"))
                 .count()
         };
         let starts = log.lines().filter(|l| l.contains("starting here")).count();

@@ -298,8 +298,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "8: a deaf peer is a candidate",
         "view.rs",
-        "            (self.is_deaf(peer), \"does not hear us\"),",
-        "            (false, \"does not hear us\"),",
+        "            (self.is_deaf(peer), \"does not receive our heartbeats\"),",
+        "            (false, \"does not receive our heartbeats\"),",
     ),
     m(
         "8: a deaf holder with quorum is not yielded to",
@@ -452,7 +452,7 @@ pub const TABLE: &[Mutation] = &[
     m(
         "12: a claim outlives a gap",
         "group/ownership.rs",
-        "            LocalState::Claiming => self.withdraw_claim(Because::Expired, round),",
+        "            LocalState::Claiming => self.withdraw_claim(Because::NodeWasStopped, round),",
         "            LocalState::Claiming => {}",
     ),
     m(

@@ -24,7 +24,7 @@ fn a_question_reaches_the_other_daemon_and_its_answer_comes_back() {
         let said = cluster.exits(code, "alice", command);
         assert!(said.contains(wanted), "no \"{wanted}\" in:\n{said}");
     };
-    says(0, "hactl drbd", "no group of haresources stands on DRBD");
+    says(0, "hactl drbd", "no group in haresources uses DRBD");
     // It would say that bob lives and did not answer.
     says(0, "hactl drbd db", "no node that answers has it");
     let asked = "asked to have it outdated: this node does not have it";

@@ -69,7 +69,7 @@ fn hactl_restart(cluster: &Cluster) {
     let status = cluster.status("bob");
     let notes = &peer(&status, "alice").notes;
     assert!(
-        notes.iter().any(|n| n.contains("will be back within")),
+        notes.iter().any(|n| n.contains("expected back within")),
         "{notes:?}"
     );
 }
@@ -109,7 +109,7 @@ fn a_killed_daemon_leaves_its_address_until_somebody_deletes_it() {
     let said = &peer(&status, "alice").notes;
     assert!(
         said.iter()
-            .any(|n| n.contains("its daemon does not run: start it there")),
+            .any(|n| n.contains("but had does not run on it: start it there")),
         "{said:?}"
     );
     pass(2 * DEADTIME);

@@ -45,6 +45,9 @@ fn a_lone_node_waits_initdead_and_then_takes_all() {
             .iter()
             .any(|d| d.contains("nothing heard since this daemon started"))
     );
+    let joined =
+        "this node takes part in the cluster: the wait for nodes that are not heard is over";
+    assert!(decisions(&world, "alice").iter().any(|d| d == joined));
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn a_double_run_is_told_by_status_until_it_is_cleared() {
         let id = world.command(node, Command::Clear(GroupName::new("db")));
         world.run_for(secs(1));
         let said = world.answer(node, id).unwrap().unwrap();
-        assert!(said.contains("that two nodes ran it"), "{said}");
+        assert!(said.contains("the note that it ran on two nodes"), "{said}");
         assert_eq!(notes(&world, node), "");
     }
 }

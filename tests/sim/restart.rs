@@ -171,6 +171,13 @@ fn a_daemon_frozen_for_longer_lets_go_before_it_speaks() {
             .iter()
             .any(|d| d.contains("this node was stopped for"))
     );
+    let stop = "db: stopping here: this node was stopped meanwhile";
+    let told = decisions(&world, "alice");
+    assert!(told.iter().any(|d| d.starts_with(stop)), "{told:?}");
+    assert!(
+        !told.iter().any(|d| d.contains("since this daemon started")),
+        "{told:?}"
+    );
     assert!(world.run_till(secs(10), |w| w.runs_on("db").len() == 1));
     no_double(&world);
 }

@@ -28,7 +28,7 @@ impl Group {
     pub(super) fn own_candidate(&self, view: &View, round: &Round) -> Candidate {
         let failed = self.state == LocalState::Failed && self.failure.is_some();
         let ineligible = match () {
-            () if view.leaving => Some("is leaving".to_owned()),
+            () if view.leaving => Some("is leaving the cluster".to_owned()),
             () if self.state == LocalState::Stuck => Some("could not stop it".to_owned()),
             () if failed => Some("failed to run it".to_owned()),
             () if self.wishes.standby => Some("is in standby".to_owned()),

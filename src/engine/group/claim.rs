@@ -56,7 +56,7 @@ impl Group {
             return Ok(
                 ours.then(|| match checks::ineligible(&holder.failed_checks, name) {
                     Some(why) => Because::IllAt(holder.name.clone(), why),
-                    None => Because::HeldBy(holder.name.clone()),
+                    None => Because::OfferedBy(holder.name.clone()),
                 }),
             );
         }
@@ -176,14 +176,17 @@ impl Group {
     /// Rule 4. Why the claim cannot stand.
     fn must_withdraw(&self, view: &View, round: &Round) -> Option<Because> {
         let name = &self.spec.name;
-        if self.removed || self.in_maintenance(view) {
-            return Some(Because::Administrator);
+        if self.removed {
+            return Some(Because::Reconfigured);
+        }
+        if self.in_maintenance(view) {
+            return Some(Because::Maintenance);
         }
         if view.leaving {
             return Some(Because::Leaving);
         }
         if let Some(why) = self.own_candidate(view, round).ineligible {
-            return Some(Because::NoCandidate(format!("{} {why}", view.me())));
+            return Some(Because::CannotRun(view.me().clone(), why));
         }
         for peer in view.living() {
             let better = peer.rank < view.rank && peer.state(name) == GroupState::Claiming;

@@ -53,7 +53,7 @@ impl Group {
         );
         say(
             self.doubled.take().is_some(),
-            "that two nodes ran it is forgotten",
+            "the note that it ran on two nodes is removed",
         );
         say(
             self.forget_step_health(),

@@ -54,7 +54,12 @@ impl Group {
             !held && choose_node(&self.candidates(view, round)).is_err()
         };
         if now >= failure.expires_at || (now >= failure.retry_at && alone()) {
-            round.record(&self.spec.name, What::FailureExpired, Because::Expired);
+            let because = if now >= failure.expires_at {
+                Because::Expired
+            } else {
+                Because::NobodyElse
+            };
+            round.record(&self.spec.name, What::FailureExpired, because);
             self.state = LocalState::Offline;
             self.decide_offline(now, view, round);
         }

@@ -65,7 +65,11 @@ impl Group {
         let others = self.other_candidates(view, round);
         let wanted = self.wanted_move(now, view, &others, round);
         match (self.offer().cloned(), wanted) {
-            (Some(offer), wanted) => self.follow_offer(&offer, wanted, now, view, round),
+            (Some(offer), wanted) => {
+                let target = others.iter().find(|c| c.name == offer.to);
+                let cannot = target.and_then(|c| c.ineligible.clone());
+                self.follow_offer(&offer, wanted, cannot, now, view, round);
+            }
             (None, Some((Some(to), because))) => self.make_offer(to, because, now, round),
             (None, Some((None, because))) if view.leaving => {
                 self.begin_stop(because, StopOrder::Reverse, round);
@@ -89,6 +93,7 @@ impl Group {
         &mut self,
         offer: &Offer,
         wanted: Option<Move>,
+        cannot: Option<String>,
         now: Time,
         view: &View,
         round: &mut Round,
@@ -96,7 +101,8 @@ impl Group {
         let claims = view
             .peer(&offer.to)
             .is_some_and(|p| p.is_living() && p.state(&self.spec.name) == GroupState::Claiming);
-        let stands = wanted.is_some_and(|(to, _)| to.as_ref() == Some(&offer.to));
+        let target = wanted.and_then(|(to, _)| to);
+        let stands = target.as_ref() == Some(&offer.to);
         if claims && stands {
             if matches!(offer.because, Because::TakeoverBy(_)) && self.spec.preferred == *view.me()
             {
@@ -108,11 +114,12 @@ impl Group {
         } else if view.leaving && now >= offer.expires_at(&view.cluster.timing) {
             self.begin_stop(Because::Leaving, StopOrder::Reverse, round);
         } else if !stands {
-            round.record(
-                &self.spec.name,
-                What::OfferEnded(offer.to.clone()),
-                Because::ClaimantGone(offer.to.clone()),
-            );
+            let because = match (cannot, target) {
+                (Some(why), _) => Because::CannotRun(offer.to.clone(), why),
+                (None, Some(other)) => Because::BetterTarget(other),
+                (None, None) => Because::NoReasonToMove,
+            };
+            round.record(&self.spec.name, What::OfferEnded(offer.to.clone()), because);
             self.state.take_back_offer();
         }
     }
@@ -144,8 +151,11 @@ impl Group {
             let because = Because::TakeoverBy(taker.name.clone());
             return Some((Some(taker.name.clone()), because));
         }
-        if self.wishes.standby || self.wishes.yielding {
+        if self.wishes.standby {
             return Some((target(), Because::Standby));
+        }
+        if self.wishes.yielding {
+            return Some((target(), Because::GivenAway));
         }
         if let Some(check) = view.checks.drives_away(&self.spec.name) {
             // Rule 22. A sick service is better than none: without another candidate it stays.

@@ -59,7 +59,7 @@ impl Group {
             let state = peer.state(&self.spec.name);
             let acts = view.is_deaf(peer) && peer.quorate;
             if acts && (is_running(state) || state == GroupState::Claiming) {
-                return Some(Because::HeldBy(peer.name.clone()));
+                return Some(Because::Unheard(peer.name.clone()));
             }
             let better = self.right_of(peer) < (self.term, view.rank);
             if is_running(state) && better && self.right.is_known_to(peer.acked) {
@@ -279,7 +279,7 @@ impl Group {
         round: &mut Round,
     ) {
         match &mut self.state {
-            LocalState::Claiming => self.withdraw_claim(Because::Expired, round),
+            LocalState::Claiming => self.withdraw_claim(Because::NodeWasStopped, round),
             LocalState::Starting { .. } | LocalState::Online { .. } => {
                 let unheard = gap_began + view.cluster.timing.lease();
                 let end = self.right.stand_on_former(view);
@@ -289,7 +289,7 @@ impl Group {
                     had_peers && now >= unheard
                 };
                 if lost && !self.in_maintenance(view) {
-                    self.begin_stop(Because::LeaseEnded, StopOrder::AddressesFirst, round);
+                    self.begin_stop(Because::NodeWasStopped, StopOrder::AddressesFirst, round);
                 } else if let LocalState::Starting { stood_still, .. } = &mut self.state {
                     *stood_still = true;
                 } else {

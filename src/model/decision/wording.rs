@@ -9,27 +9,17 @@ impl Decision {
     /// The reason in words. `None` where the decision says it all by itself.
     pub fn reason(&self) -> Option<String> {
         Some(match (&self.what, &self.because) {
-            (
-                What::LinkUp(..)
-                | What::PingUp(_)
-                | What::QuorumGained { .. }
-                | What::QuorumLost { .. },
-                Because::Heard,
-            )
+            (What::LinkUp(..) | What::PingUp(_), Because::Heard)
+            | (What::QuorumGained { .. } | What::QuorumLost { .. }, Because::VotesCounted)
             | (What::PeerDeaf(_) | What::ConfigDiffers(_), Because::SaidSo)
             | (What::Commanded(_), Because::Administrator)
-            | (What::Gap(_), Because::Expired) => return None,
+            | (What::Gap(_), Because::NodeWasStopped) => return None,
             (What::PingDown(_), Because::SilentFor(time)) => {
                 format!("no reply for {}", duration_for_people(*time))
             }
             (What::Leaving, Because::Administrator) => "the daemon was told to stop".to_owned(),
             (What::Online, Because::Finished) => "all its resources are started".to_owned(),
             (What::Offline, Because::Finished) => "all its resources are stopped".to_owned(),
-            (What::Withdraw, Because::Expired) => "this node was stopped meanwhile".to_owned(),
-            (What::Claim(_), Because::HeldBy(node)) => format!("{node} offers it"),
-            (What::Claim(_), Because::IllAt(node, why)) => {
-                format!("{node} offers it, because {node} {why}")
-            }
             (What::FailbackWaits(node), Because::NotReady(text)) => {
                 format!("failback_when on {node} says: {text}")
             }
@@ -149,16 +139,16 @@ impl fmt::Display for Because {
             ),
             Self::SaidSo => write!(f, "its heartbeats say so"),
             Self::NewerGeneration => write!(f, "its heartbeats carry a higher generation"),
-            Self::AllHeard => write!(f, "every other node was heard, or is dead after initdead"),
+            Self::AllHeard => write!(f, "every other node is heard"),
             Self::Preferred => {
                 write!(f, "no other node has it, and this is its preferred node")
             }
             Self::NextChoice(why) => write!(f, "no other node has it; {why}"),
-            Self::AllAgreed => write!(f, "every other node agrees, has left or is dead"),
+            Self::AllAgreed => write!(f, "no other node objects"),
             Self::OwnerDead(n) => write!(f, "{n}, which ran it, is dead"),
             Self::BetterClaim(n) => write!(f, "{n} claims it too and comes first in ha.cf"),
             Self::HeldBy(n) => write!(f, "{n} has it"),
-            Self::IllAt(n, why) => write!(f, "{n} has it and {why}"),
+            Self::IllAt(n, why) => write!(f, "{n} offers it, because {n} {why}"),
             Self::Hearsay { peer, recognises } => write!(
                 f,
                 "{peer} reports that {recognises} has it, and this node cannot hear {recognises}"
@@ -205,12 +195,12 @@ impl fmt::Display for Because {
                 f,
                 "its stop failed on {n}, so it may still run there; make sure that it does not, then run hactl clear"
             ),
-            Self::NoCandidate(why) => write!(f, "no node may run it: {why}"),
+            Self::NoCandidate(why) => write!(f, "no node can run it: {why}"),
             Self::Unheard(n) => write!(
                 f,
                 "{n} does not receive our heartbeats and will take it over; check the firewall on {n} and the network path to it"
             ),
-            Self::ClaimantGone(n) => write!(f, "{n} cannot take it now, or need not"),
+            Self::BetterTarget(n) => write!(f, "{n} should get it instead"),
             Self::Reconfigured => write!(f, "the configuration changed"),
             Self::StoreLost(n) => write!(
                 f,
@@ -227,6 +217,86 @@ impl fmt::Display for Because {
                 )
             }
             Self::NotReady(text) => write!(f, "failback_when there says: {text}"),
+            Self::VotesCounted => write!(f, "the votes were counted"),
+            Self::NodeWasStopped => write!(
+                f,
+                "this node was stopped meanwhile, and another node may have taken it over"
+            ),
+            Self::WaitOver => write!(f, "the wait for nodes that are not heard is over"),
+            Self::OfferedBy(n) => write!(f, "{n} offers it"),
+            Self::CannotRun(n, why) => write!(f, "{n} {why}"),
+            Self::NoReasonToMove => write!(f, "there is no reason any more to move it"),
+            Self::Maintenance => write!(f, "it is in maintenance"),
+            Self::GivenAway => write!(f, "an administrator told this node to give it away"),
+            Self::NobodyElse => write!(f, "no other node can run it, so it is tried again here"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{GroupName, NodeName, Term};
+
+    #[test]
+    fn a_decision_is_a_sentence_with_a_true_reason() {
+        let bob = || NodeName::new("bob");
+        let web = GroupName::new("web");
+        let group = |what, because| Decision::group(&web, what, because).to_string();
+        let node = |what, because| Decision::node(what, because).to_string();
+        let (votes, total) = (1, 3);
+        let stopped = Duration::from_millis(40_700);
+        for (said, expected) in [
+            (
+                node(What::QuorumLost { votes, total }, Because::VotesCounted),
+                "quorum lost: 1 of 3 votes, 2 needed",
+            ),
+            (
+                node(What::Gap(stopped), Because::NodeWasStopped),
+                "this node was stopped for 40.7 s (paused VM, suspend or overload?); nothing it knew before is trusted",
+            ),
+            (
+                node(
+                    What::PingDown("10.0.0.254".into()),
+                    Because::SilentFor(Duration::from_secs(10)),
+                ),
+                "ping node 10.0.0.254 does not answer: no reply for 10 s",
+            ),
+            (
+                group(
+                    What::OfferEnded(bob()),
+                    Because::CannotRun(bob(), "is dead".into()),
+                ),
+                "web: withdrew its offer to bob: bob is dead",
+            ),
+            (
+                group(What::Claim(Term(4)), Because::OfferedBy(bob())),
+                "web: claiming (term 4): bob offers it",
+            ),
+            (
+                group(
+                    What::Restart {
+                        resource: "nginx".into(),
+                        count: 1,
+                        of: 3,
+                        within: Duration::from_secs(600),
+                    },
+                    Because::Agent("it does not run".into()),
+                ),
+                "web: restarting nginx in place (1 of 3 restarts within 10 min): it does not run",
+            ),
+            (
+                group(What::Commanded("standby".into()), Because::Administrator),
+                "web: command of an administrator: standby",
+            ),
+            (
+                group(What::Stuck, Because::Agent("busy".into())),
+                "web: stuck: its stop failed, so it may still run here: busy; stop it by hand, then run hactl clear web",
+            ),
+        ] {
+            assert_eq!(said, expected);
         }
     }
 }
