@@ -1,28 +1,28 @@
-//! What became of a mutation.
+//! Whether a mutation was caught.
 
 use std::fmt;
 use std::process::Output;
 
 /// How a mutation was caught, or that it was not.
 pub enum Verdict {
-    /// A random run broke an invariant: which, and after how many runs of its class.
+    /// A random run broke an invariant. Names it, with the number of runs that it took.
     Run(String),
     /// These scenarios failed.
     Scenarios(Vec<String>),
     /// The simulator did not end in time.
     Hung,
-    /// Nothing saw it.
+    /// Nothing caught it.
     Survived {
         /// Tests that passed.
         tests: usize,
     },
-    /// It is no program: a mistake of the table.
+    /// It does not compile: the table has a mistake.
     NotBuilt(String),
 }
 
 impl Verdict {
     pub fn caught(&self) -> bool {
-        // One that did not end may only have been slow, and tests that died without a name may lack memory.
+        // A run that did not end may only have been slow, and tests that died without a name may have lacked memory.
         match self {
             Verdict::Run(_) => true,
             Verdict::Scenarios(names) => !names.is_empty(),
@@ -48,24 +48,24 @@ impl fmt::Display for Verdict {
 }
 
 /// Reads what the tests of the simulator printed.
-pub fn judge(output: &Output) -> Verdict {
+pub fn read_verdict(output: &Output) -> Verdict {
     let text = String::from_utf8_lossy(&output.stdout);
     let mut caught = text.lines().filter_map(|l| l.split("caught: ").nth(1));
     if let Some(how) = caught.next() {
         return Verdict::Run(how.to_owned());
     }
     let ended = text.lines().filter_map(|l| l.strip_suffix(" --- FAILED"));
-    // Dots of those that passed may stand before it.
+    // The dots of tests that passed may stand before it.
     let named = ended.filter_map(|l| l.split(['.', ' ']).next_back());
     if output.status.success() {
         return Verdict::Survived {
-            tests: passed(&text),
+            tests: tests_passed(&text),
         };
     }
     Verdict::Scenarios(named.map(ToOwned::to_owned).collect())
 }
 
-fn passed(text: &str) -> usize {
+fn tests_passed(text: &str) -> usize {
     let line = text.lines().find(|l| l.starts_with("test result: ok."));
     let words = line.and_then(|l| l.split_whitespace().nth(3));
     words.and_then(|n| n.parse().ok()).unwrap_or(0)

@@ -1,9 +1,9 @@
-//! Shows that the simulator can find what it looks for: each fault of the table is put into a copy of the engine, and
-//! the simulator, built with that copy, must see something that must never be.
+//! Shows that the simulator finds what it looks for. Each fault of the table is put into a copy of the engine; the
+//! simulator, built with that copy, must then see a promise broken.
 //!
-//! Each test run looks only whether the table still fits the engine. `tests/run mutations` tries all of it, or those
-//! whose names contain one of some texts: `HAD_MUTATIONS='12:|memory' tests/run mutations`. It prints for each by which
-//! invariant, or by which scenario, it was caught, and after how many random runs; `README.md` here has the last result.
+//! An ordinary test run only checks that the table still fits the engine. `tests/run mutations` tries every fault, or
+//! those whose names contain one of some texts: `HAD_MUTATIONS='12:|memory' tests/run mutations`. It prints the invariant
+//! or the scenario that caught each fault, and after how many random runs. `README.md` here has the last result.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod judge;
@@ -26,7 +26,7 @@ fn engine_file(name: &str) -> String {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    // A test runner asks for our tests first.
+    // A test runner first asks which tests there are.
     if words.iter().any(|w| w == "--list") {
         if !words.iter().any(|w| w == "--ignored") {
             println!("each_mutation_has_one_place_and_a_name_of_its_own: test");
@@ -53,7 +53,7 @@ fn each_mutation_has_one_place_and_a_name_of_its_own() {
     assert!(lost.is_empty(), "{}", lost.join("\n"));
 }
 
-/// Builds the simulator once for each that is wanted.
+/// Builds the simulator with each of the wanted faults and tries it.
 fn every_mutation_is_caught(wanted: &str) {
     let chosen: Vec<&Mutation> = TABLE
         .iter()

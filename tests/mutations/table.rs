@@ -1,15 +1,15 @@
-//! Faults put into the engine on purpose, by the rule of the ownership protocol that each breaks. Each names the text
-//! that it replaces, which must be found exactly once: a change of the engine that moves it must move this table too.
+//! Faults that are put into the engine on purpose, named by the rule of `src/engine/PROTOCOL.md` that each breaks. Each
+//! replaces a text that must be found exactly once, so a change of the engine that moves the text must change this table.
 
 /// One fault in the engine.
 pub struct Mutation {
-    /// The rule that it breaks and how, in a few words; unique.
+    /// The number of the rule that it breaks, and how. Unique.
     pub name: &'static str,
     /// The file in `src/engine`.
     pub file: &'static str,
     /// The text that it replaces.
     pub find: &'static str,
-    /// By what.
+    /// What it becomes.
     pub replace: &'static str,
 }
 
@@ -498,7 +498,7 @@ pub const TABLE: &[Mutation] = &[
         "            Hearing::Restarted => self.forget_life(now),",
         "            Hearing::Restarted => {}",
     ),
-    // Rule 14: failures, stuck, leaving.
+    // Rules 14, 15, 20 and 24: failures, leaving, votes.
     m(
         "20: a failed stop is taken for stopped",
         "group/stack.rs",
@@ -565,7 +565,7 @@ pub const TABLE: &[Mutation] = &[
         "        if longer && told && !(alone",
         "        if longer && !(alone",
     ),
-    // The machinery beside the rules.
+    // Rules 17 to 26, and what no rule says.
     m(
         "20: steps are stopped in the order in which they are started",
         "group/stack.rs",

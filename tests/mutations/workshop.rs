@@ -1,4 +1,4 @@
-//! Builds the simulator with a fault in its engine: a small package of its own with the pure half of the sources.
+//! Builds the simulator with a fault in its engine. It is a small package of its own, made of the pure modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use crate::judge::{self, Verdict};
 use crate::table::Mutation;
 
-/// The modules that need nothing of the system.
-const PURE: [&str; 3] = ["model", "engine", "sim"];
-/// Runs of each class.
-const FEW: &str = "40";
-const MANY: &str = "200";
-/// A fault may make the engine go round for ever; so long is never needed by one that does not.
+/// The modules that do not touch the system.
+const PURE: [&str; 4] = ["model", "text", "engine", "sim"];
+/// Random runs of each class, at first and when nothing was caught.
+const FEW_RUNS: &str = "40";
+const MANY_RUNS: &str = "200";
+/// A fault may make the engine loop for ever. Without that, no try takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(150);
 const MORE_PATIENCE: Duration = Duration::from_secs(1200);
-/// What the pure half needs of other crates.
+/// The dependencies of the pure modules.
 const MANIFEST: &str = r#"[package]
 name = "had"
 version = "0.0.0"
@@ -24,6 +24,7 @@ edition = "2024"
 [dependencies]
 serde = { version = "1", features = ["derive"] }
 serde_json = "1"
+strsim = "0.11"
 thiserror = "2"
 [dev-dependencies]
 proptest = { version = "1.12", default-features = false, features = ["std"] }
@@ -34,7 +35,7 @@ overflow-checks = true
 [workspace]
 "#;
 
-/// Where mutants are made and tried.
+/// The folder in which mutants are built and tried.
 pub struct Workshop {
     home: PathBuf,
 }
@@ -69,7 +70,7 @@ impl Workshop {
         }
         let verdict = self
             .build()
-            .map_or_else(Verdict::NotBuilt, |()| self.try_it(mutation.is_some()));
+            .map_or_else(Verdict::NotBuilt, |()| self.try_engine(mutation.is_some()));
         if let Some((path, text)) = sound {
             fs::write(path, text).unwrap();
         }
@@ -99,17 +100,17 @@ impl Workshop {
         output.status.success().then_some(()).ok_or_else(text)
     }
 
-    /// A few random runs first: they tell the invariant. The scenarios when those see nothing, then many runs, but
-    /// for the engine as it is, which `tests/run sim` tries.
-    fn try_it(&self, mutant: bool) -> Verdict {
+    /// A few random runs come first, because they name the invariant. If they see nothing, the scenarios follow, and then
+    /// many runs. The engine without a fault gets no more than the scenarios: `tests/run sim` tries the rest.
+    fn try_engine(&self, mutant: bool) -> Verdict {
         let tries: [(&[&str], &str); 3] = [
-            (&["promises::"], FEW),
-            (&["--skip", "promises::"], FEW),
-            (&["promises::"], MANY),
+            (&["promises::"], FEW_RUNS),
+            (&["--skip", "promises::"], FEW_RUNS),
+            (&["promises::"], MANY_RUNS),
         ];
         let mut verdict = Verdict::Survived { tests: 0 };
         for (filter, runs) in tries {
-            verdict = self.judged(filter, runs);
+            verdict = self.run_tests(filter, runs);
             if verdict.caught() || (!mutant && filter.len() > 1) {
                 break;
             }
@@ -117,7 +118,7 @@ impl Workshop {
         verdict
     }
 
-    fn judged(&self, filter: &[&str], runs: &str) -> Verdict {
+    fn run_tests(&self, filter: &[&str], runs: &str) -> Verdict {
         let mut cargo = self.cargo(&["--"]);
         cargo
             .args(filter)
@@ -125,20 +126,20 @@ impl Workshop {
             .env("HAD_SWARM_HUNT", "1")
             .env("HAD_SWARM_FIRST", "1")
             .env("HAD_SWARM_RUNS", runs);
-        let patience = if runs == MANY {
+        let patience = if runs == MANY_RUNS {
             MORE_PATIENCE
         } else {
             PATIENCE
         };
-        match within(cargo, patience) {
-            Some(output) => judge::judge(&output),
+        match output_within(cargo, patience) {
+            Some(output) => judge::read_verdict(&output),
             None => Verdict::Hung,
         }
     }
 }
 
-/// What a command printed; nothing when it did not end in time and was killed.
-fn within(mut command: Command, time: Duration) -> Option<Output> {
+/// What a command printed, or nothing if it did not end in time and was killed.
+fn output_within(mut command: Command, time: Duration) -> Option<Output> {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("output");
     let file = fs::File::create(&path).unwrap();
@@ -165,10 +166,15 @@ fn within(mut command: Command, time: Duration) -> Option<Output> {
     }
 }
 
-/// Recordings are read with the code of configurations, which is no part of the pure half.
+/// Recordings are replayed with code that is not pure.
 fn without_recordings(main: &Path) {
     let text = fs::read_to_string(main).unwrap();
-    fs::write(main, text.replace("mod recorded;\n", "")).unwrap();
+    let without = text.replace("mod recording;\n", "");
+    assert!(
+        without.len() < text.len(),
+        "the tests of recordings have moved"
+    );
+    fs::write(main, without).unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -1,5 +1,5 @@
-//! One engine among peers that say what a test lets them say: rules of the ownership protocol that whole clusters keep
-//! even when one of them is broken, because others stand before it.
+//! One engine among peers that say what a test wants. Here are the rules of `src/engine/PROTOCOL.md` that a whole cluster
+//! keeps even if one of them is broken, because another rule catches the consequence.
 
 mod alone;
 
@@ -103,7 +103,7 @@ fn rule_5_a_node_that_was_not_heard_yet_is_waited_for() {
 fn rule_6_the_right_lasts_from_the_sending_of_what_is_confirmed() {
     let mut a = Alone::holding(&["b", "c"]);
     a.run_for(secs(1));
-    // From now on both hear nothing of us, and say so.
+    // From now on both say that they do not hear us.
     let (at, last) = a.sent.last().cloned().unwrap();
     for voice in a.voices.values_mut() {
         voice.heard = Some(last.sequence);
@@ -124,7 +124,7 @@ fn rule_6_nothing_is_started_without_a_right_although_all_agreed() {
     for name in ["b", "d", "e"] {
         a.voice(name).silent = true;
     }
-    // Still alive, but what they confirmed is older than a right lasts.
+    // They still live, but what they confirmed is older than a lease lasts.
     a.run_for(ms(1750));
     assert_eq!(a.ours().state, GroupState::Claiming);
     a.agrees("c");
@@ -209,7 +209,7 @@ fn rule_8_a_deaf_owner_with_quorum_is_given_way_to_whatever_its_term() {
     let mut a = Alone::holding(&["b", "c"]);
     a.run_for(secs(1));
     a.deafen("b");
-    // A third one hears us and recognises us, so we need not fear to be taken for dead.
+    // A third node hears us and recognises us, so nobody will act without us.
     a.run_for(ms(2500));
     assert_eq!(a.ours().state, GroupState::Online);
     a.says("b", report(GroupState::Online, 99));
@@ -234,7 +234,7 @@ fn rule_9_nor_need_it_be_heard_itself() {
     a.voice("b").silent = true;
     a.run_for(secs(3));
     assert_eq!(a.ours().state, GroupState::Online);
-    // c supported us until now, and knows of an owner that it could only get after deadtime without us.
+    // c confirmed us until now, and knows of an owner that there can be only after deadtime without us.
     a.voice("c").report.to = Some(recognition("b", 1, 99, true));
     a.run_for(ms(300));
     assert!(!a.ours().state.holds());
@@ -246,7 +246,7 @@ fn rule_9_one_that_has_not_heard_that_we_have_it_is_not_given_way_to() {
     a.voice("b").silent = true;
     a.run_for(secs(3));
     assert!(a.believes_dead("b"));
-    // What it heard last of us is older than our right.
+    // What it heard last of us is older than a lease.
     a.voice("b").silent = false;
     a.voice("b").heard = Some(Sequence(1));
     a.says("b", report(GroupState::Online, 0));
@@ -261,7 +261,7 @@ fn rule_9_one_that_has_not_heard_that_we_have_it_is_not_given_way_to() {
 fn rule_9_who_keeps_it_announces_it_when_the_contest_begins_and_ends() {
     let mut a = Alone::holding(&["b", "c"]);
     a.run_for(secs(1));
-    // A third one hears us meanwhile.
+    // A third node hears us meanwhile.
     a.deafen("b");
     a.run_for(ms(2500));
     let before = a.announced;

@@ -1,4 +1,4 @@
-//! One engine, and peers that say what a test lets them say.
+//! One engine, and peers that say what a test wants.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,20 +19,20 @@ const KEEPALIVE: Duration = Duration::from_millis(200);
 /// What a peer says of itself and of the one group.
 #[derive(Clone)]
 pub struct Voice {
-    /// Which of its lives.
+    /// Its generation.
     pub life: u64,
-    /// Whether it speaks of the group at all.
+    /// Whether it reports the group at all.
     pub tells: bool,
     sequence: u64,
     pub report: GroupReport,
-    /// The newest heartbeat of ours that it has heard; else always the newest.
+    /// The newest heartbeat of ours that it has heard. `None`: it hears every one.
     pub heard: Option<Sequence>,
     pub silent: bool,
     /// A restart that it announces.
     pub back_within: Option<Duration>,
 }
 
-/// What of the node never ends what it was told to do.
+/// Which calls on this node never end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     Nothing,
@@ -41,7 +41,7 @@ pub enum Broken {
     Starts,
 }
 
-/// The node `a`, alone with the voices of the others.
+/// The engine of node `a`, with made-up peers.
 pub struct Alone {
     engine: Engine,
     pub now: Time,
@@ -51,10 +51,10 @@ pub struct Alone {
     pub saves: Vec<u64>,
     pub broken: Broken,
     steps: usize,
-    /// Whether the ping node of the cluster answers at once.
+    /// Whether the ping node answers, at once.
     pub gateway: bool,
     pub started: bool,
-    /// What was ordered of the agents.
+    /// The calls that the agents got.
     pub calls: Vec<Call>,
     /// How often the addresses were announced.
     pub announced: u32,
@@ -91,7 +91,7 @@ pub fn cluster(names: &[&str]) -> Cluster {
     cluster
 }
 
-/// Two nodes and a ping node, which is the arbiter.
+/// Two nodes and a ping node.
 pub fn pair(preferred: &str) -> Cluster {
     let world = World::of(&["a", "b"]).group("g", preferred, 0);
     let mut cluster = world.ping("gateway").cluster;
@@ -100,12 +100,12 @@ pub fn pair(preferred: &str) -> Cluster {
 }
 
 impl Alone {
-    /// The others are up, and nobody has the group. Our generation is 2.
+    /// The peers are up, and nobody has the group. Our generation is 2.
     pub fn among(names: &[&'static str]) -> Alone {
         Alone::with(names, Broken::Nothing)
     }
 
-    /// The same, with something broken.
+    /// The same, with calls that hang.
     pub fn with(names: &[&'static str], broken: Broken) -> Alone {
         let mut all = vec!["a"];
         all.extend(names);
@@ -245,7 +245,7 @@ impl Alone {
         });
     }
 
-    /// Time passes, and every keepalive each peer speaks.
+    /// Time passes, and each peer sends its heartbeats.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         let mut next = self.now;
@@ -273,14 +273,14 @@ impl Alone {
         self.voices.get_mut(name).unwrap()
     }
 
-    /// From now on it hears nothing of us, and says so.
+    /// From now on it says that it does not hear us.
     pub fn deafen(&mut self, name: &str) {
         let (_, last) = self.sent.last().unwrap();
         let last = last.sequence;
         self.voice(name).heard = Some(last);
     }
 
-    /// It agrees to our present claim, and supports what we hold.
+    /// It recognises us for our present claim, and for what we hold.
     pub fn agrees(&mut self, name: &str) {
         let ours = self.ours();
         let to = recognition("a", 2, ours.term.0, ours.state.holds());
@@ -301,7 +301,7 @@ impl Alone {
         self.tell(Event::Command { id: 1, command });
     }
 
-    /// What we said last of the group.
+    /// What we published last of the group.
     pub fn ours(&self) -> GroupReport {
         let mut reports = self.sent.iter().rev().filter_map(|(_, h)| h.groups.first());
         reports.next().unwrap().clone()
@@ -313,7 +313,7 @@ impl Alone {
         *ends.max().unwrap()
     }
 
-    /// The group, claimed and started with the agreement of all.
+    /// Claims the group and starts it with the agreement of all.
     pub fn holding(names: &[&'static str]) -> Alone {
         let mut all = vec!["a"];
         all.extend(names);
