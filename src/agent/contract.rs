@@ -1,151 +1,176 @@
-//! Walks an agent through all that it owes a cluster: what runs is left alone; else it is started twice and stopped twice,
-//! with a look after each. Every break of the contract is said, and in the end nothing is left running.
+//! Tests whether an agent fulfils its contract with the cluster: it is started twice and stopped twice, with a monitor action
+//! after each. A resource that already runs is not touched. Every violation is reported, and nothing is left running.
 
 use std::time::Duration;
 
 use crate::agent::exec::runner;
 use crate::agent::resolve::ResolvedStep;
-use crate::agent::{Abort, Agent, AgentError, Bare, Limits, Status};
+use crate::agent::{Abort, Agent, AgentError, Limits, RawActions, Status};
 
-/// What a step of the walk came to.
-pub enum Step {
-    /// As it must be, after so long.
-    Good(Duration),
-    /// The contract is broken: in what.
-    Broken(String),
-    /// Not begun: why.
+/// The result of one test.
+pub enum TestResult {
+    /// It passed; how long it took.
+    Passed(Duration),
+    /// The contract is violated; how.
+    Violated(String),
+    /// The test was not begun; why.
     Refused(String),
-    /// No step, but worth knowing.
+    /// Not a test, but a remark.
     Remark(String),
 }
 
-/// What is demanded of an action.
+/// What is tested.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Demand {
+enum TestedAction {
     Validate,
-    Refuse,
+    RejectUnknown,
     Start,
     Stop,
-    Look(Status),
+    Monitor(Status),
 }
 
-/// The walk.
-const WALK: [(&str, Demand); 11] = [
-    ("validates its configuration", Demand::Validate),
-    ("refuses an action that there is not", Demand::Refuse),
-    ("says that it is stopped", Demand::Look(Status::Stopped)),
-    ("starts", Demand::Start),
-    ("says that it runs", Demand::Look(Status::Running)),
-    ("starts while it runs", Demand::Start),
-    ("still says that it runs", Demand::Look(Status::Running)),
-    ("stops", Demand::Stop),
+/// All tests in order.
+const TESTS: [(&str, TestedAction); 11] = [
+    ("validates its configuration", TestedAction::Validate),
+    ("rejects an unknown action", TestedAction::RejectUnknown),
     (
-        "says again that it is stopped",
-        Demand::Look(Status::Stopped),
+        "reports that it is stopped",
+        TestedAction::Monitor(Status::Stopped),
     ),
-    ("stops while it is stopped", Demand::Stop),
+    ("starts", TestedAction::Start),
     (
-        "still says that it is stopped",
-        Demand::Look(Status::Stopped),
+        "reports that it runs",
+        TestedAction::Monitor(Status::Running),
+    ),
+    ("starts while it runs", TestedAction::Start),
+    (
+        "still reports that it runs",
+        TestedAction::Monitor(Status::Running),
+    ),
+    ("stops", TestedAction::Stop),
+    (
+        "reports again that it is stopped",
+        TestedAction::Monitor(Status::Stopped),
+    ),
+    ("stops while it is stopped", TestedAction::Stop),
+    (
+        "still reports that it is stopped",
+        TestedAction::Monitor(Status::Stopped),
     ),
 ];
 
-/// Walks, and tells of each step. How many steps broke the contract; the walk ends where going on makes no sense.
-pub async fn walk(step: &ResolvedStep, abort: &Abort, mut tell: impl FnMut(&str, &Step)) -> usize {
-    let subject = Subject { step };
+/// Runs the tests and reports each result. Returns the number of violations. Ends early if further tests make no sense.
+pub async fn run_tests(
+    step: &ResolvedStep,
+    abort: &Abort,
+    mut report: impl FnMut(&str, &TestResult),
+) -> usize {
+    let subject = TestSubject { step };
     if let Ok(Status::Running) = runner::monitor(step, abort).await {
-        let why = "it runs already, and is not touched: stop it first";
-        tell("is stopped before the test", &Step::Refused(why.to_owned()));
+        let why = "it already runs and is not touched: stop it first";
+        report(
+            "is stopped before the test",
+            &TestResult::Refused(why.to_owned()),
+        );
         return 1;
     }
-    let mut broken = 0;
+    let mut violations = 0;
     let mut started = false;
-    for (what, demand) in WALK {
-        let outcome = subject.demand(demand, abort).await;
-        let bad = !matches!(outcome, Step::Good(_));
-        tell(what, &outcome);
-        broken += usize::from(bad);
-        started |= demand == Demand::Start;
-        let pointless = bad && matches!(demand, Demand::Start | Demand::Stop | Demand::Validate);
+    for (what, action) in TESTS {
+        let outcome = subject.run_action(action, abort).await;
+        let bad = !matches!(outcome, TestResult::Passed(_));
+        report(what, &outcome);
+        violations += usize::from(bad);
+        started |= action == TestedAction::Start;
+        let pointless = bad
+            && matches!(
+                action,
+                TestedAction::Start | TestedAction::Stop | TestedAction::Validate
+            );
         if pointless {
             break;
         }
     }
-    if broken > 0 && started && !subject.clean().await {
-        let why = "it could not be stopped: look what is left of it";
-        tell("leaves nothing behind", &Step::Broken(why.to_owned()));
-        broken += 1;
+    if violations > 0 && started && !subject.clean_up().await {
+        let why = "it could not be stopped: check what is left of it";
+        report(
+            "leaves nothing behind",
+            &TestResult::Violated(why.to_owned()),
+        );
+        violations += 1;
     }
-    broken
+    violations
 }
 
-struct Subject<'s> {
+struct TestSubject<'s> {
     step: &'s ResolvedStep,
 }
 
-impl Subject<'_> {
-    async fn demand(&self, demand: Demand, abort: &Abort) -> Step {
+impl TestSubject<'_> {
+    async fn run_action(&self, action: TestedAction, abort: &Abort) -> TestResult {
         let times = &self.step.step;
-        let time = match demand {
-            Demand::Start => times.start,
-            Demand::Stop => times.stop,
-            Demand::Validate | Demand::Refuse | Demand::Look(_) => times.monitor,
+        let time = match action {
+            TestedAction::Start => times.start,
+            TestedAction::Stop => times.stop,
+            TestedAction::Validate | TestedAction::RejectUnknown | TestedAction::Monitor(_) => {
+                times.monitor
+            }
         };
         let limits = Limits::within(time, abort);
         let began = tokio::time::Instant::now();
         let agent = self.step.agent.as_ref();
-        let done = match agent.bare() {
-            Some(bare) => bare_action(bare, demand, &limits).await,
-            None => built_in(agent, demand, &limits).await,
+        let done = match agent.raw_actions() {
+            Some(raw) => run_raw_action(raw, action, &limits).await,
+            None => run_agent_action(agent, action, &limits).await,
         };
-        match (demand, done) {
-            (_, Err(error)) => Step::Broken(error.to_string()),
-            (Demand::Look(wanted), Ok(Some(seen))) if seen != wanted => {
-                Step::Broken(format!("says that it is {}", word(seen)))
+        match (action, done) {
+            (_, Err(error)) => TestResult::Violated(error.to_string()),
+            (TestedAction::Monitor(wanted), Ok(Some(found))) if found != wanted => {
+                TestResult::Violated(format!("reports that it is {}", status_word(found)))
             }
-            (_, Ok(_)) => Step::Good(began.elapsed()),
+            (_, Ok(_)) => TestResult::Passed(began.elapsed()),
         }
     }
 
-    /// Stops what a broken walk may have left, with all patience that the daemon has.
-    async fn clean(&self) -> bool {
+    /// Stops what failed tests may have left, with the same retries as the daemon.
+    async fn clean_up(&self) -> bool {
         let stopped = runner::stop(self.step, &Abort::new()).await;
         stopped.is_ok()
     }
 }
 
-fn word(status: Status) -> &'static str {
+fn status_word(status: Status) -> &'static str {
     match status {
         Status::Running => "running",
         Status::Stopped => "stopped",
-        Status::Unclear => "something unclear",
+        Status::Unclear => "in an unclear state",
     }
 }
 
-async fn bare_action(
-    agent: &dyn Bare,
-    demand: Demand,
+async fn run_raw_action(
+    agent: &dyn RawActions,
+    action: TestedAction,
     limits: &Limits,
 ) -> Result<Option<Status>, AgentError> {
-    match demand {
-        Demand::Validate => agent.validate(limits).await.map(|()| None),
-        Demand::Refuse => agent.refuse(limits).await.map(|()| None),
-        Demand::Start => agent.bare_start(limits).await.map(|()| None),
-        Demand::Stop => agent.bare_stop(limits).await.map(|()| None),
-        Demand::Look(_) => agent.bare_look(limits).await.map(Some),
+    match action {
+        TestedAction::Validate => agent.validate(limits).await.map(|()| None),
+        TestedAction::RejectUnknown => agent.reject_unknown_action(limits).await.map(|()| None),
+        TestedAction::Start => agent.raw_start(limits).await.map(|()| None),
+        TestedAction::Stop => agent.raw_stop(limits).await.map(|()| None),
+        TestedAction::Monitor(_) => agent.raw_monitor(limits).await.map(Some),
     }
 }
 
-async fn built_in(
+async fn run_agent_action(
     agent: &dyn Agent,
-    demand: Demand,
+    action: TestedAction,
     limits: &Limits,
 ) -> Result<Option<Status>, AgentError> {
-    match demand {
-        Demand::Validate | Demand::Refuse => Ok(None),
-        Demand::Start => agent.start(limits).await.map(|()| None),
-        Demand::Stop => agent.stop(limits).await.map(|()| None),
-        Demand::Look(_) => agent.monitor(limits).await.map(Some),
+    match action {
+        TestedAction::Validate | TestedAction::RejectUnknown => Ok(None),
+        TestedAction::Start => agent.start(limits).await.map(|()| None),
+        TestedAction::Stop => agent.stop(limits).await.map(|()| None),
+        TestedAction::Monitor(_) => agent.monitor(limits).await.map(Some),
     }
 }
 

@@ -17,77 +17,74 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::model::Time;
-
-/// What a look found.
+/// The result of a monitor action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It runs.
     Running,
     /// It does not run.
     Stopped,
-    /// The look went well and told nothing: a script without a usable `status`. Not running, unless it is known
-    /// to have been started.
+    /// The action succeeded but says nothing clear, as a script without a usable `status`. Counts as stopped, unless the
+    /// resource is known to have been started.
     Unclear,
 }
 
-/// How an action on a resource went wrong: a sentence for an administrator, naming what was run and what it said.
+/// Why an action on a resource failed: a text for an administrator that names the program and its output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AgentError {
-    /// It said no.
+    /// It failed.
     #[error("{0}")]
     Failed(String),
-    /// It was ended at its deadline.
+    /// It did not end by its deadline.
     #[error("{0}")]
     TimedOut(String),
 }
 
-/// A resource of one node. One action at a time; the caller sees to that.
+/// A resource of one node. The caller runs one action at a time.
 #[async_trait]
 pub trait Agent: Send + Sync {
-    /// Brings the resource up. Already up is success.
+    /// Brings the resource up. If it is already up, that is a success.
     async fn start(&self, limits: &Limits) -> Result<(), AgentError>;
-    /// Takes it down. Already down is success. An error means "unknown": only fencing then makes it safe for a peer to
-    /// start the resource.
+    /// Takes the resource down. If it is already down, that is a success. After an error its state is unknown, and only
+    /// fencing makes it safe for a peer to start it.
     async fn stop(&self, limits: &Limits) -> Result<(), AgentError>;
-    /// Looks and changes nothing. An error means that it is there but not well, or that the look itself failed.
+    /// Reports the state and changes nothing. An error means that it runs but is not well, or that the state is unknown.
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError>;
-    /// Its actions one by one, where they are somebody else's program, for [`contract`].
-    fn bare(&self) -> Option<&dyn Bare> {
+    /// The plain actions of an external program, for [`contract`].
+    fn raw_actions(&self) -> Option<&dyn RawActions> {
         None
     }
 }
 
-/// The actions of somebody else's program as they are: without the look before a start, without a second try of a stop.
+/// The plain actions of an external program: no monitor before a start, no retries of a stop.
 #[async_trait]
-pub trait Bare: Send + Sync {
-    /// Whether the program finds its configuration good, where it can say.
+pub trait RawActions: Send + Sync {
+    /// Lets the program check its configuration, if it can.
     async fn validate(&self, limits: &Limits) -> Result<(), AgentError>;
-    /// Whether the program says plainly that it does not know an action, where it must.
-    async fn refuse(&self, limits: &Limits) -> Result<(), AgentError>;
-    /// `start`, and nothing else.
-    async fn bare_start(&self, limits: &Limits) -> Result<(), AgentError>;
-    /// `stop`, and nothing else.
-    async fn bare_stop(&self, limits: &Limits) -> Result<(), AgentError>;
-    /// A look that takes nothing for an answer but a clear one.
-    async fn bare_look(&self, limits: &Limits) -> Result<Status, AgentError>;
+    /// Checks that the program rejects an unknown action, if it must.
+    async fn reject_unknown_action(&self, limits: &Limits) -> Result<(), AgentError>;
+    /// `start` alone.
+    async fn raw_start(&self, limits: &Limits) -> Result<(), AgentError>;
+    /// `stop` alone.
+    async fn raw_stop(&self, limits: &Limits) -> Result<(), AgentError>;
+    /// `monitor` or `status` alone; only a clear answer counts.
+    async fn raw_monitor(&self, limits: &Limits) -> Result<Status, AgentError>;
 }
 
-/// How long an action may take, and the handle that ends it sooner.
+/// The deadline of an action, and the handle that aborts it.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Its deadline.
+    /// The deadline.
     pub until: Instant,
-    /// Ends it at once.
+    /// Aborts the action at once.
     pub abort: Abort,
 }
 
 impl Limits {
-    /// From now on.
+    /// A deadline `time` from now.
     pub fn within(time: Duration, abort: &Abort) -> Self {
         Limits {
             until: Instant::now() + time,
@@ -95,7 +92,7 @@ impl Limits {
         }
     }
 
-    /// The same, but no longer than `time` from now.
+    /// The same limits, but at most `time` from now.
     #[must_use]
     pub fn at_most(&self, time: Duration) -> Self {
         Limits {
@@ -105,7 +102,7 @@ impl Limits {
     }
 }
 
-/// Ends actions at once. Clones are the same handle; once used it stays used.
+/// Aborts actions at once. All clones are one handle; it cannot be reset.
 #[derive(Clone, Debug)]
 pub struct Abort(Arc<watch::Sender<bool>>);
 
@@ -116,17 +113,17 @@ impl Default for Abort {
 }
 
 impl Abort {
-    /// Not used yet.
+    /// A handle that is not used yet.
     pub fn new() -> Self {
         Abort::default()
     }
 
-    /// Ends what holds a clone of this.
+    /// Aborts every action that holds a clone.
     pub fn abort(&self) {
         self.0.send_replace(true);
     }
 
-    /// Comes back when it is used.
+    /// Waits for [`Abort::abort`].
     pub async fn aborted(&self) {
         let mut used = self.0.subscribe();
         // Cannot fail: `self` keeps the sending side alive.
@@ -134,12 +131,4 @@ impl Abort {
             std::future::pending::<()>().await;
         }
     }
-}
-
-/// This machine's time since boot, time asleep included.
-fn now() -> Time {
-    let Ok(since_boot) = clock_gettime(ClockId::CLOCK_BOOTTIME) else {
-        return Time::ZERO; // every kernel that can run us has this clock
-    };
-    Time::ZERO + Duration::from(since_boot)
 }

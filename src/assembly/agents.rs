@@ -6,22 +6,23 @@ use std::sync::Arc;
 use super::assemble::{environment, timeouts};
 use super::{Folders, own_name};
 use crate::agent::address::virtual_address::Network;
-use crate::agent::builtin::drbd::fence::{Nobody, Peers};
-use crate::agent::contract::{self, Step};
+use crate::agent::builtin::drbd::fence::{NoPeers, Peers};
+use crate::agent::contract::{self, TestResult};
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::external::ocf::metadata::MetaData;
-use crate::agent::external::ocf::{describe_itself, notation};
+use crate::agent::external::ocf::{notation, read_metadata};
 use crate::agent::resolve::catalog::Catalog;
 use crate::agent::resolve::heartbeat_names;
-use crate::agent::resolve::{BUILT_INS, ResolvedStep, Resolver, Timeouts, scripts_in};
+use crate::agent::resolve::{BUILT_INS, ResolvedStep, Resolver, scripts_in};
 use crate::agent::{Abort, Limits};
 use crate::config::{self, Config};
+use crate::model::cluster::Timeouts;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 use crate::text::{Mistake, Problems};
 
 /// Tells of each step of a test.
-pub type Tell<'t> = &'t mut dyn FnMut(&str, &Step);
+pub type Tell<'t> = &'t mut dyn FnMut(&str, &TestResult);
 
 /// Walks the agent of a word through its contract, as this node with the configuration in `dir`. How many steps broke it.
 ///
@@ -38,7 +39,7 @@ pub fn test(dir: &Path, word: &str, tell: Tell<'_>) -> Result<usize, String> {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            broken = contract::walk(&step, &abort, tell) => Ok(broken),
+            broken = contract::run_tests(&step, &abort, tell) => Ok(broken),
             () = interrupted => Ok(1),
         }
     })
@@ -81,14 +82,14 @@ pub fn manual(dir: &Path, word: &str) -> Option<String> {
 /// Why nothing can be shown.
 pub fn show(dir: &Path, word: &str) -> Result<(String, MetaData), String> {
     let mut token = token(word)?;
-    if notation::wanted(&token).is_none() {
+    if notation::parse_word(&token).is_none() {
         token.text = format!("ocf::{word}");
     }
     let env = script_env(dir).0;
     let plan = notation::plan(&token, &env).ok_or("this is no OCF agent")?;
     let plan = plan.map_err(|m| sentence(&m))?;
     let limits = Limits::within(Timeouts::default().monitor, &Abort::new());
-    let meta = runtime()?.block_on(describe_itself(&plan.path, &env, &limits))?;
+    let meta = runtime()?.block_on(read_metadata(&plan.path, &env, &limits))?;
     Ok((format!("ocf:{}:{}", plan.provider, plan.kind), meta))
 }
 
@@ -115,13 +116,13 @@ fn token(word: &str) -> Result<Token, String> {
 async fn resolve(dir: &Path, token: &Token, tell: Tell<'_>) -> Result<ResolvedStep, String> {
     let (env, config) = script_env(dir);
     let netlink = Netlink::new();
-    let network = Network::of(&netlink).await.map_err(|e| e.to_string())?;
+    let network = Network::read(&netlink).await.map_err(|e| e.to_string())?;
     let catalog = Catalog::ask([token], &env).await;
     let resolver = Resolver {
         env,
         network: &network,
         netlink: &netlink,
-        peers: &(Arc::new(Nobody) as Arc<dyn Peers>),
+        peers: &(Arc::new(NoPeers) as Arc<dyn Peers>),
         catalog: &catalog,
         timeouts: &|token, usual| match &config {
             Some(config) => timeouts(config, token, usual),
@@ -129,9 +130,9 @@ async fn resolve(dir: &Path, token: &Token, tell: Tell<'_>) -> Result<ResolvedSt
         },
     };
     for remark in resolver.remarks(token, true) {
-        tell("nothing to remark", &Step::Remark(sentence(&remark)));
+        tell("nothing to remark", &TestResult::Remark(sentence(&remark)));
     }
-    let steps = resolver.group(std::slice::from_ref(token));
+    let steps = resolver.resolve_group(std::slice::from_ref(token));
     let steps = steps.map_err(|problems| {
         let first = problems.into_iter().next();
         first.map_or_else(String::new, |p| with_help(&p.message, p.help.as_deref()))

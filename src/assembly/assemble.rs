@@ -13,12 +13,12 @@ use crate::agent::builtin::filesystem;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::resolve::catalog::Catalog;
 use crate::agent::resolve::storage_order;
-use crate::agent::resolve::{ResolvedStep, Resolver, Timeouts};
+use crate::agent::resolve::{ResolvedStep, Resolver};
 use crate::agent::{Abort, Limits};
 use crate::config::{self, Config, GroupLine};
 use crate::model::GroupName;
 use crate::model::NodeName;
-use crate::model::cluster::{Cluster, GroupSpec};
+use crate::model::cluster::{Cluster, GroupSpec, Timeouts};
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 use crate::text::{Mistake, Place, Problems, count};
@@ -49,7 +49,7 @@ pub async fn assemble(
     netlink: &Netlink,
     peers: &Arc<dyn Peers>,
 ) -> Result<Assembled, Problems> {
-    let network = Network::of(netlink)
+    let network = Network::read(netlink)
         .await
         .map_err(|e| sole(&folders.config, &e.to_string()))?;
     let loaded = match config::load(&folders.config, node) {
@@ -143,7 +143,7 @@ fn words(groups: &[GroupLine]) -> impl Iterator<Item = &Token> {
 fn judge_clashes(lines: &[GroupLine], report: &mut Problems) {
     let words: Vec<&(Token, Place)> = lines.iter().flat_map(|l| &l.tokens).collect();
     let tokens: Vec<&Token> = words.iter().map(|(token, _)| token).collect();
-    for (nth, mistake) in filesystem::validate::clashes(&tokens) {
+    for (nth, mistake) in filesystem::validate::find_clashes(&tokens) {
         if let Some((_, place)) = words.get(nth) {
             report.error(place, mistake.message, mistake.help.unwrap_or_default());
         }
@@ -163,7 +163,7 @@ fn resolve_line(
             report.warning(&place.part(at), message, help.unwrap_or_default());
         }
     }
-    match resolver.group(&tokens) {
+    match resolver.resolve_group(&tokens) {
         Ok(steps) => Some((name, steps)),
         Err(problems) => {
             for problem in problems {
@@ -226,8 +226,9 @@ pub fn outline(config: &Config) -> Cluster {
             name: GroupName::new(tokens.first().map_or("", |t| t.text.as_str())),
             preferred: line.preferred.clone(),
             steps: {
-                let times = |token: &Token| timeouts(config, token, Timeouts::default());
-                let mut steps = storage_order::steps(&tokens, &times);
+                let timeouts_of = |token| timeouts(config, token, Timeouts::default());
+                let words: Vec<_> = tokens.iter().map(|t| (t, timeouts_of(t))).collect();
+                let mut steps = storage_order::steps(&words, &[]);
                 watch_plan::set_policies(&config.health.monitors, &mut steps);
                 steps
             },
@@ -250,7 +251,7 @@ impl Assembled {
         let lines = self.config.groups.iter();
         for (line, (_, steps)) in lines.zip(&self.groups) {
             for step in steps {
-                let Some(agent) = step.agent.bare() else {
+                let Some(agent) = step.agent.raw_actions() else {
                     continue;
                 };
                 let limits = Limits::within(step.step.monitor, &Abort::new());

@@ -26,7 +26,7 @@ impl Hooks {
                 path: rule.path.clone(),
                 timeout: rule.timeout,
             };
-            match hook.judge() {
+            match hook.check_programs() {
                 Ok(programs) if programs.is_empty() => {
                     let message = format!(
                         "there is no program in {}, so this tells nobody",

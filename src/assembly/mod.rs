@@ -19,7 +19,7 @@ use std::sync::Arc;
 use assemble::{assemble, counts, outline};
 
 use crate::agent::address::virtual_address;
-use crate::agent::builtin::drbd::fence::{Nobody, Peers};
+use crate::agent::builtin::drbd::fence::{NoPeers, Peers};
 use crate::agent::resolve::DRBD_NAMES;
 use crate::config::haresources::address_argument;
 use crate::config::{self, GroupLine, HostFacts};
@@ -69,7 +69,7 @@ pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
     };
     let netlink = Netlink::new();
     runtime.block_on(async {
-        let nobody: Arc<dyn Peers> = Arc::new(Nobody);
+        let nobody: Arc<dyn Peers> = Arc::new(NoPeers);
         match assemble(&folders, node, &netlink, &nobody).await {
             Ok(mut assembled) => {
                 assembled.validate().await;

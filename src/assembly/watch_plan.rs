@@ -144,7 +144,7 @@ fn judge_unused(
 }
 
 fn judge(probe: &Probe, place: &Place, report: &mut Problems) {
-    if let Err(mistake) = probe::judge(probe) {
+    if let Err(mistake) = probe::validate(probe) {
         report.error(place, mistake.message, mistake.help.unwrap_or_default());
     }
 }
@@ -285,6 +285,6 @@ mod tests {
         fs::write(&path, "#!/bin/sh\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
         let probe = crate::model::health::Probe::Exec(path, Vec::new());
-        assert!(crate::probe::judge(&probe).is_err());
+        assert!(crate::probe::validate(&probe).is_err());
     }
 }

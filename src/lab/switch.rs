@@ -64,7 +64,7 @@ impl Switch {
             .name("switch".to_owned())
             .spawn(move || {
                 // A cable is not slower on a busy machine. Where that is not allowed, it is.
-                drop(realtime::prioritise(SWITCH_PRIORITY));
+                drop(realtime::raise_priority(SWITCH_PRIORITY));
                 runs.run();
             })
             .doing(|| "cannot start the switch's thread".to_owned())?;

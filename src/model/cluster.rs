@@ -126,6 +126,27 @@ pub struct GroupSpec {
     pub steps: Vec<Step>,
 }
 
+/// The deadlines of the actions of one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Of a start.
+    pub start: Duration,
+    /// Of a stop.
+    pub stop: Duration,
+    /// Of a monitor action.
+    pub monitor: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            start: Duration::from_secs(60),
+            stop: Duration::from_secs(60),
+            monitor: Duration::from_secs(20),
+        }
+    }
+}
+
 /// Members of a group that are started and stopped as one: a run of consecutive addresses, or one other resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -146,4 +167,19 @@ pub struct Step {
     /// What follows when looks at it fail while it runs; without it nobody looks.
     #[serde(default)]
     pub policy: Option<Policy>,
+}
+
+impl Step {
+    /// A step that nobody monitors, and for whose removal no takeover waits.
+    pub fn new(members: Vec<String>, addresses: bool, timeouts: Timeouts) -> Self {
+        Step {
+            members,
+            addresses,
+            start: timeouts.start,
+            stop: timeouts.stop,
+            monitor: timeouts.monitor,
+            removal: Duration::ZERO,
+            policy: None,
+        }
+    }
 }

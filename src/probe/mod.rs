@@ -1,6 +1,6 @@
-//! Ways to look whether something is well: of a node (`check`), of a resource (`monitor`).
+//! Probes that tell whether a node (`check` of ha.cf) or a resource (`monitor` of ha.cf) is well.
 //!
-//! Each look says what it saw in a few words, also when all is well. None needs a shell.
+//! Each module is one kind of probe. A result is a short text in both cases: what was found, or what is wrong.
 
 mod exec;
 mod http;
@@ -13,96 +13,101 @@ use std::sync::Arc;
 
 use tokio::time::timeout_at;
 
-use self::exec::Exec;
-use self::http::Http;
-use self::link::LinkCheck;
-use self::mysql::Mysql;
-use self::process::Process;
+use self::exec::ProgramProbe;
+use self::http::WebProbe;
+use self::link::InterfaceProbe;
+use self::mysql::DatabaseProbe;
+use self::process::ProcessProbe;
 use crate::agent::Limits;
-use crate::agent::builtin::drbd::Fitness;
+use crate::agent::builtin::drbd::DrbdFitness;
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::builtin::mysqld::LOGIN;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::safe_path;
 use crate::model::health::Probe;
 use crate::sys::netlink::Netlink;
+
+/// The result of a probe that reached its deadline.
+const NO_ANSWER: &str = "no answer in time";
 use crate::text::Mistake;
 
-/// One way to look, with what it remembers from look to look.
-pub struct Check(Kind);
+/// A configured probe, with what it remembers between its runs.
+pub struct ActiveProbe(Kind);
 
 enum Kind {
-    Exec(Exec),
+    Exec(ProgramProbe),
     Tcp(std::net::SocketAddr),
-    Http(Http),
-    Process(Process),
-    Link(LinkCheck),
-    Drbd(Fitness),
-    Mysql(Mysql),
+    Http(WebProbe),
+    Process(ProcessProbe),
+    Link(InterfaceProbe),
+    Drbd(DrbdFitness),
+    Mysql(DatabaseProbe),
 }
 
-/// What is wrong with a way to look on this node, before it is ever used.
+/// Checks that a probe can work on this node, before it is ever run.
 ///
 /// # Errors
 /// The mistake, for an administrator.
-pub fn judge(probe: &Probe) -> Result<(), Mistake> {
+pub fn validate(probe: &Probe) -> Result<(), Mistake> {
     match probe {
         Probe::Exec(path, _) => safe_path::check(path),
-        Probe::Mysql(probe) => mysql::judge(probe),
+        Probe::Mysql(probe) => mysql::validate(probe),
         Probe::Tcp(_) | Probe::Http(_) | Probe::Process(_) | Probe::Link(_) | Probe::Drbd(_) => {
             Ok(())
         }
     }
 }
 
-impl Check {
-    /// As configured.
+impl ActiveProbe {
+    /// The probe as configured; it has not run yet.
     pub fn new(
         probe: &Probe,
         env: &Arc<ScriptEnv>,
         netlink: &Netlink,
         peers: &Arc<dyn Peers>,
     ) -> Self {
-        Check(match probe {
+        ActiveProbe(match probe {
             Probe::Exec(path, args) => {
-                Kind::Exec(Exec::new(path.clone(), args.clone(), env.clone()))
+                Kind::Exec(ProgramProbe::new(path.clone(), args.clone(), env.clone()))
             }
             Probe::Tcp(server) => Kind::Tcp(*server),
-            Probe::Http(probe) => Kind::Http(Http(probe.clone())),
-            Probe::Process(name) => Kind::Process(Process::new(name)),
-            Probe::Drbd(resource) => Kind::Drbd(Fitness::new(resource, peers)),
-            Probe::Link(name) => Kind::Link(LinkCheck::new(name, netlink.clone())),
-            Probe::Mysql(probe) => Kind::Mysql(Mysql::new(probe, env.config_dir.join(LOGIN))),
+            Probe::Http(probe) => Kind::Http(WebProbe(probe.clone())),
+            Probe::Process(name) => Kind::Process(ProcessProbe::new(name)),
+            Probe::Drbd(resource) => Kind::Drbd(DrbdFitness::new(resource, peers)),
+            Probe::Link(name) => Kind::Link(InterfaceProbe::new(name, netlink.clone())),
+            Probe::Mysql(probe) => {
+                Kind::Mysql(DatabaseProbe::new(probe, env.config_dir.join(LOGIN)))
+            }
         })
     }
 
-    /// Looks once. What is not known when its time is over is not well.
-    pub async fn look(&self, limits: &Limits) -> Result<String, String> {
-        let look = async {
+    /// Runs once: what was found, or what is wrong. No result by the deadline counts as not well.
+    pub async fn run(&self, limits: &Limits) -> Result<String, String> {
+        let run = async {
             match &self.0 {
-                Kind::Exec(exec) => exec.look(limits).await,
-                Kind::Mysql(mysql) => mysql.look(limits).await,
-                Kind::Tcp(server) => tcp::look(*server).await,
-                Kind::Http(http) => http.look().await,
-                Kind::Process(process) => process.look(),
-                Kind::Link(link) => link.look().await,
-                Kind::Drbd(fitness) => fitness.look(limits).await,
+                Kind::Exec(exec) => exec.run(limits).await,
+                Kind::Mysql(mysql) => mysql.run(limits).await,
+                Kind::Tcp(server) => tcp::run(*server).await,
+                Kind::Http(http) => http.run().await,
+                Kind::Process(process) => process.run(),
+                Kind::Link(link) => link.run().await,
+                Kind::Drbd(fitness) => fitness.run(limits).await,
             }
         };
-        // A program is ended at its deadline and has its say then.
+        // These stop their programs at the deadline by themselves, and then report what they printed.
         if matches!(self.0, Kind::Exec(_) | Kind::Mysql(_) | Kind::Drbd(_)) {
-            return look.await;
+            return run.await;
         }
-        let late = |_: tokio::time::error::Elapsed| Err("no answer in time".to_owned());
-        timeout_at(limits.until, look).await.unwrap_or_else(late)
+        let late = |_: tokio::time::error::Elapsed| Err(NO_ANSWER.to_owned());
+        timeout_at(limits.until, run).await.unwrap_or_else(late)
     }
 
-    /// Whether [`Check::changed`] can tell of something once a look was taken.
-    pub fn tells(&self) -> bool {
+    /// Whether [`ActiveProbe::changed`] ever returns, after a first run.
+    pub fn notices_changes(&self) -> bool {
         matches!(self.0, Kind::Process(_) | Kind::Link(_))
     }
 
-    /// Comes back when something happened after which a look may find something else; never where nothing tells.
+    /// Waits for an event after which a run may have another result. Never returns if the probe cannot notice any.
     pub async fn changed(&self) {
         match &self.0 {
             Kind::Process(process) => process.ended().await,

@@ -1,78 +1,78 @@
-//! `mysql [SOCKET] [replica [lag T]]`: a database server answers, its copying is not broken, it is less than so far behind.
+//! `mysql [SOCKET] [replica [lag T]]`: a database server answers; as a replica it replicates, and lags less than T.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::agent::builtin::mysqld::arguments::Arguments;
-use crate::agent::builtin::mysqld::query::{self, Answer};
-use crate::agent::builtin::mysqld::replication::{self, Copying};
-use crate::agent::builtin::mysqld::{login, settings};
+use crate::agent::builtin::mysqld::arguments::ServerArguments;
+use crate::agent::builtin::mysqld::query::{self, QueryAnswer};
+use crate::agent::builtin::mysqld::replication::{self, Replication};
+use crate::agent::builtin::mysqld::{login_file, settings};
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 use crate::model::health::{MysqlProbe, Replica};
 use crate::text::Mistake;
 
-/// One server of this node.
-pub(super) struct Mysql {
+/// A database server of this node.
+pub(super) struct DatabaseProbe {
     probe: MysqlProbe,
     login: PathBuf,
-    /// Where it answered last, where the configuration of the server says it.
+    /// The socket, if it is the one of the server's own configuration. Forgotten after an error.
     socket: Mutex<Option<PathBuf>>,
 }
 
-/// What this machine lacks for it.
-pub(super) fn judge(probe: &MysqlProbe) -> Result<(), Mistake> {
+/// Checks that the programs that it needs are installed.
+pub(super) fn validate(probe: &MysqlProbe) -> Result<(), Mistake> {
     if system_tool::find(&query::CLIENTS).is_none() {
         return Err(Mistake::new(query::no_client()));
     }
     if probe.socket.is_none() && system_tool::find(&settings::SERVERS).is_none() {
-        let help = "or say where a server answers: mysql /run/mysqld/mysqld.sock";
+        let help = "or name the socket of a server: mysql /run/mysqld/mysqld.sock";
         return Err(Mistake::new(settings::not_installed()).help(help));
     }
     Ok(())
 }
 
-impl Mysql {
-    /// `login` may not be there.
+impl DatabaseProbe {
+    /// `login` need not exist.
     pub fn new(probe: &MysqlProbe, login: PathBuf) -> Self {
         let socket = Mutex::new(None);
         let probe = probe.clone();
-        Mysql {
+        DatabaseProbe {
             probe,
             login,
             socket,
         }
     }
 
-    pub async fn look(&self, limits: &Limits) -> Result<String, String> {
-        let seen = self.ask(limits).await;
-        if seen.is_err() {
-            // It may answer elsewhere the next time.
+    pub async fn run(&self, limits: &Limits) -> Result<String, String> {
+        let found = self.query(limits).await;
+        if found.is_err() {
+            // The server may use another socket next time.
             self.socket.lock().await.take();
         }
-        seen.map_err(|e| match e {
-            AgentError::Failed(said) => said,
-            AgentError::TimedOut(_) => "no answer in time".to_owned(),
+        found.map_err(|e| match e {
+            AgentError::Failed(text) => text,
+            AgentError::TimedOut(_) => super::NO_ANSWER.to_owned(),
         })
     }
 
-    async fn ask(&self, limits: &Limits) -> Result<String, AgentError> {
-        let socket = self.place(limits).await?;
-        let login = login(&self.login)?;
+    async fn query(&self, limits: &Limits) -> Result<String, AgentError> {
+        let socket = self.find_socket(limits).await?;
+        let login = login_file(&self.login)?;
         let Some(wanted) = self.probe.replica else {
-            return match query::ask(&socket, login, query::ANYTHING, limits).await? {
-                Answer::Rows(_) => Ok("it answers".to_owned()),
-                Answer::Alive(why) | Answer::Full(why) => Ok(why),
-                Answer::None(said) => Err(AgentError::Failed(said)),
+            return match query::run_query(&socket, login, query::SIMPLEST_QUERY, limits).await? {
+                QueryAnswer::Rows(_) => Ok("it answers".to_owned()),
+                QueryAnswer::Alive(why) | QueryAnswer::Full(why) => Ok(why),
+                QueryAnswer::None(text) => Err(AgentError::Failed(text)),
             };
         };
-        let copying = replication::look(&socket, login, limits).await?;
-        judge_copying(copying, wanted).map_err(AgentError::Failed)
+        let replication_state = replication::query_replication(&socket, login, limits).await?;
+        judge_replication(replication_state, wanted).map_err(AgentError::Failed)
     }
 
-    async fn place(&self, limits: &Limits) -> Result<PathBuf, AgentError> {
+    async fn find_socket(&self, limits: &Limits) -> Result<PathBuf, AgentError> {
         if let Some(socket) = &self.probe.socket {
             return Ok(socket.clone());
         }
@@ -80,26 +80,26 @@ impl Mysql {
         if let Some(socket) = &*known {
             return Ok(socket.clone());
         }
-        let nothing = || AgentError::Failed("the server has no configuration".to_owned());
-        let found = settings::discover(&Arguments::default(), limits).await?;
+        let nothing = || AgentError::Failed("the server has no configuration file".to_owned());
+        let found = settings::discover(&ServerArguments::default(), limits).await?;
         let socket = found.ok_or_else(nothing)?.socket;
         Ok(known.insert(socket).clone())
     }
 }
 
-fn judge_copying(copying: Copying, wanted: Replica) -> Result<String, String> {
-    match (copying, wanted) {
-        (Copying::Behind(seconds), Replica::Within(most))
-            if Duration::from_secs(seconds) >= most =>
+fn judge_replication(replication_state: Replication, wanted: Replica) -> Result<String, String> {
+    match (replication_state, wanted) {
+        (Replication::Behind(seconds), Replica::Within(limit))
+            if Duration::from_secs(seconds) >= limit =>
         {
             Err(format!("{seconds} s behind"))
         }
-        (Copying::Behind(seconds), Replica::Within(_) | Replica::Intact) => {
+        (Replication::Behind(seconds), Replica::Within(_) | Replica::Intact) => {
             Ok(format!("{seconds} s behind"))
         }
-        // What is not known is endlessly far; but nothing is broken here.
-        (Copying::Broken(why), _) | (Copying::Unknown(why), Replica::Within(_)) => Err(why),
-        (Copying::Unknown(why), Replica::Intact) => Ok(why),
+        // An unknown lag counts as too long, but not as broken replication.
+        (Replication::Broken(why), _) | (Replication::Unknown(why), Replica::Within(_)) => Err(why),
+        (Replication::Unknown(why), Replica::Intact) => Ok(why),
     }
 }
 
@@ -108,12 +108,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_too_far_behind_but_not_broken() {
+    fn an_unknown_lag_is_too_long_but_not_broken() {
         let within = |seconds| Replica::Within(Duration::from_secs(seconds));
-        let behind = Copying::Behind;
-        let away = || Copying::Unknown("away".to_owned());
-        let broken = || Copying::Broken("torn".to_owned());
-        for (copying, wanted, verdict) in [
+        let behind = Replication::Behind;
+        let away = || Replication::Unknown("away".to_owned());
+        let broken = || Replication::Broken("torn".to_owned());
+        for (replication_state, wanted, verdict) in [
             (behind(0), within(1), Ok("0 s behind")),
             (behind(1), within(1), Err("1 s behind")),
             (behind(4), within(5), Ok("4 s behind")),
@@ -128,7 +128,7 @@ mod tests {
             (broken(), within(86400), Err("torn")),
             (broken(), Replica::Intact, Err("torn")),
         ] {
-            let seen = judge_copying(copying, wanted);
+            let seen = judge_replication(replication_state, wanted);
             let seen = seen.as_deref().map_err(String::as_str);
             assert_eq!(seen, verdict, "{wanted:?}");
         }

@@ -1,7 +1,7 @@
-//! `process NAME` or `process PIDFILE`: a process runs. Its end is noticed at once, by a handle on it.
+//! `process NAME` or `process PIDFILE`: a process runs. Its end is noticed at once, through a pidfd.
 //!
-//! A name is that of the program, whole: of the file that runs, or what the kernel calls the process. So a check finds
-//! neither itself nor an editor that has the configuration open. A process that waits to be buried does not count.
+//! NAME is the whole name of the program's file, or the kernel's name of the process. Command lines are not searched: the
+//! probe must not find itself, nor an editor with the configuration open. Zombies do not count.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use tokio::sync::watch;
 
 use crate::sys::pidfd::PidFd;
 
-/// One process, looked for by name or by a file with its number.
-pub(super) struct Process {
+/// A process, found by its name or by its pid file.
+pub(super) struct ProcessProbe {
     wanted: String,
-    /// The one that the last look found, if it found one.
+    /// The process that the last run found.
     found: watch::Sender<Option<Arc<PidFd>>>,
 }
 
@@ -25,27 +25,27 @@ struct Stat {
     parent: i32,
 }
 
-impl Process {
+impl ProcessProbe {
     pub fn new(wanted: &str) -> Self {
-        Process {
+        ProcessProbe {
             wanted: wanted.to_owned(),
             found: watch::Sender::new(None),
         }
     }
 
-    pub fn look(&self) -> Result<String, String> {
-        let seen = if self.wanted.starts_with('/') {
+    pub fn run(&self) -> Result<String, String> {
+        let pid = if self.wanted.starts_with('/') {
             by_file(Path::new(&self.wanted))
         } else {
             by_name(&self.wanted).ok_or_else(|| format!("no process {} runs", self.wanted))
         };
-        // Without a handle it is looked for from time to time only.
-        let handle = seen.as_ref().ok().and_then(|pid| PidFd::open(*pid).ok());
+        // Without a handle its end is noticed only by the next run.
+        let handle = pid.as_ref().ok().and_then(|pid| PidFd::open(*pid).ok());
         self.found.send_replace(handle.map(Arc::new));
-        seen.map(|pid| format!("{} runs as {pid}", self.wanted))
+        pid.map(|pid| format!("{} runs as pid {pid}", self.wanted))
     }
 
-    /// Comes back when the one that the last look found has ended.
+    /// Waits until the process that the last run found has ended.
     pub async fn ended(&self) {
         let mut found = self.found.subscribe();
         loop {
@@ -73,14 +73,14 @@ fn by_file(path: &Path) -> Result<i32, String> {
         .parse()
         .ok()
         .filter(|pid| *pid > 0)
-        .ok_or_else(|| format!("{shown} has no process number in it"))?;
+        .ok_or_else(|| format!("{shown} contains no process number"))?;
     match stat(pid) {
         Some(stat) if lives(&stat) => Ok(pid),
         _ => Err(format!("{shown} names process {pid}, which does not run")),
     }
 }
 
-/// The process of that name whose parent has another name: the master, not one of its workers.
+/// The process of that name whose parent has another name: the main process, not one of its workers.
 fn by_name(name: &str) -> Option<i32> {
     let entries = fs::read_dir("/proc").ok()?.flatten();
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
@@ -89,10 +89,10 @@ fn by_name(name: &str) -> Option<i32> {
         .filter(|(pid, stat)| lives(stat) && is_called(*pid, stat, name))
         .collect();
     named.sort_by_key(|(pid, _)| *pid);
-    let master = named
+    let main = named
         .iter()
         .find(|(_, stat)| !named.iter().any(|(pid, _)| *pid == stat.parent));
-    master.or(named.first()).map(|(pid, _)| *pid)
+    main.or(named.first()).map(|(pid, _)| *pid)
 }
 
 fn lives(stat: &Stat) -> bool {
@@ -103,7 +103,7 @@ fn is_called(pid: i32, stat: &Stat, name: &str) -> bool {
     let program = fs::read_link(format!("/proc/{pid}/exe"));
     let file = program.ok().and_then(|p| {
         let file = p.file_name()?.to_str()?.to_owned();
-        // So the kernel shows a program whose file was replaced by an upgrade.
+        // The kernel adds this if an upgrade replaced the file.
         Some(file.trim_end_matches(" (deleted)").to_owned())
     });
     file.as_deref() == Some(name) || stat.comm == name
@@ -146,54 +146,57 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_found_by_its_whole_name_only_and_its_end_is_told() {
+    async fn it_is_found_by_its_whole_name_only_and_its_end_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let name = format!("had-test-with-a-long-name-{}", std::process::id());
-        let check = Process::new(&name);
-        assert_eq!(check.look(), Err(format!("no process {name} runs")));
+        let probe = ProcessProbe::new(&name);
+        assert_eq!(probe.run(), Err(format!("no process {name} runs")));
         let mut child = run(dir.path(), &name);
         // Between fork and exec it still has our name.
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        while check.look().is_err() {
+        while probe.run().is_err() {
             assert!(std::time::Instant::now() < deadline);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(check.look(), Ok(format!("{name} runs as {}", child.id())));
+        assert_eq!(
+            probe.run(),
+            Ok(format!("{name} runs as pid {}", child.id()))
+        );
         let part = name.get(..name.len() - 1).unwrap();
-        assert!(Process::new(part).look().is_err());
-        let early = timeout(Duration::from_millis(20), check.ended()).await;
+        assert!(ProcessProbe::new(part).run().is_err());
+        let early = timeout(Duration::from_millis(20), probe.ended()).await;
         assert!(early.is_err(), "it has not ended yet");
-        check.look().unwrap();
+        probe.run().unwrap();
         end(&mut child);
-        timeout(Duration::from_secs(60), check.ended())
+        timeout(Duration::from_secs(60), probe.ended())
             .await
             .unwrap();
-        assert!(check.look().is_err());
+        assert!(probe.run().is_err());
     }
 
     #[tokio::test]
     async fn it_is_found_by_its_pid_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
-        let check = Process::new(file.to_str().unwrap());
-        assert!(check.look().unwrap_err().starts_with("cannot read"));
+        let probe = ProcessProbe::new(file.to_str().unwrap());
+        assert!(probe.run().unwrap_err().starts_with("cannot read"));
         for (text, wrong) in [
             ("", "no process number"),
             ("-1\n", "no process number"),
             ("4194305\n", "does not run"),
         ] {
             fs::write(&file, text).unwrap();
-            assert!(check.look().unwrap_err().contains(wrong), "{text:?}");
+            assert!(probe.run().unwrap_err().contains(wrong), "{text:?}");
         }
         let mut child = run(dir.path(), "pidfiled");
         fs::write(&file, format!("{}\n", child.id())).unwrap();
-        assert!(check.look().is_ok());
+        assert!(probe.run().is_ok());
         child.kill().unwrap();
-        timeout(Duration::from_secs(60), check.ended())
+        timeout(Duration::from_secs(60), probe.ended())
             .await
             .unwrap();
-        // Nobody has buried it yet, and still it does not run.
-        assert!(check.look().unwrap_err().contains("does not run"));
+        // It is a zombie now, which does not count.
+        assert!(probe.run().unwrap_err().contains("does not run"));
         child.wait().unwrap();
     }
 }

@@ -11,7 +11,7 @@ use super::heartbeat_thread::{EngineHandle, Input, Output, Reconfigured};
 use super::logging::Log;
 use super::notify::Notifier;
 use super::peer_requests::{Order, PeerRequests};
-use super::perform::{Performer, loan};
+use super::perform::{Performer, min_kernel_ttl};
 use super::serve::Waiting;
 use super::signals::{Signal, Signals};
 use crate::agent::builtin::drbd::fence::Peers;
@@ -83,7 +83,7 @@ impl Daemon {
         };
         if told {
             // After a goodbye nothing is up any more; after `hactl restart` everything is, and shall be found so.
-            self.performer.lend_all().await;
+            self.performer.extend_leases().await;
         }
         self.notifier
             .finish(if self.leaving { TOLD_ENDS } else { TOLD_BREAKS })
@@ -191,8 +191,8 @@ impl Daemon {
         if config.record != self.config.record {
             self.record_anew(config.record).await;
         }
-        let loan = loan(config.lease, &cluster.timing);
-        self.performer.reconfigure(groups, watch_plan, loan);
+        let min_ttl = min_kernel_ttl(config.lease, &cluster.timing);
+        self.performer.reconfigure(groups, watch_plan, min_ttl);
         self.notifier.reconfigure(hooks);
         self.cluster = cluster.clone();
         let keys = config.keys.clone();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::peer_requests::PeerClient;
-use crate::agent::builtin::drbd::fence::{self, Answer as Answered, Peers};
+use crate::agent::builtin::drbd::fence::{self, PeerAnswer, Peers};
 use crate::agent::{Abort, Limits};
 use crate::assembly::drbd_words;
 use crate::config::GroupLine;
@@ -27,9 +27,9 @@ pub async fn view(peer_client: &PeerClient, me: &NodeName, resources: Vec<String
     let mut all = Vec::new();
     for resource in resources {
         let question = Question::Drbd(resource.clone());
-        let ours = fence::answer(&question, &limits).await;
+        let ours = fence::answer_peer(&question, &limits).await;
         let others = peer_client.ask(question, &limits).await;
-        let ours = (me.clone(), Answered::Said(ours));
+        let ours = (me.clone(), PeerAnswer::Said(ours));
         let sides = [ours].into_iter().chain(others).filter_map(side).collect();
         all.push(Replicated { resource, sides });
     }
@@ -37,13 +37,13 @@ pub async fn view(peer_client: &PeerClient, me: &NodeName, resources: Vec<String
 }
 
 /// Nothing of a node that does not have it.
-fn side((node, answer): (NodeName, Answered)) -> Option<(NodeName, Result<Standing, String>)> {
+fn side((node, answer): (NodeName, PeerAnswer)) -> Option<(NodeName, Result<Standing, String>)> {
     let known = match answer {
-        Answered::Gone => Err("this node is gone".to_owned()),
-        Answered::Silent => Err("this node lives and did not answer".to_owned()),
-        Answered::Said(Err(why)) => Err(why),
-        Answered::Said(Ok(Reply::Drbd(standing))) => Ok(standing),
-        Answered::Said(Ok(Reply::NotConfigured | Reply::Outdate(_))) => return None,
+        PeerAnswer::Gone => Err("this node is gone".to_owned()),
+        PeerAnswer::Silent => Err("this node lives and did not answer".to_owned()),
+        PeerAnswer::Said(Err(why)) => Err(why),
+        PeerAnswer::Said(Ok(Reply::Drbd(standing))) => Ok(standing),
+        PeerAnswer::Said(Ok(Reply::NotConfigured | Reply::Outdate(_))) => return None,
     };
     Some((node, known))
 }

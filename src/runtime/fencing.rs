@@ -10,16 +10,16 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::peer_requests::PeerClient;
-use crate::agent::builtin::drbd::fence::{Peers, Verdict};
+use crate::agent::builtin::drbd::fence::{PeerVerdict, Peers};
 use crate::agent::builtin::drbd::{arguments, kernel};
 use crate::agent::exec::system_tool;
-use crate::agent::resolve::Timeouts;
 use crate::agent::resolve::storage_order;
 use crate::agent::{Abort, AgentError, Limits};
 use crate::assembly::drbd_words;
 use crate::config::GroupLine;
 use crate::control::api::{Answer, Code, Refusal};
 use crate::engine::Event;
+use crate::model::cluster::Timeouts;
 use crate::model::drbd::Role;
 use crate::model::heartbeat::GroupState;
 use crate::model::peer_message::{Fenced, Question};
@@ -109,12 +109,12 @@ impl Loss {
             "DRBD lost the peer of {resource}; the other nodes are asked to outdate their data"
         );
         let limits = Limits::within(timeout, &Abort::new());
-        let state = kernel::look(resource, &limits)
+        let state = kernel::read_state(resource, &limits)
             .await
             .map_err(|e| failed(&e))?;
         let primary = state.is_some_and(|s| s.role == Role::Primary);
         let looked = if primary {
-            kernel::ahead(resource, &limits).await
+            kernel::is_ahead(resource, &limits).await
         } else {
             Ok(false)
         };
@@ -123,12 +123,15 @@ impl Loss {
             resource: resource.clone(),
             primary: ahead,
         };
-        let verdict = Verdict::of(resource, &self.peer_client.ask(question, &limits).await);
+        let verdict =
+            PeerVerdict::from_answers(resource, &self.peer_client.ask(question, &limits).await);
         match &verdict {
-            Verdict::Gone | Verdict::Unknown(_) if primary => self.alone(&verdict, &limits).await,
+            PeerVerdict::Gone | PeerVerdict::Unknown(_) if primary => {
+                self.alone(&verdict, &limits).await
+            }
             // This machine stood still, and did not notice: meanwhile the other took over.
-            Verdict::Newer(node, _) if primary && !ahead => self.yield_to(node).await,
-            Verdict::Newer(node, _) if primary => {
+            PeerVerdict::Newer(node, _) if primary && !ahead => self.yield_to(node).await,
+            PeerVerdict::Newer(node, _) if primary => {
                 let text = format!(
                     "split brain: {node} and this side wrote what the other lacks; this side goes on, hactl drbd {resource} shows both"
                 );
@@ -164,9 +167,9 @@ impl Loss {
     }
 
     /// This side writes, and nobody answered.
-    async fn alone(&self, verdict: &Verdict, limits: &Limits) -> Result<Answer, Refusal> {
+    async fn alone(&self, verdict: &PeerVerdict, limits: &Limits) -> Result<Answer, Refusal> {
         while Instant::now() < limits.until {
-            let state = kernel::look(&self.resource, limits)
+            let state = kernel::read_state(&self.resource, limits)
                 .await
                 .map_err(|e| failed(&e))?;
             if state.is_none_or(|s| s.connected() || s.role != Role::Primary) {
@@ -217,7 +220,7 @@ impl Loss {
             "{resource}: this side must not go on: its disk is taken away until the group is stopped, so that nothing is written that the other side lacks; errors of what used it are no wonder"
         );
         let limits = Limits::within(ORDER, &Abort::new());
-        let state = kernel::look(resource, &limits).await?;
+        let state = kernel::read_state(resource, &limits).await?;
         // Asked again because what follows failed, the disk may be gone already.
         if state.is_some_and(|s| s.has_disk()) {
             // Before the order: that may take longer than we wait for it.
@@ -233,7 +236,8 @@ impl Loss {
 fn place(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
     let (word, _) = drbd_words(line).find(|(_, name)| *name == resource)?;
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
-    let steps = storage_order::steps(&tokens, &|_| Timeouts::default());
+    let words: Vec<_> = tokens.iter().map(|t| (t, Timeouts::default())).collect();
+    let steps = storage_order::steps(&words, &[]);
     let step = steps.iter().position(|s| s.members.contains(&word.text))?;
     Some((GroupName::new(&tokens.first()?.text), step))
 }
@@ -244,16 +248,16 @@ async fn order(words: &[&str]) -> Result<(), AgentError> {
     if done.code == Some(0) {
         return Ok(());
     }
-    Err(kernel::failed("drbdadm", &done))
+    Err(done.failure("drbdadm"))
 }
 
 /// The link may have been given up, when the two met while this side was Primary still.
 async fn attach(resource: &str, limits: &Limits) -> Result<(), AgentError> {
     order(&["attach", resource]).await?;
-    let alone = kernel::look(resource, limits)
+    let alone = kernel::read_state(resource, limits)
         .await?
         .is_some_and(|s| s.stands_alone());
-    if alone && !kernel::ahead(resource, limits).await? {
+    if alone && !kernel::is_ahead(resource, limits).await? {
         order(&["connect", resource]).await?;
     }
     Ok(())
@@ -264,7 +268,7 @@ async fn give_disk_back(resource: String) {
     let until = Instant::now() + STOPS;
     while Instant::now() < until {
         let limits = Limits::within(ORDER, &Abort::new());
-        let state = kernel::look(&resource, &limits).await;
+        let state = kernel::read_state(&resource, &limits).await;
         if let Ok(Some(state)) = state
             && state.role == Role::Secondary
         {
@@ -297,20 +301,20 @@ fn failed(error: &AgentError) -> Refusal {
     Refusal::new(Code::Failed, text)
 }
 
-fn sentence(resource: &str, verdict: &Verdict) -> String {
+fn sentence(resource: &str, verdict: &PeerVerdict) -> String {
     match verdict {
-        Verdict::Outdated(node) => format!(
+        PeerVerdict::Outdated(node) => format!(
             "the data of {resource} on {node} is outdated; it will not be used before it is synchronised"
         ),
-        Verdict::Inconsistent(node) => format!("{node} has no usable data of {resource}"),
-        Verdict::Gone => format!("no other node with {resource} lives"),
-        Verdict::Newer(node, Fenced::Primary) => {
+        PeerVerdict::Inconsistent(node) => format!("{node} has no usable data of {resource}"),
+        PeerVerdict::Gone => format!("no other node with {resource} lives"),
+        PeerVerdict::Newer(node, Fenced::Primary) => {
             format!("{node} is Primary of {resource} and goes on: this side must not")
         }
-        Verdict::Newer(node, _) => {
+        PeerVerdict::Newer(node, _) => {
             format!("{node} has newer data of {resource} than this side, which must not go on")
         }
-        Verdict::Unknown(why) => {
+        PeerVerdict::Unknown(why) => {
             format!("what a peer's data of {resource} is worth is not known: {why}")
         }
     }

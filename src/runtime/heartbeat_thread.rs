@@ -275,7 +275,7 @@ impl HeartbeatLoop {
                 Some(input) => self.take(input).await && self.judge_if_due().await,
                 None => false,
             },
-            rang = self.alarm.rang() => {
+            rang = self.alarm.wait_for_ring() => {
                 if let Err(e) = rang {
                     self.note(Level::Error, format!("the timer failed: {e}"));
                 }
@@ -482,7 +482,7 @@ impl HeartbeatLoop {
 fn be_quick(priority: Option<i32>, out: &mpsc::UnboundedSender<Output>) {
     let Some(priority) = priority else { return };
     for (what, result) in [
-        ("real-time priority", realtime::prioritise(priority)),
+        ("real-time priority", realtime::raise_priority(priority)),
         ("locked memory", realtime::lock_memory()),
     ] {
         if let Err(e) = result {

@@ -17,12 +17,12 @@ pub fn open_listeners(
     authenticator: &Arc<Authenticator>,
 ) -> Result<Vec<Listener>, String> {
     let open = |listener| Listener::open(listener, authenticator).map_err(|e| e.to_string());
-    udp::ears(media).into_iter().map(open).collect()
+    udp::listen_points(media).into_iter().map(open).collect()
 }
 
 /// A place where we listen, and the task that does.
 pub struct Listener {
-    place: udp::Ear,
+    place: udp::ListenPoint,
     index: Option<u32>,
     task: JoinHandle<()>,
     /// When it last could not be opened on the interface that is there now.
@@ -30,9 +30,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn open(listener: udp::Ear, authenticator: &Arc<Authenticator>) -> std::io::Result<Listener> {
+    fn open(
+        listener: udp::ListenPoint,
+        authenticator: &Arc<Authenticator>,
+    ) -> std::io::Result<Listener> {
         let index = nix::net::if_::if_nametoindex(listener.interface()).ok();
-        let task = authenticator.listen(udp::Receiver::open(&listener)?);
+        let task = authenticator.listen(udp::UdpReceiver::open(&listener)?);
         Ok(Listener {
             place: listener,
             index,

@@ -148,7 +148,7 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         netlink.clone(),
         leases,
         held_before,
-        perform::loan(config.lease, &cluster.timing),
+        perform::min_kernel_ttl(config.lease, &cluster.timing),
         engine.clone(),
     );
     let daemon = Daemon {

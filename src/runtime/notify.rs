@@ -30,7 +30,7 @@ impl Hooks {
     async fn tell(&self, news: &News) {
         let words = news.words();
         for hook in self.about(&news.of) {
-            let programs = match hook.listed().await {
+            let programs = match hook.list_programs().await {
                 Ok(programs) => programs,
                 Err(why) => {
                     tracing::warn!(
@@ -42,7 +42,7 @@ impl Hooks {
             };
             for program in programs {
                 if let Err(why) = hook::run(&program, &words, hook.timeout, &self.env).await {
-                    tracing::warn!("{} {why} (it was told that {news})", program.display());
+                    tracing::warn!("{why} (the news was: {news})");
                 }
             }
         }

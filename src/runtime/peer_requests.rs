@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until};
 
 use super::heartbeat_thread::EngineHandle;
-use crate::agent::builtin::drbd::fence::{self, Answer, Peers};
+use crate::agent::builtin::drbd::fence::{self, PeerAnswer, Peers};
 use crate::agent::{Abort, Limits};
 use crate::engine::Event;
 use crate::model::NodeName;
@@ -47,7 +47,7 @@ pub enum Order {
     /// No longer.
     Withdraw(u64),
     /// The answer to a message of this node was found.
-    Answer(NodeName, u64, Answered),
+    PeerAnswer(NodeName, u64, Answered),
     /// It was offered for long enough.
     Forget(NodeName, u64),
 }
@@ -83,7 +83,7 @@ impl PeerClient {
         others.map(|n| (n.name, lives(n.liveness))).collect()
     }
 
-    async fn ask_one(&self, node: NodeName, question: Question, limits: &Limits) -> Answer {
+    async fn ask_one(&self, node: NodeName, question: Question, limits: &Limits) -> PeerAnswer {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, mut answered) = oneshot::channel();
         let message = PeerMessage {
@@ -95,14 +95,14 @@ impl PeerClient {
         let _withdrawn = Withdrawn(self, id);
         loop {
             tokio::select! {
-                answer = &mut answered => return answer.map_or(Answer::Silent, Answer::Said),
-                () = sleep_until(limits.until) => return Answer::Silent,
-                () = limits.abort.aborted() => return Answer::Silent,
+                answer = &mut answered => return answer.map_or(PeerAnswer::Silent, PeerAnswer::Said),
+                () = sleep_until(limits.until) => return PeerAnswer::Silent,
+                () = limits.abort.aborted() => return PeerAnswer::Silent,
                 () = sleep(LOOK) => {}
             }
             let others = self.others().await;
             if others.iter().any(|(name, lives)| *name == node && !lives) {
-                return Answer::Gone;
+                return PeerAnswer::Gone;
             }
         }
     }
@@ -131,7 +131,7 @@ impl Drop for Withdrawn<'_> {
 
 #[async_trait]
 impl Peers for PeerClient {
-    async fn any_lives(&self) -> bool {
+    async fn any_alive(&self) -> bool {
         self.others().await.iter().any(|(_, lives)| *lives)
     }
 
@@ -140,7 +140,7 @@ impl Peers for PeerClient {
         status.is_some_and(|s| s.quorum.counted && !s.quorum.held)
     }
 
-    async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, Answer)> {
+    async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, PeerAnswer)> {
         let others = self.others().await;
         let ask = |(node, lives): (NodeName, bool)| {
             let question = question.clone();
@@ -148,7 +148,7 @@ impl Peers for PeerClient {
                 let answer = if lives {
                     self.ask_one(node.clone(), question, limits).await
                 } else {
-                    Answer::Gone
+                    PeerAnswer::Gone
                 };
                 (node, answer)
             }
@@ -191,7 +191,7 @@ impl PeerRequests {
                     return;
                 }
             }
-            Order::Answer(from, id, answer) => match self.theirs.get_mut(&(from, id)) {
+            Order::PeerAnswer(from, id, answer) => match self.theirs.get_mut(&(from, id)) {
                 Some(place) => *place = Some(answer),
                 None => return,
             },
@@ -250,7 +250,7 @@ impl PeerRequests {
         let (peer_client, from) = (self.peer_client.clone(), from.clone());
         tokio::spawn(async move {
             let limits = Limits::within(FINDING, &Abort::new());
-            let answer = fence::answer(&question, &limits).await;
+            let answer = fence::answer_peer(&question, &limits).await;
             if let Question::Outdate { resource, .. } = &question {
                 let said = match &answer {
                     Ok(Reply::Outdate(fenced)) => fenced.to_string(),
@@ -261,7 +261,7 @@ impl PeerRequests {
                     "{from} is not connected to the data of {resource} here, and asked to have it outdated: {said}"
                 );
             }
-            peer_client.order(Order::Answer(from.clone(), id, answer));
+            peer_client.order(Order::PeerAnswer(from.clone(), id, answer));
             sleep(KEPT).await;
             peer_client.order(Order::Forget(from, id));
         });

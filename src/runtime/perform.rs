@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::heartbeat_thread::EngineHandle;
 use super::links;
 use super::watcher::Watcher;
-use crate::agent::address::address_guard::{AddressKeeper, KeeperEvent};
+use crate::agent::address::address_guard::{AddressGuard, GuardEvent};
 use crate::agent::address::ipaddr::Addresses;
 use crate::agent::address::prober::{AddressProber, ProbeEvent};
 use crate::agent::exec::runner;
@@ -31,7 +31,7 @@ pub struct Performer {
     /// Agents of a new configuration that wait until what the old ones started is down.
     next: HashMap<GroupName, Arc<Vec<ResolvedStep>>>,
     running: HashMap<GroupName, Abort>,
-    keeper: Arc<AddressKeeper>,
+    guard: Arc<AddressGuard>,
     prober: AddressProber,
     watcher: Watcher,
     leases: Option<LeaseFile>,
@@ -39,7 +39,7 @@ pub struct Performer {
     /// Groups that a daemon before us held in this boot; none where that is not known.
     held_before: Option<BTreeSet<GroupName>>,
     /// The shortest loan of addresses that the kernel gets, if it gets any.
-    loan: Option<Duration>,
+    min_ttl: Option<Duration>,
     engine: EngineHandle,
 }
 
@@ -51,14 +51,14 @@ impl Performer {
         netlink: Netlink,
         leases: Option<LeaseFile>,
         held_before: Option<BTreeSet<GroupName>>,
-        loan: Option<Duration>,
+        min_ttl: Option<Duration>,
         engine: EngineHandle,
     ) -> Performer {
-        let (keeper, kept) = AddressKeeper::new();
+        let (guard, guard_events) = AddressGuard::new();
         let links = netlink.clone();
         let (prober, probed) = AddressProber::new(netlink);
-        tokio::spawn(tell_kept(kept, engine.clone()));
-        tokio::spawn(tell_probed(probed, engine.clone()));
+        tokio::spawn(report_guard_events(guard_events, engine.clone()));
+        tokio::spawn(report_probe_events(probed, engine.clone()));
         tokio::spawn(links::tell(links, engine.clone()));
         Performer {
             groups: groups
@@ -67,13 +67,13 @@ impl Performer {
                 .collect(),
             next: HashMap::new(),
             running: HashMap::new(),
-            keeper: Arc::new(keeper),
+            guard: Arc::new(guard),
             prober,
             watcher: Watcher::new(watch_plan, engine.clone()),
             leases,
             lease_ends: BTreeMap::new(),
             held_before,
-            loan,
+            min_ttl,
             engine,
         }
     }
@@ -84,9 +84,9 @@ impl Performer {
         &mut self,
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
         watch_plan: WatchPlan,
-        loan: Option<Duration>,
+        min_ttl: Option<Duration>,
     ) {
-        self.loan = loan;
+        self.min_ttl = min_ttl;
         self.next.clear();
         for (name, steps) in groups {
             match self.groups.get(&name) {
@@ -135,13 +135,13 @@ impl Performer {
         };
         let abort = Abort::new();
         self.running.insert(group.clone(), abort.clone());
-        let (engine, keeper) = (self.engine.clone(), Arc::clone(&self.keeper));
+        let (engine, guard) = (self.engine.clone(), Arc::clone(&self.guard));
         let held = self.may_be_ours(&group);
         let looks_ended = self.watcher.end(&group);
         tokio::spawn(async move {
             looks_ended.await;
             let name = group.clone();
-            let work = async move { act(&name, &steps, call, held, &abort, &keeper).await };
+            let work = async move { act(&name, &steps, call, held, &abort, &guard).await };
             // Whatever an agent does, the engine hears of it.
             let outcome = tokio::spawn(work).await.unwrap_or_else(|e| {
                 Outcome::Failed(format!(
@@ -185,7 +185,7 @@ impl Performer {
     pub fn announce(&self, group: &GroupName) {
         for step in self.groups.get(group).iter().flat_map(|steps| steps.iter()) {
             if let Some(addresses) = step.addresses.clone() {
-                tokio::spawn(async move { addresses.announce().await });
+                tokio::spawn(async move { addresses.announce_addresses().await });
             }
         }
     }
@@ -194,9 +194,9 @@ impl Performer {
     /// comes after us in this boot.
     pub fn renew(&mut self, group: GroupName, until: Time) {
         for addresses in self.addresses(&group) {
-            match self.loan {
-                Some(least) => addresses.renew(until, least),
-                // They stay until deleted; said each time, because a reload may have ended a loan.
+            match self.min_ttl {
+                Some(min_ttl) => addresses.renew(until, min_ttl),
+                // They stay until deleted; said each time, because a reload may have ended a min_ttl.
                 None => addresses.renew(Time::NEVER, Duration::ZERO),
             }
         }
@@ -218,10 +218,10 @@ impl Performer {
 
     /// Leaves what is up to the kernel for as long as the right to it lasts: we go without giving anything up, and
     /// will be back.
-    pub async fn lend_all(&self) {
+    pub async fn extend_leases(&self) {
         for (group, until) in &self.lease_ends {
             for addresses in self.addresses(group) {
-                if let Err(e) = addresses.lend(*until).await {
+                if let Err(e) = addresses.extend_to(*until).await {
                     tracing::warn!("{group}: its addresses may go before had is back: {e}");
                 }
             }
@@ -231,7 +231,7 @@ impl Performer {
 
 /// The shortest loan of addresses to the kernel, or none where `lease off` leaves them until they are deleted. Rights
 /// are renewed each keepalive; whoever misses two has a second to spare.
-pub fn loan(lease: bool, timing: &Timing) -> Option<Duration> {
+pub fn min_kernel_ttl(lease: bool, timing: &Timing) -> Option<Duration> {
     lease.then(|| timing.keepalive * 2 + Duration::from_secs(1))
 }
 
@@ -255,14 +255,14 @@ async fn act(
     call: Call,
     held: bool,
     abort: &Abort,
-    keeper: &AddressKeeper,
+    guard: &AddressGuard,
 ) -> Outcome {
     match call {
         Call::Probe => {
-            let seen = runner::probe(steps, held, abort).await;
+            let seen = runner::probe_steps(steps, held, abort).await;
             for (i, step) in steps.iter().enumerate() {
                 if let (Some(Some(true)), Some(addresses)) = (seen.get(i), &step.addresses) {
-                    keeper.keep(group, i, Arc::clone(addresses));
+                    guard.guard(group, i, Arc::clone(addresses));
                 }
             }
             Outcome::Seen(seen)
@@ -271,7 +271,7 @@ async fn act(
             Some(step) => {
                 let outcome = ended(runner::start(step, abort).await);
                 if let (Outcome::Succeeded, Some(addresses)) = (&outcome, &step.addresses) {
-                    keeper.keep(group, i, Arc::clone(addresses));
+                    guard.guard(group, i, Arc::clone(addresses));
                 }
                 outcome
             }
@@ -279,7 +279,7 @@ async fn act(
         },
         Call::Stop(i) => match steps.get(i) {
             Some(step) => {
-                keeper.forget(group, i);
+                guard.forget(group, i);
                 ended(runner::stop(step, abort).await)
             }
             None => Outcome::Failed(format!("{group} has no step {i}")),
@@ -295,10 +295,13 @@ fn ended(result: Result<(), AgentError>) -> Outcome {
     }
 }
 
-async fn tell_kept(mut events: mpsc::UnboundedReceiver<KeeperEvent>, engine: EngineHandle) {
+async fn report_guard_events(
+    mut events: mpsc::UnboundedReceiver<GuardEvent>,
+    engine: EngineHandle,
+) {
     while let Some(event) = events.recv().await {
         match event {
-            KeeperEvent::Restored {
+            GuardEvent::Restored {
                 group,
                 addresses,
                 times,
@@ -311,14 +314,14 @@ async fn tell_kept(mut events: mpsc::UnboundedReceiver<KeeperEvent>, engine: Eng
                     list.join(", ")
                 );
             }
-            KeeperEvent::Lost { group, step, text } => {
+            GuardEvent::Lost { group, step, text } => {
                 engine.event(Event::ResourceLost { group, step, text });
             }
         }
     }
 }
 
-async fn tell_probed(mut events: mpsc::Receiver<ProbeEvent>, engine: EngineHandle) {
+async fn report_probe_events(mut events: mpsc::Receiver<ProbeEvent>, engine: EngineHandle) {
     while let Some(event) = events.recv().await {
         engine.event(match event {
             ProbeEvent::Answered { group, who } => Event::AddressAnswered { group, who },

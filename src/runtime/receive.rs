@@ -15,7 +15,7 @@ use crate::model::decision::Level;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::keys::Keys;
 use crate::model::{Generation, LinkName, NodeName, Sequence, Time};
-use crate::sys::udp::Receiver;
+use crate::sys::udp::UdpReceiver;
 use crate::wire::message::MAX_BYTES;
 use crate::wire::{self, Refused};
 
@@ -136,7 +136,7 @@ impl Authenticator {
     }
 
     /// Listens on a socket until the task is ended.
-    pub fn listen(self: &Arc<Self>, receiver: Receiver) -> JoinHandle<()> {
+    pub fn listen(self: &Arc<Self>, receiver: UdpReceiver) -> JoinHandle<()> {
         let authenticator = Arc::clone(self);
         tokio::spawn(async move {
             let mut buffer = vec![0; MAX_BYTES + 1];

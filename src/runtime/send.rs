@@ -19,7 +19,7 @@ use crate::model::medium::{Medium, Target};
 use crate::model::{LinkName, NodeName, Time};
 use crate::sys::clock;
 use crate::sys::icmp::Pinger;
-use crate::sys::udp::{Sender, Sent};
+use crate::sys::udp::{SendOutcome, UdpSender};
 use crate::wire::{self, Envelope};
 
 /// A load average older than this is read anew.
@@ -40,7 +40,7 @@ pub(super) struct HeartbeatSender {
 /// One medium.
 struct MediumSender {
     medium: Medium,
-    sender: Option<Sender>,
+    sender: Option<UdpSender>,
     tried: Time,
     /// What went wrong last, so that it is said once.
     trouble: Option<String>,
@@ -182,7 +182,7 @@ impl HeartbeatSender {
 
 impl MediumSender {
     fn open(medium: &Medium) -> MediumSender {
-        let (sender, trouble) = match Sender::open(medium) {
+        let (sender, trouble) = match UdpSender::open(medium) {
             Ok(sender) => (Some(sender), None),
             Err(e) => (None, Some(e.to_string())),
         };
@@ -203,21 +203,21 @@ impl MediumSender {
     ) -> Option<Event> {
         if self.sender.is_none() && now.since(self.tried) >= REOPEN_AFTER {
             self.tried = now;
-            self.sender = Sender::open(&self.medium).ok();
+            self.sender = UdpSender::open(&self.medium).ok();
         }
         match self.sender.as_ref()?.send(bytes) {
-            Sent::Ok => {
+            SendOutcome::Ok => {
                 self.well(out);
                 None
             }
-            Sent::Refused => {
+            SendOutcome::Refused => {
                 self.well(out);
                 Some(Event::Refused {
                     peer: self.peer.clone()?,
                     link: self.link().clone(),
                 })
             }
-            Sent::Failed(e) => {
+            SendOutcome::Failed(e) => {
                 self.ill(&e, out);
                 None
             }
@@ -293,7 +293,7 @@ impl Pings {
         }
         drop(sent);
         // Who cannot be asked does not answer, and that is what status says of it.
-        drop(self.pinger.ask(self.sequence));
+        drop(self.pinger.ping_all(self.sequence));
     }
 }
 
@@ -310,7 +310,7 @@ async fn hear_replies(
     authenticator: Arc<Authenticator>,
 ) {
     loop {
-        match pinger.replied().await {
+        match pinger.next_reply().await {
             Ok(reply) => {
                 let asked = {
                     let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ use crate::assembly::watch_plan::{Monitor, WatchPlan};
 use crate::engine::Event;
 use crate::model::GroupName;
 use crate::model::health::{Pace, Probe};
-use crate::probe::Check;
+use crate::probe::ActiveProbe;
 
 /// What a look that ends itself at its deadline may need to say so.
 const SLACK: Duration = Duration::from_millis(20);
@@ -77,7 +77,7 @@ impl Watcher {
             ..
         } = &self.watch_plan;
         let task = |(name, probe, pace): &(String, Probe, Pace)| {
-            let check = Check::new(probe, env, netlink, peers);
+            let check = ActiveProbe::new(probe, env, netlink, peers);
             tokio::spawn(keep_checking(
                 name.clone(),
                 check,
@@ -96,7 +96,7 @@ impl Watcher {
             let place = (group.clone(), monitor.step);
             let probe = monitor.probe.as_ref();
             let plan = &self.watch_plan;
-            let check = probe.map(|p| Check::new(p, &plan.env, &plan.netlink, &plan.peers));
+            let check = probe.map(|p| ActiveProbe::new(p, &plan.env, &plan.netlink, &plan.peers));
             let looker = Looker { step, check };
             let engine = self.engine.clone();
             Some(tokio::spawn(keep_looking(
@@ -142,13 +142,13 @@ impl Watcher {
 /// WatchPlan at one step in its own way or in the configured one.
 struct Looker {
     step: ResolvedStep,
-    check: Option<Check>,
+    check: Option<ActiveProbe>,
 }
 
 impl Looker {
     async fn look(&self, limits: &Limits) -> Result<(), String> {
         if let Some(check) = &self.check {
-            return check.look(limits).await.map(drop);
+            return check.run(limits).await.map(drop);
         }
         match self.step.agent.monitor(limits).await {
             // It was started: a script whose status tells nothing says nothing against it.
@@ -177,7 +177,11 @@ async fn keep_looking(
     engine: EngineHandle,
 ) {
     let mut due = Instant::now();
-    if !looker.check.as_ref().is_some_and(Check::tells) {
+    if !looker
+        .check
+        .as_ref()
+        .is_some_and(ActiveProbe::notices_changes)
+    {
         due += pace.every;
     }
     loop {
@@ -199,7 +203,7 @@ async fn keep_looking(
 }
 
 /// Checks the node until ended, for the first time at once.
-async fn keep_checking(name: String, check: Check, pace: Pace, engine: EngineHandle) {
+async fn keep_checking(name: String, check: ActiveProbe, pace: Pace, engine: EngineHandle) {
     loop {
         let due = Instant::now() + pace.every;
         let limits = Limits::within(pace.timeout, &Abort::new());
@@ -209,7 +213,7 @@ async fn keep_checking(name: String, check: Check, pace: Pace, engine: EngineHan
                 result,
             });
         };
-        in_time(check.look(&limits), pace, tell).await;
+        in_time(check.run(&limits), pace, tell).await;
         tokio::select! {
             () = sleep_until(due) => {}
             () = check.changed() => {}

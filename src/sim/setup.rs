@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::setting::{ScriptSetting, digest};
 use super::world::World;
-use crate::model::cluster::{Cluster, GroupSpec, Step};
+use crate::model::cluster::{Cluster, GroupSpec, Step, Timeouts};
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::{GroupName, NodeName, Time};
 use crate::text::duration_in_files;
@@ -99,15 +99,12 @@ impl ClusterSetup {
 
 /// A step with the usual deadlines.
 pub(super) fn usual_step(addresses: bool) -> Step {
-    Step {
-        members: Vec::new(),
-        addresses,
+    let timeouts = Timeouts {
         start: START,
         stop: STOP,
         monitor: MONITOR,
-        removal: Duration::ZERO,
-        policy: None,
-    }
+    };
+    Step::new(Vec::new(), addresses, timeouts)
 }
 
 impl fmt::Display for ClusterSetup {

@@ -53,7 +53,7 @@ fn replace(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
 /// Renames what is damaged, so that an administrator can look at it, and says where it is now.
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let stamp = LocalTime::now().stamp();
+    let stamp = LocalTime::now().file_stamp();
     // Two within one second are told apart by a number.
     for n in 0..100 {
         let aside = path.with_file_name(if n == 0 {

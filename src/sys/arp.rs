@@ -1,5 +1,5 @@
-//! The frames by which a network learns who has an address, and by which we ask: ARP for IPv4, neighbour discovery
-//! for IPv6. Building and reading only; [`super::packet`] sends and receives.
+//! Builds and parses the frames that announce an address or ask who has it: ARP for IPv4, neighbour discovery for IPv6.
+//! [`super::packet`] sends and receives them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,25 +23,24 @@ const IPV6: usize = 40;
 const SOLICIT: usize = 24;
 /// An advertisement with one option, the hardware address.
 const ADVERT: usize = 24 + 8;
-/// Only a frame that no router forwarded has it; receivers drop any other.
+/// The hop limit of a frame that no router has forwarded. Receivers drop any other.
 const HOP_LIMIT: u8 = 255;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const FLAG_ROUTER: u8 = 0x80;
 const FLAG_OVERRIDE: u8 = 0x20;
 
-/// Somebody showed that it has an address.
+/// A machine has shown that it has an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Answer {
+pub struct AddressAnswer {
     /// The address.
     pub ip: IpAddr,
-    /// The hardware address of who has it.
+    /// The hardware address of the machine.
     pub mac: MacAddr,
 }
 
-/// The frames that announce `ip` at `mac`, in order. IPv4: an ARP request (target hardware address zero) and an ARP
-/// reply, sender and target address the same, as caches differ in which of the two they believe. IPv6: one unsolicited
-/// neighbour advertisement; `router` says whether this machine forwards, as a wrong flag would take it from the
-/// receivers' list of routers.
+/// The frames that announce `ip` at `mac`, in order. IPv4: a gratuitous ARP request (target hardware address zero) and a
+/// gratuitous ARP reply, because caches differ in which of the two they accept. IPv6: one unsolicited neighbour advertisement;
+/// `router` tells whether this machine is a router: a wrong flag would remove it from the receivers' list of routers.
 pub fn announcement(mac: MacAddr, ip: IpAddr, router: bool) -> Vec<Vec<u8>> {
     match ip {
         IpAddr::V4(ip) => vec![
@@ -52,12 +51,12 @@ pub fn announcement(mac: MacAddr, ip: IpAddr, router: bool) -> Vec<Vec<u8>> {
     }
 }
 
-/// The frame by which `ip` at `mac` asks who has `other`; who answers it remembers who asked.
-pub fn question(mac: MacAddr, ip: Ipv4Addr, other: Ipv4Addr) -> Vec<u8> {
+/// An ARP request from `ip` at `mac` for `other`. The machine that answers learns the sender.
+pub fn request(mac: MacAddr, ip: Ipv4Addr, other: Ipv4Addr) -> Vec<u8> {
     arp(mac, ArpOperations::Request, ip, MacAddr::zero(), other)
 }
 
-/// The frame that asks who has `ip` without touching any cache: an ARP probe with the sender 0.0.0.0 (RFC 5227) or the
+/// The frame that asks who has `ip` without changing any cache: an ARP probe with the sender 0.0.0.0 (RFC 5227) or the
 /// solicitation of duplicate address detection (RFC 4862).
 pub fn probe(mac: MacAddr, ip: IpAddr) -> Vec<u8> {
     match ip {
@@ -72,29 +71,29 @@ pub fn probe(mac: MacAddr, ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Reads a received frame. Any ARP packet whose sender has an address shows who has it, request or reply.
-pub fn answer_of(frame: &[u8]) -> Option<Answer> {
+/// Parses a received frame. An ARP packet shows the address of its sender, whether it is a request or a reply.
+pub fn parse_answer(frame: &[u8]) -> Option<AddressAnswer> {
     let ethernet = EthernetPacket::new(frame)?;
     match ethernet.get_ethertype() {
-        EtherTypes::Arp => arp_answer(ethernet.payload()),
-        EtherTypes::Ipv6 => advertised(ethernet.get_source(), ethernet.payload()),
+        EtherTypes::Arp => parse_arp(ethernet.payload()),
+        EtherTypes::Ipv6 => parse_advertisement(ethernet.get_source(), ethernet.payload()),
         _ => None,
     }
 }
 
-fn arp_answer(bytes: &[u8]) -> Option<Answer> {
+fn parse_arp(bytes: &[u8]) -> Option<AddressAnswer> {
     let arp = ArpPacket::new(bytes)?;
     let sound = arp.get_protocol_type() == EtherTypes::Ipv4
         && arp.get_hw_addr_len() == 6
         && arp.get_proto_addr_len() == 4;
     let ip = arp.get_sender_proto_addr();
-    (sound && !ip.is_unspecified()).then(|| Answer {
+    (sound && !ip.is_unspecified()).then(|| AddressAnswer {
         ip: IpAddr::V4(ip),
         mac: arp.get_sender_hw_addr(),
     })
 }
 
-fn advertised(source: MacAddr, bytes: &[u8]) -> Option<Answer> {
+fn parse_advertisement(source: MacAddr, bytes: &[u8]) -> Option<AddressAnswer> {
     let ipv6 = Ipv6Packet::new(bytes)?;
     if ipv6.get_next_header() != IpNextHeaderProtocols::Icmpv6 || ipv6.get_hop_limit() != HOP_LIMIT
     {
@@ -104,7 +103,7 @@ fn advertised(source: MacAddr, bytes: &[u8]) -> Option<Answer> {
     if advert.get_icmpv6_type() != Icmpv6Types::NeighborAdvert {
         return None;
     }
-    Some(Answer {
+    Some(AddressAnswer {
         ip: IpAddr::V6(advert.get_target_addr()),
         mac: source,
     })
@@ -176,7 +175,7 @@ fn solicitation(mac: MacAddr, ip: Ipv6Addr) -> Vec<u8> {
     icmpv6(mac, Ipv6Addr::UNSPECIFIED, group, &mut body)
 }
 
-/// Puts a checksum into an ICMPv6 message to a multicast address and wraps it up.
+/// Adds the checksum to an ICMPv6 message to a multicast address, and the IPv6 and Ethernet headers.
 fn icmpv6(mac: MacAddr, from: Ipv6Addr, to: Ipv6Addr, body: &mut [u8]) -> Vec<u8> {
     if let Some(packet) = Icmpv6Packet::new(body) {
         let checksum = icmpv6::checksum(&packet, &from, &to);
@@ -213,7 +212,7 @@ mod tests {
         assert_eq!(frames.len(), 2);
         for frame in &frames {
             assert_eq!(frame.get(..6), Some(&[0xff; 6][..]));
-            assert_eq!(answer_of(frame), Some(Answer { ip, mac: MAC }));
+            assert_eq!(parse_answer(frame), Some(AddressAnswer { ip, mac: MAC }));
         }
         let request = ArpPacket::new(&frames[0][ETHERNET..]).unwrap();
         assert_eq!(request.get_operation(), ArpOperations::Request);
@@ -226,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_probe_is_nobodys_answer() {
-        assert_eq!(answer_of(&probe(MAC, IpAddr::from([10, 0, 0, 5]))), None);
-        assert_eq!(answer_of(&probe(MAC, "fd00::5".parse().unwrap())), None);
+        assert_eq!(parse_answer(&probe(MAC, IpAddr::from([10, 0, 0, 5]))), None);
+        assert_eq!(parse_answer(&probe(MAC, "fd00::5".parse().unwrap())), None);
     }
 
     #[test]
@@ -240,14 +239,14 @@ mod tests {
         let advert = NeighborAdvertPacket::new(ipv6.payload()).unwrap();
         assert_eq!(advert.get_flags(), FLAG_OVERRIDE);
         assert_eq!(advert.get_options()[0].data, MAC.octets());
-        assert_eq!(answer_of(&frame), Some(Answer { ip, mac: MAC }));
+        assert_eq!(parse_answer(&frame), Some(AddressAnswer { ip, mac: MAC }));
     }
 
     #[test]
     fn an_advertisement_from_behind_a_router_is_not_believed() {
         let mut frame = announcement(MAC, "fd00::5".parse().unwrap(), true).remove(0);
         frame[ETHERNET + 7] = 64;
-        assert_eq!(answer_of(&frame), None);
+        assert_eq!(parse_answer(&frame), None);
     }
 
     #[test]
@@ -259,7 +258,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_frame_makes_the_reader_fall(bytes: Vec<u8>) {
-            let _answer = answer_of(&bytes);
+            let _answer = parse_answer(&bytes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The clock of deadlines, which also runs while the machine sleeps; the wall clock; and a precise wake-up.
+//! The clock for deadlines, which also runs while the machine is suspended; the wall clock; and a precise alarm.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -13,13 +13,13 @@ use tokio::io::unix::AsyncFd;
 
 use crate::model::Time;
 
-/// Now, on this machine's own clock. No other clock may be used for a deadline.
+/// The time since boot, including the time that the machine was suspended. Every deadline uses this clock.
 pub fn now() -> Time {
     // Fails only for a clock that the kernel does not know; it has known this one since 2.6.39.
     clock_gettime(Clock::CLOCK_BOOTTIME).map_or(Time::ZERO, |t| Time::ZERO + Duration::from(t))
 }
 
-/// Seconds since 1970 by the wall clock, which may be wrong and may jump: for other people's eyes only.
+/// Seconds since 1970 by the wall clock, which may be wrong and may jump: only for display.
 pub fn wall_seconds() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -33,12 +33,12 @@ pub fn wall_milliseconds() -> u64 {
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Wakes its one waiter at an instant of [`now`], within some 50 microseconds where a tokio timer takes one to
-/// two milliseconds, and at once after a sleep of the machine that went past the instant.
+/// Wakes its one waiter at an instant of [`now`], within about 50 microseconds (a tokio timer needs one to two milliseconds), and
+/// at once after a suspend that lasted past the instant.
 #[derive(Debug)]
 pub struct Alarm(AsyncFd<Timer>);
 
-/// nix gives no raw descriptor of its timer, which [`AsyncFd`] wants.
+/// Gives nix's timer the raw descriptor that [`AsyncFd`] needs.
 #[derive(Debug)]
 struct Timer(TimerFd);
 
@@ -49,7 +49,7 @@ impl AsRawFd for Timer {
 }
 
 impl Alarm {
-    /// An alarm that is not set. Must be made inside a tokio runtime with IO enabled.
+    /// An alarm that is not set. Must be created inside a tokio runtime with IO enabled.
     ///
     /// # Errors
     /// When the process has no file descriptor left.
@@ -62,8 +62,8 @@ impl Alarm {
         Ok(Alarm(timer?))
     }
 
-    /// Sets it anew, and forgets a ring that nobody has waited for. An instant that has passed rings at once;
-    /// `None` and [`Time::NEVER`] do not ring.
+    /// Sets it, and discards a ring that nobody has waited for. An instant in the past rings at once; `None` and
+    /// [`Time::NEVER`] never ring.
     ///
     /// # Errors
     /// The kernel's, for which no cause is known.
@@ -80,11 +80,11 @@ impl Alarm {
         Ok(())
     }
 
-    /// Waits for the ring; each ring is heard once. May be dropped and called again without losing it.
+    /// Waits for the ring; each ring is reported once. Safe to cancel.
     ///
     /// # Errors
     /// The kernel's, for which no cause is known.
-    pub async fn rang(&self) -> io::Result<()> {
+    pub async fn wait_for_ring(&self) -> io::Result<()> {
         loop {
             let mut guard = self.0.readable().await?;
             let tried = guard.try_io(|timer| Ok(read(timer.get_ref().0.as_fd(), &mut [0; 8])?));
@@ -122,9 +122,9 @@ mod tests {
         let alarm = Alarm::new().unwrap();
         let at = now() + Duration::from_millis(20);
         alarm.set(Some(at)).unwrap();
-        timeout(LONG, alarm.rang()).await.unwrap().unwrap();
+        timeout(LONG, alarm.wait_for_ring()).await.unwrap().unwrap();
         assert!(now() >= at);
-        let again = timeout(Duration::from_millis(20), alarm.rang()).await;
+        let again = timeout(Duration::from_millis(20), alarm.wait_for_ring()).await;
         assert!(again.is_err(), "rang twice");
     }
 
@@ -133,7 +133,7 @@ mod tests {
         let alarm = Alarm::new().unwrap();
         for past in [Time::ZERO, Time(1), now()] {
             alarm.set(Some(past)).unwrap();
-            timeout(LONG, alarm.rang()).await.unwrap().unwrap();
+            timeout(LONG, alarm.wait_for_ring()).await.unwrap().unwrap();
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
             // So that the readiness of the old ring has been noticed.
             let _ready = alarm.0.readable().await.unwrap();
             alarm.set(forget).unwrap();
-            let rang = timeout(Duration::from_millis(20), alarm.rang()).await;
+            let rang = timeout(Duration::from_millis(20), alarm.wait_for_ring()).await;
             assert!(rang.is_err(), "{forget:?}");
         }
     }
@@ -155,7 +155,7 @@ mod tests {
         let alarm = Alarm::new().unwrap();
         alarm.set(Some(now() + LONG * 100)).unwrap();
         let sooner = async { alarm.set(Some(now() + Duration::from_millis(5))) };
-        let (rang, set) = tokio::join!(timeout(LONG, alarm.rang()), sooner);
+        let (rang, set) = tokio::join!(timeout(LONG, alarm.wait_for_ring()), sooner);
         set.unwrap();
         rang.unwrap().unwrap();
     }

@@ -1,4 +1,4 @@
-//! Open files handed from process to process over a unix socket (`SCM_RIGHTS`).
+//! Passes open files between processes over a unix socket (`SCM_RIGHTS`).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -6,10 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-/// At most this many descriptors travel with one message.
-pub const MOST_FDS: usize = 8;
+/// The most descriptors in one message.
+pub const MAX_FDS: usize = 8;
 
-/// Sends `bytes` with copies of `fds`. Returns how many bytes went; the descriptors go with the first.
+/// Sends `bytes` with copies of `fds`. Returns how many bytes were sent; the descriptors are sent with the first.
 ///
 /// # Errors
 /// As `sendmsg(2)`.
@@ -32,12 +32,12 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     }
 }
 
-/// Receives into `buffer`, and whatever descriptors came along. Zero bytes mean that the other side is gone.
+/// Receives into `buffer`. Also returns the descriptors of the message. Zero bytes mean that the other side has closed.
 ///
 /// # Errors
-/// As `recvmsg(2)`; also when more descriptors came than [`MOST_FDS`].
+/// As `recvmsg(2)`; also if there are more descriptors than [`MAX_FDS`].
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = cmsg_space!([RawFd; MOST_FDS]);
+    let mut space = cmsg_space!([RawFd; MAX_FDS]);
     let mut parts = [IoSliceMut::new(buffer)];
     let message = loop {
         match recvmsg::<()>(

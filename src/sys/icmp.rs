@@ -1,14 +1,14 @@
-//! Asks ping nodes whether they are there.
+//! Pings the ping nodes.
 //!
-//! One raw socket for each address family that has a target. The kernel lets through only echo replies with our
-//! id, so that other pings on this machine cost us nothing. A raw socket is what works in a fresh namespace, where
-//! ping sockets are refused even to root.
+//! There is one raw socket for each address family that has a target. A socket filter passes only echo replies with our id, so
+//! other pings on this machine cost nothing. Raw sockets also work in a new namespace, where ping sockets are refused even to
+//! root.
 //!
 //! ```text
 //! type code checksum | id  sequence | cookie (8 bytes) | target (2 bytes)
 //! ```
-//! The cookie tells our replies from those to another process with the same id, the target number tells two
-//! targets with one address apart.
+//! The cookie distinguishes our replies from those to another process with the same id. The target number distinguishes two targets
+//! with the same address.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -30,7 +30,7 @@ const LENGTH: usize = 8 + 8 + 2;
 /// The longest IPv4 header.
 const IPV4_HEADER: usize = 60;
 
-/// Sends echo requests to a fixed list of targets and hears the replies.
+/// Sends echo requests to a fixed list of targets and receives the replies.
 #[derive(Debug)]
 pub struct Pinger {
     targets: Vec<IpAddr>,
@@ -40,12 +40,12 @@ pub struct Pinger {
     cookie: u64,
 }
 
-/// An echo reply to a request of ours.
+/// An echo reply to one of our requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// Which of the targets.
+pub struct EchoReply {
+    /// The index of the target.
     pub target: usize,
-    /// The sequence of the request.
+    /// The sequence number of the request.
     pub sequence: u16,
 }
 
@@ -58,7 +58,7 @@ impl Pinger {
         let pid = std::process::id();
         let id = u16::try_from(pid & 0xffff).unwrap_or_default();
         let socket = |wanted: bool, v6: bool| {
-            let open = || open(v6, id).map_err(|e| explain(&e));
+            let open = || open(v6, id).map_err(|e| explain_error(&e));
             wanted.then(open).transpose()
         };
         Ok(Pinger {
@@ -70,17 +70,17 @@ impl Pinger {
         })
     }
 
-    /// Sends an echo request with this sequence to every target. Gives back those that could not be asked, and
-    /// why: no route, most often. Never waits.
-    pub fn ask(&self, sequence: u16) -> Vec<(usize, io::Error)> {
+    /// Sends an echo request with this sequence number to every target. Returns those for which that failed, and why: usually
+    /// there is no route. Never blocks.
+    pub fn ping_all(&self, sequence: u16) -> Vec<(usize, io::Error)> {
         let failed = |(index, target): (usize, &IpAddr)| {
-            let sent = self.ask_one(index, *target, sequence);
+            let sent = self.ping(index, *target, sequence);
             sent.err().map(|e| (index, e))
         };
         self.targets.iter().enumerate().filter_map(failed).collect()
     }
 
-    fn ask_one(&self, index: usize, target: IpAddr, sequence: u16) -> io::Result<()> {
+    fn ping(&self, index: usize, target: IpAddr, sequence: u16) -> io::Result<()> {
         let number = u16::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
         let (socket, kind) = match target {
             IpAddr::V4(_) => (&self.v4, ECHO_REQUEST),
@@ -89,7 +89,7 @@ impl Pinger {
         let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let packet = self.packet(kind, sequence, number);
         let to = SocketAddr::new(target, 0);
-        // Past the runtime, which would refuse until it has seen the socket ready once.
+        // Not through the runtime, which would refuse until it has seen the socket ready once.
         SockRef::from(socket)
             .send_to(&packet, &to.into())
             .map(|_sent| ())
@@ -105,22 +105,22 @@ impl Pinger {
             packet.extend_from_slice(&target.to_be_bytes());
             packet
         };
-        // For IPv6 the kernel puts in the checksum, which there covers the addresses too.
+        // For IPv6 the kernel sets the checksum, which also covers the addresses.
         build(checksum(&build(0), 1))
     }
 
-    /// Waits for the next reply to a request of ours. May be dropped and called again.
+    /// Waits for the next reply to one of our requests. Safe to cancel.
     ///
     /// # Errors
     /// The kernel's, for which no cause is known.
-    pub async fn replied(&self) -> io::Result<Reply> {
+    pub async fn next_reply(&self) -> io::Result<EchoReply> {
         tokio::select! {
-            reply = self.replied_on(self.v4.as_ref()) => reply,
-            reply = self.replied_on(self.v6.as_ref()) => reply,
+            reply = self.next_reply_on(self.v4.as_ref()) => reply,
+            reply = self.next_reply_on(self.v6.as_ref()) => reply,
         }
     }
 
-    async fn replied_on(&self, socket: Option<&UdpSocket>) -> io::Result<Reply> {
+    async fn next_reply_on(&self, socket: Option<&UdpSocket>) -> io::Result<EchoReply> {
         let Some(socket) = socket else {
             return std::future::pending().await;
         };
@@ -128,14 +128,14 @@ impl Pinger {
         loop {
             let (length, from) = socket.recv_from(&mut buffer).await?;
             let packet = buffer.get(..length).unwrap_or_default();
-            if let Some(reply) = self.judge(packet, from.ip()) {
+            if let Some(reply) = self.parse_reply(packet, from.ip()) {
                 return Ok(reply);
             }
         }
     }
 
-    /// Whether this is a reply from one of the targets to a request of ours.
-    fn judge(&self, packet: &[u8], from: IpAddr) -> Option<Reply> {
+    /// Parses a packet. `None` if it is not a reply of a target to one of our requests.
+    fn parse_reply(&self, packet: &[u8], from: IpAddr) -> Option<EchoReply> {
         let (icmp, kind) = match from {
             IpAddr::V4(_) => {
                 let header = usize::from(packet.first()? & 0x0f) * 4;
@@ -153,14 +153,14 @@ impl Pinger {
             && u16::from_be_bytes([id_high, id_low]) == self.id
             && u64::from_be_bytes(*cookie) == self.cookie
             && self.targets.get(target) == Some(&from);
-        ours.then_some(Reply {
+        ours.then_some(EchoReply {
             target,
             sequence: u16::from_be_bytes([high, low]),
         })
     }
 }
 
-/// A raw socket in the clothes of a UDP socket, whose calls do the same and need no unsafe code.
+/// A raw socket as a UDP socket: its calls do the same and need no unsafe code.
 fn open(v6: bool, id: u16) -> io::Result<UdpSocket> {
     let (domain, protocol, filter): (_, _, &[SockFilter]) = if v6 {
         (Domain::IPV6, Protocol::ICMPV6, &filter_v6(id))
@@ -173,7 +173,7 @@ fn open(v6: bool, id: u16) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-fn explain(e: &io::Error) -> io::Error {
+fn explain_error(e: &io::Error) -> io::Error {
     let hint = match e.kind() {
         io::ErrorKind::PermissionDenied => ": it needs root or CAP_NET_RAW",
         _ => "",
@@ -224,8 +224,8 @@ mod tests {
         list.iter().map(|a| a.parse().unwrap()).collect()
     }
 
-    async fn next(pinger: &Pinger) -> Reply {
-        timeout(LONG, pinger.replied()).await.unwrap().unwrap()
+    async fn next(pinger: &Pinger) -> EchoReply {
+        timeout(LONG, pinger.next_reply()).await.unwrap().unwrap()
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
             let list = addresses(&["10.9.0.2", "fd09::2", "10.9.0.2", "10.9.0.77", "10.9.0.1"]);
             let pinger = wire.left(|| Pinger::open(list)).unwrap();
             for sequence in [0, 1, 0xffff] {
-                assert!(pinger.ask(sequence).is_empty());
+                assert!(pinger.ping_all(sequence).is_empty());
                 let mut seen = Vec::new();
                 for _ in 0..4 {
                     let reply = next(&pinger).await;
@@ -248,11 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_said() {
+    fn a_target_that_cannot_be_pinged_is_reported() {
         on_a_wire(async |wire| {
             let list = addresses(&["10.9.0.2", "192.0.2.1"]);
             let pinger = wire.left(|| Pinger::open(list)).unwrap();
-            let failed = pinger.ask(1);
+            let failed = pinger.ping_all(1);
             let [(1, error)] = failed.as_slice() else {
                 panic!("{failed:?}")
             };
@@ -268,12 +268,12 @@ mod tests {
             let ours = wire.left(|| Pinger::open(list())).unwrap();
             let mut same_id = wire.left(|| Pinger::open(list())).unwrap();
             same_id.cookie ^= 1;
-            assert!(same_id.ask(7).is_empty());
+            assert!(same_id.ping_all(7).is_empty());
             for _ in list() {
                 // Once it has its replies, ours has had them too.
                 assert_eq!(next(&same_id).await.sequence, 7);
             }
-            assert!(ours.ask(8).is_empty());
+            assert!(ours.ping_all(8).is_empty());
             for _ in list() {
                 assert_eq!(next(&ours).await.sequence, 8);
             }
@@ -287,8 +287,8 @@ mod tests {
             let ours = wire.left(|| Pinger::open(list())).unwrap();
             let mut other_id = wire.left(|| Pinger::open(list())).unwrap();
             other_id.id ^= 1;
-            assert!(other_id.ask(7).is_empty());
-            assert!(ours.ask(8).is_empty());
+            assert!(other_id.ping_all(7).is_empty());
+            assert!(ours.ping_all(8).is_empty());
             // Its socket lets through our id: the first it gets is a reply to what was asked second.
             for (socket, header) in [(&other_id.v4, 20), (&other_id.v6, 0)] {
                 let mut packet = [0; 100];
@@ -305,25 +305,28 @@ mod tests {
         let from = IpAddr::from([127, 0, 0, 1]);
         let mut good = vec![0x45; 20];
         good.extend(pinger.packet(ECHO_REPLY, 3, 0));
-        let reply = Reply {
+        let reply = EchoReply {
             target: 0,
             sequence: 3,
         };
-        assert_eq!(pinger.judge(&good, from), Some(reply));
-        assert_eq!(pinger.judge(&good, IpAddr::from([127, 0, 0, 2])), None);
+        assert_eq!(pinger.parse_reply(&good, from), Some(reply));
+        assert_eq!(
+            pinger.parse_reply(&good, IpAddr::from([127, 0, 0, 2])),
+            None
+        );
         for end in 0..good.len() {
-            assert_eq!(pinger.judge(&good[..end], from), None, "cut at {end}");
+            assert_eq!(pinger.parse_reply(&good[..end], from), None, "cut at {end}");
         }
         for at in [0, 20, 21, 24, 25, 28, 35, 37] {
             let mut bent = good.clone();
             bent[at] ^= 1;
-            assert_eq!(pinger.judge(&bent, from), None, "bent at {at}");
+            assert_eq!(pinger.parse_reply(&bent, from), None, "bent at {at}");
         }
     }
 
     #[test]
     fn without_the_capability_it_says_which() {
-        let text = explain(&io::Error::from_raw_os_error(libc::EPERM)).to_string();
+        let text = explain_error(&io::Error::from_raw_os_error(libc::EPERM)).to_string();
         assert!(text.contains("CAP_NET_RAW"), "{text}");
     }
 }

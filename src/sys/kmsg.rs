@@ -5,37 +5,37 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-/// The longest record that the kernel hands out.
-const LONGEST: usize = 8192;
-/// More records than a kernel keeps are not read: one that is written to faster than we read would hold us for ever.
-const MOST: usize = 100_000;
+/// The longest record that the kernel returns.
+const MAX_RECORD_BYTES: usize = 8192;
+/// More records than any kernel keeps. The limit ends a read of a log that grows faster than it is read.
+const MAX_RECORDS: usize = 100_000;
 
-/// One line of it.
+/// One line of the kernel's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// When it was written, on the clock that stands still while the machine sleeps.
+pub struct KernelLogLine {
+    /// When it was written, on the clock that does not run while the machine is suspended.
     pub at: Duration,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 
-/// All that is kept of it, the oldest first. Never waits.
+/// Reads the whole log, oldest line first. Never blocks.
 ///
 /// # Errors
-/// When it cannot be read at all, as in some containers.
-pub fn read() -> io::Result<Vec<Line>> {
+/// The log cannot be read, as in some containers.
+pub fn read() -> io::Result<Vec<KernelLogLine>> {
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open("/dev/kmsg")?;
     let mut lines = Vec::new();
-    let mut record = [0; LONGEST];
-    for _ in 0..MOST {
+    let mut record = [0; MAX_RECORD_BYTES];
+    for _ in 0..MAX_RECORDS {
         match file.read(&mut record) {
             Ok(0) => break,
             Ok(length) => lines.extend(record.get(..length).and_then(parse)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-            // The oldest was overwritten while we read, or a signal came: the next read goes on.
+            // The oldest record was overwritten, or a signal came: the next read continues.
             Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
@@ -45,11 +45,11 @@ pub fn read() -> io::Result<Vec<Line>> {
 }
 
 /// `PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT`, with more lines about the device below.
-fn parse(record: &[u8]) -> Option<Line> {
+fn parse(record: &[u8]) -> Option<KernelLogLine> {
     let record = String::from_utf8_lossy(record);
     let (prefix, text) = record.split_once(';')?;
     let microseconds = prefix.split(',').nth(2)?.parse().ok()?;
-    Some(Line {
+    Some(KernelLogLine {
         at: Duration::from_micros(microseconds),
         text: text.lines().next().unwrap_or_default().to_owned(),
     })

@@ -1,9 +1,9 @@
-//! Wall-clock time as people at this machine read it.
+//! Local wall-clock time.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A second of the local calendar.
+/// A date and time of the local calendar, to the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalTime {
     /// Such as 2026.
@@ -21,9 +21,8 @@ pub struct LocalTime {
 }
 
 impl LocalTime {
-    /// The local calendar's reading of a time in seconds since 1970 (UTC); all zero where the
-    /// calendar does not reach so far.
-    pub fn of_unix(seconds: u64) -> LocalTime {
+    /// The local time of a Unix time. All fields are zero if the calendar does not reach that far.
+    pub fn from_unix(seconds: u64) -> LocalTime {
         let seconds = libc::time_t::try_from(seconds).unwrap_or_default();
         // SAFETY: `tm` is plain numbers and one pointer, for which all zero is valid.
         #[allow(unsafe_code)]
@@ -47,14 +46,14 @@ impl LocalTime {
         }
     }
 
-    /// Now.
+    /// The current local time.
     pub fn now() -> LocalTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        LocalTime::of_unix(since.unwrap_or_default().as_secs())
+        LocalTime::from_unix(since.unwrap_or_default().as_secs())
     }
 
-    /// For a file's name: `20261121-073712`.
-    pub fn stamp(self) -> String {
+    /// A timestamp for file names: `20261121-073712`.
+    pub fn file_stamp(self) -> String {
         format!(
             "{:04}{:02}{:02}-{:02}{:02}{:02}",
             self.year, self.month, self.day, self.hour, self.minute, self.second
@@ -78,15 +77,15 @@ mod tests {
     fn a_day_later_reads_a_day_later() {
         // Not at the turn of a month, nor of daylight saving time, in any zone.
         let (a, b) = (1_768_500_000, 1_768_500_000 + 86_400);
-        let (a, b) = (LocalTime::of_unix(a), LocalTime::of_unix(b));
+        let (a, b) = (LocalTime::from_unix(a), LocalTime::from_unix(b));
         assert_eq!((a.year, a.month, a.day + 1), (2026, 1, b.day));
         assert_eq!((a.hour, a.minute, a.second), (b.hour, b.minute, b.second));
-        assert_eq!(a.stamp().len(), 15);
+        assert_eq!(a.file_stamp().len(), 15);
         assert_eq!(a.to_string().len(), 19);
     }
 
     #[test]
     fn a_time_beyond_the_calendar_is_no_panic() {
-        assert_eq!(LocalTime::of_unix(u64::MAX >> 1).year, 0);
+        assert_eq!(LocalTime::from_unix(u64::MAX >> 1).year, 0);
     }
 }

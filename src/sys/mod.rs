@@ -1,4 +1,4 @@
-//! Thin hands on Linux. Nothing here decides.
+//! Thin wrappers over Linux. Nothing here makes decisions.
 
 pub mod arp;
 pub mod clock;

@@ -1,10 +1,10 @@
 //! Addresses, links and routes over rtnetlink.
 //!
-//! Three habits, each with its reason:
-//! * An answer counts only when the kernel's own acknowledgement came. When the connection's task ends with a request
-//!   queued, its stream of answers just ends, which plain callers take for success.
-//! * Every round has a timeout, and a connection that let one pass is thrown away.
-//! * What was added or deleted is looked up afterwards.
+//! Three rules:
+//! * An answer counts only with the kernel's acknowledgement. If the task of the connection ends while a request is queued, the
+//!   stream of answers just ends, which looks like success.
+//! * Every request has a timeout. After a timeout the connection is replaced.
+//! * After a change the table is read again to see whether it worked.
 
 mod change;
 mod rows;
@@ -30,41 +30,42 @@ pub use watch::{Change, watch};
 use super::packet::FrameSender;
 use change::Changer;
 
-/// How long the kernel may take for one round of requests. It answers in microseconds; seconds mean that
-/// something holds its lock.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests in flight at once. Each acknowledgement takes a place in the socket's receive buffer, which has room
-/// for a few hundred.
-const WINDOW: usize = 64;
+/// How long the kernel may take for one round of requests. Normally it answers in microseconds; it takes seconds only if something
+/// holds its lock.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many requests are sent at once. Their acknowledgements must fit into the socket's receive buffer, which has room for a few
+/// hundred.
+const MAX_REQUESTS: usize = 64;
 
-/// How often a table is asked for, when it changes all the time, and the pause in between.
-const DUMPS: u32 = 100;
+/// How often a table that changes all the time is read again.
+const MAX_DUMPS: u32 = 100;
+/// The pause before that.
 const DUMP_PAUSE: Duration = Duration::from_millis(2);
-/// Set on the rows of a table that changed while it was read.
+/// The flag of rows of a table that changed while it was read.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// Why netlink did not do what it was asked.
+/// Why a netlink request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// No socket. Nothing changed.
     #[error("cannot open a netlink socket: {0}")]
     Open(#[source] io::Error),
-    /// No answer in time. What was asked may or may not have been done.
-    #[error("the kernel did not answer a netlink request within {PATIENCE:?} ({0})")]
+    /// No answer in time. The change may or may not have been made.
+    #[error("the kernel did not answer a netlink request within {timeout} s ({0})", timeout = ANSWER_TIMEOUT.as_secs())]
     Timeout(String),
-    /// The connection ended first. What was asked may or may not have been done.
+    /// The connection ended first. The change may or may not have been made.
     #[error("the netlink connection ended before the kernel answered ({0})")]
     Ended(String),
-    /// The kernel refused. That request changed nothing; others of the same batch may have been done.
+    /// The kernel refused the request. Others of the same batch may have been done.
     #[error("cannot {what}: {source}")]
     Refused {
-        /// What was asked, for a person.
+        /// The request, for a message.
         what: String,
         /// The kernel's reason.
         source: io::Error,
     },
-    /// The kernel said yes, and the look afterwards says no.
-    #[error("the kernel accepted the request to {0}, but a look shows that it did not happen")]
+    /// The kernel accepted the change, but it is not in the table.
+    #[error("the kernel accepted the request to {0}, but did not do it")]
     NotSeen(String),
 }
 
@@ -75,7 +76,7 @@ pub struct Netlink(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     connected: Mutex<Option<Connected>>,
-    /// Held for a dump: the kernel knows one at a time on a connection, and calls the next one "busy".
+    /// Held during a dump: the kernel allows one at a time on a connection.
     dumping: tokio::sync::Mutex<()>,
     frames: OnceLock<FrameSender>,
 }
@@ -131,10 +132,10 @@ impl Netlink {
             .collect())
     }
 
-    /// Adds all, or gives those already there their new lifetime, and looks whether they are there.
+    /// Adds addresses, or sets the new lifetime of those that exist, and checks that they are there.
     pub async fn add_addresses(&self, batch: &[Address]) -> Result<(), NetlinkError> {
         let requests = batch.iter().map(rows::add_request).collect();
-        for (address, answer) in batch.iter().zip(self.change(requests).await?) {
+        for (address, answer) in batch.iter().zip(self.send_changes(requests).await?) {
             if let Some(source) = answer {
                 let what = format!("add the address {address}");
                 return Err(NetlinkError::Refused { what, source });
@@ -150,9 +151,9 @@ impl Netlink {
         }
     }
 
-    /// Deletes all, and looks whether they are gone. Absent ones are no error. Other addresses of the same network
-    /// stay: the kernel would take them along when the first of a network goes, unless told to promote the next.
-    /// Returns those that it took nevertheless and that were put back.
+    /// Deletes addresses, and checks that they are gone. It is no error if they do not exist. With the first address of a network
+    /// the kernel would delete the others too, unless it is told to promote the next. Returns addresses that it deleted
+    /// nevertheless, and that were restored.
     pub async fn delete_addresses(&self, batch: &[Address]) -> Result<Vec<Address>, NetlinkError> {
         let before = self.addresses().await?;
         let names = self.links().await?;
@@ -164,7 +165,7 @@ impl Netlink {
             promoted &= promote_secondaries(&link.name);
         }
         let requests = batch.iter().map(rows::delete_request).collect();
-        for (address, answer) in batch.iter().zip(self.change(requests).await?) {
+        for (address, answer) in batch.iter().zip(self.send_changes(requests).await?) {
             if let Some(source) = answer.filter(|e| !is_absent(e)) {
                 let what = format!("delete the address {address}");
                 return Err(NetlinkError::Refused { what, source });
@@ -177,7 +178,8 @@ impl Netlink {
         if promoted {
             return Ok(Vec::new());
         }
-        self.restore(innocents(&before, &after, batch)).await
+        self.restore(deleted_by_kernel(&before, &after, batch))
+            .await
     }
 
     async fn restore(&self, lost: Vec<Address>) -> Result<Vec<Address>, NetlinkError> {
@@ -187,8 +189,8 @@ impl Netlink {
         Ok(lost)
     }
 
-    /// What sends raw frames into the same network namespace: opened at the first call and then kept, because to close
-    /// such a socket takes the kernel some ten milliseconds.
+    /// The sender of raw frames in the same network namespace. It is opened by the first call and kept open, because closing such
+    /// a socket takes about ten milliseconds.
     pub fn frames(&self) -> io::Result<&FrameSender> {
         if let Some(open) = self.0.frames.get() {
             return Ok(open);
@@ -197,7 +199,7 @@ impl Netlink {
         Ok(self.0.frames.get_or_init(|| new))
     }
 
-    /// The living connection, or a new one.
+    /// The current connection, or a new one.
     fn handle(&self) -> Result<Handle, NetlinkError> {
         let mut slot = self
             .0
@@ -227,13 +229,13 @@ impl Netlink {
             .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Runs one round under the timeout; a round that failed for want of an answer takes its connection with it.
-    async fn round<T>(
+    /// Runs one request with a timeout. Without an answer the connection is dropped.
+    async fn with_timeout<T>(
         &self,
         what: &str,
         work: impl Future<Output = Option<T>>,
     ) -> Result<T, NetlinkError> {
-        let error = match timeout(PATIENCE, work).await {
+        let error = match timeout(ANSWER_TIMEOUT, work).await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => NetlinkError::Ended(what.to_owned()),
             Err(_elapsed) => NetlinkError::Timeout(what.to_owned()),
@@ -242,35 +244,37 @@ impl Netlink {
         Err(error)
     }
 
-    /// Sends changes, a window at a time, and returns for each the kernel's refusal, if any.
-    async fn change(
+    /// Sends changes in batches. Returns the kernel's error for each, if any.
+    async fn send_changes(
         &self,
         requests: Vec<RouteNetlinkMessage>,
     ) -> Result<Vec<Option<io::Error>>, NetlinkError> {
         let mut changer = Changer::open().map_err(NetlinkError::Open)?;
         let mut answers = Vec::with_capacity(requests.len());
-        for window in requests.chunks(WINDOW) {
+        for window in requests.chunks(MAX_REQUESTS) {
             let what = "a change of addresses".to_owned();
             answers.extend(changer.change(window).map_err(|e| match e.kind() {
                 io::ErrorKind::WouldBlock => NetlinkError::Timeout(what),
                 _ => NetlinkError::Ended(format!("{what}: {e}")),
             })?);
-            // Those who watch addresses have only so much room for what they are told.
+            // Lets watchers read their events: their buffers are limited.
             tokio::task::yield_now().await;
         }
         Ok(answers)
     }
 
-    /// A whole table. Taken again when it changed underneath, or while the kernel is still busy with a dump whose
-    /// asker went away.
+    /// Reads a whole table. Repeats that if the table changed meanwhile, or while the kernel is busy with an abandoned dump.
     async fn dump(
         &self,
         ask: RouteNetlinkMessage,
         what: &str,
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
         let _one_at_a_time = self.0.dumping.lock().await;
-        for _ in 0..DUMPS {
-            match self.round(what, dump_once(self.handle()?, &ask)).await? {
+        for _ in 0..MAX_DUMPS {
+            match self
+                .with_timeout(what, dump_once(self.handle()?, &ask))
+                .await?
+            {
                 Ok(Some(rows)) => return Ok(rows),
                 Ok(None) => {}
                 Err(source) if source.raw_os_error() == Some(libc::EBUSY) => {}
@@ -285,8 +289,7 @@ impl Netlink {
     }
 }
 
-/// Asks for a table once: its rows, nothing when it changed underneath, or the kernel's refusal. `None` is that the
-/// connection ended first.
+/// Reads a table once: its rows, nothing if it changed meanwhile, or the kernel's error. `None` if the connection ended first.
 async fn dump_once(
     mut handle: Handle,
     ask: &RouteNetlinkMessage,
@@ -308,7 +311,7 @@ async fn dump_once(
     None
 }
 
-/// "It is not there" and "its interface is not there": for a deletion both are what was wanted.
+/// Whether a deletion failed because the address or its interface does not exist, which is fine.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -316,8 +319,8 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// Addresses that vanished beside those that were to go.
-fn innocents(before: &[Address], after: &[Address], batch: &[Address]) -> Vec<Address> {
+/// Addresses that the kernel deleted together with those of the batch.
+fn deleted_by_kernel(before: &[Address], after: &[Address], batch: &[Address]) -> Vec<Address> {
     let is_in = |set: &[Address], a: &Address| set.iter().any(|b| b.same_place(a));
     before
         .iter()
@@ -327,8 +330,8 @@ fn innocents(before: &[Address], after: &[Address], batch: &[Address]) -> Vec<Ad
         .collect()
 }
 
-/// Lets the next address of a network take the place of the first when that is deleted or its lifetime ends; else
-/// the kernel removes them all. False when that cannot be set.
+/// Makes the kernel promote the next address of a network when the first is deleted or expires. Otherwise it removes them all.
+/// Returns false if that cannot be set.
 pub fn promote_secondaries(interface: &str) -> bool {
     let path = format!("/proc/sys/net/ipv4/conf/{interface}/promote_secondaries");
     match fs::read_to_string(&path) {

@@ -1,8 +1,8 @@
 //! Raw Ethernet frames over `AF_PACKET`.
 //!
-//! Two kinds of socket. A [`FrameSender`] has protocol 0: it can send and receives nothing, so it costs the machine
-//! nothing while open. An [`AnswerReceiver`] is bound to one interface and one ethertype before it receives its first
-//! frame, never to all traffic, and does not make the interface promiscuous.
+//! There are two kinds of socket. A [`FrameSender`] has protocol 0: it receives nothing, so it costs nothing while open. An
+//! [`AnswerReceiver`] is bound to one interface and one ethertype before it receives its first frame. It does not make the
+//! interface promiscuous.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::arp::{self, Answer};
+use super::arp::{self, AddressAnswer};
 
-/// Frames sent without a pause. Switches and the queues of network cards are the limit, not the processor.
-const BURST: usize = 256;
+/// How many frames are sent without a pause. The limit is the queues of switches and network cards, not the processor.
+const MAX_BURST: usize = 256;
 /// The pause between bursts.
-const BREATH: Duration = Duration::from_millis(1);
-/// Enough for a thread that closes a socket.
+const BURST_PAUSE: Duration = Duration::from_millis(1);
+/// The stack size of a thread that closes a socket.
 const CLOSING_STACK: usize = 64 * 1024;
-/// How often a full queue is waited for, a breath each time, before a frame is given up.
-const RETRIES: usize = 50;
+/// How often a frame is retried while the queue is full.
+const MAX_RETRIES: usize = 50;
 
-/// A frame and the index of the interface that it leaves on.
+/// A frame to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// The interface.
+pub struct OutgoingFrame {
+    /// The index of the interface.
     pub index: u32,
     /// The frame, from the Ethernet header on.
     pub frame: Vec<u8>,
@@ -42,10 +42,10 @@ impl FrameSender {
     }
 
     /// Sends all in order, a burst at a time. The first error ends it.
-    pub async fn send(&self, frames: &[Outgoing]) -> io::Result<()> {
-        for (i, burst) in frames.chunks(BURST).enumerate() {
+    pub async fn send(&self, frames: &[OutgoingFrame]) -> io::Result<()> {
+        for (i, burst) in frames.chunks(MAX_BURST).enumerate() {
             if i > 0 {
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(BURST_PAUSE).await;
             }
             for outgoing in burst {
                 self.send_one(outgoing).await?;
@@ -54,7 +54,7 @@ impl FrameSender {
         Ok(())
     }
 
-    async fn send_one(&self, outgoing: &Outgoing) -> io::Result<()> {
+    async fn send_one(&self, outgoing: &OutgoingFrame) -> io::Result<()> {
         let to = link_address(outgoing.index, 0)?;
         let mut tries = 0;
         loop {
@@ -63,9 +63,9 @@ impl FrameSender {
                 .async_io(Interest::WRITABLE, |s| s.send_to(&outgoing.frame, &to))
                 .await;
             match sent {
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) && tries < RETRIES => {
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) && tries < MAX_RETRIES => {
                     tries += 1;
-                    tokio::time::sleep(BREATH).await;
+                    tokio::time::sleep(BURST_PAUSE).await;
                 }
                 other => return other.map(drop),
             }
@@ -73,29 +73,29 @@ impl FrameSender {
     }
 }
 
-/// Hears who answers for addresses on one interface.
+/// Receives answers for addresses on one interface.
 pub struct AnswerReceiver(Option<AsyncFd<Socket>>);
 
-/// To close such a socket takes the kernel some ten milliseconds, until no processor can still be handing it a frame.
-/// That is the moment in which an address is to be taken over, so nobody waits for it.
+/// Closing such a socket takes about ten milliseconds, because the kernel waits until no processor can deliver a frame to it. It is
+/// closed just before an address is taken over, so a thread does it.
 impl Drop for AnswerReceiver {
     fn drop(&mut self) {
         let Some(socket) = self.0.take().map(AsyncFd::into_inner) else {
             return;
         };
         let closes = std::thread::Builder::new().stack_size(CLOSING_STACK);
-        // Without a thread to be had it was closed here, with the closure.
+        // If no thread can be started, dropping the closure closes the socket here.
         drop(closes.spawn(move || drop(socket)));
     }
 }
 
 impl AnswerReceiver {
-    /// Hears ARP (IPv4).
+    /// Receives ARP (IPv4).
     pub fn arp(index: u32) -> io::Result<Self> {
         Self::open(index, libc::ETH_P_ARP, &[])
     }
 
-    /// Hears neighbour advertisements (IPv6). The kernel drops all other IPv6 before it reaches us.
+    /// Receives neighbour advertisements (IPv6). The kernel filters out all other IPv6 packets.
     pub fn neighbours(index: u32) -> io::Result<Self> {
         Self::open(index, libc::ETH_P_IPV6, &advertisements_only())
     }
@@ -107,11 +107,11 @@ impl AnswerReceiver {
         }
         let protocol = u16::try_from(ethertype).map_err(io::Error::other)?;
         socket.bind(&link_address(index, protocol)?)?;
-        registered(socket, Interest::READABLE).map(|ear| AnswerReceiver(Some(ear)))
+        registered(socket, Interest::READABLE).map(|socket| AnswerReceiver(Some(socket)))
     }
 
-    /// The next answer, whoever gives it for whatever address. Safe to cancel.
-    pub async fn next(&self) -> io::Result<Answer> {
+    /// The next answer of any machine for any address. Safe to cancel.
+    pub async fn next(&self) -> io::Result<AddressAnswer> {
         let mut frame = [0_u8; 1600];
         let Some(socket) = &self.0 else {
             return Err(io::ErrorKind::NotConnected.into()); // only while it is being dropped
@@ -120,7 +120,7 @@ impl AnswerReceiver {
             let len = socket
                 .async_io(Interest::READABLE, |s| (&mut &*s).read(&mut frame))
                 .await?;
-            if let Some(answer) = frame.get(..len).and_then(arp::answer_of) {
+            if let Some(answer) = frame.get(..len).and_then(arp::parse_answer) {
                 return Ok(answer);
             }
         }
@@ -134,14 +134,14 @@ fn raw_socket() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Gives the socket to the runtime's poll.
+/// Registers the socket with the runtime.
 #[allow(unsafe_code)]
 fn registered(socket: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: a `Socket` owns its descriptor, always names the same one, and closes it only when dropped.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest)? })
 }
 
-/// In the language of the kernel's socket filters: next header ICMPv6 and type neighbour advertisement, else drop.
+/// A socket filter in BPF: accepts ICMPv6 neighbour advertisements and drops everything else.
 fn advertisements_only() -> [SockFilter; 6] {
     const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
     const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K

@@ -1,16 +1,16 @@
-//! Who is at the other end of a Unix socket.
+//! The process at the other end of a Unix socket.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// More supplementary groups than this are not looked at.
-const MOST_GROUPS: usize = 4096;
+/// How many supplementary groups are read at most.
+const MAX_GROUPS: usize = 4096;
 
 /// The supplementary groups of the process at the other end, as they were when it connected
-/// (`SO_PEERGROUPS`, socket(7)). The effective user and group are told by `SO_PEERCRED`, which
+/// (`SO_PEERGROUPS`, socket(7)). For the effective user and group there is `SO_PEERCRED`, which
 /// the socket types wrap already.
-pub fn groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
-    let mut groups = vec![0_u32; MOST_GROUPS];
+pub fn peer_groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0_u32; MAX_GROUPS];
     let size = groups.len() * size_of::<u32>();
     let mut len = libc::socklen_t::try_from(size).unwrap_or_default();
     // SAFETY: the buffer holds `len` bytes and the kernel writes at most `len` bytes of gid_t (u32)
@@ -35,9 +35,9 @@ pub fn groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn our_own_groups_are_told() {
+    fn our_own_groups_are_reported() {
         let (here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut told = super::groups(&here).unwrap();
+        let mut told = super::peer_groups(&here).unwrap();
         let mut own: Vec<u32> = nix::unistd::getgroups()
             .unwrap()
             .iter()

@@ -1,4 +1,4 @@
-//! A process that stays the same one: a number may be given to another process, a descriptor is not.
+//! A handle of a process. A pid may be reused for another process; a pidfd always means the same one.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -7,15 +7,15 @@ use nix::sys::signal::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A process.
+/// A handle of a process.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
 
 impl PidFd {
-    /// The process that has this number now.
+    /// A handle of the process that has this pid now.
     ///
     /// # Errors
-    /// `ESRCH` when there is none.
+    /// `ESRCH` if there is none.
     pub fn open(pid: i32) -> io::Result<PidFd> {
         // SAFETY: two integers go in, and a new descriptor or -1 comes out.
         #[allow(unsafe_code)]
@@ -29,10 +29,10 @@ impl PidFd {
         Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Sends it a signal. That it is gone already is no error.
+    /// Sends it a signal. It is no error if the process has already ended.
     ///
     /// # Errors
-    /// What the kernel says, such as `EPERM`.
+    /// The error of the kernel, such as `EPERM`.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let no_details: *const libc::siginfo_t = std::ptr::null();
         // SAFETY: integers and a null pointer go in, which the call takes for "none".
@@ -53,10 +53,10 @@ impl PidFd {
         }
     }
 
-    /// Comes back when it has ended; a zombie has.
+    /// Waits until it has ended. A zombie has ended.
     ///
     /// # Errors
-    /// When it cannot be waited for.
+    /// The kernel cannot watch it.
     pub async fn ended(&self) -> io::Result<()> {
         let copy = self.0.try_clone()?;
         // SAFETY: an owned descriptor stays the same and open for as long as it is owned.

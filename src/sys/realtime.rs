@@ -1,18 +1,18 @@
-//! Makes the heartbeat thread hard to delay: real-time priority and memory that is not swapped out. Each may be
-//! refused; the daemon then says so once and goes on without.
+//! Real-time priority for the heartbeat thread, and memory that is not swapped out. Either may be refused; the daemon then logs
+//! that once and continues without it.
 
 use std::{fs, io};
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
-/// Gives the calling thread round-robin real-time priority (1 to 99; 1 is above all that is not real-time).
-/// What it starts, threads and agents alike, goes back to the usual priority.
+/// Gives the calling thread round-robin real-time priority (1 to 99; 1 is above everything that is not real-time).
+/// Threads and processes that it starts have the normal priority again.
 ///
 /// # Errors
 /// `PermissionDenied` without CAP_SYS_NICE.
 #[allow(unsafe_code)]
-pub fn prioritise(priority: i32) -> io::Result<()> {
+pub fn raise_priority(priority: i32) -> io::Result<()> {
     // SAFETY: sched_param is plain integers, for which all zeros is a value.
     let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
     param.sched_priority = priority;
@@ -26,13 +26,13 @@ pub fn prioritise(priority: i32) -> io::Result<()> {
     }
 }
 
-/// Keeps every page of the process in memory once it has been touched, those of the future too.
+/// Keeps every page of the process in memory once it is used, including future ones.
 ///
-/// Done only where the limit on locked memory can be lifted or does not count for us: under a finite limit the
-/// allocations of a locked process fail where those of an unlocked one do not.
+/// Only if the limit on locked memory can be lifted or does not apply: under a finite limit the allocations of a locked process
+/// can fail.
 ///
 /// # Errors
-/// `PermissionDenied` without CAP_IPC_LOCK, unless the limit is infinite (`LimitMEMLOCK=infinity` in a systemd
+/// `PermissionDenied` without CAP_IPC_LOCK, unless there is no limit (`LimitMEMLOCK=infinity` in a systemd
 /// unit).
 pub fn lock_memory() -> io::Result<()> {
     let lifted = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn only_the_calling_thread_becomes_real_time() {
         let inside = || {
-            prioritise(1).unwrap();
+            raise_priority(1).unwrap();
             (scheduling(), thread::spawn(scheduling).join().unwrap())
         };
         let (itself, its_child) = thread::spawn(inside).join().unwrap();
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_priority_that_does_not_exist_is_refused() {
-        let verdict = thread::spawn(|| prioritise(1000)).join().unwrap();
+        let verdict = thread::spawn(|| raise_priority(1000)).join().unwrap();
         assert_eq!(verdict.unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }
 

@@ -15,16 +15,15 @@ mod raw {
     nix::ioctl_write_ptr!(tun_set_carrier, b'T', 226, libc::c_int);
 }
 
-/// One TAP device. It lives in the network namespace that the thread was in when it was made, and is gone
-/// from there as soon as this is dropped.
+/// A TAP device. It exists in the network namespace in which it was created, until this is dropped.
 #[derive(Debug)]
 pub struct Tap(File);
 
 impl Tap {
-    /// Makes the device `name` in the calling thread's network namespace; reads and writes do not block.
+    /// Creates the device `name` in the network namespace of the calling thread. Reads and writes do not block.
     ///
     /// # Errors
-    /// `/dev/net/tun` is missing or closed to us, the name is longer than 15 bytes or taken, or `CAP_NET_ADMIN`
+    /// `/dev/net/tun` is missing or not accessible, the name is longer than 15 bytes or taken, or `CAP_NET_ADMIN`
     /// over the namespace is missing.
     pub fn create(name: &str) -> io::Result<Tap> {
         let file = OpenOptions::new()
@@ -32,14 +31,14 @@ impl Tap {
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
             .open("/dev/net/tun")?;
-        let request = request(name)?;
+        let request = tap_request(name)?;
         // SAFETY: the descriptor is open and `request` is a whole `ifreq` that outlives the call.
         #[allow(unsafe_code)]
         unsafe { raw::tun_set_iff(file.as_raw_fd(), &raw const request) }?;
         Ok(Tap(file))
     }
 
-    /// Plugs the cable in or pulls it, as the device's own namespace sees it.
+    /// Sets whether the device has a carrier, as its namespace sees it.
     ///
     /// # Errors
     /// A kernel older than 5.0 does not know the request.
@@ -51,7 +50,7 @@ impl Tap {
         Ok(())
     }
 
-    /// Takes the next frame that the namespace sent; `WouldBlock` when there is none.
+    /// Reads the next frame that the namespace sent; `WouldBlock` if there is none.
     ///
     /// # Errors
     /// As `read(2)`; `EBADFD` once the device has vanished with its namespace.
@@ -59,7 +58,7 @@ impl Tap {
         Ok(nix::unistd::read(&self.0, frame)?)
     }
 
-    /// Hands a frame to the namespace, as if it had come in from the wire.
+    /// Delivers a frame to the namespace, as if it came from the network.
     ///
     /// # Errors
     /// As `write(2)`; `EIO` while the interface is down.
@@ -74,8 +73,8 @@ impl AsFd for Tap {
     }
 }
 
-/// An `ifreq` that asks for a TAP without the packet-information header.
-fn request(name: &str) -> io::Result<libc::ifreq> {
+/// An `ifreq` for a TAP device without packet-information header.
+fn tap_request(name: &str) -> io::Result<libc::ifreq> {
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes.len() >= libc::IFNAMSIZ || bytes.contains(&0) {
         return Err(io::Error::new(

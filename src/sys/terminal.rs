@@ -1,18 +1,18 @@
-//! The terminal that a program writes to.
+//! The size of the terminal.
 
 use std::os::fd::{AsFd, AsRawFd};
 
-/// How large a terminal is.
+/// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Characters in a line.
+pub struct TerminalSize {
+    /// Characters per line.
     pub columns: usize,
     /// Lines.
     pub rows: usize,
 }
 
-/// How large it is; none when it is no terminal or does not know.
-pub fn size(output: impl AsFd) -> Option<Size> {
+/// The size of a terminal; `None` if the output is not a terminal or the size is unknown.
+pub fn terminal_size(output: impl AsFd) -> Option<TerminalSize> {
     let mut size = libc::winsize {
         ws_row: 0,
         ws_col: 0,
@@ -23,7 +23,7 @@ pub fn size(output: impl AsFd) -> Option<Size> {
     // SAFETY: TIOCGWINSZ writes one `winsize`, to which the pointer points; the descriptor is borrowed.
     #[allow(unsafe_code)]
     let result = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) };
-    (result == 0 && size.ws_col > 0 && size.ws_row > 0).then(|| Size {
+    (result == 0 && size.ws_col > 0 && size.ws_row > 0).then(|| TerminalSize {
         columns: usize::from(size.ws_col),
         rows: usize::from(size.ws_row),
     })
@@ -32,8 +32,8 @@ pub fn size(output: impl AsFd) -> Option<Size> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_is_no_terminal_has_no_size() {
+    fn a_file_has_no_terminal_size() {
         let null = std::fs::File::open("/dev/null").unwrap();
-        assert_eq!(super::size(&null), None);
+        assert_eq!(super::terminal_size(&null), None);
     }
 }

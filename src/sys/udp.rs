@@ -1,11 +1,11 @@
-//! The sockets of heartbeats: a [`Sender`] for each medium, and a [`Receiver`] for each interface and port.
+//! The sockets of heartbeats: a [`UdpSender`] for each medium, and a [`UdpReceiver`] for each interface and port.
 //!
-//! All are bound to their interface, so that a heartbeat never leaves by, or counts for, another link than it
-//! should. Several media of one interface share a receiver, as the kernel would give a datagram to only one of two; the
-//! address to which a datagram was sent then tells on which link it came.
+//! Each is bound to its interface, so that a heartbeat never uses, or counts for, another link than its own. Several media of one
+//! interface share a receiver, because the kernel would deliver a datagram to only one of two. The destination address of the
+//! datagram then tells its link.
 //!
-//! A socket is bound to an interface, not to its name. When an interface is deleted and made anew, its sockets stay dead: senders
-//! fail with ENODEV, receivers are silent for ever. So call `reopen` when a link event or a failed send says so.
+//! A socket is bound to an interface, not to its name. If an interface is deleted and created again, senders fail with ENODEV and
+//! receivers get nothing any more. So call `reopen` after a link event or a failed send.
 
 mod receiver;
 mod sender;
@@ -16,8 +16,8 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use nix::sys::socket::SockaddrStorage;
 use socket2::{Domain, Socket, Type};
 
-pub use receiver::{Arrival, Ear, Receiver, ears};
-pub use sender::{Sender, Sent};
+pub use receiver::{Arrival, ListenPoint, UdpReceiver, listen_points};
+pub use sender::{SendOutcome, UdpSender};
 
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address
@@ -38,8 +38,8 @@ fn socket_on(interface: &str, v6: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// An address with the interface on which it is meant, where it is one that needs that.
-fn on_link(address: IpAddr, port: u16, index: u32) -> SocketAddr {
+/// A socket address; with the index of the interface if the address needs one.
+fn scoped_address(address: IpAddr, port: u16, index: u32) -> SocketAddr {
     match address {
         IpAddr::V6(a) if a.is_unicast_link_local() || a.is_multicast() => {
             SocketAddrV6::new(a, port, 0, index).into()
@@ -48,7 +48,7 @@ fn on_link(address: IpAddr, port: u16, index: u32) -> SocketAddr {
     }
 }
 
-fn explain(what: &str, e: &io::Error) -> io::Error {
+fn explain_error(what: &str, e: &io::Error) -> io::Error {
     let hint = match e.kind() {
         io::ErrorKind::AddrInUse => " (is another had or heartbeat running?)",
         io::ErrorKind::PermissionDenied => {

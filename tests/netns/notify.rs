@@ -85,10 +85,8 @@ fn programs_are_told_in_order_with_both_states_and_the_reason_whatever_the_other
         let log = || cluster.lab.log("alice").unwrap();
         assert!(wait(|| log().contains(what)), "{what}: {}", log());
     };
-    said(
-        "/etc/ha.d/hangs took more than 200ms and was ended (it was told that 10.0.0.100/24/eth0 is online)",
-    );
-    said("/etc/ha.d/notify.d/30-complains ended with exit code 3: no such mailbox");
+    said("/etc/ha.d/hangs timed out and was killed (the news was: 10.0.0.100/24/eth0 is online)");
+    said("/etc/ha.d/notify.d/30-complains failed with exit code 3: no such mailbox");
 
     // The end of the daemon is told too, before it is gone.
     cluster.lab.stop_had("bob").unwrap();

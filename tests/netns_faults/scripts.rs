@@ -73,7 +73,7 @@ fn a_start_that_hangs_is_ended_with_all_it_began_and_the_group_goes_elsewhere() 
         HANG,
         &[
             "failed here: script /etc/ha.d/resource.d/svc web start",
-            "still running at its deadline and ended",
+            "timed out and was killed",
         ],
     );
 }
@@ -84,7 +84,7 @@ fn a_start_that_fails_goes_elsewhere_and_says_what_it_said() {
         "nf-fail-start",
         "start",
         "echo no such disk; exit 3",
-        &["svc web start: exit code 3; it said: no such disk"],
+        &["svc web start failed with exit code 3: no such disk"],
     );
 }
 
@@ -94,7 +94,7 @@ fn a_look_that_hangs_is_a_failure_and_the_group_goes_elsewhere() {
         "nf-hang-status",
         "status",
         HANG,
-        &["svc web status: still running at its deadline and ended"],
+        &["svc web status timed out and was killed"],
     );
 }
 
@@ -134,11 +134,7 @@ fn a_bad_stop(name: &str, does: &str, why: &str) {
 
 #[test]
 fn a_stop_that_hangs_makes_the_group_stuck_until_it_is_cleared() {
-    a_bad_stop(
-        "nf-hang-stop",
-        HANG,
-        "still running at its deadline and ended",
-    );
+    a_bad_stop("nf-hang-stop", HANG, "timed out and was killed");
 }
 
 #[test]
@@ -146,7 +142,7 @@ fn a_stop_that_fails_makes_the_group_stuck_until_it_is_cleared() {
     a_bad_stop(
         "nf-fail-stop",
         "echo busy; exit 1",
-        "exit code 1; it said: busy",
+        "failed with exit code 1: busy",
     );
 }
 

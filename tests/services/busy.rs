@@ -266,7 +266,7 @@ fn another_mount_namespace_that_keeps_it_is_named() {
         assert!(error.contains(&wanted), "{error}");
         assert!(
             error.contains(&format!(
-                "something still has {} for itself",
+                "something still uses {} exclusively",
                 shown(&place.disk.device)
             )),
             "{error}"
@@ -294,7 +294,7 @@ fn a_stop_that_is_aborted_ends_at_once_and_kills_nobody_before_the_time() {
         });
         drop(guard);
         let error = stopped.unwrap_err().to_string();
-        assert!(error.contains("ended by order"), "{error}");
+        assert!(error.contains("aborted"), "{error}");
         assert!(user.runs(), "{}", log.text());
         drop(user);
         place.agent.stop(&limits()).await.unwrap();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use had::agent::builtin::filesystem::Filesystem;
-use had::agent::builtin::filesystem::arguments::Arguments;
+use had::agent::builtin::filesystem::arguments::MountArguments;
 use had::agent::{Abort, Limits};
 use had::model::status::CheckState;
 use nix::mount::{MsFlags, mount};
@@ -138,7 +138,7 @@ impl Drop for Disk {
 /// The agent of a word's arguments.
 pub fn filesystem(args: &[&str]) -> Filesystem {
     let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-    Filesystem::new(Arguments::parse(&args).unwrap())
+    Filesystem::new(MountArguments::parse(&args).unwrap())
 }
 
 pub fn path(path: &Path) -> &str {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use had::agent::builtin::mysqld::Mysqld;
-use had::agent::builtin::mysqld::arguments::Arguments;
+use had::agent::builtin::mysqld::arguments::ServerArguments;
 use had::agent::{Agent, AgentError, Status};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sched::{CloneFlags, unshare};
@@ -130,7 +130,7 @@ impl Drop for Server {
 
 fn agent(folder: &TempDir) -> Mysqld {
     let at = |name: &str| folder.path().join(name);
-    let args = Arguments {
+    let args = ServerArguments {
         defaults: Some(at("my.cnf")),
         datadir: Some(at("data")),
         socket: Some(at("run/sock")),
@@ -184,7 +184,7 @@ fn a_word_without_arguments_means_the_server_of_the_packages() {
         sh("ip link set lo up");
         sh(&format!("mount --bind {} /var/lib/mysql", data.display()));
         sh("mount -t tmpfs t /run && mount -t tmpfs t /var/log");
-        let agent = Mysqld::new(Arguments::default(), folder.path().join("login.cnf"));
+        let agent = Mysqld::new(ServerArguments::default(), folder.path().join("login.cnf"));
         agent.start(&limits()).await.unwrap();
         assert_eq!(agent.monitor(&limits()).await, Ok(Status::Running));
         assert_eq!(
@@ -221,7 +221,7 @@ fn killed_it_is_stopped_and_what_it_left_hinders_no_start() {
         server.agent.start(&limits()).await.unwrap();
         drop(guard);
         assert!(
-            log.text().contains("which an earlier server left"),
+            log.text().contains("that an earlier server left behind"),
             "{}",
             log.text()
         );
@@ -271,7 +271,7 @@ fn one_that_does_not_shut_down_in_time_is_killed_and_that_is_said() {
         assert_eq!(reaper.join().unwrap(), Some(9));
         assert!(
             log.text()
-                .contains("did not shut down in time and gets KILL"),
+                .contains("did not shut down in time and is killed"),
             "{}",
             log.text()
         );
@@ -305,7 +305,7 @@ fn out_of_connections_is_alive() {
         }
         drop(guard);
         assert_eq!(
-            log.text().matches("it is out of connections").count(),
+            log.text().matches("all its connections are in use").count(),
             1,
             "{}",
             log.text()
@@ -322,11 +322,7 @@ fn a_password_is_used_and_never_seen() {
         server.query("alter user root@localhost identified via mysql_native_password using password('geheim-4711')");
         let (log, guard) = Log::catch();
         assert_eq!(server.agent.monitor(&limits()).await, Ok(Status::Running));
-        assert!(
-            log.text().contains("it refuses our question"),
-            "{}",
-            log.text()
-        );
+        assert!(log.text().contains("it refuses queries"), "{}", log.text());
         drop(guard);
 
         let login = server.at("login.cnf");
@@ -414,7 +410,7 @@ fn a_server_of_another_hand_is_adopted_and_a_strangers_socket_is_refused() {
         );
 
         let stranger = Server::new("");
-        let args = Arguments {
+        let args = ServerArguments {
             defaults: Some(stranger.at("my.cnf")),
             datadir: Some(stranger.at("data")),
             socket: Some(server.at("run/sock")),
@@ -423,7 +419,7 @@ fn a_server_of_another_hand_is_adopted_and_a_strangers_socket_is_refused() {
         let agent = Mysqld::new(args, stranger.at("login.cnf"));
         let error = agent.start(&limits()).await.unwrap_err().to_string();
         let wanted =
-            format!("is served by another process, pid {pid}, which works in {folder}/data");
+            format!("is in use by another process, pid {pid}, which works in {folder}/data");
         assert!(error.contains(&wanted), "{error}");
         agent.stop(&limits()).await.unwrap();
         assert_eq!(server.agent.monitor(&limits()).await, Ok(Status::Running));
@@ -440,7 +436,10 @@ fn a_start_that_fails_says_why_in_the_servers_words() {
         let AgentError::Failed(text) = error else {
             panic!("{error}")
         };
-        assert!(text.contains("ended at once (exit status: 1)"), "{text}");
+        assert!(
+            text.contains("ended during its start (exit status: 1)"),
+            "{text}"
+        );
         assert!(
             text.contains("[ERROR]") && text.contains("ibdata1"),
             "{text}"

@@ -156,7 +156,7 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
 
     // A copy that is broken never has caught up.
     mariadb::sql(&cluster, "web1", "stop slave sql_thread");
-    waits("is not applied");
+    waits("are not applied");
     served_by(&cluster, "web2");
 
     delay(0);

@@ -20,7 +20,7 @@ fn script(name: &str, args: &[&str]) -> Script {
             .join(name),
         args: args.iter().map(ToString::to_string).collect(),
         env: Arc::new(ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d")),
-        look: std::time::Duration::from_secs(60),
+        monitor_timeout: std::time::Duration::from_secs(60),
     }
 }
 

@@ -190,13 +190,13 @@ fn a_server_that_is_out_of_connections_or_whose_copy_is_broken_is_not_left_in_si
         "master",
         "database",
         CheckState::Good,
-        "it is out of connections",
+        "all its connections are in use",
     );
     masters.check_is(
         "master",
         "replication",
         CheckState::Good,
-        "it is out of connections",
+        "all its connections are in use",
     );
     masters
         .cluster
@@ -287,7 +287,7 @@ fn an_address_goes_back_only_when_the_copy_has_caught_up() {
 
     // Broken is no better.
     masters.sql("master", "stop slave sql_thread");
-    waits("what comes from 192.168.0.203 is not applied");
+    waits("changes from 192.168.0.203 are not applied");
     masters.served_by("backup");
 
     masters.sql(

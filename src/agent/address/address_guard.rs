@@ -1,8 +1,8 @@
-//! Puts back addresses that something else removed: a network manager that thinks it knows better, or a hand.
+//! Restores addresses that something else removed, such as a network manager or an administrator.
 //!
-//! The kernel tells of a removal within milliseconds. What is removed more often than [`OFTEN`] times
-//! [`WITHIN`] is fought over, and reported as lost. Removals within [`BURST`] are one: `ip address flush` removes again
-//! what came back meanwhile, until nothing is left.
+//! The kernel reports a removal within milliseconds. An address that is removed more than [`MAX_REMOVALS`] times within
+//! [`REMOVAL_WINDOW`] is reported as lost: something fights for it. Removals within [`BURST`] count as one, because
+//! `ip address flush` removes restored addresses again until none is left.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -19,32 +19,32 @@ use crate::agent::address::virtual_address::VirtualAddress;
 use crate::model::GroupName;
 use crate::sys::netlink::{self, Change};
 
-/// More removals than this within [`WITHIN`] mean that the addresses are lost.
-pub const OFTEN: usize = 3;
+/// With more removals than this within [`REMOVAL_WINDOW`] the addresses are lost.
+pub const MAX_REMOVALS: usize = 3;
 /// The time in which removals are counted.
-pub const WITHIN: Duration = Duration::from_secs(10);
+pub const REMOVAL_WINDOW: Duration = Duration::from_secs(10);
 /// Removals so close together count as one.
 pub const BURST: Duration = Duration::from_millis(500);
-/// How long a restoration may fail before the addresses are lost: a link that is restarted is back by then.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is tried meanwhile.
-const RETRY: Duration = Duration::from_millis(50);
+/// How long restoring may fail before the addresses are lost. An interface that is restarted is back by then.
+const MAX_FAILING: Duration = Duration::from_secs(1);
+/// How often it is tried in that time.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the keeper tells.
+/// What the guard reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeeperEvent {
-    /// Addresses were removed by something else and are back.
+pub enum GuardEvent {
+    /// Something else removed addresses; they are restored.
     Restored {
         /// The group.
         group: GroupName,
         /// Which of its steps.
         step: usize,
-        /// Those that are back.
+        /// The restored addresses.
         addresses: Vec<VirtualAddress>,
-        /// How often that happened to this step so far.
+        /// How often this step was restored so far.
         times: u64,
     },
-    /// Addresses cannot be kept. The keeper no longer tries.
+    /// Addresses cannot be kept. The guard no longer tries.
     Lost {
         /// The group.
         group: GroupName,
@@ -55,85 +55,85 @@ pub enum KeeperEvent {
     },
 }
 
-/// Keeps addresses until told otherwise. Ends when dropped.
-pub struct AddressKeeper {
-    kept: Arc<Mutex<Kept>>,
+/// Watches addresses and restores them. Ends when dropped.
+pub struct AddressGuard {
+    kept: Arc<Mutex<GuardedSteps>>,
     task: JoinHandle<()>,
 }
 
-type Kept = HashMap<(GroupName, usize), Run>;
+type GuardedSteps = HashMap<(GroupName, usize), GuardedStep>;
 
-struct Run {
+struct GuardedStep {
     addresses: Arc<Addresses>,
-    /// When the last bursts of restorations began, oldest first.
+    /// When the recent bursts of removals began, oldest first.
     recent: VecDeque<Instant>,
     times: u64,
-    /// Since when restoring them fails.
+    /// Since when restoring fails.
     failing: Option<Instant>,
 }
 
-impl AddressKeeper {
-    /// Begins to watch. The events are few: after [`OFTEN`] restorations a step is lost, so the channel needs no bound.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<KeeperEvent>) {
+impl AddressGuard {
+    /// Starts to watch. The channel needs no bound: after [`MAX_REMOVALS`] restorations a step is lost.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<GuardEvent>) {
         let (tx, rx) = mpsc::unbounded_channel();
-        let kept: Arc<Mutex<Kept>> = Arc::default();
+        let kept: Arc<Mutex<GuardedSteps>> = Arc::default();
         let task = tokio::spawn(watch(kept.clone(), tx));
-        (AddressKeeper { kept, task }, rx)
+        (AddressGuard { kept, task }, rx)
     }
 
-    /// Keeps the addresses of a step from now on. To be called after its start, or after it was found running.
-    pub fn keep(&self, group: &GroupName, step: usize, addresses: Arc<Addresses>) {
-        let run = Run {
+    /// Guards the addresses of a step from now on. To be called after its start, or once it was found running.
+    pub fn guard(&self, group: &GroupName, step: usize, addresses: Arc<Addresses>) {
+        let step_addresses = GuardedStep {
             addresses,
             recent: VecDeque::new(),
             times: 0,
             failing: None,
         };
-        locked(&self.kept).insert((group.clone(), step), run);
+        locked(&self.kept).insert((group.clone(), step), step_addresses);
     }
 
-    /// Keeps the addresses of a step no more. A stop is safe without: what was stopped is never put back.
+    /// Guards the addresses of a step no longer. A stop is safe even without this: stopped addresses are never restored.
     pub fn forget(&self, group: &GroupName, step: usize) {
         locked(&self.kept).remove(&(group.clone(), step));
     }
 }
 
-impl Drop for AddressKeeper {
+impl Drop for AddressGuard {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+fn locked(kept: &Mutex<GuardedSteps>) -> MutexGuard<'_, GuardedSteps> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a burst of changes touched.
+/// The addresses and interfaces that a burst of changes affects.
 #[derive(Default)]
-struct Touched {
+struct Affected {
     all: bool,
     ips: HashSet<IpAddr>,
     interfaces: HashSet<String>,
 }
 
-impl Touched {
-    /// By this change and all that wait behind it.
+impl Affected {
+    /// What this change and all that wait behind it affect.
     fn by_burst(change: Change, waiting: &mut mpsc::Receiver<Change>) -> Self {
-        let mut touched = Touched::default();
-        touched.note(change);
+        let mut affected = Affected::default();
+        affected.add(change);
         while let Ok(more) = waiting.try_recv() {
-            touched.note(more);
+            affected.add(more);
         }
-        touched
+        affected
     }
 
-    fn note(&mut self, change: Change) {
+    fn add(&mut self, change: Change) {
         match change {
             Change::Resync => self.all = true,
             Change::AddressRemoved(address) => {
                 self.ips.insert(address.ip);
             }
-            // A link that comes up again has lost its IPv6 addresses; one made anew has lost all.
+            // An interface that comes up again has lost its IPv6 addresses; a new one has lost all.
             Change::Link(link) if link.up => {
                 self.interfaces.insert(link.name);
             }
@@ -141,47 +141,47 @@ impl Touched {
         }
     }
 
-    fn concerns(&self, run: &Addresses) -> bool {
+    fn concerns(&self, addresses: &Addresses) -> bool {
         self.all
-            || run
+            || addresses
                 .list()
                 .iter()
                 .any(|a| self.ips.contains(&a.ip) || self.interfaces.contains(&a.interface))
     }
 }
 
-async fn watch(kept: Arc<Mutex<Kept>>, events: mpsc::UnboundedSender<KeeperEvent>) {
+async fn watch(kept: Arc<Mutex<GuardedSteps>>, events: mpsc::UnboundedSender<GuardEvent>) {
     let mut changes = netlink::watch();
     loop {
         let failing = locked(&kept).values().any(|run| run.failing.is_some());
-        let touched = tokio::select! {
+        let affected = tokio::select! {
             change = changes.recv() => match change {
-                Some(change) => Touched::by_burst(change, &mut changes),
+                Some(change) => Affected::by_burst(change, &mut changes),
                 None => return,
             },
-            () = sleep(RETRY), if failing => Touched::default(),
+            () = sleep(RETRY_INTERVAL), if failing => Affected::default(),
         };
         let concerned: Vec<_> = locked(&kept)
             .iter()
-            .filter(|(_, run)| run.failing.is_some() || touched.concerns(&run.addresses))
+            .filter(|(_, run)| run.failing.is_some() || affected.concerns(&run.addresses))
             .map(|(key, run)| (key.clone(), run.addresses.clone()))
             .collect();
         for (key, addresses) in concerned {
-            let restored = addresses.restore().await;
-            let event = judge(&mut locked(&kept), &key, restored);
+            let restored = addresses.restore_removed().await;
+            let event = event_after_restoring(&mut locked(&kept), &key, restored);
             if event.is_some_and(|e| events.send(e).is_err()) {
-                return; // nobody listens any more
+                return; // the receiver is gone
             }
         }
     }
 }
 
-/// What a restoration means for the step; a lost step is kept no longer.
-fn judge(
-    kept: &mut Kept,
+/// The event after an attempt to restore a step. A lost step is no longer guarded.
+fn event_after_restoring(
+    kept: &mut GuardedSteps,
     key: &(GroupName, usize),
     restored: Result<Vec<VirtualAddress>, AgentError>,
-) -> Option<KeeperEvent> {
+) -> Option<GuardEvent> {
     let run = kept.get_mut(key)?;
     let (group, step) = key.clone();
     let now = Instant::now();
@@ -191,8 +191,8 @@ fn judge(
             if restored.is_empty() {
                 return None;
             }
-            if run.count(now) <= OFTEN {
-                return Some(KeeperEvent::Restored {
+            if run.count_removals(now) <= MAX_REMOVALS {
+                return Some(GuardEvent::Restored {
                     group,
                     step,
                     addresses: restored,
@@ -203,35 +203,35 @@ fn judge(
         }
         Err(error) => {
             let since = *run.failing.get_or_insert(now);
-            if now.saturating_duration_since(since) < PATIENCE {
+            if now.saturating_duration_since(since) < MAX_FAILING {
                 return None;
             }
-            format!("an address was removed and cannot be put back: {error}")
+            format!("an address was removed and cannot be restored: {error}")
         }
     };
     kept.remove(key);
-    Some(KeeperEvent::Lost { group, step, text })
+    Some(GuardEvent::Lost { group, step, text })
 }
 
 fn too_often(restored: &[VirtualAddress]) -> String {
     let first = restored.first().map(ToString::to_string);
     format!(
-        "something on this node removed {} more than {OFTEN} times within {} s (a network manager? tell it to leave this address alone)",
+        "something on this node removed {} more than {MAX_REMOVALS} times within {} s (if it is a network manager, configure it to leave this address alone)",
         first.unwrap_or_default(),
-        WITHIN.as_secs()
+        REMOVAL_WINDOW.as_secs()
     )
 }
 
-impl Run {
-    /// Notes a restoration; how many bursts there were lately, this one included.
-    fn count(&mut self, now: Instant) -> usize {
+impl GuardedStep {
+    /// Counts a removal. Returns how many bursts there were within [`REMOVAL_WINDOW`], including this one.
+    fn count_removals(&mut self, now: Instant) -> usize {
         self.times = self.times.saturating_add(1);
-        let began = self.recent.back();
-        if began.is_none_or(|at| now.saturating_duration_since(*at) >= BURST) {
+        let last = self.recent.back();
+        if last.is_none_or(|at| now.saturating_duration_since(*at) >= BURST) {
             self.recent.push_back(now);
         }
         self.recent
-            .retain(|at| now.saturating_duration_since(*at) <= WITHIN);
+            .retain(|at| now.saturating_duration_since(*at) <= REMOVAL_WINDOW);
         self.recent.len()
     }
 }

@@ -9,33 +9,33 @@ use tokio::task::JoinHandle;
 use crate::agent::address::virtual_address::VirtualAddress;
 use crate::sys::arp;
 use crate::sys::netlink::{Link, Netlink};
-use crate::sys::packet::Outgoing;
+use crate::sys::packet::OutgoingFrame;
 
-/// How often the first announcement is repeated: switches and neighbours lose frames when an address moves.
+/// How often an announcement is repeated: switches and neighbours lose frames when an address moves.
 const REPEATS: u32 = 4;
-/// The time between them.
-const INTERVAL: Duration = Duration::from_millis(200);
+/// The time between repeats.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The repeats of one announcement, under way in the background. Dropping it ends them.
+/// An announcement whose repeats run in the background. Dropping it ends them.
 #[derive(Default)]
 pub struct Announcement(Option<JoinHandle<()>>);
 
 impl Announcement {
-    /// Announces now, and again in the background. A failure is logged and never fails a start: the repeats may
-    /// still get through.
-    pub async fn begin(netlink: &Netlink, addresses: &[VirtualAddress]) -> Self {
-        announce(netlink, addresses).await;
+    /// Announces the addresses now, and repeats it in the background. A failure is logged and does not fail a start: a repeat
+    /// may still get through.
+    pub async fn start(netlink: &Netlink, addresses: &[VirtualAddress]) -> Self {
+        announce_once(netlink, addresses).await;
         let (netlink, addresses) = (netlink.clone(), addresses.to_vec());
         Announcement(Some(tokio::spawn(async move {
             for _ in 0..REPEATS {
-                tokio::time::sleep(INTERVAL).await;
-                announce(&netlink, &addresses).await;
+                tokio::time::sleep(REPEAT_INTERVAL).await;
+                announce_once(&netlink, &addresses).await;
             }
         })))
     }
 
-    /// Announces it again and again from then on, each time when it is on this machine: who has lost it must not call for it.
-    pub fn again(
+    /// Announces an address periodically, but only while this machine has it: a node that has lost it must not claim it.
+    pub fn repeat_every(
         netlink: &Netlink,
         address: &VirtualAddress,
         gateways: &[Ipv4Addr],
@@ -46,20 +46,20 @@ impl Announcement {
         Announcement(Some(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
-                if is_here(&netlink, &address).await {
-                    announce(&netlink, std::slice::from_ref(&address)).await;
-                    ask(&netlink, &address, &gateways).await;
+                if has_address(&netlink, &address).await {
+                    announce_once(&netlink, std::slice::from_ref(&address)).await;
+                    update_gateways(&netlink, &address, &gateways).await;
                 }
             }
         })))
     }
 
-    /// Ends the repeats. No frame leaves after it came back: one that did would send the network to a node that
-    /// no longer has the address.
+    /// Ends the repeats. No frame is sent after this returns: it would direct the network to a node that no longer has the
+    /// address.
     pub async fn end(&mut self) {
         if let Some(task) = self.0.take() {
             task.abort();
-            // Either it was finished or it is cancelled now; both is the end of it.
+            // Finished or cancelled: either is fine.
             task.await.unwrap_or_default();
         }
     }
@@ -73,19 +73,19 @@ impl Drop for Announcement {
     }
 }
 
-async fn is_here(netlink: &Netlink, address: &VirtualAddress) -> bool {
+async fn has_address(netlink: &Netlink, address: &VirtualAddress) -> bool {
     let found = netlink.addresses().await;
     found.is_ok_and(|all| all.iter().any(|a| a.ip == address.ip))
 }
 
-/// Asks each gateway who it is, by that address: it answers, and knows the address from then on.
-pub async fn ask(netlink: &Netlink, address: &VirtualAddress, gateways: &[Ipv4Addr]) {
-    if let Err(error) = send_questions(netlink, address, gateways).await {
-        tracing::warn!(%error, %address, "the gateways were not told of an address");
+/// Sends an ARP request from the address to each gateway, which learns the address when it answers.
+pub async fn update_gateways(netlink: &Netlink, address: &VirtualAddress, gateways: &[Ipv4Addr]) {
+    if let Err(error) = send_requests(netlink, address, gateways).await {
+        tracing::warn!(%error, %address, "cannot announce an address to its gateways");
     }
 }
 
-async fn send_questions(
+async fn send_requests(
     netlink: &Netlink,
     address: &VirtualAddress,
     gateways: &[Ipv4Addr],
@@ -98,8 +98,8 @@ async fn send_questions(
     for link in links.iter().filter(|l| l.name == address.interface && l.up) {
         let mac = link.mac.into_iter();
         frames.extend(
-            mac.flat_map(|mac| gateways.iter().map(move |to| arp::question(mac, ip, *to)))
-                .map(|frame| Outgoing {
+            mac.flat_map(|mac| gateways.iter().map(move |to| arp::request(mac, ip, *to)))
+                .map(|frame| OutgoingFrame {
                     index: link.index,
                     frame,
                 }),
@@ -108,15 +108,15 @@ async fn send_questions(
     netlink.frames()?.send(&frames).await
 }
 
-/// Announces once.
-async fn announce(netlink: &Netlink, addresses: &[VirtualAddress]) {
-    if let Err(error) = send(netlink, addresses).await {
+/// Announces once; logs a failure.
+async fn announce_once(netlink: &Netlink, addresses: &[VirtualAddress]) {
+    if let Err(error) = send_announcement(netlink, addresses).await {
         let first = addresses.first().map(ToString::to_string);
-        tracing::warn!(%error, address = first, "an announcement of addresses was not sent");
+        tracing::warn!(%error, address = first, "cannot announce addresses");
     }
 }
 
-async fn send(netlink: &Netlink, addresses: &[VirtualAddress]) -> io::Result<()> {
+async fn send_announcement(netlink: &Netlink, addresses: &[VirtualAddress]) -> io::Result<()> {
     let links = netlink.links().await.map_err(io::Error::other)?;
     let mut frames = Vec::new();
     for link in links.iter().filter(|l| l.arp && l.up) {
@@ -125,24 +125,24 @@ async fn send(netlink: &Netlink, addresses: &[VirtualAddress]) -> io::Result<()>
     netlink.frames()?.send(&frames).await
 }
 
-fn frames_on(link: &Link, addresses: &[VirtualAddress]) -> Vec<Outgoing> {
+fn frames_on(link: &Link, addresses: &[VirtualAddress]) -> Vec<OutgoingFrame> {
     let Some(mac) = link.mac else {
         return Vec::new();
     };
-    let router = forwards(&link.name);
+    let router = is_router(&link.name);
     addresses
         .iter()
         .filter(|a| a.interface == link.name)
         .flat_map(|a| arp::announcement(mac, a.ip, router))
-        .map(|frame| Outgoing {
+        .map(|frame| OutgoingFrame {
             index: link.index,
             frame,
         })
         .collect()
 }
 
-/// Whether this machine forwards IPv6 on that interface.
-fn forwards(interface: &str) -> bool {
+/// Whether this machine is an IPv6 router on an interface.
+fn is_router(interface: &str) -> bool {
     let path = format!("/proc/sys/net/ipv6/conf/{interface}/forwarding");
     fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
 }

@@ -1,12 +1,12 @@
-//! The built-in `IPaddr`, `IPaddr2` and `IPv6addr`: a run of addresses that are started and stopped as one.
+//! The built-in `IPaddr`, `IPaddr2` and `IPv6addr`: consecutive addresses that are started and stopped as one step.
 //!
-//! Whether the addresses should be up here is kept under one lock, and whoever adds or deletes one holds it. So a
-//! renewal or a restoration that comes late can never bring an address back after its stop.
+//! One lock guards whether the addresses should be up. Whoever adds or deletes an address holds it, so a late renewal or
+//! restoration can never bring an address back after its stop.
 //!
-//! The kernel has them on loan: with a lifetime, renewed while we move and are entitled. When we are killed or stand
-//! still it takes them away by itself. It counts in whole seconds and looks late, up to 1.25 s after the end; so a loan
-//! is at least two seconds, and where the right is shorter it outlasts the right. That harms nobody: an address that
-//! still answers is not taken over, and one whose loan has run out is put back only under a right that lasts.
+//! The kernel gets each address with a lifetime (its TTL) that is renewed while this node holds the lease of the group. If
+//! the daemon is killed or stopped, the kernel removes the addresses by itself. It counts in whole seconds and acts up to
+//! 1.25 s late, so the TTL is at least two seconds and may outlast a shorter lease. That is safe: a peer does not take over
+//! an address that still answers, and an expired address is put back only under a lease that is still valid.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -19,54 +19,55 @@ use tokio::sync::Mutex;
 
 use crate::agent::address::announce::Announcement;
 use crate::agent::address::virtual_address::{VirtualAddress, network_of};
-use crate::agent::{Agent, AgentError, Limits, Status, now};
+use crate::agent::{Agent, AgentError, Limits, Status};
 use crate::model::Time;
+use crate::sys::clock::now;
 use crate::sys::netlink::{self, Address, Link, Netlink, NetlinkError};
 
-/// The shortest loan: a renewal may then be more than a second late, on a machine that is very busy.
-pub const LEAST_LOAN: Duration = Duration::from_secs(2);
-/// What each address costs the kernel of the time to renew them all, as a generous guess.
-const EACH: Duration = Duration::from_millis(1);
-/// How often a start that came too late for its right looks for a new one.
-const RIGHT_SOON: Duration = Duration::from_millis(5);
-/// How much sooner than its lifetime says the kernel may remove an address.
-const EARLY: Duration = Duration::from_millis(100);
+/// The shortest TTL in the kernel. With it a renewal may be more than a second late, as on a very busy machine.
+pub const MIN_KERNEL_TTL: Duration = Duration::from_secs(2);
+/// How long the kernel may take to renew one address; a generous guess.
+const RENEWAL_COST: Duration = Duration::from_millis(1);
+/// How often a start whose lease has run out checks for a renewed one.
+const LEASE_POLL: Duration = Duration::from_millis(5);
+/// The kernel may remove an address this much before its TTL ends.
+const EARLY_EXPIRY: Duration = Duration::from_millis(100);
 
-/// Consecutive addresses of a group.
+/// Consecutive addresses of a group: one step.
 pub struct Addresses {
     list: Vec<VirtualAddress>,
     netlink: Netlink,
-    /// When the right to hold them ends; the kernel removes them then, if we do not.
-    until: AtomicU64,
-    /// The shortest loan, in seconds.
-    least: AtomicU64,
-    /// Whether a task is on its way to tell the kernel of a new end.
-    telling: AtomicBool,
-    state: Mutex<State>,
+    /// The end of the lease. The kernel removes the addresses then, if this node does not.
+    lease_end: AtomicU64,
+    /// The shortest TTL in the kernel, in seconds.
+    min_ttl: AtomicU64,
+    /// Whether a task is about to renew the TTL in the kernel.
+    renewal_pending: AtomicBool,
+    state: Mutex<AddressState>,
 }
 
 #[derive(Default)]
-struct State {
-    /// Started or adopted, and not stopped since.
+struct AddressState {
+    /// Whether they were started or adopted, and not stopped since.
     up: bool,
-    /// When the kernel removes them, as last told.
-    expires: Time,
-    /// Found missing, and not yet known to be back and announced.
-    missed: Vec<VirtualAddress>,
-    /// Removed when our right was not sure to last: to be put back when it is renewed.
-    owed: bool,
+    /// When their TTL in the kernel ends.
+    ttl_end: Time,
+    /// Addresses that were missing, and are not yet known to be back and announced.
+    missing: Vec<VirtualAddress>,
+    /// Whether an address was removed while the lease had run out: the next renewal puts it back.
+    restore_on_renewal: bool,
     announcement: Announcement,
 }
 
 impl Addresses {
-    /// Touches nothing yet.
+    /// The addresses; nothing is changed yet.
     pub fn new(list: Vec<VirtualAddress>, netlink: Netlink) -> Self {
         Addresses {
             list,
             netlink,
-            until: AtomicU64::new(Time::NEVER.0),
-            least: AtomicU64::new(0),
-            telling: AtomicBool::new(false),
+            lease_end: AtomicU64::new(Time::NEVER.0),
+            min_ttl: AtomicU64::new(0),
+            renewal_pending: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -76,174 +77,174 @@ impl Addresses {
         &self.list
     }
 
-    /// When the right to hold them ends.
-    pub fn until(&self) -> Time {
-        Time(self.until.load(Ordering::Relaxed))
+    /// The end of the lease.
+    pub fn lease_end(&self) -> Time {
+        Time(self.lease_end.load(Ordering::Relaxed))
     }
 
-    /// Sets when the right to hold them ends: at once for a start or a restoration to come, and soon, in the background,
-    /// in the kernel for addresses that are up. The kernel gets no loan shorter than `least`. Cheap enough for every
-    /// heartbeat.
-    pub fn renew(self: &Arc<Self>, until: Time, least: Duration) {
-        self.grant(until, least);
-        if self.telling.swap(true, Ordering::Relaxed) {
-            return; // the task that is under way will see it
+    /// Renews the lease: at once for later starts and restorations, and soon after, in the background, in the kernel if the
+    /// addresses are up. The TTL is never shorter than `min_ttl`. Cheap enough for every heartbeat.
+    pub fn renew(self: &Arc<Self>, lease_end: Time, min_ttl: Duration) {
+        self.set_lease(lease_end, min_ttl);
+        if self.renewal_pending.swap(true, Ordering::Relaxed) {
+            return; // the pending task will use the new end
         }
         let addresses = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = addresses.tell_kernel().await {
+            if let Err(error) = addresses.renew_in_kernel().await {
                 tracing::warn!(%error, "cannot renew the lifetime of addresses");
             }
         });
     }
 
-    /// Leaves them, where they are up and on loan, to the kernel until then: we go, and will be back.
-    pub async fn lend(&self, until: Time) -> Result<(), AgentError> {
+    /// Extends the TTL of addresses that are up, for a daemon that ends and will be back before that time.
+    pub async fn extend_to(&self, lease_end: Time) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
-        if state.up && state.expires != Time::NEVER {
-            self.grant(until, LEAST_LOAN);
-            state.expires = self.add().await?;
+        if state.up && state.ttl_end != Time::NEVER {
+            self.set_lease(lease_end, MIN_KERNEL_TTL);
+            state.ttl_end = self.add_all().await?;
         }
         Ok(())
     }
 
-    fn grant(&self, until: Time, least: Duration) {
-        let slow = EACH.saturating_mul(4 * u32::try_from(self.list.len()).unwrap_or(u32::MAX / 4));
-        let least = least.max(LEAST_LOAN).saturating_add(slow);
-        self.least.store(least.as_secs(), Ordering::Relaxed);
-        self.until.store(until.0, Ordering::Relaxed);
+    fn set_lease(&self, lease_end: Time, min_ttl: Duration) {
+        let count = u32::try_from(self.list.len()).unwrap_or(u32::MAX / 4);
+        let margin = RENEWAL_COST.saturating_mul(4 * count);
+        let min_ttl = min_ttl.max(MIN_KERNEL_TTL).saturating_add(margin);
+        self.min_ttl.store(min_ttl.as_secs(), Ordering::Relaxed);
+        self.lease_end.store(lease_end.0, Ordering::Relaxed);
     }
 
-    /// Whether they may be here now. What the kernel still has may stay a little longer than a right that is shorter
-    /// than the loan; what it has taken is put back only under a right that lasts.
-    fn entitled(&self, state: &State, now: Time) -> bool {
-        let until = self.until();
-        let lent = now + EARLY < state.expires;
-        until == Time::NEVER || now < until || (lent && now < until + self.least())
+    /// Whether the addresses may be here now. Addresses that the kernel still has may outlast a lease that is shorter than
+    /// the TTL. Addresses that it has removed need a lease that is still valid.
+    fn may_be_up(&self, state: &AddressState, now: Time) -> bool {
+        let lease_end = self.lease_end();
+        let in_kernel = now + EARLY_EXPIRY < state.ttl_end;
+        lease_end == Time::NEVER
+            || now < lease_end
+            || (in_kernel && now < lease_end + self.min_ttl())
     }
 
-    /// Waits for a right that lasts now. An order that was given before this machine stood still comes without one, and
-    /// is ended by who gave it; a very busy machine gets its next renewal.
-    async fn right(&self, limits: &Limits) -> Result<(), AgentError> {
+    /// Waits for a lease that is valid now. On a very busy machine that is the next renewal. A start that was ordered before
+    /// this machine was suspended gets none, and is aborted by the engine.
+    async fn wait_for_lease(&self, limits: &Limits) -> Result<(), AgentError> {
         let renewed = async {
-            while now() >= self.until() {
-                tokio::time::sleep(RIGHT_SOON).await;
+            while now() >= self.lease_end() {
+                tokio::time::sleep(LEASE_POLL).await;
             }
         };
         tokio::select! {
             biased;
             () = renewed => Ok(()),
-            () = limits.abort.aborted() => Err(AgentError::Failed("the start was called off".into())),
+            () = limits.abort.aborted() => Err(AgentError::Failed("the start was aborted".into())),
             () = tokio::time::sleep_until(limits.until) => {
-                Err(AgentError::TimedOut("the right to the address was not renewed".into()))
+                Err(AgentError::TimedOut("the lease of the address was not renewed".into()))
             }
         }
     }
 
-    fn least(&self) -> Duration {
-        Duration::from_secs(self.least.load(Ordering::Relaxed))
+    fn min_ttl(&self) -> Duration {
+        Duration::from_secs(self.min_ttl.load(Ordering::Relaxed))
     }
 
-    /// How long the kernel shall keep them by itself: whole seconds, the right rounded down but no less than the least
-    /// loan; none for a right without end.
-    fn lifetime(&self, now: Time) -> Option<Duration> {
-        match self.until() {
+    /// The TTL for the kernel, in whole seconds: the lease rounded down, but at least the shortest TTL. `None` if the lease
+    /// never ends.
+    fn kernel_ttl(&self, now: Time) -> Option<Duration> {
+        match self.lease_end() {
             Time::NEVER => None,
-            until => Some(Duration::from_secs(until.since(now).as_secs()).max(self.least())),
+            end => Some(Duration::from_secs(end.since(now).as_secs()).max(self.min_ttl())),
         }
     }
 
-    /// Gives addresses that are up the lifetime that their right has. The kernel is told only what moves its end by a
-    /// useful step.
-    async fn tell_kernel(&self) -> Result<(), AgentError> {
+    /// Renews the TTL of addresses that are up, if that moves its end far enough.
+    async fn renew_in_kernel(&self) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
-        self.telling.store(false, Ordering::Relaxed);
+        self.renewal_pending.store(false, Ordering::Relaxed);
         let now = now();
-        if !state.up || !self.entitled(&state, now) {
+        if !state.up || !self.may_be_up(&state, now) {
             return Ok(());
         }
-        if state.owed && now < self.until() {
-            state.owed = false;
-            let why = "something else had removed it";
-            return self.put_back(&mut state, why).await;
+        if state.restore_on_renewal && now < self.lease_end() {
+            state.restore_on_renewal = false;
+            let why = "which something else had removed";
+            return self.restore_missing(&mut state, why).await;
         }
-        let valid = self.lifetime(now);
+        let valid = self.kernel_ttl(now);
         let end = valid.map_or(Time::NEVER, |valid| now + valid);
-        if end >= state.expires && end.since(state.expires) <= self.step(valid) {
+        if end >= state.ttl_end && end.since(state.ttl_end) <= self.min_extension(valid) {
             return Ok(());
         }
-        if now + EARLY >= state.expires {
-            // The loan may have run out before this renewal, though the right lasts.
-            let why = "had was too slow to renew its lease; find what blocks or slows this machine, or set a longer \
-                       deadtime";
-            return self.put_back(&mut state, why).await;
+        if now + EARLY_EXPIRY >= state.ttl_end {
+            // The TTL may have ended before this renewal, though the lease is valid.
+            let why = "which the kernel had removed because had renewed it too late; find what blocks or slows this \
+                       machine, or set a longer deadtime";
+            return self.restore_missing(&mut state, why).await;
         }
-        state.expires = self.add().await?;
+        state.ttl_end = self.add_all().await?;
         Ok(())
     }
 
-    /// Renews them, and puts back and announces what is missing.
-    async fn put_back(&self, state: &mut State, why: &str) -> Result<(), AgentError> {
-        let missing = self.missing().await?;
-        state.expires = self.add().await?;
+    /// Renews all addresses, and announces those that were missing.
+    async fn restore_missing(&self, state: &mut AddressState, why: &str) -> Result<(), AgentError> {
+        let missing = self.find_missing().await?;
+        state.ttl_end = self.add_all().await?;
         if let Some(first) = missing.first() {
-            tracing::warn!("{first} was away for a moment and is back: {why}");
+            tracing::warn!("restored {first}, {why}");
             state.announcement.end().await;
-            state.announcement = Announcement::begin(&self.netlink, &missing).await;
+            state.announcement = Announcement::start(&self.netlink, &missing).await;
         }
         Ok(())
     }
 
-    /// Announces them again, if they are up.
-    pub async fn announce(&self) {
+    /// Announces them to the network again, if they are up.
+    pub async fn announce_addresses(&self) {
         let mut state = self.state.lock().await;
         if state.up {
             state.announcement.end().await;
-            state.announcement = Announcement::begin(&self.netlink, &self.list).await;
+            state.announcement = Announcement::start(&self.netlink, &self.list).await;
         }
     }
 
-    /// Puts back those that should be up and are not, and announces them. Returns them. After the end of their
-    /// lifetime nothing is put back: then it was the kernel that rightly took them. Nor is anything while our right is
-    /// not renewed: whoever stood still hears of the removal before he knows for how long, and another node may have
-    /// them; the next renewal puts them back.
-    pub async fn restore(&self) -> Result<Vec<VirtualAddress>, AgentError> {
+    /// Puts back and announces the addresses that should be up and are missing, and returns them. Does nothing after the end
+    /// of their TTL: then the kernel was right to remove them. Does nothing either while the lease has run out: this machine
+    /// may have been suspended, and another node may have the addresses. The next renewal restores them.
+    pub async fn restore_removed(&self) -> Result<Vec<VirtualAddress>, AgentError> {
         let mut state = self.state.lock().await;
         let now = now();
-        if !state.up || now + EARLY >= state.expires {
+        if !state.up || now + EARLY_EXPIRY >= state.ttl_end {
             return Ok(Vec::new());
         }
-        if now >= self.until() {
-            state.owed = true;
+        if now >= self.lease_end() {
+            state.restore_on_renewal = true;
             return Ok(Vec::new());
         }
-        for missing in self.missing().await? {
-            if !state.missed.contains(&missing) {
-                state.missed.push(missing);
+        for missing in self.find_missing().await? {
+            if !state.missing.contains(&missing) {
+                state.missing.push(missing);
             }
         }
-        if state.missed.is_empty() {
+        if state.missing.is_empty() {
             return Ok(Vec::new());
         }
-        // An error leaves them noted: part of them may be back, and nobody has heard of it.
-        state.expires = self.add().await?;
-        let restored = std::mem::take(&mut state.missed);
+        // After an error they stay noted: some may be back, and must still be announced.
+        state.ttl_end = self.add_all().await?;
+        let restored = std::mem::take(&mut state.missing);
         state.announcement.end().await;
-        state.announcement = Announcement::begin(&self.netlink, &restored).await;
+        state.announcement = Announcement::start(&self.netlink, &restored).await;
         Ok(restored)
     }
 
-    /// How far the end in the kernel must move to be worth telling: a fifth of the lifetime, more for many addresses,
-    /// which cost the kernel some milliseconds. Never more than half, or it would come too late.
-    fn step(&self, valid: Option<Duration>) -> Duration {
-        let cost = EACH.saturating_mul(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
+    /// How far a renewal must move the end of the TTL to be worth it: a fifth of the TTL, and more for many addresses, which
+    /// cost the kernel some milliseconds. At most half of the TTL, or it would come too late.
+    fn min_extension(&self, valid: Option<Duration>) -> Duration {
+        let cost = RENEWAL_COST.saturating_mul(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
         let valid = valid.unwrap_or_default();
         cost.max(valid / 5).min(valid / 2)
     }
 
-    async fn missing(&self) -> Result<Vec<VirtualAddress>, AgentError> {
-        let links = self.by_name().await?;
-        let found = self.netlink.addresses().await.map_err(failed)?;
+    async fn find_missing(&self) -> Result<Vec<VirtualAddress>, AgentError> {
+        let links = self.links_by_name().await?;
+        let found = self.netlink.addresses().await.map_err(netlink_failed)?;
         let found: HashSet<(u32, IpAddr)> = found.iter().map(|a| (a.index, a.ip)).collect();
         let is_there = |a: &VirtualAddress| {
             links
@@ -253,18 +254,17 @@ impl Addresses {
         Ok(self.list.iter().filter(|a| !is_there(a)).cloned().collect())
     }
 
-    /// Adds all in one batch, with the lifetime that is left, and returns its end. Those that are there get the new
-    /// lifetime.
-    async fn add(&self) -> Result<Time, AgentError> {
-        let links = self.by_name().await?;
+    /// Adds all addresses in one batch, with a TTL, and returns its end. Those that are present get the new TTL.
+    async fn add_all(&self) -> Result<Time, AgentError> {
+        let links = self.links_by_name().await?;
         let now = now();
-        let valid = self.lifetime(now);
-        let others = self.others().await?;
+        let valid = self.kernel_ttl(now);
+        let networks = self.networks_with_own_addresses().await?;
         let mut batch = Vec::with_capacity(self.list.len());
         for address in &self.list {
-            let link = usable(address, &links)?;
+            let link = usable_link(address, &links)?;
             batch.push(Address {
-                prefix_route: !others
+                prefix_route: !networks
                     .contains(&(link.index, network_of(address.ip, address.prefix))),
                 broadcast: address.broadcast,
                 label: address.label.clone(),
@@ -275,7 +275,10 @@ impl Addresses {
         for name in self.interfaces() {
             netlink::promote_secondaries(name);
         }
-        self.netlink.add_addresses(&batch).await.map_err(failed)?;
+        self.netlink
+            .add_addresses(&batch)
+            .await
+            .map_err(netlink_failed)?;
         Ok(valid.map_or(Time::NEVER, |valid| now + valid))
     }
 
@@ -283,31 +286,34 @@ impl Addresses {
         self.list.iter().map(|a| a.interface.as_str()).collect()
     }
 
-    /// The IPv6 networks in which this node has addresses of its own. Ours then need no route to that network, and
-    /// must have none: the kernel would give the shared route the lifetime of ours.
-    async fn others(&self) -> Result<HashSet<(u32, IpAddr)>, AgentError> {
+    /// The IPv6 networks in which this node has addresses that are not virtual. There a virtual address must not add a route
+    /// to the network: the kernel would give the shared route the TTL of the virtual address.
+    async fn networks_with_own_addresses(&self) -> Result<HashSet<(u32, IpAddr)>, AgentError> {
         if !self.list.iter().any(|a| a.ip.is_ipv6()) {
             return Ok(HashSet::new());
         }
-        let mut all = self.netlink.addresses().await.map_err(failed)?;
+        let mut all = self.netlink.addresses().await.map_err(netlink_failed)?;
         all.retain(|a| a.ip.is_ipv6() && !a.ours && !self.list.iter().any(|o| o.ip == a.ip));
         let networks = all.iter().map(|a| (a.index, network_of(a.ip, a.prefix)));
         Ok(networks.collect())
     }
 
-    async fn by_name(&self) -> Result<HashMap<String, Link>, AgentError> {
-        let links = self.netlink.links().await.map_err(failed)?;
+    async fn links_by_name(&self) -> Result<HashMap<String, Link>, AgentError> {
+        let links = self.netlink.links().await.map_err(netlink_failed)?;
         Ok(links.into_iter().map(|l| (l.name.clone(), l)).collect())
     }
 
-    /// What of ours is on its interface now, whatever its prefix.
-    async fn present(&self, links: &HashMap<String, Link>) -> Result<Vec<Address>, AgentError> {
+    /// Our addresses that are on their interface now, with any prefix.
+    async fn find_present(
+        &self,
+        links: &HashMap<String, Link>,
+    ) -> Result<Vec<Address>, AgentError> {
         let wanted: HashSet<(u32, IpAddr)> = self
             .list
             .iter()
             .filter_map(|a| Some((links.get(&a.interface)?.index, a.ip)))
             .collect();
-        let mut all = self.netlink.addresses().await.map_err(failed)?;
+        let mut all = self.netlink.addresses().await.map_err(netlink_failed)?;
         all.retain(|a| wanted.contains(&(a.index, a.ip)));
         Ok(all)
     }
@@ -316,64 +322,64 @@ impl Addresses {
 #[async_trait]
 impl Agent for Addresses {
     async fn start(&self, limits: &Limits) -> Result<(), AgentError> {
-        self.right(limits).await?;
+        self.wait_for_lease(limits).await?;
         let mut state = self.state.lock().await;
         state.announcement.end().await;
-        // Before the first is added: a start that fails half-way is then still undone by a stop, and kept by nobody.
+        // Not up until all are added: after a start that failed half-way nobody restores or renews them before the stop.
         state.up = false;
-        state.owed = false;
-        state.missed.clear();
-        state.expires = self.add().await?;
+        state.restore_on_renewal = false;
+        state.missing.clear();
+        state.ttl_end = self.add_all().await?;
         state.up = true;
-        state.announcement = Announcement::begin(&self.netlink, &self.list).await;
+        state.announcement = Announcement::start(&self.netlink, &self.list).await;
         Ok(())
     }
 
     async fn stop(&self, _limits: &Limits) -> Result<(), AgentError> {
         let mut state = self.state.lock().await;
         state.up = false;
-        state.owed = false;
-        state.missed.clear();
+        state.restore_on_renewal = false;
+        state.missing.clear();
         state.announcement.end().await;
-        let links = self.by_name().await?;
-        let present = self.present(&links).await?;
+        let links = self.links_by_name().await?;
+        let present = self.find_present(&links).await?;
         if present.is_empty() {
             return Ok(());
         }
         let restored = self.netlink.delete_addresses(&present).await;
-        for innocent in restored.map_err(failed)? {
-            tracing::warn!(%innocent, "the kernel took another address of the same network along; it was put back");
+        for innocent in restored.map_err(netlink_failed)? {
+            tracing::warn!(%innocent, "the kernel removed another address of the same network too; it was restored");
         }
         Ok(())
     }
 
     async fn monitor(&self, _limits: &Limits) -> Result<Status, AgentError> {
         let mut state = self.state.lock().await;
-        let links = self.by_name().await?;
-        let present = self.present(&links).await?;
+        let links = self.links_by_name().await?;
+        let present = self.find_present(&links).await?;
         if present.is_empty() {
             return Ok(Status::Stopped);
         }
         for address in &self.list {
-            let link = usable(address, &links)?;
+            let link = usable_link(address, &links)?;
             let found = present
                 .iter()
                 .find(|p| p.index == link.index && p.ip == address.ip);
-            well(address, found)?;
+            check_usable(address, found)?;
         }
         if !state.up {
-            // Found after our own start: adopted, from now on renewed and kept.
+            // Started by an earlier daemon: adopted, and renewed from now on.
             state.up = true;
             let lifetimes = present.iter().filter_map(|a| a.valid);
-            state.expires = lifetimes.min().map_or(Time::NEVER, |valid| now() + valid);
+            state.ttl_end = lifetimes.min().map_or(Time::NEVER, |valid| now() + valid);
         }
         Ok(Status::Running)
     }
 }
 
-fn well(address: &VirtualAddress, found: Option<&Address>) -> Result<(), AgentError> {
+fn check_usable(address: &VirtualAddress, found: Option<&Address>) -> Result<(), AgentError> {
     let problem = match found {
-        None => "is missing, while others of its run are there",
+        None => "is missing, while others of its step are present",
         Some(a) if a.duplicate => "is in use by another machine (duplicate address detection)",
         Some(a) if a.tentative => "is not usable yet (duplicate address detection runs)",
         Some(_) => return Ok(()),
@@ -381,8 +387,8 @@ fn well(address: &VirtualAddress, found: Option<&Address>) -> Result<(), AgentEr
     Err(AgentError::Failed(format!("{address} {problem}")))
 }
 
-/// The interface of an address, if it can carry one now.
-fn usable<'l>(
+/// The interface of an address, if it is up and has a carrier.
+fn usable_link<'l>(
     address: &VirtualAddress,
     links: &'l HashMap<String, Link>,
 ) -> Result<&'l Link, AgentError> {
@@ -399,7 +405,7 @@ fn usable<'l>(
 }
 
 #[allow(clippy::needless_pass_by_value)] // for `map_err`
-fn failed(error: NetlinkError) -> AgentError {
+fn netlink_failed(error: NetlinkError) -> AgentError {
     AgentError::Failed(error.to_string())
 }
 

@@ -1,9 +1,8 @@
-//! Asks the wire who answers for the addresses of a group, before this node takes them over.
+//! Asks the network whether another machine still has the addresses of a group, before this node takes them over.
 //!
-//! A round is one probe for each address. What answers is told at once. When [`WINDOW`] has passed in silence, that
-//! is told with the time of the round. Silence counts only if every probe could be sent: an interface without
-//! carrier hears nothing and proves nothing. Our own hardware addresses are never an answer, so addresses that
-//! are up here as well do no harm.
+//! A round sends one probe for each address. An answer is reported at once. If nobody answers within [`ANSWER_WINDOW`], that
+//! silence is reported with the time of the round. It counts only if every probe was sent: an interface without carrier
+//! receives nothing and proves nothing. Answers from this node's own hardware addresses are ignored.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -18,31 +17,31 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::address::virtual_address::VirtualAddress;
-use crate::agent::now;
 use crate::model::{GroupName, Time};
-use crate::sys::arp::{self, Answer};
+use crate::sys::arp::{self, AddressAnswer};
+use crate::sys::clock::now;
 use crate::sys::netlink::{Link, Netlink};
-use crate::sys::packet::{AnswerReceiver, Outgoing};
+use crate::sys::packet::{AnswerReceiver, OutgoingFrame};
 
 /// How long an answer may take. A kernel answers within a millisecond.
-pub const WINDOW: Duration = Duration::from_millis(45);
-/// From round to round, for each [`CROWD`] of addresses.
-const INTERVAL: Duration = Duration::from_millis(50);
-/// So many addresses are asked for in one interval, at most: each probe is a broadcast that every machine hears.
-const CROWD: usize = 128;
-/// More than a socket can have kept until the time was over, however late that is noticed here.
-const BACKLOG: u32 = 4096;
-/// Events that may wait. When it is full they are dropped: the next round tells the same.
-const EVENTS: usize = 256;
+pub const ANSWER_WINDOW: Duration = Duration::from_millis(45);
+/// The time from round to round, for each [`BATCH`] of addresses.
+const ROUND_INTERVAL: Duration = Duration::from_millis(50);
+/// How many addresses are probed per interval: each probe is a broadcast that every machine receives.
+const BATCH: usize = 128;
+/// More frames than a socket can have buffered before the end of the window, however late we notice that end.
+const MAX_BACKLOG: u32 = 4096;
+/// How many events may wait. Further ones are dropped: the next round reports the same.
+const MAX_EVENTS: usize = 256;
 
-/// What the prober tells.
+/// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeEvent {
-    /// Somebody else has an address of the group. At most one in a round.
+    /// Another machine has an address of the group. Reported at most once per round.
     Answered {
         /// The group.
         group: GroupName,
-        /// Which address, and which hardware address has it.
+        /// The address, and the hardware address that has it.
         who: String,
     },
     /// Nobody answered a whole round.
@@ -54,7 +53,7 @@ pub enum ProbeEvent {
     },
 }
 
-/// Probes for any number of groups, each in a task of its own. They end when this is dropped.
+/// Probes the addresses of any number of groups, each in a task of its own. Dropping it ends them.
 pub struct AddressProber {
     netlink: Netlink,
     events: mpsc::Sender<ProbeEvent>,
@@ -62,9 +61,9 @@ pub struct AddressProber {
 }
 
 impl AddressProber {
-    /// Nothing is probed yet.
+    /// A prober that probes nothing yet.
     pub fn new(netlink: Netlink) -> (Self, mpsc::Receiver<ProbeEvent>) {
-        let (events, rx) = mpsc::channel(EVENTS);
+        let (events, rx) = mpsc::channel(MAX_EVENTS);
         let prober = AddressProber {
             netlink,
             events,
@@ -73,9 +72,9 @@ impl AddressProber {
         (prober, rx)
     }
 
-    /// Probes for these addresses, at once and then again and again. Replaces an earlier watch of the group.
+    /// Probes these addresses periodically from now on. Replaces an earlier watch of the group.
     pub fn watch(&self, group: &GroupName, addresses: Vec<VirtualAddress>) {
-        let watch = Watch {
+        let watch = AddressWatch {
             group: group.clone(),
             addresses,
             netlink: self.netlink.clone(),
@@ -111,93 +110,96 @@ impl Drop for AddressProber {
     }
 }
 
-struct Watch {
+struct AddressWatch {
     group: GroupName,
     addresses: Vec<VirtualAddress>,
     netlink: Netlink,
     events: mpsc::Sender<ProbeEvent>,
 }
 
-/// The open sockets of a watch, for the interfaces as they are numbered now.
-struct Sockets {
-    ears: Vec<AnswerReceiver>,
-    heard_on: HashSet<(u32, bool)>,
+/// The open sockets of a watch, for the current indices of the interfaces.
+struct ProbeSockets {
+    receivers: Vec<AnswerReceiver>,
+    interfaces: HashSet<(u32, bool)>,
 }
 
-/// What one round asks.
-struct Round {
-    frames: Vec<Outgoing>,
+/// The probes of one round.
+struct ProbeRound {
+    frames: Vec<OutgoingFrame>,
     own: HashSet<MacAddr>,
     wanted: HashSet<IpAddr>,
 }
 
-impl Watch {
+impl AddressWatch {
     async fn run(self) {
-        let crowds = self.addresses.len().div_ceil(CROWD).max(1);
-        let interval = INTERVAL.saturating_mul(u32::try_from(crowds).unwrap_or(u32::MAX));
+        let batches = self.addresses.len().div_ceil(BATCH).max(1);
+        let interval = ROUND_INTERVAL.saturating_mul(u32::try_from(batches).unwrap_or(u32::MAX));
         let mut sockets = None;
-        let mut complained = false;
+        let mut logged = false;
         loop {
             let began = Instant::now();
-            let round = self.round(&mut sockets, began + interval).await;
+            let round = self.run_round(&mut sockets, began + interval).await;
             if let Err(error) = round {
                 sockets = None;
-                if !complained {
-                    complained = true;
-                    tracing::warn!(group = %self.group, %error, "cannot ask who has the addresses");
+                if !logged {
+                    logged = true;
+                    tracing::warn!(group = %self.group, %error, "cannot probe who has the addresses");
                 }
             }
             sleep_until(began + interval).await;
         }
     }
 
-    /// Sends, listens until the window closes, tells of silence, and listens on until the next round.
-    async fn round(&self, sockets: &mut Option<Sockets>, end: Instant) -> io::Result<()> {
+    /// Sends the probes and listens: until the window closes, then reports silence, and until the next round.
+    async fn run_round(&self, sockets: &mut Option<ProbeSockets>, end: Instant) -> io::Result<()> {
         let sent = now();
         let links = self.netlink.links().await.map_err(io::Error::other)?;
-        let (round, heard_on) = plan(&self.addresses, &links)?;
-        let sockets = match sockets.take().filter(|s| s.heard_on == heard_on) {
+        let (round, interfaces) = plan_round(&self.addresses, &links)?;
+        let sockets = match sockets.take().filter(|s| s.interfaces == interfaces) {
             Some(old) => sockets.insert(old),
-            None => sockets.insert(Sockets::open(heard_on)?),
+            None => sockets.insert(ProbeSockets::open(interfaces)?),
         };
         self.netlink.frames()?.send(&round.frames).await?;
-        let window = Instant::now() + WINDOW;
-        let early = sockets.answer(&round, window).await?;
-        self.tell(match early {
-            Some(answer) => self.answered(answer),
+        let window = Instant::now() + ANSWER_WINDOW;
+        let early = sockets.next_answer(&round, window).await?;
+        self.report(match early {
+            Some(answer) => self.answered_event(answer),
             None => ProbeEvent::Silent {
                 group: self.group.clone(),
                 sent,
             },
         });
-        // An answer that comes late still counts; after one, the rest of the round says nothing new.
+        // A late answer still counts. After an answer the rest of the round adds nothing.
         if early.is_none()
-            && let Some(answer) = sockets.answer(&round, end).await?
+            && let Some(answer) = sockets.next_answer(&round, end).await?
         {
-            self.tell(self.answered(answer));
+            self.report(self.answered_event(answer));
         }
         Ok(())
     }
 
-    fn answered(&self, answer: Answer) -> ProbeEvent {
+    fn answered_event(&self, answer: AddressAnswer) -> ProbeEvent {
         ProbeEvent::Answered {
             group: self.group.clone(),
             who: format!("{} is at {}", answer.ip, answer.mac),
         }
     }
 
-    fn tell(&self, event: ProbeEvent) {
-        // Full or closed: see EVENTS.
+    fn report(&self, event: ProbeEvent) {
+        // Full or closed: see MAX_EVENTS.
         self.events.try_send(event).unwrap_or_default();
     }
 }
 
-/// The probes for all addresses, and where their answers come in. Interfaces without neighbours (loopback) are
-/// silent by nature.
-fn plan(addresses: &[VirtualAddress], links: &[Link]) -> io::Result<(Round, HashSet<(u32, bool)>)> {
+/// The probes for all addresses, and the interfaces on which answers arrive. Interfaces without ARP (loopback) are not
+/// probed.
+fn plan_round(
+    addresses: &[VirtualAddress],
+    links: &[Link],
+) -> io::Result<(ProbeRound, HashSet<(u32, bool)>)> {
     let by_name: HashMap<&str, &Link> = links.iter().map(|l| (l.name.as_str(), l)).collect();
-    let mut heard_on = HashSet::new();
-    let mut round = Round {
+    let mut interfaces = HashSet::new();
+    let mut round = ProbeRound {
         frames: Vec::with_capacity(addresses.len()),
         own: links.iter().filter_map(|l| l.mac).collect(),
         wanted: addresses.iter().map(|a| a.ip).collect(),
@@ -215,17 +217,17 @@ fn plan(addresses: &[VirtualAddress], links: &[Link]) -> io::Result<(Round, Hash
         let Some(mac) = link.mac.filter(|_| link.arp) else {
             continue;
         };
-        heard_on.insert((link.index, address.ip.is_ipv4()));
-        round.frames.push(Outgoing {
+        interfaces.insert((link.index, address.ip.is_ipv4()));
+        round.frames.push(OutgoingFrame {
             index: link.index,
             frame: arp::probe(mac, address.ip),
         });
     }
-    Ok((round, heard_on))
+    Ok((round, interfaces))
 }
 
-impl Sockets {
-    fn open(heard_on: HashSet<(u32, bool)>) -> io::Result<Self> {
+impl ProbeSockets {
+    fn open(interfaces: HashSet<(u32, bool)>) -> io::Result<Self> {
         let open = |&(index, v4): &(u32, bool)| {
             if v4 {
                 AnswerReceiver::arp(index)
@@ -233,25 +235,33 @@ impl Sockets {
                 AnswerReceiver::neighbours(index)
             }
         };
-        Ok(Sockets {
-            ears: heard_on.iter().map(open).collect::<io::Result<_>>()?,
-            heard_on,
+        Ok(ProbeSockets {
+            receivers: interfaces.iter().map(open).collect::<io::Result<_>>()?,
+            interfaces,
         })
     }
 
-    /// The first answer of somebody else before the time is over. What has arrived is heard before the time is judged.
-    async fn answer(&self, round: &Round, until: Instant) -> io::Result<Option<Answer>> {
+    /// The first answer of another machine before `until`. Frames that have already arrived are read before the time is checked.
+    async fn next_answer(
+        &self,
+        round: &ProbeRound,
+        until: Instant,
+    ) -> io::Result<Option<AddressAnswer>> {
         let over = sleep_until(until);
         tokio::pin!(over);
         let mut late = 0u32;
         loop {
             let next = async {
-                if self.ears.is_empty() {
+                if self.receivers.is_empty() {
                     return std::future::pending().await;
                 }
-                select_all(self.ears.iter().map(|ear| Box::pin(ear.next())))
-                    .await
-                    .0
+                select_all(
+                    self.receivers
+                        .iter()
+                        .map(|receiver| Box::pin(receiver.next())),
+                )
+                .await
+                .0
             };
             let answer = tokio::select! {
                 biased;
@@ -262,9 +272,9 @@ impl Sockets {
                 return Ok(Some(answer));
             }
             late += u32::from(Instant::now() > until);
-            if late > BACKLOG {
+            if late > MAX_BACKLOG {
                 return Err(io::Error::other(
-                    "too much is said on the network to hear an answer",
+                    "too much traffic on the network to find an answer",
                 ));
             }
         }

@@ -1,5 +1,5 @@
-//! `SendArp::address/interface[::seconds[::gateway...]]`: announces an address that it does not manage, at each start and then
-//! again and again for as long as it runs and the address is here.
+//! `SendArp::address/interface[::seconds[::gateway...]]`: announces an address that another resource manages, at each start
+//! and then periodically while it runs and this machine has the address.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -10,34 +10,34 @@ use tokio::sync::Mutex;
 
 use crate::agent::address::announce::{self, Announcement};
 use crate::agent::address::virtual_address::{self, Network, VirtualAddress};
-use crate::agent::builtin::pseudo::Marker;
+use crate::agent::builtin::pseudo::RunMarker;
 use crate::agent::{Agent, AgentError, Limits, Status};
 use crate::sys::netlink::Netlink;
 use crate::text::Mistake;
 
-const FORM: &str =
+const USAGE: &str =
     "the form is SendArp::address/interface, or SendArp::address/interface::seconds::gateway";
 
-/// Announces an address.
+/// Announces an address; does not manage it.
 pub struct SendArp {
     address: VirtualAddress,
-    /// From one time to the next, where it is to be announced again.
+    /// The interval of further announcements, if any.
     every: Option<Duration>,
-    /// Who is asked something by that address each time, and thereby learns where it is: some believe nothing else.
+    /// Gateways that get an ARP request from the address each time, because they ignore gratuitous ARP.
     gateways: Vec<Ipv4Addr>,
     netlink: Netlink,
-    marker: Marker,
-    sending: Mutex<Sending>,
+    marker: RunMarker,
+    sending: Mutex<RunningAnnouncements>,
 }
 
 #[derive(Default)]
-struct Sending {
-    first: Announcement,
-    again: Option<Announcement>,
+struct RunningAnnouncements {
+    at_start: Announcement,
+    periodic: Option<Announcement>,
 }
 
 impl SendArp {
-    /// Reads the arguments; `token` names its marker.
+    /// Reads the arguments; `token` names the marker file.
     pub fn new(
         args: &[String],
         token: &str,
@@ -47,26 +47,29 @@ impl SendArp {
     ) -> Result<Self, Mistake> {
         let (argument, rest) = args
             .split_first()
-            .ok_or_else(|| Mistake::new("SendArp names no address").help(FORM))?;
+            .ok_or_else(|| Mistake::new("SendArp names no address").help(USAGE))?;
         let Some((ip, interface)) = argument.split_once('/') else {
-            return Err(Mistake::new(format!("`{argument}` names no interface")).help(FORM));
+            return Err(Mistake::new(format!("`{argument}` names no interface")).help(USAGE));
         };
         let whole = if ip.contains(':') { 128 } else { 32 };
         let address = virtual_address::resolve(&format!("{ip}/{whole}/{interface}"), network)?;
-        let every = rest.first().map(|text| seconds(text)).transpose()?;
-        let gateways = rest.iter().skip(1).map(|text| gateway(text, &address));
+        let every = rest.first().map(|text| parse_interval(text)).transpose()?;
+        let gateways = rest
+            .iter()
+            .skip(1)
+            .map(|text| parse_gateway(text, &address));
         let gateways = gateways.collect::<Result<_, _>>()?;
         Ok(SendArp {
             address,
             every,
             gateways,
             netlink: netlink.clone(),
-            marker: Marker::new(run_dir, token),
+            marker: RunMarker::new(run_dir, token),
             sending: Mutex::default(),
         })
     }
 
-    /// For an administrator.
+    /// A description for an administrator.
     pub fn describe(&self) -> String {
         let mut text = format!("{} on {}", self.address.ip, self.address.interface);
         if let Some(every) = self.every {
@@ -79,51 +82,56 @@ impl SendArp {
         text
     }
 
-    fn again(&self) -> Option<Announcement> {
+    fn start_periodic(&self) -> Option<Announcement> {
         let (netlink, address) = (&self.netlink, &self.address);
         let every = self.every?;
-        Some(Announcement::again(netlink, address, &self.gateways, every))
+        Some(Announcement::repeat_every(
+            netlink,
+            address,
+            &self.gateways,
+            every,
+        ))
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, Mistake> {
+fn parse_interval(text: &str) -> Result<Duration, Mistake> {
     match text.parse() {
         Ok(seconds @ 1..=86400) => Ok(Duration::from_secs(seconds)),
         _ => Err(Mistake::new(format!(
             "`{text}` is not a number of seconds from 1 to 86400"
         ))
-        .help(FORM)),
+        .help(USAGE)),
     }
 }
 
-fn gateway(text: &str, address: &VirtualAddress) -> Result<Ipv4Addr, Mistake> {
+fn parse_gateway(text: &str, address: &VirtualAddress) -> Result<Ipv4Addr, Mistake> {
     if address.ip.is_ipv6() {
         return Err(Mistake::new(format!(
             "`{text}` is one argument too many: IPv6 addresses are announced to all at once"
         )));
     }
     let mistake = || Mistake::new(format!("`{text}` is not the IPv4 address of a gateway"));
-    text.parse().map_err(|_| mistake().help(FORM))
+    text.parse().map_err(|_| mistake().help(USAGE))
 }
 
 #[async_trait]
 impl Agent for SendArp {
     async fn start(&self, _limits: &Limits) -> Result<(), AgentError> {
         let mut sending = self.sending.lock().await;
-        sending.first.end().await;
+        sending.at_start.end().await;
         let addresses = std::slice::from_ref(&self.address);
-        sending.first = Announcement::begin(&self.netlink, addresses).await;
-        announce::ask(&self.netlink, &self.address, &self.gateways).await;
-        if sending.again.is_none() {
-            sending.again = self.again();
+        sending.at_start = Announcement::start(&self.netlink, addresses).await;
+        announce::update_gateways(&self.netlink, &self.address, &self.gateways).await;
+        if sending.periodic.is_none() {
+            sending.periodic = self.start_periodic();
         }
         self.marker.set()
     }
 
     async fn stop(&self, _limits: &Limits) -> Result<(), AgentError> {
         let mut sending = self.sending.lock().await;
-        sending.first.end().await;
-        if let Some(mut again) = sending.again.take() {
+        sending.at_start.end().await;
+        if let Some(mut again) = sending.periodic.take() {
             again.end().await;
         }
         self.marker.clear()
@@ -132,9 +140,9 @@ impl Agent for SendArp {
     async fn monitor(&self, _limits: &Limits) -> Result<Status, AgentError> {
         let mut sending = self.sending.lock().await;
         let status = self.marker.status();
-        if status == Status::Running && sending.again.is_none() {
-            // Started by the daemon before this one.
-            sending.again = self.again();
+        if status == Status::Running && sending.periodic.is_none() {
+            // An earlier daemon started it.
+            sending.periodic = self.start_periodic();
         }
         Ok(status)
     }

@@ -1,5 +1,5 @@
-//! The argument of `IPaddr`: `ip[/netmask[/interface[:label]][/broadcast]]` or `ip/netmask/broadcast`, and what the
-//! machine's own networks add to it.
+//! The argument of `IPaddr`: `ip[/netmask[/interface[:label]][/broadcast]]` or `ip/netmask/broadcast`. What it leaves out is
+//! taken from the networks of this machine.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,17 +7,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::sys::netlink::{Link, Netlink, NetlinkError, Route};
 use crate::text::Mistake;
 
-/// Longest label and longest interface name that the kernel takes.
-const LONGEST_NAME: usize = 15;
+/// The kernel's limit on labels and interface names, in bytes.
+const MAX_NAME_BYTES: usize = 15;
 
-/// An address that moves between nodes, with its place on this one.
+/// An address that moves between nodes, and where it belongs on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualAddress {
     /// The address.
     pub ip: IpAddr,
-    /// Bits of its network.
+    /// The prefix length of its network.
     pub prefix: u8,
-    /// The interface, by name: its number changes when it is made anew.
+    /// The name of the interface: its index changes when it is created again.
     pub interface: String,
     /// Label, IPv4 only.
     pub label: Option<String>,
@@ -45,8 +45,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Looks.
-    pub async fn of(netlink: &Netlink) -> Result<Self, NetlinkError> {
+    /// Reads them from the kernel.
+    pub async fn read(netlink: &Netlink) -> Result<Self, NetlinkError> {
         Ok(Network {
             links: netlink.links().await?,
             routes: netlink.routes().await?,
@@ -63,9 +63,9 @@ impl Network {
     }
 }
 
-/// The argument taken apart, before the machine is asked.
+/// The parts of the argument, before this machine completes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Written {
+struct WrittenAddress {
     ip: IpAddr,
     prefix: Option<u8>,
     interface: Option<String>,
@@ -73,23 +73,23 @@ struct Written {
     broadcast: Option<Ipv4Addr>,
 }
 
-/// What the argument means on this machine.
+/// Reads an argument and completes it for this machine.
 pub fn resolve(argument: &str, network: &Network) -> Result<VirtualAddress, Mistake> {
-    place(read(argument)?, network)
+    complete(parse(argument)?, network)
 }
 
-/// Whether the argument has the right form; no machine is asked.
+/// Checks the form of an argument; does not ask the machine.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn check_form(argument: &str) -> Result<(), Mistake> {
-    read(argument).map(|_| ())
+    parse(argument).map(|_| ())
 }
 
-/// What is worth knowing of an argument although it means something: nobody here would reach the address directly, and it goes
-/// where a gateway is, because no interface is written.
+/// A remark about an argument without an interface whose address is in no network of this node: it would be put on the
+/// interface of a gateway's route.
 pub fn remark(argument: &str, network: &Network) -> Option<Mistake> {
-    let written = read(argument).ok()?;
+    let written = parse(argument).ok()?;
     let ip = written.ip;
     let near = |r: &Route| r.connected && contains(r.destination, r.prefix, ip);
     if written.interface.is_some() || ip.is_loopback() || network.routes.iter().any(near) {
@@ -97,18 +97,20 @@ pub fn remark(argument: &str, network: &Network) -> Option<Mistake> {
     }
     let VirtualAddress {
         interface, prefix, ..
-    } = place(written, network).ok()?;
+    } = complete(written, network).ok()?;
     let message = format!(
-        "{ip} is in no network of this node; it would go to {interface}, which only leads to a gateway"
+        "{ip} is in no network of this node; it would be put on {interface}, which only has a route over a gateway"
     );
-    let help = format!("is it mistyped? If it is meant so, say it: {ip}/{prefix}/{interface}");
+    let help = format!(
+        "check the address; if it is correct, write the interface: {ip}/{prefix}/{interface}"
+    );
     Some(Mistake::new(message).help(help))
 }
 
-fn read(argument: &str) -> Result<Written, Mistake> {
+fn parse(argument: &str) -> Result<WrittenAddress, Mistake> {
     let mut parts = argument.split('/');
-    let ip = read_ip(parts.next().unwrap_or_default())?;
-    let mut written = Written {
+    let ip = parse_ip(parts.next().unwrap_or_default())?;
+    let mut written = WrittenAddress {
         ip,
         prefix: None,
         interface: None,
@@ -116,14 +118,14 @@ fn read(argument: &str) -> Result<Written, Mistake> {
         broadcast: None,
     };
     if let Some(netmask) = parts.next().filter(|p| !p.is_empty()) {
-        written.prefix = Some(read_netmask(netmask, ip)?);
+        written.prefix = Some(parse_netmask(netmask, ip)?);
     }
     for (nth, part) in parts.enumerate().filter(|(_, p)| !p.is_empty()) {
         let is_broadcast = part.starts_with(|c: char| c.is_ascii_digit());
         match nth {
-            0 if !is_broadcast => read_interface(part, &mut written)?,
+            0 if !is_broadcast => parse_interface(part, &mut written)?,
             0 | 1 if written.broadcast.is_none() => {
-                written.broadcast = Some(read_broadcast(part, ip)?);
+                written.broadcast = Some(parse_broadcast(part, ip)?);
             }
             _ => return Err(too_long(argument, part)),
         }
@@ -136,7 +138,7 @@ fn too_long(argument: &str, part: &str) -> Mistake {
         .help("the form is ip/netmask/interface:label/broadcast")
 }
 
-fn read_ip(text: &str) -> Result<IpAddr, Mistake> {
+fn parse_ip(text: &str) -> Result<IpAddr, Mistake> {
     let ip: IpAddr = text.parse().map_err(|_| bad_ip(text))?;
     let unusable = match ip {
         IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
@@ -150,7 +152,7 @@ fn read_ip(text: &str) -> Result<IpAddr, Mistake> {
     }
 }
 
-/// Says which octet is wrong and how.
+/// Names the octet that is wrong.
 fn bad_ip(text: &str) -> Mistake {
     let octets: Vec<&str> = text.split('.').collect();
     let numeric = octets.iter().all(|o| o.chars().all(|c| c.is_ascii_digit()));
@@ -175,7 +177,7 @@ fn bad_ip(text: &str) -> Mistake {
     Mistake::new(format!("`{text}` is not an IPv4 address: {why}"))
 }
 
-fn read_netmask(text: &str, ip: IpAddr) -> Result<u8, Mistake> {
+fn parse_netmask(text: &str, ip: IpAddr) -> Result<u8, Mistake> {
     let longest = bits(ip);
     if text.contains('.') && ip.is_ipv4() {
         let mask: Ipv4Addr = text
@@ -184,9 +186,9 @@ fn read_netmask(text: &str, ip: IpAddr) -> Result<u8, Mistake> {
         let ones = mask.to_bits().leading_ones();
         if ones == 0 || ones != mask.to_bits().count_ones() {
             return Err(Mistake::new(format!(
-                "`{text}` is not a netmask: its ones are not all in front"
+                "`{text}` is not a netmask: a zero bit comes before a one bit"
             ))
-            .help("a usual one is 255.255.255.0, which is the same as 24"));
+            .help("for example 255.255.255.0, which is the same as 24"));
         }
         return Ok(u8::try_from(ones).unwrap_or(longest));
     }
@@ -198,7 +200,7 @@ fn read_netmask(text: &str, ip: IpAddr) -> Result<u8, Mistake> {
     }
 }
 
-fn read_interface(text: &str, written: &mut Written) -> Result<(), Mistake> {
+fn parse_interface(text: &str, written: &mut WrittenAddress) -> Result<(), Mistake> {
     let (interface, label) = match text.split_once(':') {
         Some((interface, _)) => (interface, Some(text)),
         None => (text, None),
@@ -218,7 +220,7 @@ fn read_interface(text: &str, written: &mut Written) -> Result<(), Mistake> {
 fn check_label(label: &str, interface: &str, ip: IpAddr) -> Result<(), Mistake> {
     if ip.is_ipv6() {
         return Err(Mistake::new(format!(
-            "`{label}` is a label, and IPv6 addresses have none"
+            "`{label}` is a label, and IPv6 addresses have no labels"
         ))
         .help(format!("write {interface}")));
     }
@@ -226,26 +228,26 @@ fn check_label(label: &str, interface: &str, ip: IpAddr) -> Result<(), Mistake> 
         return Err(Mistake::new(format!("the label after `{label}` is empty"))
             .help(format!("write {interface}, or {interface}:1")));
     }
-    if label.len() > LONGEST_NAME {
+    if label.len() > MAX_NAME_BYTES {
         let len = label.len();
         return Err(Mistake::new(format!(
-            "the label `{label}` has {len} characters; the kernel takes at most {LONGEST_NAME}"
+            "the label `{label}` has {len} characters; the kernel takes at most {MAX_NAME_BYTES}"
         )));
     }
     Ok(())
 }
 
-fn read_broadcast(text: &str, ip: IpAddr) -> Result<Ipv4Addr, Mistake> {
+fn parse_broadcast(text: &str, ip: IpAddr) -> Result<Ipv4Addr, Mistake> {
     if ip.is_ipv6() {
         return Err(Mistake::new(format!(
-            "`{text}` stands where a broadcast address would, and IPv6 has none"
+            "`{text}` is in the place of a broadcast address, and IPv6 has none"
         )));
     }
     text.parse()
         .map_err(|_| Mistake::new(format!("`{text}` is not a broadcast address")))
 }
 
-fn place(written: Written, network: &Network) -> Result<VirtualAddress, Mistake> {
+fn complete(written: WrittenAddress, network: &Network) -> Result<VirtualAddress, Mistake> {
     let named = written.interface.as_deref();
     let named = named
         .map(|name| {
@@ -256,7 +258,7 @@ fn place(written: Written, network: &Network) -> Result<VirtualAddress, Mistake>
         .transpose()?;
     let (link, prefix) = match (named, written.prefix) {
         (Some(link), Some(prefix)) => (link, prefix),
-        (named, prefix) => find(&written, named, prefix, network)?,
+        (named, prefix) => find_route(&written, named, prefix, network)?,
     };
     if let Some(network_part) = not_a_host(written.ip, prefix) {
         return Err(Mistake::new(format!(
@@ -278,10 +280,10 @@ fn no_interface(name: &str, network: &Network) -> Mistake {
         .help(format!("its interfaces are {}", network.names()))
 }
 
-/// Takes what is missing from the routes: of the connected networks that the address belongs to the one with the
-/// longest prefix, then the lowest metric. A given prefix alone may also lead over a gateway.
-fn find<'n>(
-    written: &Written,
+/// Completes interface and prefix from the routes: the connected network of the address with the longest prefix, then the
+/// lowest metric. If only the prefix is written, the route may also lead over a gateway.
+fn find_route<'n>(
+    written: &WrittenAddress,
     named: Option<&'n Link>,
     prefix: Option<u8>,
     network: &'n Network,
@@ -325,7 +327,7 @@ fn unconnected(ip: IpAddr, named: Option<&Link>) -> Mistake {
     }
 }
 
-/// Length of the address in bits.
+/// The length of the address in bits.
 fn bits(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
@@ -334,7 +336,7 @@ fn contains(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
     network.is_ipv4() == ip.is_ipv4() && network_of(network, prefix) == network_of(ip, prefix)
 }
 
-/// The network of an address: its bits behind the prefix cleared.
+/// The network of an address: the bits after the prefix are zero.
 pub fn network_of(ip: IpAddr, prefix: u8) -> IpAddr {
     match ip {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & mask(prefix)).into(),
@@ -352,7 +354,7 @@ fn mask(prefix: u8) -> u32 {
         .unwrap_or(0)
 }
 
-/// The last address of an IPv4 network. Networks of one or two addresses have none.
+/// The broadcast address of an IPv4 network. Networks of one or two addresses have none.
 fn broadcast(ip: IpAddr, prefix: u8) -> Option<Ipv4Addr> {
     match ip {
         IpAddr::V4(v4) if prefix < 31 => Some(Ipv4Addr::from(v4.to_bits() | !mask(prefix))),

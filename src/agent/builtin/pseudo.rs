@@ -1,5 +1,5 @@
-//! Built-ins with nothing to look at: `Delay`, which waits; and [`SendArp`](crate::agent::address::send_arp). Whether they "run" is a file that lives until
-//! the next boot, so that a restarted daemon finds its groups whole.
+//! Built-ins without anything to monitor: `Delay`, which waits, and [`SendArp`](crate::agent::address::send_arp).
+//! A marker file that is gone after a boot tells whether they "run", so that a restarted daemon finds its groups complete.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,29 +11,29 @@ use tokio::time::sleep;
 use crate::agent::{Agent, AgentError, Limits, Status};
 use crate::text::Mistake;
 
-/// What `Delay` waits when nothing is written.
-const USUAL_DELAY: Duration = Duration::from_secs(10);
+/// How long `Delay` waits by default.
+const DEFAULT_DELAY: Duration = Duration::from_secs(10);
 
-/// `Delay::[start[::stop]]`: waits so many seconds, for tests and for what needs a pause.
+/// `Delay::[start[::stop]]`: waits for this many seconds, for tests and for resources that need a pause.
 pub struct Delay {
     /// How long a start takes.
     pub start: Duration,
     /// How long a stop takes.
     pub stop: Duration,
-    marker: Marker,
+    marker: RunMarker,
 }
 
 impl Delay {
-    /// Reads the arguments; `token` names its marker.
+    /// Reads the arguments; `token` names the marker file.
     pub fn new(args: &[String], token: &str, run_dir: &Path) -> Result<Self, Mistake> {
         let seconds = |text: &String| {
             text.parse().map(Duration::from_secs).map_err(|_| {
                 Mistake::new(format!("`{text}` is not a number of seconds"))
-                    .help("write Delay::10, or Delay::10::5 for a stop of its own length")
+                    .help("write Delay::10, or Delay::10::5 for start and stop")
             })
         };
         let (start, stop) = match args {
-            [] => (USUAL_DELAY, USUAL_DELAY),
+            [] => (DEFAULT_DELAY, DEFAULT_DELAY),
             [both] => (seconds(both)?, seconds(both)?),
             [start, stop] => (seconds(start)?, seconds(stop)?),
             [_, _, extra, ..] => {
@@ -45,7 +45,7 @@ impl Delay {
         Ok(Delay {
             start,
             stop,
-            marker: Marker::new(run_dir, token),
+            marker: RunMarker::new(run_dir, token),
         })
     }
 }
@@ -75,19 +75,19 @@ impl Agent for Delay {
 async fn pause(time: Duration, limits: &Limits) -> Result<(), AgentError> {
     tokio::select! {
         () = sleep(time) => Ok(()),
-        () = limits.abort.aborted() => Err(AgentError::Failed("Delay: ended by order".to_owned())),
+        () = limits.abort.aborted() => Err(AgentError::Failed("Delay: aborted".to_owned())),
         () = tokio::time::sleep_until(limits.until) => Err(AgentError::TimedOut(format!(
-            "Delay: {} s do not fit into the deadline", time.as_secs()
+            "Delay: {} s is longer than the deadline", time.as_secs()
         ))),
     }
 }
 
-/// An empty file that says "started since boot and not stopped".
-pub(in crate::agent) struct Marker(PathBuf);
+/// An empty file that exists while a resource is started. It is gone after a boot.
+pub(in crate::agent) struct RunMarker(PathBuf);
 
-impl Marker {
+impl RunMarker {
     pub fn new(run_dir: &Path, token: &str) -> Self {
-        // A token may hold `/`, which would be a folder.
+        // A token may contain `/`, which must not become a folder.
         let name: String = token
             .bytes()
             .map(|b| match b {
@@ -95,7 +95,7 @@ impl Marker {
                 _ => format!("_{b:02x}"),
             })
             .collect();
-        Marker(run_dir.join("pseudo").join(name))
+        RunMarker(run_dir.join("pseudo").join(name))
     }
 
     pub fn is_set(&self) -> bool {

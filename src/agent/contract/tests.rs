@@ -37,13 +37,13 @@ impl Sandbox {
         self.0.path().join("on").exists()
     }
 
-    async fn walk(&self) -> (usize, Vec<String>) {
+    async fn run_tests(&self) -> (usize, Vec<String>) {
         let time = Duration::from_secs(20);
         let script = Script {
             path: self.0.path().join("script"),
             args: vec![],
             env: Arc::new(ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d")),
-            look: time,
+            monitor_timeout: time,
         };
         let step = ResolvedStep {
             step: cluster::Step {
@@ -60,9 +60,9 @@ impl Sandbox {
             what: vec![],
         };
         let mut bad = Vec::new();
-        let broken = walk(&step, &Abort::new(), |what, step| match step {
-            Step::Good(_) => {}
-            Step::Broken(why) | Step::Refused(why) | Step::Remark(why) => {
+        let broken = run_tests(&step, &Abort::new(), |what, step| match step {
+            TestResult::Passed(_) => {}
+            TestResult::Violated(why) | TestResult::Refused(why) | TestResult::Remark(why) => {
                 bad.push(format!("{what}: {why}"));
             }
         })
@@ -74,7 +74,7 @@ impl Sandbox {
 #[tokio::test]
 async fn an_honest_agent_keeps_the_contract_and_is_left_stopped() {
     let sandbox = Sandbox::new(HONEST);
-    assert_eq!(sandbox.walk().await, (0, vec![]));
+    assert_eq!(sandbox.run_tests().await, (0, vec![]));
     assert!(!sandbox.is_on());
 }
 
@@ -94,17 +94,17 @@ async fn every_break_is_named_and_nothing_is_left_running() {
         (
             "stop) rm -f $ON",
             "stop) :",
-            "says again that it is stopped",
+            "reports again that it is stopped",
         ),
         (
             "else echo stopped",
             "else echo gone",
-            "says that it is stopped",
+            "reports that it is stopped",
         ),
         (
             "then echo running",
             "then echo RUNNING",
-            "says that it runs",
+            "reports that it runs",
         ),
         ("start) touch $ON", "start) exit 3", "starts"),
         ("stop) rm -f $ON", "stop) rm -f $ON; exit 1", "stops"),
@@ -113,7 +113,7 @@ async fn every_break_is_named_and_nothing_is_left_running() {
         let body = HONEST.replace(honest, broken);
         assert_ne!(body, HONEST);
         let sandbox = Sandbox::new(&body);
-        let (count, bad) = sandbox.walk().await;
+        let (count, bad) = sandbox.run_tests().await;
         assert!(count > 0, "{broken}");
         assert!(
             bad.iter().any(|b| b.starts_with(&format!("{named}: "))),
@@ -127,7 +127,7 @@ async fn every_break_is_named_and_nothing_is_left_running() {
 async fn what_runs_already_is_not_touched() {
     let sandbox = Sandbox::new(HONEST);
     std::fs::write(sandbox.0.path().join("on"), "").unwrap();
-    let (count, bad) = sandbox.walk().await;
+    let (count, bad) = sandbox.run_tests().await;
     assert_eq!(count, 1);
     assert!(bad[0].contains("it runs already"), "{bad:?}");
     assert!(sandbox.is_on());

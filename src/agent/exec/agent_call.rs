@@ -1,4 +1,4 @@
-//! One call of somebody else's program, and what to say of it when it goes wrong.
+//! Runs one action of an external agent, and words its failure.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -6,85 +6,66 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use crate::agent::exec::failure;
 use crate::agent::exec::supervise::{self, Captured, Ended, Report, Streams};
 use crate::agent::{AgentError, Limits};
 
-/// How often a failed stop is tried again, and the pause before.
+/// How often a failed stop is tried again.
 const STOP_RETRIES: u32 = 10;
+/// The pause before each of these retries.
 const STOP_PAUSE: Duration = Duration::from_secs(1);
-/// How many of its last lines an error shows.
-pub const SHOWN: usize = 5;
-/// How many of its last lines the log gets.
-const LOGGED: usize = 20;
+/// How many of the last lines of output an error shows.
+pub const SHOWN_LINES: usize = 5;
+/// How many of the last lines of output go to the log.
+const LOGGED_LINES: usize = 20;
 
-/// A call that ended by itself.
-pub struct Call {
+/// An action whose program ended by itself.
+pub struct FinishedCall {
     /// Its exit code or signal.
     pub status: ExitStatus,
     /// What it wrote.
     pub report: Report,
 }
 
-/// Runs `command`, called `what` in errors. A call that did not end by itself is an error.
-pub async fn call(
+/// Runs `command`, which errors call `what`. A program that did not end by itself is an error.
+pub async fn call_agent(
     what: &str,
     command: Command,
     streams: Streams,
     limits: &Limits,
-) -> Result<Call, AgentError> {
+) -> Result<FinishedCall, AgentError> {
     let report = supervise::run(command, streams, limits)
         .await
-        .map_err(|e| AgentError::Failed(format!("{what}: cannot run it: {e}")))?;
-    let said = said(&report.output);
+        .map_err(|e| AgentError::Failed(format!("{what} cannot be run: {e}")))?;
     match report.ended {
-        Ended::Exited(status) => Ok(Call { status, report }),
-        Ended::TimedOut => Err(AgentError::TimedOut(format!(
-            "{what}: still running at its deadline and ended{said}"
-        ))),
-        Ended::Aborted => Err(AgentError::Failed(format!("{what}: ended by order{said}"))),
-        Ended::Unkillable => Err(AgentError::TimedOut(format!(
-            "{what}: still there after KILL, it waits inside the kernel (is a disk or a network file system gone?){said}"
-        ))),
+        Ended::Exited(status) => Ok(FinishedCall { status, report }),
+        Ended::TimedOut | Ended::Aborted | Ended::Unkillable => {
+            let output = report.output.last_lines(SHOWN_LINES);
+            Err(failure(what, report.ended, &output))
+        }
     }
 }
 
-/// Logs what an action printed, the end of it.
+/// The error of a call that ended by itself, and not well.
+pub fn call_failed(what: &str, status: ExitStatus, output: &Captured) -> AgentError {
+    failure(what, Ended::Exited(status), &output.last_lines(SHOWN_LINES))
+}
+
+/// Logs the end of what an action printed.
 pub fn log_output(what: &str, output: &Captured) {
-    let lines = output.last_lines(LOGGED);
+    let lines = output.last_lines(LOGGED_LINES);
     if !lines.is_empty() {
         tracing::info!("{what}: {lines}");
     }
 }
 
-/// The failure of a call that ended by itself.
-pub fn failed(what: &str, how: &str, output: &Captured) -> AgentError {
-    AgentError::Failed(format!("{what}: {how}{}", said(output)))
-}
-
-/// How a process ended, in words.
-pub fn how(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("killed by signal {signal}"),
-        (None, None) => "ended in an unknown way".to_owned(),
-    }
-}
-
-fn said(output: &Captured) -> String {
-    match output.last_lines(SHOWN) {
-        lines if lines.is_empty() => "; it said nothing".to_owned(),
-        lines => format!("; it said: {lines}"),
-    }
-}
-
-/// A failed stop is tried again some times, while there is time.
+/// Counts the retries of a failed stop.
 #[derive(Default)]
-pub struct Retries(u32);
+pub struct StopRetries(u32);
 
-impl Retries {
-    /// Whether to try again; comes back after the pause before that.
-    pub async fn again(&mut self, error: &AgentError, limits: &Limits) -> bool {
+impl StopRetries {
+    /// Whether to try again: not too often, and only while there is time. Waits for the pause first.
+    pub async fn wait_for_next(&mut self, error: &AgentError, limits: &Limits) -> bool {
         self.0 += 1;
         if self.0 > STOP_RETRIES || Instant::now() + STOP_PAUSE >= limits.until {
             return false;

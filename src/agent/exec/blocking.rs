@@ -1,5 +1,5 @@
-//! Work that may hang inside the kernel, such as a look at the processes of a machine whose disk is gone: done in a thread
-//! that is given up at the deadline. It must open nothing that it could keep open while it hangs.
+//! Runs work that may hang inside the kernel (reading files of a dead disk, for example) in a thread that is abandoned at
+//! the deadline. The work must not hold a file open that would be missed while it hangs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -9,62 +9,64 @@ use tokio::time::timeout_at;
 
 use crate::agent::{AgentError, Limits};
 
-/// How many threads were given up and still hang.
-static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
-/// With so many none is begun any more.
-const MOST: usize = 16;
+/// How many abandoned threads still hang.
+static HANGING_THREADS: AtomicUsize = AtomicUsize::new(0);
+/// With this many hanging threads no other is started.
+const MAX_HANGING_THREADS: usize = 16;
 
-/// Does it; `what` names it for the error.
-pub async fn within<T: Send + 'static>(
+/// Runs `work`; `what` names it in errors: `cannot {what}: ..`.
+pub async fn run_blocking<T: Send + 'static>(
     limits: &Limits,
     what: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, AgentError> {
-    let hanging = GIVEN_UP.load(Ordering::Relaxed);
-    if hanging >= MOST {
+    let hanging = HANGING_THREADS.load(Ordering::Relaxed);
+    if hanging >= MAX_HANGING_THREADS {
         return Err(AgentError::Failed(format!(
-            "cannot {what}: {hanging} earlier attempts still hang inside the kernel (dmesg may say which disk is gone)"
+            "cannot {what}: {hanging} earlier attempts still hang inside the kernel (see dmesg: is a disk gone?)"
         )));
     }
     let (sender, receiver) = oneshot::channel();
     let body = move || {
         if sender.send(work()).is_err() {
-            // Nobody waited any longer, and now it has come to its end after all.
-            GIVEN_UP.fetch_sub(1, Ordering::Relaxed);
+            // The caller had given up, and the work has ended after all.
+            HANGING_THREADS.fetch_sub(1, Ordering::Relaxed);
         }
     };
     thread::Builder::new()
-        .name("look".to_owned())
+        .name("blocking".to_owned())
         .spawn(body)
-        .map_err(|e| AgentError::Failed(format!("cannot {what}: no thread: {e}")))?;
+        .map_err(|e| AgentError::Failed(format!("cannot {what}: cannot start a thread: {e}")))?;
     let mut receiver = receiver;
     let ended = tokio::select! {
         biased;
         ended = timeout_at(limits.until, &mut receiver) => ended,
         () = limits.abort.aborted() => {
             give_up(receiver);
-            return Err(AgentError::Failed(format!("cannot {what}: ended by order")));
+            return Err(AgentError::Failed(format!("cannot {what}: aborted")));
         }
     };
     match ended {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(_)) => Err(AgentError::Failed(format!("cannot {what}: it panicked"))),
+        Ok(Err(_)) => Err(AgentError::Failed(format!(
+            "cannot {what}: internal error (panic); please report it"
+        ))),
         Err(_) => {
             give_up(receiver);
-            let hanging = GIVEN_UP.load(Ordering::Relaxed);
+            let hanging = HANGING_THREADS.load(Ordering::Relaxed);
             Err(AgentError::TimedOut(format!(
-                "cannot {what}: no end at the deadline, it hangs inside the kernel ({hanging} such looks hang now)"
+                "cannot {what}: timed out, it hangs inside the kernel ({hanging} such threads hang now)"
             )))
         }
     }
 }
 
 fn give_up<T>(mut receiver: oneshot::Receiver<T>) {
-    GIVEN_UP.fetch_add(1, Ordering::Relaxed);
+    HANGING_THREADS.fetch_add(1, Ordering::Relaxed);
     receiver.close();
     if receiver.try_recv().is_ok() {
-        // It came to its end just now.
-        GIVEN_UP.fetch_sub(1, Ordering::Relaxed);
+        // It has ended just now.
+        HANGING_THREADS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -80,17 +82,17 @@ mod tests {
     async fn what_hangs_is_given_up_at_the_deadline_and_counted_until_it_ends() {
         let (release, held) = mpsc::channel::<()>();
         let limits = Limits::within(Duration::from_millis(30), &Abort::new());
-        let error = within(&limits, "look", move || held.recv().is_ok()).await;
+        let error = run_blocking(&limits, "look", move || held.recv().is_ok()).await;
         let AgentError::TimedOut(text) = error.unwrap_err() else {
             panic!("no time-out");
         };
-        assert!(text.contains("cannot look: no end"), "{text}");
-        assert_eq!(GIVEN_UP.load(Ordering::Relaxed), 1);
+        assert!(text.contains("cannot look: timed out"), "{text}");
+        assert_eq!(HANGING_THREADS.load(Ordering::Relaxed), 1);
         release.send(()).unwrap();
-        while GIVEN_UP.load(Ordering::Relaxed) != 0 {
+        while HANGING_THREADS.load(Ordering::Relaxed) != 0 {
             thread::yield_now();
         }
         let limits = Limits::within(Duration::from_secs(60), &Abort::new());
-        assert_eq!(within(&limits, "look", || 7).await, Ok(7));
+        assert_eq!(run_blocking(&limits, "look", || 7).await, Ok(7));
     }
 }

@@ -1,4 +1,4 @@
-//! The environment that heartbeat gave to its resource scripts, and that they may rely on.
+//! The environment of resource scripts: the same variables that heartbeat set, because scripts rely on them.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use tokio::process::Command;
 
 use crate::model::NodeName;
 
-/// Search path of scripts. Nothing of our own environment leaks through.
+/// Search path of scripts. Nothing of the daemon's own environment is passed on.
 const PATH: &str = "/usr/lib/heartbeat:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/share/heartbeat";
 
-/// What of the configuration scripts are told. The umask is the daemon's own, which must be 022.
+/// The part of the configuration that scripts can see. Their umask is the daemon's own, which must be 022.
 #[derive(Clone, Debug)]
 pub struct ScriptEnv {
     /// This node.
@@ -20,9 +20,9 @@ pub struct ScriptEnv {
     pub init_dir: PathBuf,
     /// The folder of OCF agents and their library, `/usr/lib/ocf`.
     pub ocf_root: PathBuf,
-    /// The folder that lives until the next boot, `/run/had`; keeps which of the pseudo resources run.
+    /// `/run/had`, which is empty after a boot; its files tell which pseudo resources run.
     pub run_dir: PathBuf,
-    /// Where scripts run: `/var/lib/had`. Where it is missing they run in `/`.
+    /// The working directory of scripts, `/var/lib/had`; `/` if that does not exist.
     pub work_dir: PathBuf,
     /// Directives of ha.cf with their values, defaults included, each once: `HA_<name>`.
     pub directives: Vec<(String, String)>,
@@ -41,7 +41,7 @@ pub struct ScriptEnv {
 }
 
 impl ScriptEnv {
-    /// With the usual folders and nothing configured.
+    /// The usual folders and nothing configured.
     pub fn new(node: NodeName, config_dir: impl Into<PathBuf>) -> Self {
         ScriptEnv {
             node,
@@ -60,12 +60,12 @@ impl ScriptEnv {
         }
     }
 
-    /// `resource.d` of the configuration.
+    /// The folder `resource.d` of the configuration.
     pub fn resource_dir(&self) -> PathBuf {
         self.config_dir.join("resource.d")
     }
 
-    /// All variables; of two with one name the later counts.
+    /// All variables. If a name occurs twice, the later one counts.
     pub fn variables(&self) -> Vec<(String, String)> {
         let dir = self.config_dir.display();
         let ocf = self.ocf_root.display();
@@ -101,7 +101,7 @@ impl ScriptEnv {
         if self.debug > 0 {
             all.push(("HA_debug".to_owned(), self.debug.to_string()));
         }
-        if self.fails_back_nicely() {
+        if self.has_nice_failback() {
             all.push(("HA_NICEFAILBACK".to_owned(), "yes".to_owned()));
         }
         let configured = self.directives.iter().chain(&self.env);
@@ -110,13 +110,13 @@ impl ScriptEnv {
     }
 
     /// `auto_failback on` or `off`, but not `legacy`.
-    fn fails_back_nicely(&self) -> bool {
+    fn has_nice_failback(&self) -> bool {
         self.directives
             .iter()
             .any(|(name, value)| name == "auto_failback" && value != "legacy")
     }
 
-    /// Gives exactly this environment, and the folder to run in, to a command.
+    /// Sets exactly this environment, and the working directory, on a command.
     pub fn prepare(&self, command: &mut Command) {
         command.env_clear().envs(self.variables());
         let dir = if self.work_dir.is_dir() {

@@ -1,5 +1,5 @@
-//! Programs that are told what has happened: `notify` of ha.cf, and heartbeat's `rc.d/status`. They change nothing that is
-//! decided; one that fails is logged, one that hangs is ended.
+//! Programs that are notified of events: `notify` of ha.cf, and heartbeat's `rc.d/status`. They have no influence on
+//! decisions. A failure is logged; a program that hangs is killed.
 
 use std::fs;
 use std::io;
@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::agent::exec::blocking;
+use crate::agent::exec::blocking::run_blocking;
 use crate::agent::exec::environment::ScriptEnv;
+use crate::agent::exec::failure;
 use crate::agent::exec::safe_path;
 use crate::agent::exec::supervise::{self, Ended, Streams};
 use crate::agent::{Abort, Limits};
 use crate::text::Mistake;
 
-/// How long a look at files may take; a disk that is gone never answers.
-const LOOK: Duration = Duration::from_secs(10);
-/// How many of its last lines are shown.
-const SHOWN: usize = 2;
-/// Ends of names that editors and package managers leave beside the file that is meant.
-const LEFT_OVER: [&str; 7] = [
+/// How long it may take to read files; a dead disk never answers.
+const FILE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many of the last lines of output an error shows.
+const SHOWN_LINES: usize = 2;
+/// Suffixes of files that editors and package managers leave behind.
+const LEFTOVER_SUFFIXES: [&str; 7] = [
     ".bak",
     ".orig",
     ".rej",
@@ -30,21 +31,21 @@ const LEFT_OVER: [&str; 7] = [
     ".dpkg-dist",
     ".dpkg-new",
 ];
-/// What heartbeat's own scripts call: programs that take resources over behind our back.
-const NOT_OURS: [&str; 3] = ["mach_down", "ResourceManager", "req_resource"];
+/// Programs that heartbeat's own scripts call to take resources over. They must never run beside this daemon.
+const TAKEOVER_PROGRAMS: [&str; 3] = ["mach_down", "ResourceManager", "req_resource"];
 
-/// A program, or a folder of them, and how long each may take.
+/// A program, or a folder of programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// Where.
+    /// The program or the folder.
     pub path: PathBuf,
     /// The deadline of each program.
     pub timeout: Duration,
 }
 
 impl Hook {
-    /// The programs in the order in which they are run: by their names. A file that is not executable, or was left over
-    /// by an editor, is none.
+    /// The programs, sorted by name, which is the order in which they run. Files that are not executable, and leftovers of
+    /// editors, do not count.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -56,12 +57,12 @@ impl Hook {
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let left = name.starts_with('.')
+            let leftover = name.starts_with('.')
                 || name.ends_with('~')
-                || LEFT_OVER.iter().any(|end| name.ends_with(end));
+                || LEFTOVER_SUFFIXES.iter().any(|end| name.ends_with(end));
             let runs = fs::metadata(&path)
                 .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-            if runs && !left {
+            if runs && !leftover {
                 programs.push(path);
             }
         }
@@ -69,23 +70,23 @@ impl Hook {
         Ok(programs)
     }
 
-    /// The same, in a thread that is given up when the folder hangs.
+    /// The same as [`Hook::programs`], for a folder that may be on a dead disk.
     ///
     /// # Errors
-    /// What an administrator is told.
-    pub async fn listed(&self) -> Result<Vec<PathBuf>, String> {
-        let limits = Limits::within(LOOK, &Abort::new());
+    /// A text for an administrator.
+    pub async fn list_programs(&self) -> Result<Vec<PathBuf>, String> {
+        let limits = Limits::within(FILE_TIMEOUT, &Abort::new());
         let hook = self.clone();
-        let looked = blocking::within(&limits, "read it", move || hook.programs()).await;
-        let read = looked.map_err(|e| e.to_string())?;
+        let done = run_blocking(&limits, "read it", move || hook.programs()).await;
+        let read = done.map_err(|e| e.to_string())?;
         read.map_err(|e| format!("cannot read it: {e}"))
     }
 
-    /// What is wrong with it on this node, before it is ever run.
+    /// Checks that every program may be run on this node, and returns them.
     ///
     /// # Errors
     /// All mistakes, for an administrator.
-    pub fn judge(&self) -> Result<Vec<PathBuf>, Vec<Mistake>> {
+    pub fn check_programs(&self) -> Result<Vec<PathBuf>, Vec<Mistake>> {
         let unreadable = |e| {
             let message = format!("cannot read {}: {e}", self.path.display());
             vec![Mistake::new(message)]
@@ -101,10 +102,10 @@ impl Hook {
     }
 }
 
-/// Heartbeat's `rc.d/status`, where an administrator has written one.
+/// The script `rc.d/status`, if an administrator has written one.
 ///
 /// # Errors
-/// One that is not run: that of heartbeat's package would take resources over by itself; or one that cannot be read.
+/// It cannot be read; or it is the one of heartbeat's package, which would take resources over by itself and is never run.
 pub fn status_script(env: &ScriptEnv) -> Result<Option<Hook>, (PathBuf, Mistake)> {
     const TIMEOUT: Duration = Duration::from_secs(30);
     let path = env.config_dir.join("rc.d/status");
@@ -119,58 +120,52 @@ pub fn status_script(env: &ScriptEnv) -> Result<Option<Hook>, (PathBuf, Mistake)
             return Ok(None);
         }
         Err(e) => {
-            let mistake = Mistake::new(format!("it cannot be read, so it is not run: {e}"));
+            let mistake = Mistake::new(format!("cannot be read, so it is not run: {e}"));
             return Err((path, mistake));
         }
     };
     let text = String::from_utf8_lossy(&bytes);
-    if NOT_OURS.iter().any(|name| text.contains(name)) {
+    if TAKEOVER_PROGRAMS.iter().any(|name| text.contains(name)) {
         let message = "heartbeat's own script is not run: it would take resources over by itself";
         let mistake = Mistake::new(message.to_owned());
         return Err((
             path,
-            mistake.help("remove it, or write one that only tells"),
+            mistake.help("remove it, or write one that only notifies"),
         ));
     }
     let timeout = TIMEOUT;
     Ok(Some(Hook { path, timeout }))
 }
 
-/// Runs one program with these variables beside those of resource scripts. An error is what an administrator is told.
+/// Runs one program with these variables, besides those of resource scripts.
 ///
 /// # Errors
-/// When it cannot be run, ends with another exit code than 0, or does not end in time.
+/// It cannot be run, fails, or times out: a text for an administrator that names the program.
 pub async fn run(
     program: &Path,
-    words: &[(&'static str, String)],
+    variables: &[(&'static str, String)],
     timeout: Duration,
     env: &ScriptEnv,
 ) -> Result<(), String> {
     let path = program.to_owned();
-    let look = Limits::within(LOOK, &Abort::new());
-    let looked = blocking::within(&look, "look at it", move || safe_path::check(&path)).await;
-    looked.map_err(|e| e.to_string())?.map_err(|m| m.message)?;
+    let limits = Limits::within(FILE_TIMEOUT, &Abort::new());
+    let what = format!("read {}", path.display());
+    let checked = run_blocking(&limits, &what, move || safe_path::check(&path)).await;
+    checked.map_err(|e| e.to_string())?.map_err(|m| m.message)?;
     let mut command = Command::new(program);
     env.prepare(&mut command);
-    command.envs(words.iter().map(|(name, value)| (name, value)));
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     let limits = Limits::within(timeout, &Abort::new());
+    let name = program.display().to_string();
     let report = supervise::run(command, Streams::Merged, &limits)
         .await
-        .map_err(|e| format!("cannot be run: {e}"))?;
-    let said = report.output.last_lines(SHOWN);
-    let with = |how: String| match said.as_str() {
-        "" => how,
-        said => format!("{how}: {said}"),
-    };
+        .map_err(|e| format!("{name} cannot be run: {e}"))?;
     match report.ended {
         Ended::Exited(status) if status.success() => Ok(()),
-        Ended::Exited(status) => Err(match status.code() {
-            Some(code) => with(format!("ended with exit code {code}")),
-            None => with("was killed by a signal".to_owned()),
-        }),
-        Ended::TimedOut => Err(with(format!("took more than {timeout:?} and was ended"))),
-        Ended::Aborted => Err(with("was ended by order".to_owned())),
-        Ended::Unkillable => Err(with("hangs inside the kernel".to_owned())),
+        ended => {
+            let output = report.output.last_lines(SHOWN_LINES);
+            Err(failure(&name, ended, &output).to_string())
+        }
     }
 }
 
@@ -193,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_run_by_name_without_what_is_none() {
+    fn a_folder_runs_its_programs_by_name_and_no_leftovers() {
         let dir = tempfile::tempdir().unwrap();
         for (name, mode) in [
             ("20-log", 0o755),
@@ -208,11 +203,11 @@ mod tests {
         fs::create_dir(dir.path().join("30-folder")).unwrap();
         let wanted = ["10-mail.sh", "20-log"].map(|name| dir.path().join(name));
         assert_eq!(hook(dir.path()).programs().unwrap(), wanted);
-        assert_eq!(hook(dir.path()).judge().unwrap(), wanted);
+        assert_eq!(hook(dir.path()).check_programs().unwrap(), wanted);
         assert_eq!(hook(&wanted[1]).programs().unwrap(), wanted[1..]);
         put(&wanted[1], "", 0o777);
-        assert_eq!(hook(dir.path()).judge().unwrap_err().len(), 1);
-        assert!(hook(&dir.path().join("none")).judge().is_err());
+        assert_eq!(hook(dir.path()).check_programs().unwrap_err().len(), 1);
+        assert!(hook(&dir.path().join("none")).check_programs().is_err());
     }
 
     #[test]
@@ -236,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_goes_wrong_is_said_in_its_own_words() {
+    async fn a_failure_names_the_program_and_its_output() {
         let dir = tempfile::tempdir().unwrap();
         let env = ScriptEnv::new(NodeName::new("a"), dir.path());
         let path = dir.path().join("hook");
@@ -247,10 +242,11 @@ mod tests {
         };
         let good = "#!/bin/sh\n[ $HA_NOTIFY_TO-$HA_CURHOST = online-a ]\n";
         assert_eq!(run(good, 60_000).await, Ok(()));
-        let wrong = "ended with exit code 3: no such mailbox";
+        let name = path.display();
+        let wrong = format!("{name} failed with exit code 3: no such mailbox");
         let bad = "#!/bin/sh\necho no such mailbox; exit 3\n";
-        assert_eq!(run(bad, 60_000).await, Err(wrong.to_owned()));
+        assert_eq!(run(bad, 60_000).await, Err(wrong));
         let hung = run("#!/bin/sh\nsleep 600 & wait\n", 50).await;
-        assert_eq!(hung, Err("took more than 50ms and was ended".to_owned()));
+        assert_eq!(hung, Err(format!("{name} timed out and was killed")));
     }
 }

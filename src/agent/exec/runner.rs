@@ -1,6 +1,6 @@
-//! What the runtime calls: one action on one step, within the step's deadline.
+//! Runs one action on one step, within the step's deadline; this is what the runtime calls.
 //!
-//! Agents end what they run by themselves when their time is over. The bound here is for those that do not.
+//! Agents keep to their deadline by themselves. The bound here catches those that do not.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::agent::exec::supervise::GRACE;
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError, Limits, Status};
 
-/// What an agent may need beyond its deadline: TERM, KILL, and to see that it is dead.
+/// What an agent may need after its deadline: for TERM, for KILL, and to see that the program is dead.
 const SLACK: Duration = Duration::from_secs(3 * GRACE.as_secs() + 1);
 
-/// Looks at every step of a group, all at the same time. `None` where a step is there but not well, or the look
-/// failed; the reason is logged. Where `held` (this node had the group in this boot, as far as is known) a look that tells
-/// nothing is `None` too: to take what a former daemon started for stopped would let another node start it.
-pub async fn probe(steps: &[ResolvedStep], held: bool, abort: &Abort) -> Vec<Option<bool>> {
-    let looks = steps.iter().map(|step| async {
+/// Monitors every step of a group at the same time. Returns whether each runs; `None` if it runs but is not well, or if
+/// monitoring failed (the reason is logged). If `held`, meaning that this node may have had the group since boot, an unclear
+/// status is `None` too: an earlier daemon may have started the step, and another node must not start it again.
+pub async fn probe_steps(steps: &[ResolvedStep], held: bool, abort: &Abort) -> Vec<Option<bool>> {
+    let probes = steps.iter().map(|step| async {
         match monitor(step, abort).await {
             Ok(Status::Running) => Some(true),
             Ok(Status::Unclear) if held => {
                 tracing::warn!(
-                    "status of {} says neither \"running\" nor \"stopped\", and this node had it: it counts as unknown",
+                    "status of {} reports neither \"running\" nor \"stopped\"; this node had it, so its state counts as unknown",
                     step.step.members.join(" ")
                 );
                 None
@@ -35,22 +35,22 @@ pub async fn probe(steps: &[ResolvedStep], held: bool, abort: &Abort) -> Vec<Opt
             }
         }
     });
-    join_all(looks).await
+    join_all(probes).await
 }
 
-/// Starts a step. Running already is success.
+/// Starts a step. If it already runs, that is a success.
 pub async fn start(step: &ResolvedStep, abort: &Abort) -> Result<(), AgentError> {
     let limits = Limits::within(step.step.start, abort);
     bounded(step, "start", &limits, step.agent.start(&limits)).await
 }
 
-/// Stops a step, whatever its state. An error means that it may still run.
+/// Stops a step, whatever its state. After an error it may still run.
 pub async fn stop(step: &ResolvedStep, abort: &Abort) -> Result<(), AgentError> {
     let limits = Limits::within(step.step.stop, abort);
     bounded(step, "stop", &limits, step.agent.stop(&limits)).await
 }
 
-/// Looks at a step.
+/// Checks whether a step runs.
 pub async fn monitor(step: &ResolvedStep, abort: &Abort) -> Result<Status, AgentError> {
     let limits = Limits::within(step.step.monitor, abort);
     bounded(step, "monitor", &limits, step.agent.monitor(&limits)).await
@@ -71,9 +71,9 @@ async fn bounded<T>(
         biased;
         done = work => done,
         () = sleep_until(limits.until + SLACK) => {
-            Err(AgentError::TimedOut(format!("{}: no end at its deadline", what())))
+            Err(AgentError::TimedOut(format!("{} timed out", what())))
         }
-        () = aborted => Err(AgentError::Failed(format!("{}: ended by order", what()))),
+        () = aborted => Err(AgentError::Failed(format!("{} was aborted", what()))),
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use crate::agent::Agent;
     use crate::model::cluster::Step;
 
-    /// Looks like this; starting hangs until aborted, and then takes its time.
+    /// Monitors as this result; a start waits for the abort, a stop never ends.
     struct Fake(Result<Status, AgentError>);
 
     #[async_trait]
@@ -124,23 +124,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_probe_tells_running_stopped_and_unknown_in_order() {
+    async fn a_probe_returns_running_stopped_and_unknown_in_order() {
         let failed = AgentError::Failed("cannot look".to_owned());
         let looks = [Ok(Status::Running), Err(failed), Ok(Status::Stopped)];
         let steps = looks.map(step);
-        let seen = probe(&steps, true, &Abort::new()).await;
+        let seen = probe_steps(&steps, true, &Abort::new()).await;
         assert_eq!(seen, [Some(true), None, Some(false)]);
     }
 
     #[tokio::test]
-    async fn a_look_that_tells_nothing_is_no_proof_that_what_was_held_is_stopped() {
+    async fn an_unclear_status_is_no_proof_that_a_held_step_is_stopped() {
         let steps = [step(Ok(Status::Unclear))];
-        assert_eq!(probe(&steps, true, &Abort::new()).await, [None]);
-        assert_eq!(probe(&steps, false, &Abort::new()).await, [Some(false)]);
+        assert_eq!(probe_steps(&steps, true, &Abort::new()).await, [None]);
+        assert_eq!(
+            probe_steps(&steps, false, &Abort::new()).await,
+            [Some(false)]
+        );
     }
 
     #[tokio::test]
-    async fn an_agent_that_heeds_the_abort_has_the_last_word() {
+    async fn the_error_of_an_aborted_agent_is_kept() {
         let abort = Abort::new();
         abort.abort();
         let error = start(&step(Ok(Status::Stopped)), &abort).await;
@@ -148,9 +151,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_that_knows_no_deadline_is_ended_all_the_same() {
+    async fn an_agent_that_ignores_its_deadline_is_given_up() {
         let error = stop(&step(Ok(Status::Running)), &Abort::new()).await;
-        let text = "stop of fake two: no end at its deadline".to_owned();
+        let text = "stop of fake two timed out".to_owned();
         assert_eq!(error, Err(AgentError::TimedOut(text)));
     }
 }

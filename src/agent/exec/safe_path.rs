@@ -1,4 +1,4 @@
-//! Whether a script may be run as root: nobody but root can have changed it, or any folder on the way to it.
+//! Decides whether a script may be run as root: only root can change it and every folder on the way to it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use crate::text::Mistake;
 
-/// Others may write (group or all).
+/// Write permission for group or others.
 const OTHERS_WRITE: u32 = 0o022;
-/// In a folder with this bit nobody replaces files of others, as in /tmp.
+/// In a folder with this bit, as /tmp, nobody can replace files of others.
 const STICKY: u32 = 0o1000;
 const EXECUTABLE: u32 = 0o111;
 
-/// A file of which [`only_root_writes`] is true, and that is executable.
+/// Checks that a file passes [`only_root_writes`] and is executable.
 pub fn check(path: &Path) -> Result<(), Mistake> {
     let meta = only_root_writes(path)?;
     if meta.mode() & EXECUTABLE == 0 {
@@ -26,8 +26,8 @@ pub fn check(path: &Path) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// A regular file, reached only over files and folders that belong to root and that nobody else may write. Symbolic links
-/// are followed, and both ways are looked at.
+/// Checks that a regular file, and each folder above it, belongs to root and is writable by root alone. Symbolic links are
+/// followed; then both the path as written and the real one are checked.
 pub fn only_root_writes(path: &Path) -> Result<fs::Metadata, Mistake> {
     let cannot = |e| Mistake::new(format!("cannot read {}: {e}", path.display()));
     let real = fs::canonicalize(path).map_err(cannot)?;
@@ -50,14 +50,14 @@ fn component_is_safe(path: &Path) -> Result<(), Mistake> {
     if meta.uid() != 0 {
         let owner = meta.uid();
         return Err(Mistake::new(format!(
-            "{shown} belongs to user {owner} (mode {mode:04o}), who could change what is run as root"
+            "{shown} belongs to user {owner} (mode {mode:04o}), who could change what runs as root"
         ))
         .help(format!("chown root {shown}")));
     }
     let sticky = meta.is_dir() && mode & STICKY != 0;
     if mode & OTHERS_WRITE != 0 && !sticky {
         return Err(Mistake::new(format!(
-            "{shown} can be written by others than root (owner root, mode {mode:04o}), who could change what is run as root"
+            "{shown} can be written by users other than root (mode {mode:04o}), who could change what runs as root"
         ))
         .help(format!("chmod go-w {shown}")));
     }
@@ -92,7 +92,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = script(dir.path(), 0o775);
         let error = check(&path).unwrap_err().message;
-        assert!(error.contains("script can be written by others"), "{error}");
+        assert!(error.contains("script can be written by users"), "{error}");
         assert!(error.contains("mode 0775"), "{error}");
 
         set_mode(&path, 0o755);

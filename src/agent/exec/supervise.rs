@@ -1,8 +1,8 @@
-//! Runs one process in a process group of its own, until it ends or its time is over.
+//! Runs one process in a process group of its own until it ends, reaches its deadline or is aborted.
 //!
-//! At the deadline the group gets TERM, and [`GRACE`] later KILL; when aborted or dropped it gets KILL at once. What is
-//! read of its output is bounded. After its exit only what is there is read: a daemon that it left behind may
-//! hold the pipe open for ever.
+//! At the deadline the group gets TERM, and KILL after [`GRACE`]. When aborted or dropped it gets KILL at once. The output
+//! that is kept is bounded. After the exit only what is already in the pipe is read, because a daemon that the process
+//! left behind may hold the pipe open for ever.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -20,16 +20,16 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use crate::agent::Limits;
 use crate::text::one_line;
 
-/// Between TERM and KILL, and for how long KILL is believed to take.
+/// The time between TERM and KILL, and the longest that KILL should take.
 pub const GRACE: Duration = Duration::from_secs(2);
-/// How much of the output is kept: its end.
-pub const KEPT: usize = 64 * 1024;
-/// How much of a line is shown, in characters.
-const LONGEST_LINE: usize = 400;
-/// How much is read after the exit; more than a pipe holds.
-const DRAINED: usize = 256 * 1024;
-/// How often a dying group is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+/// How many bytes of output are kept: the last ones.
+pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+/// How many characters of a line are shown.
+const MAX_LINE_CHARS: usize = 400;
+/// How many bytes are read after the exit: more than a pipe holds.
+const MAX_DRAINED_BYTES: usize = 256 * 1024;
+/// How often a dying group is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,58 +38,58 @@ pub enum Ended {
     Exited(ExitStatus),
     /// At its deadline, by TERM or KILL.
     TimedOut,
-    /// By order.
+    /// It was aborted: KILL.
     Aborted,
-    /// It, or something that it started, got KILL and did not die: it waits inside the kernel.
+    /// It, or something that it started, did not die of KILL: it hangs inside the kernel.
     Unkillable,
 }
 
-/// What is known of a process that ended.
+/// How a process ended, and what it wrote.
 #[derive(Debug)]
 pub struct Report {
-    /// How.
+    /// How it ended.
     pub ended: Ended,
-    /// The number of its process group, which means something only while it is [`Ended::Unkillable`].
+    /// The number of its process group. Only valid while it is [`Ended::Unkillable`]: afterwards it may be reused.
     pub group: Option<i32>,
-    /// What it wrote to standard output; with [`Streams::Merged`] also to standard error.
+    /// Standard output; with [`Streams::Merged`] standard error too.
     pub output: Captured,
-    /// What it wrote to standard error, with [`Streams::Split`].
+    /// Standard error, with [`Streams::Split`].
     pub errors: Captured,
 }
 
-/// Whether standard error goes with standard output.
+/// Whether standard error is captured together with standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
-    /// Into one, in the order written.
+    /// Together, in the order written.
     Merged,
-    /// Each for itself.
+    /// Each by itself.
     Split,
 }
 
-/// The end of what was written.
+/// The last [`MAX_OUTPUT_BYTES`] of a stream.
 #[derive(Debug, Default)]
 pub struct Captured {
     tail: VecDeque<u8>,
-    /// Whether the beginning was dropped.
+    /// Whether earlier output was dropped.
     pub cut: bool,
 }
 
 impl Captured {
-    /// As text; what is not UTF-8 is replaced.
+    /// The output as text; bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> String {
         let (a, b) = self.tail.as_slices();
         String::from_utf8_lossy(&[a, b].concat()).into_owned()
     }
 
-    /// The last lines that are not empty, at most `count`, joined with ` | `: for a log or a terminal, so each
-    /// is cut when it is long, and nothing in it is obeyed.
+    /// The last `count` lines that are not empty, joined with ` | `, for a log or a terminal: long lines are cut and control
+    /// characters are replaced.
     pub fn last_lines(&self, count: usize) -> String {
         let text = self.text();
         let lines: Vec<String> = text
             .lines()
             .map(str::trim)
             .filter(|l| !l.is_empty())
-            .map(|line| one_line(line, LONGEST_LINE))
+            .map(|line| one_line(line, MAX_LINE_CHARS))
             .collect();
         lines
             .get(lines.len().saturating_sub(count)..)
@@ -99,7 +99,7 @@ impl Captured {
 
     fn push(&mut self, bytes: &[u8]) {
         self.tail.extend(bytes);
-        let over = self.tail.len().saturating_sub(KEPT);
+        let over = self.tail.len().saturating_sub(MAX_OUTPUT_BYTES);
         self.tail.drain(..over);
         self.cut |= over > 0;
     }
@@ -152,7 +152,7 @@ fn spawn(mut command: Command, streams: Streams) -> io::Result<(Child, Pipes)> {
         .process_group(0);
     let child = command.spawn()?;
     Ok((child, Pipes { output, errors }))
-    // `command` ends here and with it our copies of the writing ends.
+    // Dropping `command` closes our copies of the writing ends.
 }
 
 /// The process group of a child; killed when dropped before its release.
@@ -168,7 +168,7 @@ impl Group {
         )
     }
 
-    /// TERM, then KILL for what is left. Whether the child is dead now.
+    /// Sends TERM, then KILL to what is left. Returns whether the child is dead.
     async fn terminate(&mut self, child: &mut Child) -> bool {
         self.signal(Signal::SIGTERM);
         let until = Instant::now() + GRACE;
@@ -177,7 +177,7 @@ impl Group {
                 self.gone().await;
             }
         };
-        // Over time or not: what is left gets KILL.
+        // In time or not: what is left gets KILL.
         timeout_at(until, gone).await.unwrap_or_default();
         self.kill(child).await
     }
@@ -189,13 +189,13 @@ impl Group {
         dead && (gone || self.0.is_none_or(|group| !has_living(group.as_raw())))
     }
 
-    /// Comes back when the group has no member.
+    /// Waits until the group has no member.
     async fn gone(&self) {
         while let Some(group) = self.0 {
             if killpg(group, None).is_err() {
                 return;
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -208,7 +208,7 @@ impl Group {
         }
     }
 
-    /// What still runs of it may go on: a daemon that was started.
+    /// Lets what still runs of the group live on: it may be a daemon that was started.
     fn release(&mut self) {
         self.0 = None;
     }
@@ -220,12 +220,12 @@ impl Drop for Group {
     }
 }
 
-/// Whether a process group has a member that has not ended. A zombie has, though nobody may have taken note of it.
+/// Whether a process group has a living member. Zombies do not count.
 pub fn has_living(group: i32) -> bool {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut stats = entries.filter_map(|e| fs::read_to_string(e.path().join("stat")).ok());
     stats.any(|stat| {
-        // After the name, which may hold anything: state, parent, group.
+        // The name may contain anything; after it come state, parent and group.
         let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' '));
         let mut fields = fields.into_iter().flatten();
         let state = fields.next();
@@ -241,7 +241,7 @@ struct Pipes {
 }
 
 impl Pipes {
-    /// Reads until `work` is done, so that a full pipe never holds it up.
+    /// Reads until `work` is done, so that a full pipe never blocks it.
     async fn read_during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
@@ -283,7 +283,7 @@ impl Pipe {
         Ok((pipe, writer.into()))
     }
 
-    /// Reads once; never comes back when there is nothing more to come.
+    /// Reads once; never returns at the end of the stream.
     async fn read(&mut self) {
         let Some(reader) = &self.reader else {
             return future::pending().await;
@@ -304,7 +304,7 @@ impl Pipe {
         };
         let mut buffer = [0_u8; 8192];
         let mut total = 0_usize;
-        while total < DRAINED
+        while total < MAX_DRAINED_BYTES
             && let Ok(n @ 1..) = reader.try_read(&mut buffer)
         {
             self.captured.push(buffer.get(..n).unwrap_or(&[]));
@@ -329,7 +329,7 @@ mod tests {
         run(sh(script), Streams::Merged, &limits).await.unwrap()
     }
 
-    /// Runs into a deadline that is long enough for the script to say something first, however slow the machine.
+    /// Runs into a deadline that is long enough for the script to print something first, however slow the machine.
     async fn run_until_it_spoke(script: &str) -> Report {
         let mut time = SHORT;
         loop {
@@ -345,7 +345,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
 
     fn alive(pid: &str) -> bool {
-        // A zombie that nobody has reaped yet is dead enough.
+        // A zombie counts as dead.
         std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
     }
 
@@ -396,7 +396,7 @@ mod tests {
         let group = i32::try_from(child.id()).unwrap();
         assert!(has_living(group));
         child.kill().unwrap();
-        // Not waited for: a zombie by now or soon.
+        // Nobody waits for it yet, so it becomes a zombie.
         while has_living(group) {
             std::thread::yield_now();
         }
@@ -420,7 +420,7 @@ mod tests {
         let report = run_for("yes flood | head -c 3000000; echo end", LONG).await;
         assert!(matches!(report.ended, Ended::Exited(_)));
         assert!(report.output.cut);
-        assert_eq!(report.output.text().len(), KEPT);
+        assert_eq!(report.output.text().len(), MAX_OUTPUT_BYTES);
         assert!(report.output.last_lines(1).ends_with("end"));
     }
 
@@ -428,7 +428,7 @@ mod tests {
     async fn what_is_shown_is_cut_and_obeyed_by_no_terminal() {
         let report = run_for(r"printf '\033[2Ja\tb\r\n'; head -c 9000 /dev/zero", LONG).await;
         let shown = report.output.last_lines(2);
-        let zeros = "\u{fffd}".repeat(LONGEST_LINE);
+        let zeros = "\u{fffd}".repeat(MAX_LINE_CHARS);
         assert_eq!(shown, format!("\u{fffd}[2Ja b | {zeros}..."));
     }
 
@@ -451,14 +451,14 @@ mod tests {
         let pid = loop {
             match std::fs::read_to_string(&file) {
                 Ok(pid) => break pid.trim().to_owned(),
-                Err(_) => sleep(LOOK).await,
+                Err(_) => sleep(POLL_INTERVAL).await,
             }
         };
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
         timeout(LONG, async {
             while alive(&pid) {
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         })
         .await

@@ -1,8 +1,8 @@
-//! Agents of the Open Cluster Framework, as in the package `resource-agents`: called with an action alone, parameters in
-//! `OCF_RESKEY_*`, and judged by their exit codes.
+//! Agents of the Open Cluster Framework, as in the package `resource-agents`: their only argument is the action, parameters
+//! are in `OCF_RESKEY_*`, and the exit code tells the result.
 //!
-//! [`notation`] reads how a word names one, [`instance`] its file of parameters, [`metadata`] what it says of itself, and
-//! [`judge`] compares the two.
+//! * [`notation`]: how a word of haresources names an agent; [`instance`]: a file with parameters.
+//! * [`metadata`]: what an agent says of itself; [`judge`]: whether the parameters fit it.
 
 pub mod instance;
 pub mod judge;
@@ -24,18 +24,21 @@ use tokio::time::Instant;
 
 use self::metadata::MetaData;
 use self::notation::Plan;
-use crate::agent::exec::agent_call::{Call, Retries, call, failed, how, log_output};
+use crate::agent::exec::agent_call::{
+    FinishedCall, SHOWN_LINES, StopRetries, call_agent, call_failed, log_output,
+};
+use crate::agent::exec::ended;
 use crate::agent::exec::environment::ScriptEnv;
-use crate::agent::exec::supervise::{Captured, Streams};
-use crate::agent::{Agent, AgentError, Bare, Limits, Status};
+use crate::agent::exec::supervise::{Captured, Ended, Streams};
+use crate::agent::{Agent, AgentError, Limits, RawActions, Status};
 
-/// Where agents keep what they know until the next boot. systemd makes it; where there is no systemd, we do.
-const STATE: &str = "/run/resource-agents";
-/// How often a running resource is looked at, for agents that want to know: only whether it is 0, a first look, matters.
-const INTERVAL: &str = "10000";
+/// Where agents keep their state until the next boot. Made by systemd, or by us where there is no systemd.
+const STATE_FOLDER: &str = "/run/resource-agents";
+/// The monitor interval that agents are told, in milliseconds. To them only 0 matters: it means a first probe.
+const MONITOR_INTERVAL: &str = "10000";
 
-/// What agents write before the line that says why they failed.
-const REASON: &str = "ocf-exit-reason:";
+/// Agents print this in front of the reason of a failure.
+const REASON_PREFIX: &str = "ocf-exit-reason:";
 
 /// Exit codes.
 const SUCCESS: i32 = 0;
@@ -48,24 +51,24 @@ const PROMOTED: i32 = 8;
 pub struct Ocf {
     plan: Plan,
     env: Arc<ScriptEnv>,
-    /// Deadline of a look, also of the one that precedes a start.
-    look: Duration,
-    /// Whether it was ever seen to run or began to start. If not, a program that is not there cannot be running.
-    seen: AtomicBool,
+    /// The deadline of `monitor`, also before a start.
+    monitor_timeout: Duration,
+    /// Whether it was seen running or began to start. If not, "not installed" means that it is stopped.
+    may_run: AtomicBool,
 }
 
 impl Ocf {
-    /// Not looked at yet.
-    pub fn new(plan: Plan, env: Arc<ScriptEnv>, look: Duration) -> Self {
+    /// An agent whose state is not known yet.
+    pub fn new(plan: Plan, env: Arc<ScriptEnv>, monitor_timeout: Duration) -> Self {
         Ocf {
             plan,
             env,
-            look,
-            seen: AtomicBool::new(false),
+            monitor_timeout,
+            may_run: AtomicBool::new(false),
         }
     }
 
-    /// For an administrator: which agent, with which parameters.
+    /// The agent and its parameters, for an administrator. Passwords are hidden.
     pub fn describe(&self) -> String {
         let Plan { provider, kind, .. } = &self.plan;
         let mut text = format!("OCF agent {provider}:{kind}");
@@ -77,16 +80,17 @@ impl Ocf {
         text
     }
 
-    /// What errors and the log call it: without parameters, one of which may be a password.
+    /// The name in errors and logs: without parameters, which may contain a password.
     fn name(&self) -> String {
         let Plan { provider, kind, .. } = &self.plan;
         format!("ocf:{provider}:{kind} ({})", self.plan.instance)
     }
 
-    async fn run(&self, action: &str, limits: &Limits) -> Result<Call, AgentError> {
+    async fn call(&self, action: &str, limits: &Limits) -> Result<FinishedCall, AgentError> {
         let what = format!("{} {action}", self.name());
-        make_state(Path::new(STATE))
-            .map_err(|e| AgentError::Failed(format!("{what}: cannot make {STATE}: {e}")))?;
+        make_state_folder(Path::new(STATE_FOLDER)).map_err(|e| {
+            AgentError::Failed(format!("{what}: cannot create {STATE_FOLDER}: {e}"))
+        })?;
         let mut command = Command::new(&self.plan.path);
         command.arg(action);
         self.env.prepare(&mut command);
@@ -94,13 +98,13 @@ impl Ocf {
             command.env_remove(name);
         }
         command.envs(self.variables(action, limits));
-        call(&what, command, Streams::Merged, limits).await
+        call_agent(&what, command, Streams::Merged, limits).await
     }
 
     fn variables(&self, action: &str, limits: &Limits) -> Vec<(String, String)> {
         let left = limits.until.saturating_duration_since(Instant::now());
-        let first_look = action != "monitor" || !self.seen.load(Ordering::Relaxed);
-        let interval = if first_look { "0" } else { INTERVAL };
+        let first_probe = action != "monitor" || !self.may_run.load(Ordering::Relaxed);
+        let interval = if first_probe { "0" } else { MONITOR_INTERVAL };
         let meta = [
             ("OCF_RA_VERSION_MAJOR", "1".to_owned()),
             ("OCF_RA_VERSION_MINOR", "0".to_owned()),
@@ -118,78 +122,85 @@ impl Ocf {
         meta.into_iter().chain(given).collect()
     }
 
-    async fn act(&self, action: &str, limits: &Limits) -> Result<(), Failure> {
-        let Call { status, report } = self.run(action, limits).await?;
+    async fn run_action(&self, action: &str, limits: &Limits) -> Result<(), FailedAction> {
+        let FinishedCall { status, report } = self.call(action, limits).await?;
         let what = format!("{} {action}", self.name());
         log_output(&what, &report.output);
         if status.success() {
             return Ok(());
         }
-        Err(Failure {
+        Err(FailedAction {
             code: status.code(),
-            error: unlike_success(&what, status, &report.output),
+            error: action_failed(&what, status, &report.output),
         })
     }
 
-    /// The exit code of a look, with the error that it would be.
-    async fn code(&self, limits: &Limits) -> Result<(Option<i32>, AgentError), AgentError> {
-        let Call { status, report } = self.run("monitor", limits).await?;
+    /// The exit code of `monitor`, and the error to report if it is one.
+    async fn monitor_code(&self, limits: &Limits) -> Result<(Option<i32>, AgentError), AgentError> {
+        let FinishedCall { status, report } = self.call("monitor", limits).await?;
         let what = format!("{} monitor", self.name());
         tracing::debug!(output = %report.output.text(), "{what}");
         let code = status.code();
         if matches!(code, Some(SUCCESS | PROMOTED)) {
-            self.seen.store(true, Ordering::Relaxed);
+            self.may_run.store(true, Ordering::Relaxed);
         }
-        Ok((code, unlike_success(&what, status, &report.output)))
+        Ok((code, action_failed(&what, status, &report.output)))
     }
 
-    /// Whether an exit code says that nothing runs.
+    /// Whether an exit code means that the resource is stopped.
     fn is_stopped(&self, code: Option<i32>) -> bool {
         match code {
             Some(NOT_RUNNING) => true,
-            Some(NOT_INSTALLED) => !self.seen.load(Ordering::Relaxed),
+            Some(NOT_INSTALLED) => !self.may_run.load(Ordering::Relaxed),
             _ => false,
         }
     }
 }
 
-/// An action that ended with another code than 0, or did not end by itself.
-struct Failure {
+/// An action that ended with a code other than 0, or did not end by itself.
+struct FailedAction {
     code: Option<i32>,
     error: AgentError,
 }
 
-impl From<AgentError> for Failure {
+impl From<AgentError> for FailedAction {
     fn from(error: AgentError) -> Self {
-        Failure { code: None, error }
+        FailedAction { code: None, error }
     }
 }
 
-/// What heartbeat told its scripts and what agents know better for themselves: their helpers are elsewhere.
+/// Variables of heartbeat's scripts that OCF agents must not get: they set them themselves, to other folders.
 const NOT_FOR_OCF: [&str; 3] = ["HA_BIN", "HA_FIFO", "HA_DOCDIR"];
 
-/// Makes the folder if it is not there, with the rights that systemd gives it.
-fn make_state(folder: &Path) -> io::Result<()> {
+/// Creates the folder if it does not exist, with the mode that systemd uses.
+fn make_state_folder(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o1755).create(folder) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
         _ => Ok(()),
     }
 }
 
-/// The failure of an action, with the reason that the agent names, where it names one.
-fn unlike_success(what: &str, status: ExitStatus, output: &Captured) -> AgentError {
+/// The error of a failed action, with the reason that the agent names, or the end of its output.
+fn action_failed(what: &str, status: ExitStatus, output: &Captured) -> AgentError {
     let text = output.text();
-    let reasons = text.lines().filter_map(|l| l.trim().strip_prefix(REASON));
+    let reasons = text
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix(REASON_PREFIX));
     let reasons: Vec<&str> = reasons.collect();
-    let how = meaning(status);
-    if reasons.is_empty() {
-        return failed(what, &how, output);
-    }
-    AgentError::Failed(format!("{what}: {how}: {}", reasons.join(" | ")))
+    let message = if reasons.is_empty() {
+        output.last_lines(SHOWN_LINES)
+    } else {
+        reasons.join(" | ")
+    };
+    let mark = if message.is_empty() { "" } else { ": " };
+    AgentError::Failed(format!(
+        "{what} {}{mark}{message}",
+        ended_with_meaning(status)
+    ))
 }
 
-/// How it ended, with the meaning that OCF gives to an exit code.
-fn meaning(status: ExitStatus) -> String {
+/// How an action ended, with the meaning that OCF gives to the exit code.
+fn ended_with_meaning(status: ExitStatus) -> String {
     let words = match status.code() {
         Some(1) => "an error",
         Some(2) => "wrong arguments",
@@ -200,49 +211,54 @@ fn meaning(status: ExitStatus) -> String {
         Some(NOT_RUNNING) => "not running",
         Some(PROMOTED) => "running, promoted",
         Some(9) => "failed, promoted",
-        _ => return how(status),
+        _ => return ended(Ended::Exited(status)),
     };
-    format!("{} ({words})", how(status))
+    format!("{} ({words})", ended(Ended::Exited(status)))
 }
 
 #[async_trait]
 impl Agent for Ocf {
-    /// What is there but not well is started too: agents know how to go on from there, and heartbeat did so.
+    /// A resource that runs but is not well is started too: agents can handle that, and heartbeat did the same.
     async fn start(&self, limits: &Limits) -> Result<(), AgentError> {
-        let look = limits.at_most(self.look);
-        if matches!(self.code(&look).await?.0, Some(SUCCESS | PROMOTED)) {
+        let monitor_limits = limits.at_most(self.monitor_timeout);
+        if matches!(
+            self.monitor_code(&monitor_limits).await?.0,
+            Some(SUCCESS | PROMOTED)
+        ) {
             return Ok(());
         }
-        self.bare_start(limits).await
+        self.raw_start(limits).await
     }
 
-    /// A stop that fails is believed to have stopped only when a look says that nothing runs.
+    /// A failed stop counts as done only if `monitor` then reports that nothing runs.
     async fn stop(&self, limits: &Limits) -> Result<(), AgentError> {
-        let mut retries = Retries::default();
+        let mut retries = StopRetries::default();
         loop {
-            let Err(Failure { code, error }) = self.act("stop", limits).await else {
-                self.seen.store(false, Ordering::Relaxed);
+            let Err(FailedAction { code, error }) = self.run_action("stop", limits).await else {
+                self.may_run.store(false, Ordering::Relaxed);
                 return Ok(());
             };
             if matches!(error, AgentError::TimedOut(_)) {
                 return Err(error);
             }
-            let look = limits.at_most(self.look);
-            let seen = self.code(&look).await;
+            let monitor_limits = limits.at_most(self.monitor_timeout);
+            let seen = self.monitor_code(&monitor_limits).await;
             let seen = seen.map_or(None, |(code, _)| code);
             if self.is_stopped(code) || self.is_stopped(seen) {
-                self.seen.store(false, Ordering::Relaxed);
-                tracing::warn!("{error}; but nothing of it runs, which counts");
+                self.may_run.store(false, Ordering::Relaxed);
+                tracing::warn!(
+                    "{error}; but monitor reports that it is stopped, so the stop counts as done"
+                );
                 return Ok(());
             }
-            if !self.plan.path.exists() || !retries.again(&error, limits).await {
+            if !self.plan.path.exists() || !retries.wait_for_next(&error, limits).await {
                 return Err(error);
             }
         }
     }
 
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
-        let (code, error) = self.code(limits).await?;
+        let (code, error) = self.monitor_code(limits).await?;
         match code {
             Some(SUCCESS | PROMOTED) => Ok(Status::Running),
             _ if self.is_stopped(code) => Ok(Status::Stopped),
@@ -250,21 +266,23 @@ impl Agent for Ocf {
         }
     }
 
-    fn bare(&self) -> Option<&dyn Bare> {
+    fn raw_actions(&self) -> Option<&dyn RawActions> {
         Some(self)
     }
 }
 
 #[async_trait]
-impl Bare for Ocf {
+impl RawActions for Ocf {
     async fn validate(&self, limits: &Limits) -> Result<(), AgentError> {
-        self.act("validate-all", limits).await.map_err(|f| f.error)
+        self.run_action("validate-all", limits)
+            .await
+            .map_err(|f| f.error)
     }
 
-    async fn refuse(&self, limits: &Limits) -> Result<(), AgentError> {
-        let code = match self.act("no-such-action", limits).await {
+    async fn reject_unknown_action(&self, limits: &Limits) -> Result<(), AgentError> {
+        let code = match self.run_action("no-such-action", limits).await {
             Ok(()) => SUCCESS,
-            Err(Failure {
+            Err(FailedAction {
                 code: Some(code), ..
             }) => code,
             Err(failure) => return Err(failure.error),
@@ -273,26 +291,26 @@ impl Bare for Ocf {
             return Ok(());
         }
         Err(AgentError::Failed(format!(
-            "{} answers an action that there is not with exit code {code}; 3 says that it is not implemented",
+            "{} answers an unknown action with exit code {code} instead of 3 (not implemented)",
             self.name()
         )))
     }
 
-    async fn bare_start(&self, limits: &Limits) -> Result<(), AgentError> {
-        let result = self.act("start", limits).await;
+    async fn raw_start(&self, limits: &Limits) -> Result<(), AgentError> {
+        let result = self.run_action("start", limits).await;
         let missing = matches!(&result, Err(f) if f.code == Some(NOT_INSTALLED));
         if !missing {
-            self.seen.store(true, Ordering::Relaxed);
+            self.may_run.store(true, Ordering::Relaxed);
         }
         result.map_err(|f| f.error)
     }
 
-    async fn bare_stop(&self, limits: &Limits) -> Result<(), AgentError> {
-        self.act("stop", limits).await.map_err(|f| f.error)
+    async fn raw_stop(&self, limits: &Limits) -> Result<(), AgentError> {
+        self.run_action("stop", limits).await.map_err(|f| f.error)
     }
 
-    async fn bare_look(&self, limits: &Limits) -> Result<Status, AgentError> {
-        match self.code(limits).await? {
+    async fn raw_monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
+        match self.monitor_code(limits).await? {
             (Some(SUCCESS | PROMOTED), _) => Ok(Status::Running),
             (Some(NOT_RUNNING), _) => Ok(Status::Stopped),
             (_, error) => Err(error),
@@ -300,8 +318,8 @@ impl Bare for Ocf {
     }
 }
 
-/// Asks an agent to describe itself. Its output and its time are bounded.
-pub async fn describe_itself(
+/// Runs `meta-data` of an agent. Its output and its time are bounded.
+pub async fn read_metadata(
     path: &PathBuf,
     env: &ScriptEnv,
     limits: &Limits,
@@ -313,16 +331,17 @@ pub async fn describe_itself(
     for name in NOT_FOR_OCF {
         command.env_remove(name);
     }
-    let Call { status, report } = call(&what, command, Streams::Split, limits)
+    let FinishedCall { status, report } = call_agent(&what, command, Streams::Split, limits)
         .await
         .map_err(|e| e.to_string())?;
     if !status.success() {
-        return Err(failed(&what, &how(status), &report.errors).to_string());
+        return Err(call_failed(&what, status, &report.errors).to_string());
     }
     if report.output.cut {
-        return Err(format!("{what}: prints more than any description has"));
+        return Err(format!("{what} prints too much to be meta-data"));
     }
-    MetaData::parse(&report.output.text()).map_err(|e| format!("{what}: {e}"))
+    MetaData::parse(&report.output.text())
+        .map_err(|e| format!("cannot read the output of {what}: {e}"))
 }
 
 #[cfg(test)]

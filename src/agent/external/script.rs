@@ -1,6 +1,7 @@
 //! Heartbeat-style resource scripts: `NAME ARG... ACTION` with the actions `start`, `stop` and `status`.
 //!
-//! `status` is judged by its words, never by its exit code; `start` and `stop` by their exit code alone.
+//! Heartbeat's rules apply: `status` is judged by the words it prints and never by its exit code; `start` and `stop` are
+//! judged by their exit code alone.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,104 +10,111 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::process::Command;
 
-use crate::agent::exec::agent_call::{Call, Retries, SHOWN, call, failed, how, log_output};
+use crate::agent::exec::agent_call::{
+    FinishedCall, SHOWN_LINES, StopRetries, call_agent, call_failed, log_output,
+};
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::supervise::Streams;
-use crate::agent::{Agent, AgentError, Bare, Limits, Status};
+use crate::agent::{Agent, AgentError, Limits, RawActions, Status};
 
 /// A script with its arguments.
 pub struct Script {
-    /// The file.
+    /// The script's file.
     pub path: PathBuf,
-    /// What comes before the action.
+    /// The arguments before the action.
     pub args: Vec<String>,
     /// Its environment.
     pub env: Arc<ScriptEnv>,
-    /// Deadline of a look, also of the one that precedes a start.
-    pub look: Duration,
+    /// The deadline of `status`, also before a start.
+    pub monitor_timeout: Duration,
 }
 
-/// What the words of `status` say.
+/// What the output of `status` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Words {
+enum StatusWords {
     Running,
-    /// It says so: "not running", "stopped".
+    /// It says "not running" or "stopped".
     Stopped,
-    /// Nothing known. Counts as stopped for a start, as it did for heartbeat, but never for a failed stop.
+    /// Neither. As with heartbeat a start takes this for stopped; a failed stop does not.
     Unclear,
 }
 
 #[async_trait]
 impl Agent for Script {
     async fn start(&self, limits: &Limits) -> Result<(), AgentError> {
-        let look = limits.at_most(self.look);
-        if self.monitor(&look).await? == Status::Running {
+        let limits_of_status = limits.at_most(self.monitor_timeout);
+        if self.monitor(&limits_of_status).await? == Status::Running {
             return Ok(());
         }
-        self.act("start", limits).await
+        self.run_action("start", limits).await
     }
 
-    /// Many old scripts say "failed" when there was nothing to stop, so a failed stop is followed by a look. Only
-    /// plain words count then; without them the stop is tried again, and in the end has failed.
+    /// Many old scripts fail when there is nothing to stop, so a failed stop is followed by `status`. Only a clear "stopped"
+    /// counts then; otherwise the stop is tried again, and finally fails.
     async fn stop(&self, limits: &Limits) -> Result<(), AgentError> {
-        let mut retries = Retries::default();
+        let mut retries = StopRetries::default();
         loop {
-            let Err(error) = self.act("stop", limits).await else {
+            let Err(error) = self.run_action("stop", limits).await else {
                 return Ok(());
             };
             let AgentError::Failed(text) = &error else {
                 return Err(error);
             };
-            let look = limits.at_most(self.look);
-            if matches!(self.words(&look).await, Ok(Words::Stopped)) {
-                tracing::warn!("{text}; but its status says that it is stopped, which counts");
+            let limits_of_status = limits.at_most(self.monitor_timeout);
+            if matches!(
+                self.read_status(&limits_of_status).await,
+                Ok(StatusWords::Stopped)
+            ) {
+                tracing::warn!(
+                    "{text}; but its status reports that it is stopped, so the stop counts as done"
+                );
                 return Ok(());
             }
-            if !self.path.exists() || !retries.again(&error, limits).await {
+            if !self.path.exists() || !retries.wait_for_next(&error, limits).await {
                 return Err(error);
             }
         }
     }
 
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
-        Ok(match self.words(limits).await? {
-            Words::Running => Status::Running,
-            Words::Stopped => Status::Stopped,
-            Words::Unclear => Status::Unclear,
+        Ok(match self.read_status(limits).await? {
+            StatusWords::Running => Status::Running,
+            StatusWords::Stopped => Status::Stopped,
+            StatusWords::Unclear => Status::Unclear,
         })
     }
 
-    fn bare(&self) -> Option<&dyn Bare> {
+    fn raw_actions(&self) -> Option<&dyn RawActions> {
         Some(self)
     }
 }
 
 #[async_trait]
-impl Bare for Script {
-    /// Scripts have no such action.
+impl RawActions for Script {
+    /// Scripts have no action for this.
     async fn validate(&self, _limits: &Limits) -> Result<(), AgentError> {
         Ok(())
     }
 
-    /// Nobody demands it of them.
-    async fn refuse(&self, _limits: &Limits) -> Result<(), AgentError> {
+    /// Heartbeat never demanded this of scripts.
+    async fn reject_unknown_action(&self, _limits: &Limits) -> Result<(), AgentError> {
         Ok(())
     }
 
-    async fn bare_start(&self, limits: &Limits) -> Result<(), AgentError> {
-        self.act("start", limits).await
+    async fn raw_start(&self, limits: &Limits) -> Result<(), AgentError> {
+        self.run_action("start", limits).await
     }
 
-    async fn bare_stop(&self, limits: &Limits) -> Result<(), AgentError> {
-        self.act("stop", limits).await
+    async fn raw_stop(&self, limits: &Limits) -> Result<(), AgentError> {
+        self.run_action("stop", limits).await
     }
 
-    async fn bare_look(&self, limits: &Limits) -> Result<Status, AgentError> {
-        match self.words(limits).await? {
-            Words::Running => Ok(Status::Running),
-            Words::Stopped => Ok(Status::Stopped),
-            Words::Unclear => Err(AgentError::Failed(format!(
-                "{} status: prints neither `running` nor `stopped`; its exit code does not count",
+    async fn raw_monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
+        match self.read_status(limits).await? {
+            StatusWords::Running => Ok(Status::Running),
+            StatusWords::Stopped => Ok(Status::Stopped),
+            StatusWords::Unclear => Err(AgentError::Failed(format!(
+                "{} status prints neither `running` nor `stopped`; its exit code does not count",
                 self.describe()
             ))),
         }
@@ -114,7 +122,7 @@ impl Bare for Script {
 }
 
 impl Script {
-    /// For an administrator: which script, with which arguments.
+    /// The script and its arguments, for an administrator.
     pub fn describe(&self) -> String {
         let mut text = format!("script {}", self.path.display());
         for arg in &self.args {
@@ -124,32 +132,33 @@ impl Script {
         text
     }
 
-    async fn act(&self, action: &str, limits: &Limits) -> Result<(), AgentError> {
+    async fn run_action(&self, action: &str, limits: &Limits) -> Result<(), AgentError> {
         let what = format!("{} {action}", self.describe());
-        let Call { status, report } = self.run(action, Streams::Merged, limits).await?;
+        let FinishedCall { status, report } = self.run(action, Streams::Merged, limits).await?;
         log_output(&what, &report.output);
         if status.success() {
             return Ok(());
         }
-        Err(failed(&what, &how(status), &report.output))
+        Err(call_failed(&what, status, &report.output))
     }
 
-    async fn words(&self, limits: &Limits) -> Result<Words, AgentError> {
+    async fn read_status(&self, limits: &Limits) -> Result<StatusWords, AgentError> {
         let what = format!("{} status", self.describe());
-        let Call { status, report } = self.run("status", Streams::Split, limits).await?;
+        let FinishedCall { status, report } = self.run("status", Streams::Split, limits).await?;
         tracing::debug!(
-            output = %report.output.last_lines(SHOWN),
-            errors = %report.errors.last_lines(SHOWN),
+            output = %report.output.last_lines(SHOWN_LINES),
+            errors = %report.errors.last_lines(SHOWN_LINES),
             "{what}"
         );
         if status.code().is_none() {
-            return Err(failed(&what, &how(status), &report.output));
+            return Err(call_failed(&what, status, &report.output));
         }
         if report.output.cut {
-            let how = "printed more than can be judged";
-            return Err(failed(&what, how, &report.output));
+            return Err(AgentError::Failed(format!(
+                "{what} printed too much to be judged"
+            )));
         }
-        Ok(judge(&report.output.text()))
+        Ok(classify_status(&report.output.text()))
     }
 
     async fn run(
@@ -157,18 +166,18 @@ impl Script {
         action: &str,
         streams: Streams,
         limits: &Limits,
-    ) -> Result<Call, AgentError> {
+    ) -> Result<FinishedCall, AgentError> {
         let mut command = Command::new(&self.path);
         command.args(&self.args).arg(action);
         self.env.prepare(&mut command);
         let what = format!("{} {action}", self.describe());
-        call(&what, command, streams, limits).await
+        call_agent(&what, command, streams, limits).await
     }
 }
 
-/// By the words alone, as heartbeat did. `not ` (in any case) followed somewhere by `running` or `Running` beats all;
-/// then `running`, `Running` or `OK` mean running. Anything else is not running.
-fn judge(output: &str) -> Words {
+/// Heartbeat's rule. `not ` (in any case) followed somewhere by `running` or `Running` means stopped. Otherwise `running`,
+/// `Running` or `OK` means running. Anything else is not running.
+fn classify_status(output: &str) -> StatusWords {
     let lower = output.to_ascii_lowercase();
     let has_running = |text: &str| text.contains("running") || text.contains("Running");
     let denied = lower
@@ -176,13 +185,13 @@ fn judge(output: &str) -> Words {
         .and_then(|at| output.get(at..))
         .is_some_and(has_running);
     if denied {
-        Words::Stopped
+        StatusWords::Stopped
     } else if has_running(output) || output.contains("OK") {
-        Words::Running
+        StatusWords::Running
     } else if lower.contains("stopped") {
-        Words::Stopped
+        StatusWords::Stopped
     } else {
-        Words::Unclear
+        StatusWords::Unclear
     }
 }
 

@@ -1,9 +1,9 @@
 //! Units of systemd, through `systemctl`.
 //!
-//! When the machine shuts down, systemd stops everything at once in the order it knows. It must not stop a unit of ours
-//! before the daemon, which is to stop whole groups from right to left. So each unit gets a drop-in, gone with the next boot,
-//! that orders it before the daemon and therefore lets it be stopped after the daemon. The price: while the machine shuts
-//! down, a plain `systemctl stop` of ours would wait for our own end. Then, and only then, the order is overruled.
+//! When the machine shuts down, systemd stops all units at once, in the order it knows. It must not stop a unit of a group
+//! before the daemon, because the daemon stops groups step by step, from right to left. So each unit gets a drop-in in
+//! `/run` with `Before=had.service`: it then stops after the daemon. The price: while the machine shuts down, a plain
+//! `systemctl stop` by the daemon would wait for the daemon's own end. Only then the order is ignored.
 
 pub mod unit;
 
@@ -14,28 +14,28 @@ use std::{fs, io};
 use async_trait::async_trait;
 use tokio::process::Command;
 
-use self::unit::{State, Unit};
-use crate::agent::exec::agent_call::{Call, call, failed, how, log_output};
+use self::unit::{Unit, UnitState};
+use crate::agent::exec::agent_call::{FinishedCall, call_agent, call_failed, log_output};
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::supervise::Streams;
 use crate::agent::{Agent, AgentError, Limits, Status};
 
-/// Where drop-ins are that do not outlive a boot.
+/// The folder of drop-ins that are gone after a reboot.
 const DROP_INS: &str = "/run/systemd/system";
-/// The name of ours; the administrator's own come later.
+/// The name of our drop-in; those of the administrator sort after it.
 const DROP_IN: &str = "50-had.conf";
-/// There where systemd is what started this machine.
+/// Exists if systemd is the init of this machine.
 const BOOTED: &str = "/run/systemd/system";
 
 /// One unit as a resource.
 pub struct Systemd {
-    /// With its suffix.
+    /// The name with its suffix, such as `.service`.
     name: String,
     env: Arc<ScriptEnv>,
 }
 
 impl Systemd {
-    /// Of that name, with its suffix.
+    /// `name` has its suffix.
     pub fn new(name: &str, env: Arc<ScriptEnv>) -> Self {
         Systemd {
             name: name.to_owned(),
@@ -43,53 +43,50 @@ impl Systemd {
         }
     }
 
-    async fn systemctl(&self, words: &[&str], limits: &Limits) -> Result<Call, AgentError> {
-        systemctl(&self.env, words, limits).await
+    async fn query(&self, limits: &Limits) -> Result<Unit, AgentError> {
+        query_unit(&self.name, &self.env, limits).await
     }
 
-    async fn look(&self, limits: &Limits) -> Result<Unit, AgentError> {
-        ask(&self.name, &self.env, limits).await
-    }
-
-    /// Sees to it that systemd knows the order.
-    async fn order(&self, limits: &Limits) -> Result<(), AgentError> {
+    /// Makes sure that systemd stops the unit after the daemon.
+    async fn order_before_daemon(&self, limits: &Limits) -> Result<(), AgentError> {
         let changed = write_drop_in(Path::new(DROP_INS), &self.name).map_err(|e| {
             let path = drop_in(Path::new(DROP_INS), &self.name);
             AgentError::Failed(format!("cannot write {}: {e}", path.display()))
         })?;
         if changed {
-            self.done(&["daemon-reload"], limits).await?;
+            self.run_systemctl(&["daemon-reload"], limits).await?;
         }
         Ok(())
     }
 
-    async fn done(&self, words: &[&str], limits: &Limits) -> Result<(), AgentError> {
-        let Call { status, report } = self.systemctl(words, limits).await?;
+    async fn run_systemctl(&self, words: &[&str], limits: &Limits) -> Result<(), AgentError> {
+        let FinishedCall { status, report } = systemctl(&self.env, words, limits).await?;
         let what = format!("systemctl {}", words.join(" "));
         log_output(&what, &report.output);
         if status.success() {
             return Ok(());
         }
-        Err(failed(&what, &how(status), &report.output))
+        Err(call_failed(&what, status, &report.output))
     }
 
-    /// Whether the machine is about to go down.
+    /// Whether the machine is shutting down.
     async fn machine_stops(&self, limits: &Limits) -> bool {
-        let call = self.systemctl(&["is-system-running"], limits).await;
+        let call = systemctl(&self.env, &["is-system-running"], limits).await;
         call.is_ok_and(|c| c.report.output.text().trim() == "stopping")
     }
 }
 
 #[async_trait]
 impl Agent for Systemd {
-    /// A unit that ends right after its start (of a simple service nobody else notices) has not started.
+    /// A unit that ends right after its start has failed. For a simple service nobody else notices that.
     async fn start(&self, limits: &Limits) -> Result<(), AgentError> {
-        self.order(limits).await?;
-        self.done(&["start", "--", &self.name], limits).await?;
-        let unit = self.look(limits).await?;
+        self.order_before_daemon(limits).await?;
+        self.run_systemctl(&["start", "--", &self.name], limits)
+            .await?;
+        let unit = self.query(limits).await?;
         match unit.state() {
-            State::Running | State::Between => Ok(()),
-            State::Stopped => Err(AgentError::Failed(format!(
+            UnitState::Running | UnitState::Between => Ok(()),
+            UnitState::Stopped => Err(AgentError::Failed(format!(
                 "unit {} ended right after its start: {unit}; see journalctl -u {}",
                 self.name, self.name
             ))),
@@ -99,56 +96,63 @@ impl Agent for Systemd {
     async fn stop(&self, limits: &Limits) -> Result<(), AgentError> {
         let words = stop_words(&self.name, self.machine_stops(limits).await);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let stopped = self.done(&words, limits).await;
+        let stopped = self.run_systemctl(&words, limits).await;
         if matches!(stopped, Err(AgentError::TimedOut(_))) {
             return stopped;
         }
-        let unit = self.look(limits).await?;
+        let unit = self.query(limits).await?;
         match unit.state() {
-            State::Stopped => Ok(()),
-            State::Running | State::Between => Err(stopped.err().unwrap_or_else(|| {
-                AgentError::Failed(format!("unit {} is not stopped: {unit}", self.name))
+            UnitState::Stopped => Ok(()),
+            UnitState::Running | UnitState::Between => Err(stopped.err().unwrap_or_else(|| {
+                AgentError::Failed(format!(
+                    "unit {} still runs after its stop: {unit}",
+                    self.name
+                ))
             })),
         }
     }
 
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
-        let unit = self.look(limits).await?;
+        let unit = self.query(limits).await?;
         match unit.state() {
-            State::Running => Ok(Status::Running),
-            State::Stopped => Ok(Status::Stopped),
-            State::Between => Err(AgentError::Failed(format!("unit {} is {unit}", self.name))),
+            UnitState::Running => Ok(Status::Running),
+            UnitState::Stopped => Ok(Status::Stopped),
+            UnitState::Between => Err(AgentError::Failed(format!("unit {} is {unit}", self.name))),
         }
     }
 }
 
-/// What systemd knows of a unit.
-pub async fn ask(name: &str, env: &ScriptEnv, limits: &Limits) -> Result<Unit, AgentError> {
+/// Asks systemd about a unit.
+pub async fn query_unit(name: &str, env: &ScriptEnv, limits: &Limits) -> Result<Unit, AgentError> {
     if !Path::new(BOOTED).is_dir() {
-        let message = format!("systemd does not run here, so there is no unit {name}");
+        let message = format!("systemd does not run on this machine, so there is no unit {name}");
         return Err(AgentError::Failed(message));
     }
     let properties = format!("--property={}", unit::PROPERTIES);
     let words = ["show", &properties, "--", name];
-    let Call { status, report } = systemctl(env, &words, limits).await?;
+    let FinishedCall { status, report } = systemctl(env, &words, limits).await?;
     if !status.success() {
         let what = format!("systemctl show {name}");
-        return Err(failed(&what, &how(status), &report.output));
+        return Err(call_failed(&what, status, &report.output));
     }
     Ok(Unit::parse(&report.output.text()))
 }
 
-async fn systemctl(env: &ScriptEnv, words: &[&str], limits: &Limits) -> Result<Call, AgentError> {
+async fn systemctl(
+    env: &ScriptEnv,
+    words: &[&str],
+    limits: &Limits,
+) -> Result<FinishedCall, AgentError> {
     let mut command = Command::new("systemctl");
     command
         .args(["--no-pager", "--no-ask-password"])
         .args(words);
     env.prepare(&mut command);
     let what = format!("systemctl {}", words.join(" "));
-    call(&what, command, Streams::Merged, limits).await
+    call_agent(&what, command, Streams::Merged, limits).await
 }
 
-/// The arguments of a stop.
+/// The arguments of `systemctl` for a stop.
 fn stop_words(name: &str, machine_stops: bool) -> Vec<String> {
     let mut words = vec!["stop".to_owned()];
     if machine_stops {
@@ -162,7 +166,7 @@ fn drop_in(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.d")).join(DROP_IN)
 }
 
-/// Whether it had to be written.
+/// Writes the drop-in. Returns whether it changed.
 fn write_drop_in(folder: &Path, name: &str) -> io::Result<bool> {
     let path = drop_in(folder, name);
     let text = unit::drop_in_text(name);

@@ -1,5 +1,5 @@
-//! What agents outside of us know of themselves: the meta-data of OCF agents, and what systemd knows of units. Asked before
-//! words are resolved, all at the same time, each agent once, and each with a deadline.
+//! What external agents say of themselves: the meta-data of OCF agents, and the properties of systemd's units. They are asked
+//! before words are resolved: all at the same time, each agent once, and each with a deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,67 +9,81 @@ use futures::future::join_all;
 
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::external::ocf::metadata::MetaData;
-use crate::agent::external::ocf::{self, describe_itself, judge};
+use crate::agent::external::ocf::notation::{self, Plan};
+use crate::agent::external::ocf::{judge, read_metadata};
 use crate::agent::external::systemd::{self, unit};
-use crate::agent::resolve::Timeouts;
 use crate::agent::{Abort, Limits};
+use crate::model::cluster::Timeouts;
 use crate::model::token::Token;
 use crate::text::Mistake;
 
-/// For each answer.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// So much later than systemd's own deadline is ours, so that systemd's words are heard.
+/// The deadline of each answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much later than systemd's deadline ours is, so that systemd can report its own timeout.
 const AFTER_SYSTEMD: Duration = Duration::from_secs(5);
 
-/// The answers.
+/// The answers, by agent and unit, and the OCF agent of each word.
 #[derive(Default)]
 pub struct Catalog {
+    plans: BTreeMap<String, Option<Result<Plan, Mistake>>>,
     agents: BTreeMap<PathBuf, Result<MetaData, String>>,
     units: BTreeMap<String, Result<unit::Unit, String>>,
 }
 
 impl Catalog {
-    /// Asks all that these words name. What a word does wrong is left for the resolver to say.
+    /// Asks every agent and unit that these words name. Mistakes in words are left for the resolver to report.
     pub async fn ask<'t>(tokens: impl IntoIterator<Item = &'t Token>, env: &ScriptEnv) -> Self {
+        let mut plans = BTreeMap::new();
         let mut paths = BTreeSet::new();
         let mut names = BTreeSet::new();
         for token in tokens {
-            if let Some(Ok(plan)) = ocf::notation::plan(token, env) {
-                paths.insert(plan.path);
+            let plan = notation::plan(token, env);
+            if let Some(Ok(plan)) = &plan {
+                paths.insert(plan.path.clone());
             }
-            if let Some(Ok(name)) = unit::named(token) {
+            plans.insert(token.text.clone(), plan);
+            if let Some(Ok(name)) = unit::unit_name(token) {
                 names.insert(name);
             }
         }
-        let limits = Limits::within(DEADLINE, &Abort::new());
+        let limits = Limits::within(ANSWER_TIMEOUT, &Abort::new());
         let limits = &limits;
         let agents = paths.into_iter().map(|path| async move {
-            let meta = describe_itself(&path, env, limits).await;
+            let meta = read_metadata(&path, env, limits).await;
             (path, meta)
         });
         let units = names.into_iter().map(|name| async move {
-            let unit = systemd::ask(&name, env, limits).await;
+            let unit = systemd::query_unit(&name, env, limits).await;
             (name, unit.map_err(|e| e.to_string()))
         });
         Catalog {
+            plans,
             agents: join_all(agents).await.into_iter().collect(),
             units: join_all(units).await.into_iter().collect(),
         }
     }
 
-    /// What an OCF agent says of itself, where it could be heard.
-    pub fn agent(&self, path: &Path) -> Option<&MetaData> {
+    /// The OCF agent that a word names; `None` for other words. A word that was not asked for is looked up now.
+    pub fn plan(&self, token: &Token, env: &ScriptEnv) -> Option<Result<Plan, Mistake>> {
+        match self.plans.get(&token.text) {
+            Some(known) => known.clone(),
+            None => notation::plan(token, env),
+        }
+    }
+
+    /// The meta-data of an OCF agent, if it could be read.
+    pub fn metadata(&self, path: &Path) -> Option<&MetaData> {
         self.agents.get(path)?.as_ref().ok()
     }
 
-    /// Whether a unit can be a resource, and its deadlines: `usual`, or systemd's own.
-    pub fn unit(&self, name: &str, usual: Timeouts) -> Result<Timeouts, Mistake> {
+    /// Checks that a unit can be a resource. Returns its deadlines: systemd's own, or `usual`.
+    pub fn unit_timeouts(&self, name: &str, usual: Timeouts) -> Result<Timeouts, Mistake> {
         let unit = match self.units.get(name) {
             Some(Ok(unit)) => unit,
             Some(Err(why)) => return Err(Mistake::new(why)),
             None => return Err(Mistake::new(format!("systemd was not asked for {name}"))),
         };
-        unit.mistake(name)?;
+        unit.check_usable(name)?;
         let (start, stop) = unit.timeouts();
         let later = |time: Duration| time.saturating_add(AFTER_SYSTEMD);
         Ok(Timeouts {
@@ -79,9 +93,9 @@ impl Catalog {
         })
     }
 
-    /// The deadlines that an OCF agent advises, `usual` where it advises none.
-    pub fn advised(&self, path: &Path, usual: Timeouts) -> Timeouts {
-        let Some(meta) = self.agent(path) else {
+    /// The deadlines that an OCF agent advises, or `usual`.
+    pub fn advised_timeouts(&self, path: &Path, usual: Timeouts) -> Timeouts {
+        let Some(meta) = self.metadata(path) else {
             return usual;
         };
         Timeouts {
@@ -91,24 +105,24 @@ impl Catalog {
         }
     }
 
-    /// What is worth knowing of a word although it can be run.
+    /// Remarks about a word that can be used all the same.
     pub fn remarks(&self, token: &Token, env: &ScriptEnv) -> Vec<Mistake> {
-        if let Some(Ok(plan)) = ocf::notation::plan(token, env) {
+        if let Some(Ok(plan)) = self.plan(token, env) {
             return match self.agents.get(&plan.path) {
                 Some(Ok(meta)) => judge::remarks(&plan, meta),
                 Some(Err(why)) => vec![Mistake::new(format!(
-                    "{why}; so its parameters cannot be checked"
+                    "{why}; its parameters cannot be checked"
                 ))],
                 None => Vec::new(),
             };
         }
-        let Some(Ok(name)) = unit::named(token) else {
+        let Some(Ok(name)) = unit::unit_name(token) else {
             return Vec::new();
         };
         match self.units.get(&name) {
             Some(Ok(unit)) if unit.is_enabled() => vec![
                 Mistake::new(format!(
-                    "systemd starts {name} at each boot, also where the cluster does not want it"
+                    "systemd starts {name} at each boot, even if the cluster has it on another node"
                 ))
                 .help(format!("systemctl disable {name}")),
             ],

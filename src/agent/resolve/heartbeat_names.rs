@@ -1,26 +1,26 @@
-//! The names of heartbeat's own resource scripts. Most of them only turned their arguments into parameters of the OCF agent of
-//! the same name; so do we, unless there is a script of that name in `resource.d`.
+//! The names of heartbeat's own resource scripts. Most of them only passed their arguments as parameters to the OCF agent of
+//! the same name. So do we, unless `resource.d` has a script of that name.
 
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::external::ocf::notation::{Given, Wanted};
 use crate::model::token::Token;
 use crate::text::Mistake;
 
-/// What the arguments of a script are to its agent.
-struct Form {
+/// How the arguments of a script become parameters of its agent.
+struct ScriptForm {
     name: &'static str,
-    /// For an administrator: the arguments.
+    /// The arguments, for an administrator.
     usage: &'static str,
-    least: usize,
-    /// Of each argument in turn.
+    min_args: usize,
+    /// The parameter of each argument.
     parameters: &'static [&'static str],
-    /// Whether all arguments together are the one parameter, with blanks between.
+    /// Whether all arguments, joined with blanks, are one parameter.
     list: bool,
 }
 
-/// The scripts that were wrappers, with their arguments.
-const FORMS: [Form; 12] = [
-    Form {
+/// The scripts that were only wrappers.
+const FORMS: [ScriptForm; 12] = [
+    ScriptForm {
         list: true,
         ..form("AudibleAlarm", "[::node::node...]", 0, &["nodelist"])
     },
@@ -55,20 +55,20 @@ const FORMS: [Form; 12] = [
 const fn form(
     name: &'static str,
     usage: &'static str,
-    least: usize,
+    min_args: usize,
     parameters: &'static [&'static str],
-) -> Form {
-    Form {
+) -> ScriptForm {
+    ScriptForm {
         name,
         usage,
-        least,
+        min_args,
         parameters,
         list: false,
     }
 }
 
-/// Scripts for what is no longer there, with what it was and what to use.
-const GONE: [(&str, &str, &str); 4] = [
+/// Scripts for obsolete technology: the name, what it did, and what to use instead.
+const OBSOLETE: [(&str, &str, &str); 4] = [
     (
         "ICP",
         "it switched drives of ICP Vortex RAID controllers, which are no longer made and have no driver in Linux since 5.10",
@@ -91,15 +91,15 @@ const GONE: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// Whether there is a script of that name in `resource.d`, which then is what the word means.
+/// Whether `resource.d` has a script of that name, which then is used.
 pub fn is_script(token: &Token, env: &ScriptEnv) -> bool {
     let name = &token.name;
     !name.is_empty() && !name.contains('/') && env.resource_dir().join(name).is_file()
 }
 
-/// The OCF agent that one of heartbeat's names stands for; or why there is none. None where it is no such name.
-pub fn wanted(token: &Token) -> Option<Result<Wanted, Mistake>> {
-    if let Some((name, was, instead)) = GONE.iter().find(|(name, ..)| *name == token.name) {
+/// The OCF agent behind one of heartbeat's names, or why there is none. `None` for other names.
+pub fn ocf_agent(token: &Token) -> Option<Result<Wanted, Mistake>> {
+    if let Some((name, was, instead)) = OBSOLETE.iter().find(|(name, ..)| *name == token.name) {
         let message = format!("{name} is not supported: {was}");
         return Some(Err(Mistake::new(message).help(*instead)));
     }
@@ -107,17 +107,17 @@ pub fn wanted(token: &Token) -> Option<Result<Wanted, Mistake>> {
     Some(form.apply(&token.args))
 }
 
-/// Heartbeat's names that are still of use, for suggestions.
+/// Heartbeat's names that still work, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FORMS.iter().map(|f| f.name)
 }
 
-impl Form {
+impl ScriptForm {
     fn apply(&self, args: &[String]) -> Result<Wanted, Mistake> {
         let incomplete = self.name == "ids" && !args.is_empty() && args.len() < 3;
         let too_many = args.len() > self.parameters.len() && !self.list;
-        if args.len() < self.least || incomplete || too_many {
-            let message = format!("{} cannot take {} arguments", self.name, args.len());
+        if args.len() < self.min_args || incomplete || too_many {
+            let message = format!("{} does not take {} arguments", self.name, args.len());
             let help = format!("the form is {}{}", self.name, self.usage);
             return Err(Mistake::new(message).help(help));
         }
@@ -131,7 +131,7 @@ impl Form {
             .iter()
             .zip(values)
             .map(|(name, value)| Given {
-                name: self.real_name(name, &value).to_owned(),
+                name: self.parameter_name(name, &value).to_owned(),
                 value,
                 at: None,
             });
@@ -143,8 +143,8 @@ impl Form {
         })
     }
 
-    /// `WAS` takes a file or a port in one place.
-    fn real_name<'n>(&self, name: &'n str, value: &str) -> &'n str {
+    /// The argument of `WAS` is a file or a port.
+    fn parameter_name<'n>(&self, name: &'n str, value: &str) -> &'n str {
         let port = self.name == "WAS" && value.bytes().all(|b| b.is_ascii_digit());
         if port { "port" } else { name }
     }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn parameters(word: &str) -> Result<Vec<(String, String)>, Mistake> {
-        let wanted = wanted(&token(word)).unwrap()?;
+        let wanted = ocf_agent(&token(word)).unwrap()?;
         Ok(wanted
             .given
             .into_iter()
@@ -260,6 +260,6 @@ mod tests {
             );
             assert!(mistake.help.unwrap().contains(instead), "{word}");
         }
-        assert!(wanted(&token("nginx")).is_none());
+        assert!(ocf_agent(&token("nginx")).is_none());
     }
 }

@@ -1,7 +1,7 @@
-//! Decides what each resource word of a group becomes, before anything of the group is touched.
+//! Decides which agent each resource word of a group becomes, before anything of the group is started or stopped.
 //!
 //! The first match counts: a built-in; an OCF agent or a unit of systemd by its notation; a script by its absolute path;
-//! `resource.d/NAME`; the OCF agent that one of heartbeat's names stands for; `/etc/init.d/NAME`.
+//! `resource.d/NAME`; the OCF agent behind one of heartbeat's names; `/etc/init.d/NAME`.
 //!
 //! * [`catalog`] asks agents that are not ours what they know of themselves, before words are resolved.
 //! * [`heartbeat_names`] knows the names of heartbeat's own scripts; [`storage_order`] is what a name alone tells.
@@ -31,8 +31,7 @@ use crate::agent::external::ocf::{Ocf, judge, notation};
 use crate::agent::external::script::Script;
 use crate::agent::external::systemd::{Systemd, unit};
 use crate::agent::resolve::catalog::Catalog;
-use crate::agent::resolve::storage_order::wait_for_storage;
-use crate::model::cluster::Step;
+use crate::model::cluster::{Step, Timeouts};
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 use crate::text::Mistake;
@@ -52,94 +51,89 @@ pub const BUILT_INS: [&str; 9] = [
     "drbd",
     "mysqld",
 ];
-/// The built-ins for DRBD: what DRBD's own script for heartbeat was called, and what everybody calls it.
+/// The built-ins for DRBD: the name of DRBD's own script for heartbeat, and the common name.
 pub const DRBD_NAMES: [&str; 2] = ["drbddisk", "drbd"];
-/// Added to the length of a `Delay`, whose own deadline would otherwise always end it.
+/// Added to the length of a `Delay`, so that its deadline does not end it.
 const DELAY_MARGIN: Duration = Duration::from_secs(10);
-
-/// The deadlines of one resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Of a start.
-    pub start: Duration,
-    /// Of a stop.
-    pub stop: Duration,
-    /// Of a look.
-    pub monitor: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            start: Duration::from_secs(60),
-            stop: Duration::from_secs(60),
-            monitor: Duration::from_secs(20),
-        }
-    }
-}
 
 /// One step of a group, ready to be run.
 #[derive(Clone)]
 pub struct ResolvedStep {
-    /// What the engine knows of it.
+    /// What the engine knows of the step.
     pub step: Step,
-    /// Starts, stops and looks.
+    /// Starts, stops and monitors it.
     pub agent: Arc<dyn Agent>,
-    /// The same agent, where the step is a run of addresses.
+    /// The same agent, if the step consists of addresses.
     pub addresses: Option<Arc<Addresses>>,
-    /// What each member became, for an administrator.
+    /// A description of each member, for an administrator.
     pub what: Vec<String>,
 }
 
 /// What is wrong with one member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct MemberProblem {
     /// Which member, from 0.
     pub member: usize,
     /// What is wrong.
     pub message: String,
     /// What to do.
     pub help: Option<String>,
-    /// Which characters of the word, where not all of it: the first (from 0) and how many.
+    /// The wrong characters of the word: the first, from 0, and how many. `None` means the whole word.
     pub at: Option<(usize, usize)>,
 }
 
-/// What is needed to know what a word means on this node.
+/// Resolves words on this node.
 pub struct Resolver<'a> {
-    /// Where scripts are and what they are told.
+    /// The folders and the environment of scripts.
     pub env: Arc<ScriptEnv>,
     /// This node's interfaces and routes.
     pub network: &'a Network,
-    /// Given to the agents of addresses.
+    /// For the agents of addresses.
     pub netlink: &'a Netlink,
     /// The other nodes.
     pub peers: &'a Arc<dyn Peers>,
-    /// What agents outside of us know of themselves.
+    /// What external agents say of themselves.
     pub catalog: &'a Catalog,
-    /// The deadlines of a word: those that the configuration sets, else those given.
+    /// The deadlines of a word: those of the configuration, or else the given ones.
     pub timeouts: &'a dyn Fn(&Token, Timeouts) -> Timeouts,
 }
 
 /// What a word became.
-enum Member {
+struct Member {
+    runs: Runs,
+    /// A description for an administrator.
+    what: String,
+    timeouts: Timeouts,
+    /// Of a DRBD resource: its configuration.
+    drbd: Option<String>,
+}
+
+enum Runs {
     Address(VirtualAddress),
-    Other {
-        agent: Arc<dyn Agent>,
-        what: String,
-        timeouts: Timeouts,
-    },
+    Agent(Arc<dyn Agent>),
+}
+
+impl Member {
+    fn new(agent: impl Agent + 'static, what: String, timeouts: Timeouts) -> Self {
+        Member {
+            runs: Runs::Agent(Arc::new(agent)),
+            what,
+            timeouts,
+            drbd: None,
+        }
+    }
 }
 
 impl Resolver<'_> {
-    /// All steps of a group, or all that is wrong with its members.
-    pub fn group(&self, tokens: &[Token]) -> Result<Vec<ResolvedStep>, Vec<Problem>> {
+    /// All steps of a group, or everything that is wrong with its members.
+    pub fn resolve_group(&self, tokens: &[Token]) -> Result<Vec<ResolvedStep>, Vec<MemberProblem>> {
         let mut members = Vec::new();
         let mut problems = Vec::new();
         for (member, token) in tokens.iter().enumerate() {
             let earlier = tokens.get(..member).unwrap_or_default();
-            match self.member(token, earlier) {
+            match self.resolve_member(token, earlier) {
                 Ok(found) => members.push((token, found)),
-                Err(Mistake { message, help, at }) => problems.push(Problem {
+                Err(Mistake { message, help, at }) => problems.push(MemberProblem {
                     member,
                     message,
                     help,
@@ -154,7 +148,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// What is worth knowing of a word although it can be run; of its place only where this machine is the node.
+    /// Remarks about a word that can be used all the same. Whether an address fits is remarked only if this machine is the
+    /// node of the configuration (`here`).
     pub fn remarks(&self, token: &Token, here: bool) -> Vec<Mistake> {
         let mut remarks = self.catalog.remarks(token, &self.env);
         if let [argument] = token.args.as_slice()
@@ -166,94 +161,84 @@ impl Resolver<'_> {
         remarks
     }
 
-    /// `earlier` are the members before it, which may make what it needs.
-    fn member(&self, token: &Token, earlier: &[Token]) -> Result<Member, Mistake> {
+    /// `earlier` are the members before it, which may provide what it needs.
+    fn resolve_member(&self, token: &Token, earlier: &[Token]) -> Result<Member, Mistake> {
         let name = token.name.as_str();
         let timeouts = (self.timeouts)(token, Timeouts::default());
-        if ADDRESS_NAMES.contains(&name) {
-            return self.address(token).map(Member::Address);
+        match name {
+            _ if ADDRESS_NAMES.contains(&name) => return self.address(token, timeouts),
+            _ if DRBD_NAMES.contains(&name) => return self.drbd(token, timeouts),
+            "Delay" => return self.delay(token, timeouts),
+            "SendArp" => return self.send_arp(token, timeouts),
+            "Filesystem" => return self.filesystem(token, earlier, timeouts),
+            "mysqld" => return self.mysqld(token, earlier, timeouts),
+            _ => {}
         }
-        if name == "Delay" {
-            return self.delay(token, timeouts);
-        }
-        if name == "SendArp" {
-            return self.send_arp(token, timeouts);
-        }
-        if name == "Filesystem" {
-            return self.filesystem(token, earlier, timeouts);
-        }
-        if DRBD_NAMES.contains(&name) {
-            return self.drbd(token, timeouts);
-        }
-        if name == "mysqld" {
-            return self.mysqld(token, earlier, timeouts);
-        }
-        if let Some(plan) = notation::plan(token, &self.env) {
+        if let Some(plan) = self.catalog.plan(token, &self.env) {
             return self.ocf(token, plan?);
         }
-        if let Some(unit) = unit::named(token) {
+        if let Some(unit) = unit::unit_name(token) {
             return self.unit(token, &unit?);
         }
-        let path = self.script(name)?;
+        let path = self.find_script(name)?;
         safe_path::check(&path)?;
         let script = Script {
             path,
             args: token.args.clone(),
             env: self.env.clone(),
-            look: timeouts.monitor,
+            monitor_timeout: timeouts.monitor,
         };
-        Ok(Member::Other {
-            what: script.describe(),
-            agent: Arc::new(script),
-            timeouts,
-        })
+        let what = script.describe();
+        Ok(Member::new(script, what, timeouts))
     }
 
     fn ocf(&self, token: &Token, plan: notation::Plan) -> Result<Member, Mistake> {
-        if let Some(meta) = self.catalog.agent(&plan.path) {
-            judge::mistake(&plan, meta)?;
+        if let Some(meta) = self.catalog.metadata(&plan.path) {
+            judge::check_parameters(&plan, meta)?;
         }
-        let advised = self.catalog.advised(&plan.path, Timeouts::default());
+        let advised = self
+            .catalog
+            .advised_timeouts(&plan.path, Timeouts::default());
         let timeouts = (self.timeouts)(token, advised);
         let agent = Ocf::new(plan, self.env.clone(), timeouts.monitor);
-        Ok(Member::Other {
-            what: agent.describe(),
-            agent: Arc::new(agent),
-            timeouts,
-        })
+        let what = agent.describe();
+        Ok(Member::new(agent, what, timeouts))
     }
 
     fn unit(&self, token: &Token, name: &str) -> Result<Member, Mistake> {
-        let systemds = self.catalog.unit(name, Timeouts::default())?;
-        Ok(Member::Other {
-            what: format!("systemd unit {name}"),
-            agent: Arc::new(Systemd::new(name, self.env.clone())),
-            timeouts: (self.timeouts)(token, systemds),
-        })
+        let usual = self.catalog.unit_timeouts(name, Timeouts::default())?;
+        let agent = Systemd::new(name, self.env.clone());
+        let timeouts = (self.timeouts)(token, usual);
+        Ok(Member::new(agent, format!("systemd unit {name}"), timeouts))
     }
 
-    fn address(&self, token: &Token) -> Result<VirtualAddress, Mistake> {
-        match token.args.as_slice() {
-            [argument] => virtual_address::resolve(argument, self.network),
-            [] => Err(Mistake::new(format!("{} names no address", token.name))
-                .help(format!("write {}::10.0.0.1/24/eth0", token.name))),
-            several => Err(too_many(token, several)),
-        }
+    fn address(&self, token: &Token, timeouts: Timeouts) -> Result<Member, Mistake> {
+        let address = match token.args.as_slice() {
+            [argument] => virtual_address::resolve(argument, self.network)?,
+            [] => {
+                return Err(Mistake::new(format!("{} names no address", token.name))
+                    .help(format!("write {}::10.0.0.1/24/eth0", token.name)));
+            }
+            several => return Err(too_many_arguments(token, several)),
+        };
+        Ok(Member {
+            what: format!("built-in {}: {address}", token.name),
+            runs: Runs::Address(address),
+            timeouts,
+            drbd: None,
+        })
     }
 
     fn delay(&self, token: &Token, mut timeouts: Timeouts) -> Result<Member, Mistake> {
         let delay = Delay::new(&token.args, &token.text, &self.env.run_dir)?;
         timeouts.start = timeouts.start.max(delay.start + DELAY_MARGIN);
         timeouts.stop = timeouts.stop.max(delay.stop + DELAY_MARGIN);
-        Ok(Member::Other {
-            what: format!(
-                "built-in Delay: {} s at start, {} s at stop",
-                delay.start.as_secs(),
-                delay.stop.as_secs()
-            ),
-            agent: Arc::new(delay),
-            timeouts,
-        })
+        let what = format!(
+            "built-in Delay: {} s at start, {} s at stop",
+            delay.start.as_secs(),
+            delay.stop.as_secs()
+        );
+        Ok(Member::new(delay, what, timeouts))
     }
 
     fn send_arp(&self, token: &Token, timeouts: Timeouts) -> Result<Member, Mistake> {
@@ -265,11 +250,8 @@ impl Resolver<'_> {
             self.network,
             self.netlink,
         )?;
-        Ok(Member::Other {
-            what: format!("built-in SendArp: {}", agent.describe()),
-            agent: Arc::new(agent),
-            timeouts,
-        })
+        let what = format!("built-in SendArp: {}", agent.describe());
+        Ok(Member::new(agent, what, timeouts))
     }
 
     fn filesystem(
@@ -278,22 +260,20 @@ impl Resolver<'_> {
         earlier: &[Token],
         timeouts: Timeouts,
     ) -> Result<Member, Mistake> {
-        let args = filesystem::arguments::Arguments::parse(&token.args)?;
-        let note = filesystem::validate::machine(&args, earlier)?;
-        Ok(Member::Other {
-            what: self.built_in(&token.name, &args.to_string(), note),
-            agent: Arc::new(Filesystem::new(args)),
-            timeouts,
-        })
+        let args = filesystem::arguments::MountArguments::parse(&token.args)?;
+        let note = filesystem::validate::check_machine(&args, earlier)?;
+        let what = self.describe_built_in(&token.name, &args.to_string(), note);
+        Ok(Member::new(Filesystem::new(args), what, timeouts))
     }
 
     fn drbd(&self, token: &Token, timeouts: Timeouts) -> Result<Member, Mistake> {
-        let resource = drbd::arguments::resource(&token.name, &token.args)?;
-        let note = drbd::validate::machine(&resource)?;
-        Ok(Member::Other {
-            what: self.built_in(&token.name, &format!("DRBD resource {resource}"), note),
-            agent: Arc::new(Drbd::new(&resource, self.peers)),
-            timeouts,
+        let resource = drbd::arguments::parse_resource(&token.name, &token.args)?;
+        let config = drbd::validate::read_config(&resource)?;
+        let note = drbd::validate::remark(&resource, &config);
+        let what = self.describe_built_in(&token.name, &format!("DRBD resource {resource}"), note);
+        Ok(Member {
+            drbd: Some(config),
+            ..Member::new(Drbd::new(&resource, self.peers), what, timeouts)
         })
     }
 
@@ -303,23 +283,20 @@ impl Resolver<'_> {
         earlier: &[Token],
         timeouts: Timeouts,
     ) -> Result<Member, Mistake> {
-        let args = mysqld::arguments::Arguments::parse(&token.args)?;
+        let args = mysqld::arguments::ServerArguments::parse(&token.args)?;
         let login = self.env.config_dir.join(mysqld::LOGIN);
-        let note = mysqld::validate::machine(&args, &login, earlier)?;
-        Ok(Member::Other {
-            what: self.built_in(&token.name, "database server", note),
-            agent: Arc::new(Mysqld::new(args, login)),
-            timeouts,
-        })
+        let note = mysqld::validate::check_machine(&args, &login, earlier)?;
+        let what = self.describe_built_in(&token.name, "database server", note);
+        Ok(Member::new(Mysqld::new(args, login), what, timeouts))
     }
 
-    /// For an administrator. Somebody may have expected a script of that name to be run.
-    fn built_in(&self, name: &str, what: &str, note: Option<String>) -> String {
+    /// Describes a built-in. Mentions a script of the same name, which somebody may expect to run.
+    fn describe_built_in(&self, name: &str, what: &str, note: Option<String>) -> String {
         let mut text = format!("built-in {name}: {what}");
         let script = self.env.resource_dir().join(name);
         let unused = is_executable(&script).then(|| {
             let path = script.display();
-            format!("{path} is not used; to run it, write its path in haresources")
+            format!("{path} is not used; to use it, write its path in haresources")
         });
         for note in note.into_iter().chain(unused) {
             text += "; note: ";
@@ -328,8 +305,8 @@ impl Resolver<'_> {
         text
     }
 
-    /// The file of a script: the first executable one, as heartbeat looked for it.
-    fn script(&self, name: &str) -> Result<PathBuf, Mistake> {
+    /// The file of a script: the first executable one, in heartbeat's order.
+    fn find_script(&self, name: &str) -> Result<PathBuf, Mistake> {
         if name.starts_with('/') {
             let path = PathBuf::from(name);
             return if path.is_file() {
@@ -351,97 +328,53 @@ impl Resolver<'_> {
         first.cloned().ok_or_else(|| not_found(name, &folders))
     }
 
-    /// Gathers runs of addresses into one step each.
+    /// Gathers the members into steps and gives each step its agent.
     fn steps(&self, members: Vec<(&Token, Member)>) -> Vec<ResolvedStep> {
-        let tokens: Vec<&Token> = members.iter().map(|(token, _)| *token).collect();
-        let guarded = drbd::validate::guarded(&tokens);
-        let mut steps = Vec::new();
-        let mut run: Vec<(&Token, VirtualAddress)> = Vec::new();
-        for (token, member) in members {
-            match member {
-                Member::Address(address) => run.push((token, address)),
-                Member::Other {
-                    agent,
-                    what,
-                    timeouts,
-                } => {
-                    steps.extend(self.addresses(std::mem::take(&mut run)));
-                    steps.push(one_step(token, agent, what, timeouts));
-                }
-            }
-        }
-        steps.extend(self.addresses(run));
-        wait_for_storage(steps.iter_mut().map(|s| &mut s.step), &guarded);
-        steps
+        let words: Vec<_> = members.iter().map(|(t, m)| (*t, m.timeouts)).collect();
+        let configs = members.iter().map(|(t, m)| (*t, m.drbd.as_deref()));
+        let guarded = drbd::validate::guarded_words(configs);
+        let steps = storage_order::steps(&words, &guarded);
+        let mut members = members.into_iter().map(|(_, member)| member);
+        let resolved = steps.into_iter().filter_map(|step| {
+            let of_step = members.by_ref().take(step.members.len()).collect();
+            self.assign_agent(step, of_step)
+        });
+        resolved.collect()
     }
 
-    /// The step of a run; its deadlines are the longest of its members.
-    fn addresses(&self, run: Vec<(&Token, VirtualAddress)>) -> Option<ResolvedStep> {
-        let timeouts = run
-            .iter()
-            .map(|(token, _)| (self.timeouts)(token, Timeouts::default()))
-            .reduce(|a, b| Timeouts {
-                start: a.start.max(b.start),
-                stop: a.stop.max(b.stop),
-                monitor: a.monitor.max(b.monitor),
-            })?;
-        let what = run
-            .iter()
-            .map(|(token, address)| format!("built-in {}: {address}", token.name))
-            .collect();
-        let members = run.iter().map(|(token, _)| token.text.clone()).collect();
-        let list = run.into_iter().map(|(_, address)| address).collect();
-        let agent = Arc::new(Addresses::new(list, self.netlink.clone()));
+    fn assign_agent(&self, step: Step, members: Vec<Member>) -> Option<ResolvedStep> {
+        let (mut what, mut list, mut agent) = (Vec::new(), Vec::new(), None);
+        for member in members {
+            what.push(member.what);
+            match member.runs {
+                Runs::Address(address) => list.push(address),
+                Runs::Agent(found) => agent = Some(found),
+            }
+        }
+        let addresses = step
+            .addresses
+            .then(|| Arc::new(Addresses::new(list, self.netlink.clone())));
+        let agent = match &addresses {
+            Some(addresses) => Arc::clone(addresses) as Arc<dyn Agent>,
+            None => agent?,
+        };
         Some(ResolvedStep {
-            step: Step {
-                members,
-                addresses: true,
-                start: timeouts.start,
-                stop: timeouts.stop,
-                monitor: timeouts.monitor,
-                removal: Duration::ZERO,
-                policy: None,
-            },
-            agent: agent.clone(),
-            addresses: Some(agent),
+            step,
+            agent,
+            addresses,
             what,
         })
     }
 }
 
-fn one_step(
-    token: &Token,
-    agent: Arc<dyn Agent>,
-    what: String,
-    timeouts: Timeouts,
-) -> ResolvedStep {
-    ResolvedStep {
-        step: Step {
-            members: vec![token.text.clone()],
-            addresses: false,
-            start: timeouts.start,
-            stop: timeouts.stop,
-            monitor: timeouts.monitor,
-            removal: Duration::ZERO,
-            policy: None,
-        },
-        agent,
-        addresses: None,
-        what: vec![what],
-    }
-}
-
-/// `::` separates arguments, so a shortened IPv6 address falls apart.
-fn too_many(token: &Token, args: &[String]) -> Mistake {
+/// An argument too many. `::` separates arguments, so this may be a shortened IPv6 address.
+fn too_many_arguments(token: &Token, args: &[String]) -> Mistake {
     let name = &token.name;
-    let mistake = Mistake::new(format!(
-        "{name} takes exactly one argument, and here are {}",
-        args.len()
-    ));
+    let mistake = Mistake::new(format!("{name} takes one argument, not {}", args.len()));
     let joined = args.join("::");
     let (ip, rest) = joined.split_once('/').unwrap_or((&joined, ""));
     let Ok(ip) = ip.parse::<std::net::Ipv6Addr>() else {
-        return mistake.help(format!("write one {name} for each address"));
+        return mistake.help(format!("write a separate {name} for each address"));
     };
     let full: Vec<String> = ip.segments().iter().map(|s| format!("{s:x}")).collect();
     let slash = if rest.is_empty() { "" } else { "/" };
@@ -458,7 +391,7 @@ fn is_executable(path: &Path) -> bool {
 fn not_found(name: &str, folders: &[PathBuf]) -> Mistake {
     let looked: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
     let mistake = Mistake::new(format!(
-        "there is no resource `{name}`: it is no built-in, and no script in {}",
+        "there is no resource `{name}`: neither a built-in nor a script in {}",
         looked.join(" or ")
     ));
     let mut known: Vec<String> = BUILT_INS.iter().map(ToString::to_string).collect();

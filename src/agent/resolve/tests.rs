@@ -1,5 +1,5 @@
 use super::*;
-use crate::agent::builtin::drbd::fence::Nobody;
+use crate::agent::builtin::drbd::fence::NoPeers;
 use crate::model::NodeName;
 use crate::sys::netlink::{Link, Route};
 
@@ -21,7 +21,7 @@ impl Folder {
         path
     }
 
-    fn resolve(&self, words: &[&str]) -> Result<Vec<ResolvedStep>, Vec<Problem>> {
+    fn resolve(&self, words: &[&str]) -> Result<Vec<ResolvedStep>, Vec<MemberProblem>> {
         let mut env = ScriptEnv::new(NodeName::new("alice"), self.0.path());
         env.init_dir = self.0.path().join("init.d");
         env.ocf_root = self.0.path().join("ocf");
@@ -30,11 +30,11 @@ impl Folder {
             env: Arc::new(env),
             network: &network(),
             netlink: &Netlink::new(),
-            peers: &(Arc::new(Nobody) as Arc<dyn Peers>),
+            peers: &(Arc::new(NoPeers) as Arc<dyn Peers>),
             catalog: &Catalog::default(),
             timeouts: &|_, usual| usual,
         }
-        .group(&tokens)
+        .resolve_group(&tokens)
     }
 
     fn what(&self, words: &[&str]) -> Vec<Vec<String>> {
@@ -42,7 +42,7 @@ impl Folder {
         steps.into_iter().map(|s| s.what).collect()
     }
 
-    fn problem(&self, word: &str) -> Problem {
+    fn problem(&self, word: &str) -> MemberProblem {
         match self.resolve(&[word]) {
             Ok(_) => panic!("{word} is good"),
             Err(mut problems) => problems.remove(0),
@@ -212,7 +212,7 @@ fn all_problems_of_a_group_come_at_once() {
 }
 
 /// A folder with this OCF agent, asked to describe itself.
-async fn with_agent(meta: &str, word: &str) -> Result<ResolvedStep, Problem> {
+async fn with_agent(meta: &str, word: &str) -> Result<ResolvedStep, MemberProblem> {
     let folder = Folder::new();
     let path = folder.0.path().join("ocf/resource.d/heartbeat");
     fs::create_dir_all(&path).unwrap();
@@ -233,11 +233,13 @@ async fn with_agent(meta: &str, word: &str) -> Result<ResolvedStep, Problem> {
         env: Arc::new(env),
         network: &network(),
         netlink: &Netlink::new(),
-        peers: &(Arc::new(Nobody) as Arc<dyn Peers>),
+        peers: &(Arc::new(NoPeers) as Arc<dyn Peers>),
         catalog: &catalog,
         timeouts: &|_, usual| usual,
     };
-    let steps = resolver.group(&tokens).map_err(|mut p| p.remove(0))?;
+    let steps = resolver
+        .resolve_group(&tokens)
+        .map_err(|mut p| p.remove(0))?;
     Ok(steps.into_iter().next().unwrap())
 }
 
@@ -334,7 +336,7 @@ fn a_filesystem_may_rest_on_what_stands_before_it_and_names_what_is_missing() {
     assert_eq!(
         what[1],
         [format!(
-            "built-in Filesystem: /dev/none1 on /tmp; note: /dev/none1 is not there now; drbdupper::db must make it; note: {} is not used; to run it, write its path in haresources",
+            "built-in Filesystem: /dev/none1 on /tmp; note: /dev/none1 does not exist yet; drbdupper::db must provide it; note: {} is not used; to use it, write its path in haresources",
             own.display()
         )]
     );

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
-use had::agent::contract::Step;
+use had::agent::contract::TestResult;
 use had::agent::external::ocf::metadata::MetaData;
 use had::assembly::agents;
 use had::control::api::{Answer, Request};
@@ -75,7 +75,7 @@ fn test_agent(dir: &Path, word: &str, socket: &Path) -> Result<ExitCode, Failure
         )));
     }
     // Even if nobody reads the output, the test goes on to its end, so that no resource stays running.
-    let mut tell = |what: &str, step: &Step| drop(print(&step_line(what, step)));
+    let mut tell = |what: &str, step: &TestResult| drop(print(&step_line(what, step)));
     let broken = agents::test(dir, word, &mut tell).map_err(Failure::failed)?;
     if broken == 0 {
         print_text(&format!("{word} keeps the contract\n"))?;
@@ -95,11 +95,11 @@ fn managing_group(word: &str, socket: &Path) -> Option<String> {
     Some(group.name.to_string())
 }
 
-fn step_line(what: &str, step: &Step) -> String {
+fn step_line(what: &str, step: &TestResult) -> String {
     match step {
-        Step::Good(took) => format!("   {what} ({:.2} s)\n", took.as_secs_f64()),
-        Step::Broken(why) | Step::Refused(why) => format!("!  {what}: NO: {why}\n"),
-        Step::Remark(why) => format!("   note: {why}\n"),
+        TestResult::Passed(took) => format!("   {what} ({:.2} s)\n", took.as_secs_f64()),
+        TestResult::Violated(why) | TestResult::Refused(why) => format!("!  {what}: NO: {why}\n"),
+        TestResult::Remark(why) => format!("   note: {why}\n"),
     }
 }
 

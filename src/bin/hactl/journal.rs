@@ -21,7 +21,7 @@ pub fn limit_entries(wanted: usize) -> usize {
 }
 
 fn format_entry(entry: &Entry, screen: Screen) -> String {
-    let time = LocalTime::of_unix(entry.at_ms / 1000);
+    let time = LocalTime::from_unix(entry.at_ms / 1000);
     format_line(&time.to_string(), entry.level, &entry.text, screen)
 }
 

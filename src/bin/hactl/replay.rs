@@ -183,7 +183,7 @@ impl<'a> ReplayPrinter<'a> {
     }
 
     fn in_time(&self, wall: u64) -> bool {
-        let stamp = LocalTime::of_unix(wall / 1000).to_string();
+        let stamp = LocalTime::from_unix(wall / 1000).to_string();
         let like = |wanted: &str| {
             let skip = if wanted.contains(' ') { 0 } else { 11 };
             stamp.get(skip..).unwrap_or_default()
@@ -199,7 +199,7 @@ impl<'a> ReplayPrinter<'a> {
             Branch::Recorded => "- ",
             Branch::Hypothetical => "+ ",
         };
-        let time = LocalTime::of_unix(wall / 1000);
+        let time = LocalTime::from_unix(wall / 1000);
         let since = wall.saturating_sub(self.first.unwrap_or(wall));
         let (seconds, ms) = (since / 1000, since % 1000);
         let stamp = format!("{time}.{:03}  +{seconds}.{ms:03}", wall % 1000);

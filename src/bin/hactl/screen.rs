@@ -27,7 +27,7 @@ pub enum Tone {
 impl Screen {
     /// Standard output. Output to a pipe is not wrapped, so that it can be searched line by line.
     pub fn stdout() -> Screen {
-        let size = terminal::size(io::stdout());
+        let size = terminal::terminal_size(io::stdout());
         let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
         let width = size.map(|size| size.columns).or(columns);
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())

@@ -26,7 +26,7 @@ impl Caller {
         let credentials = stream.peer_cred()?;
         let uid = credentials.uid();
         let may_command = uid == 0 || {
-            let mut groups = peer::groups(stream)?;
+            let mut groups = peer::peer_groups(stream)?;
             groups.push(credentials.gid());
             // Read anew each time: the group may be made while we run.
             let file = fs::read_to_string("/etc/group").unwrap_or_default();

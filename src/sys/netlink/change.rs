@@ -1,7 +1,7 @@
-//! Many changes of addresses in few messages.
+//! Sends many changes of addresses in few messages.
 //!
-//! The kernel takes any number of requests in one message, and has carried all of them out when the call returns: the
-//! acknowledgements wait in the socket. A thousand addresses sent one by one would cost some thousand wakes instead.
+//! The kernel accepts any number of requests in one message and has executed all of them when the call returns; the
+//! acknowledgements wait in the socket. Sending a thousand addresses one by one would cost a thousand wake-ups.
 
 use std::io::{self, Read};
 
@@ -11,12 +11,12 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::PATIENCE;
+use super::ANSWER_TIMEOUT;
 
-/// Requests begin at multiples of this.
+/// Requests start at multiples of this.
 const ALIGNMENT: usize = 4;
 
-/// A socket for changes alone, so that nothing but their acknowledgements comes back.
+/// A socket for changes alone, so that it receives nothing but their acknowledgements.
 pub(super) struct Changer {
     socket: Socket,
     sequence: u32,
@@ -26,15 +26,14 @@ impl Changer {
     pub fn open() -> io::Result<Self> {
         let protocol = Protocol::from(libc::NETLINK_ROUTE);
         let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Changer {
             socket,
             sequence: 0,
         })
     }
 
-    /// Has these carried out, and returns for each the kernel's refusal, if any. The acknowledgements of all must have
-    /// room in the socket.
+    /// Makes these changes. Returns the kernel's error for each, if any. All acknowledgements must fit into the socket's buffer.
     pub fn change(
         &mut self,
         requests: &[RouteNetlinkMessage],

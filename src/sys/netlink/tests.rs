@@ -150,7 +150,7 @@ fn innocents_are_those_that_vanished_with_the_first_of_their_network() {
     let after = ["10.0.0.3"].map(address);
     let batch = ["10.0.0.1"].map(address);
     assert_eq!(
-        innocents(&before, &after, &batch),
+        deleted_by_kernel(&before, &after, &batch),
         ["10.0.0.2"].map(address)
     );
 }

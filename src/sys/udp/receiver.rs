@@ -1,4 +1,4 @@
-//! Hears heartbeats.
+//! Receives heartbeats.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,49 +12,50 @@ use socket2::{InterfaceIndexOrAddress, Socket};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::{explain, socket_address, socket_on};
+use super::{explain_error, socket_address, socket_on};
 use crate::model::LinkName;
 use crate::model::medium::{Medium, Target};
 
-/// Bytes that may wait in the kernel for us. What does not fit is lost, a heartbeat as well as a stranger's noise, and
-/// the usual 208 KiB are full after a hundred datagrams: room for a burst of some thousand.
-const ROOM: usize = 4 * 1024 * 1024;
+/// The size of the receive buffer in the kernel. The default of 208 KiB is full after a hundred datagrams, and then heartbeats are
+/// lost too. This has room for a burst of some thousand.
+const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// A place to listen, and which link is heard there.
+/// An interface and port to listen on, and the links that use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ear {
+pub struct ListenPoint {
     interface: String,
     port: u16,
     v6: bool,
-    /// What was addressed, and the link that this means. Never empty.
-    links: Vec<(Addressed, LinkName)>,
+    /// The kind of destination of each link. Never empty.
+    links: Vec<(Destination, LinkName)>,
 }
 
-/// To whom a datagram is addressed.
+/// The kind of destination of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Addressed {
+enum Destination {
     Us,
     All,
     Group(IpAddr),
 }
 
-/// Where to listen for all these media: each interface, port and family once.
-pub fn ears(media: &[Medium]) -> Vec<Ear> {
-    let mut ears: Vec<Ear> = Vec::new();
+/// The points to listen on for these media: each interface, port and address family once.
+pub fn listen_points(media: &[Medium]) -> Vec<ListenPoint> {
+    let mut points: Vec<ListenPoint> = Vec::new();
     for medium in media {
         let (v6, addressed) = match medium.target {
-            Target::Unicast(peer) => (peer.is_ipv6(), Addressed::Us),
-            Target::Broadcast => (false, Addressed::All),
-            Target::Multicast4 { group, .. } => (false, Addressed::Group(group.into())),
-            Target::Multicast6 { group, .. } => (true, Addressed::Group(group.into())),
+            Target::Unicast(peer) => (peer.is_ipv6(), Destination::Us),
+            Target::Broadcast => (false, Destination::All),
+            Target::Multicast4 { group, .. } => (false, Destination::Group(group.into())),
+            Target::Multicast6 { group, .. } => (true, Destination::Group(group.into())),
         };
         let link = (addressed, medium.link.clone());
-        let same =
-            |e: &&mut Ear| e.interface == medium.interface && e.port == medium.port && e.v6 == v6;
-        match ears.iter_mut().find(same) {
-            Some(ear) if ear.links.contains(&link) => {}
-            Some(ear) => ear.links.push(link),
-            None => ears.push(Ear {
+        let same = |e: &&mut ListenPoint| {
+            e.interface == medium.interface && e.port == medium.port && e.v6 == v6
+        };
+        match points.iter_mut().find(same) {
+            Some(point) if point.links.contains(&link) => {}
+            Some(point) => point.links.push(link),
+            None => points.push(ListenPoint {
                 interface: medium.interface.clone(),
                 port: medium.port,
                 v6,
@@ -62,10 +63,10 @@ pub fn ears(media: &[Medium]) -> Vec<Ear> {
             }),
         }
     }
-    ears
+    points
 }
 
-impl Ear {
+impl ListenPoint {
     /// The interface.
     pub fn interface(&self) -> &str {
         &self.interface
@@ -76,83 +77,82 @@ impl Ear {
         self.port
     }
 
-    /// Whether it hears IPv6, else IPv4.
+    /// Whether it is IPv6 instead of IPv4.
     pub fn is_v6(&self) -> bool {
         self.v6
     }
 
-    /// The link of what was addressed so. Where no medium is of that kind (the peer's ha.cf differs), the first.
-    fn link(&self, addressed: Addressed) -> Option<&LinkName> {
+    /// The link for a kind of destination; the first link if none fits, because the peer's ha.cf differs.
+    fn link(&self, addressed: Destination) -> Option<&LinkName> {
         let fits = self.links.iter().find(|(a, _)| *a == addressed);
         fits.or(self.links.first()).map(|(_, link)| link)
     }
 }
 
-/// Hears what comes in on one interface and port.
+/// Receives datagrams on one interface and port.
 #[derive(Debug)]
-pub struct Receiver {
-    ear: Ear,
+pub struct UdpReceiver {
+    point: ListenPoint,
     index: u32,
     socket: UdpSocket,
 }
 
-/// A datagram that came in.
+/// A received datagram.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arrival<'a> {
-    /// How many bytes of the buffer it fills.
+    /// Its length in the buffer, in bytes.
     pub length: usize,
-    /// Who sent it. Nothing may be concluded from it; it is good for a message to the administrator.
+    /// The sender. It is not authenticated, so use it only in messages.
     pub from: SocketAddr,
-    /// The link on which it came.
+    /// The link on which it arrived.
     pub link: &'a LinkName,
 }
 
-impl Receiver {
-    /// Begins to listen. Must be called inside a tokio runtime with IO enabled.
+impl UdpReceiver {
+    /// Starts to listen. Must be called inside a tokio runtime with IO enabled.
     ///
     /// # Errors
-    /// When the interface is missing, the port is taken, or the process may not bind to it; the text says which.
-    pub fn open(ear: &Ear) -> io::Result<Receiver> {
-        let (socket, index) = open_receiver(ear).map_err(|e| explain(&what(ear), &e))?;
-        Ok(Receiver {
-            ear: ear.clone(),
+    /// The interface is missing, the port is in use, or the process may not bind to it; the text says which.
+    pub fn open(point: &ListenPoint) -> io::Result<UdpReceiver> {
+        let (socket, index) =
+            open_receiver(point).map_err(|e| explain_error(&describe(point), &e))?;
+        Ok(UdpReceiver {
+            point: point.clone(),
             index,
             socket,
         })
     }
 
-    /// Listens anew on an interface that was made anew. While the interface has the number that it had, it is the
-    /// same one, and nothing is done.
+    /// Opens a new socket if the interface was created again, which changes its index. Otherwise does nothing.
     ///
     /// # Errors
-    /// As [`Receiver::open`]; the old socket is kept then.
+    /// As [`UdpReceiver::open`]; the old socket is kept then.
     pub fn reopen(&mut self) -> io::Result<()> {
-        if if_nametoindex(self.ear.interface.as_str()) != Ok(self.index) {
-            *self = Receiver::open(&self.ear)?;
+        if if_nametoindex(self.point.interface.as_str()) != Ok(self.index) {
+            *self = UdpReceiver::open(&self.point)?;
         }
         Ok(())
     }
 
     /// Where it listens.
-    pub fn ear(&self) -> &Ear {
-        &self.ear
+    pub fn point(&self) -> &ListenPoint {
+        &self.point
     }
 
-    /// Waits for the next datagram. May be dropped and called again; nothing is lost. A datagram longer than
-    /// the buffer is cut.
+    /// Waits for the next datagram. Safe to cancel. A datagram longer than the buffer is cut.
     ///
     /// # Errors
-    /// The kernel's; the socket goes on working.
+    /// The error of the kernel; the socket can still be used.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrival<'_>> {
         let read = || self.read(buffer);
         self.socket.async_io(Interest::READABLE, read).await
     }
 
-    /// The next datagram that has already arrived, if there is one: what the kernel holds is asked, not what the
-    /// runtime has noticed. To hear first and judge after.
+    /// The next datagram that has already arrived, if there is one. Asks the kernel directly, not the runtime, so that everything is
+    /// received before the silence of a peer is judged.
     ///
     /// # Errors
-    /// The kernel's; the socket goes on working.
+    /// The error of the kernel; the socket can still be used.
     pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<Arrival<'_>>> {
         match self.read(buffer) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -170,7 +170,7 @@ impl Receiver {
             MsgFlags::MSG_DONTWAIT,
         )?;
         let from = message.address.as_ref().and_then(socket_address);
-        let link = self.ear.link(addressed(&message));
+        let link = self.point.link(destination(&message));
         Ok(Arrival {
             length: message.bytes,
             from: from.ok_or(io::ErrorKind::InvalidData)?,
@@ -179,10 +179,10 @@ impl Receiver {
     }
 }
 
-fn open_receiver(ear: &Ear) -> io::Result<(UdpSocket, u32)> {
-    let index = if_nametoindex(ear.interface.as_str())?;
-    let socket = socket_on(&ear.interface, ear.v6)?;
-    let any: IpAddr = if ear.v6 {
+fn open_receiver(point: &ListenPoint) -> io::Result<(UdpSocket, u32)> {
+    let index = if_nametoindex(point.interface.as_str())?;
+    let socket = socket_on(&point.interface, point.v6)?;
+    let any: IpAddr = if point.v6 {
         socket.set_only_v6(true)?;
         socket.set_multicast_all_v6(false)?;
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
@@ -192,42 +192,42 @@ fn open_receiver(ear: &Ear) -> io::Result<(UdpSocket, u32)> {
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         Ipv4Addr::UNSPECIFIED.into()
     };
-    join(&socket, ear, index)?;
-    make_room(&socket)?;
-    // Without SO_REUSEADDR, so that a second daemon on this port fails here and does not take our heartbeats.
-    socket.bind(&SocketAddr::new(any, ear.port).into())?;
+    join_groups(&socket, point, index)?;
+    set_receive_buffer(&socket)?;
+    // Without SO_REUSEADDR: a second daemon on this port then fails here and does not receive our heartbeats.
+    socket.bind(&SocketAddr::new(any, point.port).into())?;
     Ok((UdpSocket::from_std(socket.into())?, index))
 }
 
-/// Beyond the limit that the system sets for all only with CAP_NET_ADMIN; without, as much as that gives.
-fn make_room(socket: &Socket) -> io::Result<()> {
-    if setsockopt(socket, sockopt::RcvBufForce, &ROOM).is_err() {
-        socket.set_recv_buffer_size(ROOM)?;
+/// Sets the size of the receive buffer. Without CAP_NET_ADMIN the limit of the system applies.
+fn set_receive_buffer(socket: &Socket) -> io::Result<()> {
+    if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
+        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     }
     Ok(())
 }
 
-fn join(socket: &Socket, ear: &Ear, index: u32) -> io::Result<()> {
-    for (addressed, _) in &ear.links {
+fn join_groups(socket: &Socket, point: &ListenPoint, index: u32) -> io::Result<()> {
+    for (addressed, _) in &point.links {
         match addressed {
-            Addressed::Group(IpAddr::V4(group)) => {
+            Destination::Group(IpAddr::V4(group)) => {
                 socket.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(index))?;
             }
-            Addressed::Group(IpAddr::V6(group)) => socket.join_multicast_v6(group, index)?,
-            Addressed::Us | Addressed::All => {}
+            Destination::Group(IpAddr::V6(group)) => socket.join_multicast_v6(group, index)?,
+            Destination::Us | Destination::All => {}
         }
     }
     Ok(())
 }
 
-/// To whom the kernel says that a datagram was addressed. Only for a broadcast does the address in the packet differ
-/// from the one of ours that it came to.
-fn addressed(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Addressed {
+/// The kind of destination of a datagram, from the kernel's packet info. Only for a broadcast the address in the packet differs from
+/// our own address at which it arrived.
+fn destination(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Destination {
     let group = |to: IpAddr| {
         if to.is_multicast() {
-            Addressed::Group(to)
+            Destination::Group(to)
         } else {
-            Addressed::Us
+            Destination::Us
         }
     };
     for control in message.cmsgs().into_iter().flatten() {
@@ -236,7 +236,7 @@ fn addressed(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Addressed {
                 let to = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
                 let broadcast = info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
                 return match group(to.into()) {
-                    Addressed::Us if broadcast => Addressed::All,
+                    Destination::Us if broadcast => Destination::All,
                     other => other,
                 };
             }
@@ -246,13 +246,13 @@ fn addressed(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Addressed {
             _ => {}
         }
     }
-    Addressed::Us
+    Destination::Us
 }
 
-fn what(ear: &Ear) -> String {
-    let family = if ear.v6 { "IPv6 " } else { "" };
+fn describe(point: &ListenPoint) -> String {
+    let family = if point.v6 { "IPv6 " } else { "" };
     format!(
-        "hear heartbeats on {}, {family}UDP port {}",
-        ear.interface, ear.port
+        "receive heartbeats on {}, {family}UDP port {}",
+        point.interface, point.port
     )
 }

@@ -7,62 +7,63 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use socket2::{SockAddr, Socket};
 
-use super::{explain, on_link, socket_address, socket_on};
+use super::{explain_error, scoped_address, socket_address, socket_on};
 use crate::model::medium::{Medium, Target};
 
-/// Low delay, as heartbeat marks its unicasts.
+/// The TOS value "low delay", as heartbeat sets for unicast.
 const LOW_DELAY: u32 = 0x10;
 
-/// What became of a datagram.
+/// The outcome of sending a datagram.
 #[derive(Debug)]
-pub enum Sent {
-    /// It went out, as far as this machine can know.
+pub enum SendOutcome {
+    /// It was sent, as far as this machine can know.
     Ok,
-    /// It was sent again after an earlier one had been refused: the peer's machine lives, its daemon does not. A hint:
-    /// the peer's kernel limits how often it says so.
+    /// An earlier datagram was refused, and this one was sent again: the peer's machine is up, but its daemon does not run. Only a
+    /// hint: the peer's kernel limits how often it reports that.
     Refused,
-    /// It did not go out.
+    /// It was not sent.
     Failed(io::Error),
 }
 
 /// Sends to one medium.
 #[derive(Debug)]
-pub struct Sender {
+pub struct UdpSender {
     medium: Medium,
     pub(super) socket: Socket,
-    way: Way,
+    mode: SendMode,
 }
 
 #[derive(Debug)]
-enum Way {
-    /// The socket is connected: only so does a refusal find back to it.
+enum SendMode {
+    /// The socket is connected; otherwise it would not get refusals.
     Connected,
-    /// To everybody on the interface. Not connected, so that the source address follows the interface's.
+    /// Broadcast or multicast. Not connected, so that the source address follows that of the interface.
     Many(SockAddr),
-    /// A `ucast` line with our own address: both nodes have the same ha.cf. Nothing is sent.
+    /// A `ucast` line with our own address, as both nodes have the same ha.cf. Nothing is sent.
     Ourselves,
 }
 
-impl Sender {
+impl UdpSender {
     /// Opens the socket of this medium.
     ///
     /// # Errors
-    /// When the interface is missing or down, or the process may not bind to it; the text names the medium.
-    pub fn open(medium: &Medium) -> io::Result<Sender> {
-        let (socket, way) = open_sender(medium).map_err(|e| explain(&what(medium), &e))?;
-        Ok(Sender {
+    /// The interface is missing or down, or the process may not bind to it; the text names the medium.
+    pub fn open(medium: &Medium) -> io::Result<UdpSender> {
+        let (socket, mode) =
+            open_sender(medium).map_err(|e| explain_error(&describe(medium), &e))?;
+        Ok(UdpSender {
             medium: medium.clone(),
             socket,
-            way,
+            mode,
         })
     }
 
-    /// Opens the socket anew, for an interface that was made anew or whose addresses changed.
+    /// Opens a new socket, for an interface that was created again or whose addresses changed.
     ///
     /// # Errors
-    /// As [`Sender::open`]; the old socket is kept then.
+    /// As [`UdpSender::open`]; the old socket is kept then.
     pub fn reopen(&mut self) -> io::Result<()> {
-        *self = Sender::open(&self.medium)?;
+        *self = UdpSender::open(&self.medium)?;
         Ok(())
     }
 
@@ -71,30 +72,30 @@ impl Sender {
         &self.medium
     }
 
-    /// Sends at once or not at all; never waits. To a broadcast or a multicast the answer `Refused` does not come.
-    pub fn send(&self, bytes: &[u8]) -> Sent {
-        match self.attempt(bytes) {
-            Ok(()) => Sent::Ok,
-            // The error is of an earlier datagram, and this one was not sent.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => match self.attempt(bytes) {
-                Err(e) if e.kind() != io::ErrorKind::ConnectionRefused => Sent::Failed(e),
-                Ok(()) | Err(_) => Sent::Refused,
+    /// Sends at once or not at all; never blocks. Broadcast and multicast never return `Refused`.
+    pub fn send(&self, bytes: &[u8]) -> SendOutcome {
+        match self.send_once(bytes) {
+            Ok(()) => SendOutcome::Ok,
+            // The error is about an earlier datagram; this one was not sent.
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => match self.send_once(bytes) {
+                Err(e) if e.kind() != io::ErrorKind::ConnectionRefused => SendOutcome::Failed(e),
+                Ok(()) | Err(_) => SendOutcome::Refused,
             },
-            Err(e) => Sent::Failed(e),
+            Err(e) => SendOutcome::Failed(e),
         }
     }
 
-    fn attempt(&self, bytes: &[u8]) -> io::Result<()> {
-        let sent = match &self.way {
-            Way::Connected => self.socket.send(bytes),
-            Way::Many(to) => self.socket.send_to(bytes, to),
-            Way::Ourselves => return Ok(()),
+    fn send_once(&self, bytes: &[u8]) -> io::Result<()> {
+        let sent = match &self.mode {
+            SendMode::Connected => self.socket.send(bytes),
+            SendMode::Many(to) => self.socket.send_to(bytes, to),
+            SendMode::Ourselves => return Ok(()),
         };
         sent.map(|_all| ())
     }
 }
 
-fn open_sender(medium: &Medium) -> io::Result<(Socket, Way)> {
+fn open_sender(medium: &Medium) -> io::Result<(Socket, SendMode)> {
     let Medium {
         interface,
         port,
@@ -106,17 +107,17 @@ fn open_sender(medium: &Medium) -> io::Result<(Socket, Way)> {
         target,
         Target::Unicast(IpAddr::V6(_)) | Target::Multicast6 { .. }
     );
-    // Bound to its interface, a socket also sends multicasts there.
+    // A socket that is bound to an interface also sends multicast there.
     let socket = socket_on(interface, v6)?;
-    let many = |to: SocketAddr| Way::Many(to.into());
-    let way = match *target {
-        Target::Unicast(peer) if is_ours(peer)? => Way::Ourselves,
+    let many = |to: SocketAddr| SendMode::Many(to.into());
+    let mode = match *target {
+        Target::Unicast(peer) if is_own_address(peer)? => SendMode::Ourselves,
         Target::Unicast(peer) => {
             if !v6 {
                 socket.set_tos_v4(LOW_DELAY)?;
             }
-            socket.connect(&on_link(peer, *port, index).into())?;
-            Way::Connected
+            socket.connect(&scoped_address(peer, *port, index).into())?;
+            SendMode::Connected
         }
         Target::Broadcast => {
             socket.set_broadcast(true)?;
@@ -138,13 +139,13 @@ fn open_sender(medium: &Medium) -> io::Result<(Socket, Way)> {
         } => {
             socket.set_multicast_hops_v6(hops.into())?;
             socket.set_multicast_loop_v6(loopback)?;
-            many(on_link(group.into(), *port, index))
+            many(scoped_address(group.into(), *port, index))
         }
     };
-    Ok((socket, way))
+    Ok((socket, mode))
 }
 
-fn what(medium: &Medium) -> String {
+fn describe(medium: &Medium) -> String {
     let to = match medium.target {
         Target::Unicast(peer) => peer.to_string(),
         Target::Broadcast => "all".to_owned(),
@@ -155,15 +156,15 @@ fn what(medium: &Medium) -> String {
 }
 
 /// Whether this machine has the address, other than on its loopback interface.
-fn is_ours(address: IpAddr) -> io::Result<bool> {
+fn is_own_address(address: IpAddr) -> io::Result<bool> {
     Ok(getifaddrs()?
         .filter(|i| !i.flags.contains(InterfaceFlags::IFF_LOOPBACK))
         .filter_map(|i| socket_address(&i.address?))
         .any(|a| a.ip() == address))
 }
 
-/// The broadcast address of the interface's first network that has one; else that of every network. Where an address has
-/// none, the C library shows the address itself in its place, and what goes there never leaves the machine.
+/// The broadcast address of the interface's first network that has one, or else 255.255.255.255. For an address without a broadcast
+/// address the C library returns the address itself, which must not be used.
 fn broadcast_address(interface: &str) -> io::Result<IpAddr> {
     let of_network = getifaddrs()?
         .filter(|i| i.interface_name == interface)

@@ -65,21 +65,21 @@ fn all_kinds(interface: &str, peer: u8) -> Vec<Medium> {
 }
 
 /// One receiver for these media, which must not need two.
-fn receiver(media: &[Medium]) -> Receiver {
-    let ears = ears(media);
+fn receiver(media: &[Medium]) -> UdpReceiver {
+    let ears = listen_points(media);
     let [ear] = ears.as_slice() else {
         panic!("{ears:?}")
     };
-    Receiver::open(ear).unwrap()
+    UdpReceiver::open(ear).unwrap()
 }
 
-fn left_to_right(wire: &Wire) -> (Sender, Receiver) {
-    let sender = wire.left(|| Sender::open(&medium("l", "left", unicast("10.9.0.2"))));
+fn left_to_right(wire: &Wire) -> (UdpSender, UdpReceiver) {
+    let sender = wire.left(|| UdpSender::open(&medium("l", "left", unicast("10.9.0.2"))));
     let receiver = wire.right(|| receiver(&[medium("r", "right", unicast("10.9.0.1"))]));
     (sender.unwrap(), receiver)
 }
 
-async fn hear(receiver: &Receiver) -> (String, IpAddr, String) {
+async fn hear(receiver: &UdpReceiver) -> (String, IpAddr, String) {
     let mut buffer = [0; 2000];
     let received = timeout(LONG, receiver.receive(&mut buffer)).await;
     let Arrival { length, from, link } = received.unwrap().unwrap();
@@ -87,13 +87,13 @@ async fn hear(receiver: &Receiver) -> (String, IpAddr, String) {
     (text, from.ip(), link.as_str().to_owned())
 }
 
-fn sent(sender: &Sender, text: &str) {
+fn sent(sender: &UdpSender, text: &str) {
     let result = sender.send(text.as_bytes());
-    assert!(matches!(result, Sent::Ok), "{result:?}");
+    assert!(matches!(result, SendOutcome::Ok), "{result:?}");
 }
 
 /// Waits until the kernel has an error for the sender.
-fn await_error(sender: &Sender) {
+fn await_error(sender: &UdpSender) {
     let mut fds = [PollFd::new(sender.socket.as_fd(), PollFlags::empty())];
     let ready = poll(&mut fds, PollTimeout::from(30_000_u16)).unwrap();
     assert_eq!(ready, 1, "no error came");
@@ -106,7 +106,7 @@ fn every_kind_of_medium_arrives_on_its_own_link() {
         let v4 = wire.right(|| receiver(&there[..3]));
         let v6 = wire.right(|| receiver(&there[3..]));
         for (ours, theirs) in here.iter().zip(&there) {
-            let sender = wire.left(|| Sender::open(ours)).unwrap();
+            let sender = wire.left(|| UdpSender::open(ours)).unwrap();
             sent(&sender, ours.link.as_str());
             let receiver = if theirs.link.as_str().ends_with('6') {
                 &v6
@@ -129,7 +129,7 @@ fn every_kind_of_medium_arrives_on_its_own_link() {
 fn an_unexpected_kind_counts_for_the_link_there_is() {
     on_a_wire(async |wire| {
         let receiver = wire.right(|| receiver(&[medium("only", "right", Target::Broadcast)]));
-        let sender = wire.left(|| Sender::open(&medium("l", "left", unicast("10.9.0.2"))));
+        let sender = wire.left(|| UdpSender::open(&medium("l", "left", unicast("10.9.0.2"))));
         sent(&sender.unwrap(), "x");
         assert_eq!(hear(&receiver).await.2, "only");
     });
@@ -142,7 +142,7 @@ fn an_interface_without_an_address_still_broadcasts() {
         let receiver = wire.right(|| receiver(&[medium("right")]));
         let sender = wire.left(|| {
             ip("-4 address flush dev left");
-            Sender::open(&medium("left")).unwrap()
+            UdpSender::open(&medium("left")).unwrap()
         });
         sent(&sender, "no address");
         let (text, from, _) = hear(&receiver).await;
@@ -166,7 +166,7 @@ fn an_address_without_a_broadcast_address_broadcasts_all_the_same() {
         let sender = wire.left(|| {
             ip("-4 address flush dev left");
             ip("address add 10.9.0.7/24 dev left");
-            Sender::open(&medium("left")).unwrap()
+            UdpSender::open(&medium("left")).unwrap()
         });
         sent(&sender, "no broadcast");
         let (text, from, _) = hear(&receiver).await;
@@ -184,7 +184,7 @@ fn multicast_is_heard_by_the_sender_only_when_wanted() {
             let receiver = wire.left(|| receiver(&[medium("m", "left", target(false))]));
             for loopback in [false, true] {
                 let medium = medium("m", "left", target(loopback));
-                let sender = wire.left(|| Sender::open(&medium)).unwrap();
+                let sender = wire.left(|| UdpSender::open(&medium)).unwrap();
                 sent(&sender, &format!("loop {loopback}"));
             }
             // The first did not come: the second is the first to be heard.
@@ -196,13 +196,13 @@ fn multicast_is_heard_by_the_sender_only_when_wanted() {
 #[test]
 fn a_refusal_is_told_and_the_datagram_that_met_it_still_goes_out() {
     on_a_wire(async |wire| {
-        let sender = wire.left(|| Sender::open(&medium("l", "left", unicast("10.9.0.2"))));
+        let sender = wire.left(|| UdpSender::open(&medium("l", "left", unicast("10.9.0.2"))));
         let sender = sender.unwrap();
         sent(&sender, "nobody is there");
         await_error(&sender);
         let receiver = wire.right(|| receiver(&[medium("r", "right", unicast("10.9.0.1"))]));
         let result = sender.send(b"somebody is there");
-        assert!(matches!(result, Sent::Refused), "{result:?}");
+        assert!(matches!(result, SendOutcome::Refused), "{result:?}");
         assert_eq!(hear(&receiver).await.0, "somebody is there");
         sent(&sender, "all is well");
         assert_eq!(hear(&receiver).await.0, "all is well");
@@ -212,12 +212,12 @@ fn a_refusal_is_told_and_the_datagram_that_met_it_still_goes_out() {
 #[test]
 fn a_peer_that_stays_away_refuses_without_failing() {
     on_a_wire(async |wire| {
-        let sender = wire.left(|| Sender::open(&medium("l", "left", unicast("10.9.0.2"))));
+        let sender = wire.left(|| UdpSender::open(&medium("l", "left", unicast("10.9.0.2"))));
         let sender = sender.unwrap();
         sent(&sender, "1");
         await_error(&sender);
         let result = sender.send(b"2");
-        assert!(matches!(result, Sent::Refused), "{result:?}");
+        assert!(matches!(result, SendOutcome::Refused), "{result:?}");
     });
 }
 
@@ -226,7 +226,7 @@ fn a_line_with_our_own_address_is_harmless() {
     on_a_wire(async |wire| {
         for own in ["10.9.0.1", "fd09::1"] {
             let sender = wire
-                .left(|| Sender::open(&medium("l", "left", unicast(own))))
+                .left(|| UdpSender::open(&medium("l", "left", unicast(own))))
                 .unwrap();
             for _ in 0..3 {
                 sent(&sender, "to ourselves");
@@ -240,7 +240,7 @@ fn loopback_is_an_interface_too() {
     on_a_wire(async |wire| {
         let to_itself = medium("lo", "lo", unicast("127.0.0.1"));
         let receiver = wire.left(|| receiver(std::slice::from_ref(&to_itself)));
-        let sender = wire.left(|| Sender::open(&to_itself)).unwrap();
+        let sender = wire.left(|| UdpSender::open(&to_itself)).unwrap();
         sent(&sender, "hello");
         assert_eq!(hear(&receiver).await.0, "hello");
     });
@@ -280,7 +280,7 @@ fn an_interface_made_anew_is_taken_again() {
         wire.join();
         let result = sender.send(b"into the void");
         assert!(
-            matches!(&result, Sent::Failed(e) if e.raw_os_error() == Some(libc::ENODEV)),
+            matches!(&result, SendOutcome::Failed(e) if e.raw_os_error() == Some(libc::ENODEV)),
             "{result:?}"
         );
         wire.left(|| sender.reopen()).unwrap();
@@ -294,7 +294,7 @@ fn an_interface_made_anew_is_taken_again() {
         sent(&sender, "again");
         assert_eq!(hear(&receiver).await.0, "again");
         for (target, heard) in targets.into_iter().zip(&hearing) {
-            let sender = wire.left(|| Sender::open(&group("left", target)));
+            let sender = wire.left(|| UdpSender::open(&group("left", target)));
             sent(&sender.unwrap(), "again");
             assert_eq!(hear(heard).await.0, "again");
         }
@@ -305,23 +305,25 @@ fn an_interface_made_anew_is_taken_again() {
 fn errors_name_the_medium_and_the_remedy() {
     on_a_wire(async |wire| {
         let missing = medium("x", "eth7", unicast("10.9.0.2"));
-        let text = Sender::open(&missing).unwrap_err().to_string();
+        let text = UdpSender::open(&missing).unwrap_err().to_string();
         assert!(text.contains("10.9.0.2 on eth7"), "{text}");
-        let text = Receiver::open(&ears(&[missing])[0])
+        let text = UdpReceiver::open(&listen_points(&[missing])[0])
             .unwrap_err()
             .to_string();
         assert!(text.contains("eth7, UDP port 694"), "{text}");
 
         let media = [medium("r", "right", unicast("10.9.0.1"))];
         let _first = wire.right(|| receiver(&media));
-        let second = wire.right(|| Receiver::open(&ears(&media)[0])).unwrap_err();
+        let second = wire
+            .right(|| UdpReceiver::open(&listen_points(&media)[0]))
+            .unwrap_err();
         assert_eq!(second.kind(), ErrorKind::AddrInUse);
         assert!(second.to_string().contains("another had"), "{second}");
 
         let down = medium("l", "left", unicast("10.9.0.2"));
         let text = wire.left(|| {
             ip("link set left down");
-            Sender::open(&down).unwrap_err().to_string()
+            UdpSender::open(&down).unwrap_err().to_string()
         });
         assert!(text.contains("is the interface up?"), "{text}");
     });
@@ -336,7 +338,7 @@ fn lines_of_one_interface_share_a_receiver() {
         port: 695,
         ..medium("eth0/other", "eth0", multicast(false))
     });
-    let places: Vec<_> = ears(&media)
+    let places: Vec<_> = listen_points(&media)
         .iter()
         .map(|e| (e.interface().to_owned(), e.port(), e.is_v6()))
         .collect();
@@ -352,8 +354,8 @@ fn lines_of_one_interface_share_a_receiver() {
 #[test]
 fn a_burst_waits_until_it_is_read() {
     on_a_wire(async |wire| {
-        let ear = &ears(&[medium("left", "left", unicast("10.9.0.2"))])[0];
-        let receiver = wire.left(|| Receiver::open(ear).unwrap());
+        let ear = &listen_points(&[medium("left", "left", unicast("10.9.0.2"))])[0];
+        let receiver = wire.left(|| UdpReceiver::open(ear).unwrap());
         let sender = wire.right(|| std::net::UdpSocket::bind("10.9.0.2:0").unwrap());
         for _ in 0..500 {
             sender.send_to(&[7; 1000], ("10.9.0.1", PORT)).unwrap();

@@ -8,7 +8,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn started(arguments: &[&str]) -> Arc<Addresses> {
     let netlink = Netlink::new();
-    let network = Network::of(&netlink).await.unwrap();
+    let network = Network::read(&netlink).await.unwrap();
     let list = arguments.iter().map(|a| resolve(a, &network).unwrap());
     let run = Arc::new(Addresses::new(list.collect(), netlink));
     run.start(&limits()).await.unwrap();
@@ -19,7 +19,7 @@ fn limits() -> Limits {
     Limits::within(PATIENCE, &Abort::new())
 }
 
-async fn next(events: &mut mpsc::UnboundedReceiver<KeeperEvent>) -> KeeperEvent {
+async fn next(events: &mut mpsc::UnboundedReceiver<GuardEvent>) -> GuardEvent {
     let event = tokio::time::timeout(PATIENCE, events.recv()).await;
     event.expect("an event in time").unwrap()
 }
@@ -29,14 +29,14 @@ fn group() -> GroupName {
 }
 
 #[test]
-fn a_removed_address_is_put_back_and_one_that_goes_too_often_is_lost() {
+fn a_removed_address_is_restored_and_one_removed_too_often_is_lost() {
     Machine::with_eth0().run(|| async {
         let run = started(&["10.0.0.50", "10.0.0.51", "fd00::50"]).await;
-        let (keeper, mut events) = AddressKeeper::new();
-        keeper.keep(&group(), 2, run.clone());
+        let (guard, mut events) = AddressGuard::new();
+        guard.guard(&group(), 2, run.clone());
         for n in 1..=3 {
             ip("addr del 10.0.0.51/24 dev eth0");
-            let KeeperEvent::Restored {
+            let GuardEvent::Restored {
                 step,
                 addresses,
                 times,
@@ -51,7 +51,7 @@ fn a_removed_address_is_put_back_and_one_that_goes_too_often_is_lost() {
         }
         let text = loop {
             ip("addr del 10.0.0.51/24 dev eth0");
-            if let KeeperEvent::Lost { text, .. } = next(&mut events).await {
+            if let GuardEvent::Lost { text, .. } = next(&mut events).await {
                 break text;
             }
         };
@@ -65,14 +65,15 @@ fn a_removed_address_is_put_back_and_one_that_goes_too_often_is_lost() {
 #[test]
 fn removals_close_together_count_as_one() {
     Machine::with_eth0().run(|| async {
-        let mut run = Run {
+        let mut run = GuardedStep {
             addresses: started(&["10.0.0.50"]).await,
             recent: VecDeque::new(),
             times: 0,
             failing: None,
         };
         let begin = Instant::now();
-        let mut count = |milliseconds| run.count(begin + Duration::from_millis(milliseconds));
+        let mut count =
+            |milliseconds| run.count_removals(begin + Duration::from_millis(milliseconds));
         assert_eq!([0, 2, 4, 499].map(&mut count), [1, 1, 1, 1]);
         // One that never ends is counted on.
         assert_eq!([500, 900, 1000, 1500].map(&mut count), [2, 2, 3, 4]);
@@ -84,13 +85,13 @@ fn removals_close_together_count_as_one() {
 fn ipv6_addresses_come_back_after_the_link_was_down() {
     Machine::with_eth0().run(|| async {
         let run = started(&["fd00::50/64/eth0"]).await;
-        let (keeper, mut events) = AddressKeeper::new();
-        keeper.keep(&group(), 0, run.clone());
+        let (guard, mut events) = AddressGuard::new();
+        guard.guard(&group(), 0, run.clone());
         ip("link set eth0 down");
         assert!(!ip("addr show").contains("fd00::50"));
         ip("link set eth0 up");
         let event = next(&mut events).await;
-        assert!(matches!(event, KeeperEvent::Restored { .. }), "{event:?}");
+        assert!(matches!(event, GuardEvent::Restored { .. }), "{event:?}");
         assert!(ip("addr show").contains("fd00::50"));
     });
 }
@@ -99,10 +100,10 @@ fn ipv6_addresses_come_back_after_the_link_was_down() {
 fn an_interface_that_stays_away_loses_its_addresses() {
     Machine::with_eth0().run(|| async {
         let run = started(&["10.0.0.50"]).await;
-        let (keeper, mut events) = AddressKeeper::new();
-        keeper.keep(&group(), 0, run);
+        let (guard, mut events) = AddressGuard::new();
+        guard.guard(&group(), 0, run);
         ip("link del eth0");
-        let KeeperEvent::Lost { text, .. } = next(&mut events).await else {
+        let GuardEvent::Lost { text, .. } = next(&mut events).await else {
             panic!("not lost")
         };
         assert!(text.contains("there is no interface eth0"), "{text}");
@@ -110,23 +111,23 @@ fn an_interface_that_stays_away_loses_its_addresses() {
 }
 
 #[test]
-fn what_was_stopped_is_not_put_back_though_nobody_told_the_keeper() {
+fn a_stopped_address_is_not_restored_though_it_is_still_guarded() {
     Machine::with_eth0().run(|| async {
         let stopped = started(&["10.0.0.50"]).await;
         let witness = started(&["10.0.0.60"]).await;
-        let (keeper, mut events) = AddressKeeper::new();
-        keeper.keep(&group(), 0, stopped.clone());
-        keeper.keep(&GroupName::new("witness"), 0, witness);
+        let (guard, mut events) = AddressGuard::new();
+        guard.guard(&group(), 0, stopped.clone());
+        guard.guard(&GroupName::new("witness"), 0, witness);
         stopped.stop(&limits()).await.unwrap();
-        // The keeper hears of both removals in their order; once it has mended the second it has judged the first.
+        // The guard sees both removals in order: once it has restored the second it has handled the first.
         ip("addr del 10.0.0.60/24 dev eth0");
         let event = next(&mut events).await;
         assert!(
-            matches!(&event, KeeperEvent::Restored { group, .. } if group.as_str() == "witness"),
+            matches!(&event, GuardEvent::Restored { group, .. } if group.as_str() == "witness"),
             "{event:?}"
         );
         assert!(!ip("addr show").contains("10.0.0.50"));
-        keeper.forget(&group(), 0);
+        guard.forget(&group(), 0);
     });
 }
 
@@ -138,14 +139,14 @@ fn a_flushed_interface_gets_a_thousand_addresses_back_at_once() {
             .collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let run = started(&arguments).await;
-        let (keeper, mut events) = AddressKeeper::new();
-        keeper.keep(&group(), 0, run.clone());
+        let (guard, mut events) = AddressGuard::new();
+        guard.guard(&group(), 0, run.clone());
         ip("addr flush dev eth0");
         let mut back = 0;
         while back < 1000 {
             match next(&mut events).await {
-                KeeperEvent::Restored { addresses, .. } => back += addresses.len(),
-                KeeperEvent::Lost { text, .. } => panic!("{text}"),
+                GuardEvent::Restored { addresses, .. } => back += addresses.len(),
+                GuardEvent::Lost { text, .. } => panic!("{text}"),
             }
         }
         assert!(ip("addr show").contains("10.9.3.250/32"));

@@ -3,7 +3,7 @@ use crate::agent::Abort;
 use crate::agent::address::virtual_address::{Network, resolve};
 use crate::sys::arp;
 use crate::sys::machine::{Machine, ip};
-use crate::sys::packet::{AnswerReceiver, FrameSender, Outgoing};
+use crate::sys::packet::{AnswerReceiver, FrameSender, OutgoingFrame};
 
 fn limits() -> Limits {
     Limits::within(Duration::from_secs(60), &Abort::new())
@@ -11,15 +11,15 @@ fn limits() -> Limits {
 
 async fn addresses(arguments: &[&str]) -> Addresses {
     let netlink = Netlink::new();
-    let network = Network::of(&netlink).await.unwrap();
+    let network = Network::read(&netlink).await.unwrap();
     let list = arguments.iter().map(|a| resolve(a, &network).unwrap());
     Addresses::new(list.collect(), netlink)
 }
 
 /// Renews and waits until the kernel knows.
 async fn renewed(run: &Addresses, until: Time) {
-    run.grant(until, LEAST_LOAN);
-    run.tell_kernel().await.unwrap();
+    run.set_lease(until, MIN_KERNEL_TTL);
+    run.renew_in_kernel().await.unwrap();
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_renewal_reaches_the_kernel_in_the_background() {
         let run = Arc::new(addresses(&["10.0.0.50"]).await);
         run.start(&limits()).await.unwrap();
         for seconds in [100, 200, 300] {
-            run.renew(now() + Duration::from_secs(seconds), LEAST_LOAN);
+            run.renew(now() + Duration::from_secs(seconds), MIN_KERNEL_TTL);
         }
         while !ip("-o addr show to 10.0.0.50").contains("valid_lft 2") {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -79,7 +79,7 @@ fn a_stop_takes_no_other_address_of_its_network_along() {
             vec![
                 resolve(
                     "10.0.0.50/24/eth0",
-                    &Network::of(&Netlink::new()).await.unwrap(),
+                    &Network::read(&Netlink::new()).await.unwrap(),
                 )
                 .unwrap(),
             ],
@@ -116,7 +116,7 @@ fn a_thousand_addresses_go_up_and_down_as_one() {
 }
 
 #[test]
-fn a_part_of_a_run_or_a_link_that_is_down_is_not_well() {
+fn a_partial_step_or_a_link_that_is_down_is_not_well() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50", "10.0.0.51"]).await;
         run.start(&limits()).await.unwrap();
@@ -135,7 +135,7 @@ fn a_part_of_a_run_or_a_link_that_is_down_is_not_well() {
 }
 
 #[test]
-fn the_kernel_drops_an_address_whose_right_ends_and_nobody_restores_it() {
+fn the_kernel_removes_an_address_whose_lease_ends_and_nobody_restores_it() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
         renewed(&run, now() + Duration::from_secs(3)).await;
@@ -149,13 +149,13 @@ fn the_kernel_drops_an_address_whose_right_ends_and_nobody_restores_it() {
         while run.monitor(&limits()).await != Ok(Status::Stopped) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(run.restore().await, Ok(Vec::new()));
+        assert_eq!(run.restore_removed().await, Ok(Vec::new()));
         assert!(!ip("addr show").contains("10.0.0.50"));
     });
 }
 
 #[test]
-fn a_right_without_end_makes_a_lasting_address() {
+fn a_lease_without_end_makes_a_permanent_address() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
         renewed(&run, now() + Duration::from_secs(30)).await;
@@ -167,19 +167,19 @@ fn a_right_without_end_makes_a_lasting_address() {
 }
 
 #[test]
-fn nothing_that_comes_after_a_stop_brings_an_address_back() {
+fn a_late_renewal_or_restoration_brings_no_address_back_after_its_stop() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
         run.start(&limits()).await.unwrap();
         run.stop(&limits()).await.unwrap();
         renewed(&run, now() + Duration::from_secs(60)).await;
-        assert_eq!(run.restore().await, Ok(Vec::new()));
+        assert_eq!(run.restore_removed().await, Ok(Vec::new()));
         assert!(!ip("addr show").contains("10.0.0.50"));
     });
 }
 
 #[test]
-fn the_route_of_a_network_outlives_an_address_whose_right_ended() {
+fn the_route_of_a_network_outlives_an_address_whose_lease_ended() {
     Machine::with_eth0().run(|| async {
         let connected = |ip: &str| ip.contains("dev eth0") && !ip.contains("expires");
         let run = addresses(&["fd00::50", "10.0.0.50"]).await;
@@ -238,18 +238,18 @@ fn never_ends(right: Duration, every: Duration) {
 }
 
 #[test]
-fn a_right_that_is_renewed_never_ends() {
+fn a_renewed_lease_never_ends() {
     never_ends(Duration::from_millis(2600), Duration::from_millis(100));
 }
 
 #[test]
-fn a_right_shorter_than_the_kernel_counts_is_renewed_without_a_gap() {
+fn a_lease_shorter_than_the_kernel_counts_is_renewed_without_a_gap() {
     never_ends(Duration::from_millis(50), Duration::from_millis(20));
 }
 
-/// What is built upon: the kernel never takes an address before its lifetime, less [`EARLY`], is over.
+/// What is built upon: the kernel never takes an address before its lifetime, less [`EARLY_EXPIRY`], is over.
 #[test]
-fn the_kernel_ends_a_loan_late_but_not_early() {
+fn the_kernel_ends_a_ttl_late_but_not_early() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
         run.start(&limits()).await.unwrap();
@@ -263,12 +263,15 @@ fn the_kernel_ends_a_loan_late_but_not_early() {
         }
         let lasted = now().since(before);
         println!("a loan of 2 s lasted {lasted:?}");
-        assert!(lasted + EARLY >= LEAST_LOAN, "{lasted:?} {told:?}");
+        assert!(
+            lasted + EARLY_EXPIRY >= MIN_KERNEL_TTL,
+            "{lasted:?} {told:?}"
+        );
     });
 }
 
 #[test]
-fn what_the_kernel_took_is_put_back_only_under_a_right_that_lasts() {
+fn an_expired_address_is_restored_only_under_a_valid_lease() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
         run.start(&limits()).await.unwrap();
@@ -279,7 +282,7 @@ fn what_the_kernel_took_is_put_back_only_under_a_right_that_lasts() {
         }
         // As after a freeze: the orders from before it are carried out late.
         renewed(&run, right).await;
-        assert_eq!(run.restore().await, Ok(Vec::new()));
+        assert_eq!(run.restore_removed().await, Ok(Vec::new()));
         assert!(!ip("addr show").contains("10.0.0.50"));
         renewed(&run, now() + Duration::from_secs(60)).await;
         assert!(ip("addr show").contains("10.0.0.50"));
@@ -287,17 +290,17 @@ fn what_the_kernel_took_is_put_back_only_under_a_right_that_lasts() {
 }
 
 #[test]
-fn a_deletion_by_hand_is_mended_at_once_under_a_right_that_lasts_and_else_by_its_renewal() {
+fn a_deletion_by_hand_is_restored_at_once_or_by_the_next_renewal() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50"]).await;
         run.start(&limits()).await.unwrap();
         renewed(&run, now() + Duration::from_secs(60)).await;
         ip("addr del 10.0.0.50/24 dev eth0");
-        assert_eq!(run.restore().await.unwrap().len(), 1);
+        assert_eq!(run.restore_removed().await.unwrap().len(), 1);
         // As of a daemon that stood still: the kernel has the address on loan, and nobody knows whose it is.
-        run.grant(now(), Duration::from_secs(60));
+        run.set_lease(now(), Duration::from_secs(60));
         ip("addr del 10.0.0.50/24 dev eth0");
-        assert_eq!(run.restore().await, Ok(Vec::new()));
+        assert_eq!(run.restore_removed().await, Ok(Vec::new()));
         assert!(!ip("addr show").contains("10.0.0.50"));
         renewed(&run, now() + Duration::from_secs(60)).await;
         assert!(ip("addr show").contains("10.0.0.50"));
@@ -305,14 +308,18 @@ fn a_deletion_by_hand_is_mended_at_once_under_a_right_that_lasts_and_else_by_its
 }
 
 #[test]
-fn what_is_lent_at_the_end_of_the_daemon_stays_for_its_return() {
+fn an_extended_ttl_outlasts_a_restart_of_the_daemon() {
     Machine::with_eth0().run(|| async {
         let run = addresses(&["10.0.0.50", "fd00::50"]).await;
-        run.lend(now() + Duration::from_secs(30)).await.unwrap();
+        run.extend_to(now() + Duration::from_secs(30))
+            .await
+            .unwrap();
         assert!(!ip("addr show").contains("10.0.0.50"), "nothing is started");
         run.start(&limits()).await.unwrap();
         renewed(&run, now() + Duration::from_millis(200)).await;
-        run.lend(now() + Duration::from_secs(30)).await.unwrap();
+        run.extend_to(now() + Duration::from_secs(30))
+            .await
+            .unwrap();
         let left = Netlink::new().addresses().await.unwrap();
         let ours = left.iter().filter(|a| a.ours).collect::<Vec<_>>();
         assert_eq!(ours.len(), 2);
@@ -360,9 +367,9 @@ async fn eth0() -> Link {
 async fn mark(ip: &str) {
     let link = eth0().await;
     let frames = arp::announcement(link.mac.unwrap(), ip.parse().unwrap(), false);
-    let frames: Vec<Outgoing> = frames
+    let frames: Vec<OutgoingFrame> = frames
         .into_iter()
-        .map(|frame| Outgoing {
+        .map(|frame| OutgoingFrame {
             index: link.index,
             frame,
         })
@@ -406,7 +413,7 @@ fn nothing_is_announced_after_a_stop() {
 }
 
 #[test]
-fn a_start_waits_for_a_right_that_lasts() {
+fn a_start_waits_for_a_valid_lease() {
     Machine::with_eth0().run(|| async {
         let run = Arc::new(addresses(&["10.0.0.50"]).await);
         renewed(&run, Time(1)).await;

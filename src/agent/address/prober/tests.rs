@@ -5,7 +5,7 @@ use crate::sys::machine::{Machine, ip};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn placed(arguments: &[&str]) -> Vec<VirtualAddress> {
-    let network = Network::of(&Netlink::new()).await.unwrap();
+    let network = Network::read(&Netlink::new()).await.unwrap();
     arguments
         .iter()
         .map(|a| resolve(a, &network).unwrap())
@@ -55,7 +55,7 @@ fn who_has_an_address_is_named_with_its_hardware_address() {
 }
 
 #[test]
-fn silence_is_known_at_once_and_told_with_the_time_of_its_round() {
+fn silence_is_reported_with_the_time_of_its_round() {
     let (a, _b) = Machine::pair();
     a.run(|| async {
         let (prober, mut events) = AddressProber::new(Netlink::new());
@@ -90,7 +90,7 @@ fn silence_begins_when_the_owner_is_gone() {
 }
 
 #[test]
-fn our_own_address_is_nobodys_answer() {
+fn our_own_address_is_no_answer() {
     Machine::with_eth0().run(|| async {
         // `port` is the other end of the cable, on this machine: it answers with one of our own hardware addresses.
         ip("addr add 10.0.0.50/24 dev port");
@@ -124,7 +124,7 @@ fn a_dead_cable_proves_nothing() {
 }
 
 #[test]
-fn a_watch_that_ended_says_nothing_more() {
+fn a_watch_that_ended_reports_nothing_more() {
     let (a, _b) = Machine::pair();
     a.run(|| async {
         let (prober, mut events) = AddressProber::new(Netlink::new());

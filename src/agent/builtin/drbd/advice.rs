@@ -1,95 +1,95 @@
-//! What a state of DRBD allows, and the sentence that an administrator needs where it does not.
+//! What a state of DRBD allows, and the text for an administrator if it does not.
 
 use crate::model::drbd::{Connection, Disk, Role, State};
 
 /// What a start can do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// Nothing: this side is Primary.
     Done,
     /// Try to become Primary.
     Promote,
-    /// The same, but a peer that is connected is Primary; it may just have died.
-    PeerWrites,
-    /// It may become possible by itself.
+    /// The same, although a connected peer is Primary: it may have just died.
+    PeerIsPrimary,
+    /// Wait: it may become possible by itself.
     Wait(String),
-    /// It will not.
+    /// Fail: it will not become possible by itself.
     Refuse(String),
 }
 
-/// Where the peer's node is not heard.
-pub const WRITES_UNHEARD: &str = "the peer is Primary and answers on the replication link, though its heartbeats are not heard: mend the cluster's links";
+/// The peer is Primary although its node is not heard.
+pub const UNHEARD_PRIMARY: &str = "the peer is Primary and answers on the replication link, although its heartbeats are not heard: repair the cluster's links";
 
-/// What to do about a resource that is not up.
+/// The text for a resource that is not up.
 pub fn not_up(resource: &str) -> String {
     format!(
-        "{resource} is not up on this node, so its data is not known: systemctl start drbd, or modprobe drbd and drbdadm up {resource}"
+        "{resource} is not up on this node, so the state of its data is not known: systemctl start drbd, or modprobe drbd and drbdadm up {resource}"
     )
 }
 
-/// What to do where both sides have what the other lacks.
+/// The text for a split brain.
 pub fn split_brain(resource: &str) -> String {
     format!(
-        "split brain: both sides of {resource} wrote what the other lacks; hactl drbd {resource} shows both, and how to choose one"
+        "split brain: both sides of {resource} have data that the other lacks; hactl drbd {resource} shows both, and how to choose one"
     )
 }
 
-/// What a start can do next. `split` is whether the kernel found a split brain.
-pub fn next(resource: &str, state: &State, split: bool) -> Next {
+/// What a start can do next. `split` tells whether the kernel found a split brain.
+pub fn next_step(resource: &str, state: &State, split: bool) -> NextStep {
     if state.role == Role::Primary {
-        return Next::Done;
+        return NextStep::Done;
     }
     if state.volumes.is_empty() {
         let text = format!("{resource} has no disk here: drbdadm adjust {resource}");
-        return Next::Refuse(text);
+        return NextStep::Refuse(text);
     }
     let disks = state.volumes.iter().map(|v| &v.disk);
-    let mut bars = disks.filter_map(|disk| bar(resource, disk, state));
-    if let Some(bar) = bars.next() {
-        return bar;
+    let mut obstacles = disks.filter_map(|disk| disk_obstacle(resource, disk, state));
+    if let Some(obstacle) = obstacles.next() {
+        return obstacle;
     }
     if split && state.stands_alone() {
-        return Next::Refuse(split_brain(resource));
+        return NextStep::Refuse(split_brain(resource));
     }
     if state.peer_is_primary() {
-        return Next::PeerWrites;
+        return NextStep::PeerIsPrimary;
     }
-    Next::Promote
+    NextStep::Promote
 }
 
-/// What stands against one disk of this side.
-fn bar(resource: &str, disk: &Disk, state: &State) -> Option<Next> {
+/// Why a disk of this side keeps it from becoming Primary.
+fn disk_obstacle(resource: &str, disk: &Disk, state: &State) -> Option<NextStep> {
     let met = state.connected();
     Some(match disk {
         Disk::UpToDate => return None,
-        // The kernel asks the handler of drbd.conf whether it may.
+        // The kernel asks the fence-peer handler of drbd.conf.
         Disk::Consistent if !met => return None,
-        Disk::Consistent | Disk::Attaching | Disk::Negotiating => {
-            Next::Wait(format!("{disk}: it is being compared with its peer's data"))
-        }
-        Disk::Inconsistent if state.is_synced_from_peer() => Next::Wait(syncing(state)),
-        Disk::Outdated if met => Next::Wait(syncing(state)),
-        Disk::Outdated => Next::Refuse(format!(
-            "Outdated: the data of {resource} here is older than its peer's; bring the peer back, then it is synchronised by itself. Only if the peer is lost for good, and with it what was written there: drbdadm primary --force {resource}"
+        Disk::Consistent | Disk::Attaching | Disk::Negotiating => NextStep::Wait(format!(
+            "{disk}: its data is being compared with that of its peer"
         )),
-        Disk::Inconsistent => Next::Refuse(format!(
-            "Inconsistent: the data of {resource} here is half old and half new; bring its peer back, then it is synchronised by itself. On a new pair choose the good side once: drbdadm primary --force {resource}"
+        Disk::Inconsistent if state.is_synced_from_peer() => NextStep::Wait(syncing(state)),
+        Disk::Outdated if met => NextStep::Wait(syncing(state)),
+        Disk::Outdated => NextStep::Refuse(format!(
+            "Outdated: the data of {resource} here is older than its peer's; start the peer, and it is synchronised by itself. Only if the peer and what was written there are lost for good: drbdadm primary --force {resource}"
         )),
-        Disk::Diskless | Disk::Failed | Disk::Detaching => Next::Refuse(format!(
-            "{disk}: {resource} has no disk on this node, it was detached or failed (dmesg tells); mend it, then drbdadm attach {resource}"
+        Disk::Inconsistent => NextStep::Refuse(format!(
+            "Inconsistent: the data of {resource} here is incomplete; start the peer, and it is synchronised by itself. On a new pair choose the good side once: drbdadm primary --force {resource}"
         )),
-        Disk::DUnknown | Disk::Other(_) => Next::Refuse(format!(
-            "{disk}: what the data of {resource} is worth here is not known; see drbdadm status {resource}"
+        Disk::Diskless | Disk::Failed | Disk::Detaching => NextStep::Refuse(format!(
+            "{disk}: {resource} has no disk on this node: it was detached or it failed (see dmesg); repair it, then drbdadm attach {resource}"
+        )),
+        Disk::DUnknown | Disk::Other(_) => NextStep::Refuse(format!(
+            "{disk}: the state of the data of {resource} here is not known; see drbdadm status {resource}"
         )),
     })
 }
 
 fn syncing(state: &State) -> String {
     let left = state.out_of_sync();
-    format!("its data is being brought up to date from its peer, {left} KiB to go")
+    format!("its data is being synchronised from its peer, {left} KiB left")
 }
 
-/// Whether a node is fit to run what stands on the resource: what status says, else why not.
+/// Whether a node can run what uses the resource: its state, or why not.
 pub fn fitness(resource: &str, state: Option<&State>, split: bool) -> Result<String, String> {
     let Some(state) = state else {
         return Err(not_up(resource));
@@ -99,22 +99,22 @@ pub fn fitness(resource: &str, state: Option<&State>, split: bool) -> Result<Str
     }
     if state.stands_alone() {
         return Err(format!(
-            "StandAlone: {resource} is not replicated, its link was given up; if that was by hand: drbdadm connect {resource}"
+            "StandAlone: {resource} is not replicated, because its connection was given up; if that was done by hand: drbdadm connect {resource}"
         ));
     }
     let disks = state.volumes.iter().map(|v| &v.disk);
-    let mut bars = disks.filter_map(|disk| bar(resource, disk, state));
-    match bars.next() {
+    let mut obstacles = disks.filter_map(|disk| disk_obstacle(resource, disk, state));
+    match obstacles.next() {
         _ if state.volumes.is_empty() => Err(format!("{resource} has no disk here")),
-        Some(Next::Wait(why) | Next::Refuse(why)) => Err(why),
+        Some(NextStep::Wait(why) | NextStep::Refuse(why)) => Err(why),
         _ if !state.up_to_date() => {
-            Err("Consistent: whether this data is the newest only its peer can tell".to_owned())
+            Err("Consistent: only the peer knows whether this data is the newest".to_owned())
         }
         _ => Ok(state.to_string()),
     }
 }
 
-/// Whether a handshake may still come.
+/// Whether a connection may still come up.
 pub fn may_connect(state: &State) -> bool {
     let tries = |c: &Connection| !matches!(c, Connection::StandAlone | Connection::Disconnecting);
     !state.connected() && state.peers.iter().any(|p| tries(&p.connection))
@@ -152,10 +152,10 @@ mod tests {
         }
     }
 
-    fn told(next: &Next) -> String {
+    fn told(next: &NextStep) -> String {
         match next {
-            Next::Wait(text) => format!("wait {text}"),
-            Next::Refuse(text) => format!("refuse {text}"),
+            NextStep::Wait(text) => format!("wait {text}"),
+            NextStep::Refuse(text) => format!("refuse {text}"),
             other => format!("{other:?}"),
         }
     }
@@ -166,7 +166,11 @@ mod tests {
             ("Primary UpToDate Connected Secondary", false, "Done"),
             ("Primary Diskless Connected Secondary", false, "Done"),
             ("Secondary UpToDate Connected Secondary", false, "Promote"),
-            ("Secondary UpToDate Connected Primary", false, "PeerWrites"),
+            (
+                "Secondary UpToDate Connected Primary",
+                false,
+                "PeerIsPrimary",
+            ),
             ("Secondary UpToDate Connecting Unknown", false, "Promote"),
             ("Secondary Consistent Connecting Unknown", false, "Promote"),
             ("Secondary UpToDate StandAlone Unknown", false, "Promote"),
@@ -218,7 +222,7 @@ mod tests {
             ),
             ("Secondary Better Connected Primary", false, "refuse Better"),
         ] {
-            let found = told(&next("db", &state(text), split));
+            let found = told(&next_step("db", &state(text), split));
             assert!(found.contains(wanted), "{text}: {found}");
         }
     }

@@ -2,11 +2,11 @@
 
 use crate::text::Mistake;
 
-/// The name.
+/// The name of the resource.
 ///
 /// # Errors
-/// What is wrong with the arguments.
-pub fn resource(name: &str, args: &[String]) -> Result<String, Mistake> {
+/// The arguments are wrong.
+pub fn parse_resource(name: &str, args: &[String]) -> Result<String, Mistake> {
     let usage = format!(
         "write {name}::RESOURCE, with a resource of drbd.conf (drbdadm sh-resources lists them)"
     );
@@ -23,7 +23,7 @@ pub fn resource(name: &str, args: &[String]) -> Result<String, Mistake> {
     }
 }
 
-/// Whether it can be a resource of drbd.conf: it becomes an argument of programs, and also comes from peers.
+/// Whether a text can be the name of a resource. Names are passed to programs, and peers send them too.
 pub fn is_name(text: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
     !text.is_empty()
@@ -40,7 +40,7 @@ mod tests {
     fn one_name_is_wanted_and_nothing_that_a_program_would_take_for_an_option() {
         let parse = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-            resource("drbddisk", &words).map_err(|m| m.message)
+            parse_resource("drbddisk", &words).map_err(|m| m.message)
         };
         assert_eq!(parse(&["db-2.new"]).unwrap(), "db-2.new");
         for (words, wanted) in [

@@ -1,5 +1,5 @@
-//! DRBD's question what the peer's data is worth before this side goes on without it: asked of the peers' daemons over the
-//! cluster's links, answered here.
+//! Fencing of DRBD: before one side continues without the other, DRBD wants to know the state of the peer's data. The daemons of
+//! the other nodes are asked over the cluster's links; this module also answers such questions.
 
 use std::time::Duration;
 
@@ -13,39 +13,39 @@ use crate::model::NodeName;
 use crate::model::drbd::{Disk, Role, State};
 use crate::model::peer_message::{Fenced, Question, Reply};
 
-/// Between two looks at a link whose loss is not noticed yet.
+/// The pause between two checks of a connection whose loss DRBD has not noticed yet.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long that is waited for: DRBD notices a dead link within `timeout` and `ping-timeout`, seconds by default.
-const NOTICE: Duration = Duration::from_secs(15);
+/// How long to wait for that. DRBD notices a dead link within `timeout` and `ping-timeout`, some seconds by default.
+const LINK_LOSS_WAIT: Duration = Duration::from_secs(15);
 
 /// The other nodes of the cluster, as far as agents need them.
 #[async_trait]
 pub trait Peers: Send + Sync {
-    /// Whether one of them lives.
-    async fn any_lives(&self) -> bool;
-    /// Whether votes are counted and this side has too few of them: another may go on without it.
+    /// Whether one of them is alive.
+    async fn any_alive(&self) -> bool;
+    /// Whether this side has lost quorum, so that another side may continue without it.
     async fn in_minority(&self) -> bool;
-    /// Asks all of them, until each has answered or is dead.
-    async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, Answer)>;
+    /// Asks all of them. Waits until each has answered or is dead.
+    async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, PeerAnswer)>;
 }
 
-/// What came of a question to a node.
+/// The answer of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It is dead, or has left.
+pub enum PeerAnswer {
+    /// The node is dead or has left.
     Gone,
-    /// It lives and did not answer in time.
+    /// It is alive, but did not answer in time.
     Silent,
-    /// It answered; an error is a sentence for an administrator.
+    /// It answered; an error is a text for an administrator.
     Said(Result<Reply, String>),
 }
 
-/// Nobody else: for a look at one node alone.
-pub struct Nobody;
+/// No other nodes: for commands that concern this node alone.
+pub struct NoPeers;
 
 #[async_trait]
-impl Peers for Nobody {
-    async fn any_lives(&self) -> bool {
+impl Peers for NoPeers {
+    async fn any_alive(&self) -> bool {
         false
     }
 
@@ -53,78 +53,78 @@ impl Peers for Nobody {
         false
     }
 
-    async fn ask(&self, _: Question, _: &Limits) -> Vec<(NodeName, Answer)> {
+    async fn ask(&self, _: Question, _: &Limits) -> Vec<(NodeName, PeerAnswer)> {
         Vec::new()
     }
 }
 
-/// What all answers come to.
+/// What all answers mean together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The peer's data will not be used.
+pub enum PeerVerdict {
+    /// The peer's data is outdated and will not be used.
     Outdated(NodeName),
-    /// The same, because it is worth nothing.
+    /// The peer's data is inconsistent and will not be used.
     Inconsistent(NodeName),
-    /// Nobody who has the resource lives.
+    /// No node with the resource is alive.
     Gone,
-    /// The peer writes, or has what this side lacks: this side must not go on.
+    /// The peer is Primary or has newer data: this side must not continue.
     Newer(NodeName, Fenced),
-    /// Its data is not known; the sentence says why.
+    /// The state of the peer's data is unknown; the text says why.
     Unknown(String),
 }
 
-impl Verdict {
-    /// Of all answers.
-    pub fn of(resource: &str, answers: &[(NodeName, Answer)]) -> Self {
-        let said = |wanted: Fenced| {
+impl PeerVerdict {
+    /// The verdict over all answers.
+    pub fn from_answers(resource: &str, answers: &[(NodeName, PeerAnswer)]) -> Self {
+        let node_with = |wanted: Fenced| {
             let mut all = answers.iter();
-            all.find(|(_, a)| matches!(a, Answer::Said(Ok(Reply::Outdate(f))) if *f == wanted))
+            all.find(|(_, a)| matches!(a, PeerAnswer::Said(Ok(Reply::Outdate(f))) if *f == wanted))
                 .map(|(node, _)| node.clone())
         };
         for newer in [Fenced::Primary, Fenced::Ahead] {
-            if let Some(node) = said(newer) {
-                return Verdict::Newer(node, newer);
+            if let Some(node) = node_with(newer) {
+                return PeerVerdict::Newer(node, newer);
             }
         }
-        if let Some(node) = said(Fenced::Outdated) {
-            return Verdict::Outdated(node);
+        if let Some(node) = node_with(Fenced::Outdated) {
+            return PeerVerdict::Outdated(node);
         }
-        if let Some(node) = said(Fenced::Inconsistent) {
-            return Verdict::Inconsistent(node);
+        if let Some(node) = node_with(Fenced::Inconsistent) {
+            return PeerVerdict::Inconsistent(node);
         }
-        let unknown = |(node, answer): &(NodeName, Answer)| match answer {
-            Answer::Silent => Some(format!("{node} lives and does not answer")),
-            Answer::Said(Err(why)) => Some(format!("{node}: {why}")),
-            Answer::Said(Ok(Reply::Outdate(Fenced::NotUp))) => Some(format!(
+        let unknown = |(node, answer): &(NodeName, PeerAnswer)| match answer {
+            PeerAnswer::Silent => Some(format!("{node} is alive but does not answer")),
+            PeerAnswer::Said(Err(why)) => Some(format!("{node}: {why}")),
+            PeerAnswer::Said(Ok(Reply::Outdate(Fenced::NotUp))) => Some(format!(
                 "{resource} is not up on {node}: drbdadm up {resource} there"
             )),
-            Answer::Said(Ok(_)) | Answer::Gone => None,
+            PeerAnswer::Said(Ok(_)) | PeerAnswer::Gone => None,
         };
         match answers.iter().find_map(unknown) {
-            Some(why) => Verdict::Unknown(why),
-            None => Verdict::Gone,
+            Some(why) => PeerVerdict::Unknown(why),
+            None => PeerVerdict::Gone,
         }
     }
 
-    /// The exit code of a `fence-peer` handler (drbd.conf(5)). A side that writes already goes on next to a peer of which
-    /// nothing is known, as it would without a handler; one that only wants to begin does not.
+    /// The exit code of a `fence-peer` handler (drbd.conf(5)). If nothing is known about the peer, a side that is already Primary
+    /// continues, as it would without a handler; a side that wants to become Primary does not.
     pub fn exit_code(&self, primary: bool) -> u8 {
         match self {
-            Verdict::Inconsistent(_) => 3,
-            Verdict::Outdated(_) => 4,
-            Verdict::Gone => 5,
-            Verdict::Newer(_, _) => 6,
-            Verdict::Unknown(_) if primary => 5,
-            Verdict::Unknown(_) => 20,
+            PeerVerdict::Inconsistent(_) => 3,
+            PeerVerdict::Outdated(_) => 4,
+            PeerVerdict::Gone => 5,
+            PeerVerdict::Newer(_, _) => 6,
+            PeerVerdict::Unknown(_) if primary => 5,
+            PeerVerdict::Unknown(_) => 20,
         }
     }
 }
 
-/// Answers a peer.
+/// Answers the question of a peer.
 ///
 /// # Errors
-/// A sentence for the administrator on the other side.
-pub async fn answer(question: &Question, limits: &Limits) -> Result<Reply, String> {
+/// A text for the administrator on the other side.
+pub async fn answer_peer(question: &Question, limits: &Limits) -> Result<Reply, String> {
     let (Question::Drbd(resource) | Question::Outdate { resource, .. }) = question;
     if !arguments::is_name(resource) {
         return Err(format!(
@@ -132,11 +132,11 @@ pub async fn answer(question: &Question, limits: &Limits) -> Result<Reply, Strin
         ));
     }
     let answered = async {
-        if !kernel::configured(resource, limits).await? {
+        if !kernel::is_configured(resource, limits).await? {
             return Ok(Reply::NotConfigured);
         }
         Ok(match question {
-            Question::Drbd(_) => Reply::Drbd(kernel::standing(resource, limits).await?),
+            Question::Drbd(_) => Reply::Drbd(kernel::read_standing(resource, limits).await?),
             Question::Outdate { primary, .. } => {
                 Reply::Outdate(outdate(resource, *primary, limits).await?)
             }
@@ -145,38 +145,38 @@ pub async fn answer(question: &Question, limits: &Limits) -> Result<Reply, Strin
     answered.await.map_err(|e: AgentError| e.to_string())
 }
 
-/// Marks the data of this side as outdated, where it may be.
+/// Marks the data of this side as outdated, if that is allowed.
 async fn outdate(resource: &str, primary: bool, limits: &Limits) -> Result<Fenced, AgentError> {
     let begun = Instant::now();
     loop {
-        let Some(state) = kernel::look(resource, limits).await? else {
+        let Some(state) = kernel::read_state(resource, limits).await? else {
             return Ok(Fenced::NotUp);
         };
-        if let Some(known) = already(&state) {
+        if let Some(known) = settled_state(&state) {
             return Ok(known);
         }
         if !state.connected() {
             break;
         }
-        if begun.elapsed() > NOTICE {
-            let text = format!("this side of {resource} is connected still: {state}");
+        if begun.elapsed() > LINK_LOSS_WAIT {
+            let text = format!("this side of {resource} is still connected: {state}");
             return Err(AgentError::Failed(text));
         }
         sleep(PAUSE).await;
     }
-    if !primary && kernel::ahead(resource, limits).await? {
+    if !primary && kernel::is_ahead(resource, limits).await? {
         return Ok(Fenced::Ahead);
     }
     let done = system_tool::run("drbdadm", &["outdate", resource], limits).await?;
-    let state = kernel::look(resource, limits).await?;
-    match state.as_ref().and_then(already) {
+    let state = kernel::read_state(resource, limits).await?;
+    match state.as_ref().and_then(settled_state) {
         Some(known) => Ok(known),
-        None => Err(kernel::failed("drbdadm outdate", &done)),
+        None => Err(done.failure("drbdadm outdate")),
     }
 }
 
-/// What needs no order.
-fn already(state: &State) -> Option<Fenced> {
+/// The answer if nothing has to be done.
+fn settled_state(state: &State) -> Option<Fenced> {
     if state.role == Role::Primary {
         return Some(Fenced::Primary);
     }
@@ -191,21 +191,21 @@ fn already(state: &State) -> Option<Fenced> {
 mod tests {
     use super::*;
 
-    fn verdict(answers: &[Answer]) -> Verdict {
-        let named = |(n, a): (usize, &Answer)| (NodeName::new(&format!("n{n}")), a.clone());
+    fn verdict(answers: &[PeerAnswer]) -> PeerVerdict {
+        let named = |(n, a): (usize, &PeerAnswer)| (NodeName::new(&format!("n{n}")), a.clone());
         let answers: Vec<_> = answers.iter().enumerate().map(named).collect();
-        Verdict::of("db", &answers)
+        PeerVerdict::from_answers("db", &answers)
     }
 
     #[test]
     fn the_worst_answer_counts_and_has_the_code_that_drbd_knows() {
-        let fenced = |f| Answer::Said(Ok(Reply::Outdate(f)));
-        let none = Answer::Said(Ok(Reply::NotConfigured));
+        let fenced = |f| PeerAnswer::Said(Ok(Reply::Outdate(f)));
+        let none = PeerAnswer::Said(Ok(Reply::NotConfigured));
         for (answers, codes) in [
             (vec![], (5, 5)),
-            (vec![Answer::Gone], (5, 5)),
+            (vec![PeerAnswer::Gone], (5, 5)),
             (vec![none.clone()], (5, 5)),
-            (vec![Answer::Gone, none.clone()], (5, 5)),
+            (vec![PeerAnswer::Gone, none.clone()], (5, 5)),
             (vec![none.clone(), fenced(Fenced::Outdated)], (4, 4)),
             (vec![fenced(Fenced::Inconsistent)], (3, 3)),
             (vec![fenced(Fenced::Primary)], (6, 6)),
@@ -214,9 +214,9 @@ mod tests {
                 (6, 6),
             ),
             (vec![fenced(Fenced::NotUp)], (5, 20)),
-            (vec![Answer::Silent], (5, 20)),
+            (vec![PeerAnswer::Silent], (5, 20)),
             (
-                vec![Answer::Said(Err("no drbdsetup".into())), none],
+                vec![PeerAnswer::Said(Err("no drbdsetup".into())), none],
                 (5, 20),
             ),
         ] {
@@ -229,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_peer_names_is_not_given_to_a_program_unseen() {
         let limits = Limits::within(Duration::from_secs(60), &crate::agent::Abort::new());
-        let said = answer(&Question::Drbd("--help".into()), &limits).await;
+        let said = answer_peer(&Question::Drbd("--help".into()), &limits).await;
         assert!(said.unwrap_err().contains("cannot be the name"));
     }
 }

@@ -1,31 +1,31 @@
-//! What the kernel's log still tells of a resource.
+//! What the kernel's log tells about a resource.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::sys::kmsg::Line;
+use crate::sys::kmsg::KernelLogLine;
 
-/// Of one resource.
+/// The recent history of one resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    /// When both sides last met, each had written what the other lacks.
+pub struct DrbdHistory {
+    /// Whether the last handshake found a split brain: each side had data that the other lacked.
     pub split_brain: bool,
-    /// When both sides last met, both were Primary, as after one of them stood still; no data is at odds by that alone.
+    /// Whether the last handshake failed because both sides were Primary, as after a suspend. The data may still agree.
     pub both_primary: bool,
-    /// So many seconds ago this side began to write what its peer lacks.
+    /// How many seconds ago this side began to write data that its peer lacks.
     pub ahead_for: Option<u64>,
 }
 
-impl History {
-    /// From the log of this moment.
-    pub fn of(log: &[Line], resource: &str, minors: &[u32]) -> Self {
+impl DrbdHistory {
+    /// Reads it from the current log.
+    pub fn from_log(log: &[KernelLogLine], resource: &str, minors: &[u32]) -> Self {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        Self::until(now, log, resource, minors)
+        Self::at(now, log, resource, minors)
     }
 
-    fn until(now: Duration, log: &[Line], resource: &str, minors: &[u32]) -> Self {
-        let mut found = History::default();
+    fn at(now: Duration, log: &[KernelLogLine], resource: &str, minors: &[u32]) -> Self {
+        let mut found = DrbdHistory::default();
         for line in log.iter().filter(|l| is_about(&l.text, resource, minors)) {
             if line.text.contains("Handshake") {
                 found.split_brain = false;
@@ -35,7 +35,7 @@ impl History {
             } else if line.text.contains("Multiple primaries not allowed") {
                 found.both_primary = true;
             } else if line.text.contains("-> Unconnected") {
-                // Somebody has connected it again.
+                // It was connected again by hand.
                 found.both_primary = false;
             } else if line.text.contains("new current UUID") {
                 found.ahead_for = Some(now.saturating_sub(line.at).as_secs());
@@ -60,8 +60,8 @@ fn is_about(text: &str, resource: &str, minors: &[u32]) -> bool {
 mod tests {
     use super::*;
 
-    fn log(lines: &[&str]) -> Vec<Line> {
-        let line = |(n, text): (usize, &&str)| Line {
+    fn log(lines: &[&str]) -> Vec<KernelLogLine> {
+        let line = |(n, text): (usize, &&str)| KernelLogLine {
             at: Duration::from_secs(n as u64),
             text: (*text).to_owned(),
         };
@@ -78,7 +78,8 @@ mod tests {
             "block drbd1: Split-Brain detected but unresolved, dropping connection!",
             "drbd db: conn( WFReportParams -> Disconnecting ) ",
         ];
-        let at = |lines: &[&str]| History::until(Duration::from_secs(100), &log(lines), "db", &[1]);
+        let at =
+            |lines: &[&str]| DrbdHistory::at(Duration::from_secs(100), &log(lines), "db", &[1]);
         assert!(!at(&lines[..4]).split_brain, "that is another device");
         assert!(at(&lines).split_brain);
         assert_eq!(at(&lines).ahead_for, Some(99));
@@ -97,7 +98,8 @@ mod tests {
             "drbd db: conn( WFReportParams -> Disconnecting ) ",
             "drbd db: conn( Disconnecting -> StandAlone ) ",
         ];
-        let at = |lines: &[&str]| History::until(Duration::from_secs(100), &log(lines), "db", &[1]);
+        let at =
+            |lines: &[&str]| DrbdHistory::at(Duration::from_secs(100), &log(lines), "db", &[1]);
         assert!(at(&lines).both_primary && !at(&lines).split_brain);
         lines.push("drbd db: conn( StandAlone -> Unconnected ) ");
         assert!(!at(&lines).both_primary);

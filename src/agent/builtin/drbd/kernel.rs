@@ -1,51 +1,51 @@
-//! What the kernel and the meta-data say of a resource: `drbdsetup events2`, which speaks alike with the modules 8.4 and 9,
-//! `drbdadm get-gi`, and the kernel's log.
+//! Reads the state of a resource from the kernel and the meta-data: with `drbdsetup events2`, whose output is the same for the
+//! modules 8.4 and 9, with `drbdadm get-gi`, and from the kernel's log.
 
 use std::path::Path;
 
-use super::history::History;
-use crate::agent::exec::blocking;
-use crate::agent::exec::system_tool::{self, Done};
+use super::history::DrbdHistory;
+use crate::agent::exec::blocking::run_blocking;
+use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 use crate::model::drbd::{Peer, PeerVolume, Standing, State, Volume};
 use crate::sys::kmsg;
 
-/// There while the kernel can do DRBD.
+/// Exists while the module is loaded.
 const MODULE: &str = "/sys/module/drbd";
 
-/// How a resource stands here; nothing where it is not up.
-pub async fn look(resource: &str, limits: &Limits) -> Result<Option<State>, AgentError> {
+/// The state of a resource on this node; `None` if it is not up.
+pub async fn read_state(resource: &str, limits: &Limits) -> Result<Option<State>, AgentError> {
     if !Path::new(MODULE).exists() {
         return Ok(None);
     }
     let words = ["events2", "--now", "--statistics", resource];
     let done = system_tool::run("drbdsetup", &words, limits).await?;
     if done.code != Some(0) {
-        return Err(failed("drbdsetup events2", &done));
+        return Err(done.failure("drbdsetup events2"));
     }
     Ok(parse(&done.output))
 }
 
-/// Whether the drbd.conf of this node has it.
-pub async fn configured(resource: &str, limits: &Limits) -> Result<bool, AgentError> {
+/// Whether drbd.conf of this node has a resource.
+pub async fn is_configured(resource: &str, limits: &Limits) -> Result<bool, AgentError> {
     if system_tool::find(&["drbdadm"]).is_none() {
         return Ok(false);
     }
     let done = system_tool::run("drbdadm", &["sh-dev", resource], limits).await?;
     match done.code {
         Some(0) => Ok(true),
-        _ if done.said.contains("not defined in your config") => Ok(false),
-        _ => Err(failed("drbdadm", &done)),
+        _ if done.message.contains("not defined in your config") => Ok(false),
+        _ => Err(done.failure("drbdadm")),
     }
 }
 
-/// All that is told of it to others.
-pub async fn standing(resource: &str, limits: &Limits) -> Result<Standing, AgentError> {
-    let Some(state) = look(resource, limits).await? else {
+/// The state of a resource, for other nodes.
+pub async fn read_standing(resource: &str, limits: &Limits) -> Result<Standing, AgentError> {
+    let Some(state) = read_state(resource, limits).await? else {
         return Ok(Standing::default());
     };
-    let ahead = ahead(resource, limits).await?;
-    let history = history(resource, &state, limits).await?;
+    let ahead = is_ahead(resource, limits).await?;
+    let history = read_history(resource, &state, limits).await?;
     Ok(Standing {
         ahead,
         ahead_for: history.ahead_for.filter(|_| ahead),
@@ -54,30 +54,30 @@ pub async fn standing(resource: &str, limits: &Limits) -> Result<Standing, Agent
     })
 }
 
-/// What the kernel's log tells of it.
-pub async fn history(
+/// What the kernel's log tells about a resource.
+pub async fn read_history(
     resource: &str,
     state: &State,
     limits: &Limits,
-) -> Result<History, AgentError> {
+) -> Result<DrbdHistory, AgentError> {
     let minors: Vec<u32> = state.volumes.iter().map(|v| v.minor).collect();
     let name = resource.to_owned();
-    let work = move || kmsg::read().map(|log| History::of(&log, &name, &minors));
-    let read = blocking::within(limits, "read the kernel's log", work).await?;
-    // Without a log nothing is known, and nothing can be said against the resource.
+    let work = move || kmsg::read().map(|log| DrbdHistory::from_log(&log, &name, &minors));
+    let read = run_blocking(limits, "read the kernel's log", work).await?;
+    // Without a log nothing is known, which is not held against the resource.
     Ok(read.unwrap_or_default())
 }
 
-/// Whether this side wrote what its peer lacks: the generation that it shares with the peer is kept as a second one then.
-pub async fn ahead(resource: &str, limits: &Limits) -> Result<bool, AgentError> {
+/// Whether this side has data that its peer lacks. Then DRBD also keeps the generation that both sides share.
+pub async fn is_ahead(resource: &str, limits: &Limits) -> Result<bool, AgentError> {
     let done = system_tool::run("drbdadm", &["get-gi", resource], limits).await?;
     if done.code != Some(0) {
-        return Err(failed("drbdadm get-gi", &done));
+        return Err(done.failure("drbdadm get-gi"));
     }
     Ok(done.output.lines().any(has_bitmap_generation))
 }
 
-/// `CURRENT:BITMAP:HISTORY:HISTORY:FLAG:...`, all generations in hexadecimal; the bitmap's is zero while the peer lacks nothing.
+/// `CURRENT:BITMAP:HISTORY:HISTORY:FLAG:...`, all generations in hexadecimal; the bitmap's is zero if the peer lacks nothing.
 fn has_bitmap_generation(line: &str) -> bool {
     let mut parts = line.trim().split(':');
     let numbers = (parts.next(), parts.next());
@@ -86,14 +86,6 @@ fn has_bitmap_generation(line: &str) -> bool {
     };
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     number(current).is_some() && number(bitmap).is_some_and(|n| n != 0)
-}
-
-/// A program of DRBD that said no.
-pub fn failed(program: &str, done: &Done) -> AgentError {
-    let code = done
-        .code
-        .map_or_else(|| "a signal".to_owned(), |c| c.to_string());
-    AgentError::Failed(format!("{program} ended with {code}: {}", done.said))
 }
 
 /// Lines such as `exists device name:db volume:0 minor:1 disk:UpToDate`, ended by `exists -`.
@@ -105,7 +97,7 @@ fn parse(text: &str) -> Option<State> {
             continue;
         };
         let pairs: Vec<(&str, &str)> = words.filter_map(|w| w.split_once(':')).collect();
-        let pairs = Pairs(&pairs);
+        let pairs = NameValuePairs(&pairs);
         if kind == "resource" {
             state = Some(State {
                 role: pairs.word("role").into(),
@@ -114,13 +106,13 @@ fn parse(text: &str) -> Option<State> {
                 peers: Vec::new(),
             });
         } else if let Some(state) = &mut state {
-            take(state, kind, &pairs);
+            add_part(state, kind, &pairs);
         }
     }
     state
 }
 
-fn take(state: &mut State, kind: &str, pairs: &Pairs<'_>) {
+fn add_part(state: &mut State, kind: &str, pairs: &NameValuePairs<'_>) {
     match kind {
         "device" => state.volumes.push(Volume {
             volume: pairs.number("volume"),
@@ -132,7 +124,7 @@ fn take(state: &mut State, kind: &str, pairs: &Pairs<'_>) {
             role: pairs.word("role").into(),
             volumes: Vec::new(),
         }),
-        // It comes after its connection.
+        // This line follows the one of its connection.
         "peer-device" => {
             let volume = PeerVolume {
                 volume: pairs.number("volume"),
@@ -148,10 +140,10 @@ fn take(state: &mut State, kind: &str, pairs: &Pairs<'_>) {
     }
 }
 
-/// `NAME:VALUE` words of a line.
-struct Pairs<'l>(&'l [(&'l str, &'l str)]);
+/// The words `NAME:VALUE` of a line.
+struct NameValuePairs<'l>(&'l [(&'l str, &'l str)]);
 
-impl Pairs<'_> {
+impl NameValuePairs<'_> {
     fn word(&self, name: &str) -> String {
         let pair = self.0.iter().find(|(n, _)| *n == name);
         pair.map_or("", |(_, value)| value).to_owned()

@@ -1,56 +1,46 @@
-//! What can be told about a DRBD resource before it is used.
+//! Checks a DRBD resource before it is used.
 
 use std::process::Command;
 
-use super::arguments;
 use crate::agent::exec::system_tool;
-use crate::agent::resolve::DRBD_NAMES;
 use crate::model::token::Token;
 use crate::text::Mistake;
 
-/// Looks at the machine. Returns what an administrator should know.
+/// The configuration of a resource, as `drbdadm dump` prints it.
 ///
 /// # Errors
-/// Why it can never work here.
-pub fn machine(resource: &str) -> Result<Option<String>, Mistake> {
+/// Why the resource cannot work on this machine.
+pub fn read_config(resource: &str) -> Result<String, Mistake> {
     if system_tool::find(&["drbdadm"]).is_none() {
-        let mistake = Mistake::new("there is no drbdadm on this machine");
+        let mistake = Mistake::new("drbdadm is not installed on this machine");
         return Err(mistake.help("install drbd-utils, and the kernel module drbd"));
     }
-    let dump = match run(&["dump", resource]) {
-        Ok(dump) => dump,
-        Err(said) => {
-            let message = format!("drbd.conf has no resource {resource} for this node: {said}");
-            return Err(Mistake::new(message).help(known()));
-        }
-    };
-    Ok(remark(resource, &dump))
+    run_drbdadm(&["dump", resource]).map_err(|error| {
+        let message = format!("drbd.conf has no resource {resource} for this node: {error}");
+        Mistake::new(message).help(list_resources())
+    })
 }
 
-/// The words of a group whose stop elsewhere a takeover need not wait for, because no other node can write what it then finds
-/// here: DRBD resources whose old owner, once it is cut off, has no write confirmed before its daemon was asked, and what is
-/// mounted of them.
-pub fn guarded(tokens: &[&Token]) -> Vec<String> {
+/// The words of a group for whose stop on a dead node a takeover waits only shortly: DRBD resources that block writes on the
+/// side that is cut off, and file systems on them. Each word comes with the configuration of its DRBD resource, if it is one.
+pub fn guarded_words<'a>(
+    members: impl Iterator<Item = (&'a Token, Option<&'a str>)>,
+) -> Vec<String> {
     let mut words = Vec::new();
-    let mut dumps: Vec<String> = Vec::new();
-    for token in tokens {
-        let of_drbd = DRBD_NAMES.contains(&token.name.as_str());
-        let resource = arguments::resource(&token.name, &token.args).ok();
-        let dump = resource
-            .filter(|_| of_drbd)
-            .and_then(|r| run(&["dump", &r]).ok());
+    let mut configs: Vec<&str> = Vec::new();
+    for (token, config) in members {
         let device = token.args.first().map_or("", String::as_str);
-        if let Some(dump) = dump.filter(|dump| freezes(dump)) {
+        if let Some(config) = config.filter(|config| blocks_writes(config)) {
             words.push(token.text.clone());
-            dumps.push(dump);
-        } else if token.name == "Filesystem" && dumps.iter().any(|d| has_device(d, device)) {
+            configs.push(config);
+        } else if token.name == "Filesystem" && configs.iter().any(|c| has_device(c, device)) {
             words.push(token.text.clone());
         }
     }
     words
 }
 
-/// Whether a resource has this device, as its lines `device /dev/drbd1 minor 1;` say.
+/// Whether a resource has this device: a line `device /dev/drbd1 minor 1;`.
 fn has_device(dump: &str, device: &str) -> bool {
     let mut lines = dump.lines().map(|l| l.trim().trim_end_matches(';'));
     lines.any(|l| {
@@ -59,11 +49,11 @@ fn has_device(dump: &str, device: &str) -> bool {
     })
 }
 
-/// Whether a resource that loses its peer holds back all writes, those under way included, until our handler has spoken.
-fn freezes(dump: &str) -> bool {
+/// Whether DRBD blocks all writes after the loss of the peer until our handler has answered.
+fn blocks_writes(dump: &str) -> bool {
     let always = |name: &str, is: fn(&str) -> bool| {
-        let mut said = values(dump, name).peekable();
-        said.peek().is_some() && said.all(is)
+        let mut found = values(dump, name).peekable();
+        found.peek().is_some() && found.all(is)
     };
     always("protocol", |v| v == "C")
         && always("fencing", |v| v == "resource-and-stonith")
@@ -72,39 +62,39 @@ fn freezes(dump: &str) -> bool {
         })
 }
 
-/// All that is said of an option: for all resources, for this one, for each of its connections.
+/// All values of an option: for all resources, for this one, and for each of its connections.
 fn values<'d>(dump: &'d str, name: &'d str) -> impl Iterator<Item = &'d str> {
     let lines = dump.lines().map(str::trim);
     let lines = lines.filter(move |l| l.split_ascii_whitespace().next() == Some(name));
     lines.filter_map(move |l| Some(l.strip_prefix(name)?.trim().trim_end_matches(';').trim()))
 }
 
-/// What is missing in the configuration of a resource, as `drbdadm dump` prints it.
-fn remark(resource: &str, dump: &str) -> Option<String> {
+/// What is missing in the configuration of a resource.
+pub fn remark(resource: &str, dump: &str) -> Option<String> {
     let fencing = values(dump, "fencing").find(|f| *f != "dont-care");
     match (fencing, values(dump, "fence-peer").next()) {
-        (Some(_), Some(_)) if !freezes(dump) => Some(format!(
-            "{resource} does not say `protocol C`, `fencing resource-and-stonith` and `fence-peer \"/usr/sbin/hactl drbd fence-peer\"`: with these no takeover from a dead node waits longer than ten seconds for the stop of file systems on it and what uses them"
+        (Some(_), Some(_)) if !blocks_writes(dump) => Some(format!(
+            "{resource} does not have all of `protocol C`, `fencing resource-and-stonith` and `fence-peer \"/usr/sbin/hactl drbd fence-peer\"`; with them a takeover from a dead node waits at most ten seconds for the stop of file systems on it and what uses them"
         )),
         (Some(_), Some(_)) => None,
         (None, _) => Some(format!(
-            "{resource} says no `fencing`: where only its replication link is cut, the old data of the other side is marked as such no sooner than when it is wanted, and every takeover from a dead node waits until that could have stopped what stands on it; write `fencing resource-and-stonith;` into `net` (with the module 8.4 into `disk`) and `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`, drbd.conf(5)"
+            "{resource} has no `fencing`: if only its replication link is cut, the data of the other side is marked as outdated only when it is needed, and every takeover from a dead node waits for the stop of what uses the resource; write `fencing resource-and-stonith;` into `net` (with the module 8.4 into `disk`) and `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`, drbd.conf(5)"
         )),
         (Some(_), None) => Some(format!(
-            "{resource} says `fencing` and names no handler: write `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`"
+            "{resource} has `fencing` but no handler: write `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`"
         )),
     }
 }
 
-fn known() -> String {
-    match run(&["sh-resources"]) {
-        Ok(names) if !names.trim().is_empty() => format!("it has {}", names.trim()),
+fn list_resources() -> String {
+    match run_drbdadm(&["sh-resources"]) {
+        Ok(names) if !names.trim().is_empty() => format!("its resources are {}", names.trim()),
         _ => "see drbdadm dump".to_owned(),
     }
 }
 
-/// What drbdadm prints; else what it says.
-fn run(words: &[&str]) -> Result<String, String> {
+/// Runs drbdadm. Returns its output, or its error message.
+fn run_drbdadm(words: &[&str]) -> Result<String, String> {
     let output = Command::new("drbdadm")
         .args(words)
         .env("PATH", system_tool::PATH)
@@ -115,8 +105,8 @@ fn run(words: &[&str]) -> Result<String, String> {
     if output.status.success() {
         return Ok(text(&output.stdout));
     }
-    let said = text(&output.stderr);
-    Err(said.split_whitespace().collect::<Vec<_>>().join(" "))
+    let message = text(&output.stderr);
+    Err(message.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
@@ -124,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_keeps_old_data_from_being_used_is_missed() {
+    fn missing_fencing_is_remarked() {
         let with = |options: &str| {
             remark(
                 "db",
@@ -133,28 +123,28 @@ mod tests {
         };
         let fencing = "        fencing          resource-and-stonith;\n";
         let handler = "        fence-peer       \"/usr/sbin/hactl drbd fence-peer\";\n";
-        assert!(with("").unwrap().contains("says no `fencing`"));
+        assert!(with("").unwrap().contains("has no `fencing`"));
         assert!(
             with("        fencing  dont-care;\n")
                 .unwrap()
-                .contains("says no `fencing`")
+                .contains("has no `fencing`")
         );
-        assert!(with(fencing).unwrap().contains("names no handler"));
+        assert!(with(fencing).unwrap().contains("but no handler"));
         assert_eq!(with(&format!("{fencing}{handler}")), None);
         let weaker = fencing.replace("resource-and-stonith", "resource-only");
         assert!(
             with(&format!("{weaker}{handler}"))
                 .unwrap()
-                .contains("waits longer than ten")
+                .contains("waits at most ten")
         );
     }
 
     #[test]
-    fn a_resource_freezes_when_all_that_is_said_of_it_agrees() {
+    fn writes_are_blocked_only_if_all_options_agree() {
         let another = "connection {\n  net {\n    protocol A;\n  }\n}\n";
         let own = "resource db {\n  net {\n    protocol C;\n  }\n  disk {\n    fencing resource-and-stonith;\n  }\n  handlers {\n    fence-peer       \"/usr/sbin/hactl drbd fence-peer\";\n  }\n}\n";
-        assert!(freezes(own));
-        assert!(!freezes(&format!("{own}{another}")));
+        assert!(blocks_writes(own));
+        assert!(!blocks_writes(&format!("{own}{another}")));
         assert!(has_device(
             "on a {\n   device  /dev/drbd1 minor 1;\n}",
             "/dev/drbd1"
@@ -168,8 +158,8 @@ mod tests {
             ("resource-and-stonith", "resource-only"),
             ("hactl drbd", "another"),
         ] {
-            assert!(!freezes(&own.replace(wanted, said)), "{said}");
+            assert!(!blocks_writes(&own.replace(wanted, said)), "{said}");
         }
-        assert!(!freezes(""));
+        assert!(!blocks_writes(""));
     }
 }

@@ -8,7 +8,7 @@ use crate::text::Mistake;
 /// What is shown when the arguments cannot be used.
 const USAGE: &str =
     "write Filesystem::/dev/drbd1::/srv/db::ext4, with mount options after another `::` if wanted";
-/// Types that need no source: the word in its place is only shown.
+/// Types without a source: the word in its place is only a label.
 const WITHOUT_SOURCE: [&str; 3] = ["tmpfs", "ramfs", "overlay"];
 const NETWORK_TYPES: [&str; 6] = ["nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph"];
 const TAGS: [&str; 4] = ["LABEL", "UUID", "PARTLABEL", "PARTUUID"];
@@ -18,15 +18,15 @@ const TAGS: [&str; 4] = ["LABEL", "UUID", "PARTLABEL", "PARTUUID"];
 pub enum Source {
     /// A block device by its path.
     Device(PathBuf),
-    /// A block device by what is written on it, as in `LABEL=db`.
+    /// A block device by its label or UUID, as in `LABEL=db`.
     Tag(String),
-    /// A file that holds a file system; mount(8) makes its loop device.
+    /// A file with a file system; mount(8) creates the loop device.
     Image(PathBuf),
-    /// A folder that is shown at another place.
+    /// A directory for a bind mount.
     Bind(PathBuf),
     /// `host:/path` or `//host/share`.
     Network(String),
-    /// Made by the kernel, such as `tmpfs`.
+    /// A file system of the kernel, such as `tmpfs`.
     Virtual(String),
 }
 
@@ -41,21 +41,21 @@ impl fmt::Display for Source {
     }
 }
 
-/// The arguments, taken apart.
+/// The parsed arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arguments {
+pub struct MountArguments {
     /// What is mounted.
     pub source: Source,
-    /// Where.
+    /// The mount point.
     pub directory: PathBuf,
-    /// Its type, unless mount(8) is to find out.
+    /// The type; none if mount(8) is to detect it.
     pub kind: Option<String>,
     /// The options, as mount(8) takes them after `-o`.
     pub options: Vec<String>,
 }
 
-impl Arguments {
-    /// Takes them apart. Nothing of the machine is looked at.
+impl MountArguments {
+    /// Parses the arguments. The machine is not checked.
     pub fn parse(args: &[String]) -> Result<Self, Mistake> {
         let (device, directory, kind, options) = match args {
             [device, directory] => (device, directory, None, None),
@@ -70,19 +70,19 @@ impl Arguments {
                 return Err(Mistake::new(message).help(USAGE));
             }
         };
-        let options: Vec<String> = options.map_or_else(Vec::new, |o| words(o));
+        let options: Vec<String> = options.map_or_else(Vec::new, |o| split_options(o));
         let mut kind = kind
             .filter(|k| !matches!(k.as_str(), "auto" | "none" | "bind"))
             .cloned();
         let asked = args.get(2).is_some_and(|k| k == "bind");
         let binds = asked || options.iter().any(|o| o == "bind" || o == "rbind");
-        let source = source(device, kind.as_deref(), binds, &options)?;
+        let source = parse_source(device, kind.as_deref(), binds, &options)?;
         if binds {
             kind = None;
         }
-        Ok(Arguments {
+        Ok(MountArguments {
             source,
-            directory: plain(directory, "the directory")?,
+            directory: parse_path(directory, "the directory")?,
             kind,
             options: if asked && !options.iter().any(|o| o.ends_with("bind")) {
                 std::iter::once("bind".to_owned()).chain(options).collect()
@@ -92,19 +92,19 @@ impl Arguments {
         })
     }
 
-    /// Whether an option was given.
-    pub fn option(&self, name: &str) -> bool {
+    /// Whether an option is set.
+    pub fn has_option(&self, name: &str) -> bool {
         self.options.iter().any(|o| o == name)
     }
 
-    /// Whether it is to be written to.
-    pub fn writable(&self) -> bool {
-        !self.option("ro")
+    /// Whether it is mounted read-write.
+    pub fn is_writable(&self) -> bool {
+        !self.has_option("ro")
     }
 
-    /// Whether the whole file system is ours, so that it must be mounted nowhere once it is stopped. Not so where it
-    /// is only shown here: a bind mount, or one subvolume of several.
-    pub fn exclusive(&self) -> bool {
+    /// Whether the whole file system belongs to this resource, so that after a stop it must not be mounted anywhere. Not so
+    /// for a bind mount or a subvolume.
+    pub fn is_exclusive(&self) -> bool {
         let whole = matches!(
             self.source,
             Source::Device(_) | Source::Tag(_) | Source::Image(_)
@@ -113,7 +113,7 @@ impl Arguments {
     }
 }
 
-impl fmt::Display for Arguments {
+impl fmt::Display for MountArguments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.source, self.directory.display())?;
         if let Some(kind) = &self.kind {
@@ -126,29 +126,29 @@ impl fmt::Display for Arguments {
     }
 }
 
-/// `-o` may stand before them, as heartbeat's own script took it.
-fn words(options: &str) -> Vec<String> {
+/// The options. Heartbeat's script allowed `-o` in front of them.
+fn split_options(options: &str) -> Vec<String> {
     let options = options.strip_prefix("-o").unwrap_or(options).trim();
     let words = options.split(',').filter(|o| !o.is_empty());
     words.map(str::to_owned).collect()
 }
 
-fn source(
+fn parse_source(
     word: &str,
     kind: Option<&str>,
     binds: bool,
     options: &[String],
 ) -> Result<Source, Mistake> {
     if let Some(label) = word.strip_prefix("-L") {
-        return tag("LABEL", label);
+        return parse_tag("LABEL", label);
     }
     if let Some(uuid) = word.strip_prefix("-U") {
-        return tag("UUID", uuid);
+        return parse_tag("UUID", uuid);
     }
     if let Some((name, value)) = word.split_once('=')
         && TAGS.contains(&name)
     {
-        return tag(name, value);
+        return parse_tag(name, value);
     }
     if kind.is_some_and(|k| WITHOUT_SOURCE.contains(&k)) {
         return Ok(Source::Virtual(word.to_owned()));
@@ -157,7 +157,7 @@ fn source(
     if network || word.starts_with("//") || (!word.starts_with('/') && word.contains(":/")) {
         return Ok(Source::Network(word.to_owned()));
     }
-    let path = plain(word, "the device")?;
+    let path = parse_path(word, "the device")?;
     if binds {
         return Ok(Source::Bind(path));
     }
@@ -171,20 +171,20 @@ fn source(
     })
 }
 
-fn tag(name: &str, value: &str) -> Result<Source, Mistake> {
+fn parse_tag(name: &str, value: &str) -> Result<Source, Mistake> {
     if value.is_empty() {
-        return Err(Mistake::new(format!("{name} says nothing")).help(USAGE));
+        return Err(Mistake::new(format!("{name} has no value")).help(USAGE));
     }
     Ok(Source::Tag(format!("{name}={value}")))
 }
 
-/// An absolute path without `..`, no `/` at its end.
-fn plain(word: &str, what: &str) -> Result<PathBuf, Mistake> {
+/// An absolute path without `..` and without `/` at its end.
+fn parse_path(word: &str, what: &str) -> Result<PathBuf, Mistake> {
     let path = Path::new(word);
     let wrong = if !path.is_absolute() {
         "is not an absolute path"
     } else if path.components().any(|c| c == Component::ParentDir) {
-        "goes through `..`"
+        "contains `..`"
     } else if path == Path::new("/") {
         "is the root directory"
     } else {
@@ -197,9 +197,9 @@ fn plain(word: &str, what: &str) -> Result<PathBuf, Mistake> {
 mod tests {
     use super::*;
 
-    fn parse(word: &str) -> Result<Arguments, Mistake> {
+    fn parse(word: &str) -> Result<MountArguments, Mistake> {
         let args: Vec<String> = word.split("::").map(str::to_owned).collect();
-        Arguments::parse(&args)
+        MountArguments::parse(&args)
     }
 
     #[test]
@@ -244,15 +244,19 @@ mod tests {
         assert_eq!(args.directory, Path::new("/srv"));
         assert_eq!(args.kind.as_deref(), Some("ext4"));
         assert_eq!(args.options, ["noatime", "ro"]);
-        assert!(!args.writable() && args.exclusive());
+        assert!(!args.is_writable() && args.is_exclusive());
         let args = parse("/srv/x::/m::bind").unwrap();
         assert_eq!(
             (args.kind.clone(), args.options.join(",")),
             (None, "bind".into())
         );
-        assert!(!args.exclusive());
+        assert!(!args.is_exclusive());
         assert_eq!(parse("/dev/sdb1::/m::auto").unwrap().kind, None);
-        assert!(!parse("/dev/sdb1::/m::btrfs::subvol=a").unwrap().exclusive());
+        assert!(
+            !parse("/dev/sdb1::/m::btrfs::subvol=a")
+                .unwrap()
+                .is_exclusive()
+        );
     }
 
     #[test]
@@ -262,7 +266,7 @@ mod tests {
             ("sdb1::/m", "the device `sdb1` is not an absolute path"),
             ("/dev/sdb1::m", "the directory `m` is not an absolute path"),
             ("/dev/sdb1::/", "the directory `/` is the root directory"),
-            ("/dev/sdb1::/a/../b", "goes through `..`"),
+            ("/dev/sdb1::/a/../b", "contains `..`"),
             ("LABEL=::/m", "LABEL says nothing"),
             ("/dev/sdb1::/m::ext4::ro::x", "`x` is one argument too many"),
         ];

@@ -1,4 +1,4 @@
-//! Which mounts are ours: what the arguments name, compared with the table of mounts.
+//! Finds the mounts of a resource: compares its arguments with the table of mounts.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,51 +8,51 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, minor};
 
-use super::arguments::{Arguments, Source};
-use super::mountinfo::{Device, Mount, Table};
+use super::arguments::{MountArguments, Source};
+use super::mountinfo::{Device, Mount, MountTable};
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 
 /// What the arguments mean on this machine now.
 #[derive(Clone, Debug)]
-pub struct Identity {
-    /// The directory without symbolic links, as the kernel shows it.
+pub struct MountIdentity {
+    /// The mount point without symbolic links, as in the kernel's table.
     pub point: PathBuf,
-    /// The number of the block device, where there is one and it is there.
+    /// The number of the block device, if there is one.
     pub device: Option<Device>,
     /// Its path.
     pub path: Option<PathBuf>,
 }
 
-impl Identity {
-    /// Finds out. A device that is not there is no error: then nothing can be mounted from it.
-    pub async fn of(args: &Arguments, limits: &Limits) -> Result<Self, AgentError> {
+impl MountIdentity {
+    /// Looks it up. A missing device is no error: then nothing of it is mounted.
+    pub async fn find(args: &MountArguments, limits: &Limits) -> Result<Self, AgentError> {
         let path = match &args.source {
             Source::Device(path) => Some(path.clone()),
-            Source::Tag(tag) => labelled(tag, limits).await?,
+            Source::Tag(tag) => device_with_tag(tag, limits).await?,
             Source::Image(path) => fs::canonicalize(path).ok(),
             Source::Bind(_) | Source::Network(_) | Source::Virtual(_) => None,
         };
-        Ok(Identity {
+        Ok(MountIdentity {
             point: without_links(&args.directory),
             device: path.as_deref().and_then(block_device),
             path,
         })
     }
 
-    /// Whether a mount shows what the arguments name.
-    pub fn is(&self, args: &Arguments, mount: &Mount, table: &Table) -> bool {
+    /// Whether a mount is of what the arguments name.
+    pub fn matches(&self, args: &MountArguments, mount: &Mount, table: &MountTable) -> bool {
         match &args.source {
             Source::Device(path) => match self.device {
                 Some(device) => mount.device == device || block_device_of(mount) == Some(device),
-                // Its node is gone: then its name is all there is.
+                // Its device node is gone: only the name is left to compare.
                 None => mount.source == path.as_os_str(),
             },
             Source::Tag(_) => self.device.is_some_and(|device| {
                 mount.device == device || block_device_of(mount) == Some(device)
             }),
             Source::Image(_) => backing_file(mount.device) == self.path && self.path.is_some(),
-            Source::Bind(from) => shown(from, table)
+            Source::Bind(from) => bind_source(from, table)
                 .is_some_and(|(device, root)| mount.device == device && mount.root == root),
             Source::Network(word) => {
                 without_slash(mount.source.as_bytes()) == without_slash(word.as_bytes())
@@ -64,25 +64,25 @@ impl Identity {
         }
     }
 
-    /// The mounts of ours: at the directory, and where the whole file system is ours, everywhere.
-    pub fn ours(&self, args: &Arguments, table: &Table) -> HashSet<u64> {
-        let everywhere = args.exclusive();
+    /// The ids of our mounts: at the mount point, or anywhere if the whole file system belongs to us.
+    pub fn own_mounts(&self, args: &MountArguments, table: &MountTable) -> HashSet<u64> {
+        let everywhere = args.is_exclusive();
         let candidates = table
             .0
             .iter()
             .filter(|m| everywhere || m.point == self.point);
-        let ours = candidates.filter(|m| self.is(args, m, table));
+        let ours = candidates.filter(|m| self.matches(args, m, table));
         ours.map(|m| m.id).collect()
     }
 }
 
-/// A slash at the end of `host:/path/` means nothing.
+/// Without the slash at the end of `host:/path/`, which has no meaning.
 fn without_slash(word: &[u8]) -> &[u8] {
     word.strip_suffix(b"/").unwrap_or(word)
 }
 
-/// The path of the device with this tag. None when no device has it.
-async fn labelled(tag: &str, limits: &Limits) -> Result<Option<PathBuf>, AgentError> {
+/// The path of the device with this label or UUID, if there is one.
+async fn device_with_tag(tag: &str, limits: &Limits) -> Result<Option<PathBuf>, AgentError> {
     let done = system_tool::run("findfs", &[tag], limits).await?;
     let path = done.output.trim();
     Ok((done.code == Some(0) && !path.is_empty()).then(|| path.into()))
@@ -95,7 +95,7 @@ pub fn block_device(path: &Path) -> Option<Device> {
     is_block.then(|| (major(meta.rdev()), minor(meta.rdev())))
 }
 
-/// The block device that a mount names, where its file system has a number of its own (btrfs).
+/// The block device that a mount names. Some file systems (btrfs) have a number of their own.
 fn block_device_of(mount: &Mount) -> Option<Device> {
     let path = Path::new(&mount.source);
     path.starts_with("/dev")
@@ -103,17 +103,17 @@ fn block_device_of(mount: &Mount) -> Option<Device> {
         .flatten()
 }
 
-/// The file behind a loop device.
+/// The backing file of a loop device.
 fn backing_file((major, minor): Device) -> Option<PathBuf> {
     let path = format!("/sys/dev/block/{major}:{minor}/loop/backing_file");
     let text = fs::read(path).ok()?;
     Some(Path::new(std::ffi::OsStr::from_bytes(text.trim_ascii_end())).to_owned())
 }
 
-/// What a bind mount of this folder shows: the file system, and the folder there.
-fn shown(from: &Path, table: &Table) -> Option<(Device, PathBuf)> {
+/// What a bind mount of this directory shows: the file system, and the directory in it.
+fn bind_source(from: &Path, table: &MountTable) -> Option<(Device, PathBuf)> {
     let from = without_links(from);
-    let mount = table.holding(&from)?;
+    let mount = table.containing(&from)?;
     let rest = from.strip_prefix(&mount.point).ok()?;
     let root = if rest.as_os_str().is_empty() {
         mount.root.clone()
@@ -123,8 +123,8 @@ fn shown(from: &Path, table: &Table) -> Option<(Device, PathBuf)> {
     Some((mount.device, root))
 }
 
-/// A path without symbolic links. What is mounted on its last component is not touched (readlink(2) asks no file system
-/// for what is no link), so a network file system that hangs there does no harm.
+/// A path without symbolic links. It does not access a file system that is mounted on the last component, which may be a
+/// network file system that hangs.
 fn without_links(path: &Path) -> PathBuf {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return path.to_owned();
@@ -139,12 +139,12 @@ fn without_links(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn arguments(word: &str) -> Arguments {
+    fn arguments(word: &str) -> MountArguments {
         let args: Vec<String> = word.split("::").map(str::to_owned).collect();
-        Arguments::parse(&args).unwrap()
+        MountArguments::parse(&args).unwrap()
     }
 
-    fn table() -> Table {
+    fn table() -> MountTable {
         let lines = [
             "20 1 8:1 / / rw - ext4 /dev/sda1 rw",
             "30 20 8:17 / /nodir/db rw - ext4 /dev/sdb1 rw",
@@ -153,18 +153,18 @@ mod tests {
             "35 20 0:61 / /nodir/tmp rw - tmpfs scratch rw",
             "36 20 8:1 /nodir/from /nodir/to rw - ext4 /dev/sda1 rw",
         ];
-        Table::parse(lines.join("\n").as_bytes()).unwrap()
+        MountTable::parse(lines.join("\n").as_bytes()).unwrap()
     }
 
     /// The numbers of those that are ours; `device` is what the device would have.
     fn ours(word: &str, device: Option<Device>) -> Vec<u64> {
         let args = arguments(word);
-        let identity = Identity {
+        let identity = MountIdentity {
             point: args.directory.clone(),
             device,
             path: None,
         };
-        let mut ids: Vec<u64> = identity.ours(&args, &table()).into_iter().collect();
+        let mut ids: Vec<u64> = identity.own_mounts(&args, &table()).into_iter().collect();
         ids.sort_unstable();
         ids
     }

@@ -1,5 +1,5 @@
-//! What holds a file system without being a process: nothing here can be signalled, so it is named, with the command that
-//! ends it.
+//! Finds what keeps a file system busy without being a process. It cannot be signalled, so each is named together with the
+//! command that ends it.
 
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
@@ -7,9 +7,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::mountinfo::{Device, Table};
+use super::mountinfo::{Device, MountTable};
 
-/// All that is known to hold one of these directories, or the file system with this number.
+/// Everything that keeps one of these mount points, or the file system with this number, busy.
 pub fn holders(points: &[PathBuf], whole: Option<Device>) -> Vec<String> {
     let inside = |path: &Path| points.iter().any(|point| path.starts_with(point));
     let mut found = swap_files(&inside);
@@ -41,7 +41,7 @@ fn loop_devices(inside: &dyn Fn(&Path) -> bool) -> Vec<String> {
     held.collect()
 }
 
-/// Directories that the kernel's NFS server gives to others.
+/// Directories that the kernel's NFS server exports.
 fn exports(inside: &dyn Fn(&Path) -> bool) -> Vec<String> {
     let text = fs::read_to_string("/proc/fs/nfsd/exports").unwrap_or_default();
     let lines = text.lines().filter(|l| !l.starts_with('#'));
@@ -51,7 +51,7 @@ fn exports(inside: &dyn Fn(&Path) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// Processes that see the file system in a mount namespace of their own, one for each namespace.
+/// One process of each other mount namespace that has the file system.
 fn other_namespaces(device: Device) -> Vec<String> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let mut seen: HashSet<PathBuf> = namespace("thread-self").into_iter().collect();
@@ -62,7 +62,7 @@ fn other_namespaces(device: Device) -> Vec<String> {
             continue;
         }
         let bytes = fs::read(entry.path().join("mountinfo")).unwrap_or_default();
-        let mounts = Table::parse(&bytes).unwrap_or_default().0;
+        let mounts = MountTable::parse(&bytes).unwrap_or_default().0;
         for mount in mounts.iter().filter(|m| m.device == device) {
             let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             let point = mount.point.display();
@@ -75,8 +75,8 @@ fn other_namespaces(device: Device) -> Vec<String> {
     found
 }
 
-/// Whether something has the device for itself, as a mounted file system has. A device that cannot be opened for another
-/// reason (DRBD refuses while it is secondary) is used by nothing.
+/// Whether something uses the device exclusively, as a mount does. A device that cannot be opened for another reason (DRBD
+/// refuses while it is Secondary) is not in use.
 pub fn is_held(device: &Path) -> bool {
     let mut options = OpenOptions::new();
     options

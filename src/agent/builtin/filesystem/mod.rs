@@ -1,9 +1,9 @@
-//! The built-in `Filesystem`: mounts and unmounts through the system's own mount(8) and umount(8), which know labels,
-//! helpers and loop devices, and believes only what `/proc/self/mountinfo` shows afterwards.
+//! The built-in `Filesystem`. It mounts and unmounts with mount(8) and umount(8), which know labels, helpers and loop devices.
+//! Whether that worked is read from `/proc/self/mountinfo`.
 //!
-//! * `arguments`: what the words say; `identity`: which mounts are meant by them.
-//! * `repair`: the check before a mount; `release`: the unmount, with `users` and `kernel` for what is in its way.
-//! * `probe`: whether it can be read and written; `validate`: what `hactl check` can tell beforehand.
+//! * `arguments`: the arguments of the word; `identity`: the mounts that they mean.
+//! * `repair`: the check before a mount; `release`: the unmount, with `users` and `kernel` for what keeps a mount busy.
+//! * `probe`: whether it can be read and written; `validate`: the checks of `hactl check`.
 
 pub mod arguments;
 mod identity;
@@ -21,73 +21,75 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use self::arguments::{Arguments, Source};
-use self::identity::Identity;
-use self::mountinfo::{Mount, Table};
-use self::probe::{Found, Probe};
+use self::arguments::{MountArguments, Source};
+use self::identity::MountIdentity;
+use self::mountinfo::{Mount, MountTable};
+use self::probe::{MountHealth, MountProbe};
 use crate::agent::exec::system_tool;
 use crate::agent::{Agent, AgentError, Limits, Status};
 
 /// One mount that moves between nodes.
 pub struct Filesystem {
-    args: Arguments,
-    probe: Probe,
-    /// That it is full was said.
-    told_full: AtomicBool,
+    args: MountArguments,
+    probe: MountProbe,
+    /// Whether the log already says that it is full.
+    full_logged: AtomicBool,
 }
 
 impl Filesystem {
-    /// Touches nothing yet.
-    pub fn new(args: Arguments) -> Self {
+    /// The file system; nothing is changed yet.
+    pub fn new(args: MountArguments) -> Self {
         Filesystem {
             args,
-            probe: Probe::default(),
-            told_full: AtomicBool::new(false),
+            probe: MountProbe::default(),
+            full_logged: AtomicBool::new(false),
         }
     }
 
-    /// What is mounted here, as far as it concerns us.
-    fn look(&self, identity: &Identity) -> Result<Seen, AgentError> {
-        let table = Table::read().map_err(AgentError::Failed)?;
+    /// Finds the mount in the table of mounts.
+    fn find_mount(&self, identity: &MountIdentity) -> Result<MountState, AgentError> {
+        let table = MountTable::read().map_err(AgentError::Failed)?;
         let directory = self.args.directory.display();
         let top = table.top(&identity.point);
-        if let Some(mount) = top.filter(|m| identity.is(&self.args, m, &table)) {
-            return Ok(Seen::Mounted(mount.clone()));
+        if let Some(mount) = top.filter(|m| identity.matches(&self.args, m, &table)) {
+            return Ok(MountState::Mounted(mount.clone()));
         }
-        let ours = identity.ours(&self.args, &table);
+        let ours = identity.own_mounts(&self.args, &table);
         let elsewhere = table.0.iter().find(|m| ours.contains(&m.id));
         Ok(match (elsewhere, top) {
-            (Some(mount), Some(top)) if mount.point == identity.point => Seen::Astray(format!(
-                "{directory} is covered by another mount, {} ({}); unmount that: umount {directory}",
-                top.source.display(),
-                top.kind
-            )),
-            (Some(mount), _) => Seen::Astray(format!(
+            (Some(mount), Some(top)) if mount.point == identity.point => {
+                MountState::Misplaced(format!(
+                    "{directory} is covered by another mount, {} ({}); unmount that: umount {directory}",
+                    top.source.display(),
+                    top.kind
+                ))
+            }
+            (Some(mount), _) => MountState::Misplaced(format!(
                 "{} is mounted, but on {} and not on {directory}; unmount it there",
                 self.args.source,
                 mount.point.display()
             )),
-            (None, Some(other)) => Seen::Occupied(format!(
+            (None, Some(other)) => MountState::Occupied(format!(
                 "something else is mounted on {directory}: {} ({}); unmount it, or name another directory",
                 other.source.display(),
                 other.kind
             )),
-            (None, None) => Seen::Nothing,
+            (None, None) => MountState::Unmounted,
         })
     }
 
-    /// Whether a mount that is there is also well.
-    async fn judge(
+    /// Checks whether a mount is well.
+    async fn check_mount(
         &self,
         mount: &Mount,
-        identity: &Identity,
+        identity: &MountIdentity,
         limits: &Limits,
     ) -> Result<Status, AgentError> {
         let directory = &self.args.directory;
-        let writes = self.args.writable();
+        let writes = self.args.is_writable();
         if writes && mount.read_only() {
             return Err(AgentError::Failed(format!(
-                "{} is mounted read-only; the kernel does that after errors on the disk, see dmesg",
+                "{} is mounted read-only; the kernel does that after disk errors, see dmesg",
                 directory.display()
             )));
         }
@@ -95,21 +97,21 @@ impl Filesystem {
             .path
             .as_deref()
             .filter(|_| identity.device.is_some());
-        let found = self.probe.look(directory, device, writes, limits).await?;
-        if let Found::Full(said) = &found
-            && !self.told_full.load(Ordering::Relaxed)
+        let found = self.probe.run(directory, device, writes, limits).await?;
+        if let MountHealth::Full(message) = &found
+            && !self.full_logged.load(Ordering::Relaxed)
         {
             tracing::warn!(
-                "{} is full; it counts as running all the same: {said}",
+                "{} is full; it still counts as running: {message}",
                 directory.display()
             );
         }
-        self.told_full
-            .store(found != Found::Well, Ordering::Relaxed);
+        self.full_logged
+            .store(found != MountHealth::Well, Ordering::Relaxed);
         Ok(Status::Running)
     }
 
-    async fn mount(&self, identity: &Identity, limits: &Limits) -> Result<(), AgentError> {
+    async fn mount(&self, identity: &MountIdentity, limits: &Limits) -> Result<(), AgentError> {
         let (source, directory) = (&self.args.source, self.args.directory.display());
         if !self.args.directory.is_dir() {
             return Err(AgentError::Failed(format!(
@@ -125,7 +127,7 @@ impl Filesystem {
         }
         if fs::read_dir(&self.args.directory).is_ok_and(|mut d| d.next().is_some()) {
             tracing::warn!(
-                "{directory} is not empty; what is in it is out of sight while {source} is mounted there"
+                "{directory} is not empty; its content is hidden while {source} is mounted on it"
             );
         }
         let mut words: Vec<String> = Vec::new();
@@ -140,26 +142,26 @@ impl Filesystem {
         if done.code != Some(0) {
             return Err(AgentError::Failed(format!(
                 "cannot mount {source} on {directory}: {}",
-                done.said
+                done.message
             )));
         }
         Ok(())
     }
 }
 
-/// What a look at the table of mounts found.
-enum Seen {
+/// What the table of mounts shows.
+enum MountState {
     Mounted(Mount),
-    /// Ours, but not where it should be.
-    Astray(String),
-    /// Not ours, where ours should be.
+    /// Our file system, but not where it should be.
+    Misplaced(String),
+    /// Another file system where ours should be.
     Occupied(String),
-    Nothing,
+    Unmounted,
 }
 
 fn missing(source: &Source) -> String {
     match source {
-        Source::Tag(tag) => format!("no block device has {tag}; blkid shows those that are there"),
+        Source::Tag(tag) => format!("no block device has {tag}; blkid lists all"),
         source => format!("there is no block device {source}"),
     }
 }
@@ -167,59 +169,61 @@ fn missing(source: &Source) -> String {
 #[async_trait]
 impl Agent for Filesystem {
     async fn start(&self, limits: &Limits) -> Result<(), AgentError> {
-        let identity = Identity::of(&self.args, limits).await?;
-        match self.look(&identity)? {
-            Seen::Mounted(mount) => {
-                return self.judge(&mount, &identity, limits).await.map(drop);
+        let identity = MountIdentity::find(&self.args, limits).await?;
+        match self.find_mount(&identity)? {
+            MountState::Mounted(mount) => {
+                return self.check_mount(&mount, &identity, limits).await.map(drop);
             }
-            Seen::Astray(why) | Seen::Occupied(why) => return Err(AgentError::Failed(why)),
-            Seen::Nothing => self.mount(&identity, limits).await?,
+            MountState::Misplaced(why) | MountState::Occupied(why) => {
+                return Err(AgentError::Failed(why));
+            }
+            MountState::Unmounted => self.mount(&identity, limits).await?,
         }
-        // An image has its device only now.
-        let identity = Identity::of(&self.args, limits).await?;
-        match self.look(&identity)? {
-            Seen::Mounted(mount) if self.args.writable() && mount.read_only() => {
+        // An image has its loop device only now.
+        let identity = MountIdentity::find(&self.args, limits).await?;
+        match self.find_mount(&identity)? {
+            MountState::Mounted(mount) if self.args.is_writable() && mount.read_only() => {
                 Err(AgentError::Failed(format!(
-                    "{} could only be mounted read-only: is it write-protected, or a DRBD device that is not primary? To want that, add the option ro",
+                    "{} could only be mounted read-only: is it write-protected, or a DRBD device that is not Primary? If that is wanted, add the option ro",
                     self.args.source
                 )))
             }
-            Seen::Mounted(_) => Ok(()),
-            Seen::Astray(why) | Seen::Occupied(why) => Err(AgentError::Failed(format!(
-                "mount said that it worked, but {why}"
-            ))),
-            Seen::Nothing => Err(AgentError::Failed(format!(
-                "mount said that it worked, but nothing is mounted on {}",
+            MountState::Mounted(_) => Ok(()),
+            MountState::Misplaced(why) | MountState::Occupied(why) => {
+                Err(AgentError::Failed(format!("mount succeeded, but {why}")))
+            }
+            MountState::Unmounted => Err(AgentError::Failed(format!(
+                "mount succeeded, but nothing is mounted on {}",
                 self.args.directory.display()
             ))),
         }
     }
 
     async fn stop(&self, limits: &Limits) -> Result<(), AgentError> {
-        let identity = Identity::of(&self.args, limits).await?;
+        let identity = MountIdentity::find(&self.args, limits).await?;
         if matches!(self.args.source, Source::Tag(_)) && identity.device.is_none() {
-            return nothing_there(&self.args, &identity.point);
+            return check_unmounted(&self.args, &identity.point);
         }
         release::release(&self.args, &identity, limits).await
     }
 
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
-        let identity = Identity::of(&self.args, limits).await?;
-        match self.look(&identity)? {
-            Seen::Mounted(mount) => self.judge(&mount, &identity, limits).await,
-            Seen::Astray(why) => Err(AgentError::Failed(why)),
-            Seen::Occupied(_) | Seen::Nothing => Ok(Status::Stopped),
+        let identity = MountIdentity::find(&self.args, limits).await?;
+        match self.find_mount(&identity)? {
+            MountState::Mounted(mount) => self.check_mount(&mount, &identity, limits).await,
+            MountState::Misplaced(why) => Err(AgentError::Failed(why)),
+            MountState::Occupied(_) | MountState::Unmounted => Ok(Status::Stopped),
         }
     }
 }
 
-/// No device has the label any more, so a mount cannot be told to be ours; that there is none can.
-fn nothing_there(args: &Arguments, point: &Path) -> Result<(), AgentError> {
-    let table = Table::read().map_err(AgentError::Failed)?;
+/// For a label that no device has any more: a mount then cannot be identified, so there must be none.
+fn check_unmounted(args: &MountArguments, point: &Path) -> Result<(), AgentError> {
+    let table = MountTable::read().map_err(AgentError::Failed)?;
     match table.top(point) {
         None => Ok(()),
         Some(mount) => Err(AgentError::Failed(format!(
-            "no block device has {} any more, and {} is mounted on {}: whether that is it cannot be told; unmount it yourself",
+            "no block device has {} any more, and {} is mounted on {}; it is not known whether that is the same one: unmount it by hand",
             args.source,
             mount.source.display(),
             point.display()

@@ -1,6 +1,6 @@
 //! What is mounted: the lines of `/proc/PID/mountinfo`.
 //!
-//! Nothing here touches a file system that is mounted, so a hung one holds nothing up.
+//! Nothing here accesses a mounted file system, so one that hangs does not block.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -14,15 +14,15 @@ pub type Device = (u64, u64);
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Its number, unlike all others of this machine.
+    /// Its id, unique on this machine.
     pub id: u64,
-    /// The mount in which its mount point is.
+    /// The id of the mount that contains its mount point.
     pub parent: u64,
-    /// The file system's number. For most it is that of the block device.
+    /// The device number of the file system; for most that of the block device.
     pub device: Device,
-    /// The folder of the file system that is shown; `/` unless it is a bind mount or a subvolume.
+    /// The directory of the file system that is mounted; `/` unless it is a bind mount or a subvolume.
     pub root: PathBuf,
-    /// Where it is seen.
+    /// The mount point.
     pub point: PathBuf,
     /// Its own options.
     pub options: String,
@@ -35,47 +35,48 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Whether nothing can be written, because of this mount or of its file system.
+    /// Whether this mount or its file system is read-only.
     pub fn read_only(&self) -> bool {
         let mut all = self.options.split(',').chain(self.super_options.split(','));
         all.any(|o| o == "ro")
     }
 }
 
-/// What this process sees, in the kernel's order.
+/// The mounts that this process sees, in the kernel's order.
 #[derive(Clone, Debug, Default)]
-pub struct Table(pub Vec<Mount>);
+pub struct MountTable(pub Vec<Mount>);
 
-impl Table {
-    /// As it is now.
+impl MountTable {
+    /// Reads the current table.
     pub fn read() -> Result<Self, String> {
         let path = "/proc/thread-self/mountinfo";
         let bytes = fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
-        Table::parse(&bytes).map_err(|e| format!("cannot understand {path}: {e}"))
+        MountTable::parse(&bytes).map_err(|e| format!("cannot parse {path}: {e}"))
     }
 
-    /// A line that cannot be understood is an error: a mount that is overlooked would count as unmounted.
+    /// A line that cannot be parsed is an error: an overlooked mount would count as unmounted.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let lines = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty());
         let mounts = lines.map(|line| {
-            mount(line).ok_or_else(|| format!("`{}`", String::from_utf8_lossy(line).trim_end()))
+            parse_mount(line)
+                .ok_or_else(|| format!("`{}`", String::from_utf8_lossy(line).trim_end()))
         });
-        mounts.collect::<Result<_, _>>().map(Table)
+        mounts.collect::<Result<_, _>>().map(MountTable)
     }
 
-    /// What is seen at a mount point: of several the uppermost, which has no other on it.
+    /// The topmost mount at a mount point.
     pub fn top(&self, point: &Path) -> Option<&Mount> {
         let here: Vec<&Mount> = self.0.iter().filter(|m| m.point == point).collect();
         let covered = |m: &Mount| here.iter().any(|other| other.parent == m.id);
         here.iter().rev().find(|m| !covered(m)).copied()
     }
 
-    /// The mount in which a path lies.
-    pub fn holding(&self, path: &Path) -> Option<&Mount> {
+    /// The mount that contains a path.
+    pub fn containing(&self, path: &Path) -> Option<&Mount> {
         path.ancestors().find_map(|point| self.top(point))
     }
 
-    /// These mounts and all that is mounted in them, what is on top first: in this order they can be unmounted.
+    /// These mounts and all mounts inside them, in the order in which they can be unmounted.
     pub fn with_all_below(&self, ids: &HashSet<u64>) -> Vec<Mount> {
         let mut wanted = ids.clone();
         loop {
@@ -93,7 +94,7 @@ impl Table {
             let (inner, leaves): (Vec<_>, Vec<_>) =
                 left.into_iter().partition(|m| parents.contains(&m.id));
             if leaves.is_empty() {
-                break; // a circle, which no kernel makes
+                break; // a cycle, which does not occur
             }
             sorted.extend(leaves.into_iter().rev().cloned());
             left = inner;
@@ -103,8 +104,8 @@ impl Table {
 }
 
 /// `36 35 98:0 /root /point rw,noatime master:1 - ext4 /dev/sda1 rw,errors=continue`, see proc(5). Fields may be
-/// empty, so it is single blanks that part them.
-fn mount(line: &[u8]) -> Option<Mount> {
+/// empty, so single blanks separate them.
+fn parse_mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|b| *b == b' ');
     let id = number(fields.next()?)?;
     let parent = number(fields.next()?)?;
@@ -140,7 +141,7 @@ fn text(field: &[u8]) -> String {
     unescaped(field).to_string_lossy().into_owned()
 }
 
-/// Blanks, tabs, line ends, backslashes and `#` come as `\040` and the like.
+/// Decodes blanks, tabs, line ends, backslashes and `#`, which are written as `\040` and the like.
 fn unescaped(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -168,8 +169,8 @@ mod tests {
 
     use super::*;
 
-    fn table(lines: &[&str]) -> Table {
-        Table::parse(lines.join("\n").as_bytes()).unwrap()
+    fn table(lines: &[&str]) -> MountTable {
+        MountTable::parse(lines.join("\n").as_bytes()).unwrap()
     }
 
     #[test]
@@ -206,7 +207,7 @@ mod tests {
             assert_eq!(mount.point.as_os_str().as_bytes(), wanted, "{field}");
         }
         let bytes = b"1 0 0:1 / /\xff\xfe rw - tmpfs t rw\n";
-        let mount = &Table::parse(bytes).unwrap().0[0];
+        let mount = &MountTable::parse(bytes).unwrap().0[0];
         assert_eq!(mount.point.as_os_str().as_bytes(), b"/\xff\xfe");
     }
 
@@ -228,7 +229,7 @@ mod tests {
             "1 99999999999999999999999 0:1 / /t rw - tmpfs tmpfs rw",
             "\r",
         ] {
-            assert!(Table::parse(line.as_bytes()).is_err(), "{line}");
+            assert!(MountTable::parse(line.as_bytes()).is_err(), "{line}");
         }
     }
 
@@ -246,8 +247,8 @@ mod tests {
     fn of_stacked_mounts_the_uppermost_is_seen() {
         let table = table(&STACK);
         assert_eq!(table.top(Path::new("/srv")).unwrap().id, 34);
-        assert_eq!(table.holding(Path::new("/srv2/x/y")).unwrap().id, 40);
-        assert_eq!(table.holding(Path::new("/srv3")).unwrap().id, 20);
+        assert_eq!(table.containing(Path::new("/srv2/x/y")).unwrap().id, 40);
+        assert_eq!(table.containing(Path::new("/srv3")).unwrap().id, 20);
         assert!(table.top(Path::new("/srv/none")).is_none());
     }
 
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn this_machines_own_table_is_understood() {
-        let table = Table::read().unwrap();
+        let table = MountTable::read().unwrap();
         assert!(table.top(Path::new("/")).is_some());
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a mounted file system can be read and written now, in a process of its own: one that hangs inside the kernel can
-//! be given up, and does not keep the daemon from being restarted as a thread of its own would.
+//! Checks whether a mounted file system can be read and written. A separate process does it: one that hangs inside the kernel
+//! can be abandoned and, unlike a thread, does not keep the daemon from being restarted.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -10,8 +10,8 @@ use crate::agent::exec::supervise::{self, Ended, Streams};
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 
-/// Writes a new file through to the disk and removes it. `conv=excl` refuses whatever a user of the file system may
-/// have put in its place. With a device, its first block is read past all caches; else the directory is read.
+/// Writes a new file to the disk and removes it. `conv=excl` refuses a file that a user of the file system may have put in its
+/// place. With a device, its first block is read without caches; otherwise the directory is read.
 const SCRIPT: &str = r#"
 file=$1/.had-probe
 if [ "$3" = rw ]; then
@@ -25,35 +25,35 @@ fi
 exec ls -a -- "$1" >/dev/null
 "#;
 
-/// What a look found.
+/// The state of a mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// It reads, and writes where it is to.
+pub enum MountHealth {
+    /// It can be read and, unless it is read-only, written.
     Well,
-    /// It has no room left. Another node would find it no emptier.
+    /// It is full. That counts as well: a failover would not change it.
     Full(String),
 }
 
-/// Looks; remembers a look that hangs, and begins no other meanwhile.
+/// Runs the probe. While a run hangs it starts no other.
 #[derive(Default)]
-pub struct Probe {
-    /// The process group that was given up.
+pub struct MountProbe {
+    /// The process group that hangs.
     hanging: Mutex<Option<i32>>,
 }
 
-impl Probe {
-    /// One look.
-    pub async fn look(
+impl MountProbe {
+    /// Probes once.
+    pub async fn run(
         &self,
         directory: &Path,
         device: Option<&Path>,
         writes: bool,
         limits: &Limits,
-    ) -> Result<Found, AgentError> {
+    ) -> Result<MountHealth, AgentError> {
         let shown = directory.display();
         if let Some(group) = self.still_hanging() {
             return Err(AgentError::TimedOut(format!(
-                "{shown}: an earlier read or write (process group {group}) still waits inside the kernel: its disk or server does not answer, see dmesg"
+                "{shown}: an earlier read or write (process group {group}) still hangs inside the kernel: its disk or server does not answer, see dmesg"
             )));
         }
         let mut command = Command::new("/bin/sh");
@@ -64,19 +64,19 @@ impl Probe {
         command.envs([("PATH", system_tool::PATH), ("LC_ALL", "C")]);
         let report = supervise::run(command, Streams::Merged, limits)
             .await
-            .map_err(|e| AgentError::Failed(format!("cannot look at {shown}: {e}")))?;
-        let said = report.output.last_lines(3);
+            .map_err(|e| AgentError::Failed(format!("cannot probe {shown}: {e}")))?;
+        let message = report.output.last_lines(3);
         match report.ended {
-            Ended::Exited(status) if status.success() => Ok(Found::Well),
-            Ended::Exited(_) if is_full(&said) => Ok(Found::Full(said)),
+            Ended::Exited(status) if status.success() => Ok(MountHealth::Well),
+            Ended::Exited(_) if is_full(&message) => Ok(MountHealth::Full(message)),
             Ended::Exited(_) => Err(AgentError::Failed(format!(
-                "{shown} is mounted but cannot be read or written: {said}"
+                "{shown} is mounted but cannot be read or written: {message}"
             ))),
             Ended::Aborted => Err(AgentError::Failed(format!(
-                "the look at {shown} was ended by order"
+                "the probe of {shown} was aborted"
             ))),
             Ended::TimedOut => Err(AgentError::TimedOut(format!(
-                "{shown}: a read or write did not come to its end in time"
+                "{shown}: a read or write timed out"
             ))),
             Ended::Unkillable => {
                 *self.hanging() = report.group;
@@ -98,9 +98,9 @@ impl Probe {
     }
 }
 
-/// In the C locale, which the process has.
-fn is_full(said: &str) -> bool {
-    said.contains("No space left on device") || said.contains("Disk quota exceeded")
+/// Whether an error message in the C locale says that there is no space.
+fn is_full(message: &str) -> bool {
+    message.contains("No space left on device") || message.contains("Disk quota exceeded")
 }
 
 #[cfg(test)]
@@ -110,10 +110,10 @@ mod tests {
     use super::*;
     use crate::agent::Abort;
 
-    async fn look(directory: &Path, writes: bool) -> Result<Found, AgentError> {
+    async fn look(directory: &Path, writes: bool) -> Result<MountHealth, AgentError> {
         let limits = Limits::within(Duration::from_secs(60), &Abort::new());
-        Probe::default()
-            .look(directory, None, writes, &limits)
+        MountProbe::default()
+            .run(directory, None, writes, &limits)
             .await
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let precious = dir.path().join("precious");
         std::fs::write(&precious, "data").unwrap();
         std::os::unix::fs::symlink(&precious, dir.path().join(".had-probe")).unwrap();
-        assert_eq!(look(dir.path(), true).await, Ok(Found::Well));
+        assert_eq!(look(dir.path(), true).await, Ok(MountHealth::Well));
         assert_eq!(std::fs::read_to_string(&precious).unwrap(), "data");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -1,8 +1,7 @@
-//! Unmounts what is ours, and what was mounted on top of it.
+//! Unmounts the file system, and what is mounted inside it.
 //!
-//! Where that is refused because it is busy, the users of these mounts, and only they, get TERM; after a third of the time
-//! they get KILL. Never is a mount merely detached (`umount -l`): it would look unmounted, and its users would go on
-//! writing beside the next owner.
+//! If it is busy, the processes that use these mounts, and only they, get TERM, and KILL after a third of the time. A mount is
+//! never only detached (`umount -l`): it would look unmounted while its users go on writing beside the next owner.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,24 +10,25 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
 
-use super::arguments::Arguments;
-use super::identity::Identity;
+use super::arguments::MountArguments;
+use super::identity::MountIdentity;
 use super::kernel;
-use super::mountinfo::{Device, Mount, Table};
-use super::users::{self, Target, User};
-use crate::agent::exec::blocking;
+use super::mountinfo::{Device, Mount, MountTable};
+use super::users::{self, MountSet, MountUser};
+use crate::agent::exec::blocking::run_blocking;
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 use crate::sys::pidfd::PidFd;
 
-/// Between two attempts: the first, and the longest, to which it grows.
+/// The first pause between two attempts. It doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// Unmounts all of ours. Nothing mounted is success.
+/// Unmounts all mounts of the file system. If there is none, that is a success.
 pub async fn release(
-    args: &Arguments,
-    identity: &Identity,
+    args: &MountArguments,
+    identity: &MountIdentity,
     limits: &Limits,
 ) -> Result<(), AgentError> {
     let mut work = Release {
@@ -36,54 +36,54 @@ pub async fn release(
         identity,
         limits,
         kill_from: Instant::now() + limits.until.saturating_duration_since(Instant::now()) / 3,
-        whole: args.exclusive().then_some(identity.device).flatten(),
-        told: BTreeSet::new(),
-        refused: String::new(),
-        known: String::new(),
+        whole: args.is_exclusive().then_some(identity.device).flatten(),
+        signalled: BTreeSet::new(),
+        umount_error: String::new(),
+        last_obstacle: String::new(),
     };
     let mut pause = PAUSE;
     loop {
-        let Some(held) = work.attempt().await? else {
+        let Some(obstacle) = work.attempt().await? else {
             return Ok(());
         };
-        work.known.clone_from(&held);
+        work.last_obstacle.clone_from(&obstacle);
         if Instant::now() + pause >= limits.until {
-            return Err(AgentError::TimedOut(held));
+            return Err(AgentError::TimedOut(obstacle));
         }
         tokio::select! {
             () = sleep(pause) => {}
             () = limits.abort.aborted() => {
-                return Err(AgentError::Failed(format!("ended by order; {held}")));
+                return Err(AgentError::Failed(format!("the unmount was aborted; {obstacle}")));
             }
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
 struct Release<'a> {
-    args: &'a Arguments,
-    identity: &'a Identity,
+    args: &'a MountArguments,
+    identity: &'a MountIdentity,
     limits: &'a Limits,
-    /// Until then users get TERM.
+    /// From then on users get KILL, before it TERM.
     kill_from: Instant,
-    /// The number of the file system, where it is ours as a whole.
+    /// The device number of the file system, if all of it belongs to this resource.
     whole: Option<Device>,
-    /// Which process got which signal: each is told once.
-    told: BTreeSet<(i32, bool)>,
-    /// What umount(8) said last.
-    refused: String,
-    /// What was in the way in the last round.
-    known: String,
+    /// The processes that already got a signal, and whether it was KILL.
+    signalled: BTreeSet<(i32, bool)>,
+    /// The last error message of umount(8).
+    umount_error: String,
+    /// What prevented the unmount in the last round.
+    last_obstacle: String,
 }
 
 impl Release<'_> {
-    /// One round. None when nothing is left, else what is in the way.
+    /// One round. Returns what prevents the unmount; `None` when nothing is left.
     async fn attempt(&mut self) -> Result<Option<String>, AgentError> {
-        for mount in self.left()? {
+        for mount in self.remaining_mounts()? {
             self.unmount(&mount).await?;
         }
-        let left = self.left()?;
-        let device = self.device_held();
+        let left = self.remaining_mounts()?;
+        let device = self.busy_device();
         if left.is_empty() && device.is_none() {
             return Ok(None);
         }
@@ -92,66 +92,71 @@ impl Release<'_> {
         let whole = self.whole;
         let limits = self.limits;
         let wanted = target.clone();
-        let look = blocking::within(limits, "look who uses the mount", move || {
+        let look = run_blocking(limits, "find out who uses the mount", move || {
             (
-                users::all(&wanted),
-                users::ourselves(&wanted),
+                users::find_users(&wanted),
+                users::own_use(&wanted),
                 kernel::holders(&points, whole),
             )
         });
-        let (mut users, own, others) = look.await.map_err(|e| self.with_what_is_known(e))?;
-        self.signal(&users, target).await?;
+        let (mut users, own, others) = look.await.map_err(|e| self.with_last_obstacle(e))?;
+        self.signal_users(&users, target).await?;
         users.extend(own);
-        Ok(Some(self.held(&left, device.as_deref(), &users, &others)))
+        Ok(Some(self.describe_obstacle(
+            &left,
+            device.as_deref(),
+            &users,
+            &others,
+        )))
     }
 
-    /// What must still go, what is on top first. The table may be torn while others mount, so that it is empty
-    /// counts only the second time.
-    fn left(&mut self) -> Result<Vec<Mount>, AgentError> {
-        let mut mounts = self.read()?;
+    /// The mounts that are left, the topmost first. The table can be incomplete while others mount, so an empty result
+    /// counts only if it is found twice.
+    fn remaining_mounts(&mut self) -> Result<Vec<Mount>, AgentError> {
+        let mut mounts = self.read_mounts()?;
         if mounts.is_empty() {
-            mounts = self.read()?;
+            mounts = self.read_mounts()?;
         }
         Ok(mounts)
     }
 
-    fn read(&mut self) -> Result<Vec<Mount>, AgentError> {
-        let table = Table::read().map_err(AgentError::Failed)?;
-        let ours = self.identity.ours(self.args, &table);
+    fn read_mounts(&mut self) -> Result<Vec<Mount>, AgentError> {
+        let table = MountTable::read().map_err(AgentError::Failed)?;
+        let ours = self.identity.own_mounts(self.args, &table);
         let mounts = table.with_all_below(&ours);
         if let Some(root) = mounts.iter().find(|m| m.point == Path::new("/")) {
             return Err(AgentError::Failed(format!(
-                "{} is the file system on which this machine runs (mounted on {}); it is left alone",
+                "{} is the root file system of this machine (mounted on {}); it is not unmounted",
                 self.args.source,
                 root.point.display()
             )));
         }
-        if self.args.exclusive() {
+        if self.args.is_exclusive() {
             let own = mounts.iter().find(|m| ours.contains(&m.id));
             self.whole = own.map(|m| m.device).or(self.whole);
         }
         Ok(mounts)
     }
 
-    /// The device, if it is ours as a whole and something still has it.
-    fn device_held(&self) -> Option<PathBuf> {
+    /// The device, if all of it belongs to this resource and something still uses it.
+    fn busy_device(&self) -> Option<PathBuf> {
         let path = self.identity.path.clone()?;
-        (self.args.exclusive() && self.identity.device.is_some() && kernel::is_held(&path))
+        (self.args.is_exclusive() && self.identity.device.is_some() && kernel::is_held(&path))
             .then_some(path)
     }
 
-    fn target(&self, left: &[Mount]) -> Result<Target, AgentError> {
-        let table = Table::read().map_err(AgentError::Failed)?;
+    fn target(&self, left: &[Mount]) -> Result<MountSet, AgentError> {
+        let table = MountTable::read().map_err(AgentError::Failed)?;
         let ids: HashSet<u64> = left.iter().map(|m| m.id).collect();
-        Ok(Target::new(&table, ids, self.whole))
+        Ok(MountSet::new(&table, ids, self.whole))
     }
 
-    /// By umount(8), which knows helpers and loop devices. Whether it worked is seen in the table.
+    /// Runs umount(8). Whether it worked is read from the table afterwards.
     async fn unmount(&mut self, mount: &Mount) -> Result<(), AgentError> {
         if mount.point != self.identity.point {
             tracing::info!(
                 mount = %mount.point.display(),
-                "unmounting what lies in, or shows, {}",
+                "unmounting a mount inside, or another mount of, {}",
                 self.args.source
             );
         }
@@ -162,12 +167,16 @@ impl Release<'_> {
         ];
         let done = system_tool::run("umount", &words, self.limits).await?;
         if done.code != Some(0) {
-            self.refused = done.said;
+            self.umount_error = done.message;
         }
         Ok(())
     }
 
-    async fn signal(&mut self, users: &[User], target: Target) -> Result<(), AgentError> {
+    async fn signal_users(
+        &mut self,
+        users: &[MountUser],
+        target: MountSet,
+    ) -> Result<(), AgentError> {
         let kill = Instant::now() >= self.kill_from;
         let (signal, name) = if kill {
             (Signal::SIGKILL, "KILL")
@@ -175,16 +184,16 @@ impl Release<'_> {
             (Signal::SIGTERM, "TERM")
         };
         for user in users {
-            if !self.told.insert((user.pid, kill)) {
-                continue; // it has that signal already
+            if !self.signalled.insert((user.pid, kill)) {
+                continue; // it already got this signal
             }
             tracing::warn!(
-                "{} is used by {user}, which now gets {name}",
+                "{} is used by {user}; sending {name}",
                 self.args.directory.display()
             );
             let (pid, target) = (user.pid, target.clone());
-            let sent = blocking::within(self.limits, "signal a user", move || {
-                send(pid, &target, signal)
+            let sent = run_blocking(self.limits, "signal a user", move || {
+                send_signal(pid, &target, signal)
             });
             if let Err(error) = sent.await? {
                 tracing::warn!(%error, pid, "cannot signal a user of the mount");
@@ -193,32 +202,32 @@ impl Release<'_> {
         Ok(())
     }
 
-    /// A look that the deadline cut short tells less than the one before.
-    fn with_what_is_known(&self, error: AgentError) -> AgentError {
+    /// After a timeout the obstacle of the round before says more than the error.
+    fn with_last_obstacle(&self, error: AgentError) -> AgentError {
         match error {
-            AgentError::TimedOut(_) if !self.known.is_empty() => {
-                AgentError::TimedOut(self.known.clone())
+            AgentError::TimedOut(_) if !self.last_obstacle.is_empty() => {
+                AgentError::TimedOut(self.last_obstacle.clone())
             }
             AgentError::TimedOut(text) => AgentError::TimedOut(format!(
-                "cannot unmount {}: umount said: {}; {text}",
+                "cannot unmount {}: {}; {text}",
                 self.args.directory.display(),
-                self.refused
+                self.umount_error
             )),
             other @ AgentError::Failed(_) => other,
         }
     }
 
-    fn held(
+    fn describe_obstacle(
         &self,
         left: &[Mount],
         device: Option<&Path>,
-        users: &[User],
+        users: &[MountUser],
         others: &[String],
     ) -> String {
         let points: Vec<String> = left.iter().map(|m| m.point.display().to_string()).collect();
         let mut text = match (points.as_slice(), device) {
             ([], Some(device)) => format!(
-                "{} is mounted nowhere here any more, but something still has {} for itself",
+                "{} is not mounted any more, but something still uses {} exclusively",
                 self.args.source,
                 device.display()
             ),
@@ -227,25 +236,25 @@ impl Release<'_> {
         let names = users.iter().map(ToString::to_string);
         let names: Vec<String> = names.chain(others.iter().cloned()).collect();
         if names.is_empty() {
-            text += ": no process and nothing else that is known holds it";
+            text += ": nothing is known that holds it";
         } else {
             text += ": held by ";
             text += &names.join("; ");
         }
-        if !left.is_empty() && !self.refused.is_empty() {
-            text += "; umount said: ";
-            text += &self.refused;
+        if !left.is_empty() && !self.umount_error.is_empty() {
+            text += "; umount: ";
+            text += &self.umount_error;
         }
         text
     }
 }
 
-/// Signals a process if it is still the one that was seen: its number may have gone to another meanwhile.
-fn send(pid: i32, target: &Target, signal: Signal) -> std::io::Result<()> {
+/// Signals a process if it still uses the mount: its pid may belong to another process by now.
+fn send_signal(pid: i32, target: &MountSet, signal: Signal) -> std::io::Result<()> {
     let Ok(process) = PidFd::open(pid) else {
         return Ok(()); // it is gone
     };
-    match users::of(pid, target) {
+    match users::find_user(pid, target) {
         Some(_) => process.signal(signal),
         None => Ok(()),
     }

@@ -1,36 +1,36 @@
-//! The check of a file system before it is mounted, as heartbeat's own `Filesystem` made it: only for types that do not
-//! mend themselves from their journal when they are mounted, and only what `fsck -p` thinks safe. Nothing is ever forced.
+//! Checks a file system before it is mounted, as heartbeat's `Filesystem` did: only types without a journal that repairs them
+//! at the mount, and only repairs that `fsck -p` considers safe. Nothing is ever forced.
 
 use std::path::Path;
 
-use super::arguments::Arguments;
+use super::arguments::MountArguments;
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 
-/// Types whose journal, or nature, makes a check before a mount needless.
-const NEVER: [&str; 21] = [
+/// Types that need no check before a mount.
+const NO_CHECK: [&str; 21] = [
     "ext3", "ext4", "xfs", "btrfs", "jfs", "reiserfs", "f2fs", "nilfs2", "ocfs2", "gfs2",
     "bcachefs", "zfs", "ntfs", "ntfs3", "vfat", "exfat", "iso9660", "udf", "squashfs", "erofs",
     "lustre",
 ];
-/// Exit codes of fsck(8) from here on mean that errors are left.
-const LEFT: i32 = 4;
+/// From this exit code on, fsck(8) left errors uncorrected.
+const ERRORS_LEFT: i32 = 4;
 
-/// Checks the device if its type wants it.
+/// Checks the device if its type needs it.
 pub async fn before_mount(
-    args: &Arguments,
+    args: &MountArguments,
     device: &Path,
     limits: &Limits,
 ) -> Result<(), AgentError> {
-    if !args.writable() {
+    if !args.is_writable() {
         return Ok(());
     }
     let kind = match &args.kind {
         Some(kind) => Some(kind.clone()),
-        None => detected(device, limits).await?,
+        None => detect_type(device, limits).await?,
     };
-    let Some(kind) = kind.filter(|k| !NEVER.contains(&k.as_str())) else {
-        return Ok(()); // what is unknown here is for mount(8) to judge
+    let Some(kind) = kind.filter(|k| !NO_CHECK.contains(&k.as_str())) else {
+        return Ok(()); // mount(8) decides about an unknown type
     };
     if system_tool::find(&[&format!("fsck.{kind}")]).is_none() {
         tracing::info!(device = %device.display(), "not checked before the mount: there is no fsck.{kind}");
@@ -46,20 +46,20 @@ pub async fn before_mount(
     let done = system_tool::run("fsck", &words, limits).await?;
     match done.code {
         Some(0) => Ok(()),
-        Some(code) if code < LEFT => {
-            tracing::warn!(device = %device.display(), "fsck mended the file system: {}", done.said);
+        Some(code) if code < ERRORS_LEFT => {
+            tracing::warn!(device = %device.display(), "fsck repaired the file system: {}", done.message);
             Ok(())
         }
         _ => Err(AgentError::Failed(format!(
-            "{0} has errors that fsck -p does not mend by itself: {1}; look at it with: fsck -t {kind} {0}",
+            "{0} has errors that fsck -p cannot repair by itself: {1}; run by hand: fsck -t {kind} {0}",
             device.display(),
-            done.said
+            done.message
         ))),
     }
 }
 
-/// The type that is written on a device.
-async fn detected(device: &Path, limits: &Limits) -> Result<Option<String>, AgentError> {
+/// The type of the file system on a device.
+async fn detect_type(device: &Path, limits: &Limits) -> Result<Option<String>, AgentError> {
     let words = ["-p", "-o", "value", "-s", "TYPE", "--"].map(std::ffi::OsStr::new);
     let words: Vec<_> = words.into_iter().chain([device.as_os_str()]).collect();
     let done = system_tool::run("blkid", &words, limits).await?;

@@ -1,9 +1,8 @@
-//! Who uses a mount: every process with an open file, working directory, root, program or mapped file in it.
+//! Finds the processes that use a mount: with an open file, working directory, root, program or mapped file in it.
 //!
-//! A file belongs to a mount by the mount's number, which the kernel tells for every descriptor without asking the file
-//! system; never by its path, which means something else in a chroot, a bind mount or after a removal. Where the whole
-//! file system is ours, its number counts too: that finds users in mount namespaces of their own and users of a mount
-//! that was detached.
+//! Files are matched by the id of their mount, which the kernel reports for every descriptor without accessing the file system.
+//! Paths would be wrong in a chroot, in a bind mount or after a removal. If the whole file system belongs to the resource, its
+//! device number counts too: this finds users in other mount namespaces, and users of a detached mount.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,31 +14,31 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{fstat, major, minor};
 use nix::unistd::{Uid, User as Account};
 
-use super::mountinfo::{Device, Table};
+use super::mountinfo::{Device, MountTable};
 
-/// In the flags of a process: it lives in the kernel, and no signal reaches it.
+/// The flag of a kernel thread, which no signal reaches.
 const KERNEL_THREAD: u64 = 0x0020_0000;
-/// How many files of a process are named.
-const NAMED: usize = 3;
+/// How many files of a process a text names.
+const MAX_NAMED: usize = 3;
 
-/// What is to be let go.
+/// The mounts to be released.
 #[derive(Clone, Debug)]
-pub struct Target {
-    /// The numbers of the mounts.
+pub struct MountSet {
+    /// Their ids.
     pub mounts: HashSet<u64>,
-    /// The numbers of the file systems of these mounts, as `/proc/PID/maps` shows them.
+    /// The device numbers of their file systems, as `/proc/PID/maps` shows them.
     pub devices: HashSet<Device>,
-    /// Of those, the one that is ours as a whole.
+    /// The one that belongs to the resource as a whole.
     pub whole: Option<Device>,
-    /// All mounts that this process sees: a file in one of them that is not wanted is not meant.
+    /// The ids of all mounts that this process sees. A file in another of them is not a use of this set.
     pub known: HashSet<u64>,
 }
 
-impl Target {
-    /// These mounts out of the table.
-    pub fn new(table: &Table, mounts: HashSet<u64>, whole: Option<Device>) -> Target {
+impl MountSet {
+    /// These mounts of the table.
+    pub fn new(table: &MountTable, mounts: HashSet<u64>, whole: Option<Device>) -> MountSet {
         let of = table.0.iter().filter(|m| mounts.contains(&m.id));
-        Target {
+        MountSet {
             devices: of.map(|m| m.device).chain(whole).collect(),
             known: table.0.iter().map(|m| m.id).collect(),
             mounts,
@@ -47,9 +46,8 @@ impl Target {
         }
     }
 
-    /// Whether an open file is in it. The file was opened by its name only (`O_PATH`), so nothing is asked of its
-    /// file system.
-    fn has(&self, file: &File) -> bool {
+    /// Whether a file is in one of the mounts. The file is opened with `O_PATH`, so its file system is not accessed.
+    fn has_file(&self, file: &File) -> bool {
         let info = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
         self.has_mount(mount_of(Path::new(&info)), || {
             fstat(file).ok().map(|s| (major(s.st_dev), minor(s.st_dev)))
@@ -65,29 +63,29 @@ impl Target {
     }
 }
 
-/// A process that uses it.
+/// A process that uses a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// Its number.
+pub struct MountUser {
+    /// Its pid.
     pub pid: i32,
     /// The name of its program.
     pub command: String,
-    /// Whose it is.
+    /// The account that it runs under.
     pub owner: String,
-    /// With what: each what and where.
+    /// Its uses, such as `open file /srv/db/log`.
     pub uses: Vec<String>,
 }
 
-impl fmt::Display for User {
+impl fmt::Display for MountUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let User {
+        let MountUser {
             pid,
             command,
             owner,
             uses,
         } = self;
-        let shown = uses.get(..NAMED).unwrap_or(uses).join(", ");
-        let more = uses.len().saturating_sub(NAMED);
+        let shown = uses.get(..MAX_NAMED).unwrap_or(uses).join(", ");
+        let more = uses.len().saturating_sub(MAX_NAMED);
         let more = if more > 0 {
             format!(" and {more} more")
         } else {
@@ -97,50 +95,52 @@ impl fmt::Display for User {
     }
 }
 
-/// All users but ourselves, the first process, and what lives in the kernel. Threads that do not share the files of
-/// their process are rare, so they are asked only where nothing else was found.
-pub fn all(target: &Target) -> Vec<User> {
+/// All processes that use the mounts, except this one, pid 1 and kernel threads. Threads with a file table of their own are
+/// rare, so threads are searched only if no process is found.
+pub fn find_users(target: &MountSet) -> Vec<MountUser> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
     let pids: Vec<i32> = pids.filter(|pid| *pid > 1 && *pid != own).collect();
-    let look = |threads| {
+    let search = |threads| {
         pids.iter()
-            .filter_map(move |pid| found(*pid, target, threads))
+            .filter_map(move |pid| inspect(*pid, target, threads))
     };
-    let users: Vec<User> = look(false).collect();
+    let users: Vec<MountUser> = search(false).collect();
     if users.is_empty() {
-        look(true).collect()
+        search(true).collect()
     } else {
         users
     }
 }
 
-/// What this process itself has open there. It is never signalled.
-pub fn ourselves(target: &Target) -> Option<User> {
-    of(i32::try_from(std::process::id()).ok()?, target)
+/// This process, if it uses the mounts. It is never signalled.
+pub fn own_use(target: &MountSet) -> Option<MountUser> {
+    find_user(i32::try_from(std::process::id()).ok()?, target)
 }
 
-/// One process, if it is a user.
-pub fn of(pid: i32, target: &Target) -> Option<User> {
-    found(pid, target, true)
+/// One process, if it uses the mounts.
+pub fn find_user(pid: i32, target: &MountSet) -> Option<MountUser> {
+    inspect(pid, target, true)
 }
 
-fn found(pid: i32, target: &Target, threads: bool) -> Option<User> {
+fn inspect(pid: i32, target: &MountSet, threads: bool) -> Option<MountUser> {
     let folder = PathBuf::from(format!("/proc/{pid}"));
     let (command, flags) = stat(&fs::read(folder.join("stat")).ok()?)?;
     if flags & KERNEL_THREAD != 0 {
         return None;
     }
-    let mut uses = of_task(&folder, target);
+    let mut uses = uses_of_task(&folder, target);
     if uses.is_empty() && threads {
-        // Of a process whose first thread has ended, too, it is only the others who have any.
+        // Also if the main thread has ended, other threads may have open files.
         let tasks = fs::read_dir(folder.join("task")).ok()?.flatten();
         let others = tasks.filter(|t| t.file_name().to_str() != Some(&pid.to_string()));
-        uses = others.flat_map(|t| of_task(&t.path(), target)).collect();
+        uses = others
+            .flat_map(|t| uses_of_task(&t.path(), target))
+            .collect();
     }
-    uses.extend(mapped(&folder, target));
-    (!uses.is_empty()).then(|| User {
+    uses.extend(mapped_files(&folder, target));
+    (!uses.is_empty()).then(|| MountUser {
         pid,
         command,
         owner: owner(&folder),
@@ -157,7 +157,7 @@ fn stat(bytes: &[u8]) -> Option<(String, u64)> {
     Some((name.to_owned(), after.split(' ').nth(6)?.parse().ok()?))
 }
 
-fn of_task(folder: &Path, target: &Target) -> Vec<String> {
+fn uses_of_task(folder: &Path, target: &MountSet) -> Vec<String> {
     let mut uses = Vec::new();
     let links = [
         ("cwd", "working directory"),
@@ -166,7 +166,7 @@ fn of_task(folder: &Path, target: &Target) -> Vec<String> {
     ];
     for (link, what) in links {
         let path = folder.join(link);
-        if by_name(&path).is_some_and(|file| target.has(&file)) {
+        if open_path(&path).is_some_and(|file| target.has_file(&file)) {
             uses.push(format!("{what} {}", shown(&path)));
         }
     }
@@ -174,7 +174,7 @@ fn of_task(folder: &Path, target: &Target) -> Vec<String> {
     for entry in open.flatten() {
         let link = folder.join("fd").join(entry.file_name());
         let device = || {
-            let stat = fstat(by_name(&link)?).ok()?;
+            let stat = fstat(open_path(&link)?).ok()?;
             Some((major(stat.st_dev), minor(stat.st_dev)))
         };
         if target.has_mount(mount_of(&entry.path()), device) {
@@ -184,20 +184,20 @@ fn of_task(folder: &Path, target: &Target) -> Vec<String> {
     uses
 }
 
-/// Files in its memory, programs and libraries among them. `maps` names the file system; where only part of it is
-/// ours, the file itself is looked at.
-fn mapped(folder: &Path, target: &Target) -> Vec<String> {
+/// Mapped files, including programs and libraries. `maps` has only the number of the file system; if only a part of that
+/// belongs to the mounts, the file itself is checked.
+fn mapped_files(folder: &Path, target: &MountSet) -> Vec<String> {
     let maps = fs::read(folder.join("maps")).unwrap_or_default();
     let maps = String::from_utf8_lossy(&maps);
     let mut uses: Vec<String> = Vec::new();
     for line in maps.lines() {
-        let Some((range, device, path)) = mapping(line) else {
+        let Some((range, device, path)) = parse_mapping(line) else {
             continue;
         };
         let is_ours = target.devices.contains(&device)
             && (target.whole == Some(device)
-                || by_name(&folder.join("map_files").join(range))
-                    .is_some_and(|file| target.has(&file)));
+                || open_path(&folder.join("map_files").join(range))
+                    .is_some_and(|file| target.has_file(&file)));
         let text = format!("mapped file {path}");
         if is_ours && !uses.contains(&text) {
             uses.push(text);
@@ -207,7 +207,7 @@ fn mapped(folder: &Path, target: &Target) -> Vec<String> {
 }
 
 /// `7f0-7f1 r-xp 00000000 fe:01 1234      /path`, numbers in hexadecimal.
-fn mapping(line: &str) -> Option<(&str, Device, &str)> {
+fn parse_mapping(line: &str) -> Option<(&str, Device, &str)> {
     let mut fields = line.splitn(6, ' ');
     let range = fields.next()?;
     let (major, minor) = fields.nth(2)?.split_once(':')?;
@@ -219,14 +219,14 @@ fn mapping(line: &str) -> Option<(&str, Device, &str)> {
     Some((range, device, path))
 }
 
-/// Opened for nothing but to be looked at.
-fn by_name(path: &Path) -> Option<File> {
+/// Opens a file with `O_PATH`, which does not access its file system.
+fn open_path(path: &Path) -> Option<File> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_PATH);
     options.open(path).ok()
 }
 
-/// The mount in a file of `fdinfo`.
+/// The id of the mount in a file of `fdinfo`.
 fn mount_of(info: &Path) -> Option<u64> {
     let text = fs::read_to_string(info).ok()?;
     let field = text.lines().find_map(|l| l.strip_prefix("mnt_id:"))?;
@@ -267,16 +267,19 @@ mod tests {
     fn a_line_of_maps_is_taken_apart() {
         let line = "7f58-7f59 r--p 00001000 fe:1a 528414                     /a path/with blanks";
         let wanted = ("7f58-7f59", (0xfe, 0x1a), "/a path/with blanks");
-        assert_eq!(mapping(line), Some(wanted));
+        assert_eq!(parse_mapping(line), Some(wanted));
         let anonymous = "7ffc-7ffd rw-p 00000000 00:00 0                          [stack]";
-        assert_eq!(mapping(anonymous), Some(("7ffc-7ffd", (0, 0), "[stack]")));
-        assert_eq!(mapping("nonsense"), None);
-        assert_eq!(mapping("7ffc-7ffd rw-p 00000000 00:00 0"), None);
+        assert_eq!(
+            parse_mapping(anonymous),
+            Some(("7ffc-7ffd", (0, 0), "[stack]"))
+        );
+        assert_eq!(parse_mapping("nonsense"), None);
+        assert_eq!(parse_mapping("7ffc-7ffd rw-p 00000000 00:00 0"), None);
     }
 
     #[test]
     fn of_many_files_the_first_are_named() {
-        let user = User {
+        let user = MountUser {
             pid: 7,
             command: "mariadbd".into(),
             owner: "mysql".into(),
@@ -290,11 +293,11 @@ mod tests {
 
     #[test]
     fn this_process_is_found_only_as_itself() {
-        let table = Table::read().unwrap();
+        let table = MountTable::read().unwrap();
         let own = std::env::current_dir().unwrap();
-        let mount = table.holding(&own).unwrap();
-        let target = Target::new(&table, HashSet::from([mount.id]), None);
-        let itself = ourselves(&target).unwrap();
+        let mount = table.containing(&own).unwrap();
+        let target = MountSet::new(&table, HashSet::from([mount.id]), None);
+        let itself = own_use(&target).unwrap();
         assert!(
             itself
                 .uses
@@ -302,7 +305,7 @@ mod tests {
                 .any(|u| u.starts_with("working directory"))
         );
         assert!(
-            all(&target)
+            find_users(&target)
                 .iter()
                 .all(|u| u.pid != itself.pid && u.pid != 1)
         );

@@ -1,35 +1,34 @@
-//! What can be told about a `Filesystem` before it is started: that its device, its directory and its type are there, and
-//! that no other wants the same.
+//! Checks a `Filesystem` before it is started: its device, its directory and its type must exist, and no other may use the same.
 
 use std::fs;
 use std::path::Path;
 
-use super::arguments::{Arguments, Source};
+use super::arguments::{MountArguments, Source};
 use super::identity::block_device;
-use super::mountinfo::Table;
+use super::mountinfo::MountTable;
 use crate::agent::exec::system_tool;
 use crate::model::token::Token;
 use crate::text::Mistake;
 
-/// Looks at the machine. `earlier` are the members before it in its group: they may make the device or the directory.
-/// Returns what is missing only as yet.
-pub fn machine(args: &Arguments, earlier: &[Token]) -> Result<Option<String>, Mistake> {
+/// Checks the machine. `earlier` are the members before it in its group, which may provide the device or the directory.
+/// Returns a note about a device that does not exist yet.
+pub fn check_machine(args: &MountArguments, earlier: &[Token]) -> Result<Option<String>, Mistake> {
     if let Some(kind) = &args.kind {
-        known(kind)?;
+        check_type(kind)?;
     }
-    let later = device(args, earlier)?;
+    let note = check_device(args, earlier)?;
     let directory = &args.directory;
-    // What is mounted there already is not touched: it may hang.
-    let mounted = Table::read().is_ok_and(|table| table.top(directory).is_some());
+    // A file system that is mounted already is not accessed: it may hang.
+    let mounted = MountTable::read().is_ok_and(|table| table.top(directory).is_some());
     if !mounted && !directory.is_dir() && !inside_earlier(directory, earlier) {
         let shown = directory.display();
         let message = format!("there is no directory {shown} to mount on");
         return Err(Mistake::new(message).help(format!("mkdir -p {shown}")));
     }
-    Ok(later)
+    Ok(note)
 }
 
-fn device(args: &Arguments, earlier: &[Token]) -> Result<Option<String>, Mistake> {
+fn check_device(args: &MountArguments, earlier: &[Token]) -> Result<Option<String>, Mistake> {
     let (there, path) = match &args.source {
         Source::Device(path) => (block_device(path).is_some(), path),
         Source::Image(path) | Source::Bind(path) => (path.exists(), path),
@@ -42,11 +41,11 @@ fn device(args: &Arguments, earlier: &[Token]) -> Result<Option<String>, Mistake
     if !matches!(args.source, Source::Device(_)) && inside_earlier(path, earlier) {
         return Ok(None);
     }
-    // Addresses make no devices; anything else might.
+    // Addresses provide no devices; any other resource might.
     let maker = earlier.iter().rev().find(|t| !t.name.starts_with("IP"));
     if let (Some(maker), Source::Device(_)) = (maker, &args.source) {
         return Ok(Some(format!(
-            "{shown} is not there now; {} must make it",
+            "{shown} does not exist yet; {} must provide it",
             maker.text
         )));
     }
@@ -56,17 +55,19 @@ fn device(args: &Arguments, earlier: &[Token]) -> Result<Option<String>, Mistake
         _ => "file",
     };
     Err(Mistake::new(format!("there is no {what} {shown}"))
-        .help("lsblk shows the devices of this machine; LABEL=... or UUID=... keep their names"))
+        .help("lsblk lists the devices of this machine; LABEL=... and UUID=... do not change"))
 }
 
-/// Whether an earlier `Filesystem` of the group shows it.
+/// Whether the path is inside an earlier `Filesystem` of the group.
 fn inside_earlier(path: &Path, earlier: &[Token]) -> bool {
     let mut others = earlier.iter().filter(|t| t.name == "Filesystem");
-    others.any(|t| Arguments::parse(&t.args).is_ok_and(|other| path.starts_with(other.directory)))
+    others.any(|t| {
+        MountArguments::parse(&t.args).is_ok_and(|other| path.starts_with(other.directory))
+    })
 }
 
-/// A type that the kernel has, can load, or leaves to a helper.
-fn known(kind: &str) -> Result<(), Mistake> {
+/// Checks that the kernel has the type, can load it, or has a helper for it.
+fn check_type(kind: &str) -> Result<(), Mistake> {
     let in_kernel = |kind: &str| {
         let text = fs::read_to_string("/proc/filesystems").unwrap_or_default();
         text.lines()
@@ -81,14 +82,12 @@ fn known(kind: &str) -> Result<(), Mistake> {
     let help = match base {
         "nfs" | "nfs4" => "apt install nfs-common",
         "cifs" | "smb3" => "apt install cifs-utils",
-        _ => {
-            "`cat /proc/filesystems` shows what this kernel knows; leave the type away and mount(8) finds out"
-        }
+        _ => "/proc/filesystems lists the types of this kernel; without a type mount(8) detects it",
     };
     Err(Mistake::new(message).help(help))
 }
 
-/// Whether there is a module for it.
+/// Whether the kernel has a module for a type.
 fn loadable(kind: &str) -> bool {
     let release = nix::sys::utsname::uname().map(|u| u.release().to_owned());
     let Ok(release) = release else { return false };
@@ -99,11 +98,10 @@ fn loadable(kind: &str) -> bool {
     fs::read_to_string(path).is_ok_and(|text| text.lines().any(|l| l.starts_with(&wanted)))
 }
 
-/// Pairs of `Filesystem` words that want the same device or the same directory: the later by its place in the list, and
-/// what is wrong.
-pub fn clashes(tokens: &[&Token]) -> Vec<(usize, Mistake)> {
+/// `Filesystem` words that use the device or the directory of an earlier one: the index in the list, and the mistake.
+pub fn find_clashes(tokens: &[&Token]) -> Vec<(usize, Mistake)> {
     let parsed = |t: &Token| {
-        Arguments::parse(&t.args)
+        MountArguments::parse(&t.args)
             .ok()
             .filter(|_| t.name == "Filesystem")
     };
@@ -115,13 +113,14 @@ pub fn clashes(tokens: &[&Token]) -> Vec<(usize, Mistake)> {
             let Some(later) = later else { continue };
             let what = if later.directory == other.directory {
                 format!("directory {}", later.directory.display())
-            } else if later.source == other.source && (later.exclusive() || other.exclusive()) {
+            } else if later.source == other.source && (later.is_exclusive() || other.is_exclusive())
+            {
                 later.source.to_string()
             } else {
                 continue;
             };
             let message = format!("{what} is already used by {}", token.text);
-            let help = "each group mounts and unmounts on its own; two cannot share a device or a directory";
+            let help = "each group mounts and unmounts independently, so two resources cannot share a device or a directory";
             found.push((nth, Mistake::new(message).help(help)));
         }
     }
@@ -143,7 +142,7 @@ mod tests {
 
     fn look(word: &str, earlier: &[&str]) -> Result<Option<String>, Mistake> {
         let earlier: Vec<Token> = earlier.iter().map(|w| token(w)).collect();
-        machine(&Arguments::parse(&token(word).args).unwrap(), &earlier)
+        check_machine(&MountArguments::parse(&token(word).args).unwrap(), &earlier)
     }
 
     #[test]
@@ -152,7 +151,7 @@ mod tests {
         let mistake = look(word, &["IPaddr::10.0.0.1"]).unwrap_err();
         assert_eq!(mistake.message, "there is no block device /dev/drbd_none");
         let note = look(word, &["drbddisk::db", "IPaddr::10.0.0.1"]).unwrap();
-        let wanted = "/dev/drbd_none is not there now; drbddisk::db must make it";
+        let wanted = "/dev/drbd_none does not exist yet; drbddisk::db must provide it";
         assert_eq!(note.as_deref(), Some(wanted));
         // A file is no device.
         assert!(look("Filesystem::/etc/passwd::/tmp", &[]).is_err());
@@ -171,8 +170,8 @@ mod tests {
 
     #[test]
     fn a_type_that_nothing_here_knows_is_refused() {
-        assert!(known("proc").is_ok());
-        let mistake = known("exg4").unwrap_err();
+        assert!(check_type("proc").is_ok());
+        let mistake = check_type("exg4").unwrap_err();
         assert!(mistake.message.contains("`exg4`"));
     }
 
@@ -188,7 +187,7 @@ mod tests {
             "Filesystem",
         ];
         let tokens: Vec<Token> = words.iter().map(|w| token(w)).collect();
-        let found = clashes(&tokens.iter().collect::<Vec<_>>());
+        let found = find_clashes(&tokens.iter().collect::<Vec<_>>());
         let short: Vec<_> = found
             .iter()
             .map(|(n, m)| (*n, m.message.as_str()))

@@ -1,27 +1,27 @@
-//! The arguments of `mysqld`: `[::DEFAULTS-FILE[::DATADIR[::SOCKET[::USER]]]]`. A `-` leaves one to the server's own
-//! configuration: haresources has no empty arguments.
+//! The arguments of `mysqld`: `[::DEFAULTS-FILE[::DATADIR[::SOCKET[::USER]]]]`. `-` leaves an argument to the server's own
+//! configuration, because haresources has no empty arguments.
 
 use std::path::{Path, PathBuf};
 
 use crate::text::Mistake;
 
-const USAGE: &str = "write mysqld, or mysqld::/etc/mysql/shop.cnf::/srv/shop/data::/run/mysqld/shop.sock::mysql, with - for what the server's configuration says";
+const USAGE: &str = "write mysqld, or mysqld::/etc/mysql/shop.cnf::/srv/shop/data::/run/mysqld/shop.sock::mysql, with - for what the server's own configuration sets";
 
-/// What was given; the rest is for the server's configuration to say.
+/// The given arguments. The server's configuration sets the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Arguments {
-    /// Read instead of the system's own configuration.
+pub struct ServerArguments {
+    /// The file that replaces the system's configuration.
     pub defaults: Option<PathBuf>,
     /// The data directory.
     pub datadir: Option<PathBuf>,
     /// The socket.
     pub socket: Option<PathBuf>,
-    /// The account the server runs under.
+    /// The account that the server runs under.
     pub user: Option<String>,
 }
 
-impl Arguments {
-    /// Takes them apart. Nothing of the machine is looked at.
+impl ServerArguments {
+    /// Parses the arguments. The machine is not checked.
     pub fn parse(args: &[String]) -> Result<Self, Mistake> {
         if let Some(extra) = args.get(4) {
             let message = format!("`{extra}` is one argument too many for mysqld");
@@ -29,7 +29,7 @@ impl Arguments {
         }
         let given = |nth: usize| args.get(nth).filter(|word| *word != "-");
         let path = |nth: usize, what: &str| given(nth).map(|w| absolute(w, what)).transpose();
-        Ok(Arguments {
+        Ok(ServerArguments {
             defaults: path(0, "the defaults file")?,
             datadir: path(1, "the data directory")?,
             socket: path(2, "the socket")?,
@@ -50,14 +50,14 @@ fn absolute(word: &str, what: &str) -> Result<PathBuf, Mistake> {
 mod tests {
     use super::*;
 
-    fn parse(words: &[&str]) -> Result<Arguments, Mistake> {
+    fn parse(words: &[&str]) -> Result<ServerArguments, Mistake> {
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-        Arguments::parse(&words)
+        ServerArguments::parse(&words)
     }
 
     #[test]
     fn a_dash_leaves_an_argument_to_the_servers_configuration() {
-        assert_eq!(parse(&[]), Ok(Arguments::default()));
+        assert_eq!(parse(&[]), Ok(ServerArguments::default()));
         let args = parse(&["-", "/srv/db", "-", "mysql"]).unwrap();
         assert_eq!((args.defaults, args.socket), (None, None));
         assert_eq!(args.datadir.unwrap(), Path::new("/srv/db"));

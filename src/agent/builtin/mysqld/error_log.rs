@@ -1,4 +1,4 @@
-//! The server's error log: where its output goes, and where the reason stands when it does not start.
+//! The server's error log: it gets the output of the server, and tells why a server did not start.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -7,12 +7,12 @@ use std::path::Path;
 
 use nix::unistd::{User, fchown};
 
-/// How much of its end is looked at.
-const LOOKED_AT: u64 = 16 * 1024;
+/// How many bytes of its end are read.
+const MAX_TAIL_BYTES: u64 = 16 * 1024;
 /// How many lines an error shows.
-const SHOWN: usize = 5;
+const SHOWN_LINES: usize = 5;
 
-/// The log, open for appending, and how long it was.
+/// The log, open for appending, and its length when it was opened.
 pub struct ErrorLog {
     /// The file.
     pub file: File,
@@ -20,8 +20,8 @@ pub struct ErrorLog {
 }
 
 impl ErrorLog {
-    /// Opens it, or makes one that belongs to `user`. Its folder belongs to that user too, who could put a link
-    /// there: none is followed, and nothing but a plain file is opened.
+    /// Opens it, or creates one that belongs to `user`. That user owns its folder too and could put a link there, so links are
+    /// not followed and only a regular file is opened.
     pub fn open(path: &Path, user: &str) -> io::Result<ErrorLog> {
         let mut options = OpenOptions::new();
         options.append(true).read(true);
@@ -40,7 +40,7 @@ impl ErrorLog {
         if !meta.is_file() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "it is no plain file",
+                "it is not a regular file",
             ));
         }
         Ok(ErrorLog {
@@ -49,24 +49,24 @@ impl ErrorLog {
         })
     }
 
-    /// What was written since it was opened: the lines that say what went wrong, or else the last.
+    /// What was written since it was opened: the lines with errors, or else the last lines.
     pub fn tail(&mut self) -> String {
         let end = self.file.seek(SeekFrom::End(0)).unwrap_or_default();
-        let from = self.begun_at.max(end.saturating_sub(LOOKED_AT));
+        let from = self.begun_at.max(end.saturating_sub(MAX_TAIL_BYTES));
         let mut bytes = Vec::new();
         let read = self
             .file
             .seek(SeekFrom::Start(from))
-            .and_then(|_| (&self.file).take(LOOKED_AT).read_to_end(&mut bytes));
+            .and_then(|_| (&self.file).take(MAX_TAIL_BYTES).read_to_end(&mut bytes));
         match read {
             Ok(0) => "nothing was written to its error log".to_owned(),
-            Ok(_) => worst(&String::from_utf8_lossy(&bytes)),
+            Ok(_) => error_lines(&String::from_utf8_lossy(&bytes)),
             Err(e) => format!("its error log cannot be read: {e}"),
         }
     }
 }
 
-fn worst(text: &str) -> String {
+fn error_lines(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|l| !l.is_empty());
     let errors: Vec<&str> = lines().filter(|l| l.contains("ERROR")).collect();
     let chosen = if errors.is_empty() {
@@ -74,7 +74,7 @@ fn worst(text: &str) -> String {
     } else {
         errors
     };
-    let from = chosen.len().saturating_sub(SHOWN);
+    let from = chosen.len().saturating_sub(SHOWN_LINES);
     chosen.get(from..).unwrap_or_default().join(" | ")
 }
 

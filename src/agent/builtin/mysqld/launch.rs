@@ -1,4 +1,4 @@
-//! Starts a server: clears away what an earlier one left, gives it a session of its own, and has its output in its error log.
+//! Starts a server: removes what an earlier one left behind, gives it its own session, and sends its output to its error log.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -11,30 +11,30 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use super::error_log::ErrorLog;
-use super::query::{self, Listener};
+use super::query::{self, SocketState};
 use super::server;
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 use crate::sys::pidfd::PidFd;
 
-/// A server that was started just now.
-pub struct Launched {
-    /// Must be kept and asked, or nobody takes note of its end.
+/// A server that was just started.
+pub struct LaunchedServer {
+    /// Must be kept and polled: that reaps the process after its end.
     pub child: Child,
-    /// The same process.
+    /// A handle of the same process.
     pub process: PidFd,
 }
 
-/// Starts it. No server is on its data directory; the caller has looked. The log, where it says what goes wrong, is mostly on the
-/// mount of its data: it must not be kept open once the server is up, or the mount cannot be undone.
-pub async fn launch(
-    settings: &Settings,
+/// Starts a server. The caller has checked that none runs on its data directory. The error log that is returned is often on the
+/// mount of the data: it must be closed once the server is up, or the mount cannot be unmounted.
+pub async fn launch_server(
+    settings: &ServerSettings,
     limits: &Limits,
-) -> Result<(Launched, ErrorLog), AgentError> {
-    datadir_is_one(&settings.datadir)?;
+) -> Result<(LaunchedServer, ErrorLog), AgentError> {
+    check_datadir(&settings.datadir)?;
     free_socket(&settings.socket, limits).await?;
-    socket_dir(settings)?;
+    create_socket_dir(settings)?;
     let log = ErrorLog::open(&settings.error_log, &settings.user).map_err(|e| {
         failed(format!(
             "cannot write the error log of the database server, {}: {e}",
@@ -43,7 +43,7 @@ pub async fn launch(
     })?;
     let output = || log.file.try_clone().map(Stdio::from);
     let start = || -> io::Result<(Child, PidFd)> {
-        // setsid(1) becomes the server: same number, a session of its own, no terminal.
+        // setsid(1) becomes the server: same pid, its own session, no terminal.
         let mut command = Command::new("setsid");
         command.arg(&settings.program).args(&settings.command_line);
         command
@@ -61,54 +61,54 @@ pub async fn launch(
     };
     let (child, process) =
         start().map_err(|e| failed(format!("cannot run {}: {e}", settings.program)))?;
-    Ok((Launched { child, process }, log))
+    Ok((LaunchedServer { child, process }, log))
 }
 
 fn failed(text: String) -> AgentError {
     AgentError::Failed(text)
 }
 
-fn datadir_is_one(datadir: &Path) -> Result<(), AgentError> {
+fn check_datadir(datadir: &Path) -> Result<(), AgentError> {
     let shown = datadir.display();
     if !datadir.is_dir() {
         return Err(failed(format!(
-            "there is no data directory {shown}; is its file system mounted, and does a Filesystem stand before mysqld in haresources?"
+            "there is no data directory {shown}; is its file system mounted, and is there a Filesystem before mysqld in haresources?"
         )));
     }
     if !datadir.join("mysql").is_dir() {
         return Err(failed(format!(
-            "{shown} holds no database; make one with: mariadb-install-db --datadir={shown} --user=mysql (MySQL: mysqld --initialize)"
+            "{shown} contains no database; create one with: mariadb-install-db --datadir={shown} --user=mysql (MySQL: mysqld --initialize)"
         )));
     }
     Ok(())
 }
 
-/// A socket that nobody serves is removed, with the lock that MySQL puts beside it: the number in the lock may belong to
-/// another process by now, and MySQL would refuse to start.
+/// Removes a socket that nobody serves, together with MySQL's lock file: the pid in the lock may belong to another process by
+/// now, and then MySQL would refuse to start.
 async fn free_socket(socket: &Path, limits: &Limits) -> Result<(), AgentError> {
     let shown = socket.display();
-    let mut listener = query::listener(socket, limits).await;
-    // One that was killed a moment ago may have its sockets for a moment yet.
-    while let Listener::Process(Some(pid)) = listener
+    let mut listener = query::find_listener(socket, limits).await;
+    // A server that was just killed may keep its sockets for a moment.
+    while let SocketState::Served(Some(pid)) = listener
         && server::is_ending(pid)
         && Instant::now() < limits.until
     {
         sleep(super::PAUSE).await;
-        listener = query::listener(socket, limits).await;
+        listener = query::find_listener(socket, limits).await;
     }
     match listener {
-        Listener::Process(pid) => Err(failed(match pid {
+        SocketState::Served(pid) => Err(failed(match pid {
             Some(pid) => format!(
-                "the socket {shown} is served by another process, pid {pid}, which works in {}; stop that, or give this mysqld a socket of its own",
-                server::place(pid)
+                "the socket {shown} is in use by another process, pid {pid} in {}; stop it, or give this mysqld another socket",
+                server::working_dir(pid)
             ),
-            None => format!(
-                "the socket {shown} is in use, or is no socket; give this mysqld one of its own"
-            ),
+            None => {
+                format!("{shown} is in use or is not a socket; give this mysqld another socket")
+            }
         })),
-        Listener::Absent => remove(&lock_of(socket)),
-        Listener::Left => {
-            tracing::info!("removing the socket {shown}, which an earlier server left");
+        SocketState::Absent => remove(&lock_of(socket)),
+        SocketState::Stale => {
+            tracing::info!("removing the socket {shown} that an earlier server left behind");
             remove(socket)?;
             remove(&lock_of(socket))
         }
@@ -130,8 +130,8 @@ fn remove(path: &Path) -> Result<(), AgentError> {
     }
 }
 
-/// The folder of the socket is usually in /run, made anew at each boot by a unit that does not run here.
-fn socket_dir(settings: &Settings) -> Result<(), AgentError> {
+/// Creates the folder of the socket. It is usually in /run, where at boot only the server's systemd unit would create it.
+fn create_socket_dir(settings: &ServerSettings) -> Result<(), AgentError> {
     let Some(dir) = settings.socket.parent().filter(|d| !d.exists()) else {
         return Ok(());
     };
@@ -144,7 +144,7 @@ fn socket_dir(settings: &Settings) -> Result<(), AgentError> {
     };
     make().map_err(|e| {
         failed(format!(
-            "cannot make the folder of the socket, {}: {e}",
+            "cannot create the folder of the socket, {}: {e}",
             dir.display()
         ))
     })
@@ -178,13 +178,13 @@ mod tests {
     #[test]
     fn a_directory_that_holds_no_database_is_said_to() {
         let dir = tempfile::tempdir().unwrap();
-        let error = datadir_is_one(dir.path()).unwrap_err().to_string();
+        let error = check_datadir(dir.path()).unwrap_err().to_string();
         assert!(error.contains("holds no database"), "{error}");
-        let error = datadir_is_one(&dir.path().join("x"))
+        let error = check_datadir(&dir.path().join("x"))
             .unwrap_err()
             .to_string();
         assert!(error.contains("is its file system mounted"), "{error}");
         fs::create_dir(dir.path().join("mysql")).unwrap();
-        assert_eq!(datadir_is_one(dir.path()), Ok(()));
+        assert_eq!(check_datadir(dir.path()), Ok(()));
     }
 }

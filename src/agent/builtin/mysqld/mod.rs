@@ -1,9 +1,10 @@
 //! The built-in `mysqld`: a MariaDB or MySQL server.
 //!
-//! * `settings`: which server is meant; `server`: which process it is. That is looked up each time, by the data
-//!   directory, so a daemon that was restarted finds its server again.
-//! * `launch`: starts it; `query`: asks it; `replication`: how far it is behind; `shutdown`: ends it; `error_log`: why it did not start.
-//! * `validate`: what `hactl check` can tell beforehand.
+//! * `settings`: the settings of the server; `server`: its process, found by the data directory each time, so that a daemon
+//!   that was restarted finds its server again.
+//! * `launch`: starts it; `query`: runs a statement; `replication`: its lag as a replica; `shutdown`: stops it; `error_log`: why
+//!   it did not start.
+//! * `validate`: the checks of `hactl check`.
 
 pub mod arguments;
 mod error_log;
@@ -23,86 +24,91 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use self::arguments::Arguments;
+use self::arguments::ServerArguments;
 use self::error_log::ErrorLog;
-use self::launch::Launched;
-use self::query::Answer;
-use self::server::Server;
-use self::settings::Settings;
+use self::launch::LaunchedServer;
+use self::query::QueryAnswer;
+use self::server::DatabaseServer;
+use self::settings::ServerSettings;
 use crate::agent::{Agent, AgentError, Limits, Status};
 
-/// Beside ha.cf: the login with which a server is asked.
+/// The file beside ha.cf with the login for queries.
 pub(crate) const LOGIN: &str = "mysqld.cnf";
-/// Between two questions to a server that does not answer yet.
+/// The pause between queries to a server that does not answer yet.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long one question may take during a start.
-const QUESTION: Duration = Duration::from_secs(5);
+/// The deadline of one query during a start.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One database server.
 pub struct Mysqld {
-    args: Arguments,
-    /// Holds the client's login.
+    args: ServerArguments,
+    /// The file with the client's login.
     login: PathBuf,
-    state: Mutex<State>,
-    /// That it answers with an error was said.
-    told: AtomicBool,
+    state: Mutex<ServerState>,
+    /// Whether the log already says that it answers with an error.
+    error_logged: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
-    /// As found at the last start: a configuration that was edited since says nothing about what runs.
-    settings: Option<Settings>,
-    /// What we started, while it lives.
-    launched: Option<Launched>,
+struct ServerState {
+    /// As found at the last start. The configuration may have been edited since.
+    settings: Option<ServerSettings>,
+    /// The server that this daemon started, while it runs.
+    launched: Option<LaunchedServer>,
 }
 
 impl Mysqld {
-    /// Touches nothing yet. `login` may not be there.
-    pub fn new(args: Arguments, login: PathBuf) -> Self {
+    /// The server; nothing is changed yet. `login` need not exist.
+    pub fn new(args: ServerArguments, login: PathBuf) -> Self {
         Mysqld {
             args,
             login,
             state: Mutex::default(),
-            told: AtomicBool::new(false),
+            error_logged: AtomicBool::new(false),
         }
     }
 
     async fn settings(
         &self,
-        state: &State,
+        state: &ServerState,
         limits: &Limits,
-    ) -> Result<Option<Settings>, AgentError> {
+    ) -> Result<Option<ServerSettings>, AgentError> {
         match &state.settings {
             Some(known) => Ok(Some(known.clone())),
             None => settings::discover(&self.args, limits).await,
         }
     }
 
-    /// Whether it answers. An error of the server's own is an answer, and told once.
-    async fn answers(&self, settings: &Settings, limits: &Limits) -> Result<Answer, AgentError> {
-        let login = login(&self.login)?;
-        let answer = query::ask(&settings.socket, login, query::ANYTHING, limits).await?;
+    /// Whether the server answers. An error of the server itself is an answer too, and logged once.
+    async fn query_server(
+        &self,
+        settings: &ServerSettings,
+        limits: &Limits,
+    ) -> Result<QueryAnswer, AgentError> {
+        let login = login_file(&self.login)?;
+        let answer =
+            query::run_query(&settings.socket, login, query::SIMPLEST_QUERY, limits).await?;
         let bad = match &answer {
-            Answer::Alive(why) | Answer::Full(why) => {
-                if !self.told.load(Ordering::Relaxed) {
+            QueryAnswer::Alive(why) | QueryAnswer::Full(why) => {
+                if !self.error_logged.load(Ordering::Relaxed) {
                     tracing::warn!(
-                        "the database on {} runs, but {why}",
+                        "the database server on {} runs, but {why}",
                         settings.datadir.display()
                     );
                 }
                 true
             }
-            Answer::Rows(_) | Answer::None(_) => false,
+            QueryAnswer::Rows(_) | QueryAnswer::None(_) => false,
         };
-        self.told.store(bad, Ordering::Relaxed);
+        self.error_logged.store(bad, Ordering::Relaxed);
         Ok(answer)
     }
 
-    /// Waits for an answer; ends early when the server does.
-    async fn until_it_answers(
+    /// Waits until the server answers or ends.
+    async fn wait_for_answer(
         &self,
-        settings: &Settings,
-        mut launched: Option<(&mut Launched, ErrorLog)>,
+        settings: &ServerSettings,
+        mut launched: Option<(&mut LaunchedServer, ErrorLog)>,
         limits: &Limits,
     ) -> Result<(), AgentError> {
         loop {
@@ -110,21 +116,26 @@ impl Mysqld {
                 && let Ok(Some(status)) = launched.child.try_wait()
             {
                 return Err(AgentError::Failed(format!(
-                    "{} ended at once ({status}); {}: {}",
+                    "{} ended during its start ({status}); {}: {}",
                     settings.program,
                     settings.error_log.display(),
                     log.tail()
                 )));
             }
-            let last = match self.answers(settings, &limits.at_most(QUESTION)).await {
-                Ok(Answer::Rows(_) | Answer::Alive(_) | Answer::Full(_)) => return Ok(()),
-                Ok(Answer::None(said)) | Err(AgentError::TimedOut(said)) => said,
+            let last = match self
+                .query_server(settings, &limits.at_most(QUERY_TIMEOUT))
+                .await
+            {
+                Ok(QueryAnswer::Rows(_) | QueryAnswer::Alive(_) | QueryAnswer::Full(_)) => {
+                    return Ok(());
+                }
+                Ok(QueryAnswer::None(text)) | Err(AgentError::TimedOut(text)) => text,
                 Err(other) => return Err(other),
             };
             if Instant::now() + PAUSE >= limits.until {
                 let tail = launched.map(|(_, mut log)| log.tail()).unwrap_or_default();
                 return Err(AgentError::TimedOut(format!(
-                    "the database on {} runs but answers nothing on {} (a long recovery needs a longer start timeout in ha.cf); last: {last}; {}: {tail}",
+                    "the database server on {} runs but does not answer on {} (a long recovery needs a longer start timeout in ha.cf); last error: {last}; {}: {tail}",
                     settings.datadir.display(),
                     settings.socket.display(),
                     settings.error_log.display(),
@@ -133,7 +144,7 @@ impl Mysqld {
             tokio::select! {
                 () = sleep(PAUSE) => {}
                 () = limits.abort.aborted() => {
-                    return Err(AgentError::Failed("the start of the database was ended by order".to_owned()));
+                    return Err(AgentError::Failed("the start of the database server was aborted".to_owned()));
                 }
             }
         }
@@ -152,17 +163,17 @@ impl Agent for Mysqld {
                 path.display()
             )));
         };
-        let servers = server::on(&settings.datadir, limits).await?;
+        let servers = server::find_servers(&settings.datadir, limits).await?;
         if let Some(server) = servers.first() {
-            adopted(server, &settings);
+            log_adoption(server, &settings);
             state.settings = Some(settings.clone());
-            return self.until_it_answers(&settings, None, limits).await;
+            return self.wait_for_answer(&settings, None, limits).await;
         }
         state.launched = None;
         state.settings = Some(settings.clone());
-        let (launched, log) = launch::launch(&settings, limits).await?;
+        let (launched, log) = launch::launch_server(&settings, limits).await?;
         let launched = state.launched.insert(launched);
-        self.until_it_answers(&settings, Some((launched, log)), limits)
+        self.wait_for_answer(&settings, Some((launched, log)), limits)
             .await
     }
 
@@ -172,56 +183,56 @@ impl Agent for Mysqld {
             return Ok(());
         };
         let launched = state.launched.as_ref().map(|l| &l.process);
-        shutdown::shutdown(&settings, launched, limits).await?;
-        *state = State::default();
+        shutdown::stop_servers(&settings, launched, limits).await?;
+        *state = ServerState::default();
         Ok(())
     }
 
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
         let mut state = self.state.lock().await;
         if let Some(launched) = &mut state.launched {
-            // So that the kernel may forget it if it has ended; what counts is looked up below.
+            // Reaps it if it has ended. Whether a server runs is looked up below.
             launched.child.try_wait().ok();
         }
         let Some(settings) = self.settings(&state, limits).await? else {
             return Ok(Status::Stopped);
         };
-        let servers = server::on(&settings.datadir, limits).await?;
+        let servers = server::find_servers(&settings.datadir, limits).await?;
         let Some(server) = servers.first() else {
             return Ok(Status::Stopped);
         };
-        let silent = |said: String| {
+        let unresponsive = |error: String| {
             format!(
-                "the database on {} ({server}) runs but does not answer on {}: {said}",
+                "the database server on {} ({server}) runs but does not answer on {}: {error}",
                 settings.datadir.display(),
                 settings.socket.display()
             )
         };
-        match self.answers(&settings, limits).await {
-            Ok(Answer::Rows(_) | Answer::Alive(_) | Answer::Full(_)) => Ok(Status::Running),
-            Ok(Answer::None(said)) => Err(AgentError::Failed(silent(said))),
-            Err(AgentError::TimedOut(said)) => Err(AgentError::TimedOut(silent(said))),
+        match self.query_server(&settings, limits).await {
+            Ok(QueryAnswer::Rows(_) | QueryAnswer::Alive(_) | QueryAnswer::Full(_)) => {
+                Ok(Status::Running)
+            }
+            Ok(QueryAnswer::None(text)) => Err(AgentError::Failed(unresponsive(text))),
+            Err(AgentError::TimedOut(text)) => Err(AgentError::TimedOut(unresponsive(text))),
             Err(other) => Err(other),
         }
     }
 }
 
-/// The file with the client's login, if there is one, and that it is nobody else's.
-pub(crate) fn login(file: &Path) -> Result<Option<&Path>, AgentError> {
-    validate::login(file).map_err(|m| AgentError::Failed(m.message))?;
+/// The file with the client's login, if it exists. An error if others than root can read it.
+pub(crate) fn login_file(file: &Path) -> Result<Option<&Path>, AgentError> {
+    validate::check_login_file(file).map_err(|m| AgentError::Failed(m.message))?;
     Ok(file.exists().then_some(file))
 }
 
-/// A server that we did not start is ours from now on.
-fn adopted(server: &Server, settings: &Settings) {
+/// Logs that a server which this daemon did not start belongs to the group from now on.
+fn log_adoption(server: &DatabaseServer, settings: &ServerSettings) {
     let datadir = settings.datadir.display();
     if let Some(unit) = &server.unit {
         tracing::warn!(
-            "a database server runs on {datadir} already ({server}); it is taken over as it is and will be stopped with its group. Keep systemd from starting it: systemctl disable {unit}"
+            "a database server already runs on {datadir} ({server}); it is adopted and will be stopped with its group. Keep systemd from starting it: systemctl disable {unit}"
         );
     } else {
-        tracing::info!(
-            "a database server runs on {datadir} already ({server}); it is taken over as it is"
-        );
+        tracing::info!("a database server already runs on {datadir} ({server}); it is adopted");
     }
 }

@@ -1,8 +1,7 @@
-//! Asks a server something, with the database's own client over its socket. No crate for the protocol: it would make the
-//! daemon twice as large, and know fewer ways to log in.
+//! Runs one statement with the database's own client over the server's socket. A crate for the protocol would double the size of
+//! the daemon and support fewer ways to log in.
 //!
-//! The login is what root's own `mariadb` or `mysql` would use, or what the file `mysqld.cnf` beside ha.cf says. No
-//! password ever stands on a command line.
+//! The login is that of root's own client, or that of the file `mysqld.cnf` beside ha.cf. No password is on a command line.
 
 use std::io;
 use std::path::Path;
@@ -14,65 +13,65 @@ use tokio::time::timeout_at;
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 
-/// What any server can answer.
-pub const ANYTHING: &str = "SELECT 1";
-/// The client, by both of its names.
+/// A statement that any server can answer.
+pub const SIMPLEST_QUERY: &str = "SELECT 1";
+/// Both names of the client.
 pub const CLIENTS: [&str; 2] = ["mariadb", "mysql"];
-/// Errors that a server has while it ends: it will not answer any more.
-const ENDING: [u32; 4] = [1053, 1077, 1078, 1079];
-/// Errors that come from the client itself: no server said anything.
-const OF_THE_CLIENT: std::ops::Range<u32> = 2000..3000;
-/// All connections are in use.
+/// Errors of a server that shuts down.
+const SHUTDOWN_ERRORS: [u32; 4] = [1053, 1077, 1078, 1079];
+/// Errors of the client itself: no server answered.
+const CLIENT_ERRORS: std::ops::Range<u32> = 2000..3000;
+/// Errors when all connections are in use.
 const OUT_OF_CONNECTIONS: [u32; 3] = [1040, 1203, 1226];
 
-/// What clients of MariaDB 11 and late 10.11 say of an error that came before TLS was agreed on.
-const UNVERIFIED: &str = "authenticity of the following error cannot be verified: ";
+/// The clients of MariaDB 11 and late 10.11 put this before an error that came before the TLS handshake.
+const UNVERIFIED_PREFIX: &str = "authenticity of the following error cannot be verified: ";
 
-/// What came back.
+/// The answer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// What it answered: a line of names, then the rows, all with tabs; nothing where there is no row.
+pub enum QueryAnswer {
+    /// A line with the names of the columns, then the rows, separated by tabs. Empty if there is no row.
     Rows(String),
-    /// An error of a server that is alive all the same.
+    /// An error, but the server runs.
     Alive(String),
-    /// The same: it has no connection left for us.
+    /// The server runs, but all its connections are in use.
     Full(String),
-    /// None; in the client's words.
+    /// No answer; the text is the client's error.
     None(String),
 }
 
-/// Who is behind a socket.
+/// The state of a server's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listener {
-    /// A process; its number, where it can be told.
-    Process(Option<i32>),
-    /// Nobody: the file was left over.
-    Left,
-    /// There is no such file.
+pub enum SocketState {
+    /// A process serves it; its pid, if it is known.
+    Served(Option<i32>),
+    /// No process serves it.
+    Stale,
+    /// The file does not exist.
     Absent,
 }
 
-/// Looks who listens, without saying a word.
-pub async fn listener(socket: &Path, limits: &Limits) -> Listener {
+/// Finds out who serves a socket, without sending anything.
+pub async fn find_listener(socket: &Path, limits: &Limits) -> SocketState {
     match timeout_at(limits.until, UnixStream::connect(socket)).await {
         Ok(Ok(stream)) => {
             let pid = stream.peer_cred().ok().and_then(|c| c.pid());
-            Listener::Process(pid.filter(|pid| *pid > 0))
+            SocketState::Served(pid.filter(|pid| *pid > 0))
         }
-        Ok(Err(e)) if e.kind() == io::ErrorKind::NotFound => Listener::Absent,
-        Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused => Listener::Left,
-        // Its queue is full, or it is no socket at all: not ours to remove.
-        Ok(Err(_)) | Err(_) => Listener::Process(None),
+        Ok(Err(e)) if e.kind() == io::ErrorKind::NotFound => SocketState::Absent,
+        Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused => SocketState::Stale,
+        // Its queue is full, or it is not a socket: it must not be removed.
+        Ok(Err(_)) | Err(_) => SocketState::Served(None),
     }
 }
 
-/// Asks one thing. An error means that no client could be run, or that it got no word in its time.
-pub async fn ask(
+/// Runs one statement. An error means that the client could not be run, or timed out.
+pub async fn run_query(
     socket: &Path,
     login: Option<&Path>,
-    question: &str,
+    statement: &str,
     limits: &Limits,
-) -> Result<Answer, AgentError> {
+) -> Result<QueryAnswer, AgentError> {
     let client = system_tool::find(&CLIENTS).ok_or_else(|| AgentError::Failed(no_client()))?;
     let left = limits
         .until
@@ -87,7 +86,7 @@ pub async fn ask(
             "--batch",
             "--host=localhost",
             "--protocol=socket",
-            // With TLS the client keeps the server's early errors to itself; a socket needs none.
+            // With TLS the client hides early errors of the server. A socket does not need TLS.
             "--loose-skip-ssl",
         ]
         .map(str::to_owned),
@@ -97,33 +96,33 @@ pub async fn ask(
         "--connect-timeout={}",
         left.max(Duration::from_secs(1)).as_secs()
     ));
-    words.push(format!("--execute={question}"));
+    words.push(format!("--execute={statement}"));
     let done = system_tool::run(&client, &words, limits).await?;
     if done.code == Some(0) {
-        return Ok(Answer::Rows(done.output));
+        return Ok(QueryAnswer::Rows(done.output));
     }
-    Ok(judge(&done.said))
+    Ok(classify_error(&done.message))
 }
 
-/// What is said where there is no client.
+/// The message if no client is installed.
 pub fn no_client() -> String {
-    "no database client is installed (neither mariadb nor mysql), and without it the server cannot be asked; apt install mariadb-client".to_owned()
+    "no database client is installed (neither mariadb nor mysql); the server cannot be monitored without it; apt install mariadb-client".to_owned()
 }
 
-/// What a client that failed tells of the server.
-fn judge(said: &str) -> Answer {
-    // The client's own number, or the server's that it wraps into a warning.
-    let after = |mark| said.split(mark).nth(1).and_then(leading_number);
-    match after(UNVERIFIED).or_else(|| after("ERROR ")) {
-        Some(n) if OUT_OF_CONNECTIONS.contains(&n) => Answer::Full(format!(
-            "it is out of connections ({said}); raise max_connections"
+/// What the error message of a client tells about the server.
+fn classify_error(message: &str) -> QueryAnswer {
+    // The number of the error, or the one that the client wraps into a warning.
+    let after = |mark| message.split(mark).nth(1).and_then(leading_number);
+    match after(UNVERIFIED_PREFIX).or_else(|| after("ERROR ")) {
+        Some(n) if OUT_OF_CONNECTIONS.contains(&n) => QueryAnswer::Full(format!(
+            "all its connections are in use ({message}); raise max_connections"
         )),
-        Some(n) if n >= 1000 && !OF_THE_CLIENT.contains(&n) && !ENDING.contains(&n) => {
-            Answer::Alive(format!(
-                "it refuses our question ({said}); write a login into mysqld.cnf beside ha.cf, see haresources(5)"
+        Some(n) if n >= 1000 && !CLIENT_ERRORS.contains(&n) && !SHUTDOWN_ERRORS.contains(&n) => {
+            QueryAnswer::Alive(format!(
+                "it refuses queries ({message}); write a login into mysqld.cnf beside ha.cf, see haresources(5)"
             ))
         }
-        _ => Answer::None(said.to_owned()),
+        _ => QueryAnswer::None(message.to_owned()),
     }
 }
 
@@ -140,7 +139,12 @@ mod tests {
 
     #[test]
     fn who_answers_with_an_error_is_alive_and_who_does_not_answer_is_not() {
-        let alive = |said: &str| matches!(judge(said), Answer::Alive(_) | Answer::Full(_));
+        let alive = |said: &str| {
+            matches!(
+                classify_error(said),
+                QueryAnswer::Alive(_) | QueryAnswer::Full(_)
+            )
+        };
         for said in [
             "ERROR 1040 (HY000): Too many connections",
             "ERROR 1040 (08004): Too many connections",
@@ -161,7 +165,7 @@ mod tests {
             "",
         ] {
             assert!(!alive(said), "{said}");
-            assert_eq!(judge(said), Answer::None(said.to_owned()));
+            assert_eq!(classify_error(said), QueryAnswer::None(said.to_owned()));
         }
     }
 
@@ -170,11 +174,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let limits = Limits::within(Duration::from_secs(60), &crate::agent::Abort::new());
-        assert_eq!(listener(&path, &limits).await, Listener::Absent);
+        assert_eq!(find_listener(&path, &limits).await, SocketState::Absent);
         let served = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let own = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(listener(&path, &limits).await, Listener::Process(Some(own)));
+        assert_eq!(
+            find_listener(&path, &limits).await,
+            SocketState::Served(Some(own))
+        );
         drop(served);
-        assert_eq!(listener(&path, &limits).await, Listener::Left);
+        assert_eq!(find_listener(&path, &limits).await, SocketState::Stale);
     }
 }

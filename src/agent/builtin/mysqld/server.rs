@@ -1,5 +1,5 @@
-//! Which process serves a data directory. A server works in its data directory, so that, and not a pid file, tells: a pid
-//! file may be left over, or lie where another start put it.
+//! Finds the process that serves a data directory. The working directory of a server is its data directory. A pid file would be
+//! less reliable: it may be stale or in another place.
 
 use std::fmt;
 use std::fs;
@@ -7,19 +7,19 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::settings::SERVERS;
-use crate::agent::exec::blocking;
+use crate::agent::exec::blocking::run_blocking;
 use crate::agent::{AgentError, Limits};
 
-/// A server that runs.
+/// A running server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Its number.
+pub struct DatabaseServer {
+    /// Its pid.
     pub pid: i32,
-    /// The systemd unit that started it, unless that is ours.
+    /// The systemd unit that started it, unless that is the daemon's own.
     pub unit: Option<String>,
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for DatabaseServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.unit {
             Some(unit) => write!(f, "pid {}, started as {unit}", self.pid),
@@ -28,39 +28,44 @@ impl fmt::Display for Server {
     }
 }
 
-/// All servers on a data directory; there should be one at most.
-pub async fn on(datadir: &Path, limits: &Limits) -> Result<Vec<Server>, AgentError> {
+/// All servers on a data directory; normally at most one.
+pub async fn find_servers(
+    datadir: &Path,
+    limits: &Limits,
+) -> Result<Vec<DatabaseServer>, AgentError> {
     let datadir = datadir.to_owned();
-    let look = move || {
+    let search = move || {
         let wanted = identity(&datadir);
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| is_server(*pid) && wanted.is_some() && works_in(*pid) == wanted)
-            .map(|pid| Server {
-                pid,
-                unit: unit(pid),
-            })
-            .collect()
+        pids.filter(|pid| {
+            is_server(*pid) && wanted.is_some() && working_dir_identity(*pid) == wanted
+        })
+        .map(|pid| DatabaseServer {
+            pid,
+            unit: unit(pid),
+        })
+        .collect()
     };
-    blocking::within(limits, "look for the database server", look).await
+    run_blocking(limits, "look for the database server", search).await
 }
 
-/// Whether this process is a server on this data directory still.
-pub fn is_on(pid: i32, datadir: &Path) -> bool {
+/// Whether a process still is a server on this data directory.
+pub fn is_server_on(pid: i32, datadir: &Path) -> bool {
     let wanted = identity(datadir);
-    is_server(pid) && wanted.is_some() && works_in(pid) == wanted
+    is_server(pid) && wanted.is_some() && working_dir_identity(pid) == wanted
 }
 
-/// Whether the process with this number is on its way out: it works nowhere any more.
+/// Whether a process is ending: it has no working directory any more.
 pub fn is_ending(pid: i32) -> bool {
     fs::read_link(format!("/proc/{pid}/cwd")).is_err()
 }
 
-/// Where the process with this number works, for a message.
-pub fn place(pid: i32) -> String {
+/// The working directory of a process, for a message.
+pub fn working_dir(pid: i32) -> String {
     let path = fs::read_link(format!("/proc/{pid}/cwd"));
     path.map_or_else(
-        |_| "an unknown place".to_owned(),
+        |_| "an unknown directory".to_owned(),
         |p| p.display().to_string(),
     )
 }
@@ -68,13 +73,13 @@ pub fn place(pid: i32) -> String {
 fn is_server(pid: i32) -> bool {
     let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let name = exe.file_name().unwrap_or_default().to_string_lossy();
-    // After an upgrade it runs on from a file that has no name any more.
+    // After an upgrade the file of the old program is deleted.
     let name = name.strip_suffix(" (deleted)").unwrap_or(&name);
     SERVERS.contains(&name)
 }
 
-/// The directory itself, whatever its name where it is seen.
-fn works_in(pid: i32) -> Option<(u64, u64)> {
+/// The identity of the working directory, which does not depend on its path.
+fn working_dir_identity(pid: i32) -> Option<(u64, u64)> {
     identity(&PathBuf::from(format!("/proc/{pid}/cwd")))
 }
 
@@ -88,7 +93,7 @@ fn unit(pid: i32) -> Option<String> {
     unit_in(&text)
 }
 
-/// `0::/system.slice/mariadb.service`. What we started ourselves lives in our own unit.
+/// The unit in `0::/system.slice/mariadb.service`. A server that the daemon started is in the daemon's own unit.
 fn unit_in(cgroup: &str) -> Option<String> {
     let mut paths = cgroup.lines().filter_map(|l| l.splitn(3, ':').nth(2));
     let unit = paths.find_map(|p| p.split('/').rfind(|part| part.ends_with(".service")))?;

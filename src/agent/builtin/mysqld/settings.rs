@@ -1,35 +1,38 @@
-//! What the server would be started with: the arguments, and for the rest its own configuration, which it prints when asked.
+//! The settings of a server: the arguments, and for the rest its own configuration, which the program itself prints.
 
 use std::path::{Path, PathBuf};
 
-use super::arguments::Arguments;
+use super::arguments::ServerArguments;
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 
-/// The server, by both of its names.
+/// Both names of the server.
 pub const SERVERS: [&str; 2] = ["mariadbd", "mysqld"];
-/// Where Debian's packages keep the log, if neither the configuration nor the arguments say.
+/// The folder of the log in Debian's packages, if it is not configured.
 const LOG_DIR: &str = "/var/log/mysql";
 
-/// One server.
+/// The settings of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServerSettings {
     /// The program.
     pub program: String,
-    /// Where its data is.
+    /// The data directory.
     pub datadir: PathBuf,
-    /// Where it answers.
+    /// The socket.
     pub socket: PathBuf,
-    /// Under which account it runs.
+    /// The account that it runs under.
     pub user: String,
-    /// Where it writes what goes wrong.
+    /// The error log.
     pub error_log: PathBuf,
     /// Its command line.
     pub command_line: Vec<String>,
 }
 
-/// Asks the server program. None when the defaults file is not there: its file system is not mounted.
-pub async fn discover(args: &Arguments, limits: &Limits) -> Result<Option<Settings>, AgentError> {
+/// Asks the server program. `None` if the defaults file does not exist: its file system is not mounted.
+pub async fn discover(
+    args: &ServerArguments,
+    limits: &Limits,
+) -> Result<Option<ServerSettings>, AgentError> {
     let program = system_tool::find(&SERVERS).ok_or_else(|| AgentError::Failed(not_installed()))?;
     if args.defaults.as_deref().is_some_and(|path| !path.exists()) {
         return Ok(None);
@@ -40,25 +43,29 @@ pub async fn discover(args: &Arguments, limits: &Limits) -> Result<Option<Settin
     if done.code != Some(0) {
         return Err(AgentError::Failed(format!(
             "{program} cannot read its configuration: {}",
-            done.said
+            done.message
         )));
     }
-    Ok(Some(merge(program, args, &configured(&done.output))))
+    Ok(Some(merge(program, args, &parse_defaults(&done.output))))
 }
 
-/// What is said where there is no server.
+/// The message if no server is installed.
 pub fn not_installed() -> String {
     "no database server is installed (neither mariadbd nor mysqld); apt install mariadb-server"
         .to_owned()
 }
 
-/// Must be the first on a command line.
-fn defaults_option(args: &Arguments) -> Option<String> {
+/// The option that must be the first on the command line.
+fn defaults_option(args: &ServerArguments) -> Option<String> {
     let path = args.defaults.as_deref()?;
     Some(format!("--defaults-file={}", path.display()))
 }
 
-fn merge(program: String, args: &Arguments, configured: &Configured) -> Settings {
+fn merge(
+    program: String,
+    args: &ServerArguments,
+    configured: &ConfiguredOptions,
+) -> ServerSettings {
     let datadir = args.datadir.clone().or_else(|| configured.path("datadir"));
     let datadir = datadir.unwrap_or_else(|| "/var/lib/mysql".into());
     let inside = |path: PathBuf| datadir.join(path);
@@ -76,11 +83,13 @@ fn merge(program: String, args: &Arguments, configured: &Configured) -> Settings
     }
     let user_name = user.unwrap_or_else(|| "mysql".to_owned());
     add("user", &user_name);
-    let error_log = logged.clone().unwrap_or_else(|| usual_log(&datadir));
+    let error_log = logged
+        .clone()
+        .unwrap_or_else(|| default_error_log(&datadir));
     if logged.is_none() {
         add("log-error", &error_log.to_string_lossy());
     }
-    Settings {
+    ServerSettings {
         program,
         socket: socket.unwrap_or_else(|| "/run/mysqld/mysqld.sock".into()),
         user: user_name,
@@ -90,7 +99,7 @@ fn merge(program: String, args: &Arguments, configured: &Configured) -> Settings
     }
 }
 
-fn usual_log(datadir: &Path) -> PathBuf {
+fn default_error_log(datadir: &Path) -> PathBuf {
     let dir = Path::new(LOG_DIR);
     if dir.is_dir() {
         dir.join("error.log")
@@ -100,10 +109,10 @@ fn usual_log(datadir: &Path) -> PathBuf {
 }
 
 /// The options of the configuration, in order.
-struct Configured(Vec<(String, String)>);
+struct ConfiguredOptions(Vec<(String, String)>);
 
-impl Configured {
-    /// The last one counts.
+impl ConfiguredOptions {
+    /// The value of an option; the last one counts.
     fn get(&self, name: &str) -> Option<String> {
         let mut found = self.0.iter().rev().filter(|(n, _)| n == name);
         found
@@ -117,8 +126,9 @@ impl Configured {
     }
 }
 
-/// After a sentence, one line of `--name=value`. Values may have blanks; `_` and `-` in names are the same.
-fn configured(output: &str) -> Configured {
+/// Parses the output of `--print-defaults`: a sentence, then one line of `--name=value`. Values may have blanks; `_` and `-` in
+/// names are the same.
+fn parse_defaults(output: &str) -> ConfiguredOptions {
     let mut options = Vec::new();
     let lines = output.lines().filter(|l| l.starts_with("--"));
     for option in lines.flat_map(|l| l.split(" --")) {
@@ -126,7 +136,7 @@ fn configured(output: &str) -> Configured {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         options.push((name.replace('_', "-"), value.trim_end().to_owned()));
     }
-    Configured(options)
+    ConfiguredOptions(options)
 }
 
 #[cfg(test)]
@@ -137,13 +147,13 @@ mod tests {
 --socket=/run/mysqld/mysqld.sock --pid-file=/run/mysqld/mysqld.pid --basedir=/usr --bind-address=127.0.0.1 --log_error=my log.err --skip-name-resolve --datadir=/a --datadir=/srv/the data
 ";
 
-    fn settings(args: &Arguments, printed: &str) -> Settings {
-        merge("/usr/sbin/mariadbd".into(), args, &configured(printed))
+    fn settings(args: &ServerArguments, printed: &str) -> ServerSettings {
+        merge("/usr/sbin/mariadbd".into(), args, &parse_defaults(printed))
     }
 
     #[test]
     fn what_is_not_given_comes_from_the_configuration() {
-        let found = settings(&Arguments::default(), PRINTED);
+        let found = settings(&ServerArguments::default(), PRINTED);
         assert_eq!(found.datadir, Path::new("/srv/the data"));
         assert_eq!(found.socket, Path::new("/run/mysqld/mysqld.sock"));
         assert_eq!(found.error_log, Path::new("/srv/the data/my log.err"));
@@ -152,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_is_given_wins_and_goes_on_the_command_line_defaults_file_first() {
-        let args = Arguments {
+        let args = ServerArguments {
             defaults: Some("/etc/shop.cnf".into()),
             datadir: Some("/srv/shop".into()),
             socket: Some("/run/shop.sock".into()),
@@ -173,7 +183,10 @@ mod tests {
 
     #[test]
     fn an_empty_configuration_means_the_usual_places() {
-        let found = settings(&Arguments::default(), "would have been started with:\n");
+        let found = settings(
+            &ServerArguments::default(),
+            "would have been started with:\n",
+        );
         assert_eq!(found.datadir, Path::new("/var/lib/mysql"));
         assert_eq!(found.user, "mysql");
         let log = format!("--log-error={}", found.error_log.display());

@@ -1,4 +1,4 @@
-//! What can be told about a `mysqld` before it is started.
+//! Checks a `mysqld` before it is started.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,19 +6,19 @@ use std::path::Path;
 
 use nix::unistd::User;
 
-use super::arguments::Arguments;
+use super::arguments::ServerArguments;
 use super::{query, settings};
 use crate::agent::exec::system_tool;
 use crate::model::token::Token;
 use crate::text::Mistake;
 
-/// Units of the packages. One that is enabled starts the server at boot, on every node.
+/// Units of the packages. An enabled one starts the server at boot, on every node.
 const UNITS: [&str; 3] = ["mariadb", "mysql", "mysqld"];
 
-/// Looks at the machine. A data directory may lie on what is not mounted yet, so it is not looked for. Returns what an
-/// administrator should know.
-pub fn machine(
-    args: &Arguments,
+/// Checks the machine, but not the data directory, whose file system may not be mounted yet. Returns a note for an
+/// administrator.
+pub fn check_machine(
+    args: &ServerArguments,
     login_file: &Path,
     earlier: &[Token],
 ) -> Result<Option<String>, Mistake> {
@@ -28,7 +28,7 @@ pub fn machine(
     if system_tool::find(&query::CLIENTS).is_none() {
         return Err(Mistake::new(query::no_client()));
     }
-    login(login_file)?;
+    check_login_file(login_file)?;
     if let Some(user) = &args.user
         && !matches!(User::from_name(user), Ok(Some(_)))
     {
@@ -51,20 +51,20 @@ fn enabled_unit() -> Option<String> {
     let mut units = UNITS.iter().map(|name| format!("{name}.service"));
     let unit = units.find(|unit| fs::symlink_metadata(wants.join(unit)).is_ok())?;
     Some(format!(
-        "{unit} is enabled too and starts the server at boot on every node: systemctl disable --now {unit}"
+        "{unit} is also enabled and starts the server at boot on every node: systemctl disable --now {unit}"
     ))
 }
 
-/// The file with the client's login holds a password: nobody but root may read it.
-pub fn login(path: &Path) -> Result<(), Mistake> {
+/// Checks that only root can read the file with the client's login, which contains a password.
+pub fn check_login_file(path: &Path) -> Result<(), Mistake> {
     let Ok(meta) = fs::metadata(path) else {
-        return Ok(()); // it need not be there
+        return Ok(()); // it need not exist
     };
     let shown = path.display();
     if meta.uid() != 0 || meta.mode() & 0o077 != 0 {
         let (owner, mode) = (meta.uid(), meta.mode() & 0o7777);
         let message = format!(
-            "{shown} holds a password and can be used by others than root (owner {owner}, mode {mode:04o})"
+            "{shown} contains a password and is accessible to users other than root (owner {owner}, mode {mode:04o})"
         );
         let help = format!("chown root {shown}; chmod 600 {shown}");
         return Err(Mistake::new(message).help(help));
@@ -82,12 +82,12 @@ mod tests {
     fn a_login_that_others_can_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mysqld.cnf");
-        assert_eq!(login(&path), Ok(()));
+        assert_eq!(check_login_file(&path), Ok(()));
         fs::write(&path, "[client]\npassword=x\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let mistake = login(&path).unwrap_err();
+        let mistake = check_login_file(&path).unwrap_err();
         assert!(mistake.message.contains("mode 0640"), "{mistake:?}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(login(&path), Ok(()));
+        assert_eq!(check_login_file(&path), Ok(()));
     }
 }

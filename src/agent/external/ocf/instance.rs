@@ -1,7 +1,6 @@
 //! A file with the parameters of one instance, `conf/OCF/TYPE/INSTANCE`: lines `OCF_RESKEY_name=value`.
 //!
-//! Heartbeat gave it to a shell. Here it is read as what it holds: names and values. What only a shell would understand is
-//! refused with its line.
+//! Heartbeat let a shell run it. Here only names and values are read. A line that needs a shell is refused.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -11,20 +10,20 @@ use super::notation::Given;
 use crate::agent::exec::safe_path;
 use crate::text::Mistake;
 
-/// A longer file holds no parameters.
-const LONGEST: u64 = 64 * 1024;
-/// What a shell would act upon outside of quotation marks.
-const OF_SHELLS: &str = "$`\\\"'|&;<>()*?[]{}~! \t";
+/// A longer file is refused.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// Characters that are special to a shell outside of quotation marks.
+const SHELL_CHARACTERS: &str = "$`\\\"'|&;<>()*?[]{}~! \t";
 
-/// Reads a file's parameters.
+/// Reads the parameters of a file.
 pub fn read(path: &Path) -> Result<Vec<Given>, Mistake> {
     safe_path::only_root_writes(path)?;
     let cannot = |e| Mistake::new(format!("cannot read {}: {e}", path.display()));
     let mut text = String::new();
     let file = File::open(path).map_err(cannot)?;
-    let read = file.take(LONGEST + 1).read_to_string(&mut text);
-    if read.map_err(cannot)? as u64 > LONGEST {
-        let message = format!("{} is longer than {LONGEST} bytes", path.display());
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
+    if read.map_err(cannot)? as u64 > MAX_FILE_BYTES {
+        let message = format!("{} is longer than {MAX_FILE_BYTES} bytes", path.display());
         return Err(Mistake::new(message));
     }
     let mut given = Vec::new();
@@ -40,7 +39,7 @@ pub fn read(path: &Path) -> Result<Vec<Given>, Mistake> {
 
 fn refused(path: &Path, number: usize, line: &str) -> Mistake {
     Mistake::new(format!(
-        "{}:{number}: `{line}` is not NAME=value; the file is read, not run by a shell",
+        "{}:{number}: `{line}` is not NAME=value; the file is not run by a shell",
         path.display()
     ))
     .help("write OCF_RESKEY_name=value or OCF_RESKEY_name='value with blanks'")
@@ -61,7 +60,7 @@ fn parameter(line: &str) -> Option<Given> {
     })
 }
 
-/// The value as a shell would take it, where a shell would take it as it stands; a comment may follow.
+/// The value without quotation marks, if it has no special meaning to a shell. A comment may follow.
 fn unquoted(text: &str) -> Option<String> {
     let (value, rest) = if let Some(quoted) = text.strip_prefix('\'') {
         quoted.split_once('\'')?
@@ -75,7 +74,7 @@ fn unquoted(text: &str) -> Option<String> {
         let end = text.find([' ', '\t']).unwrap_or(text.len());
         let (value, rest) = text.split_at(end);
         let value = value.strip_suffix(';').unwrap_or(value);
-        if value.contains(|c| OF_SHELLS.contains(c)) {
+        if value.contains(|c| SHELL_CHARACTERS.contains(c)) {
             return None;
         }
         (value, rest)

@@ -1,17 +1,17 @@
-//! Compares the parameters that a word gives with those that the agent knows.
+//! Compares the parameters of a word with those that its agent knows.
 
 use super::metadata::MetaData;
 use super::notation::{Given, Plan};
 use crate::text::Mistake;
 use crate::text::nearest;
 
-/// Parameters that every agent of the package takes without naming them.
+/// Parameters that every agent of the package takes although its meta-data does not list them.
 const COMMON: [&str; 3] = ["OCF_CHECK_LEVEL", "trace_ra", "trace_file"];
-/// So many names are listed when none is near to what was written.
-const LISTED: usize = 12;
+/// How many names a message lists if none is similar to the written one.
+const MAX_LISTED: usize = 12;
 
-/// The first parameter that cannot be: unknown, given twice, or missing.
-pub fn mistake(plan: &Plan, meta: &MetaData) -> Result<(), Mistake> {
+/// Reports the first parameter that is unknown, given twice, or missing.
+pub fn check_parameters(plan: &Plan, meta: &MetaData) -> Result<(), Mistake> {
     for (nth, given) in plan.given.iter().enumerate() {
         if meta.parameter(&given.name).is_none() && !COMMON.contains(&given.name.as_str()) {
             return Err(unknown(given, plan, meta));
@@ -43,37 +43,40 @@ pub fn mistake(plan: &Plan, meta: &MetaData) -> Result<(), Mistake> {
 
 fn unknown(given: &Given, plan: &Plan, meta: &MetaData) -> Mistake {
     let Plan { provider, kind, .. } = plan;
-    let message = format!("{kind} knows no parameter `{}`", given.name);
+    let message = format!("{kind} has no parameter `{}`", given.name);
     let names = || meta.parameters.iter().map(|p| p.name.as_str());
     let help = if let Some(near) = nearest(&given.name, names()) {
         format!("did you mean `{near}`?")
-    } else if meta.parameters.len() <= LISTED {
-        format!("it knows {}", names().collect::<Vec<_>>().join(", "))
+    } else if meta.parameters.len() <= MAX_LISTED {
+        format!(
+            "its parameters are {}",
+            names().collect::<Vec<_>>().join(", ")
+        )
     } else {
-        format!("`hactl agent show ocf:{provider}:{kind}` shows what it knows")
+        format!("`hactl agent show ocf:{provider}:{kind}` shows its parameters")
     };
     Mistake::new(message).help(help).at(given.at)
 }
 
-/// What is worth knowing although the agent can be run.
+/// Remarks about an agent that can be used all the same.
 pub fn remarks(plan: &Plan, meta: &MetaData) -> Vec<Mistake> {
     let mut remarks = Vec::new();
     let Plan { provider, kind, .. } = plan;
     for given in &plan.given {
         if meta.parameter(&given.name).is_some_and(|p| p.deprecated) {
-            let message = format!("{kind} wants `{}` to be given no longer", given.name);
+            let message = format!("the parameter `{}` of {kind} is deprecated", given.name);
             remarks.push(Mistake::new(message).at(given.at));
         }
     }
     if meta.has("promote") {
         let message = format!(
-            "{kind} has a promoted role, and had only starts and stops it: it stays as a start leaves it"
+            "{kind} has a promoted role, but had only starts and stops it and never promotes it"
         );
         remarks.push(Mistake::new(message));
     }
     if ["IPaddr", "IPaddr2", "IPv6addr"].contains(&kind.as_str()) && provider == "heartbeat" {
         let message = format!(
-            "as an OCF agent {kind} has neither the lease nor the probe that keep an address from being on two nodes"
+            "the OCF agent {kind} has neither the lease nor the probe that keep an address from being on two nodes"
         );
         let help = format!("write {kind}::ADDRESS/PREFIX/INTERFACE, which is built in");
         remarks.push(Mistake::new(message).help(help));

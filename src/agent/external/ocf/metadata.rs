@@ -1,28 +1,28 @@
-//! What an OCF agent says of itself: its parameters, and how long it advises its actions may take.
+//! The meta-data of an OCF agent: its parameters, and the deadlines that it advises for its actions.
 //!
-//! The text comes from somebody else's program. Whoever reads it has bounded its length and the time to get it; here its
-//! elements are counted and its words made harmless for a terminal.
+//! The text comes from an external program. The caller limits its length and the time to get it. Here the number of elements is
+//! limited, and texts are made safe for a terminal.
 
 use std::time::Duration;
 
 use crate::text::{one_line, parse_duration};
 use roxmltree::{Document, Node, ParsingOptions};
 
-/// Elements and texts beyond this are no description of an agent; the largest of the package has 700.
-const MOST_NODES: u32 = 20_000;
-/// Characters kept of one text.
-const LONGEST: usize = 2000;
-/// An advised deadline beyond this is a mistake of its writer.
-const LONGEST_ACTION: Duration = Duration::from_secs(24 * 3600);
+/// The limit on elements and texts. The largest agent of the package has 700.
+const MAX_NODES: u32 = 20_000;
+/// How many characters of a text are kept.
+const MAX_TEXT_CHARS: usize = 2000;
+/// A longer advised deadline is ignored as a mistake.
+const MAX_ACTION_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// What is used of an agent's meta-data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetaData {
-    /// What it manages, in a few words.
+    /// A short description of what it manages.
     pub short: String,
-    /// In the order given.
+    /// The parameters, in the order of the agent.
     pub parameters: Vec<Parameter>,
-    /// In the order given; `monitor` may be there several times.
+    /// The actions, in the order of the agent. `monitor` may occur several times.
     pub actions: Vec<Action>,
 }
 
@@ -33,11 +33,11 @@ pub struct Parameter {
     pub name: String,
     /// Whether it must be given.
     pub required: bool,
-    /// Whether its writer wants it to be given no longer.
+    /// Whether it should no longer be used.
     pub deprecated: bool,
-    /// What it is without being given.
+    /// Its default value.
     pub default: Option<String>,
-    /// What it is for, in a few words.
+    /// A short description.
     pub short: String,
 }
 
@@ -46,9 +46,9 @@ pub struct Parameter {
 pub struct Action {
     /// Its name.
     pub name: String,
-    /// How long it may take at least.
+    /// The advised deadline.
     pub timeout: Option<Duration>,
-    /// How deep it looks; 0 is the usual look.
+    /// The depth of a monitor action; 0 is the usual one.
     pub depth: u32,
 }
 
@@ -58,7 +58,7 @@ impl MetaData {
         let start = text.find('<').ok_or("it is not XML")?;
         let options = ParsingOptions {
             allow_dtd: true, // every agent names its document type; nothing is fetched
-            nodes_limit: MOST_NODES,
+            nodes_limit: MAX_NODES,
             ..ParsingOptions::default()
         };
         let text = text.get(start..).unwrap_or_default();
@@ -66,7 +66,7 @@ impl MetaData {
         let root = document.root_element();
         if !root.has_tag_name("resource-agent") {
             let name = plain(root.tag_name().name());
-            return Err(format!("it describes a `{name}`, no resource-agent"));
+            return Err(format!("it describes a `{name}` and not a resource-agent"));
         }
         let below = |list: &'static str, item: &'static str| {
             let lists = root.children().filter(move |n| n.has_tag_name(list));
@@ -85,13 +85,13 @@ impl MetaData {
         })
     }
 
-    /// The advised deadline of an action, of a usual look where it looks.
+    /// The advised deadline of an action; of the monitor action with the lowest depth.
     pub fn timeout(&self, action: &str) -> Option<Duration> {
         let named = self.actions.iter().filter(|a| a.name == action);
         named.min_by_key(|a| a.depth)?.timeout
     }
 
-    /// Whether it says to know an action.
+    /// Whether it has an action.
     pub fn has(&self, action: &str) -> bool {
         self.actions.iter().any(|a| a.name == action)
     }
@@ -124,7 +124,7 @@ fn action(node: &Node<'_, '_>) -> Option<Action> {
     })
 }
 
-/// The text of its `shortdesc`.
+/// The text of the element `shortdesc`.
 fn short(node: &Node<'_, '_>) -> String {
     let text = node.children().find(|n| n.has_tag_name("shortdesc"));
     text.and_then(|n| n.text()).map(plain).unwrap_or_default()
@@ -134,13 +134,13 @@ fn short(node: &Node<'_, '_>) -> String {
 fn plain(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");
-    one_line(&line, LONGEST)
+    one_line(&line, MAX_TEXT_CHARS)
 }
 
 /// A number with a unit as cluster managers write it; seconds without.
 fn time(text: &str) -> Option<Duration> {
     let time = parse_duration(&text.trim().to_ascii_lowercase())?;
-    (!time.is_zero() && time <= LONGEST_ACTION).then_some(time)
+    (!time.is_zero() && time <= MAX_ACTION_TIMEOUT).then_some(time)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! How a word of haresources names an OCF agent: `ocf:provider:type::name=value...`, `ocf::provider:type::...`, and
-//! heartbeat's `OCF::type::instance`, whose parameters stand in `conf/OCF/TYPE/INSTANCE`.
+//! heartbeat's `OCF::type::instance` with the parameters in `conf/OCF/TYPE/INSTANCE`.
 //!
-//! `::` separates arguments, and there are no quotation marks. A value with blanks or `::` goes into an instance file, which
-//! every notation may name as its first argument.
+//! `::` separates arguments, and there is no quoting. A value with blanks or `::` has to be in an instance file, which can be
+//! the first argument in every notation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,23 +17,23 @@ use crate::model::token::Token;
 use crate::text::Mistake;
 use crate::text::did_you_mean;
 
-/// The provider that heartbeat's own agents have.
+/// The provider of heartbeat's own agents.
 const USUAL_PROVIDER: &str = "heartbeat";
-/// Characters of a name made from a word; it becomes part of names of files.
-const LONGEST_INSTANCE: usize = 60;
-/// How a parameter is written.
-const FORM: &str = "the form is ocf:heartbeat:Dummy::name=value::name=value";
+/// How many characters of a word an instance name keeps. Agents make file names of it.
+const MAX_INSTANCE_CHARS: usize = 60;
+/// The help of mistakes.
+const USAGE: &str = "the form is ocf:heartbeat:Dummy::name=value::name=value";
 
-/// What a word asks for.
+/// The agent that a word names, before its file is looked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Whose agent; of none in particular in heartbeat's notation.
+    /// The provider; any in heartbeat's notation.
     pub provider: Option<String>,
-    /// Which agent.
+    /// The type of the agent.
     pub kind: String,
-    /// The file in `conf/OCF/TYPE` with parameters.
+    /// The file with parameters in `conf/OCF/TYPE`.
     pub file: Option<String>,
-    /// Parameters of the word itself.
+    /// The parameters in the word.
     pub given: Vec<Given>,
 }
 
@@ -44,71 +44,71 @@ pub struct Given {
     pub name: String,
     /// Its value.
     pub value: String,
-    /// Where the name stands in the word, if it does.
+    /// The characters of the name in the word: the first and how many; none if it is not in the word.
     pub at: Option<(usize, usize)>,
 }
 
-/// An agent found, with all its parameters.
+/// An installed agent with all parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The file.
+    /// The agent's file.
     pub path: PathBuf,
-    /// Whose agent.
+    /// The provider of the agent.
     pub provider: String,
-    /// Which agent.
+    /// The type of the agent.
     pub kind: String,
-    /// The name of this resource to the agent.
+    /// The name of the resource, for the agent.
     pub instance: String,
     /// All parameters.
     pub given: Vec<Given>,
 }
 
-/// What a word becomes if it names an OCF agent, also one that heartbeat had a script of its own for.
+/// The OCF agent that a word names, by its notation or by one of heartbeat's names. `None` for other words.
 pub fn plan(token: &Token, env: &ScriptEnv) -> Option<Result<Plan, Mistake>> {
-    let wanted = match wanted(token) {
+    let wanted = match parse_word(token) {
         Some(wanted) => wanted,
         None if heartbeat_names::is_script(token, env) => return None,
-        None => heartbeat_names::wanted(token)?,
+        None => heartbeat_names::ocf_agent(token)?,
     };
-    Some(wanted.and_then(|wanted| find(wanted, token, env)))
+    Some(wanted.and_then(|wanted| complete(wanted, token, env)))
 }
 
-/// The provider and type that a word names, `ocf:heartbeat:Dummy` for each notation; for words of OCF alone.
-pub fn kind(text: &str) -> Option<String> {
+/// The type of agent in a word with a notation of OCF.
+pub fn agent_type(text: &str) -> Option<String> {
     let token = Token {
         text: text.to_owned(),
         name: String::new(),
         args: Vec::new(),
     };
-    Some(wanted(&token)?.ok()?.kind)
+    Some(parse_word(&token)?.ok()?.kind)
 }
 
-/// Takes a word apart. None where it is no notation of OCF.
-pub fn wanted(token: &Token) -> Option<Result<Wanted, Mistake>> {
+/// Parses a word. `None` if it has no notation of OCF.
+pub fn parse_word(token: &Token) -> Option<Result<Wanted, Mistake>> {
     let mut pieces = pieces(&token.text).into_iter();
     let (_, first) = pieces.next()?;
     if first.eq_ignore_ascii_case("ocf") {
         let Some((_, agent)) = pieces.next() else {
             let message = format!("`{}` names no agent", token.text);
-            return Some(Err(Mistake::new(message).help(FORM)));
+            return Some(Err(Mistake::new(message).help(USAGE)));
         };
-        return Some(parse(agent, pieces.collect()));
+        return Some(parse_agent(agent, pieces.collect()));
     }
     let (class, agent) = first.split_once(':')?;
     class
         .eq_ignore_ascii_case("ocf")
-        .then(|| parse(agent, pieces.collect()))
+        .then(|| parse_agent(agent, pieces.collect()))
 }
 
-fn parse(agent: &str, arguments: Vec<(usize, &str)>) -> Result<Wanted, Mistake> {
+fn parse_agent(agent: &str, arguments: Vec<(usize, &str)>) -> Result<Wanted, Mistake> {
     let (provider, kind) = match agent.split_once(':') {
         Some((provider, kind)) => (Some(provider), kind),
         None => (None, agent),
     };
     for name in provider.iter().chain([&kind]) {
         if !is_name(name) {
-            let message = format!("`{agent}` is not provider:type of an OCF agent");
-            return Err(Mistake::new(message).help(FORM));
+            let message = format!("`{agent}` is not the provider:type of an OCF agent");
+            return Err(Mistake::new(message).help(USAGE));
         }
     }
     let mut wanted = Wanted {
@@ -117,18 +117,18 @@ fn parse(agent: &str, arguments: Vec<(usize, &str)>) -> Result<Wanted, Mistake> 
         ..Wanted::default()
     };
     for (at, argument) in arguments {
-        wanted.take(at, argument)?;
+        wanted.add_argument(at, argument)?;
     }
     Ok(wanted)
 }
 
 impl Wanted {
-    fn take(&mut self, at: usize, argument: &str) -> Result<(), Mistake> {
+    fn add_argument(&mut self, at: usize, argument: &str) -> Result<(), Mistake> {
         if let Some((name, value)) = argument.split_once('=') {
             let at = Some((at, name.chars().count()));
             if name.is_empty() {
                 let message = format!("`{argument}` has no name before its `=`");
-                return Err(Mistake::new(message).help(FORM).at(at));
+                return Err(Mistake::new(message).help(USAGE).at(at));
             }
             self.given.push(Given {
                 name: name.to_owned(),
@@ -146,10 +146,10 @@ impl Wanted {
         }
         let message = format!("`{argument}` is not name=value");
         let place = (at, argument.chars().count());
-        Err(Mistake::new(message).help(FORM).at(Some(place)))
+        Err(Mistake::new(message).help(USAGE).at(Some(place)))
     }
 
-    /// The `::` of a shortened IPv6 address looks like the end of an argument.
+    /// Joins a shortened IPv6 address, whose `::` looks like the end of an argument.
     fn continues_address(&mut self, piece: &str) -> bool {
         let Some(last) = self.given.last_mut() else {
             return false;
@@ -164,7 +164,7 @@ impl Wanted {
     }
 }
 
-/// The parts between `::`, each with the number of its first character.
+/// The parts between `::`, each with the position of its first character.
 fn pieces(text: &str) -> Vec<(usize, &str)> {
     let mut at = 0;
     let mut pieces = Vec::new();
@@ -175,14 +175,14 @@ fn pieces(text: &str) -> Vec<(usize, &str)> {
     pieces
 }
 
-/// Whether it may be the name of a file in a folder.
+/// Whether a text can be a file name.
 fn is_name(text: &str) -> bool {
     let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+');
     !text.is_empty() && text.len() < 200 && !text.starts_with('.') && text.chars().all(usual)
 }
 
-/// Finds the agent's file and reads the parameters of its instance.
-fn find(wanted: Wanted, token: &Token, env: &ScriptEnv) -> Result<Plan, Mistake> {
+/// Finds the file of the agent and reads the parameters of the instance file.
+fn complete(wanted: Wanted, token: &Token, env: &ScriptEnv) -> Result<Plan, Mistake> {
     let (provider, path) = locate(&wanted, env)?;
     safe_path::check(&path)?;
     let mut given = Vec::new();
@@ -208,7 +208,7 @@ fn no_file(mistake: Mistake, name: &str, folder: &Path) -> Mistake {
         "`{name}` is neither name=value nor a file with parameters in {}",
         folder.display()
     );
-    Mistake::new(message).help(FORM)
+    Mistake::new(message).help(USAGE)
 }
 
 /// The folders of agents, heartbeat's first.
@@ -264,11 +264,11 @@ fn locate(wanted: &Wanted, env: &ScriptEnv) -> Result<(String, PathBuf), Mistake
         wanted.kind,
         path.display()
     );
-    Err(Mistake::new(message).help(elsewhere(wanted, env)))
+    Err(Mistake::new(message).help(suggestion(wanted, env)))
 }
 
-/// What might have been meant.
-fn elsewhere(wanted: &Wanted, env: &ScriptEnv) -> String {
+/// A suggestion for an agent that does not exist.
+fn suggestion(wanted: &Wanted, env: &ScriptEnv) -> String {
     let all = all_agents(env);
     if all.is_empty() {
         return "install the package resource-agents, on every node".to_owned();
@@ -281,8 +281,8 @@ fn elsewhere(wanted: &Wanted, env: &ScriptEnv) -> String {
     did_you_mean(&wanted.kind, kinds)
 }
 
-/// The name of a resource to its agent, which makes names of files from it: the same at each start and on each node,
-/// and another one for each word.
+/// The name of a resource for its agent, which makes file names of it. It is the same at each start and on each node, and
+/// differs for each word.
 fn instance_name(kind: &str, token: &Token) -> String {
     let apart = token.text.split("::").next();
     let agent = if apart.is_some_and(|first| first.eq_ignore_ascii_case("ocf")) {
@@ -300,7 +300,7 @@ fn instance_name(kind: &str, token: &Token) -> String {
     let name: String = arguments
         .chars()
         .map(|c| if usual(c) { c } else { '_' })
-        .take(LONGEST_INSTANCE)
+        .take(MAX_INSTANCE_CHARS)
         .collect();
     if name == arguments {
         return format!("{kind}_{name}");

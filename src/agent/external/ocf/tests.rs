@@ -138,7 +138,7 @@ async fn what_runs_is_not_started_and_what_is_unwell_is() {
 async fn a_failed_start_says_which_agent_what_the_code_means_and_why() {
     let sandbox = Sandbox::new("[ $1 = start ] && { echo 'no nginx here' >&2; exit 5; }; exit 7");
     let error = sandbox.agent().start(&within(LONG)).await.unwrap_err();
-    let expected = "ocf:heartbeat:Agent (Agent_x) start: exit code 5 (not installed: this node cannot run it); it said: no nginx here";
+    let expected = "ocf:heartbeat:Agent (Agent_x) start failed with exit code 5 (not installed: this node cannot run it): no nginx here";
     assert_eq!(error, AgentError::Failed(expected.to_owned()));
 }
 
@@ -212,7 +212,7 @@ async fn a_hang_in_any_action_is_a_timeout() {
 async fn meta_data_is_bounded_in_time_and_length() {
     let told = |body: &'static str, time| async move {
         let sandbox = Sandbox::new(body);
-        describe_itself(&sandbox.path(), &env(), &within(time)).await
+        read_metadata(&sandbox.path(), &env(), &within(time)).await
     };
     let good = told(
         "echo '<resource-agent><shortdesc>x</shortdesc></resource-agent>'; echo oops >&2",
@@ -228,7 +228,7 @@ async fn meta_data_is_bounded_in_time_and_length() {
         (
             "echo cannot >&2; exit 3",
             LONG,
-            "exit code 3; it said: cannot",
+            "failed with exit code 3: cannot",
         ),
         ("printf '\\377\\376<resource-agent'", LONG, "meta-data:"),
     ] {
@@ -277,7 +277,7 @@ mod judging {
     }
 
     fn mistake(given: &[(&str, Option<(usize, usize)>)]) -> Result<(), crate::text::Mistake> {
-        judge::mistake(&plan(given), &MetaData::parse(META).unwrap())
+        judge::check_parameters(&plan(given), &MetaData::parse(META).unwrap())
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Sandbox {
             path: self.path().join("script"),
             args: vec!["one".into(), "two".into()],
             env: Arc::new(env),
-            look: LONG,
+            monitor_timeout: LONG,
         }
     }
 
@@ -55,24 +55,24 @@ fn within(time: Duration) -> Limits {
 #[test]
 fn status_is_judged_by_words_as_heartbeat_did() {
     let table = [
-        ("nginx is running", Words::Running),
-        ("Running", Words::Running),
-        ("INFO: IPaddr Running OK", Words::Running),
-        ("OK", Words::Running),
-        ("not OK", Words::Running),
-        ("not running", Words::Stopped),
-        ("NOT running", Words::Stopped),
-        ("is Not, well: not quite Running", Words::Stopped),
-        ("running, or not \nrunning", Words::Stopped),
-        ("nothing is running", Words::Running),
-        ("not-running", Words::Running),
-        ("RUNNING", Words::Unclear),
-        ("ok", Words::Unclear),
-        ("", Words::Unclear),
-        ("Resource is stopped", Words::Stopped),
+        ("nginx is running", StatusWords::Running),
+        ("Running", StatusWords::Running),
+        ("INFO: IPaddr Running OK", StatusWords::Running),
+        ("OK", StatusWords::Running),
+        ("not OK", StatusWords::Running),
+        ("not running", StatusWords::Stopped),
+        ("NOT running", StatusWords::Stopped),
+        ("is Not, well: not quite Running", StatusWords::Stopped),
+        ("running, or not \nrunning", StatusWords::Stopped),
+        ("nothing is running", StatusWords::Running),
+        ("not-running", StatusWords::Running),
+        ("RUNNING", StatusWords::Unclear),
+        ("ok", StatusWords::Unclear),
+        ("", StatusWords::Unclear),
+        ("Resource is stopped", StatusWords::Stopped),
     ];
     for (output, words) in table {
-        assert_eq!(judge(output), words, "{output:?}");
+        assert_eq!(classify_status(output), words, "{output:?}");
     }
 }
 
@@ -126,7 +126,7 @@ async fn a_failed_start_says_which_script_which_code_and_the_last_lines() {
     let error = sandbox.script().start(&within(LONG)).await.unwrap_err();
     let path = sandbox.path().join("script");
     let expected = format!(
-        "script {} one two start: exit code 7; it said: 97 | 98 | 99 | 100 | no port",
+        "script {} one two start failed with exit code 7: 97 | 98 | 99 | 100 | no port",
         path.display()
     );
     assert_eq!(error, AgentError::Failed(expected));
@@ -181,7 +181,7 @@ async fn a_hang_in_any_action_is_a_timeout_that_names_it() {
 
     let sandbox = hang("status");
     let script = Script {
-        look: SHORT,
+        monitor_timeout: SHORT,
         ..sandbox.script()
     };
     let error = script.start(&within(LONG)).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Names of units, and what `systemctl show` prints of one.
+//! The names of units, and the output of `systemctl show`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::model::token::Token;
 use crate::text::{Mistake, parse_duration};
 
-/// What is asked.
+/// The properties that are read.
 pub const PROPERTIES: &str =
     "LoadState,ActiveState,SubState,UnitFileState,Result,TimeoutStartUSec,TimeoutStopUSec";
-/// Kinds of units that can be started and stopped.
+/// The types of units that can be started and stopped.
 const SUFFIXES: [&str; 8] = [
     "service",
     "socket",
@@ -28,12 +28,12 @@ pub struct Unit(BTreeMap<String, String>);
 
 /// Whether a unit runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It does.
+pub enum UnitState {
+    /// It runs.
     Running,
-    /// It does not; it may have failed.
+    /// It does not run; it may have failed.
     Stopped,
-    /// It is on its way up or down.
+    /// It is starting or stopping.
     Between,
 }
 
@@ -49,21 +49,21 @@ impl Unit {
         self.0.get(name).map_or("", String::as_str)
     }
 
-    /// By its active state.
-    pub fn state(&self) -> State {
+    /// Whether it runs, by its `ActiveState`.
+    pub fn state(&self) -> UnitState {
         match self.get("ActiveState") {
-            "active" | "reloading" | "refreshing" => State::Running,
-            "inactive" | "failed" => State::Stopped,
-            _ => State::Between,
+            "active" | "reloading" | "refreshing" => UnitState::Running,
+            "inactive" | "failed" => UnitState::Stopped,
+            _ => UnitState::Between,
         }
     }
 
-    /// Why it cannot be a resource.
-    pub fn mistake(&self, name: &str) -> Result<(), Mistake> {
+    /// Checks that it can be a resource.
+    pub fn check_usable(&self, name: &str) -> Result<(), Mistake> {
         match self.get("LoadState") {
             "loaded" => Ok(()),
             "not-found" => Err(Mistake::new(format!("there is no unit {name}"))
-                .help("`systemctl list-unit-files` shows those that are there")),
+                .help("`systemctl list-unit-files` shows all units")),
             "masked" => Err(Mistake::new(format!(
                 "unit {name} is masked, so it cannot be started"
             ))
@@ -80,7 +80,7 @@ impl Unit {
         matches!(self.get("UnitFileState"), "enabled" | "enabled-runtime")
     }
 
-    /// How long systemd lets it start and stop, where there is an end.
+    /// systemd's own deadlines of a start and a stop; none if there is no limit.
     pub fn timeouts(&self) -> (Option<Duration>, Option<Duration>) {
         (
             time_span(self.get("TimeoutStartUSec")),
@@ -99,8 +99,8 @@ impl fmt::Display for Unit {
     }
 }
 
-/// The unit that a word names, with its suffix: `systemd::nginx` or `systemd:nginx`. None where it names none.
-pub fn named(token: &Token) -> Option<Result<String, Mistake>> {
+/// The unit, with its suffix, that a word such as `systemd::nginx` or `systemd:nginx` names. `None` for other words.
+pub fn unit_name(token: &Token) -> Option<Result<String, Mistake>> {
     let rest = token.text.strip_prefix("systemd:")?;
     let name = rest.strip_prefix(':').unwrap_or(rest);
     Some(with_suffix(name))
@@ -134,16 +134,16 @@ fn with_suffix(name: &str) -> Result<String, Mistake> {
     Ok(format!("{name}.service"))
 }
 
-/// The drop-in of a unit.
+/// The text of a unit's drop-in.
 pub fn drop_in_text(name: &str) -> String {
     format!(
-        "# Written by had, which starts and stops {name}; gone with the next boot.\n\
-         # Stopped after the daemon at shutdown, so that the daemon stops it in its group's order.\n\
+        "# Written by had, which starts and stops {name}; removed at the next boot.\n\
+         # At shutdown the unit stops after the daemon, so that the daemon can stop it in the order of its group.\n\
          [Unit]\nBefore=had.service\n"
     )
 }
 
-/// A span as systemd prints it, `1min 30s`; none where it is without end.
+/// A time as systemd prints it, `1min 30s`; none for `infinity`.
 fn time_span(text: &str) -> Option<Duration> {
     let mut sum = Duration::ZERO;
     for word in text.split_whitespace() {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn word(text: &str) -> Option<Result<String, Mistake>> {
-        named(&Token {
+        unit_name(&Token {
             text: text.to_owned(),
             name: String::new(),
             args: Vec::new(),
@@ -173,14 +173,14 @@ mod tests {
     #[test]
     fn states_are_read_as_systemd_means_them() {
         for (active, state) in [
-            ("active", State::Running),
-            ("reloading", State::Running),
-            ("inactive", State::Stopped),
-            ("failed", State::Stopped),
-            ("activating", State::Between),
-            ("deactivating", State::Between),
-            ("maintenance", State::Between),
-            ("", State::Between),
+            ("active", UnitState::Running),
+            ("reloading", UnitState::Running),
+            ("inactive", UnitState::Stopped),
+            ("failed", UnitState::Stopped),
+            ("activating", UnitState::Between),
+            ("deactivating", UnitState::Between),
+            ("maintenance", UnitState::Between),
+            ("", UnitState::Between),
         ] {
             assert_eq!(unit(active, "loaded", "").state(), state, "{active}");
         }
@@ -192,7 +192,7 @@ mod tests {
     fn what_cannot_be_a_resource_is_said() {
         let message = |load: &str| {
             unit("inactive", load, "")
-                .mistake("a.service")
+                .check_usable("a.service")
                 .map_err(|m| m.message)
         };
         assert_eq!(message("loaded"), Ok(()));

@@ -30,7 +30,7 @@ type Row<'s> = (
 );
 
 fn seen(word: &str) -> Result<Seen, String> {
-    let wanted = wanted(&token(word)).unwrap().map_err(|m| m.message)?;
+    let wanted = parse_word(&token(word)).unwrap().map_err(|m| m.message)?;
     let given = wanted.given.into_iter().map(|g| (g.name, g.value));
     Ok((wanted.provider, wanted.kind, wanted.file, given.collect()))
 }
@@ -106,7 +106,7 @@ fn every_notation_is_read() {
         assert_eq!(seen(word), Ok(expected), "{word}");
     }
     for word in ["nginx", "ocfs2", "/opt/ocf:a:b", "systemd::ocf", "lsb:x"] {
-        assert!(wanted(&token(word)).is_none(), "{word}");
+        assert!(parse_word(&token(word)).is_none(), "{word}");
     }
 }
 
@@ -124,7 +124,7 @@ fn what_cannot_be_is_refused_where_it_stands() {
         ("ocf:heartbeat:Dummy::web::other", Some((26, 5))),
         ("ocf:heartbeat:Dummy::../../etc/passwd", Some((21, 16))),
     ] {
-        let mistake = wanted(&token(word)).unwrap().unwrap_err();
+        let mistake = parse_word(&token(word)).unwrap().unwrap_err();
         assert_eq!(mistake.at, at, "{word}: {mistake:?}");
         assert!(mistake.help.is_some(), "{word}");
     }
