@@ -37,7 +37,7 @@ fn nginx(dir: &Path) -> Script {
         path: Path::new(env!("CARGO_MANIFEST_DIR")).join("resource.d/nginx"),
         args: Vec::new(),
         env: Arc::new(env),
-        look: Duration::from_secs(60),
+        monitor_timeout: Duration::from_secs(60),
     }
 }
 

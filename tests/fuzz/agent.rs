@@ -35,7 +35,7 @@ fn script(folder: &Path) -> Script {
         path,
         args: vec![],
         env: Arc::new(env),
-        look: LONG,
+        monitor_timeout: LONG,
     }
 }
 

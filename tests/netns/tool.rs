@@ -236,7 +236,7 @@ fn a_script_of_the_system_is_found_second() {
 fn check_remarks_an_address_in_no_network_of_this_node() {
     let cluster = blueprint("tool-place").idle().up();
     cluster.sh("alice", "ip route add default via 10.0.0.254");
-    let remark = "192.168.113.214 is in no network of this node; it would go to eth0";
+    let remark = "192.168.113.214 is in no network of this node; it would be put on eth0";
     for (address, remarked) in [
         ("192.168.113.214/24", true),
         ("IPaddr2::192.168.113.214/24", true),

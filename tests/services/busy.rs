@@ -287,7 +287,7 @@ fn a_stop_that_is_aborted_ends_at_once_and_kills_nobody_before_the_time() {
         let limits_of_stop = limits();
         let abort = limits_of_stop.abort.clone();
         let (stopped, ()) = tokio::join!(place.agent.stop(&limits_of_stop), async {
-            while !log.text().contains("which now gets TERM") {
+            while !log.text().contains("sending TERM") {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             abort.abort();

@@ -333,7 +333,10 @@ fn a_password_is_used_and_never_seen() {
             .await
             .unwrap_err()
             .to_string();
-        assert!(error.contains("can be used by others than root"), "{error}");
+        assert!(
+            error.contains("is accessible to users other than root"),
+            "{error}"
+        );
         sh(&format!("chmod 600 {}", login.display()));
 
         let (log, guard) = Log::catch();
@@ -399,8 +402,7 @@ fn a_server_of_another_hand_is_adopted_and_a_strangers_socket_is_refused() {
         server.agent.start(&limits()).await.unwrap();
         drop(guard);
         assert!(
-            log.text()
-                .contains(&format!("already (pid {pid}); it is taken over")),
+            log.text().contains(&format!("already runs on")),
             "{}",
             log.text()
         );
@@ -418,8 +420,7 @@ fn a_server_of_another_hand_is_adopted_and_a_strangers_socket_is_refused() {
         };
         let agent = Mysqld::new(args, stranger.at("login.cnf"));
         let error = agent.start(&limits()).await.unwrap_err().to_string();
-        let wanted =
-            format!("is in use by another process, pid {pid}, which works in {folder}/data");
+        let wanted = format!("is in use by another process, pid {pid} in {folder}/data");
         assert!(error.contains(&wanted), "{error}");
         agent.stop(&limits()).await.unwrap();
         assert_eq!(server.agent.monitor(&limits()).await, Ok(Status::Running));

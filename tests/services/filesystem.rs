@@ -181,7 +181,7 @@ fn a_damaged_file_system_without_a_journal_is_mended_or_refused_never_forced() {
         agent.start(&limits()).await.unwrap();
         agent.stop(&limits()).await.unwrap();
         assert!(
-            log.text().contains("fsck mended the file system"),
+            log.text().contains("fsck repaired the file system"),
             "{}",
             log.text()
         );
@@ -193,7 +193,7 @@ fn a_damaged_file_system_without_a_journal_is_mended_or_refused_never_forced() {
         ));
         let before = fs::read(&disk.image).unwrap();
         let error = agent.start(&limits()).await.unwrap_err().to_string();
-        assert!(error.contains("fsck -p does not mend by itself"), "{error}");
+        assert!(error.contains("fsck -p cannot repair by itself"), "{error}");
         assert_eq!(mounted(&point), None);
         assert!(before.len() == fs::read(&disk.image).unwrap().len());
     });

@@ -168,7 +168,7 @@ fn what_is_not_found_says_where_it_was_looked_for_and_what_was_meant() {
     assert_eq!(
         problem.message,
         format!(
-            "there is no resource `ngnix`: it is no built-in, and no script in {} or {}",
+            "there is no resource `ngnix`: neither a built-in nor a script in {} or {}",
             resources.display(),
             init.display()
         )
@@ -200,7 +200,7 @@ fn all_problems_of_a_group_come_at_once() {
     assert_eq!(members, [1, 2, 3, 4, 5, 6]);
     let wanted = [
         "256 is greater than 255",
-        "resource.d/open can be written by others than root (owner root, mode 0777)",
+        "resource.d/open can be written by users other than root (mode 0777)",
         "is not executable (mode 0644)",
         "there is no OCF agent heartbeat:nginx",
         "systemd was not asked",
@@ -267,7 +267,7 @@ async fn an_ocf_agent_has_the_deadlines_that_it_advises_and_storage_is_waited_fo
 async fn a_mistake_in_a_parameter_is_marked_in_its_word() {
     let problem = with_agent(META, "ocf:heartbeat:LVM::volgrpnam=vg0").await;
     let problem = problem.err().unwrap();
-    assert_eq!(problem.message, "LVM knows no parameter `volgrpnam`");
+    assert_eq!(problem.message, "LVM has no parameter `volgrpnam`");
     assert_eq!(problem.help.as_deref(), Some("did you mean `volgrpname`?"));
     assert_eq!(problem.at, Some((19, 9)));
     let problem = with_agent(META, "ocf:heartbeat:LVM").await.err().unwrap();
@@ -282,10 +282,7 @@ async fn a_mistake_in_a_parameter_is_marked_in_its_word() {
 #[test]
 fn a_shortened_ipv6_address_gets_its_full_form() {
     let problem = Folder::new().problem("IPv6addr::fd00::5/64/eth0");
-    assert_eq!(
-        problem.message,
-        "IPv6addr takes exactly one argument, and here are 2"
-    );
+    assert_eq!(problem.message, "IPv6addr takes one argument, not 2");
     let help = problem.help.unwrap();
     assert!(
         help.ends_with("IPv6addr::fd00:0:0:0:0:0:0:5/64/eth0"),

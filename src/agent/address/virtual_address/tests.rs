@@ -123,7 +123,7 @@ fn what_each_mistake_earns() {
         ),
         (
             "10.1.88.9/255.0.255.0",
-            "`255.0.255.0` is not a netmask: its ones are not all in front",
+            "`255.0.255.0` is not a netmask: a zero bit comes before a one bit",
         ),
         (
             "10.1.88.9/24/eth9",
@@ -137,11 +137,11 @@ fn what_each_mistake_earns() {
         ("10.1.88.9/24/:1", "`:1` names no interface"),
         (
             "fd00::9/64/eth1:1",
-            "`eth1:1` is a label, and IPv6 addresses have none",
+            "`eth1:1` is a label, and IPv6 addresses have no labels",
         ),
         (
             "fd00::9/64/eth1/10.0.0.1",
-            "`10.0.0.1` stands where a broadcast address would, and IPv6 has none",
+            "`10.0.0.1` is in the place of a broadcast address, and IPv6 has none",
         ),
         (
             "10.1.88.9/24/eth0/10.1.88.255/x",
@@ -197,7 +197,7 @@ fn what_is_in_no_network_here_is_remarked_unless_its_interface_is_written() {
     }
     assert_eq!(
         remarked("192.168.5.5/24").unwrap(),
-        "192.168.5.5 is in no network of this node; it would go to eth0, which only leads to a gateway"
+        "192.168.5.5 is in no network of this node; it would be put on eth0, which only has a route over a gateway"
     );
 }
 

@@ -284,13 +284,13 @@ mod judging {
     fn an_unknown_parameter_is_named_where_it_stands() {
         let at = Some((19, 10));
         let found = mistake(&[("device", None), ("confgifile", at)]).unwrap_err();
-        assert_eq!(found.message, "web knows no parameter `confgifile`");
+        assert_eq!(found.message, "web has no parameter `confgifile`");
         assert_eq!(found.help.as_deref(), Some("did you mean `configfile`?"));
         assert_eq!(found.at, at);
         let found = mistake(&[("zzz", None)]).unwrap_err();
         assert_eq!(
             found.help.as_deref(),
-            Some("it knows configfile, port, device, level, old")
+            Some("its parameters are configfile, port, device, level, old")
         );
     }
 
