@@ -18,7 +18,7 @@ fn the_demo_goes_as_it_should() {
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");
-    assert!(said.contains("All went as it should"), "{said}");
+    assert!(said.contains("Everything went as expected"), "{said}");
     std::fs::remove_file(hactl).unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! The lab itself: what the other tests stand on. Needs root (and checks an ordinary user's lab too).
+//! The lab itself, on which other tests rely. Needs root, and also checks the lab of an ordinary user.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
@@ -418,7 +418,7 @@ fn programs_end_as_they_end_and_not_later_than_allowed() {
         !sh(&lab, "alice", "ps ax").contains("sleep 1000")
     });
     assert_eq!(sh(&lab, "alice", "command -v hactl"), HACTL);
-    // What a program leaves behind lives on.
+    // What a program leaves behind runs on.
     sh(&lab, "alice", "sleep 1001 &");
     assert!(sh(&lab, "alice", "ps ax").contains("sleep 1001"));
     let error = lab
@@ -432,7 +432,7 @@ fn programs_end_as_they_end_and_not_later_than_allowed() {
     let error = lab.exec("carol", &["true"]).unwrap_err().to_string();
     assert_eq!(
         error,
-        "there is no host carol in this lab; there are: alice, bob, gateway, client"
+        "this lab has no host carol; its hosts are: alice, bob, gateway, client"
     );
 }
 
@@ -456,7 +456,7 @@ fn the_daemon_is_started_stopped_and_killed() {
         lab.start_had("alice")
             .unwrap_err()
             .to_string()
-            .contains("runs already on alice")
+            .contains("is already running on alice")
     );
     lab.stop_had("alice").unwrap();
     assert!(said("stopped\n"));
@@ -593,7 +593,7 @@ fn for_everybody(name: &str) -> (TempDir, PathBuf) {
     (dir, hactl)
 }
 
-/// Here `/dev/net/tun` may be root's alone; most systems open it to all. The test makes it so, for its own eyes.
+/// `/dev/net/tun` may belong to root alone here; most systems open it to all, and so does this test for itself.
 #[test]
 fn an_ordinary_user_has_labs_too() {
     let (dir, hactl) = for_everybody("user");

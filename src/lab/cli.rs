@@ -10,7 +10,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use nix::sys::signal::{SigSet, Signal};
 
-use super::control::{HostStatus, LabStatus, LinkDirection, ProgramExit};
+use super::action::LabAction;
+use super::control::{HostStatus, LabStatus, ProgramExit};
 use super::plan::LabPlan;
 use super::probe::ProbeReport;
 use super::{Lab, LabError, init, serve, supervise};
@@ -25,13 +26,13 @@ macro_rules! say {
 /// How often `probe` asks.
 const PROBE_EVERY: Duration = Duration::from_millis(5);
 
-/// A whole cluster on this machine, in namespaces: rehearse your own configuration, and break things.
+/// Run a whole cluster in namespaces on this machine: try your own configuration, and break things
 #[derive(Args, Debug)]
 pub struct LabArgs {
-    /// Which lab; needed only when several run.
+    /// Which lab, if several run
     #[arg(long, global = true)]
     pub name: Option<String>,
-    /// What to do.
+    /// What to do
     #[command(subcommand)]
     pub verb: LabVerb,
 }
@@ -39,125 +40,56 @@ pub struct LabArgs {
 /// The verbs of `hactl lab`.
 #[derive(Subcommand, Debug)]
 pub enum LabVerb {
-    /// See a cluster at work: half a minute of crashes and moves, told and measured.
+    /// Show a cluster at work: half a minute of crashes and moves, explained and measured
     Demo,
-    /// Build a cluster from a folder with ha.cf, haresources and authkeys, and start it.
+    /// Build a cluster from a folder with ha.cf, haresources and authkeys, and start it
     ///
-    /// Agents run for real, and see this machine's disk: only /etc/ha.d (a copy of the folder), /var/lib/had, /var/log, /run, the
-    /// processes and the network are a node's own. An ordinary user's lab has one user only, so agents cannot become another.
+    /// Agents really run, and see the disk of this machine. Each node has its own /etc/ha.d (a copy of the folder),
+    /// /var/lib/had, /var/log, /run, processes and network. The lab of an ordinary user has only that user, so agents cannot
+    /// become another one.
     Up {
-        /// The folder.
+        /// The folder
         dir: PathBuf,
-        /// Do not start the daemon on the nodes.
+        /// Do not start the daemons
         #[arg(long)]
         no_start: bool,
     },
-    /// Run a command in a node.
+    /// Run a command on a host
     Exec {
-        /// The node (or a ping node, or `client`).
+        /// A node, a ping node, or `client`
         host: String,
-        /// The command.
+        /// The command
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// Cut a node's power.
-    Crash {
-        /// The node.
-        host: String,
-    },
-    /// Boot a node again; its disk is as it was.
-    Restart {
-        /// The node.
-        host: String,
-    },
-    /// Stop the daemon of a node.
-    Stop {
-        /// The node.
-        host: String,
-    },
-    /// Start the daemon of a node.
-    Start {
-        /// The node.
-        host: String,
-    },
-    /// Stop all processes of a node, as a paused virtual machine.
-    Freeze {
-        /// The node.
-        host: String,
-    },
-    /// Let them go on.
-    Thaw {
-        /// The node.
-        host: String,
-    },
-    /// Let nothing pass between two nodes (or one and all others).
-    Cut {
-        /// One.
-        a: String,
-        /// The other.
-        b: Option<String>,
-        /// On this interface or segment only.
-        #[arg(long)]
-        link: Option<String>,
-        /// Only from the first to the second.
-        #[arg(long)]
-        oneway: bool,
-    },
-    /// End cuts and losses, all or between two nodes.
-    Heal {
-        /// One.
-        a: Option<String>,
-        /// The other.
-        b: Option<String>,
-    },
-    /// Lose so many of a hundred frames.
-    Loss {
-        /// 0 to 100.
-        #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
-        percent: u8,
-        /// On this interface or segment only.
-        #[arg(long)]
-        link: Option<String>,
-    },
-    /// Pull the cable out of a node's network card, or all.
-    Unplug {
-        /// The node.
-        host: String,
-        /// The card.
-        link: Option<String>,
-    },
-    /// Plug it in again.
-    Plug {
-        /// The node.
-        host: String,
-        /// The card.
-        link: Option<String>,
-    },
-    /// Ping an address from the client every 5 ms, and measure the silences.
+    /// Do something to the running lab
+    #[command(flatten)]
+    Act(LabAction),
+    /// Ping an address from the client every 5 ms, and measure interruptions
     Probe {
-        /// The address.
+        /// The address
         address: std::net::IpAddr,
-        /// For so many seconds; without it until Ctrl-C.
+        /// For this many seconds [default: until Ctrl-C]
         #[arg(long = "for")]
         seconds: Option<u64>,
     },
-    /// Show the MAC that a host's ARP cache has for an address.
+    /// Show the MAC that the ARP cache of a host has for an address
     Arp {
-        /// The host.
+        /// The host
         host: String,
-        /// The address.
+        /// The address
         address: std::net::IpAddr,
     },
-    /// Show who lives, with addresses, and what is cut.
+    /// Show which nodes run, with their addresses, and what is cut
     Status,
-    /// Show what a node's daemon has written.
+    /// Show the log of a node's daemon
     Logs {
-        /// The node.
+        /// The node
         host: String,
     },
-    /// End the lab.
+    /// End the lab
     Down,
-    /// The outermost process of a lab; its plan comes on stdin.
+    /// The outermost process of a lab; reads its plan from stdin
     #[command(hide = true)]
     Supervise {
         /// End when stdin does.
@@ -175,8 +107,8 @@ pub enum LabVerb {
     Init,
 }
 
-/// Does what the arguments say. `plan` makes the plan of a folder (the caller can read configurations, this module cannot): it is
-/// given the folder and the lab's name. `demo` is the caller's too: it speaks with daemons.
+/// Runs the command. `plan` makes the plan of a folder with the lab's name, because this module cannot read configurations;
+/// `demo` talks to daemons, which it cannot either.
 ///
 /// Must be called from a process that has started no thread: the supervisor makes a user namespace.
 pub fn run(
@@ -223,12 +155,12 @@ fn find(name: Option<&str>) -> Result<Lab, LabError> {
     let names = Lab::all()?;
     match names.as_slice() {
         [] => Err(LabError::Refused(
-            "no lab runs; start one with: hactl lab up DIR".to_owned(),
+            "no lab is running; start one with: hactl lab up DIR".to_owned(),
         )),
         [only] => Lab::attach(only),
         several => {
             let text = format!(
-                "several labs run, say which: --name {}",
+                "several labs are running; choose one: --name {}",
                 several.join(" | --name ")
             );
             Err(LabError::Refused(text))
@@ -239,30 +171,10 @@ fn find(name: Option<&str>) -> Result<Lab, LabError> {
 fn act(lab: Lab, verb: LabVerb) -> Result<ExitCode, LabError> {
     match verb {
         LabVerb::Exec { host, command } => return exec(&lab, &host, &command),
-        LabVerb::Crash { host } => lab.crash(&host)?,
-        LabVerb::Restart { host } => lab.restart(&host)?,
-        LabVerb::Stop { host } => lab.stop_had(&host)?,
-        LabVerb::Start { host } => lab.start_had(&host)?,
-        LabVerb::Freeze { host } => lab.freeze(&host)?,
-        LabVerb::Thaw { host } => lab.thaw(&host)?,
-        LabVerb::Cut { a, b, link, oneway } => {
-            let way = if oneway {
-                LinkDirection::Out
-            } else {
-                LinkDirection::Both
-            };
-            match b {
-                Some(b) => lab.cut(&a, &b, link.as_deref(), way)?,
-                None => lab.isolate(&a, link.as_deref(), way)?,
-            }
-        }
-        LabVerb::Heal { a, b } => lab.heal_some(a.as_deref(), b.as_deref())?,
-        LabVerb::Loss { percent, link } => lab.loss(percent, link.as_deref())?,
-        LabVerb::Unplug { host, link } => lab.unplug(&host, link.as_deref())?,
-        LabVerb::Plug { host, link } => lab.plug(&host, link.as_deref())?,
+        LabVerb::Act(action) => lab.act(action)?,
         LabVerb::Probe { address, seconds } => {
             let probe = lab.probe(address, PROBE_EVERY)?;
-            wait(seconds);
+            wait_for_end(seconds);
             print_probe(&probe.finish()?);
         }
         LabVerb::Arp { host, address } => {
@@ -275,7 +187,7 @@ fn act(lab: Lab, verb: LabVerb) -> Result<ExitCode, LabError> {
         LabVerb::Status => print_status(&lab.status()?),
         LabVerb::Logs { host } => print!("{}", lab.log(&host)?),
         LabVerb::Down => lab.down()?,
-        // Done before a lab was looked for.
+        // These need no running lab.
         LabVerb::Demo
         | LabVerb::Up { .. }
         | LabVerb::Supervise { .. }
@@ -294,7 +206,7 @@ fn exec(lab: &Lab, host: &str, command: &[String]) -> Result<ExitCode, LabError>
         None,
         [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
     )?;
-    // As shells do it.
+    // The exit code of a shell.
     Ok(match exit {
         ProgramExit::Code(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         ProgramExit::Signal(signal) => {
@@ -305,8 +217,8 @@ fn exec(lab: &Lab, host: &str, command: &[String]) -> Result<ExitCode, LabError>
     })
 }
 
-/// So many seconds, or until Ctrl-C.
-fn wait(seconds: Option<u64>) {
+/// Waits this many seconds, or until Ctrl-C.
+fn wait_for_end(seconds: Option<u64>) {
     if let Some(seconds) = seconds {
         std::thread::sleep(Duration::from_secs(seconds));
         return;
@@ -315,7 +227,7 @@ fn wait(seconds: Option<u64>) {
     ends.add(Signal::SIGINT);
     ends.add(Signal::SIGTERM);
     if ends.thread_block().is_ok() {
-        eprintln!("probing; Ctrl-C ends it");
+        eprintln!("probing; stop with Ctrl-C");
         ends.wait().ok();
     }
 }
@@ -324,12 +236,15 @@ fn print_probe(report: &ProbeReport) {
     say!("{} of {} requests answered", report.answered, report.sent);
     for (at, gap) in &report.gaps {
         say!(
-            "  silent for {:.3} s at {:.3} s after boot",
+            "  no answer for {:.3} s, at {:.3} s after boot",
             gap.as_secs_f64(),
             at.since(crate::model::Time::ZERO).as_secs_f64()
         );
     }
-    say!("longest silence: {:.3} s", report.longest_gap.as_secs_f64());
+    say!(
+        "longest interruption: {:.3} s",
+        report.longest_gap.as_secs_f64()
+    );
     say!("slowest answer: {:.3} s", report.slowest.as_secs_f64());
 }
 
@@ -363,8 +278,8 @@ fn print_status(status: &LabStatus) {
 
 fn state_of(host: &HostStatus) -> String {
     let had = match host.had {
-        Some(pid) => format!("had runs (pid {pid})"),
-        None => "had does not run".to_owned(),
+        Some(pid) => format!("had is running (pid {pid})"),
+        None => "had is not running".to_owned(),
     };
     match (host.alive, host.frozen, host.member) {
         (false, _, _) => "off".to_owned(),

@@ -1,4 +1,4 @@
-//! A lab as its caller holds it: synchronous, one call per wish.
+//! The interface to a lab: one synchronous call for each request.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::action::LabAction;
 use super::control::{HeldAddress, LabReply, LabRequest, LabStatus, LinkDirection, MessageStream};
 use super::plan::{CLIENT, LabPlan};
 use super::probe::ProbeReport;
@@ -18,8 +19,8 @@ use super::{ErrorContext, LabError};
 
 /// How long the daemon may take to stop in [`Lab::stop_had`]: longer than any agent's own deadline.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long the supervisor may take for anything that does not wait for a program.
-pub(super) const ANSWER: Duration = Duration::from_secs(60);
+/// How long the supervisor may take for a request that does not wait for a program.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A lab that runs. One made by [`Lab::up`] ends when this is dropped, or when this process dies.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl Lab {
         })
     }
 
-    /// A lab that somebody else has built.
+    /// A lab that is already running.
     pub fn attach(name: &str) -> Result<Lab, LabError> {
         let socket = labs_dir()?.join(name).join(SOCKET);
         let lab = Lab {
@@ -100,7 +101,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// The names of this user's labs that run.
+    /// The names of this user's running labs.
     pub fn all() -> Result<Vec<String>, LabError> {
         let dir = labs_dir()?;
         let entries = std::fs::read_dir(&dir).doing(|| format!("cannot list {}", dir.display()))?;
@@ -118,58 +119,63 @@ impl Lab {
         &self.name
     }
 
-    /// Ends a lab of any kind, and waits until its folder is gone.
+    /// Ends the lab, and waits until its folder is gone.
     pub fn down(self) -> Result<(), LabError> {
         if self.supervisor.is_some() {
             // Dropping does it.
             return Ok(());
         }
-        self.done(&LabRequest::Down)?;
+        self.request_done(&LabRequest::Down)?;
         let dir = self.socket.with_file_name("");
-        let until = Instant::now() + ANSWER;
+        let until = Instant::now() + REPLY_TIMEOUT;
         while dir.exists() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// Who lives, and which cables are cut.
+    /// Which hosts run, and what is cut.
     pub fn status(&self) -> Result<LabStatus, LabError> {
-        match self.ask(&LabRequest::Status)? {
+        match self.request(&LabRequest::Status)? {
             LabReply::Status(status) => Ok(status),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 
-    /// Cuts a host's power: all links silent and all processes gone, at once.
+    /// Does something to the lab, and waits until it is done.
+    pub fn act(&self, action: LabAction) -> Result<(), LabError> {
+        let patience = match action {
+            LabAction::Stop { .. } => STOP_TIMEOUT + REPLY_TIMEOUT,
+            _ => REPLY_TIMEOUT,
+        };
+        is_done(self.request_with(&LabRequest::Act(action), &[], Some(patience))?)
+    }
+
+    /// Cuts a host's power: all its links are silent and all its processes gone, at once.
     pub fn crash(&self, host: &str) -> Result<(), LabError> {
-        self.done(&LabRequest::Crash {
-            host: host.to_owned(),
-        })
+        let host = host.to_owned();
+        self.act(LabAction::Crash { host })
     }
 
     /// Boots a host (after a power cut if it is on). Its disk is as it was.
     pub fn restart(&self, host: &str) -> Result<(), LabError> {
-        self.done(&LabRequest::Restart {
-            host: host.to_owned(),
-        })
+        let host = host.to_owned();
+        self.act(LabAction::Restart { host })
     }
 
-    /// Stops all processes of a host with SIGSTOP. Its kernel goes on answering.
+    /// Stops all processes of a host with SIGSTOP. Its kernel and its clock run on.
     pub fn freeze(&self, host: &str) -> Result<(), LabError> {
-        self.done(&LabRequest::Freeze {
-            host: host.to_owned(),
-        })
+        let host = host.to_owned();
+        self.act(LabAction::Freeze { host })
     }
 
-    /// Lets them go on.
+    /// Lets them run again.
     pub fn thaw(&self, host: &str) -> Result<(), LabError> {
-        self.done(&LabRequest::Thaw {
-            host: host.to_owned(),
-        })
+        let host = host.to_owned();
+        self.act(LabAction::Thaw { host })
     }
 
-    /// Nothing passes between two hosts any more, on one link (an interface or a segment) or all.
+    /// Cuts two hosts off from each other, on one link (an interface or a segment) or on all.
     pub fn cut(
         &self,
         a: &str,
@@ -177,41 +183,44 @@ impl Lab {
         link: Option<&str>,
         way: LinkDirection,
     ) -> Result<(), LabError> {
-        let (a, b, link) = (a.to_owned(), Some(b.to_owned()), link.map(str::to_owned));
-        self.done(&LabRequest::Cut { a, b, link, way })
+        self.cut_from(a, Some(b), link, way)
     }
 
-    /// Nothing passes between a host and any other.
+    /// Cuts a host off from all others.
     pub fn isolate(&self, a: &str, link: Option<&str>, way: LinkDirection) -> Result<(), LabError> {
-        self.done(&LabRequest::Cut {
+        self.cut_from(a, None, link, way)
+    }
+
+    fn cut_from(
+        &self,
+        a: &str,
+        b: Option<&str>,
+        link: Option<&str>,
+        way: LinkDirection,
+    ) -> Result<(), LabError> {
+        self.act(LabAction::Cut {
             a: a.to_owned(),
-            b: None,
-            link: link.map(str::to_owned),
-            way,
-        })
-    }
-
-    /// Ends cuts and losses between two hosts.
-    pub fn heal(&self, a: &str, b: &str) -> Result<(), LabError> {
-        self.heal_some(Some(a), Some(b))
-    }
-
-    /// Ends all cuts and losses. Unplugged cards stay unplugged.
-    pub fn heal_all(&self) -> Result<(), LabError> {
-        self.heal_some(None, None)
-    }
-
-    /// Ends cuts and losses between two hosts; none stands for all.
-    pub(super) fn heal_some(&self, a: Option<&str>, b: Option<&str>) -> Result<(), LabError> {
-        self.done(&LabRequest::Heal {
-            a: a.map(str::to_owned),
             b: b.map(str::to_owned),
+            link: link.map(str::to_owned),
+            oneway: way == LinkDirection::Out,
         })
     }
 
-    /// Of a hundred frames so many are lost on their way to each receiver, on one link or all. A request and its answer can each be lost.
+    /// Ends cuts, losses and delays between two hosts.
+    pub fn heal(&self, a: &str, b: &str) -> Result<(), LabError> {
+        let (a, b) = (Some(a.to_owned()), Some(b.to_owned()));
+        self.act(LabAction::Heal { a, b })
+    }
+
+    /// Ends all cuts, losses and delays. Unplugged cards stay unplugged.
+    pub fn heal_all(&self) -> Result<(), LabError> {
+        self.act(LabAction::Heal { a: None, b: None })
+    }
+
+    /// Loses this share of all frames on their way to each receiver, on one link or on all. A request and its answer
+    /// can each be lost.
     pub fn loss(&self, percent: u8, link: Option<&str>) -> Result<(), LabError> {
-        self.done(&LabRequest::Loss {
+        self.act(LabAction::Loss {
             percent,
             link: link.map(str::to_owned),
             between: None,
@@ -226,15 +235,14 @@ impl Lab {
         percent: u8,
         link: Option<&str>,
     ) -> Result<(), LabError> {
-        let between = Some((a.to_owned(), b.to_owned()));
-        self.done(&LabRequest::Loss {
+        self.act(LabAction::Loss {
             percent,
             link: link.map(str::to_owned),
-            between,
+            between: Some((a.to_owned(), b.to_owned())),
         })
     }
 
-    /// Frames between two hosts are late, each by its own time up to `most`, and of a hundred so many come twice.
+    /// Delays each frame between two hosts by a random time up to `most`, and sends `twice` of a hundred two times.
     /// [`Lab::heal`] ends it.
     pub fn delay_between(
         &self,
@@ -244,67 +252,56 @@ impl Lab {
         twice: u8,
     ) -> Result<(), LabError> {
         let (a, b) = (a.to_owned(), b.to_owned());
-        self.done(&LabRequest::Delay { a, b, most, twice })
+        self.act(LabAction::Delay { a, b, most, twice })
     }
 
-    /// Pulls the cable out of a host's card (or all): it sees its carrier go.
+    /// Pulls the cable out of a host's card, or out of all its cards: it sees its carrier go.
     pub fn unplug(&self, host: &str, link: Option<&str>) -> Result<(), LabError> {
-        self.done(&LabRequest::Carrier {
-            host: host.to_owned(),
-            link: link.map(str::to_owned),
-            on: false,
-        })
+        let (host, link) = (host.to_owned(), link.map(str::to_owned));
+        self.act(LabAction::Unplug { host, link })
     }
 
     /// Plugs it in again.
     pub fn plug(&self, host: &str, link: Option<&str>) -> Result<(), LabError> {
-        self.done(&LabRequest::Carrier {
-            host: host.to_owned(),
-            link: link.map(str::to_owned),
-            on: true,
-        })
+        let (host, link) = (host.to_owned(), link.map(str::to_owned));
+        self.act(LabAction::Plug { host, link })
     }
 
     /// Starts the daemon.
     pub fn start_had(&self, node: &str) -> Result<(), LabError> {
-        self.done(&LabRequest::StartHad {
-            host: node.to_owned(),
-        })
+        let host = node.to_owned();
+        self.act(LabAction::Start { host })
     }
 
     /// Asks the daemon to stop and waits until it has, at most [`STOP_TIMEOUT`].
     pub fn stop_had(&self, node: &str) -> Result<(), LabError> {
-        let request = LabRequest::StopHad {
-            host: node.to_owned(),
-            timeout: STOP_TIMEOUT,
-        };
-        is_done(self.ask_with(&request, &[], Some(STOP_TIMEOUT + ANSWER))?)
+        let host = node.to_owned();
+        self.act(LabAction::Stop { host })
     }
 
-    /// Kills the daemon alone; its agents and their programs live on.
+    /// Kills the daemon alone; its agents and their programs run on.
     pub fn kill_had(&self, node: &str) -> Result<(), LabError> {
-        self.done(&LabRequest::KillHad {
-            host: node.to_owned(),
-        })
+        let host = node.to_owned();
+        self.act(LabAction::Kill { host })
     }
 
     /// The daemon's process number in its host, while it runs.
     pub fn had_pid(&self, node: &str) -> Result<Option<i32>, LabError> {
-        match self.ask(&LabRequest::HadPid {
+        match self.request(&LabRequest::HadPid {
             host: node.to_owned(),
         })? {
             LabReply::Pid(pid) => Ok(pid),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 
     /// All addresses of a host, loopback's included.
     pub fn addresses(&self, host: &str) -> Result<Vec<HeldAddress>, LabError> {
-        match self.ask(&LabRequest::Addresses {
+        match self.request(&LabRequest::Addresses {
             host: host.to_owned(),
         })? {
             LabReply::Addresses(addresses) => Ok(addresses),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 
@@ -326,11 +323,11 @@ impl Lab {
 
     /// What the daemon of a node has written since the lab was made.
     pub fn log(&self, node: &str) -> Result<String, LabError> {
-        match self.ask(&LabRequest::Log {
+        match self.request(&LabRequest::Log {
             host: node.to_owned(),
         })? {
             LabReply::Text(text) => Ok(text),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 
@@ -352,7 +349,7 @@ impl Lab {
             address,
             every,
         };
-        Ok(RunningProbe(self.begin(&request)?))
+        Ok(RunningProbe(self.start_request(&request)?))
     }
 
     /// Looks each `every` which hosts hold these addresses, until [`RunningSampler::finish`]. 10 ms is a good interval.
@@ -361,41 +358,41 @@ impl Lab {
         addresses: &[IpAddr],
         every: Duration,
     ) -> Result<RunningSampler, LabError> {
-        Ok(RunningSampler(self.begin(&LabRequest::Sample {
+        Ok(RunningSampler(self.start_request(&LabRequest::Sample {
             addresses: addresses.to_vec(),
             every,
         })?))
     }
 
-    fn begin(&self, request: &LabRequest) -> Result<MessageStream, LabError> {
+    fn start_request(&self, request: &LabRequest) -> Result<MessageStream, LabError> {
         let mut line = self.connect()?;
-        let reply = talk(&mut line, request, &[], Some(ANSWER))?;
+        let reply = exchange(&mut line, request, &[], Some(REPLY_TIMEOUT))?;
         is_done(reply)?;
         Ok(line)
     }
 
     fn mac_reply(&self, request: &LabRequest) -> Result<Option<[u8; 6]>, LabError> {
-        match self.ask(request)? {
+        match self.request(request)? {
             LabReply::Mac(mac) => Ok(mac),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 
-    pub(super) fn done(&self, request: &LabRequest) -> Result<(), LabError> {
-        is_done(self.ask(request)?)
+    pub(super) fn request_done(&self, request: &LabRequest) -> Result<(), LabError> {
+        is_done(self.request(request)?)
     }
 
-    fn ask(&self, request: &LabRequest) -> Result<LabReply, LabError> {
-        self.ask_with(request, &[], Some(ANSWER))
+    fn request(&self, request: &LabRequest) -> Result<LabReply, LabError> {
+        self.request_with(request, &[], Some(REPLY_TIMEOUT))
     }
 
-    pub(super) fn ask_with(
+    pub(super) fn request_with(
         &self,
         request: &LabRequest,
         fds: &[BorrowedFd<'_>],
         patience: Option<Duration>,
     ) -> Result<LabReply, LabError> {
-        talk(&mut self.connect()?, request, fds, patience)
+        exchange(&mut self.connect()?, request, fds, patience)
     }
 
     fn connect(&self) -> Result<MessageStream, LabError> {
@@ -420,9 +417,9 @@ pub struct RunningProbe(MessageStream);
 impl RunningProbe {
     /// Ends it and says what it saw.
     pub fn finish(mut self) -> Result<ProbeReport, LabError> {
-        match talk(&mut self.0, &LabRequest::Status, &[], Some(ANSWER))? {
+        match exchange(&mut self.0, &LabRequest::Status, &[], Some(REPLY_TIMEOUT))? {
             LabReply::Probe(report) => Ok(report),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 }
@@ -433,14 +430,14 @@ pub struct RunningSampler(MessageStream);
 impl RunningSampler {
     /// Ends it and says what it saw.
     pub fn finish(mut self) -> Result<SamplerReport, LabError> {
-        match talk(&mut self.0, &LabRequest::Status, &[], Some(ANSWER))? {
+        match exchange(&mut self.0, &LabRequest::Status, &[], Some(REPLY_TIMEOUT))? {
             LabReply::Sample(report) => Ok(report),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 }
 
-fn talk(
+fn exchange(
     line: &mut MessageStream,
     request: &LabRequest,
     fds: &[BorrowedFd<'_>],
@@ -461,13 +458,13 @@ fn talk(
 fn is_done(reply: LabReply) -> Result<(), LabError> {
     match reply {
         LabReply::Done => Ok(()),
-        other => Err(unexpected(&other)),
+        other => Err(unexpected_reply(&other)),
     }
 }
 
 /// Only another version of the supervisor could do that.
-pub(super) fn unexpected(reply: &LabReply) -> LabError {
+pub(super) fn unexpected_reply(reply: &LabReply) -> LabError {
     LabError::Refused(format!(
-        "the lab's supervisor answers something else ({reply:?}); is it another version?"
+        "unexpected reply from the lab's supervisor ({reply:?}); it may be another version"
     ))
 }

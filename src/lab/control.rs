@@ -1,4 +1,4 @@
-//! What a caller may ask of a lab's supervisor: one JSON line each way, open files beside it.
+//! The requests to a lab's supervisor and its replies: JSON lines, with open files beside them.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,14 +9,15 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::action::LabAction;
 use super::probe::ProbeReport;
 use super::sampler::SamplerReport;
 use crate::sys::fdpass;
 
-/// What can be asked. `host` is a name of the plan.
+/// A request. `host` is a name of the plan.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum LabRequest {
-    /// Who lives, and which cables are cut.
+    /// Which hosts run, and what is cut.
     Status,
     /// End everything.
     Down,
@@ -30,53 +31,10 @@ pub enum LabRequest {
     Spawn { host: String, argv: Vec<String> },
     /// Send a signal to a process, by the number it has in its host; -1 is all but the first process.
     Signal { host: String, pid: i32, signal: i32 },
-    /// Power off, at once.
-    Crash { host: String },
-    /// Power off if it is on, then on.
-    Restart { host: String },
-    /// Start the daemon.
-    StartHad { host: String },
-    /// SIGTERM to the daemon, and wait for its end.
-    StopHad { host: String, timeout: Duration },
-    /// SIGKILL to the daemon alone.
-    KillHad { host: String },
+    /// Do something that has no answer but [`LabReply::Done`].
+    Act(LabAction),
     /// The daemon's process number in its host.
     HadPid { host: String },
-    /// SIGSTOP to all processes of a host.
-    Freeze { host: String },
-    /// SIGCONT to all processes of a host.
-    Thaw { host: String },
-    /// No frame passes between `a` and `b` (or anybody, when `b` is absent).
-    Cut {
-        a: String,
-        b: Option<String>,
-        link: Option<String>,
-        way: LinkDirection,
-    },
-    /// Cuts, losses and delays between two hosts (or of one with anybody, or all) are over.
-    Heal {
-        a: Option<String>,
-        b: Option<String>,
-    },
-    /// Of a hundred frames so many are lost on a link (or all links), between two hosts (or any).
-    Loss {
-        percent: u8,
-        link: Option<String>,
-        between: Option<(String, String)>,
-    },
-    /// Frames between two hosts are late by up to so much, and so many of a hundred come twice.
-    Delay {
-        a: String,
-        b: String,
-        most: Duration,
-        twice: u8,
-    },
-    /// Plug or unplug a host's card (or all).
-    Carrier {
-        host: String,
-        link: Option<String>,
-        on: bool,
-    },
     /// All addresses of a host.
     Addresses { host: String },
     /// What a host's neighbour table (ARP cache) has for an address.
@@ -85,25 +43,25 @@ pub enum LabRequest {
     Mac { host: String, interface: String },
     /// What the daemon has written.
     Log { host: String },
-    /// Ask an address from a host, again and again, until the caller sends anything.
+    /// Ping an address from a host until the caller sends anything.
     Probe {
         host: String,
         address: IpAddr,
         every: Duration,
     },
-    /// Watch who holds these addresses, until the caller sends anything.
+    /// Sample who holds these addresses until the caller sends anything.
     Sample {
         addresses: Vec<IpAddr>,
         every: Duration,
     },
 }
 
-/// What comes back.
+/// A reply.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum LabReply {
     /// Done.
     Done,
-    /// Not done, and why.
+    /// The request failed, for this reason.
     Refused(String),
     /// To `Status`.
     Status(LabStatus),
@@ -130,13 +88,13 @@ pub enum ProgramExit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// It did not in the time given, and was killed with its process group.
+    /// It took too long, and was killed with its process group.
     TimedOut,
     /// Its host was powered off.
     HostDied,
 }
 
-/// In which direction a cable is cut.
+/// In which direction a link is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkDirection {
     /// Neither hears the other.
@@ -165,7 +123,7 @@ pub struct LabStatus {
     pub name: String,
     /// All hosts: members, ping nodes, the client.
     pub hosts: Vec<HostStatus>,
-    /// Every disturbed way: (segment, from, to, how in words).
+    /// All disturbed paths: (segment, from, to, how in words).
     pub faults: Vec<(String, String, String, String)>,
 }
 

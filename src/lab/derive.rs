@@ -1,4 +1,4 @@
-//! From a configuration to the plan of a lab: which cards the nodes have, on which segments, with which addresses.
+//! Makes the plan of a lab from a configuration: the cards of the nodes, their segments and addresses.
 //!
 //! ha.cf says little about a node's own addresses: a `ucast` line names a peer's, `bcast` and `mcast` name an interface only. So:
 //!
@@ -22,7 +22,7 @@ use crate::model::medium::{Medium, Target};
 
 /// A virtual address of haresources.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VirtualAddress {
+pub struct PlannedAddress {
     /// The address.
     pub address: IpAddr,
     /// Its prefix, where the line says it.
@@ -31,7 +31,7 @@ pub struct VirtualAddress {
     pub interface: Option<String>,
 }
 
-/// What a plan is derived from.
+/// What a plan is made from.
 #[derive(Clone, Debug)]
 pub struct PlanBuilder<'a> {
     /// The lab's name.
@@ -45,7 +45,7 @@ pub struct PlanBuilder<'a> {
     /// All ping nodes, members of ping groups included.
     pub pings: &'a [IpAddr],
     /// All virtual addresses of haresources.
-    pub addresses: &'a [VirtualAddress],
+    pub addresses: &'a [PlannedAddress],
     /// The folder with the configuration.
     pub config_dir: PathBuf,
     /// The daemon to run.
@@ -54,7 +54,7 @@ pub struct PlanBuilder<'a> {
     pub hactl: PathBuf,
 }
 
-/// One interface, which every node has.
+/// An interface that every node has.
 struct InterfacePlan {
     name: String,
     subnets: Vec<Subnet>,
@@ -72,11 +72,11 @@ pub fn plan(from: &PlanBuilder<'_>) -> Result<LabPlan, LabError> {
         ));
     }
     let mut cards = cards(from)?;
-    place(from, &mut cards);
-    let mut taken = taken(from, &cards);
-    let nodes = members(from, &cards, &mut taken)?;
+    place_subnets(from, &mut cards);
+    let mut owned_addresses = owned_addresses(from, &cards);
+    let nodes = members(from, &cards, &mut owned_addresses)?;
     let pings = pings(from, &cards);
-    let client = client(&cards, &mut taken)?;
+    let client = client(&cards, &mut owned_addresses)?;
     let plan = LabPlan {
         name: from.name.clone(),
         nodes,
@@ -111,7 +111,7 @@ fn cards(from: &PlanBuilder<'_>) -> Result<Vec<InterfacePlan>, LabError> {
         card_mut(&mut cards, "eth0");
     }
     for card in &mut cards {
-        card.own = whose(from, card)?;
+        card.own = node_addresses(from, card)?;
     }
     Ok(cards)
 }
@@ -129,13 +129,16 @@ fn card_mut<'c>(cards: &'c mut Vec<InterfacePlan>, name: &str) -> &'c mut Interf
             });
             cards.len().saturating_sub(1)
         });
-    // Cannot fail: the place was just found or made.
+    // The index was just found or made.
     #[allow(clippy::indexing_slicing)]
     &mut cards[place]
 }
 
 /// Which node has which `ucast` address.
-fn whose(from: &PlanBuilder<'_>, card: &InterfacePlan) -> Result<Vec<Option<IpAddr>>, LabError> {
+fn node_addresses(
+    from: &PlanBuilder<'_>,
+    card: &InterfacePlan,
+) -> Result<Vec<Option<IpAddr>>, LabError> {
     let (nodes, peers) = (from.nodes.len(), card.peers.len());
     if peers > nodes {
         return Err(LabError::Plan(format!(
@@ -156,7 +159,7 @@ fn whose(from: &PlanBuilder<'_>, card: &InterfacePlan) -> Result<Vec<Option<IpAd
 }
 
 /// Gives every interface its subnets.
-fn place(from: &PlanBuilder<'_>, cards: &mut [InterfacePlan]) {
+fn place_subnets(from: &PlanBuilder<'_>, cards: &mut [InterfacePlan]) {
     for card in &mut *cards {
         for peer in card.peers.clone() {
             card.add(Subnet::around(peer, None));
@@ -190,8 +193,8 @@ fn place(from: &PlanBuilder<'_>, cards: &mut [InterfacePlan]) {
     }
 }
 
-/// Every address that has an owner already.
-fn taken(from: &PlanBuilder<'_>, cards: &[InterfacePlan]) -> BTreeSet<IpAddr> {
+/// Every address that is already used.
+fn owned_addresses(from: &PlanBuilder<'_>, cards: &[InterfacePlan]) -> BTreeSet<IpAddr> {
     let peers = cards.iter().flat_map(|c| c.peers.iter().copied());
     let virtuals = from.addresses.iter().map(|a| a.address);
     peers
@@ -203,7 +206,7 @@ fn taken(from: &PlanBuilder<'_>, cards: &[InterfacePlan]) -> BTreeSet<IpAddr> {
 fn members(
     from: &PlanBuilder<'_>,
     cards: &[InterfacePlan],
-    taken: &mut BTreeSet<IpAddr>,
+    owned_addresses: &mut BTreeSet<IpAddr>,
 ) -> Result<Vec<NodePlan>, LabError> {
     let mut nodes = Vec::new();
     let mut lines = Vec::new();
@@ -216,7 +219,7 @@ fn members(
                 let known = own.filter(|a| subnet.contains(*a));
                 let address = match known {
                     Some(address) => address,
-                    None => subnet.free(taken)?,
+                    None => subnet.free(owned_addresses)?,
                 };
                 addresses.push((address, subnet.prefix));
             }
@@ -239,7 +242,7 @@ fn members(
             interfaces,
         });
     }
-    // A line that names the node itself is harmless, so all get all.
+    // A line that names the node itself is harmless, so all nodes get all lines.
     for node in &mut nodes {
         node.ha_cf_lines.clone_from(&lines);
     }
@@ -271,15 +274,19 @@ fn pings(from: &PlanBuilder<'_>, cards: &[InterfacePlan]) -> Vec<PingPlan> {
     pings
 }
 
-/// The client stands on every segment, in every subnet.
+/// The client is attached to every segment and subnet.
 fn client(
     cards: &[InterfacePlan],
-    taken: &mut BTreeSet<IpAddr>,
+    owned_addresses: &mut BTreeSet<IpAddr>,
 ) -> Result<Vec<(String, IpAddr, u8)>, LabError> {
     let mut places = Vec::new();
     for card in cards {
         for subnet in &card.subnets {
-            places.push((card.name.clone(), subnet.free(taken)?, subnet.prefix));
+            places.push((
+                card.name.clone(),
+                subnet.free(owned_addresses)?,
+                subnet.prefix,
+            ));
         }
     }
     Ok(places)

@@ -13,7 +13,7 @@ use nix::mount::{MsFlags, mount};
 use super::plan::HostPlan;
 use super::{ErrorContext, LabError};
 
-/// Folders of `/run` that tell programs about services of this machine which the host does not have.
+/// Folders of `/run` that belong to services of this machine, which the host does not have.
 const NOT_OF_THE_HOST: [&str; 5] = ["systemd", "dbus", "had", "had-lab", "user"];
 
 /// A host's folders in the lab's folder.
@@ -63,7 +63,7 @@ impl HostDisk {
             .doing(|| format!("cannot write {}", path.display()))
     }
 
-    /// Lays the host's own folders over this machine's. The calling thread must be in a mount namespace of its own.
+    /// Mounts the host's own folders over this machine's. The calling thread must be in a mount namespace of its own.
     pub fn mount(&self) -> Result<(), LabError> {
         // Otherwise the mounts below would also appear outside.
         mount(
@@ -74,9 +74,9 @@ impl HostDisk {
             None::<&str>,
         )
         .doing(|| "cannot make the mounts private".to_owned())?;
-        self.lay("/etc/ha.d", "ha.d")?;
-        self.lay("/var/lib/had", "lib")?;
-        self.lay("/var/log", "log")?;
+        self.bind_over("/etc/ha.d", "ha.d")?;
+        self.bind_over("/var/lib/had", "lib")?;
+        self.bind_over("/var/log", "log")?;
         // Last, because the lab's folder itself may be under /run.
         let run = Path::new("/run");
         let folders = folders_of(run, &NOT_OF_THE_HOST);
@@ -88,7 +88,7 @@ impl HostDisk {
     }
 
     /// Binds a folder of this disk over `target`, which need not exist on this machine.
-    fn lay(&self, target: &str, part: &str) -> Result<(), LabError> {
+    fn bind_over(&self, target: &str, part: &str) -> Result<(), LabError> {
         let target = Path::new(target);
         if !target.is_dir() {
             self.make_room(target)?;
@@ -144,7 +144,7 @@ pub fn mount_proc_and_sys() -> Result<(), LabError> {
     mount(Some("proc"), "/proc", Some("proc"), none, None::<&str>).doing(|| {
         "cannot mount /proc (in a container it must not be masked; run the container unconfined)".to_owned()
     })?;
-    // Only convenience: it shows the host's own cards. Containers often refuse it.
+    // This only shows the host's own cards, and containers often refuse it.
     mount(Some("sysfs"), "/sys", Some("sysfs"), none, None::<&str>).ok();
     Ok(())
 }
@@ -171,7 +171,7 @@ fn mount_tmpfs(at: &Path) -> Result<(), LabError> {
     .doing(|| format!("cannot mount a tmpfs on {}", at.display()))
 }
 
-/// Makes a folder, mode 0755 whatever the umask; one that is there already is fine.
+/// Makes a folder with mode 0755, whatever the umask, unless it exists.
 pub fn make_dir(path: &Path) -> Result<(), LabError> {
     let made = match DirBuilder::new().mode(0o755).create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -188,7 +188,7 @@ struct HostFolder {
 }
 
 impl HostFolder {
-    /// Makes one like it. Owners that a user namespace does not know cannot be given; the folder is then ours.
+    /// Makes the same folder. An owner that the user namespace does not know cannot be set; then the folder is ours.
     fn make_in(&self, parent: &Path) {
         let path = parent.join(&self.name);
         if make_dir(&path).is_ok() {

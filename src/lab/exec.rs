@@ -1,4 +1,4 @@
-//! Programs run in a lab's hosts, as the caller sees them.
+//! Programs on the hosts of a lab.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 
-use super::client::{ANSWER, Lab, unexpected};
+use super::client::{Lab, REPLY_TIMEOUT, unexpected_reply};
 use super::control::{LabReply, LabRequest, ProgramExit};
 use super::{ErrorContext, LabError};
 
@@ -53,7 +53,7 @@ impl Lab {
         timeout: Duration,
     ) -> Result<ExecOutput, LabError> {
         let null = File::open("/dev/null").doing(|| "cannot open /dev/null".to_owned())?;
-        // Files, not pipes: a daemon that the program leaves behind may hold them open for ever.
+        // Files, not pipes: a daemon that the program leaves behind may keep them open.
         let (stdout, stderr) = (memory_file()?, memory_file()?);
         let files = [null.as_fd(), stdout.as_fd(), stderr.as_fd()];
         let exit = self.exec_with(host, argv, Some(timeout), files)?;
@@ -77,10 +77,10 @@ impl Lab {
             argv: own(argv),
             timeout,
         };
-        let patience = timeout.map(|t| t.saturating_add(ANSWER));
-        match self.ask_with(&request, &files, patience)? {
+        let patience = timeout.map(|t| t.saturating_add(REPLY_TIMEOUT));
+        match self.request_with(&request, &files, patience)? {
             LabReply::Exited(exit) => Ok(exit),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 
@@ -95,19 +95,19 @@ impl Lab {
             host: host.to_owned(),
             argv: own(argv),
         };
-        match self.ask_with(
+        match self.request_with(
             &request,
             &[null.as_fd(), null.as_fd(), null.as_fd()],
-            Some(ANSWER),
+            Some(REPLY_TIMEOUT),
         )? {
             LabReply::Pid(Some(pid)) => Ok(SpawnedProgram { pid }),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_reply(&other)),
         }
     }
 
     /// Sends a signal to a process by its number in its host (negative: to a process group).
     pub fn signal(&self, host: &str, pid: i32, signal: Signal) -> Result<(), LabError> {
-        self.done(&LabRequest::Signal {
+        self.request_done(&LabRequest::Signal {
             host: host.to_owned(),
             pid,
             signal: signal as i32,
@@ -125,7 +125,7 @@ fn memory_file() -> Result<File, LabError> {
     Ok(File::from(fd))
 }
 
-/// All of a file, wherever its position is: the program shares it.
+/// The whole content of a file, whatever its position, which the program shares.
 fn text_of(file: &File) -> Result<String, LabError> {
     let doing = || "cannot read what the program wrote".to_owned();
     let length = file.metadata().doing(doing)?.len();

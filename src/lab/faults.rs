@@ -1,4 +1,4 @@
-//! What can be done to the network of a running lab: cuts, losses, pulled cables.
+//! Faults in the network of a running lab: cuts, losses, delays, pulled cables.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use super::serve::LabServer;
 use super::switch::PathConditions;
 
 impl LabServer {
-    /// Every disturbed way: (segment, from, to, how).
+    /// All disturbed paths: (segment, from, to, how).
     pub(super) fn faults(&self) -> Vec<(String, String, String, String)> {
         let mut faults = Vec::new();
         for (number, segment) in self.segments.iter().enumerate() {
             for from in &self.hosts {
                 for to in &self.hosts {
-                    let fate = self.switch.fate(number, from.number, to.number);
-                    if fate != PathConditions::default() {
+                    let path_conditions = self.switch.conditions(number, from.number, to.number);
+                    if path_conditions != PathConditions::default() {
                         let (from, to) = (from.plan.name.clone(), to.plan.name.clone());
-                        faults.push((segment.clone(), from, to, fate.to_string()));
+                        faults.push((segment.clone(), from, to, path_conditions.to_string()));
                     }
                 }
             }
@@ -25,7 +25,7 @@ impl LabServer {
         faults
     }
 
-    /// The segments that a link's name means: the segment of that name, or those of the interfaces of that name.
+    /// The segments with this name or with an interface of this name; all if there is no name.
     fn segments_of(&self, link: Option<&str>) -> Result<Vec<usize>, LabError> {
         let Some(link) = link else {
             return Ok((0..self.segments.len()).collect());
@@ -43,7 +43,7 @@ impl LabServer {
             .collect();
         if meant.is_empty() {
             return Err(LabError::Refused(format!(
-                "no node has an interface {link}, and no segment is called so; segments are: {}",
+                "there is no interface or segment {link}; segments are: {}",
                 self.segments.join(", ")
             )));
         }
@@ -64,11 +64,16 @@ impl LabServer {
         a: &str,
         b: Option<&str>,
         link: Option<&str>,
-        way: LinkDirection,
+        oneway: bool,
     ) -> Result<(), LabError> {
-        let cut = |fate: &mut PathConditions| fate.cut = true;
+        let way = if oneway {
+            LinkDirection::Out
+        } else {
+            LinkDirection::Both
+        };
+        let cut = |path_conditions: &mut PathConditions| path_conditions.cut = true;
         for segment in self.segments_of(link)? {
-            self.change(
+            self.change_paths(
                 segment,
                 &self.numbers(Some(a))?,
                 &self.numbers(b)?,
@@ -83,14 +88,14 @@ impl LabServer {
     pub(super) fn heal(&self, a: Option<&str>, b: Option<&str>) -> Result<(), LabError> {
         let (a, b) = (self.numbers(a)?, self.numbers(b)?);
         for segment in 0..self.segments.len() {
-            self.change(segment, &a, &b, LinkDirection::Both, |fate| {
-                *fate = PathConditions::default();
+            self.change_paths(segment, &a, &b, LinkDirection::Both, |path_conditions| {
+                *path_conditions = PathConditions::default();
             });
         }
         Ok(())
     }
 
-    /// Loses so many of a hundred frames between two hosts, or all.
+    /// Loses this percentage of frames between two hosts, or everywhere.
     pub(super) fn lose(
         &self,
         percent: u8,
@@ -100,8 +105,8 @@ impl LabServer {
         let (a, b) = between.unzip();
         let (a, b) = (self.numbers(a.as_deref())?, self.numbers(b.as_deref())?);
         for segment in self.segments_of(link)? {
-            self.change(segment, &a, &b, LinkDirection::Both, |fate| {
-                fate.loss = percent.min(100);
+            self.change_paths(segment, &a, &b, LinkDirection::Both, |path_conditions| {
+                path_conditions.loss = percent.min(100);
             });
         }
         Ok(())
@@ -117,14 +122,14 @@ impl LabServer {
     ) -> Result<(), LabError> {
         let (a, b) = (self.numbers(Some(a))?, self.numbers(Some(b))?);
         for segment in 0..self.segments.len() {
-            self.change(segment, &a, &b, LinkDirection::Both, |fate| {
-                (fate.delay, fate.twice) = (most, twice.min(100));
+            self.change_paths(segment, &a, &b, LinkDirection::Both, |path_conditions| {
+                (path_conditions.delay, path_conditions.twice) = (most, twice.min(100));
             });
         }
         Ok(())
     }
 
-    fn change(
+    fn change_paths(
         &self,
         segment: usize,
         a: &[usize],
@@ -134,9 +139,9 @@ impl LabServer {
     ) {
         for a in a {
             for b in b.iter().filter(|b| *b != a) {
-                self.switch.set_fate(segment, *a, *b, &change);
+                self.switch.change_path(segment, *a, *b, &change);
                 if way == LinkDirection::Both {
-                    self.switch.set_fate(segment, *b, *a, &change);
+                    self.switch.change_path(segment, *b, *a, &change);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! One host: powered on, asked to run things, powered off.
+//! One host: power on and off, and programs on it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ use nix::unistd::{Pid, sethostname};
 
 use super::control::ProgramExit;
 use super::disk::HostDisk;
-use super::init::{InitMessage, InitRequest, LONGEST_MESSAGE};
+use super::init::{InitMessage, InitRequest, MAX_MESSAGE_BYTES};
 use super::net::LabNetlink;
 use super::plan::HostPlan;
 use super::switch::{PortId, Switch};
@@ -24,14 +24,14 @@ use super::{ErrorContext, LabError};
 use crate::sys::fdpass;
 use crate::sys::tap::Tap;
 
-/// How long a host may take from power on to its first process's word.
+/// How long a host may take from power on until its first process is ready.
 const BOOT: Duration = Duration::from_secs(30);
-/// How long a host may take to start a program (it may be frozen with memory pressure, never for long).
+/// How long a host may take to start a program; memory pressure may delay it.
 const SPAWN: Duration = Duration::from_secs(30);
 
 /// A host, on or off.
 pub struct Host {
-    /// What it is made of.
+    /// Its plan.
     pub plan: HostPlan,
     /// Its number in the switch.
     pub number: usize,
@@ -48,7 +48,7 @@ pub struct RunningHost {
     pub netns: OwnedFd,
     /// Its cards by name, with their ports.
     pub ports: Vec<(String, PortId)>,
-    /// Which power-on this is.
+    /// The number of this boot.
     pub boot: u64,
     /// Whether its processes are stopped.
     pub frozen: AtomicBool,
@@ -58,7 +58,7 @@ pub struct RunningHost {
     orders: OwnedFd,
     waiting: Mutex<HashMap<u64, Sender<InitMessage>>>,
     next_job: AtomicU64,
-    /// Ends when the last process of the host has.
+    /// Disconnected when the last process of the host has ended.
     over: Mutex<Receiver<()>>,
 }
 
@@ -70,7 +70,7 @@ pub struct HostProgram {
 }
 
 impl HostProgram {
-    /// Waits for its end; none when the time is over first.
+    /// Waits for its end; none if it takes too long.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<ProgramExit> {
         let note = match timeout {
             None => self.notes.recv().ok(),
@@ -86,7 +86,7 @@ impl HostProgram {
         }
     }
 
-    /// Whether it still runs. Its end is forgotten by asking: use either this or [`HostProgram::wait`].
+    /// Whether it still runs. This consumes the notice of its end: use either this or [`HostProgram::wait`].
     pub fn runs(&self) -> bool {
         matches!(self.notes.try_recv(), Err(TryRecvError::Empty))
     }
@@ -175,7 +175,7 @@ impl Host {
         let (host, switch) = (Arc::clone(self), switch.clone());
         std::thread::spawn(move || {
             running.listen();
-            // The host has died, perhaps by itself: the same as a crash.
+            // The host has died, perhaps by itself; treat it as a crash.
             host.unplug(&switch, Some(boot));
             drop(child.wait());
             lock(&running.waiting).clear();
@@ -184,12 +184,12 @@ impl Host {
         Ok(())
     }
 
-    /// Cuts the power: silence first, at one instant on all cards, then the end of all processes.
+    /// Cuts the power: first all cards at the same instant, then all processes.
     pub fn crash(&self, switch: &Switch) -> Result<(), LabError> {
         let running = self.on()?;
         self.unplug(switch, Some(running.boot));
         kill(running.init, Signal::SIGKILL).ok();
-        // Ends by disconnection when the last process is gone.
+        // Disconnected when the last process is gone.
         lock(&running.over).recv().ok();
         Ok(())
     }
@@ -228,7 +228,7 @@ impl Host {
         }
         let netns = File::open("/proc/thread-self/ns/net")
             .doing(|| "cannot open the network namespace".to_owned())?;
-        // Afterwards the lab's folder may be out of sight.
+        // After the mounts the lab's folder may be hidden.
         let log = self.disk.log()?;
         self.disk.mount()?;
         let (child, orders) = start_init(log)?;
@@ -240,7 +240,7 @@ impl Host {
         })
     }
 
-    /// Locally administered, and the same at every boot.
+    /// A locally administered MAC, the same at every boot.
     fn mac(&self, card: usize) -> [u8; 6] {
         let byte = |n: usize| u8::try_from(n & 0xff).unwrap_or(0);
         [
@@ -322,7 +322,7 @@ impl RunningHost {
 
     fn order(&self, order: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<(), LabError> {
         let bytes = serde_json::to_vec(order).map_err(|e| LabError::Refused(e.to_string()))?;
-        if bytes.len() > LONGEST_MESSAGE {
+        if bytes.len() > MAX_MESSAGE_BYTES {
             return Err(LabError::Refused("the command line is too long".to_owned()));
         }
         fdpass::send(self.orders.as_fd(), &bytes, fds)
@@ -330,14 +330,14 @@ impl RunningHost {
         Ok(())
     }
 
-    /// Hands on what the first process says, until it ends.
+    /// Forwards the messages of the first process until it ends.
     fn listen(&self) {
         while let Ok(note) = receive(&self.orders) {
             let mut waiting = lock(&self.waiting);
             match &note {
                 InitMessage::Started { job, .. } | InitMessage::NotStarted { job, .. } => {
                     if let Some(sender) = waiting.get(job) {
-                        // Nobody waits any longer: then nobody needs it.
+                        // If nobody waits any more, nobody needs it.
                         drop(sender.send(note));
                     }
                 }
@@ -353,7 +353,7 @@ impl RunningHost {
 }
 
 fn receive(socket: &OwnedFd) -> Result<InitMessage, LabError> {
-    let mut buffer = vec![0; LONGEST_MESSAGE];
+    let mut buffer = vec![0; MAX_MESSAGE_BYTES];
     let (n, _) = fdpass::receive(socket.as_fd(), &mut buffer)
         .doing(|| "the host does not answer".to_owned())?;
     if n == 0 {
@@ -397,7 +397,7 @@ fn no_tap(card: &str, source: std::io::Error) -> LabError {
     }
 }
 
-/// Poisoning says that a thread died while holding the lock; every value here is whole between any two statements.
+/// Ignores poisoning: a thread that died holding the lock left a consistent value, because every statement does.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

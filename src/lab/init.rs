@@ -1,7 +1,7 @@
 //! The first process of a host: mounts its `/proc`, starts and signals what the supervisor names, reaps everything.
 //!
 //! Its standard input is a socket to the supervisor, one message per packet. It is single-threaded, so
-//! that no program can end between its start and its being noted. When the socket breaks it ends, and with it the host.
+//! that no program can end before its start is noted. When the socket breaks it ends, and with it the host.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,10 +21,10 @@ use super::control::ProgramExit;
 use super::disk;
 use crate::sys::fdpass;
 
-/// A message's greatest size; an argument list longer than this is refused by the sender.
-pub const LONGEST_MESSAGE: usize = 128 * 1024;
+/// The size limit of a message; the sender refuses longer argument lists.
+pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 
-/// From the supervisor.
+/// A request from the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum InitRequest {
     /// Start a program; its stdin, stdout and stderr come beside the message.
@@ -33,7 +33,7 @@ pub enum InitRequest {
     Signal { pid: i32, signal: i32 },
 }
 
-/// To the supervisor.
+/// A message to the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum InitMessage {
     /// The host is up.
@@ -69,7 +69,7 @@ pub fn run() -> ExitCode {
         socket,
         jobs: HashMap::new(),
     };
-    init.tell(&first);
+    init.send(&first);
     while init.turn(&signals).is_ok() {}
     ExitCode::SUCCESS
 }
@@ -103,7 +103,7 @@ impl HostInit {
     }
 
     fn obey(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; LONGEST_MESSAGE];
+        let mut buffer = vec![0; MAX_MESSAGE_BYTES];
         let (n, fds) = fdpass::receive(self.socket.as_fd(), &mut buffer)?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -112,9 +112,9 @@ impl HostInit {
             InitRequest::Spawn { job, argv } => match spawn(&argv, fds) {
                 Ok(pid) => {
                     self.jobs.insert(pid, job);
-                    self.tell(&InitMessage::Started { job, pid });
+                    self.send(&InitMessage::Started { job, pid });
                 }
-                Err(e) => self.tell(&InitMessage::NotStarted {
+                Err(e) => self.send(&InitMessage::NotStarted {
                     job,
                     why: e.to_string(),
                 }),
@@ -140,13 +140,13 @@ impl HostInit {
                 Ok(_) | Err(_) => return,
             };
             if let Some(job) = self.jobs.remove(&pid.as_raw()) {
-                self.tell(&InitMessage::Ended { job, exit });
+                self.send(&InitMessage::Ended { job, exit });
             }
         }
     }
 
     /// A note that cannot be sent means that the supervisor has gone, which the next turn sees.
-    fn tell(&self, note: &InitMessage) {
+    fn send(&self, note: &InitMessage) {
         if let Ok(bytes) = serde_json::to_vec(note) {
             drop(fdpass::send(self.socket.as_fd(), &bytes, &[]));
         }

@@ -1,7 +1,7 @@
 //! A whole cluster on this machine: every node in namespaces of its own, and a network in user space between them.
 //!
 //! Nothing but a kernel with namespaces and `/dev/net/tun` is needed. The network cards of the hosts are TAP devices; the
-//! other end of each is a descriptor in the switch, which forwards frames and loses, cuts and silences at command.
+//! other end of each is a descriptor in the switch, which forwards frames, and loses or delays them on request.
 //!
 //! The processes of a lab:
 //!
@@ -12,12 +12,13 @@
 //!                                                        +-- had, agents, what `exec` runs
 //! ```
 //!
-//! Nothing can be left over: `serve` ends when `supervise` does (a pipe breaks), `supervise` ends when a test that started
-//! it does (another pipe breaks), and with `serve` the kernel ends all that lives in its pid namespace. Crash of a host
-//! is the end of its `init`, which the same way ends all that runs there; its cards have left the switch before.
+//! Nothing can be left over: `serve` ends when `supervise` does (a pipe breaks), `supervise` ends when the test that started
+//! it does (another pipe breaks), and with `serve` the kernel ends everything in its pid namespace. A host crashes by the
+//! end of its `init`, which ends everything there in the same way; its cards leave the switch first.
 //!
-//! Begin with [`LabPlan`] and [`Lab`].
+//! Start reading with [`LabPlan`] and [`Lab`].
 
+mod action;
 pub mod cli;
 mod client;
 mod control;
@@ -40,6 +41,7 @@ use std::io;
 
 use nix::time::{ClockId, clock_gettime};
 
+pub use action::LabAction;
 pub use client::{Lab, RunningProbe, RunningSampler, STOP_TIMEOUT};
 pub use control::{HeldAddress, HostStatus, LabStatus, LinkDirection, ProgramExit};
 pub use exec::{EXEC_TIMEOUT, ExecOutput, SpawnedProgram};
@@ -65,13 +67,13 @@ pub enum LabError {
     },
     /// The kernel's netlink refused.
     #[error("{doing}: {source}")]
-    LabNetlink {
+    Netlink {
         /// What was attempted.
         doing: String,
         /// What the kernel said.
         source: rtnetlink::Error,
     },
-    /// The lab's supervisor said no, in its own words.
+    /// The lab's supervisor refused, for this reason.
     #[error("{0}")]
     Refused(String),
     /// The supervisor does not answer.
@@ -81,7 +83,7 @@ pub enum LabError {
     Gone(String),
 }
 
-/// Names what was attempted when a system call fails.
+/// Adds what was attempted to the error of a system call.
 trait ErrorContext<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, LabError>;
 }
@@ -95,7 +97,7 @@ impl<T, E: Into<io::Error>> ErrorContext<T> for Result<T, E> {
     }
 }
 
-/// Now, on the clock that all hosts of a lab and the caller share.
+/// The current time on the clock that all hosts of a lab and the caller share.
 fn now() -> Time {
     let read = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from);
     Time::ZERO + read.unwrap_or_default()

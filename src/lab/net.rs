@@ -1,4 +1,4 @@
-//! The few netlink requests a lab needs, each in the network namespace of one host.
+//! The netlink requests of a lab, each in the network namespace of one host.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,22 +16,22 @@ use super::control::HeldAddress;
 use super::plan::Iface;
 use super::{ErrorContext, LabError};
 
-/// Frames that wait for the switch before the kernel drops: a thousand addresses announce themselves with 2,000 at once.
+/// Queue length of a card. A thousand addresses are announced with 2,000 frames at once, which must not be dropped.
 const QUEUE: u32 = 10_000;
 
 /// Puts the calling thread into a host's network namespace, for the rest of its life.
-pub fn enter(netns: &OwnedFd) -> Result<(), LabError> {
+pub fn enter_namespace(netns: &OwnedFd) -> Result<(), LabError> {
     setns(netns, CloneFlags::CLONE_NEWNET).doing(|| "cannot enter a host's network".to_owned())
 }
 
 /// Runs `work` in a host's network namespace, on a thread of its own.
-pub fn inside<T: Send>(
+pub fn in_namespace<T: Send>(
     netns: &OwnedFd,
     work: impl FnOnce() -> Result<T, LabError> + Send,
 ) -> Result<T, LabError> {
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
-            enter(netns)?;
+            enter_namespace(netns)?;
             work()
         });
         worker
@@ -77,7 +77,7 @@ impl LabNetlink {
         for (address, prefix) in &card.addresses {
             let mut add = self.handle.address().add(index, *address, *prefix);
             if address.is_ipv6() {
-                // A lab has no strangers; waiting a second for duplicates would only slow each boot.
+                // A lab has no foreign hosts; waiting a second for duplicates would only delay each boot.
                 add.message_mut().header.flags |= AddressHeaderFlags::Nodad;
             }
             let doing = || format!("cannot give {} the address {address}/{prefix}", card.name);
@@ -131,7 +131,7 @@ impl LabNetlink {
     }
 
     /// All addresses without their interfaces: one request only.
-    pub fn held(&self) -> Result<Vec<IpAddr>, LabError> {
+    pub fn held_addresses(&self) -> Result<Vec<IpAddr>, LabError> {
         let messages = self.all(
             || "cannot list addresses".to_owned(),
             self.handle.address().get().execute(),
@@ -210,7 +210,7 @@ impl LabNetlink {
     ) -> Result<(), LabError> {
         self.runtime
             .block_on(request)
-            .map_err(|source| LabError::LabNetlink {
+            .map_err(|source| LabError::Netlink {
                 doing: doing(),
                 source,
             })
@@ -223,14 +223,14 @@ impl LabNetlink {
     ) -> Result<Vec<T>, LabError> {
         let items: Vec<Result<T, Error>> = self.runtime.block_on(dump.collect());
         let items: Result<Vec<T>, Error> = items.into_iter().collect();
-        items.map_err(|source| LabError::LabNetlink {
+        items.map_err(|source| LabError::Netlink {
             doing: doing(),
             source,
         })
     }
 }
 
-/// The address itself: `Local` where the kernel says both (on point-to-point links `HeldAddress` is the peer's).
+/// The address itself: `Local` if the kernel has both, because on point-to-point links `Address` is the peer's.
 fn address_of(attributes: &[AddressAttribute]) -> Option<IpAddr> {
     let local = attributes.iter().find_map(|a| match a {
         AddressAttribute::Local(address) => Some(*address),

@@ -1,4 +1,4 @@
-//! What a lab shall look like, as plain data.
+//! The plan of a lab, as plain data.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,17 +11,17 @@ use super::LabError;
 /// A lab before it is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabPlan {
-    /// The lab's name; two labs of one user differ in it. All paths derive from it.
+    /// The name, unique among the labs of a user. All paths derive from it.
     pub name: String,
     /// The cluster's members.
     pub nodes: Vec<NodePlan>,
     /// Hosts that do nothing but answer: ping nodes.
     pub pings: Vec<PingPlan>,
-    /// Where the client host stands: (segment, address, prefix). Empty for a lab without a client.
+    /// Where the client is attached: (segment, address, prefix). Empty for a lab without a client.
     pub client: Vec<(String, IpAddr, u8)>,
     /// The daemon to run on every node.
     pub had: PathBuf,
-    /// The tool itself: the lab re-executes it as supervisor and as each host's first process.
+    /// This program: the lab runs it as supervisor and as the first process of each host.
     pub hactl: PathBuf,
     /// Whether nodes start the daemon when they boot.
     pub start: bool,
@@ -56,9 +56,9 @@ pub struct Iface {
 pub struct PingPlan {
     /// Its name.
     pub name: String,
-    /// The segment it stands on.
+    /// Its segment.
     pub segment: String,
-    /// What it answers for.
+    /// Its address.
     pub address: IpAddr,
     /// The prefix of that address.
     pub prefix: u8,
@@ -79,7 +79,7 @@ pub struct HostPlan {
 }
 
 impl LabPlan {
-    /// All hosts: members first, then ping nodes, then the client. A host's place here is its number.
+    /// All hosts: members first, then ping nodes, then the client. The index of a host is its number.
     pub fn hosts(&self) -> Vec<HostPlan> {
         let members = self.nodes.iter().map(|n| HostPlan {
             name: n.name.clone(),
@@ -100,7 +100,7 @@ impl LabPlan {
         members.chain(pings).chain(client).collect()
     }
 
-    /// All segments, in the order in which they are first named. A segment's place here is its number.
+    /// All segments in the order of their first mention. The index of a segment is its number.
     pub fn segments(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
         self.hosts()
@@ -111,7 +111,7 @@ impl LabPlan {
             .collect()
     }
 
-    /// Finds what could not be built, before anything is.
+    /// Checks the plan before anything is built.
     pub fn check(&self) -> Result<(), LabError> {
         name_is_plain("lab", &self.name)?;
         let mut names = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! A client that asks an address again and again, and measures the silences.
+//! A client that pings an address again and again, and measures interruptions.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,26 +14,26 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::{ErrorContext, LabError, now};
 use crate::model::Time;
 
-/// How long after the last request its answer is waited for.
-const LAST_ANSWER: Duration = Duration::from_millis(200);
+/// How long the answer to the last request is waited for.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What a probe saw.
+/// The result of a probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeReport {
     /// Requests sent.
     pub sent: u64,
-    /// Of these, answered.
+    /// Requests answered.
     pub answered: u64,
-    /// The longest of `gaps`; zero without any.
+    /// The longest of `gaps`; zero if there are none.
     pub longest_gap: Duration,
-    /// The longest that an answer took. A request that waits in the client's kernel for a MAC is answered late, not lost.
+    /// The slowest answer. A request that waits in the client's kernel for a MAC is answered late, not lost.
     pub slowest: Duration,
-    /// Every silence in which at least one request went unanswered: from the last answer before it (or the start of
+    /// Every interruption in which at least one request went unanswered: from the last answer before it (or the start of
     /// the probe) to the first answer after it (or the end).
     pub gaps: Vec<(Time, Duration)>,
 }
 
-/// Asks until `stop` becomes readable. To be called in the client's network namespace.
+/// Pings until `stop` becomes readable. To be called in the client's network namespace.
 pub fn run(
     address: IpAddr,
     every: Duration,
@@ -49,7 +49,7 @@ pub fn run(
         if at >= next {
             answers.sent_at(at);
             socket.send(answers.sent());
-            // After a pause of this machine requests are not made up for.
+            // Requests that a pause of this machine prevented are not sent later.
             next = std::cmp::max(next + every, at);
         }
         if wait(&[socket.as_fd(), stop], next.since(now())).get(1) == Some(&true) {
@@ -57,7 +57,7 @@ pub fn run(
         }
         socket.drain(&mut answers);
     }
-    let end = now() + LAST_ANSWER;
+    let end = now() + LAST_ANSWER_TIMEOUT;
     while !answers.last_is_answered() && now() < end {
         wait(&[socket.as_fd()], end.since(now()));
         socket.drain(&mut answers);
@@ -65,7 +65,7 @@ pub fn run(
     Ok(answers.report(begin, now()))
 }
 
-/// Waits until one of these is readable; says which are.
+/// Waits until one of these is readable; returns which are.
 fn wait(fds: &[BorrowedFd<'_>], timeout: Duration) -> Vec<bool> {
     let mut polled: Vec<PollFd<'_>> = fds
         .iter()
@@ -73,12 +73,12 @@ fn wait(fds: &[BorrowedFd<'_>], timeout: Duration) -> Vec<bool> {
         .collect();
     match ppoll(&mut polled, Some(TimeSpec::from(timeout)), None) {
         Ok(_) | Err(Errno::EINTR) => polled.iter().map(|p| p.any() == Some(true)).collect(),
-        // Cannot be: the descriptors are open. Ending is better than spinning.
+        // This cannot happen while the descriptors are open. End rather than loop.
         Err(_) => vec![true; fds.len()],
     }
 }
 
-/// A raw ICMP socket that asks one address.
+/// A raw ICMP socket that pings one address.
 struct PingSocket {
     socket: Socket,
     to: SockAddr,
@@ -106,7 +106,7 @@ impl PingSocket {
         })
     }
 
-    /// "No route" and "host unreachable" are silences like any other.
+    /// "No route" and "host unreachable" count as lost requests.
     fn send(&self, number: u64) {
         let mut message = Vec::with_capacity(HEADER + 8);
         message.extend([if self.v6 { 128 } else { 8 }, 0, 0, 0]);
@@ -151,7 +151,7 @@ impl PingSocket {
 }
 
 impl ProbeReport {
-    /// How long a client was without an answer: the longest silence, or the slowest answer.
+    /// How long the client was without an answer: the longest interruption, or the slowest answer.
     pub fn outage(&self) -> Duration {
         self.longest_gap.max(self.slowest)
     }

@@ -1,4 +1,4 @@
-//! Who holds an address, moment by moment; and whether two ever held one at the same time.
+//! Samples who holds an address, and whether two hosts ever held one at the same time.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,10 +15,10 @@ use super::net::{self, LabNetlink};
 use super::{LabError, now};
 use crate::model::Time;
 
-/// What a sampler saw.
+/// The result of sampling.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SamplerReport {
-    /// How often it looked.
+    /// The number of samples.
     pub samples: u64,
     /// Every time an address had two owners.
     pub double: Vec<DuplicateAddress>,
@@ -40,26 +40,26 @@ pub struct DuplicateAddress {
     pub nodes: Vec<String>,
 }
 
-/// Looks at hosts again and again.
+/// Samples hosts again and again.
 pub struct AddressSampler {
-    eyes: Vec<HostView>,
+    views: Vec<HostView>,
     addresses: Vec<IpAddr>,
     record: OwnersAt,
 }
 
 impl AddressSampler {
-    /// Takes the first look: what is done after it came back is seen.
-    pub fn begin(hosts: &[Arc<Host>], addresses: Vec<IpAddr>) -> Result<AddressSampler, LabError> {
-        let eyes = hosts.iter().map(|h| HostView {
+    /// Starts with a first sample: whatever happens after this returns is seen.
+    pub fn start(hosts: &[Arc<Host>], addresses: Vec<IpAddr>) -> Result<AddressSampler, LabError> {
+        let views = hosts.iter().map(|h| HostView {
             host: Arc::clone(h),
             open: None,
         });
         let mut watch = AddressSampler {
-            eyes: eyes.collect(),
+            views: views.collect(),
             addresses,
             record: OwnersAt::default(),
         };
-        watch.look()?;
+        watch.sample()?;
         Ok(watch)
     }
 
@@ -70,34 +70,34 @@ impl AddressSampler {
             next = std::cmp::max(next + every, now());
             let mut polled = [PollFd::new(stop, PollFlags::POLLIN)];
             let timeout = TimeSpec::from(next.since(now()));
-            // An interrupted wait only makes the next look come early.
+            // An interrupted wait only makes the next sample come early.
             let ends = ppoll(&mut polled, Some(timeout), None).is_ok_and(|n| n > 0);
-            self.look()?;
+            self.sample()?;
             if ends {
                 return Ok(self.record.finish(now()));
             }
         }
     }
 
-    fn look(&mut self) -> Result<(), LabError> {
-        look(&mut self.eyes, &self.addresses, &mut self.record)
+    fn sample(&mut self) -> Result<(), LabError> {
+        sample_hosts(&mut self.views, &self.addresses, &mut self.record)
     }
 }
 
-/// One look at all hosts. What seems to have two owners is looked at again: hosts are not seen at the same instant, and an
-/// address that moved from the first to the second in between was never doubled. Only when an earlier one still holds
-/// it *after* the last one was seen with it, both held it at once.
-fn look(
-    eyes: &mut [HostView],
+/// One sample of all hosts. If an address seems to have two owners, the hosts are sampled again: they are not read at the
+/// same instant, and an address that moved in between was never on both. Both held it at once only if an earlier owner
+/// still holds it *after* the last one was seen with it.
+fn sample_hosts(
+    views: &mut [HostView],
     addresses: &[IpAddr],
     record: &mut OwnersAt,
 ) -> Result<(), LabError> {
-    let mut first = owners(eyes, addresses)?;
+    let mut first = owners(views, addresses)?;
     let at = now();
     if first.values().any(|names| names.len() > 1) {
-        let again = owners(eyes, addresses)?;
+        let again = owners(views, addresses)?;
         for (address, names) in &mut first {
-            confirm(names, again.get(address).map_or(&[], Vec::as_slice));
+            keep_simultaneous_owners(names, again.get(address).map_or(&[], Vec::as_slice));
         }
     }
     record.note(at, first);
@@ -105,23 +105,23 @@ fn look(
 }
 
 /// Of owners seen one after the other, keeps the last, and of the earlier ones those that were owners afterwards too.
-fn confirm(names: &mut Vec<String>, afterwards: &[String]) {
+fn keep_simultaneous_owners(names: &mut Vec<String>, afterwards: &[String]) {
     let last = names.last().cloned();
     names.retain(|n| Some(n) == last.as_ref() || afterwards.contains(n));
 }
 
 fn owners(
-    eyes: &mut [HostView],
+    views: &mut [HostView],
     addresses: &[IpAddr],
 ) -> Result<BTreeMap<IpAddr, Vec<String>>, LabError> {
     let mut owners: BTreeMap<IpAddr, Vec<String>> =
         addresses.iter().map(|a| (*a, Vec::new())).collect();
-    for eye in eyes {
-        for held in eye.held()? {
+    for view in views {
+        for held in view.held_addresses()? {
             if let Some(names) = owners.get_mut(&held)
-                && names.last() != Some(&eye.host.plan.name)
+                && names.last() != Some(&view.host.plan.name)
             {
-                names.push(eye.host.plan.name.clone());
+                names.push(view.host.plan.name.clone());
             }
         }
     }
@@ -136,7 +136,7 @@ struct HostView {
 
 impl HostView {
     /// What the host holds; nothing while it is off.
-    fn held(&mut self) -> Result<Vec<IpAddr>, LabError> {
+    fn held_addresses(&mut self) -> Result<Vec<IpAddr>, LabError> {
         let Some(running) = self.host.running() else {
             self.open = None;
             return Ok(Vec::new());
@@ -146,13 +146,16 @@ impl HostView {
             .as_ref()
             .is_none_or(|(boot, _)| *boot != running.boot)
         {
-            self.open = Some((running.boot, net::inside(&running.netns, LabNetlink::open)?));
+            self.open = Some((
+                running.boot,
+                net::in_namespace(&running.netns, LabNetlink::open)?,
+            ));
         }
         let held = self
             .open
             .as_ref()
-            .map_or(Ok(Vec::new()), |(_, netlink)| netlink.held())?;
-        // It may have been powered off meanwhile; what a silent host holds does not count.
+            .map_or(Ok(Vec::new()), |(_, netlink)| netlink.held_addresses())?;
+        // The host may have been powered off meanwhile; then what it held does not count.
         let on = self.host.running().is_some_and(|r| r.boot == running.boot);
         Ok(if on { held } else { Vec::new() })
     }
@@ -240,7 +243,7 @@ mod tests {
         let confirmed = |first: &[&str], afterwards: &[&str]| {
             let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
             let mut names = own(first);
-            confirm(&mut names, &own(afterwards));
+            keep_simultaneous_owners(&mut names, &own(afterwards));
             names
         };
         assert_eq!(confirmed(&["a", "b"], &["b"]), ["b"]);

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::action::LabAction;
+use super::client::STOP_TIMEOUT;
 use super::control::{HostStatus, LabReply, LabRequest, LabStatus, MessageStream, ProgramExit};
 use super::disk::{self, HostDisk};
 use super::host::{Host, RunningHost, lock};
@@ -98,7 +100,7 @@ impl LabServer {
     }
 
     fn converse(&self, mut line: MessageStream) {
-        // A caller that goes away in the middle needs no answer.
+        // A caller that has gone needs no answer.
         while let Ok(Some(request)) = line.receive::<LabRequest>() {
             let down = matches!(request, LabRequest::Down);
             let reply = self
@@ -124,7 +126,7 @@ impl LabServer {
                 timeout,
             } => return self.exec(&host, argv, timeout, line),
             LabRequest::Spawn { host, argv } => {
-                let files = three(line.take_fds())?;
+                let files = three_files(line.take_fds())?;
                 let program = self
                     .host(&host)?
                     .on()?
@@ -134,47 +136,20 @@ impl LabServer {
             LabRequest::Signal { host, pid, signal } => {
                 self.host(&host)?.on()?.signal(pid, signal)?;
             }
-            LabRequest::Crash { host } => self.host(&host)?.crash(&self.switch)?,
-            LabRequest::Restart { host } => {
-                let host = self.host(&host)?;
-                if host.running().is_some() {
-                    host.crash(&self.switch)?;
-                }
-                self.power_on(host)?;
-            }
-            LabRequest::StartHad { host } => self.start_had(self.host(&host)?)?,
-            LabRequest::StopHad { host, timeout } => {
-                stop_had(&host, &self.host(&host)?.on()?, timeout)?;
-            }
-            LabRequest::KillHad { host } => kill_had(&host, &self.host(&host)?.on()?)?,
+            LabRequest::Act(action) => self.act(action)?,
             LabRequest::HadPid { host } => {
                 return Ok(LabReply::Pid(
                     self.host(&host)?.running().and_then(|r| r.had_pid()),
                 ));
             }
-            LabRequest::Freeze { host } => freeze(&self.host(&host)?.on()?, true)?,
-            LabRequest::Thaw { host } => freeze(&self.host(&host)?.on()?, false)?,
-            LabRequest::Cut { a, b, link, way } => {
-                self.cut(&a, b.as_deref(), link.as_deref(), way)?;
-            }
-            LabRequest::Heal { a, b } => self.heal(a.as_deref(), b.as_deref())?,
-            LabRequest::Loss {
-                percent,
-                link,
-                between,
-            } => self.lose(percent, link.as_deref(), between)?,
-            LabRequest::Delay { a, b, most, twice } => self.delay(&a, &b, most, twice)?,
-            LabRequest::Carrier { host, link, on } => {
-                self.set_carrier(&host, link.as_deref(), on)?;
-            }
             LabRequest::Addresses { host } => {
-                return self.see(&host, |n| Ok(LabReply::Addresses(n.addresses()?)));
+                return self.ask_netlink(&host, |n| Ok(LabReply::Addresses(n.addresses()?)));
             }
             LabRequest::Neighbour { host, address } => {
-                return self.see(&host, |n| Ok(LabReply::Mac(n.neighbour(address)?)));
+                return self.ask_netlink(&host, |n| Ok(LabReply::Mac(n.neighbour(address)?)));
             }
             LabRequest::Mac { host, interface } => {
-                return self.see(&host, |n| Ok(LabReply::Mac(n.mac(&interface)?)));
+                return self.ask_netlink(&host, |n| Ok(LabReply::Mac(n.mac(&interface)?)));
             }
             LabRequest::Log { host } => return self.log(&host),
             LabRequest::Probe {
@@ -183,7 +158,7 @@ impl LabServer {
                 every,
             } => return self.probe(&host, address, every, line),
             LabRequest::Sample { addresses, every } => {
-                let watch = sampler::AddressSampler::begin(&self.hosts, addresses)?;
+                let watch = sampler::AddressSampler::start(&self.hosts, addresses)?;
                 line.send(&LabReply::Done, &[])
                     .doing(|| "the caller has gone".to_owned())?;
                 let every = every.max(FASTEST_SAMPLING);
@@ -194,6 +169,36 @@ impl LabServer {
         Ok(LabReply::Done)
     }
 
+    fn act(&self, action: LabAction) -> Result<(), LabError> {
+        match action {
+            LabAction::Crash { host } => self.host(&host)?.crash(&self.switch),
+            LabAction::Restart { host } => {
+                let host = self.host(&host)?;
+                if host.running().is_some() {
+                    host.crash(&self.switch)?;
+                }
+                self.power_on(host)
+            }
+            LabAction::Start { host } => self.start_had(self.host(&host)?),
+            LabAction::Stop { host } => stop_had(&host, &self.host(&host)?.on()?),
+            LabAction::Kill { host } => kill_had(&host, &self.host(&host)?.on()?),
+            LabAction::Freeze { host } => set_frozen(&self.host(&host)?.on()?, true),
+            LabAction::Thaw { host } => set_frozen(&self.host(&host)?.on()?, false),
+            LabAction::Cut { a, b, link, oneway } => {
+                self.cut(&a, b.as_deref(), link.as_deref(), oneway)
+            }
+            LabAction::Heal { a, b } => self.heal(a.as_deref(), b.as_deref()),
+            LabAction::Loss {
+                percent,
+                link,
+                between,
+            } => self.lose(percent, link.as_deref(), between),
+            LabAction::Delay { a, b, most, twice } => self.delay(&a, &b, most, twice),
+            LabAction::Unplug { host, link } => self.set_carrier(&host, link.as_deref(), false),
+            LabAction::Plug { host, link } => self.set_carrier(&host, link.as_deref(), true),
+        }
+    }
+
     /// The host of that name, or an error that lists them all.
     pub(super) fn host(&self, name: &str) -> Result<&Arc<Host>, LabError> {
         self.hosts
@@ -202,7 +207,7 @@ impl LabServer {
             .ok_or_else(|| {
                 let all: Vec<&str> = self.hosts.iter().map(|h| h.plan.name.as_str()).collect();
                 LabError::Refused(format!(
-                    "there is no host {name} in this lab; there are: {}",
+                    "this lab has no host {name}; its hosts are: {}",
                     all.join(", ")
                 ))
             })
@@ -216,13 +221,13 @@ impl LabServer {
         Ok(())
     }
 
-    fn see(
+    fn ask_netlink(
         &self,
         host: &str,
         what: impl FnOnce(&LabNetlink) -> Result<LabReply, LabError> + Send,
     ) -> Result<LabReply, LabError> {
         let running = self.host(host)?.on()?;
-        net::inside(&running.netns, || what(&LabNetlink::open()?))
+        net::in_namespace(&running.netns, || what(&LabNetlink::open()?))
     }
 
     fn log(&self, host: &str) -> Result<LabReply, LabError> {
@@ -239,7 +244,7 @@ impl LabServer {
         line: &mut MessageStream,
     ) -> Result<LabReply, LabError> {
         let running = self.host(host)?.on()?;
-        let files = three(line.take_fds())?;
+        let files = three_files(line.take_fds())?;
         let program = running.spawn(argv, files.each_ref().map(AsFd::as_fd))?;
         drop(files);
         let stream = line
@@ -254,7 +259,7 @@ impl LabServer {
             let exit = program.wait(timeout);
             ended.store(true, Ordering::SeqCst);
             if exit.is_none() {
-                drop(running.signal(group(program.pid), Signal::SIGKILL as i32));
+                drop(running.signal(process_group(program.pid), Signal::SIGKILL as i32));
             }
             drop(stream.shutdown(std::net::Shutdown::Read));
             drop(watcher.join());
@@ -268,7 +273,7 @@ impl LabServer {
         let running = host.on()?;
         if let Some(pid) = running.had_pid() {
             return Err(LabError::Refused(format!(
-                "the daemon runs already on {name} (pid {pid})"
+                "the daemon is already running on {name} (pid {pid})"
             )));
         }
         let argv = vec![
@@ -297,7 +302,7 @@ impl LabServer {
         line.send(&LabReply::Done, &[])
             .doing(|| "the caller has gone".to_owned())?;
         let stop = line.stream().as_fd();
-        Ok(LabReply::Probe(net::inside(&host.netns, || {
+        Ok(LabReply::Probe(net::in_namespace(&host.netns, || {
             probe::run(address, every, stop)
         })?))
     }
@@ -315,7 +320,7 @@ fn host_status(host: &Host) -> HostStatus {
     let running = host.running();
     let seen = running
         .as_ref()
-        .map(|r| net::inside(&r.netns, || LabNetlink::open()?.addresses()));
+        .map(|r| net::in_namespace(&r.netns, || LabNetlink::open()?.addresses()));
     let mut addresses = seen.and_then(Result::ok).unwrap_or_default();
     addresses.retain(|a| a.interface != "lo");
     HostStatus {
@@ -331,20 +336,21 @@ fn host_status(host: &Host) -> HostStatus {
     }
 }
 
-fn stop_had(host: &str, running: &Arc<RunningHost>, timeout: Duration) -> Result<(), LabError> {
+fn stop_had(host: &str, running: &Arc<RunningHost>) -> Result<(), LabError> {
     let taken = lock(&running.had).take();
     let Some(program) = taken else {
         return Err(LabError::Refused(format!(
-            "the daemon does not run on {host}"
+            "the daemon is not running on {host}"
         )));
     };
     running.signal(program.pid, Signal::SIGTERM as i32)?;
-    if program.wait(Some(timeout)).is_some() {
+    if program.wait(Some(STOP_TIMEOUT)).is_some() {
         return Ok(());
     }
     *lock(&running.had) = Some(program);
     Err(LabError::Refused(format!(
-        "the daemon on {host} has not stopped within {timeout:?}; see: hactl lab logs {host}"
+        "the daemon on {host} did not stop within {} s; see: hactl lab logs {host}",
+        STOP_TIMEOUT.as_secs()
     )))
 }
 
@@ -352,7 +358,7 @@ fn kill_had(host: &str, running: &Arc<RunningHost>) -> Result<(), LabError> {
     let taken = lock(&running.had).take();
     let Some(program) = taken else {
         return Err(LabError::Refused(format!(
-            "the daemon does not run on {host}"
+            "the daemon is not running on {host}"
         )));
     };
     running.signal(program.pid, Signal::SIGKILL as i32)?;
@@ -360,7 +366,7 @@ fn kill_had(host: &str, running: &Arc<RunningHost>) -> Result<(), LabError> {
     Ok(())
 }
 
-fn freeze(running: &Arc<RunningHost>, on: bool) -> Result<(), LabError> {
+fn set_frozen(running: &Arc<RunningHost>, on: bool) -> Result<(), LabError> {
     let signal = if on { Signal::SIGSTOP } else { Signal::SIGCONT };
     running.signal(-1, signal as i32)?;
     running.frozen.store(on, Ordering::Relaxed);
@@ -368,7 +374,7 @@ fn freeze(running: &Arc<RunningHost>, on: bool) -> Result<(), LabError> {
 }
 
 /// Programs lead a process group of their own.
-fn group(pid: i32) -> i32 {
+fn process_group(pid: i32) -> i32 {
     pid.saturating_neg()
 }
 
@@ -382,11 +388,11 @@ fn kill_when_caller_goes(
 ) {
     drop(stream.read(&mut [0]));
     if !ended.load(Ordering::SeqCst) {
-        drop(running.signal(group(pid), Signal::SIGKILL as i32));
+        drop(running.signal(process_group(pid), Signal::SIGKILL as i32));
     }
 }
 
-fn three(fds: Vec<OwnedFd>) -> Result<[OwnedFd; 3], LabError> {
+fn three_files(fds: Vec<OwnedFd>) -> Result<[OwnedFd; 3], LabError> {
     <[OwnedFd; 3]>::try_from(fds)
         .map_err(|_| LabError::Refused("stdin, stdout and stderr must come along".to_owned()))
 }

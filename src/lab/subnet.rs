@@ -15,7 +15,7 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// The subnet of an address. Without a prefix, or with one that holds a single host only, the usual size.
+    /// The subnet of an address. Without a prefix, or with one for a single host, it has the default size.
     pub fn around(address: IpAddr, prefix: Option<u8>) -> Subnet {
         let (usual, most) = if address.is_ipv4() {
             (24, 30)
@@ -29,12 +29,12 @@ impl Subnet {
         }
     }
 
-    /// Whether the address is of it.
+    /// Whether the address is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.network.is_ipv4() && network(address, self.prefix) == self.network
     }
 
-    /// A host address that nobody has yet; it is taken now. Counted from the front, the first ten left to gateways and people.
+    /// Takes the first free host address after the first ten, which are left to gateways.
     pub fn free(&self, taken: &mut BTreeSet<IpAddr>) -> Result<IpAddr, LabError> {
         let hosts = self.hosts();
         let found = (11..hosts)
@@ -51,7 +51,7 @@ impl Subnet {
         Ok(address)
     }
 
-    /// One more than the last usable host number. A thousand times what a lab needs is enough.
+    /// One more than the last usable host number, limited to far more than a lab needs.
     fn hosts(&self) -> u32 {
         let bits = if self.network.is_ipv4() { 32 } else { 128 } - u32::from(self.prefix);
         (1u32 << bits.min(20)) - 1

@@ -20,7 +20,7 @@ use nix::unistd::{getegid, geteuid, setsid};
 use super::plan::LabPlan;
 use super::{ErrorContext, LabError};
 
-/// The folder of this user's labs; made when missing.
+/// The folder of this user's labs; it is made if it is missing.
 pub fn labs_dir() -> Result<PathBuf, LabError> {
     let base = if geteuid().is_root() {
         PathBuf::from("/run/had-lab")
@@ -37,7 +37,7 @@ pub fn labs_dir() -> Result<PathBuf, LabError> {
     Ok(base)
 }
 
-/// In /tmp anybody could have made the folder before us, so its owner is looked at.
+/// In /tmp anybody could have made the folder before us, so its owner is checked.
 fn make_private(path: &Path) -> Result<(), LabError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
@@ -56,7 +56,7 @@ fn make_private(path: &Path) -> Result<(), LabError> {
 }
 
 /// `hactl lab supervise`: the plan is the first line of stdin. With `lifeline` the lab ends when stdin does.
-/// The first line of stdout is `ready`, or what went wrong.
+/// The first line of stdout is `ready` or an error.
 pub fn run(lifeline: bool) -> ExitCode {
     match supervise(lifeline) {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,7 +80,7 @@ fn supervise(lifeline: bool) -> Result<(), LabError> {
     let plan: LabPlan = serde_json::from_str(&line)
         .map_err(|e| LabError::Plan(format!("no plan on stdin: {e}")))?;
     plan.check()?;
-    // Ctrl-C in the caller's terminal is for the caller. Already leading a session is as good.
+    // Ctrl-C in the caller's terminal is for the caller. An error means that we already lead a session.
     setsid().ok();
     let claimed = ClaimedFolder::new(&labs_dir()?.join(&plan.name), &plan.name)?;
     let plan_path = claimed.dir.join("plan.json");
@@ -93,7 +93,7 @@ fn supervise(lifeline: bool) -> Result<(), LabError> {
     wait_for_the_end(&mut serve, lifeline.then_some(stdin.get_ref()))
 }
 
-/// The lab's folder, ours alone while this lives, and removed with it.
+/// The lab's folder, locked while this exists and removed with it.
 struct ClaimedFolder {
     dir: PathBuf,
     _lock: Flock<File>,
@@ -109,7 +109,7 @@ impl ClaimedFolder {
                 format!("the lab {name} runs already; end it with: hactl lab down --name {name}");
             return Err(LabError::Refused(text));
         };
-        // What a lab left that was killed from outside.
+        // Left by a lab that was killed.
         for entry in fs::read_dir(dir).doing(doing)?.flatten() {
             remove(&entry.path()).doing(doing)?;
         }
@@ -123,7 +123,7 @@ impl ClaimedFolder {
 impl Drop for ClaimedFolder {
     fn drop(&mut self) {
         if let Err(e) = fs::remove_dir_all(&self.dir) {
-            // Nobody is left to tell but the log, if there is one.
+            // Only the log, if there is one, can report this.
             drop(writeln!(
                 io::stderr(),
                 "cannot remove {}: {e}",
@@ -141,7 +141,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A user namespace in which we are root: that gives an ordinary user networks and mounts of their own.
+/// A user namespace in which we are root: with it an ordinary user can have networks and mounts.
 fn become_root_of_our_own() -> Result<(), LabError> {
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| no_namespaces("a user namespace", e.into()))?;
@@ -154,7 +154,7 @@ fn become_root_of_our_own() -> Result<(), LabError> {
     write("gid_map", &format!("0 {group} 1"))
 }
 
-/// Which setting of this machine stands in the way.
+/// Which setting of this machine prevents it.
 fn no_namespaces(what: &str, source: io::Error) -> LabError {
     const SETTINGS: [(&str, &str, &str); 3] = [
         (
@@ -202,7 +202,7 @@ fn start_serve(dir: &Path, plan: &LabPlan) -> Result<Child, LabError> {
         .doing(doing)
 }
 
-/// Where hosts look for programs: first beside these, so that `hactl` in a host is the one that belongs to its daemon.
+/// The PATH of hosts: first the folder of these programs, so that `hactl` on a host is the one that belongs to its daemon.
 fn path_with(programs: &[&Path]) -> OsString {
     let usual = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let folders = programs
@@ -217,7 +217,7 @@ fn path_with(programs: &[&Path]) -> OsString {
 
 /// Until `serve` ends by itself (its end of the pipe closes), or the caller does (its end of the lifeline closes).
 fn wait_for_the_end(serve: &mut Child, lifeline: Option<&File>) -> Result<(), LabError> {
-    // Taken and held: std closes a child's stdin when it waits for the child.
+    // Taken out, because std closes a child's stdin when it waits for the child.
     let pipe = serve.stdin.take();
     loop {
         let mut watched = Vec::new();
@@ -232,7 +232,7 @@ fn wait_for_the_end(serve: &mut Child, lifeline: Option<&File>) -> Result<(), La
             _ => break,
         }
     }
-    // It may be ending on its own; then this changes nothing.
+    // It may already be ending.
     drop(serve.kill());
     serve
         .wait()

@@ -1,8 +1,8 @@
 //! The network between the hosts: learning switches, one per segment, all in one thread.
 //!
-//! A port is a TAP device's descriptor. What a host sends is read here and written to the port that its destination was last heard
-//! on, or to all of its segment. Whether a frame arrives is decided per (segment, sender, receiver), so any
-//! cable can be cut, one way or both, and any loss be set, without the hosts seeing more than silence.
+//! A port is the descriptor of a TAP device. A frame of a host is read here and written to the port on which its destination
+//! was last heard, or to all ports of the segment. Whether it arrives is decided per (segment, sender, receiver): any link
+//! can be cut in one or both directions, and the hosts notice only that nothing arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -19,12 +19,12 @@ use crate::sys::tap::Tap;
 
 mod paths;
 
-/// Frames taken from one port before another has its turn.
+/// Frames that are read from one port before it is the next one's turn.
 const BATCH: usize = 256;
-/// Above the daemons'.
+/// The realtime priority: above that of the daemons.
 const SWITCH_PRIORITY: i32 = 2;
-/// Longer than any frame of a TAP with any MTU.
-const LONGEST_FRAME: usize = 65_536 + 64;
+/// More than the longest frame of a TAP device.
+const MAX_FRAME_BYTES: usize = 65_536 + 64;
 
 /// The running switch. Clones are the same switch.
 #[derive(Clone)]
@@ -36,16 +36,16 @@ pub struct Switch {
 struct SwitchState {
     taps: BTreeMap<PortId, Tap>,
     paths: Paths,
-    /// Ports whose cable is out: nothing passes them, in or out. (The kernel takes frames for a device without carrier.)
+    /// Ports without carrier: nothing passes in either direction. (The kernel itself accepts frames for such a device.)
     dark: BTreeSet<PortId>,
-    /// Frames on their way, by when they arrive.
+    /// Delayed frames by their time of arrival.
     late: BTreeMap<(Instant, u64), (PortId, Vec<u8>)>,
-    /// Numbers of late frames: two may be due at the same instant.
+    /// Numbers the delayed frames, because two may be due at the same instant.
     next_late: u64,
 }
 
 impl Switch {
-    /// A switch with no ports for so many hosts and segments, with its thread running.
+    /// Starts a switch without ports for this many hosts and segments.
     pub fn start(hosts: usize, segments: usize) -> Result<Switch, LabError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .doing(|| "cannot make an epoll instance".to_owned())?;
@@ -63,7 +63,7 @@ impl Switch {
         std::thread::Builder::new()
             .name("switch".to_owned())
             .spawn(move || {
-                // A cable is not slower on a busy machine. Where that is not allowed, it is.
+                // A link must not be slower on a busy machine. Without the privilege for this, it is.
                 drop(realtime::raise_priority(SWITCH_PRIORITY));
                 runs.run();
             })
@@ -82,8 +82,8 @@ impl Switch {
         Ok(port)
     }
 
-    /// Takes ports out. Nothing passes them once this returns; the devices go when the result is dropped,
-    /// which takes the kernel some milliseconds and so must not hold up the switch.
+    /// Removes ports. Nothing passes them after this returns. The devices are removed when the result is dropped, which takes
+    /// the kernel some milliseconds and so must not delay the switch.
     pub fn unplug(&self, ports: &[PortId]) -> Vec<Tap> {
         let mut state = self.lock();
         ports
@@ -95,7 +95,7 @@ impl Switch {
             .collect()
     }
 
-    /// Sets the carrier of a port's device: what its host sees of the cable.
+    /// Sets the carrier that a host sees on its card.
     pub fn set_carrier(&self, port: PortId, on: bool) -> Result<(), LabError> {
         let mut state = self.lock();
         if on {
@@ -112,21 +112,21 @@ impl Switch {
     }
 
     /// Changes what happens to frames from one host to another on a segment.
-    pub fn set_fate(
+    pub fn change_path(
         &self,
         segment: usize,
         from: usize,
         to: usize,
         change: impl FnOnce(&mut PathConditions),
     ) {
-        if let Some(fate) = self.lock().paths.fate_mut(segment, from, to) {
-            change(fate);
+        if let Some(conditions) = self.lock().paths.conditions_mut(segment, from, to) {
+            change(conditions);
         }
     }
 
     /// What happens to frames from one host to another on a segment.
-    pub fn fate(&self, segment: usize, from: usize, to: usize) -> PathConditions {
-        self.lock().paths.fate(segment, from, to)
+    pub fn conditions(&self, segment: usize, from: usize, to: usize) -> PathConditions {
+        self.lock().paths.conditions(segment, from, to)
     }
 
     fn lock(&self) -> MutexGuard<'_, SwitchState> {
@@ -134,7 +134,7 @@ impl Switch {
     }
 
     fn run(&self) {
-        let mut frame = vec![0; LONGEST_FRAME];
+        let mut frame = vec![0; MAX_FRAME_BYTES];
         let mut receivers = Vec::new();
         let mut events = [EpollEvent::empty(); 64];
         loop {
@@ -157,7 +157,7 @@ impl Switch {
 }
 
 impl SwitchState {
-    /// Moves what one port has to send. True when the port's device has vanished.
+    /// Forwards the frames of one port. Returns true if its device has vanished.
     fn forward(
         &mut self,
         port: PortId,
@@ -203,12 +203,12 @@ impl SwitchState {
         }
     }
 
-    /// Hands over what was on its way until now; says when the next is due.
+    /// Delivers the frames that are due; returns when the next one is.
     fn deliver_due(&mut self, now: Instant) -> EpollTimeout {
         while let Some(first) = self.late.first_entry() {
             let after = first.key().0.saturating_duration_since(now);
             if !after.is_zero() {
-                // Rounded up, or it would be asked in vain.
+                // Rounded up, so that the frame is due after the wait.
                 let wait = after.saturating_add(Duration::from_millis(1));
                 return EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::NONE);
             }

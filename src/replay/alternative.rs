@@ -1,64 +1,66 @@
-//! The engine that would have been, with a world made up around it as far as the recording does not have one.
+//! The engine with other settings, and the outcomes that are assumed where the recording has none.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::player::{ReplayEvent, ReplayMoment, handle};
+use super::player::{ReplayEvent, ReplayMoment, handle_or_catch};
 use super::recorded_outcomes::RecordedOutcomes;
 use crate::engine::{Action, Call, Engine, Event, OrderId, Outcome};
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat};
 use crate::model::{GroupName, Sequence, Term, Time};
 
-/// How often addresses are asked for, and how long an answer may take: as the daemon does.
+/// How often addresses are probed, and how long an answer may take, as in the daemon.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 const PROBE_WINDOW: Duration = Duration::from_millis(45);
-/// Heartbeats that may still be acknowledged.
-const SENT: usize = 10_000;
+/// Sent heartbeats that are remembered because they may still be acknowledged.
+const MAX_SENT: usize = 10_000;
 
-/// Something that will be told.
+/// An input that is due at some time.
 struct DueEvent {
     event: Event,
     supposed: bool,
 }
 
-/// The engine and what it waits for.
+/// The engine with other settings, and the inputs that it waits for.
 pub(super) struct AlternativeRun {
-    /// None when it has ended or failed.
+    /// None after it has ended or panicked.
     engine: Option<Engine>,
-    answers: RecordedOutcomes,
+    outcomes: RecordedOutcomes,
     due: BTreeMap<(Time, u64), DueEvent>,
     count: u64,
-    /// Groups whose addresses it asks for, and those that were really asked for.
-    asks: BTreeSet<GroupName>,
-    asked: BTreeSet<GroupName>,
-    /// Heartbeats that it sent, and that were really sent.
-    sends: SentHeartbeats,
+    /// Groups whose addresses it probes.
+    probes: BTreeSet<GroupName>,
+    /// Groups whose addresses the recorded engine probes.
+    recorded_probes: BTreeSet<GroupName>,
+    /// Heartbeats that it sent.
     sent: SentHeartbeats,
-    /// What it says of each group.
-    says: BTreeMap<GroupName, (Term, GroupState)>,
-    /// It has decided otherwise than the one that was.
-    pub parted: bool,
+    /// Heartbeats that the recorded engine sent.
+    recorded_sent: SentHeartbeats,
+    /// What it reports about each group.
+    reports: BTreeMap<GroupName, (Term, GroupState)>,
+    /// It has decided differently from the recorded engine.
+    pub diverged: bool,
 }
 
 impl AlternativeRun {
-    /// With its first orders.
+    /// Starts with the first actions of the engine.
     pub fn new(
         engine: Engine,
         at: Time,
         first: Vec<Action>,
-        answers: RecordedOutcomes,
+        outcomes: RecordedOutcomes,
     ) -> (AlternativeRun, Vec<ReplayMoment>) {
         let mut other = AlternativeRun {
             engine: Some(engine),
-            answers,
+            outcomes,
             due: BTreeMap::new(),
             count: 0,
-            asks: BTreeSet::new(),
-            asked: BTreeSet::new(),
-            sends: SentHeartbeats::default(),
+            probes: BTreeSet::new(),
+            recorded_probes: BTreeSet::new(),
             sent: SentHeartbeats::default(),
-            says: BTreeMap::new(),
-            parted: false,
+            recorded_sent: SentHeartbeats::default(),
+            reports: BTreeMap::new(),
+            diverged: false,
         };
         let mut moments = Vec::new();
         other.perform(at, first, &mut moments);
@@ -69,7 +71,7 @@ impl AlternativeRun {
         self.engine.as_ref()
     }
 
-    /// Lets time pass until just before `at`: orders end, and deadlines come as long as the daemon was `awake` to see them.
+    /// Lets time pass until just before `at`: actions end, and deadlines come as long as the daemon was `awake` to see them.
     pub fn run_until(&mut self, at: Time, awake: Time, moments: &mut Vec<ReplayMoment>) {
         while let Some(engine) = &self.engine {
             let deadline = Some(engine.next_deadline()).filter(|t| *t < awake);
@@ -78,7 +80,7 @@ impl AlternativeRun {
                 (Some(due), deadline) if deadline.is_none_or(|d| due <= d) => {
                     self.next_due(moments);
                 }
-                (_, Some(deadline)) => self.tell(deadline, Event::DeadlineReached, moments),
+                (_, Some(deadline)) => self.handle(deadline, Event::DeadlineReached, moments),
                 (_, None) => return,
             }
         }
@@ -89,94 +91,97 @@ impl AlternativeRun {
             return;
         };
         if let Event::AddressSilent { group, .. } = &due.event {
-            if !self.asks.contains(group) {
+            if !self.probes.contains(group) {
                 return;
             }
-            self.ask_again(at, group.clone());
-            if self.asked.contains(group) {
-                return; // The recording tells.
+            self.probe_again(at, group.clone());
+            if self.recorded_probes.contains(group) {
+                return; // The recording has the answer.
             }
         }
-        self.tell_due(at, due, moments);
+        self.handle_due(at, due, moments);
     }
 
-    fn tell_due(&mut self, at: Time, due: DueEvent, moments: &mut Vec<ReplayMoment>) {
+    fn handle_due(&mut self, at: Time, due: DueEvent, moments: &mut Vec<ReplayMoment>) {
         let seen = if due.supposed {
             ReplayEvent::Supposed(due.event.clone())
         } else {
             ReplayEvent::Input(due.event.clone())
         };
         moments.push((at, seen));
-        self.tell(at, due.event, moments);
+        self.handle(at, due.event, moments);
     }
 
-    /// An order ended in truth: the first of its own ends that is due at this very moment is told, and only that one,
-    /// so that those of one moment come in the order in which they came.
-    fn answer(&mut self, at: Time, moments: &mut Vec<ReplayMoment>) {
+    /// An action ended in the recording: of the own actions that end at this time, exactly the first ends now, so that
+    /// they keep their order.
+    fn end_next(&mut self, at: Time, moments: &mut Vec<ReplayMoment>) {
         let ends = |due: &DueEvent| matches!(due.event, Event::Done { .. } | Event::Saved { .. });
         let mut now = self.due.range(..=(at, u64::MAX));
         let Some(key) = now.find(|(_, due)| ends(due)).map(|(key, _)| *key) else {
             return;
         };
         if let Some(due) = self.due.remove(&key) {
-            self.tell_due(key.0, due, moments);
+            self.handle_due(key.0, due, moments);
         }
     }
 
-    /// Takes note of what was really sent and asked for.
+    /// Notes what the recorded engine sent and probed.
     pub fn learn(&mut self, was: &[ReplayMoment]) {
         for (at, seen) in was {
             match seen {
                 ReplayEvent::Ordered(Action::Send(heartbeat)) => {
-                    self.sent.note(heartbeat.sequence, *at);
+                    self.recorded_sent.note(heartbeat.sequence, *at);
                 }
                 ReplayEvent::Ordered(Action::WatchAddresses { group, on }) => {
-                    set(&mut self.asked, group, *on);
+                    set_member(&mut self.recorded_probes, group, *on);
                 }
                 _ => {}
             }
         }
     }
 
-    /// Hears what was recorded. What came of orders is left out: its own orders are answered otherwise.
-    pub fn hear(&mut self, at: Time, event: Event, moments: &mut Vec<ReplayMoment>) {
+    /// Handles a recorded input. Outcomes of recorded actions are left out: its own actions have their own.
+    pub fn recorded_input(&mut self, at: Time, event: Event, moments: &mut Vec<ReplayMoment>) {
         let event = match event {
-            Event::Done { .. } | Event::Saved { .. } => return self.answer(at, moments),
+            Event::Done { .. } | Event::Saved { .. } => return self.end_next(at, moments),
             Event::Heard {
                 link,
                 mut heartbeat,
             } => {
-                self.translate(&mut heartbeat);
-                if self.parted {
+                self.translate_acknowledged(&mut heartbeat);
+                if self.diverged {
                     self.translate_recognition(&mut heartbeat);
                 }
                 Event::Heard { link, heartbeat }
             }
             event => event,
         };
-        self.tell(at, event, moments);
+        self.handle(at, event, moments);
     }
 
-    /// The numbers of our heartbeats are others here: what a peer acknowledges is the one that it would have heard.
-    fn translate(&self, heartbeat: &mut Heartbeat) {
+    /// The own heartbeats have other numbers here: a peer acknowledges the one that it would have heard.
+    fn translate_acknowledged(&self, heartbeat: &mut Heartbeat) {
         let Some(me) = self.engine.as_ref().map(Engine::name) else {
             return;
         };
         for heard in heartbeat.heard.iter_mut().filter(|h| h.node == *me) {
-            if let Some(at) = self.sent.when(heard.sequence) {
-                heard.sequence = self.sends.newest_at(at).unwrap_or(self.sent.before());
+            if let Some(at) = self.recorded_sent.when(heard.sequence) {
+                heard.sequence = self
+                    .sent
+                    .newest_at(at)
+                    .unwrap_or(self.recorded_sent.number_before());
             }
         }
     }
 
-    /// A peer recognised the claim that was really made. Of a claim that would have been made it is supposed that it
-    /// would be recognised no sooner than that one; and what would not have been claimed, not at all.
+    /// A peer recognised the claim that was really made. A claim of this engine is assumed to be recognised no sooner than
+    /// that one, and a group that it does not claim not at all.
     fn translate_recognition(&self, heartbeat: &mut Heartbeat) {
         let Some(me) = self.engine.as_ref().map(Engine::name) else {
             return;
         };
         for report in &mut heartbeat.groups {
-            let ours = self.says.get(&report.group);
+            let ours = self.reports.get(&report.group);
             let ours = ours.filter(|(_, s)| s.holds() || *s == GroupState::Claiming);
             match (&mut report.to, ours) {
                 (Some(to), Some((term, _))) if to.node == *me => to.term = *term,
@@ -186,11 +191,11 @@ impl AlternativeRun {
         }
     }
 
-    fn tell(&mut self, at: Time, event: Event, moments: &mut Vec<ReplayMoment>) {
+    fn handle(&mut self, at: Time, event: Event, moments: &mut Vec<ReplayMoment>) {
         let Some(engine) = &mut self.engine else {
             return;
         };
-        match handle(engine, at, event) {
+        match handle_or_catch(engine, at, event) {
             Ok(actions) => self.perform(at, actions, moments),
             Err(text) => {
                 self.engine = None;
@@ -203,22 +208,22 @@ impl AlternativeRun {
         for action in actions {
             match &action {
                 Action::Send(heartbeat) => {
-                    self.sends.note(heartbeat.sequence, at);
+                    self.sent.note(heartbeat.sequence, at);
                     let says = |r: &GroupReport| (r.group.clone(), (r.term, r.state));
-                    self.says.extend(heartbeat.groups.iter().map(says));
+                    self.reports.extend(heartbeat.groups.iter().map(says));
                 }
                 Action::Run { group, order, call } => self.run(at, group, *order, *call),
                 Action::Abort(group) => self.abort(at, group),
                 Action::Save { version, .. } => {
-                    if let Some(after) = self.answers.to_save(at, *version) {
+                    if let Some(after) = self.outcomes.of_save(at, *version) {
                         let event = Event::Saved { version: *version };
-                        self.later(at + after, event, false);
+                        self.schedule(at + after, event, false);
                     }
                 }
                 Action::WatchAddresses { group, on } => {
-                    set(&mut self.asks, group, *on);
+                    set_member(&mut self.probes, group, *on);
                     if *on {
-                        self.ask_again(at, group.clone());
+                        self.probe_again(at, group.clone());
                     }
                 }
                 Action::Exit => self.engine = None,
@@ -232,7 +237,7 @@ impl AlternativeRun {
         let groups = self.engine.iter().flat_map(|e| &e.cluster().groups);
         let steps = groups.filter(|g| g.name == *group).map(|g| g.steps.len());
         let steps = steps.sum();
-        let Some(answer) = self.answers.to_run(at, group, call, steps) else {
+        let Some(answer) = self.outcomes.of_call(at, group, call, steps) else {
             return;
         };
         let event = Event::Done {
@@ -240,10 +245,10 @@ impl AlternativeRun {
             order,
             outcome: answer.outcome,
         };
-        self.later(at + answer.after, event, answer.supposed);
+        self.schedule(at + answer.after, event, answer.supposed);
     }
 
-    /// What runs for a group fails at once.
+    /// Lets the running action of a group fail at once.
     fn abort(&mut self, at: Time, wanted: &GroupName) {
         let runs =
             |due: &DueEvent| matches!(&due.event, Event::Done { group, .. } if group == wanted);
@@ -256,33 +261,33 @@ impl AlternativeRun {
             ..
         }) = self.due.remove(&key)
         {
-            let outcome = Outcome::Failed("ended by order".to_owned());
+            let outcome = Outcome::Failed("aborted".to_owned());
             let event = Event::Done {
                 group,
                 order,
                 outcome,
             };
-            self.later(key.0.min(at + Duration::from_millis(1)), event, true);
+            self.schedule(key.0.min(at + Duration::from_millis(1)), event, true);
         }
     }
 
-    fn ask_again(&mut self, at: Time, group: GroupName) {
+    fn probe_again(&mut self, at: Time, group: GroupName) {
         let ends = at + PROBE_EVERY;
         let sent = ends - PROBE_WINDOW;
         let waits = |due: &DueEvent| matches!(&due.event, Event::AddressSilent { group: g, .. } if *g == group);
         if !self.due.values().any(waits) {
-            self.later(ends, Event::AddressSilent { group, sent }, true);
+            self.schedule(ends, Event::AddressSilent { group, sent }, true);
         }
     }
 
-    fn later(&mut self, at: Time, event: Event, supposed: bool) {
+    fn schedule(&mut self, at: Time, event: Event, supposed: bool) {
         self.count = self.count.saturating_add(1);
         self.due
             .insert((at, self.count), DueEvent { event, supposed });
     }
 }
 
-fn set(all: &mut BTreeSet<GroupName>, group: &GroupName, on: bool) {
+fn set_member(all: &mut BTreeSet<GroupName>, group: &GroupName, on: bool) {
     if on {
         all.insert(group.clone());
     } else {
@@ -301,7 +306,7 @@ impl SentHeartbeats {
             self.0.clear();
         }
         self.0.push_back((sequence, at));
-        if self.0.len() > SENT {
+        if self.0.len() > MAX_SENT {
             self.0.pop_front();
         }
     }
@@ -316,8 +321,8 @@ impl SentHeartbeats {
         self.0.get(at.checked_sub(1)?).map(|(s, _)| *s)
     }
 
-    /// The one before all of these.
-    fn before(&self) -> Sequence {
+    /// The number before all of these.
+    fn number_before(&self) -> Sequence {
         Sequence(self.0.front().map_or(0, |(s, _)| s.0.saturating_sub(1)))
     }
 }

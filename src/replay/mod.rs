@@ -1,8 +1,9 @@
-//! The engine run again on what a daemon has recorded, as it was or with other settings.
+//! Replay: the engine runs again on a recording of its inputs, unchanged or with other settings.
 //!
-//! * [`recording_format`]: what a recording is made of, as lines of text;
-//! * [`player`]: the engine fed with what was recorded, checked against that fingerprint;
-//! * [`what_if`]: beside it a second engine with other settings, and where the two part.
+//! * [`recording_format`]: the lines of a recording;
+//! * [`player`]: runs the engine on a recording and checks that it decides the same;
+//! * [`what_if`]: beside it runs a second engine with other settings (`alternative`), whose actions end as
+//!   `recorded_outcomes` says.
 
 mod alternative;
 pub mod player;

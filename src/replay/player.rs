@@ -1,4 +1,4 @@
-//! The engine fed with what was recorded.
+//! Runs the engine on a recording.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,7 +9,7 @@ use crate::engine::ActionDigest;
 use crate::engine::{Action, Engine, Event};
 use crate::model::{NodeName, Time};
 
-/// Something of a replay worth telling.
+/// An event of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplayEvent {
@@ -20,49 +20,49 @@ pub enum ReplayEvent {
         /// Its node.
         node: NodeName,
     },
-    /// Events are missing before this, and how many; none where that is not known, as at the beginning of a ring.
+    /// Inputs are missing before this, and how many; none if that is not known, as at the beginning of the oldest file.
     Missing(Option<u64>),
-    /// What the engine was told.
+    /// A recorded input.
     Input(Event),
-    /// What it would have been told, for all that is known: the recording has nothing like it.
+    /// An assumed input: the recording has nothing like it.
     Supposed(Event),
-    /// From here on another engine would have decided otherwise.
+    /// From here on the engine with other settings decides differently.
     Parts,
-    /// What it ordered.
+    /// An action of the engine.
     Ordered(Action),
-    /// It ordered something else than it did in the daemon.
+    /// The engine did not do the same as in the daemon.
     Differs,
-    /// It failed with these words.
+    /// The engine panicked with this message.
     Fails(String),
-    /// A place of the recording cannot be read.
+    /// A part of the recording cannot be read.
     Unreadable(String),
 }
 
 /// When, and what.
 pub type ReplayMoment = (Time, ReplayEvent);
 
-/// A replay of what was.
+/// A replay of a recording.
 #[derive(Debug, Default)]
 pub struct ReplayPlayer {
     engine: Option<Engine>,
     digest: ActionDigest,
     life: Option<Time>,
-    /// The number of the next event.
+    /// The number of the next input.
     next: u64,
     now: Time,
-    /// That it differs has been told.
+    /// A difference has been reported.
     differs: bool,
 }
 
 impl ReplayPlayer {
-    /// Plays one item.
+    /// Plays one item of the recording.
     pub fn play(&mut self, item: RecordingItem) -> Vec<ReplayMoment> {
         let mut moments = Vec::new();
         match item {
             RecordingItem::Start(begin) => {
-                self.begin(*begin, &mut moments);
+                self.start_part(*begin, &mut moments);
             }
-            RecordingItem::Event(told) => self.told(told, &mut moments),
+            RecordingItem::Event(told) => self.input(told, &mut moments),
             RecordingItem::Unreadable(why) => {
                 moments.push((self.now, ReplayEvent::Unreadable(why)));
             }
@@ -75,10 +75,14 @@ impl ReplayPlayer {
         self.engine.as_ref()
     }
 
-    /// Takes a state, unless nothing is missing before it and the replay has come there by itself; then false.
-    pub(super) fn begin(&mut self, begin: RecordingStart, moments: &mut Vec<ReplayMoment>) -> bool {
+    /// Continues from a recorded state. Returns false if nothing is missing before it: then the replay is already there.
+    pub(super) fn start_part(
+        &mut self,
+        begin: RecordingStart,
+        moments: &mut Vec<ReplayMoment>,
+    ) -> bool {
         let same_life = self.life == Some(begin.life);
-        // A state that was written because the file was full, and not because something is missing.
+        // The state was written because a file was full, not because something is missing.
         if same_life && self.next == begin.next && self.engine.is_some() {
             return false;
         }
@@ -105,7 +109,7 @@ impl ReplayPlayer {
         true
     }
 
-    pub(super) fn told(&mut self, told: RecordedInput, moments: &mut Vec<ReplayMoment>) {
+    pub(super) fn input(&mut self, told: RecordedInput, moments: &mut Vec<ReplayMoment>) {
         let Some(engine) = self.engine.as_mut() else {
             return;
         };
@@ -117,7 +121,7 @@ impl ReplayPlayer {
             moments.push((at, ReplayEvent::Differs));
         }
         moments.push((at, ReplayEvent::Input(told.event.clone())));
-        match handle(engine, at, told.event) {
+        match handle_or_catch(engine, at, told.event) {
             Ok(actions) => {
                 self.digest.add(&actions);
                 moments.extend(actions.into_iter().map(|a| (at, ReplayEvent::Ordered(a))));
@@ -130,11 +134,15 @@ impl ReplayPlayer {
     }
 }
 
-/// Gives the engine a fact. A recording may hold the very one that made it fail.
-pub(super) fn handle(engine: &mut Engine, at: Time, event: Event) -> Result<Vec<Action>, String> {
+/// Lets the engine handle an event. A recording may end with the one that made it panic.
+pub(super) fn handle_or_catch(
+    engine: &mut Engine,
+    at: Time,
+    event: Event,
+) -> Result<Vec<Action>, String> {
     catch_unwind(AssertUnwindSafe(|| engine.handle(at, event))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        text.unwrap_or("without words").to_owned()
+        text.unwrap_or("no message").to_owned()
     })
 }

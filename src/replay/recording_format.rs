@@ -1,11 +1,11 @@
-//! What a recording is made of: lines of JSON.
+//! The format of a recording: lines of JSON.
 //!
-//! A [`RecordingStart`] holds the whole state of the engine, and the events after it are all that it has been told since, so
-//! each file that begins with one can be replayed alone. Another one follows where events had to be dropped, and
-//! where a daemon began. Events are numbered through the life of a daemon: a gap in the numbers is what is missing.
+//! A [`RecordingStart`] holds the whole state of the engine, and the lines after it are all its inputs since then, so each
+//! file can be replayed alone. Another one follows where inputs had to be dropped and where a daemon started. Inputs are
+//! numbered through the life of a daemon, so a gap in the numbers shows how many are missing.
 //!
-//! A cluster at rest says the same again and again, so a heartbeat that differs from an earlier one of this part only
-//! in its numbers is written as these numbers and which one it repeats. That makes it a tenth as long.
+//! Heartbeats of an idle cluster hardly differ. So a heartbeat that differs from an earlier one only in its numbers is
+//! written as these numbers and a reference to the earlier one. That makes a recording a tenth as long.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,68 +15,67 @@ use crate::model::cluster::Cluster;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::{LinkName, NodeName, Sequence, Time};
 
-/// Changes when older tools can no longer read what is written.
+/// Incremented when older tools can no longer read what is written.
 pub const RECORDING_FORMAT: u32 = 2;
-/// How every line with a [`RecordingStart`] begins.
+/// The beginning of every line with a [`RecordingStart`].
 const BEGIN: &str = "{\"had recording\":";
-/// Heartbeats that can be repeated; those of a thousand groups, some on two links, fit.
-const FORMS: usize = 256;
-/// The fingerprint stands on each so many-eth line, and on each that is no heartbeat, no deadline and no look that
-/// found all well.
-const CHECKED: u64 = 16;
+/// Heartbeats that can be referred to; enough for a thousand groups, some on two links.
+const MAX_FORMS: usize = 256;
+/// Every 16th line has a fingerprint, and every line that is not a heartbeat, a deadline or a passing monitor.
+const DIGEST_EVERY: u64 = 16;
 
-/// Where an engine stood when what follows was recorded.
+/// The state of an engine before the inputs that follow.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecordingStart {
-    /// [`RECORDING_FORMAT`] of its writer.
+    /// The [`RECORDING_FORMAT`] of the writer.
     #[serde(rename = "had recording")]
     pub format: u32,
-    /// The version of its writer.
+    /// The version of the writer.
     pub had: String,
-    /// Whose engine it is.
+    /// The node of the engine.
     pub node: NodeName,
-    /// When its daemon began: tells the lives of daemons apart.
+    /// When the daemon started; distinguishes the lives of daemons.
     pub life: Time,
-    /// The number of the next event in that life.
+    /// The number of the next input in that life.
     pub next: u64,
     /// Now, on the engine's clock.
     pub at: Time,
     /// Now, on the wall clock, in milliseconds since 1970.
     pub wall_ms: u64,
-    /// The fingerprint of all orders before.
+    /// The fingerprint of all actions before.
     pub digest: ActionDigest,
     /// The engine.
     pub state: StartState,
 }
 
-/// An engine, or what is needed to make it.
+/// An engine, or what a new one is made of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum StartState {
-    /// A daemon begins.
+    /// The daemon starts.
     Fresh(Box<(Cluster, PersistentState)>),
-    /// One that has been running.
+    /// The engine of a running daemon.
     Running(Box<Engine>),
 }
 
-/// A line, understood.
+/// A line of a recording.
 #[derive(Clone, Debug)]
 pub enum RecordingItem {
     /// A state.
     Start(Box<RecordingStart>),
-    /// What the engine was told.
+    /// An input.
     Event(RecordedInput),
-    /// A place that cannot be read; nothing more comes until the next state.
+    /// A part that cannot be read; nothing more comes until the next state.
     Unreadable(String),
 }
 
-/// What the engine was told.
+/// An input of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedInput {
     /// When.
     pub at: Time,
     /// What.
     pub event: Event,
-    /// The fingerprint of all orders before, on some lines.
+    /// The fingerprint of all actions before, on some lines.
     pub digest: Option<ActionDigest>,
 }
 
@@ -88,15 +87,15 @@ struct RecordingLine {
     /// The fingerprint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     h: Option<ActionDigest>,
-    /// A heartbeat again: which, its number, and the numbers that it has heard.
+    /// A repeated heartbeat: a reference to the earlier one, its number, and the numbers that it has heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     a: Option<(usize, Sequence, Vec<Sequence>)>,
-    /// Any other event; none is a deadline.
+    /// Any other event; none means a deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     e: Option<Event>,
 }
 
-/// Heartbeats that can be repeated, the newest in place of the oldest. Writer and reader hold the same.
+/// Heartbeats that can be referred to, the newest in place of the oldest. Writer and reader hold the same.
 #[derive(Debug, Default)]
 struct HeartbeatForms {
     known: Vec<(LinkName, Heartbeat)>,
@@ -109,7 +108,7 @@ impl HeartbeatForms {
     }
 
     fn add(&mut self, link: LinkName, bare: Heartbeat) {
-        let place = self.written % FORMS;
+        let place = self.written % MAX_FORMS;
         self.written = self.written.wrapping_add(1);
         match self.known.get_mut(place) {
             Some(old) => *old = (link, bare),
@@ -118,7 +117,7 @@ impl HeartbeatForms {
     }
 }
 
-/// A heartbeat without its numbers, and these.
+/// A heartbeat without its numbers, and the numbers.
 fn stripped(heartbeat: &Heartbeat) -> (Heartbeat, Vec<Sequence>) {
     let mut bare = heartbeat.clone();
     bare.sequence = Sequence(0);
@@ -129,7 +128,7 @@ fn stripped(heartbeat: &Heartbeat) -> (Heartbeat, Vec<Sequence>) {
     (bare, numbers)
 }
 
-/// Makes lines.
+/// Writes the lines of a recording.
 #[derive(Debug, Default)]
 pub struct RecordingEncoder {
     forms: HeartbeatForms,
@@ -138,8 +137,8 @@ pub struct RecordingEncoder {
 }
 
 impl RecordingEncoder {
-    /// The line of a state; what follows is written as from there.
-    pub fn begin(&mut self, begin: &RecordingStart) -> serde_json::Result<Vec<u8>> {
+    /// The line of a state; the following lines refer to it.
+    pub fn start_line(&mut self, begin: &RecordingStart) -> serde_json::Result<Vec<u8>> {
         *self = RecordingEncoder {
             last: begin.at,
             ..RecordingEncoder::default()
@@ -149,8 +148,8 @@ impl RecordingEncoder {
         Ok(line)
     }
 
-    /// The line of an event, with the fingerprint of all orders before it.
-    pub fn event(
+    /// The line of an input, with the fingerprint of all actions before it.
+    pub fn input_line(
         &mut self,
         at: Time,
         event: Event,
@@ -160,13 +159,13 @@ impl RecordingEncoder {
         self.last = self.last.max(at);
         self.lines = self.lines.wrapping_add(1);
         let (mut line, usual) = self.line(d, event);
-        line.h = (!usual || self.lines.is_multiple_of(CHECKED)).then_some(digest);
+        line.h = (!usual || self.lines.is_multiple_of(DIGEST_EVERY)).then_some(digest);
         let mut line = serde_json::to_vec(&line)?;
         line.push(b'\n');
         Ok(line)
     }
 
-    /// As a line, and whether it is one of those that come all the time.
+    /// The line, and whether it is of a kind that comes all the time.
     fn line(&mut self, d: u64, event: Event) -> (RecordingLine, bool) {
         let line = |a, e| RecordingLine { d, h: None, a, e };
         match event {
@@ -186,7 +185,7 @@ impl RecordingEncoder {
     }
 }
 
-/// Understands lines.
+/// Reads the lines of a recording.
 #[derive(Debug, Default)]
 pub struct RecordingDecoder {
     forms: HeartbeatForms,
@@ -194,32 +193,32 @@ pub struct RecordingDecoder {
 }
 
 impl RecordingDecoder {
-    /// What a line says. None after one that could not be read, until the next state.
+    /// Reads a line. None after one that could not be read, until the next state.
     pub fn line(&mut self, text: &str) -> Option<Result<RecordingItem, String>> {
         if text.starts_with(BEGIN) {
-            let begin = begin(text);
+            let begin = decode_start(text);
             self.forms = HeartbeatForms::default();
             self.last = begin.as_ref().ok().map(|b| b.at);
             return Some(begin.map(|b| RecordingItem::Start(Box::new(b))));
         }
         let last = self.last?;
-        let told = self.told(last, text);
+        let told = self.decode_input(last, text);
         self.last = told.as_ref().ok().map(|told| told.at);
         Some(told.map(RecordingItem::Event))
     }
 
-    /// Forgets everything: what was read last was no line.
-    pub fn lose(&mut self) {
+    /// Skips everything until the next state, because the last line was damaged.
+    pub fn skip_to_next_state(&mut self) {
         self.last = None;
     }
 
-    fn told(&mut self, last: Time, text: &str) -> Result<RecordedInput, String> {
+    fn decode_input(&mut self, last: Time, text: &str) -> Result<RecordedInput, String> {
         let line: RecordingLine = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let event = match (line.a, line.e) {
             (None, None) => Event::DeadlineReached,
             (None, Some(event)) => self.whole(event),
             (Some((form, number, heard)), None) => self.again(form, number, &heard)?,
-            (Some(_), Some(_)) => return Err("it has two events".to_owned()),
+            (Some(_), Some(_)) => return Err("a line has two events".to_owned()),
         };
         Ok(RecordedInput {
             at: Time(last.0.saturating_add(line.d)),
@@ -237,11 +236,11 @@ impl RecordingDecoder {
 
     fn again(&self, form: usize, number: Sequence, heard: &[Sequence]) -> Result<Event, String> {
         let known = self.forms.known.get(form);
-        let (link, bare) = known.ok_or("it repeats a heartbeat that was not written")?;
+        let (link, bare) = known.ok_or("a line repeats a heartbeat that is not there")?;
         let mut heartbeat = Box::new(bare.clone());
         heartbeat.sequence = number;
         if heard.len() != heartbeat.heard.len() {
-            return Err("it repeats a heartbeat with other peers".to_owned());
+            return Err("a line repeats a heartbeat with other peers".to_owned());
         }
         for (known, number) in heartbeat.heard.iter_mut().zip(heard) {
             known.sequence = *number;
@@ -251,24 +250,24 @@ impl RecordingDecoder {
     }
 }
 
-/// Whether a file that begins so is a recording.
+/// Whether a file with this beginning is a recording.
 pub fn is_recording(start: &[u8]) -> bool {
     start.starts_with(BEGIN.as_bytes())
 }
 
-fn begin(text: &str) -> Result<RecordingStart, String> {
-    /// What every format has.
+fn decode_start(text: &str) -> Result<RecordingStart, String> {
+    /// What every version of the format has.
     #[derive(Deserialize)]
-    struct Writer {
+    struct WriterVersion {
         #[serde(rename = "had recording")]
         format: u32,
         had: String,
     }
-    let writer: Writer = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let writer: WriterVersion = serde_json::from_str(text).map_err(|e| e.to_string())?;
     let own = env!("CARGO_PKG_VERSION");
     let other = |why: String| {
         format!(
-            "it was written by had {}, and this is {own} ({why}); replay it with the hactl of that version",
+            "it was written by had {}, and this is version {own} ({why}); use the hactl of that version",
             writer.had
         )
     };

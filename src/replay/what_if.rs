@@ -1,10 +1,10 @@
-//! What would have been with other settings: a second engine beside the one that was.
+//! What would have happened with other settings: a second engine runs beside the recorded one.
 //!
-//! It hears what was heard, when it was heard. Its own deadlines come when they would have, unless the daemon stood
-//! still then. Its orders end as the same order ended the time nearest to it in the recording; one that was never
-//! given in truth is supposed to succeed at once. An address that nobody asked for is supposed to be silent.
+//! It gets the same inputs at the same times. Its own deadlines come when they are due, unless the daemon was stopped
+//! then. Its actions end as the same action did at the nearest time in the recording; an action that was never taken is
+//! assumed to succeed at once, and an address that nobody probed is assumed not to answer.
 //!
-//! What this cannot show: the other nodes do as they did. They would have answered to what this node did otherwise.
+//! The limit: the other nodes behave as recorded, and do not react to what this node would have done differently.
 
 use std::collections::VecDeque;
 
@@ -19,21 +19,21 @@ use crate::model::cluster::Cluster;
 use crate::model::decision::What;
 use crate::model::{GroupName, Time};
 
-/// Whether something was, would have been, or both.
+/// Which of the two engines a replay event belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Branch {
-    /// The two have not parted.
+    /// Both: they have not diverged.
     Both,
-    /// What the daemon did.
+    /// The engine of the recording.
     #[serde(rename = "was")]
     Recorded,
-    /// What it would have done.
+    /// The engine with other settings.
     #[serde(rename = "would")]
     Hypothetical,
 }
 
-/// What is compared of the two.
+/// The actions by which the two engines are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ComparedAction {
     Decided(Option<GroupName>, What),
@@ -41,10 +41,10 @@ enum ComparedAction {
 }
 
 impl ComparedAction {
-    fn of(moment: &ReplayMoment) -> Option<ComparedAction> {
+    fn from_moment(moment: &ReplayMoment) -> Option<ComparedAction> {
         match &moment.1 {
             ReplayEvent::Ordered(Action::Record(decision)) => {
-                // How long exactly is no difference.
+                // The exact duration is no difference.
                 let what = match &decision.what {
                     What::Gap(_) => What::Gap(std::time::Duration::ZERO),
                     what => what.clone(),
@@ -59,34 +59,34 @@ impl ComparedAction {
     }
 }
 
-/// A replay of what was, beside what would have been.
+/// A replay of a recording, with a second engine beside it.
 pub struct WhatIf<F> {
-    /// Makes the other settings of those that were.
+    /// Applies the other settings to the recorded ones.
     change: F,
-    /// For each part of the recording that stands for itself.
-    answers: VecDeque<RecordedOutcomes>,
-    truth: ReplayPlayer,
-    other: Option<AlternativeRun>,
-    parted: bool,
+    /// For each independent part of the recording.
+    outcomes: VecDeque<RecordedOutcomes>,
+    recorded: ReplayPlayer,
+    alternative: Option<AlternativeRun>,
+    diverged: bool,
 }
 
 impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
-    /// Reads the recording through for what came of every order. Then it is to be played.
+    /// Reads the whole recording for the outcomes of its actions. Then its items are to be played.
     pub fn new(items: impl Iterator<Item = RecordingItem>, change: F) -> Self {
         let mut player = ReplayPlayer::default();
-        let mut answers: VecDeque<RecordedOutcomes> = VecDeque::new();
+        let mut outcomes: VecDeque<RecordedOutcomes> = VecDeque::new();
         for item in items {
             let mut moments = Vec::new();
             match item {
                 RecordingItem::Start(begin) => {
-                    if player.begin(*begin, &mut moments) {
-                        answers.push_back(RecordedOutcomes::default());
+                    if player.start_part(*begin, &mut moments) {
+                        outcomes.push_back(RecordedOutcomes::default());
                     }
                 }
-                RecordingItem::Event(told) => player.told(told, &mut moments),
+                RecordingItem::Event(told) => player.input(told, &mut moments),
                 RecordingItem::Unreadable(_) => {}
             }
-            if let Some(part) = answers.back_mut() {
+            if let Some(part) = outcomes.back_mut() {
                 for (at, seen) in &moments {
                     part.note(*at, seen);
                 }
@@ -94,117 +94,122 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
         }
         WhatIf {
             change,
-            answers,
-            truth: ReplayPlayer::default(),
-            other: None,
-            parted: false,
+            outcomes,
+            recorded: ReplayPlayer::default(),
+            alternative: None,
+            diverged: false,
         }
     }
 
-    /// Plays one item.
+    /// Plays one item of the recording.
     ///
     /// # Errors
-    /// When the settings cannot be had with what was configured then.
+    /// If the settings do not fit the recorded configuration.
     pub fn play(&mut self, item: RecordingItem) -> Result<Vec<(Branch, ReplayMoment)>, String> {
         match item {
-            RecordingItem::Start(begin) => self.begin(*begin),
-            RecordingItem::Event(told) => self.told(told),
-            RecordingItem::Unreadable(_) => Ok(both(self.truth.play(item))),
+            RecordingItem::Start(begin) => self.start_part(*begin),
+            RecordingItem::Event(told) => self.input(told),
+            RecordingItem::Unreadable(_) => Ok(both(self.recorded.play(item))),
         }
     }
 
-    /// Whether the two have parted since the last state.
-    pub fn parted(&self) -> bool {
-        self.parted
+    /// Whether the two engines have diverged since the last recorded state.
+    pub fn diverged(&self) -> bool {
+        self.diverged
     }
 
-    /// The engine that was, and the one that would have been, as they are now.
+    /// The two engines as they are now: the recorded one and the one with other settings.
     pub fn engines(&self) -> (Option<&Engine>, Option<&Engine>) {
-        let other = self.other.as_ref().and_then(AlternativeRun::engine);
-        (self.truth.engine(), other)
+        let alternative = self.alternative.as_ref().and_then(AlternativeRun::engine);
+        (self.recorded.engine(), alternative)
     }
 
-    fn begin(&mut self, begin: RecordingStart) -> Result<Vec<(Branch, ReplayMoment)>, String> {
+    fn start_part(&mut self, begin: RecordingStart) -> Result<Vec<(Branch, ReplayMoment)>, String> {
         let (at, state) = (begin.at, begin.state.clone());
         let mut was = Vec::new();
-        if !self.truth.begin(begin, &mut was) {
+        if !self.recorded.start_part(begin, &mut was) {
             return Ok(Vec::new());
         }
-        let answers = self.answers.pop_front().unwrap_or_default();
-        let (other, would) = match state {
+        let outcomes = self.outcomes.pop_front().unwrap_or_default();
+        let (alternative, would) = match state {
             StartState::Fresh(start) => {
                 let (engine, first) = Engine::new((self.change)(&start.0)?, start.1, at);
-                AlternativeRun::new(engine, at, first, answers)
+                AlternativeRun::new(engine, at, first, outcomes)
             }
             StartState::Running(engine) => {
                 let cluster = (self.change)(engine.cluster())?;
                 let changed = cluster != *engine.cluster();
-                let (mut other, mut would) = AlternativeRun::new(*engine, at, Vec::new(), answers);
+                let (mut alternative, mut would) =
+                    AlternativeRun::new(*engine, at, Vec::new(), outcomes);
                 if changed {
-                    other.hear(at, Event::Reconfigured(Box::new(cluster)), &mut would);
+                    alternative.recorded_input(
+                        at,
+                        Event::Reconfigured(Box::new(cluster)),
+                        &mut would,
+                    );
                 }
-                (other, would)
+                (alternative, would)
             }
         };
-        self.other = Some(other);
-        self.parted = false;
+        self.alternative = Some(alternative);
+        self.diverged = false;
         Ok(self.merge(was, would))
     }
 
-    fn told(&mut self, told: RecordedInput) -> Result<Vec<(Branch, ReplayMoment)>, String> {
+    fn input(&mut self, told: RecordedInput) -> Result<Vec<(Branch, ReplayMoment)>, String> {
         let (at, event) = (told.at, told.event.clone());
-        let awake = self.truth.engine().map(|e| e.next_deadline().min(at));
+        let awake = self.recorded.engine().map(|e| e.next_deadline().min(at));
         let mut would = Vec::new();
-        if let (Some(other), Some(awake)) = (&mut self.other, awake) {
-            other.run_until(at, awake, &mut would);
+        if let (Some(alternative), Some(awake)) = (&mut self.alternative, awake) {
+            alternative.run_until(at, awake, &mut would);
         }
         let mut was = Vec::new();
-        self.truth.told(told, &mut was);
-        if let Some(other) = &mut self.other {
-            other.learn(&was);
+        self.recorded.input(told, &mut was);
+        if let Some(alternative) = &mut self.alternative {
+            alternative.learn(&was);
             let event = match event {
                 Event::Reconfigured(cluster) => {
                     Event::Reconfigured(Box::new((self.change)(&cluster)?))
                 }
                 event => event,
             };
-            other.hear(at, event, &mut would);
+            alternative.recorded_input(at, event, &mut would);
         }
-        if self.truth.engine().is_none() {
-            self.other = None;
+        if self.recorded.engine().is_none() {
+            self.alternative = None;
         }
         Ok(self.merge(was, would))
     }
 
-    /// Puts what was and what would have been into one line, and sees whether they differ.
+    /// Merges the events of both engines by time, and notices when they diverge.
     fn merge(
         &mut self,
         was: Vec<ReplayMoment>,
         would: Vec<ReplayMoment>,
     ) -> Vec<(Branch, ReplayMoment)> {
-        let deeds = |moments: &[ReplayMoment]| {
+        let compared = |moments: &[ReplayMoment]| {
             moments
                 .iter()
-                .filter_map(ComparedAction::of)
+                .filter_map(ComparedAction::from_moment)
                 .collect::<Vec<_>>()
         };
         let mut lines = Vec::new();
-        if !self.parted && deeds(&was) != deeds(&would) {
-            self.parted = true;
-            if let Some(other) = &mut self.other {
-                other.parted = true;
+        if !self.diverged && compared(&was) != compared(&would) {
+            self.diverged = true;
+            if let Some(alternative) = &mut self.alternative {
+                alternative.diverged = true;
             }
             let times = was
                 .iter()
                 .chain(&would)
-                .filter(|m| ComparedAction::of(m).is_some());
+                .filter(|m| ComparedAction::from_moment(m).is_some());
             let at = times.map(|(at, _)| *at).min().unwrap_or(Time::ZERO);
             lines.push((Branch::Both, (at, ReplayEvent::Parts)));
         }
-        if !self.parted {
+        if !self.diverged {
             return both(was);
         }
-        lines.extend(was.into_iter().map(|moment| (world_of(&moment.1), moment)));
+        lines.extend(was.into_iter().map(|moment| (branch_of(&moment.1), moment)));
         lines.extend(
             would
                 .into_iter()
@@ -220,8 +225,8 @@ fn both(moments: Vec<ReplayMoment>) -> Vec<(Branch, ReplayMoment)> {
     moments.into_iter().map(both).collect()
 }
 
-/// After the parting: what the engine that was did, and what came of it, is not what the other one knows.
-fn world_of(seen: &ReplayEvent) -> Branch {
+/// After the two have diverged: actions of the recorded engine and their outcomes belong to it alone.
+fn branch_of(seen: &ReplayEvent) -> Branch {
     match seen {
         ReplayEvent::Ordered(_) | ReplayEvent::Input(Event::Done { .. } | Event::Saved { .. }) => {
             Branch::Recorded

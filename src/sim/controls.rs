@@ -1,4 +1,4 @@
-//! What a scenario can do to a cluster: power, daemons, cables, agents, commands.
+//! What a test or a script can do to a cluster: power, daemons, links, agents, commands.
 
 use std::time::Duration;
 
@@ -28,25 +28,25 @@ impl World {
     /// Starts the daemon with a configuration of its own.
     pub fn start_with(&mut self, name: &str, cluster: Cluster) {
         let now = self.now;
-        self.let_go_on(name);
+        self.end_suspend(name);
         let machine = self.machine(name);
         machine.end_life();
         machine.powered = true;
         machine.exited = false;
         machine.kept.generation = Generation(machine.kept.generation.0 + 1);
         let local = machine.clock.local(now);
-        machine.watched.begin(local);
+        machine.watched.start_life(local);
         let kept = machine.kept.clone();
         machine.recording = machine.records_inputs.then(|| MachineRecording {
             began: local,
             cluster: cluster.clone(),
             kept: kept.clone(),
-            told: Vec::new(),
+            inputs: Vec::new(),
         });
         let (engine, actions) = Engine::new(cluster, kept, local);
         machine.engine = Some(engine);
-        self.perform(&NodeName::new(name), actions);
-        self.check_soon(&NodeName::new(name));
+        self.perform_actions(&NodeName::new(name), actions);
+        self.schedule_checks(&NodeName::new(name));
         self.reschedule(&NodeName::new(name));
     }
 
@@ -58,37 +58,37 @@ impl World {
         }
     }
 
-    /// Power loss: nothing of it runs any more.
+    /// Cuts the power: nothing runs there any more.
     pub fn crash(&mut self, name: &str) {
-        self.let_go_on(name);
+        self.end_suspend(name);
         let machine = self.machine(name);
         machine.end_life();
         machine.powered = false;
         machine.running.clear();
         machine.changed = true;
-        // Leases are those of one boot.
+        // Leases do not outlive the boot.
         machine.kept.leases.clear();
         self.watch_owners();
     }
 
-    /// The daemon is killed; what it started runs on, what it was about to do does not happen.
+    /// Kills the daemon: what it started runs on, what it was about to do does not happen.
     pub fn kill(&mut self, name: &str) {
         self.machine(name).end_life();
     }
 
-    /// Nothing is left of what it kept. Its next life begins with generation 1.
+    /// Deletes the saved state: the next life of the daemon begins with generation 1.
     pub fn lose_store(&mut self, name: &str) {
         let machine = self.machine(name);
         machine.kept = PersistentState::default();
-        machine.watched.forgive();
+        machine.watched.store_lost();
     }
 
-    /// Its daemon stands still; its kernel and its agents do not.
+    /// Stops the daemon alone; its kernel, clock and agents run on.
     pub fn freeze(&mut self, name: &str) {
         self.machine(name).frozen = true;
     }
 
-    /// The whole machine stands still, and its clock with it: so a virtual machine that its host suspends.
+    /// Stops the whole machine and its clock, like a virtual machine that is suspended.
     pub fn suspend(&mut self, name: &str) {
         let now = self.now;
         let machine = self.machine(name);
@@ -99,22 +99,22 @@ impl World {
         self.watch_owners();
     }
 
-    /// The machine goes on where it stood still; its daemon may have to wait for what arrived meanwhile.
-    fn let_go_on(&mut self, name: &str) {
+    /// Ends a suspend; the daemon stays frozen.
+    fn end_suspend(&mut self, name: &str) {
         let now = self.now;
         let machine = self.machine(name);
         if std::mem::take(&mut machine.suspended) {
             machine.clock = machine.clock.go_on(now);
             machine.changed = true;
             for future in std::mem::take(&mut machine.held_back) {
-                self.later(Duration::ZERO, future);
+                self.schedule(Duration::ZERO, future);
             }
         }
     }
 
-    /// It goes on; what arrived meanwhile is read first.
+    /// Ends freeze or suspend; the daemon first reads what arrived meanwhile.
     pub fn thaw(&mut self, name: &str) {
-        self.let_go_on(name);
+        self.end_suspend(name);
         let now = self.now;
         let machine = self.machine(name);
         machine.frozen = false;
@@ -122,12 +122,12 @@ impl World {
         let inbox = std::mem::take(&mut machine.inbox);
         let node = NodeName::new(name);
         for event in inbox {
-            self.give(&node, event);
+            self.deliver(&node, event);
         }
-        self.give(&node, Event::DeadlineReached);
+        self.deliver(&node, Event::DeadlineReached);
     }
 
-    /// It goes on, and what the others sent meanwhile is lost.
+    /// The same, but what the others sent meanwhile is lost.
     pub fn thaw_deaf(&mut self, name: &str) {
         let machine = self.machine(name);
         machine
@@ -136,8 +136,8 @@ impl World {
         self.thaw(name);
     }
 
-    /// Sets a machine's clock anew: what it shows now, and by how many millionths it is too fast. Only while no
-    /// daemon runs there.
+    /// Sets what a machine's clock shows now and by how many millionths it is too fast. Only while no daemon runs
+    /// there.
     pub fn set_clock(&mut self, name: &str, local: Time, ppm: i32) {
         let now = self.now;
         self.machine(name).clock = Clock::new(now, local, ppm);
@@ -154,13 +154,13 @@ impl World {
     }
 
     /// Cuts every link between two machines, both ways.
-    pub fn part(&mut self, a: &str, b: &str) {
+    pub fn cut_all_links(&mut self, a: &str, b: &str) {
         for link in 0..self.cluster.links.len() {
             self.cut(a, b, link, CutDirection::Both);
         }
     }
 
-    /// Loses every heartbeat between two machines, but nothing else: as a firewall does.
+    /// Loses heartbeats between two machines, but nothing else, as a firewall may.
     pub fn block_heartbeats(&mut self, a: &str, b: &str) {
         self.block_heartbeats_one_way(a, b);
         self.block_heartbeats_one_way(b, a);
@@ -172,14 +172,14 @@ impl World {
             .insert((NodeName::new(from), NodeName::new(to)));
     }
 
-    /// Mends every cut between machines.
+    /// Ends all cuts and blocks.
     pub fn heal(&mut self) {
         self.cuts.clear();
         self.blocked.clear();
     }
 
-    /// A step that ran runs no more, and its monitor has noticed.
-    pub fn lose(&mut self, name: &str, group: &str, step: usize, text: &str) {
+    /// A running step dies, and the daemon is told.
+    pub fn lose_step_noticed(&mut self, name: &str, group: &str, step: usize, text: &str) {
         let group = GroupName::new(group);
         self.machine(name).set_step(&group, step, false);
         let event = Event::ResourceLost {
@@ -187,11 +187,11 @@ impl World {
             step,
             text: text.to_owned(),
         };
-        self.give(&NodeName::new(name), event);
+        self.deliver(&NodeName::new(name), event);
     }
 
-    /// Whether a machine sees a ping node.
-    pub fn see(&mut self, name: &str, ping: usize, sees: bool) {
+    /// Sets whether a ping node answers a machine.
+    pub fn set_ping_visible(&mut self, name: &str, ping: usize, sees: bool) {
         if sees {
             self.blind.remove(&(NodeName::new(name), ping));
         } else {
@@ -213,23 +213,23 @@ impl World {
             .insert((GroupName::new(group), step), behaviour);
     }
 
-    /// Gives a command; its answer is looked up by the number.
+    /// Sends a command; [`World::answer`] has the answer to the returned number.
     pub fn command(&mut self, name: &str, command: Command) -> u64 {
         self.count += 1;
         let id = self.count;
-        self.give(&NodeName::new(name), Event::Command { id, command });
+        self.deliver(&NodeName::new(name), Event::Command { id, command });
         id
     }
 
-    /// Gives a machine whose daemon runs a new configuration.
+    /// Reloads the configuration of a running daemon.
     pub fn reload(&mut self, name: &str, cluster: Cluster) {
-        self.give(&NodeName::new(name), Event::Reconfigured(Box::new(cluster)));
+        self.deliver(&NodeName::new(name), Event::Reconfigured(Box::new(cluster)));
     }
 
     /// A machine.
     ///
     /// # Panics
-    /// When there is none of that name: a mistake of the scenario.
+    /// If there is none of that name, which is an error in the test.
     #[allow(clippy::panic)]
     pub fn machine(&mut self, name: &str) -> &mut Machine {
         match self.machines.get_mut(&NodeName::new(name)) {
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// A look at a machine.
+    /// A machine, to look at.
     ///
     /// # Panics
     /// As [`World::machine`].

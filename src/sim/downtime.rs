@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::world::World;
 use crate::model::{GroupName, Time};
 
-/// One group's time, as its users saw it.
+/// The downtime of one group, as its users see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Downtime {
-    /// When it first ran completely, counted from the beginning.
+    /// When it first ran completely, from the beginning of the run.
     pub first_up: Option<Duration>,
-    /// How long it did not run since then, in all.
+    /// How long it did not run since then, in total.
     pub total: Duration,
-    /// The longest of these times, and when that began.
+    /// The longest of these times.
     pub longest: Duration,
     /// When the longest began.
     pub longest_at: Duration,
@@ -20,7 +20,7 @@ pub struct Downtime {
     pub times: u32,
 }
 
-/// One group as it is watched.
+/// What has been seen of one group so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceWatch {
     down_since: Option<Time>,
@@ -28,7 +28,7 @@ pub(super) struct ServiceWatch {
 }
 
 impl World {
-    /// Looks whether a group runs completely anywhere, when that may have changed.
+    /// Notes whether a group runs completely anywhere.
     pub(super) fn watch_service(&mut self, group: &GroupName) {
         let now = self.now;
         let spec = self.cluster.groups.iter().find(|g| g.name == *group);
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// What was seen of a group.
+    /// The downtime of a group until now.
     pub(super) fn downtime(&self, group: &GroupName) -> Downtime {
         let mut service = self.services.get(group).cloned().unwrap_or_default();
         service.comes_up(self.now);

@@ -1,4 +1,4 @@
-//! What the orders of an engine do to its machine: agents, addresses on the wire, the store.
+//! What the actions of an engine do to its machine: agents, address probes, leases, the saved state.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::model::{GroupName, NodeName, Time};
 /// How long an address probe waits for its answer, and how often it is sent.
 const PROBE_WINDOW: Duration = Duration::from_millis(40);
 const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// Deadlines of agents whose step no configuration has any more.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// The deadline of an agent whose step is in no configuration any more.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How soon a lease that has ended is looked at again.
-const SOON: Duration = Duration::from_millis(10);
+/// After this, a lease that ended is checked again.
+const LEASE_RECHECK: Duration = Duration::from_millis(10);
 
 impl World {
-    pub(super) fn perform(&mut self, by: &NodeName, actions: Vec<Action>) {
+    pub(super) fn perform_actions(&mut self, by: &NodeName, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Send(heartbeat) => {
@@ -27,34 +27,34 @@ impl World {
                     self.send(by, &heartbeat);
                 }
                 Action::Ping => self.ping_all(by),
-                Action::Run { group, order, call } => self.run(by, group, order, call),
-                Action::Abort(group) => self.abort(by, &group),
+                Action::Run { group, order, call } => self.start_call(by, group, order, call),
+                Action::Abort(group) => self.abort_call(by, &group),
                 Action::Save { version, kept } => {
                     self.watch_save(by, &kept);
                     let machine = self.machine(by.as_str());
                     let leases = std::mem::take(&mut machine.kept.leases);
                     machine.kept = PersistentState { leases, ..kept };
-                    self.tell_later(by, Duration::from_millis(2), Event::Saved { version });
+                    self.schedule_event(by, Duration::from_millis(2), Event::Saved { version });
                 }
-                Action::Renew { group, until } => self.renew(by, group, until),
+                Action::Renew { group, until } => self.renew_lease(by, group, until),
                 other => self.perform_here(by, other),
             }
         }
     }
 
-    /// Orders that change nothing but the machine itself.
+    /// Actions that change nothing but the machine itself.
     fn perform_here(&mut self, by: &NodeName, action: Action) {
         let now = self.now;
         let machine = self.machine(by.as_str());
         match action {
             Action::WatchAddresses { group, on: true } => {
                 machine.watching.insert(group.clone());
-                self.probe(by, group);
+                self.probe_addresses(by, group);
             }
             Action::WatchAddresses { group, on: false } => {
                 machine.watching.remove(&group);
             }
-            Action::Monitor { group, on } => self.monitor(by, group, on),
+            Action::Monitor { group, on } => self.set_monitoring(by, group, on),
             Action::Announce(_) => machine.announced += 1,
             Action::Record(decision) => {
                 self.watch_record(by, &decision);
@@ -77,14 +77,14 @@ impl World {
         }
     }
 
-    fn tell_later(&mut self, at: &NodeName, after: Duration, event: Event) {
+    fn schedule_event(&mut self, at: &NodeName, after: Duration, event: Event) {
         if let Some((life, _)) = self.life_and_clock(at) {
             let at = at.clone();
-            self.later(after, ScheduledEvent::Tell { at, life, event });
+            self.schedule(after, ScheduledEvent::Deliver { at, life, event });
         }
     }
 
-    fn renew(&mut self, by: &NodeName, group: GroupName, until: Time) {
+    fn renew_lease(&mut self, by: &NodeName, group: GroupName, until: Time) {
         let machine = self.machine(by.as_str());
         machine.kept.leases.insert(group.clone(), until);
         let taken: Vec<_> = machine
@@ -100,18 +100,18 @@ impl World {
         let ends = machine.clock.world(until);
         if self.kernel_leases && until != Time::NEVER {
             let at = by.clone();
-            self.later(
+            self.schedule(
                 ends.since(self.now),
                 ScheduledEvent::LeaseEnds { at, group, until },
             );
         }
     }
 
-    /// The kernel drops the addresses of a group whose lease was not renewed. A daemon that moves and runs the group
-    /// stops them itself, or puts them back when its right was renewed meanwhile; one that stands still finds them lost.
+    /// The kernel drops the addresses of a group whose lease was not renewed. A daemon that is awake and runs the group
+    /// removes them itself or renews the lease; one that is frozen finds them lost.
     pub(super) fn lease_ends(&mut self, at: &NodeName, group: &GroupName, ended: Time) {
         let now = self.now;
-        if self.not_yet(at, group, ended) {
+        if self.lease_not_yet_over(at, group, ended) {
             return;
         }
         let spec = self.cluster.groups.iter().find(|g| g.name == *group);
@@ -122,10 +122,13 @@ impl World {
         };
         let runs = |s| matches!(s, GroupState::Starting | GroupState::Online);
         if machine.alive() && state.is_some_and(runs) {
-            // It will end what it has, or renew it; unless it is gone before that.
+            // The daemon will stop the group or renew the lease, unless it dies first.
             if machine.kept.leases.get(group) == Some(&ended) {
                 let (at, group, until) = (at.clone(), group.clone(), ended);
-                self.later(SOON, ScheduledEvent::LeaseEnds { at, group, until });
+                self.schedule(
+                    LEASE_RECHECK,
+                    ScheduledEvent::LeaseEnds { at, group, until },
+                );
             }
             return;
         }
@@ -149,25 +152,26 @@ impl World {
                 step,
                 text: "its lease ran out".to_owned(),
             };
-            self.give(at, event);
+            self.deliver(at, event);
         }
     }
 
-    /// A clock that was set slower has not come to the end of this lease; it is looked again when it has.
-    fn not_yet(&mut self, at: &NodeName, group: &GroupName, ended: Time) -> bool {
+    /// A clock that was slowed down has not reached the end of this lease yet; it is checked again when it has.
+    fn lease_not_yet_over(&mut self, at: &NodeName, group: &GroupName, ended: Time) -> bool {
         let (now, machine) = (self.now, self.machine(at.as_str()));
         let same = machine.kept.leases.get(group) == Some(&ended);
         let early = same && ended > machine.clock.local(now);
         if early {
             let wait = machine.clock.world(ended).since(now);
             let (at, group, until) = (at.clone(), group.clone(), ended);
-            self.later(wait, ScheduledEvent::LeaseEnds { at, group, until });
+            self.schedule(wait, ScheduledEvent::LeaseEnds { at, group, until });
         }
         early
     }
 
-    /// What a call really does to the machine. A daemon that was killed meanwhile took its agents with it.
-    pub(super) fn finish(
+    /// The end of an agent call, with its effect on the machine. A daemon that was killed meanwhile took its agents with
+    /// it.
+    pub(super) fn finish_call(
         &mut self,
         at: &NodeName,
         life: u64,
@@ -197,30 +201,30 @@ impl World {
             order,
             outcome,
         };
-        self.give(at, event);
+        self.deliver(at, event);
     }
 
-    fn run(&mut self, by: &NodeName, group: GroupName, order: OrderId, call: Call) {
+    fn start_call(&mut self, by: &NodeName, group: GroupName, order: OrderId, call: Call) {
         let steps = self.steps_at(by, &group);
         let machine = self.machine(by.as_str());
         let life = machine.life;
         let (time, outcome) = match call {
-            Call::Probe => look(machine, &group, &steps),
+            Call::Probe => probe_steps(machine, &group, &steps),
             Call::Start(step) => Machine::behave(
                 machine.start_behaviour.get(&(group.clone(), step)),
-                steps.get(step).map_or(DEADLINE, |s| s.start),
+                steps.get(step).map_or(DEFAULT_DEADLINE, |s| s.start),
             ),
             Call::Stop(step) => Machine::behave(
                 machine.stop_behaviour.get(&(group.clone(), step)),
-                steps.get(step).map_or(DEADLINE, |s| s.stop),
+                steps.get(step).map_or(DEFAULT_DEADLINE, |s| s.stop),
             ),
         };
         let done = (group, order, call, outcome);
         let at = by.clone();
-        self.later(time, ScheduledEvent::Finish { at, life, done });
+        self.schedule(time, ScheduledEvent::Finish { at, life, done });
     }
 
-    /// The steps of a group as a node knows them; as the cluster does, where its own configuration has it no more.
+    /// The steps of a group in the configuration of a node, or else in that of the cluster.
     pub(super) fn steps_at(&self, node: &NodeName, group: &GroupName) -> Vec<Step> {
         let engine = self.machines.get(node).and_then(|m| m.engine.as_ref());
         let own = engine
@@ -232,8 +236,8 @@ impl World {
         spec.map(|g| g.steps.clone()).unwrap_or_default()
     }
 
-    /// What runs for a group ends now, as failed.
-    fn abort(&mut self, by: &NodeName, group: &GroupName) {
+    /// Ends the agent call of a group as failed.
+    fn abort_call(&mut self, by: &NodeName, group: &GroupName) {
         let running = self.future.iter().find_map(|(key, f)| match f {
             ScheduledEvent::Finish { at, done, .. } if at == by && done.0 == *group => Some(*key),
             _ => None,
@@ -245,13 +249,13 @@ impl World {
         };
         let (group, order, call, _) = done;
         let done = (group, order, call, Outcome::Failed("aborted".to_owned()));
-        self.later(
+        self.schedule(
             Duration::from_millis(1),
             ScheduledEvent::Finish { at, life, done },
         );
     }
 
-    pub(super) fn probe(&mut self, at: &NodeName, group: GroupName) {
+    pub(super) fn probe_addresses(&mut self, at: &NodeName, group: GroupName) {
         let watching = self
             .machines
             .get(at)
@@ -269,8 +273,8 @@ impl World {
             group,
             sent,
         };
-        self.later(PROBE_WINDOW, ends);
-        self.later(PROBE_EVERY, again);
+        self.schedule(PROBE_WINDOW, ends);
+        self.schedule(PROBE_EVERY, again);
     }
 
     pub(super) fn probe_ends(&mut self, at: &NodeName, group: GroupName, sent: Time) {
@@ -283,10 +287,11 @@ impl World {
             machine.silent.insert(group.clone(), asked);
             Event::AddressSilent { group, sent }
         };
-        self.give(at, event);
+        self.deliver(at, event);
     }
 
-    /// Another machine on the same wire that has the group's address: one whose daemon is gone answers too, its kernel lives.
+    /// Another machine that is reachable and has the group's address. It answers even without a daemon, because its
+    /// kernel does.
     fn answers_to(&self, from: &NodeName, group: &GroupName) -> Option<NodeName> {
         let spec = self.cluster.groups.iter().find(|g| g.name == *group)?;
         let reaches = |to: &NodeName| {
@@ -313,8 +318,8 @@ impl World {
     }
 }
 
-/// A look at every step: how long it takes and what it tells.
-fn look(machine: &mut Machine, group: &GroupName, steps: &[Step]) -> (Duration, Outcome) {
+/// Probes every step: how long that takes, and the result.
+fn probe_steps(machine: &mut Machine, group: &GroupName, steps: &[Step]) -> (Duration, Outcome) {
     let running = machine.running.get(group).cloned().unwrap_or_default();
     let mut time = Duration::from_millis(1);
     let mut seen = Vec::new();
@@ -323,7 +328,7 @@ fn look(machine: &mut Machine, group: &GroupName, steps: &[Step]) -> (Duration, 
         let told = match machine.look_behaviour.get(&(group.clone(), i)).copied() {
             None => true_word,
             Some(ProbeBehaviour::Says(word)) => {
-                machine.was_lied_to |= true_word != Some(word);
+                machine.probe_was_wrong |= true_word != Some(word);
                 Some(word)
             }
             Some(ProbeBehaviour::Fails) => None,
@@ -338,7 +343,7 @@ fn look(machine: &mut Machine, group: &GroupName, steps: &[Step]) -> (Duration, 
 }
 
 impl Machine {
-    /// Whether this failed start left its step running all the same.
+    /// Whether this failed start left its step running.
     fn half_done(&self, group: &GroupName, call: Call, outcome: &Outcome) -> bool {
         let Call::Start(step) = call else {
             return false;

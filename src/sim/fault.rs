@@ -1,12 +1,11 @@
-//! Everything that a scenario can do to a cluster, as data: a [`Fault`] is drawn, printed, read, and done to a world.
-//!
-//! Not among them is fencing that is slow or fails: `had` has no fencing yet.
+//! Everything that a script can do to a cluster, as data: a [`Fault`] is generated, read, printed and applied to a world.
 
 mod apply;
-mod names;
 pub(super) mod read;
+mod table;
 
 use std::fmt;
+use std::time::Duration;
 
 use super::controls::CutDirection;
 use super::machine::{Behaviour, ProbeBehaviour};
@@ -16,41 +15,41 @@ use super::setting::ScriptSetting;
 use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::text::duration_in_files;
-use std::time::Duration;
 
-/// One thing that is done to the cluster. One that does not apply (to crash what is off, to thaw what moves) does
-/// nothing.
+pub use table::{FAULT_WORDS, FaultWord};
+
+/// One thing that is done to the cluster. A fault that does not apply (crash what is off, thaw what runs) does nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Cuts one link or all links between two nodes; a probe on the wire does not pass either.
+    /// Cuts one link or all links between two nodes, also for address probes.
     Cut {
-        /// Who is not heard.
+        /// The node that is not heard.
         a: NodeName,
-        /// By whom.
+        /// The node that does not hear it.
         b: NodeName,
         /// Both ways or one.
         way: CutDirection,
         /// Only this link.
         link: Option<LinkName>,
     },
-    /// Loses every heartbeat between two nodes, but nothing else: as a firewall does.
+    /// Loses heartbeats between two nodes, but nothing else, as a firewall may.
     Block {
-        /// Who is not heard.
+        /// The node that is not heard.
         a: NodeName,
-        /// By whom.
+        /// The node that does not hear it.
         b: NodeName,
         /// Both ways or one.
         way: CutDirection,
     },
     /// Cuts a node from all others and from the ping nodes.
     Isolate(NodeName),
-    /// A node no longer sees a ping node, or none of them.
+    /// A ping node, or all of them, no longer answers a node.
     Blind(NodeName, Option<String>),
-    /// It sees it again, or all of them.
+    /// It answers again.
     See(NodeName, Option<String>),
-    /// Mends every cut; all ping nodes are seen.
+    /// Ends all cuts; all ping nodes answer.
     Heal,
-    /// What every path, or one path, does to heartbeats from now on.
+    /// How heartbeats travel from now on, everywhere or on one path.
     Weather(Weather, Option<NetworkPath>),
     /// Power loss.
     Crash(NodeName),
@@ -58,69 +57,69 @@ pub enum Fault {
     Start(NodeName),
     /// Kills the daemon; what it started runs on.
     Kill(NodeName),
-    /// The daemon stands still; its kernel and its agents do not.
+    /// Stops the daemon alone; its kernel, clock and agents run on.
     Freeze(NodeName),
-    /// The whole machine stands still, and its clock with it: so a virtual machine that its host suspends.
+    /// Stops the whole machine and its clock, like a virtual machine that is suspended.
     Suspend(NodeName),
-    /// What stood still goes on. Deaf: what was sent meanwhile is lost.
+    /// Ends freeze or suspend.
     Thaw {
-        /// Which.
+        /// The node.
         node: NodeName,
-        /// Whether what was sent meanwhile is lost.
+        /// Whether what was sent to it meanwhile is lost.
         deaf: bool,
     },
-    /// Nothing is left of what it kept; only while no daemon runs there.
+    /// Deletes the saved state; only while no daemon runs there.
     LoseStore(NodeName),
-    /// Its clock is so many millionths too fast from now on.
+    /// The clock runs fast by this many millionths from now on.
     Drift(NodeName, i32),
-    /// Its daemon wakes up to so late from now on.
+    /// The daemon wakes up to this late from now on.
     Late(NodeName, Duration),
-    /// How the starts of a step go from now on.
+    /// How starts of a step go from now on.
     Starts(StepLocation, Behaviour),
-    /// How its stops go.
+    /// How stops of a step go from now on.
     Stops(StepLocation, Behaviour),
-    /// How looks at it go.
+    /// How probes of a step go from now on.
     Looks(StepLocation, ProbeBehaviour),
-    /// It runs no more, and its monitor has noticed.
+    /// A step dies, and the daemon is told.
     Lose(StepLocation),
-    /// It runs no more, and nobody has noticed: the next look at it does, where it has a monitor.
+    /// A step dies, and only its monitor notices, if it has one.
     Die(StepLocation),
-    /// It runs, but looks at it find it ill.
+    /// A step runs, but its monitor fails.
     Ail(StepLocation),
-    /// A check of a node, or its `failback_when`, passes from now on or fails.
+    /// A health check of a node, or its `failback_when`, passes or fails from now on.
     Check {
-        /// Where.
+        /// The node.
         node: NodeName,
-        /// Which.
+        /// The name of the check.
         check: String,
         /// Whether it passes.
         passes: bool,
     },
-    /// All agents do what they should, and nothing that runs looks ill.
+    /// All agents work again, and all monitors pass.
     MendAgents,
     /// An administrator's command.
     Command {
-        /// At which node.
+        /// The node at which it is given.
         node: NodeName,
-        /// What.
+        /// The command.
         command: Command,
-        /// He has looked: it is given only when no machine has power whose daemon is gone or stands still.
+        /// The administrator has looked: the command is given only if every machine that is on has a daemon that runs.
         looked: bool,
     },
-    /// The configuration of one node changes; its daemon reads it at once.
+    /// The configuration of one node changes, and its daemon reloads it at once.
     Reconfigure(NodeName, ScriptSetting),
-    /// Every fault above ends: all is healed, calm, mended, thawed and started. Configurations stay as they are.
+    /// Ends every fault above and starts all nodes. Configurations stay as they are.
     EndAll,
-    /// An administrator takes back what he ordered and clears what failed, at every node.
+    /// Ends standby and maintenance and clears failures at every node.
     MakeAmends,
 }
 
-/// One way between two nodes, on one link or on all.
+/// The path from one node to another, on one link or on all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkPath {
-    /// Who sends.
+    /// The sender.
     pub from: NodeName,
-    /// Who hears.
+    /// The receiver.
     pub to: NodeName,
     /// Only on this link.
     pub link: Option<LinkName>,
@@ -129,130 +128,12 @@ pub struct NetworkPath {
 /// One step of a group on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepLocation {
-    /// Where.
+    /// The node.
     pub node: NodeName,
-    /// Which group.
+    /// The group.
     pub group: GroupName,
-    /// Which step, from 0; a script counts from 1.
+    /// The index of the step, from 0; a script counts from 1.
     pub step: usize,
-}
-
-impl fmt::Display for StepLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StepLocation { node, group, step } = self;
-        write!(f, "{group} step {} on {node}", step.saturating_add(1))
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Cut { a, b, way, link } => {
-                write!(f, "cut {}", between(a, b, *way))?;
-                on_link(f, link.as_ref())
-            }
-            Fault::Block { a, b, way } => write!(f, "block {}", between(a, b, *way)),
-            Fault::Isolate(node) => write!(f, "isolate {node}"),
-            Fault::Blind(node, None) => write!(f, "blind {node}"),
-            Fault::Blind(node, Some(ping)) => write!(f, "blind {node} {ping}"),
-            Fault::See(node, None) => write!(f, "see {node}"),
-            Fault::See(node, Some(ping)) => write!(f, "see {node} {ping}"),
-            Fault::Heal => f.write_str("heal"),
-            Fault::Weather(weather, path) => {
-                write!(f, "weather {weather}")?;
-                let Some(path) = path else { return Ok(()) };
-                write!(f, " from {} to {}", path.from, path.to)?;
-                on_link(f, path.link.as_ref())
-            }
-            Fault::Command {
-                node,
-                command,
-                looked,
-            } => {
-                ordered(f, node, command)?;
-                f.write_str(if *looked { " after a look" } else { "" })
-            }
-            Fault::Reconfigure(node, setting) => write!(f, "reconfigure {node} {setting}"),
-            Fault::EndAll => f.write_str("end all faults"),
-            Fault::MakeAmends => f.write_str("make amends"),
-            other => other.at_one_node(f),
-        }
-    }
-}
-
-impl Fault {
-    /// The words of what is done to one machine.
-    fn at_one_node(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Crash(node) => write!(f, "crash {node}"),
-            Fault::Start(node) => write!(f, "start {node}"),
-            Fault::Kill(node) => write!(f, "kill {node}"),
-            Fault::Freeze(node) => write!(f, "freeze {node}"),
-            Fault::Suspend(node) => write!(f, "suspend {node}"),
-            Fault::Thaw { node, deaf: false } => write!(f, "thaw {node}"),
-            Fault::Thaw { node, deaf: true } => write!(f, "thaw {node} deaf"),
-            Fault::LoseStore(node) => write!(f, "lose-store {node}"),
-            Fault::Drift(node, ppm) => write!(f, "drift {node} {ppm}ppm"),
-            Fault::Late(node, most) => write!(f, "late {node} {}", duration_in_files(*most)),
-            Fault::Starts(spot, how) => write!(f, "starts of {spot} {how}"),
-            Fault::Stops(spot, how) => write!(f, "stops of {spot} {how}"),
-            Fault::Looks(spot, how) => write!(f, "looks at {spot} {how}"),
-            Fault::Lose(spot) => write!(f, "lose {spot}"),
-            Fault::Die(spot) => write!(f, "die {spot}"),
-            Fault::Ail(spot) => write!(f, "ail {spot}"),
-            Fault::Check {
-                node,
-                check,
-                passes,
-            } => {
-                let how = if *passes { "passes" } else { "fails" };
-                write!(f, "check {check} on {node} {how}")
-            }
-            _ => f.write_str("mend agents"),
-        }
-    }
-}
-
-fn between(a: &NodeName, b: &NodeName, way: CutDirection) -> String {
-    match way {
-        CutDirection::Both => format!("{a} {b}"),
-        CutDirection::OneWay => format!("{a} to {b}"),
-    }
-}
-
-fn on_link(f: &mut fmt::Formatter<'_>, link: Option<&LinkName>) -> fmt::Result {
-    link.map_or(Ok(()), |link| write!(f, " on {link}"))
-}
-
-fn ordered(f: &mut fmt::Formatter<'_>, node: &NodeName, command: &Command) -> fmt::Result {
-    let all = |groups: &[GroupName]| {
-        let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
-        format!(" {}", names.join(" "))
-    };
-    match command {
-        Command::Standby { groups, lasting } => {
-            let word = if *lasting { "standby" } else { "yield" };
-            write!(f, "{word} {node}{}", all(groups))
-        }
-        Command::Unstandby(groups) => write!(f, "unstandby {node}{}", all(groups)),
-        Command::Takeover { groups, force } => {
-            let word = if *force { "force" } else { "takeover" };
-            write!(f, "{word} {node}{}", all(groups))
-        }
-        Command::Clear(group) => write!(f, "clear {node} {group}"),
-        Command::Maintenance { groups, on } => {
-            let word = if *on { "on" } else { "off" };
-            write!(f, "maintenance {node} {word}{}", all(groups))
-        }
-        Command::Leave => write!(f, "leave {node}"),
-        Command::Restart { back_within } => {
-            write!(
-                f,
-                "restart {node} back within {}",
-                duration_in_files(*back_within)
-            )
-        }
-    }
 }
 
 impl fmt::Display for Behaviour {

@@ -1,5 +1,5 @@
-//! Draws a script from a seed and a class of faults. Nothing is decided by what happens in the run: a drawn fault that
-//! does not apply there does nothing.
+//! Generates a script from a seed and a fault profile. It does not depend on what happens in the run: a fault that does
+//! not apply there does nothing.
 
 mod faults;
 
@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use faults::FaultKind;
+
 use super::fault::Fault;
 use super::random::Random;
 use super::script::FaultScript;
@@ -15,133 +17,20 @@ use super::setup::ClusterSetup;
 use crate::model::NodeName;
 use crate::text::did_you_mean;
 
-/// What may go wrong in a class of runs.
+/// What may go wrong in random runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultProfile {
-    /// Kinds that happen.
+    /// The kinds of faults.
     pub kinds: BTreeSet<FaultKind>,
-    /// Stops take up to so long.
+    /// Stops take up to this long.
     pub slow_stops: Option<Duration>,
-    /// One fault at a time, each with this much quiet after it.
+    /// One fault at a time, with this much time before the next.
     pub quiet: Option<Duration>,
 }
 
-/// A kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultKind {
-    /// Cables between nodes, both ways and one way; a probe on the wire does not pass them either.
-    Cuts,
-    /// Heartbeats alone are lost between two nodes, both ways and one way.
-    Blocks,
-    /// A node is cut from all others and from the ping nodes.
-    Isolation,
-    /// Ping nodes come and go for single nodes.
-    Blindness,
-    /// Machines lose their power, and boot.
-    Crash,
-    /// A machine that is off loses its store.
-    LostStore,
-    /// Daemons are killed: what they ran runs on.
-    Kill,
-    /// Daemons stand still, and go on with or without what was sent meanwhile.
-    Freeze,
-    /// Whole machines stand still with their clocks, and go on.
-    Suspend,
-    /// Loss, delay, reordering, duplicates; everywhere, on one path, on one link.
-    Weather,
-    /// Clocks drift, daemons wake late.
-    Time,
-    /// Standby, takeover, clear.
-    Commands,
-    /// `takeover --force` by an administrator who has looked.
-    Force,
-    /// Daemons end in order.
-    Leave,
-    /// Daemons announce a restart, and come back in time or not.
-    Restart,
-    /// Groups in maintenance.
-    Maintenance,
-    /// Starts that are slow or fail.
-    FailingStarts,
-    /// Stops that fail.
-    FailingStops,
-    /// Starts, stops and looks that hang, starts that fail and run all the same.
-    Hangs,
-    /// Looks that fail or do not tell the truth.
-    Lies,
-    /// What runs breaks down, and is noticed.
-    Losses,
-    /// What runs and is watched dies and nobody has noticed, or looks ill.
-    Deaths,
-    /// Checks of nodes fail and pass again.
-    Checks,
-    /// Configurations that differ between nodes.
-    Reconfigure,
-}
-
-impl FaultKind {
-    /// All of them.
-    pub const ALL: [FaultKind; 24] = [
-        FaultKind::Cuts,
-        FaultKind::Blocks,
-        FaultKind::Isolation,
-        FaultKind::Blindness,
-        FaultKind::Crash,
-        FaultKind::LostStore,
-        FaultKind::Kill,
-        FaultKind::Freeze,
-        FaultKind::Suspend,
-        FaultKind::Weather,
-        FaultKind::Time,
-        FaultKind::Commands,
-        FaultKind::Force,
-        FaultKind::Leave,
-        FaultKind::Restart,
-        FaultKind::Maintenance,
-        FaultKind::FailingStarts,
-        FaultKind::FailingStops,
-        FaultKind::Hangs,
-        FaultKind::Lies,
-        FaultKind::Losses,
-        FaultKind::Deaths,
-        FaultKind::Checks,
-        FaultKind::Reconfigure,
-    ];
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            FaultKind::Cuts => "cuts",
-            FaultKind::Blocks => "blocks",
-            FaultKind::Isolation => "isolation",
-            FaultKind::Blindness => "blindness",
-            FaultKind::Crash => "crash",
-            FaultKind::LostStore => "lost-store",
-            FaultKind::Kill => "kill",
-            FaultKind::Freeze => "freeze",
-            FaultKind::Suspend => "suspend",
-            FaultKind::Weather => "weather",
-            FaultKind::Time => "time",
-            FaultKind::Commands => "commands",
-            FaultKind::Force => "force",
-            FaultKind::Leave => "leave",
-            FaultKind::Restart => "restart",
-            FaultKind::Maintenance => "maintenance",
-            FaultKind::FailingStarts => "failing-starts",
-            FaultKind::FailingStops => "failing-stops",
-            FaultKind::Hangs => "hangs",
-            FaultKind::Lies => "lies",
-            FaultKind::Losses => "losses",
-            FaultKind::Deaths => "deaths",
-            FaultKind::Checks => "checks",
-            FaultKind::Reconfigure => "reconfigure",
-        }
-    }
-}
-
 impl FaultProfile {
-    /// These kinds, and nothing else about them.
-    pub fn of(kinds: &[FaultKind]) -> FaultProfile {
+    /// Faults of these kinds, without slow stops or quiet times.
+    pub fn from_kinds(kinds: &[FaultKind]) -> FaultProfile {
         FaultProfile {
             kinds: kinds.iter().copied().collect(),
             ..FaultProfile::default()
@@ -156,20 +45,19 @@ impl FaultProfile {
 impl FromStr for FaultProfile {
     type Err = String;
 
-    /// Kinds by their words, with commas between.
+    /// Reads kinds separated by commas.
     fn from_str(text: &str) -> Result<FaultProfile, String> {
         let mut faults = FaultProfile::default();
         for word in text.split(',') {
-            let kind = FaultKind::ALL.into_iter().find(|k| k.as_str() == word);
-            let all = || FaultKind::ALL.map(FaultKind::as_str).join(", ");
-            let Some(kind) = kind else {
-                let near = did_you_mean(word, FaultKind::ALL.map(FaultKind::as_str));
-                let all = all();
+            let known = || FaultKind::ALL.iter().map(|kind| kind.word());
+            let Some(kind) = FaultKind::ALL.iter().find(|k| k.word() == word) else {
+                let near = did_you_mean(word, known());
+                let all = known().collect::<Vec<_>>().join(", ");
                 return Err(format!(
-                    "`{word}` is no kind of fault; {near} known are {all}"
+                    "unknown kind of fault `{word}`; {near} known are {all}"
                 ));
             };
-            faults.kinds.insert(kind);
+            faults.kinds.insert(*kind);
         }
         Ok(faults)
     }
@@ -177,48 +65,48 @@ impl FromStr for FaultProfile {
 
 impl fmt::Display for FaultProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<&str> = self.kinds.iter().map(|k| k.as_str()).collect();
+        let words: Vec<&str> = self.kinds.iter().map(|k| k.word()).collect();
         f.write_str(&words.join(","))
     }
 }
 
-/// Draws what happens to this cluster: faults for a while, then all of them end, and an administrator makes amends.
+/// Generates faults for a while; then all of them end, and an administrator clears what failed.
 pub fn generate(setup: ClusterSetup, faults: &FaultProfile, seed: u64) -> FaultScript {
-    let mut drawer = Generator {
+    let mut generator = Generator {
         random: Random::new(seed ^ 0x5EED_0000_0000_0000),
         faults: faults.clone(),
         setup,
         at: Duration::ZERO,
         steps: Vec::new(),
         frozen: BTreeSet::new(),
-        strange: BTreeSet::new(),
+        reconfigured: BTreeSet::new(),
     };
-    drawer.setup.seed = seed;
-    drawer.course();
-    let mut steps = drawer.steps;
+    generator.setup.seed = seed;
+    generator.generate_faults();
+    let mut steps = generator.steps;
     steps.sort_by_key(|(at, _)| *at);
     FaultScript {
         notes: Vec::new(),
-        setup: drawer.setup,
+        setup: generator.setup,
         steps,
     }
 }
 
-/// A script that is being drawn.
+/// A script that is being generated.
 struct Generator {
     random: Random,
     faults: FaultProfile,
     setup: ClusterSetup,
     at: Duration,
     steps: Vec<(Duration, Fault)>,
-    /// Nodes that stand still.
+    /// Nodes that are frozen or suspended.
     frozen: BTreeSet<NodeName>,
-    /// Nodes that have a configuration of their own.
-    strange: BTreeSet<NodeName>,
+    /// Nodes whose configuration differs from the others.
+    reconfigured: BTreeSet<NodeName>,
 }
 
 impl Generator {
-    fn course(&mut self) {
+    fn generate_faults(&mut self) {
         let deadtime = self.setup.cluster.timing.deadtime;
         if self.random.chance(800) {
             for node in self.setup.cluster.nodes.clone() {
@@ -228,7 +116,7 @@ impl Generator {
         let kinds = self.fault_generators();
         let end = self.between(deadtime * 4, deadtime * 25 / 2);
         loop {
-            let pause = self.pause(deadtime);
+            let pause = self.time_to_next_fault(deadtime);
             self.at += pause;
             if self.at >= end || kinds.is_empty() {
                 break;
@@ -237,7 +125,7 @@ impl Generator {
                 strike(self);
             }
             if let Some(quiet) = self.faults.quiet {
-                // One fault at a time: it lasts, it ends, and all is calm again.
+                // One fault at a time: it ends before the next.
                 let lasts = self.between(Duration::ZERO, quiet * 2);
                 self.at += lasts;
                 self.end_all();
@@ -245,7 +133,7 @@ impl Generator {
         }
         let forgiven = self.random.chance(980);
         self.end_all();
-        // What is under way comes to its end before an administrator judges it; or failures expire by themselves.
+        // What is under way ends before the administrator acts; in a few runs failures expire by themselves.
         let slow = self.slowest() * 4;
         self.at += if forgiven {
             slow
@@ -255,8 +143,8 @@ impl Generator {
         self.push(Fault::MakeAmends);
     }
 
-    /// How long until the next strike: often together, sometimes far apart.
-    fn pause(&mut self, deadtime: Duration) -> Duration {
+    /// The time to the next fault: often close together, sometimes far apart.
+    fn time_to_next_fault(&mut self, deadtime: Duration) -> Duration {
         let ms = Duration::from_millis;
         match (self.faults.quiet, self.random.below(3)) {
             (Some(quiet), _) => self.between(quiet, quiet * 2),
@@ -272,13 +160,13 @@ impl Generator {
                 self.push(Fault::Thaw { node, deaf: true });
             }
         }
-        for node in std::mem::take(&mut self.strange) {
+        for node in std::mem::take(&mut self.reconfigured) {
             self.push(Fault::Reconfigure(node, super::ScriptSetting::Whole));
         }
         self.push(Fault::EndAll);
     }
 
-    /// The longest that something may be under way.
+    /// The longest time that an agent call may take.
     fn slowest(&self) -> Duration {
         let slow = self.faults.slow_stops.unwrap_or_default();
         if !self.faults.has(FaultKind::Hangs) {

@@ -1,4 +1,4 @@
-//! Looks at what runs on a machine, checks of the machine itself, and how a scenario makes both fail.
+//! Monitors of what runs on a machine and checks of the machine itself, and how a script makes them fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,21 +8,21 @@ use crate::engine::Event;
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Health};
 use crate::model::{GroupName, NodeName};
 
-/// From look to look, and from check to check.
-const EVERY: Duration = Duration::from_secs(1);
-/// The first result of a check comes so long after the start of the daemon.
-const FIRST: Duration = Duration::from_millis(20);
+/// The interval of monitors and of checks.
+const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
+/// The first result of a check comes this long after the start of the daemon.
+const FIRST_CHECK_AFTER: Duration = Duration::from_millis(20);
 
-/// What is ill on one machine.
+/// Monitors and checks of one machine, and those that fail.
 #[derive(Debug, Default)]
 pub(super) struct HealthFaults {
-    /// Groups that are looked at, each with the number of that round.
+    /// Groups that are monitored, each with the number of its monitoring round.
     watched: BTreeMap<GroupName, u64>,
-    /// Steps that look ill although they run.
+    /// Steps whose monitor fails although they run, with its message.
     ill: BTreeMap<(GroupName, usize), String>,
-    /// Steps that died and that nothing looks at.
+    /// Steps that died and have no monitor.
     unseen: BTreeSet<(GroupName, usize)>,
-    /// Checks that fail, with what they say.
+    /// Checks that fail, with their message.
     failing: BTreeMap<String, String>,
     /// Checks that never end.
     hanging: BTreeSet<String>,
@@ -33,33 +33,33 @@ impl HealthFaults {
         self.watched.clear();
     }
 
-    /// A step runs again.
-    pub fn starts(&mut self, group: &GroupName, step: usize) {
+    /// A step was started.
+    pub fn step_started(&mut self, group: &GroupName, step: usize) {
         self.unseen.remove(&(group.clone(), step));
     }
 
-    pub fn mend_steps(&mut self) {
+    pub fn end_illness(&mut self) {
         self.ill.clear();
     }
 
-    pub fn mend_checks(&mut self) {
+    pub fn reset_checks(&mut self) {
         self.failing.clear();
         self.hanging.clear();
     }
 
-    /// Whether a step of this group looks ill.
-    pub fn ails(&self, group: &GroupName) -> bool {
+    /// Whether the monitor of a step of this group fails.
+    pub fn looks_ill(&self, group: &GroupName) -> bool {
         self.ill.keys().any(|(g, _)| g == group)
     }
 
-    /// A step of this group that died and that nothing looks at.
-    pub fn died(&self, group: &GroupName) -> Option<usize> {
+    /// A step of this group that died and has no monitor.
+    pub fn unnoticed_death(&self, group: &GroupName) -> Option<usize> {
         let mut all = self.unseen.iter().filter(|(g, _)| g == group);
         all.next().map(|(_, step)| *step)
     }
 
-    /// Whether one of these checks that bear on a group does not pass.
-    pub fn fails(&self, health: &Health, group: &GroupName) -> bool {
+    /// Whether a check that concerns the group does not pass.
+    pub fn check_fails(&self, health: &Health, group: &GroupName) -> bool {
         let bad =
             |c: &&CheckPolicy| self.failing.contains_key(&c.name) || self.hanging.contains(&c.name);
         let bears = |c: &CheckPolicy| c.group.as_ref().is_none_or(|g| g == group);
@@ -68,7 +68,7 @@ impl HealthFaults {
 }
 
 impl World {
-    /// A step ends by itself; nobody is told.
+    /// A step dies; nobody is told.
     pub fn die(&mut self, name: &str, group: &str, step: usize) {
         let (node, group) = (NodeName::new(name), GroupName::new(group));
         let steps = self.steps_at(&node, &group);
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// A step runs, but whoever looks at it finds it ill; `None` makes it well again.
+    /// The monitor of a running step fails with this text; with `None` it passes again.
     pub fn ail(&mut self, name: &str, group: &str, step: usize, text: Option<&str>) {
         let key = (GroupName::new(group), step);
         let ill = &mut self.machine(name).health.ill;
@@ -90,7 +90,7 @@ impl World {
         };
     }
 
-    /// A check of a machine fails, or passes again.
+    /// A check of a machine fails with this text; with `None` it passes again.
     pub fn fail_check(&mut self, name: &str, check: &str, text: Option<&str>) {
         let failing = &mut self.machine(name).health.failing;
         match text {
@@ -99,25 +99,25 @@ impl World {
         };
     }
 
-    /// A check of a machine never has a result, from now on.
+    /// A check of a machine hangs from now on.
     pub fn hang_check(&mut self, name: &str, check: &str) {
         let hanging = &mut self.machine(name).health.hanging;
         hanging.insert(check.to_owned());
     }
 
-    pub(super) fn monitor(&mut self, by: &NodeName, group: GroupName, on: bool) {
+    pub(super) fn set_monitoring(&mut self, by: &NodeName, group: GroupName, on: bool) {
         self.count += 1;
         let round = self.count;
         let machine = self.machine(by.as_str());
         if on {
             machine.health.watched.insert(group.clone(), round);
-            self.look_later(by, group, round);
+            self.schedule_monitor(by, group, round);
         } else {
             machine.health.watched.remove(&group);
         }
     }
 
-    fn look_later(&mut self, at: &NodeName, group: GroupName, round: u64) {
+    fn schedule_monitor(&mut self, at: &NodeName, group: GroupName, round: u64) {
         let Some((life, _)) = self.life_and_clock(at) else {
             return;
         };
@@ -128,10 +128,10 @@ impl World {
             group,
             round,
         };
-        self.later(EVERY, look);
+        self.schedule(MONITOR_INTERVAL, look);
     }
 
-    pub(super) fn look_at(&mut self, at: &NodeName, group: &GroupName, round: u64) {
+    pub(super) fn monitor_steps(&mut self, at: &NodeName, group: &GroupName, round: u64) {
         let Some(machine) = self.machines.get(at) else {
             return;
         };
@@ -148,26 +148,26 @@ impl World {
             }
         };
         let looks: Vec<_> = runs.iter().enumerate().map(look).collect();
-        self.look_later(at, group.clone(), round);
+        self.schedule_monitor(at, group.clone(), round);
         for (step, result) in looks.into_iter().enumerate() {
             let event = Event::Monitored {
                 group: group.clone(),
                 step,
                 result,
             };
-            self.give(at, event);
+            self.deliver(at, event);
         }
     }
 
-    pub(super) fn check_soon(&mut self, at: &NodeName) {
+    pub(super) fn schedule_checks(&mut self, at: &NodeName) {
         if let Some((life, _)) = self.life_and_clock(at) {
             let at = at.clone();
-            self.later(FIRST, ScheduledEvent::Check { at, life });
+            self.schedule(FIRST_CHECK_AFTER, ScheduledEvent::Check { at, life });
         }
     }
 
-    /// Every check of a machine has a result.
-    pub(super) fn check_all(&mut self, at: &NodeName) {
+    /// Runs all checks of a machine.
+    pub(super) fn run_checks(&mut self, at: &NodeName) {
         let Some(machine) = self.machines.get(at) else {
             return;
         };
@@ -187,13 +187,13 @@ impl World {
             at: at.clone(),
             life,
         };
-        self.later(EVERY, again);
+        self.schedule(MONITOR_INTERVAL, again);
         for check in names {
             let result = match failing.get(&check) {
                 Some(text) => Err(text.clone()),
                 None => Ok("fine".to_owned()),
             };
-            self.give(at, Event::Checked { check, result });
+            self.deliver(at, Event::Checked { check, result });
         }
     }
 }

@@ -24,60 +24,60 @@ pub enum Behaviour {
     Hangs,
 }
 
-/// How a look at a step that does not do what it should goes.
+/// How a probe of a step misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeBehaviour {
-    /// Says this, whatever is true.
+    /// Reports this, whatever is true.
     Says(bool),
-    /// Cannot tell.
+    /// Fails without a result.
     Fails,
-    /// Is ended at its deadline and has not told.
+    /// Hangs until its deadline.
     Hangs,
 }
 
-/// A machine's own clock: it began somewhere, and runs a little fast or slow.
+/// A machine's own clock, which may run fast or slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     world: Time,
     local: Time,
-    /// So many millionths faster than the world's.
+    /// How much faster than the world's, in millionths.
     ppm: i32,
-    /// It stands still.
-    stands: bool,
+    /// It is stopped.
+    stopped: bool,
 }
 
 impl Clock {
-    /// A clock that shows `local` at the world's `world`, and is so many millionths too fast from then on.
+    /// A clock that shows `local` at the time `world` and is fast by `ppm` millionths.
     pub fn new(world: Time, local: Time, ppm: i32) -> Self {
         Clock {
             world,
             local,
             ppm,
-            stands: false,
+            stopped: false,
         }
     }
 
-    /// The same, at another speed from now on.
+    /// The same clock at another speed from now on.
     pub(super) fn drift(self, world: Time, ppm: i32) -> Self {
-        let stands = self.stands;
+        let stopped = self.stopped;
         Clock {
-            stands,
+            stopped,
             ..Clock::new(world, self.local(world), ppm)
         }
     }
 
-    /// The same, but it stands still from now on.
+    /// The same clock, stopped from now on.
     pub(super) fn stop(self, world: Time) -> Self {
         Clock {
-            stands: true,
+            stopped: true,
             ..self.drift(world, self.ppm)
         }
     }
 
-    /// The same, but it goes from now on.
+    /// The same clock, running from now on.
     pub(super) fn go_on(self, world: Time) -> Self {
         Clock {
-            stands: false,
+            stopped: false,
             ..self.drift(world, self.ppm)
         }
     }
@@ -88,21 +88,21 @@ impl Clock {
 
     /// What it shows.
     pub fn local(self, world: Time) -> Time {
-        if self.stands {
+        if self.stopped {
             return self.local;
         }
         let passed = world.since(self.world).as_nanos() * self.rate() / 1_000_000;
         self.local + Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// The same crystal after a reboot.
+    /// The same clock after a reboot: it keeps its speed.
     pub(super) fn begin_anew(self, world: Time, local: Time) -> Self {
         Clock::new(world, local, self.ppm)
     }
 
-    /// The first moment of the world at which it shows this.
+    /// The first time of the world at which it shows `local`.
     pub fn world(self, local: Time) -> Time {
-        if local == Time::NEVER || self.stands {
+        if local == Time::NEVER || self.stopped {
             return Time::NEVER;
         }
         let passed = (local.since(self.local).as_nanos() * 1_000_000).div_ceil(self.rate().max(1));
@@ -110,17 +110,17 @@ impl Clock {
     }
 }
 
-/// What an engine was made of, and all that it was told.
+/// What an engine was started with, and all its inputs.
 #[derive(Clone, Debug)]
 pub struct MachineRecording {
     /// When its daemon began, on its own clock.
     pub began: Time,
     /// Its configuration.
     pub cluster: Cluster,
-    /// What outlived the life before.
+    /// The saved state from the life before.
     pub kept: PersistentState,
-    /// What it was told, and when.
-    pub told: Vec<(Time, Event)>,
+    /// Its inputs, with the time on its clock.
+    pub inputs: Vec<(Time, Event)>,
 }
 
 /// A machine, with or without a running daemon.
@@ -132,57 +132,57 @@ pub struct Machine {
     pub kept: PersistentState,
     /// Whether the machine has power.
     pub powered: bool,
-    /// Whether its daemon stands still.
+    /// Whether its daemon is frozen.
     pub frozen: bool,
-    /// Whether the whole machine stands still, and its clock with it; so its daemon too.
+    /// Whether the whole machine and its clock are suspended; then the daemon is frozen too.
     pub suspended: bool,
     /// How late its daemon may wake, at most.
     pub lateness: Duration,
     /// For each group: which steps really run.
     pub running: BTreeMap<GroupName, Vec<bool>>,
-    /// How often each step was really started and stopped.
+    /// How many steps were really started.
     pub starts: u32,
-    /// How often a step was really stopped.
+    /// How many steps were really stopped.
     pub stops: u32,
     /// Behaviour of starts, by group and step; the default works in a millisecond.
     pub start_behaviour: BTreeMap<(GroupName, usize), Behaviour>,
     /// Behaviour of stops.
     pub stop_behaviour: BTreeMap<(GroupName, usize), Behaviour>,
-    /// Looks at a step that do not tell the truth.
+    /// Probes of a step that misbehave.
     pub look_behaviour: BTreeMap<(GroupName, usize), ProbeBehaviour>,
     /// A configuration of its own, where it has one.
     pub config: Option<Cluster>,
-    /// Everything it decided, with the time.
+    /// All decisions, with their time.
     pub decisions: Vec<(Time, Decision)>,
     /// Answers to commands.
     pub replies: BTreeMap<u64, Result<String, String>>,
-    /// Whether what its engine is told is kept.
+    /// Whether the inputs of the engine are recorded.
     pub records_inputs: bool,
-    /// That of the present or last life.
+    /// The recording of the current or last life.
     pub recording: Option<MachineRecording>,
-    /// How often each group's addresses were announced anew on order.
+    /// How often addresses were announced.
     pub announced: u32,
     pub(super) health: HealthFaults,
     pub(super) clock: Clock,
-    /// Numbers the lives of its daemon: what was under way in one does not end in the next.
+    /// The number of the life of the daemon: what was under way in one life does not end in the next.
     pub(super) life: u64,
     pub(super) watching: BTreeSet<GroupName>,
-    /// Steps that its kernel took while this daemon lived: a renewal puts them back.
+    /// Steps that the kernel removed while this daemon lived: a renewed lease restores them.
     pub(super) taken: BTreeSet<(GroupName, usize)>,
     pub(super) wake: Time,
     pub(super) inbox: Vec<Event>,
-    /// What happens to it as soon as it is no longer suspended.
+    /// What happens as soon as it is no longer suspended.
     pub(super) held_back: Vec<ScheduledEvent>,
     pub(super) exited: bool,
     pub(super) boots: u64,
-    /// What runs here has changed since the last look at it.
+    /// What runs here has changed since the last check.
     pub(super) changed: bool,
-    /// When its daemon last went on after standing still.
+    /// When the daemon was last thawed.
     pub(super) thawed: Time,
-    /// For each group, when its last round of probes that stayed silent was sent, in the world's time.
+    /// When the last round of unanswered address probes of each group was sent, in the world's time.
     pub(super) silent: BTreeMap<GroupName, Time>,
-    /// A look has told an untruth.
-    pub(super) was_lied_to: bool,
+    /// A probe had a wrong result.
+    pub(super) probe_was_wrong: bool,
     pub(super) watched: MachineWatch,
 }
 
@@ -220,17 +220,17 @@ impl Machine {
             changed: true,
             thawed: Time::ZERO,
             silent: BTreeMap::new(),
-            was_lied_to: false,
+            probe_was_wrong: false,
             watched: MachineWatch::default(),
         }
     }
 
-    /// Whether its daemon runs and moves.
+    /// Whether its daemon runs and is not frozen.
     pub fn alive(&self) -> bool {
         self.powered && !self.frozen && self.engine.is_some()
     }
 
-    /// Whether any part of a group runs here. What stands still with its machine does nothing.
+    /// Whether any part of a group runs here. On a suspended machine nothing runs.
     pub fn runs(&self, group: &GroupName) -> bool {
         self.powered
             && !self.suspended
@@ -240,7 +240,7 @@ impl Machine {
                 .is_some_and(|steps| steps.iter().any(|r| *r))
     }
 
-    /// The life of its daemon ends, and with it all that it had under way.
+    /// Ends the life of the daemon, and with it everything that was under way.
     pub(super) fn end_life(&mut self) {
         self.engine = None;
         self.frozen = false;
@@ -251,7 +251,7 @@ impl Machine {
         self.inbox.clear();
     }
 
-    /// How a call on a step would go: how long it takes and what comes out.
+    /// How long an agent call takes, and its outcome.
     pub(super) fn behave(behaviour: Option<&Behaviour>, deadline: Duration) -> (Duration, Outcome) {
         match behaviour {
             None => (Duration::from_millis(1), Outcome::Succeeded),
@@ -260,17 +260,17 @@ impl Machine {
                 (Duration::from_millis(1), Outcome::Failed(text.clone()))
             }
             Some(Behaviour::FailsHalfDone) => {
-                let text = "it came up and reports a failure".to_owned();
+                let text = "it started and reported a failure".to_owned();
                 (Duration::from_millis(1), Outcome::Failed(text))
             }
             Some(Behaviour::Hangs) => (deadline, Outcome::TimedOut("it hung".to_owned())),
         }
     }
 
-    /// Makes a step run or not, for real.
+    /// Sets whether a step really runs.
     pub(super) fn set_step(&mut self, group: &GroupName, step: usize, runs: bool) {
         if runs {
-            self.health.starts(group, step);
+            self.health.step_started(group, step);
         }
         let steps = self.running.entry(group.clone()).or_default();
         if steps.len() <= step {

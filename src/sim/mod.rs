@@ -1,18 +1,18 @@
-//! A whole cluster in virtual time, in one thread: the engines that the daemon runs, a network, machines and agents
-//! that do what a scenario tells them. Nothing here reads a clock; the same steps and the same seed give the same run.
+//! A whole cluster in virtual time, in one thread: the daemon's own engines, with simulated machines, agents and links.
+//! Nothing here reads a clock: the same script and the same seed give the same run.
 //!
 //! * `world`: the cluster, its time, and the order in which things happen;
-//! * `machine`: one machine, its clock and its agents; `effects`: what the orders of its engine do to it;
-//! * `network`: what becomes of a heartbeat on its way; `controls`: what a scenario can do to all of it;
-//! * `health`: looks at what runs, and checks of a machine;
-//! * `invariant`: what must never be seen, a file each; `downtime`: how long groups were down; `random`: chance from a
-//!   seed.
+//! * `machine`: one machine, its clock and its agents; `effects`: what the actions of its engine do to it;
+//! * `network`: what happens to a heartbeat on its way; `controls`: what a test or a script can do to the cluster;
+//! * `health`: monitors of resources and checks of a machine;
+//! * `invariant`: what must never happen, one file each; `downtime`: how long groups were down.
 //!
-//! A scenario is code that does such deeds to a [`World`], or data: a [`FaultScript`] has a [`ClusterSetup`] and timed [`Fault`]s,
-//! is printed and read in plain words (`script_words`, `setting`), drawn from a seed ([`generate()`]), run to a [`RunReport`]
-//! ([`run()`]), and cut down to the few steps that break a promise ([`shrink()`]).
+//! A test calls the controls of a [`World`] directly. A [`FaultScript`] is the same as data: a [`ClusterSetup`] and timed
+//! [`Fault`]s. It is read and printed in plain words (`fault/table` has them all), generated from a seed ([`generate()`]),
+//! run to a [`RunReport`] ([`run()`]), and reduced to the few steps that break a promise ([`shrink()`]).
 //!
-//! `had` has no fencing yet, so there are no faults of fencing.
+//! `freeze` stops the daemon alone: its kernel and clock run on. `suspend` stops the whole machine, clock included.
+//! There are no faults of fencing because `had` has no fencing yet.
 
 mod controls;
 mod downtime;
@@ -35,7 +35,7 @@ mod world;
 
 pub use controls::CutDirection;
 pub use downtime::Downtime;
-pub use fault::{Fault, NetworkPath, StepLocation};
+pub use fault::{FAULT_WORDS, Fault, FaultWord, NetworkPath, StepLocation};
 pub use generate::{FaultKind, FaultProfile, generate};
 pub use invariant::{DoubleOwnership, Invariant, Violation};
 pub use machine::{Behaviour, Clock, Machine, MachineRecording, ProbeBehaviour};

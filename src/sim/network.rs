@@ -1,4 +1,4 @@
-//! What becomes of a heartbeat on its way: lost, late, twice, overtaken. And the answers of ping nodes.
+//! What happens to a heartbeat on its way: it may be lost, late, doubled or overtaken. Also the answers of ping nodes.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use crate::engine::Event;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::{LinkName, NodeName};
 
-/// What a path does to what goes over it.
+/// The quality of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weather {
-    /// So many of a thousand are lost.
+    /// Lost, in thousandths.
     pub loss: u32,
-    /// So many of a thousand come twice.
+    /// Doubled, in thousandths.
     pub twice: u32,
     /// The least delay.
     pub delay: Duration,
-    /// Up to so much is added, each time anew: one overtakes another.
+    /// A random time up to this is added to each, so that one may overtake another.
     pub jitter: Duration,
 }
 
@@ -30,8 +30,8 @@ impl Weather {
         jitter: Duration::ZERO,
     };
 
-    /// The delays after which one datagram arrives: none, once or twice.
-    pub(super) fn fate(self, random: &mut Random) -> Vec<Duration> {
+    /// The delays after which copies of one datagram arrive: none, one or two.
+    pub(super) fn arrival_delays(self, random: &mut Random) -> Vec<Duration> {
         let copies = 1 + usize::from(random.chance(self.twice));
         (0..copies)
             .filter_map(|_| {
@@ -49,19 +49,19 @@ impl World {
         self.local_weather.insert(key, weather);
     }
 
-    /// The same weather everywhere.
+    /// Sets the same weather everywhere.
     pub fn weather_everywhere(&mut self, weather: Weather) {
         self.local_weather.clear();
         self.weather = weather;
     }
 
-    /// A heartbeat that nobody in this world has sent comes in on a link, as by one that knows the secret.
+    /// Delivers a heartbeat that no machine has sent, as from somebody who knows the key.
     pub fn forge(&mut self, to: &str, link: usize, heartbeat: Heartbeat) {
         let event = Event::Heard {
             link: link_name(link),
             heartbeat: Box::new(heartbeat),
         };
-        self.give(&NodeName::new(to), event);
+        self.deliver(&NodeName::new(to), event);
     }
 
     pub(super) fn send(&mut self, from: &NodeName, heartbeat: &Heartbeat) {
@@ -73,13 +73,13 @@ impl World {
                     continue;
                 }
                 let weather = *self.local_weather.get(&path).unwrap_or(&self.weather);
-                for after in weather.fate(&mut self.random) {
+                for after in weather.arrival_delays(&mut self.random) {
                     let event = Event::Heard {
                         link: link.clone(),
                         heartbeat: Box::new(heartbeat.clone()),
                     };
                     let to = to.clone();
-                    self.later(after, ScheduledEvent::Arrive { to, event });
+                    self.schedule(after, ScheduledEvent::Arrive { to, event });
                 }
             }
         }
@@ -94,10 +94,10 @@ impl World {
                 continue;
             }
             let weather = self.weather;
-            for after in weather.fate(&mut self.random) {
+            for after in weather.arrival_delays(&mut self.random) {
                 let at = by.clone();
                 let event = Event::Pong { ping, sent };
-                self.later(after * 2, ScheduledEvent::Tell { at, life, event });
+                self.schedule(after * 2, ScheduledEvent::Deliver { at, life, event });
             }
         }
     }

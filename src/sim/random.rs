@@ -1,13 +1,13 @@
-//! Chance from a seed: the same seed gives the same run, on every machine. (`splitmix64`, by Sebastiano Vigna.)
+//! Random numbers from a seed: the same seed gives the same numbers everywhere. (`splitmix64`, by Sebastiano Vigna.)
 
 use std::time::Duration;
 
-/// A source of chance.
+/// A random number generator.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The one that this seed gives.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Random(seed)
     }
@@ -21,13 +21,13 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`; zero where there is none.
+    /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         // The bias of the remainder does not matter for the small ends used here.
         self.number().checked_rem(end).unwrap_or(0)
     }
 
-    /// True so often in a thousand.
+    /// True with this probability in thousandths.
     pub fn chance(&mut self, in_thousand: u32) -> bool {
         self.below(1000) < u64::from(in_thousand)
     }
@@ -39,7 +39,7 @@ impl Random {
         least + Duration::from_nanos(self.below(width))
     }
 
-    /// One of these.
+    /// One of these; none if there are none.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         let at = self.below(of.len() as u64);
         of.get(usize::try_from(at).unwrap_or(0))

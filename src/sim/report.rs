@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The result of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,26 +11,26 @@ use crate::engine::ActionDigest;
 use crate::model::decision::Decision;
 use crate::model::{GroupName, NodeName};
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunReport {
-    /// Promises that were broken; the run ends with the first.
+    /// Broken promises; the run ends with the first.
     pub violations: Vec<Violation>,
     /// Every moment in which a group ran on two nodes.
     pub doubles: Vec<DoubleOwnership>,
-    /// Why two owners are not ruled out for such a cluster under such faults; nothing where they are.
+    /// Why no promise rules out two owners for this cluster under these faults; none if one does.
     pub unpromised: Option<String>,
     /// Each group's downtime.
     pub groups: BTreeMap<GroupName, Downtime>,
-    /// Everything that was done and decided, in order.
+    /// All faults and decisions, in order.
     pub timeline: Vec<TimelineEntry>,
-    /// Groups that do not run at the end, each with what keeps it from running.
+    /// Groups that do not run at the end, each with the reason.
     pub unsettled: Vec<String>,
-    /// A fingerprint of all that the engines ordered, in order.
+    /// A fingerprint of all actions of all engines, in order.
     pub ordered: ActionDigest,
-    /// How many things happened.
+    /// The number of simulated events.
     pub steps: u64,
-    /// How much time passed in the world.
+    /// How much virtual time passed.
     pub simulated: Duration,
 }
 
@@ -39,14 +39,14 @@ pub struct RunReport {
 pub struct TimelineEntry {
     /// When, counted from the beginning.
     pub at: Duration,
-    /// What.
-    pub told: TimelineEvent,
+    /// What happened.
+    pub event: TimelineEvent,
 }
 
-/// What is told in a timeline.
+/// What happened at a point of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimelineEvent {
-    /// Something was done to the cluster.
+    /// A fault was applied.
     Fault(Fault),
     /// A node decided or noticed something.
     Decision(NodeName, Decision),
@@ -55,7 +55,7 @@ pub enum TimelineEvent {
 impl fmt::Display for TimelineEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at.as_secs_f64();
-        match &self.told {
+        match &self.event {
             TimelineEvent::Fault(fault) => write!(f, "{at:>10.4} **** {fault}"),
             TimelineEvent::Decision(node, decision) => write!(f, "{at:>10.4} {node}: {decision}"),
         }

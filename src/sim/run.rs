@@ -1,4 +1,4 @@
-//! Runs a script: does what it says when it says it, watches every step, and tells what came of it.
+//! Runs a script: applies its faults at their times and checks the invariants at every step.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::script::FaultScript;
 use super::world::World;
 use crate::model::Time;
 
-/// After the last fault it is looked so often whether all has settled.
-const LOOK: Duration = Duration::from_millis(100);
+/// After the last fault, how often it is checked whether everything has settled.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs a script to its end, or to the first broken promise.
 pub fn run(script: &FaultScript) -> RunReport {
@@ -17,8 +17,8 @@ pub fn run(script: &FaultScript) -> RunReport {
     let unpromised = unpromised(script);
     world.owners.promised = unpromised.is_none();
     let mut unsettled = Vec::new();
-    if course(script, &mut world) {
-        unsettled = settle(script, &mut world);
+    if apply_faults(script, &mut world) {
+        unsettled = wait_until_settled(script, &mut world);
     }
     RunReport {
         violations: std::mem::take(&mut world.broken),
@@ -38,8 +38,8 @@ pub fn run(script: &FaultScript) -> RunReport {
     }
 }
 
-/// The faults one after another; false when a promise was broken or the time is over.
-fn course(script: &FaultScript, world: &mut World) -> bool {
+/// Applies the faults one after another; returns false if a promise was broken.
+fn apply_faults(script: &FaultScript, world: &mut World) -> bool {
     for (at, fault) in &script.steps {
         if script.setup.length.is_some_and(|length| *at > length) {
             break;
@@ -54,26 +54,27 @@ fn course(script: &FaultScript, world: &mut World) -> bool {
 
 fn pass_until(world: &mut World, end: Time) -> bool {
     let rest = end.since(world.now);
-    !world.run_till(rest, |w| !w.broken.is_empty())
+    !world.run_until_condition(rest, |w| !w.broken.is_empty())
 }
 
-/// Lets everything settle; what does not run in the end, and why.
-fn settle(script: &FaultScript, world: &mut World) -> Vec<String> {
+/// Waits until everything has settled; returns what does not run at the end, and why.
+fn wait_until_settled(script: &FaultScript, world: &mut World) -> Vec<String> {
     let end = script.setup.length.map(|length| World::BEGIN + length);
     let mut liveness: LivenessWatch = std::mem::take(&mut world.liveness);
     let mut outlook = Outlook::Waiting;
     loop {
-        if end.is_some_and(|end| world.now >= end) || !pass_until(world, world.now + LOOK) {
+        if end.is_some_and(|end| world.now >= end) || !pass_until(world, world.now + CHECK_INTERVAL)
+        {
             break;
         }
         if outlook == Outlook::Waiting {
-            outlook = liveness.look(world);
+            outlook = liveness.observe(world);
         }
         let ends = match &outlook {
             Outlook::Waiting => false,
             Outlook::Settled | Outlook::CannotRun(_) => end.is_none(),
             Outlook::Broken(words) => {
-                world.accuse(Invariant::Liveness, words.clone());
+                world.report_violation(Invariant::Liveness, words.clone());
                 true
             }
         };
@@ -81,7 +82,7 @@ fn settle(script: &FaultScript, world: &mut World) -> Vec<String> {
             break;
         }
         if let Some(words) = world.unanswered() {
-            world.accuse(Invariant::Liveness, words);
+            world.report_violation(Invariant::Liveness, words);
             break;
         }
     }
@@ -93,19 +94,19 @@ fn settle(script: &FaultScript, world: &mut World) -> Vec<String> {
 }
 
 fn timeline(world: &mut World) -> Vec<TimelineEntry> {
-    let entry = |at: Time, told| TimelineEntry {
+    let entry = |at: Time, event| TimelineEntry {
         at: at.since(World::BEGIN),
-        told,
+        event,
     };
-    let faults = std::mem::take(&mut world.diary);
+    let faults = std::mem::take(&mut world.applied_faults);
     let mut all: Vec<TimelineEntry> = faults
         .into_iter()
         .map(|(at, fault)| entry(at, TimelineEvent::Fault(fault)))
         .collect();
     for (name, machine) in &mut world.machines {
         let decisions = std::mem::take(&mut machine.decisions);
-        let told = |d| TimelineEvent::Decision(name.clone(), d);
-        all.extend(decisions.into_iter().map(|(at, d)| entry(at, told(d))));
+        let event = |d| TimelineEvent::Decision(name.clone(), d);
+        all.extend(decisions.into_iter().map(|(at, d)| entry(at, event(d))));
     }
     all.sort_by_key(|e| e.at);
     all

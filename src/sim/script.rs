@@ -1,5 +1,5 @@
-//! A script: the world in its header, then what happens to it and when. Printed and read in plain words, one thing a
-//! line:
+//! A script: a header that describes the cluster, then faults with their times. Read and printed in plain words, one
+//! per line:
 //!
 //! ```text
 //! nodes alice bob
@@ -12,7 +12,7 @@
 //!
 //! at 0s start alice
 //! at 0s start bob
-//! at 12.5s crash alice      # a word that begins with # begins a comment
+//! at 12.5s crash alice      # a comment
 //! ```
 
 mod read;
@@ -25,37 +25,36 @@ use super::script_words::ScriptError;
 use super::setup::ClusterSetup;
 use crate::text::duration_in_files;
 
-/// A setup, and what happens to it.
+/// A cluster, and what happens to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultScript {
-    /// Lines before everything else, shown as comments: what it is good for.
+    /// Comment lines at the beginning.
     pub notes: Vec<String>,
-    /// The world.
+    /// The cluster at the beginning.
     pub setup: ClusterSetup,
-    /// What happens and when, counted from the beginning; in order.
+    /// The faults with their times from the beginning, in order.
     pub steps: Vec<(Duration, Fault)>,
 }
 
 impl FaultScript {
-    /// Reads a script that stands for itself.
+    /// Reads a script that describes its own cluster.
     ///
     /// # Errors
-    /// All mistakes, in the order of the lines.
+    /// All errors, in the order of the lines.
     pub fn read(text: &str) -> Result<FaultScript, Vec<ScriptError>> {
         read::read(text, None)
     }
 
-    /// Reads a script for a cluster that is described elsewhere; its own header may then name no nodes, groups or
-    /// times.
+    /// Reads a script for this cluster; its header may then have no nodes, groups or times.
     ///
     /// # Errors
-    /// All mistakes, in the order of the lines.
+    /// All errors, in the order of the lines.
     pub fn read_for(text: &str, setup: ClusterSetup) -> Result<FaultScript, Vec<ScriptError>> {
         read::read(text, Some(setup))
     }
 
-    /// When the last thing happens.
-    pub fn last(&self) -> Duration {
+    /// The time of the last fault.
+    pub fn last_fault_at(&self) -> Duration {
         self.steps
             .iter()
             .map(|(at, _)| *at)

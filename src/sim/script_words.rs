@@ -1,29 +1,29 @@
-//! The words of a script: where each stands, times and shares with their units, and mistakes that say where they are.
+//! The words of a script line, and errors that point at one of them.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::text::{DURATION_FORM, did_you_mean, parse_duration, printable_char};
 
-/// Nothing in a script lasts longer; also keeps all arithmetic on times far from overflow.
+/// The longest duration in a script. It also keeps arithmetic on times far from overflow.
 const MAX_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
-/// Characters of a line that a mistake shows.
-const EXCERPT: usize = 160;
+/// An error shows no more of its line.
+const MAX_EXCERPT_CHARS: usize = 160;
 
-/// What is wrong with a script, where, and what to do about it.
+/// An error in a script: where it is, what is wrong, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptError {
     /// The line, from 1.
     pub line: usize,
     /// The first character on the line, from 1.
     pub column: usize,
-    /// How many characters.
+    /// The number of characters to mark.
     pub width: usize,
     /// The whole line.
     pub text: String,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
-    /// What to do about it; empty where nothing more is to be said.
+    /// What to do about it; may be empty.
     pub help: String,
 }
 
@@ -32,11 +32,11 @@ impl fmt::Display for ScriptError {
         let shown: String = self
             .text
             .chars()
-            .take(EXCERPT)
+            .take(MAX_EXCERPT_CHARS)
             .map(printable_char)
             .collect();
-        let pad = self.column.saturating_sub(1).min(EXCERPT);
-        let marks = "^".repeat(self.width.clamp(1, EXCERPT));
+        let pad = self.column.saturating_sub(1).min(MAX_EXCERPT_CHARS);
+        let marks = "^".repeat(self.width.clamp(1, MAX_EXCERPT_CHARS));
         writeln!(f, "{}:{}: {}", self.line, self.column, self.message)?;
         writeln!(f, "{:>6} | {shown}", self.line)?;
         write!(f, "       | {:pad$}{marks}", "")?;
@@ -68,7 +68,7 @@ pub(super) struct ScriptLine<'a> {
 
 impl<'a> ScriptLine<'a> {
     /// The words of a line up to its comment: `#` at the beginning of a word.
-    pub fn of(line: usize, text: &'a str) -> Self {
+    pub fn split(line: usize, text: &'a str) -> Self {
         let mut words = Vec::new();
         let mut column = 1;
         for piece in text.split(char::is_whitespace) {
@@ -99,7 +99,7 @@ impl<'a> ScriptLine<'a> {
         self.all.get(self.at).map(|w| w.text)
     }
 
-    /// The next word; `wanted` says what should stand there.
+    /// Takes the next word; `wanted` names it in the error if there is none.
     pub fn next(&mut self, wanted: &str) -> Result<ScriptWord<'a>, ScriptError> {
         let Some(word) = self.all.get(self.at).copied() else {
             return Err(self.after(format!("{wanted} is missing here")));
@@ -108,14 +108,14 @@ impl<'a> ScriptLine<'a> {
         Ok(word)
     }
 
-    /// Takes the next word if it is this.
+    /// Takes the next word if it is `word`.
     pub fn accept(&mut self, word: &str) -> bool {
         let there = self.peek() == Some(word);
         self.at += usize::from(there);
         there
     }
 
-    /// The next word must be this.
+    /// Takes the next word, which must be `wanted`.
     pub fn expect(&mut self, wanted: &str) -> Result<(), ScriptError> {
         let word = self.next(&format!("`{wanted}`"))?;
         if word.text == wanted {
@@ -123,12 +123,12 @@ impl<'a> ScriptLine<'a> {
         }
         Err(self.at_word(
             word,
-            format!("`{wanted}` belongs here, not `{}`", word.text),
+            format!("expected `{wanted}`, found `{}`", word.text),
             "",
         ))
     }
 
-    /// The next word as one of those that are known.
+    /// Takes the next word, which must be one of `known`.
     pub fn one_of(&mut self, what: &str, known: &[&'a str]) -> Result<&'a str, ScriptError> {
         let word = self.next(what)?;
         let found = known.iter().find(|k| **k == word.text);
@@ -137,7 +137,7 @@ impl<'a> ScriptLine<'a> {
             .ok_or_else(|| self.unknown(word, what, known.iter().copied()))
     }
 
-    /// A word that is none of those that are known.
+    /// The error for a word that is none of `known`.
     pub fn unknown<'b>(
         &self,
         word: ScriptWord<'_>,
@@ -147,7 +147,7 @@ impl<'a> ScriptLine<'a> {
         let known: Vec<&str> = known.collect();
         let near = did_you_mean(word.text, known.iter().copied());
         let all = if known.is_empty() {
-            "there is none".to_owned()
+            "there are none".to_owned()
         } else {
             format!("known are {}", known.join(", "))
         };
@@ -156,7 +156,7 @@ impl<'a> ScriptLine<'a> {
         } else {
             format!("{near} ({all})")
         };
-        self.at_word(word, format!("`{}` is no {what}", word.text), help)
+        self.at_word(word, format!("unknown {what} `{}`", word.text), help)
     }
 
     pub fn time(&mut self, what: &str) -> Result<Duration, ScriptError> {
@@ -164,22 +164,21 @@ impl<'a> ScriptLine<'a> {
         let time = parse_duration(word.text).filter(|time| *time <= MAX_TIME);
         time.ok_or_else(|| {
             let help = format!("{DURATION_FORM}; a year at most");
-            self.at_word(word, format!("`{}` is no time", word.text), help)
+            self.at_word(word, format!("`{}` is not a time", word.text), help)
         })
     }
 
-    /// A share in thousandths, written in percent.
+    /// Takes a percentage; returns thousandths.
     pub fn share(&mut self, what: &str) -> Result<u32, ScriptError> {
         let word = self.next(what)?;
         let share = word.text.strip_suffix('%').and_then(thousandths);
         share.ok_or_else(|| {
-            let help =
-                "a share is written in percent, with one digit after the point at most: 30%, 2.5%";
-            self.at_word(word, format!("`{}` is no share", word.text), help)
+            let help = "a percentage has at most one digit after the point: 30%, 2.5%";
+            self.at_word(word, format!("`{}` is not a percentage", word.text), help)
         })
     }
 
-    /// A whole number from `least` to `most`, with this behind it.
+    /// Takes a whole number from `least` to `most` with `suffix` behind it.
     pub fn number(
         &mut self,
         what: &str,
@@ -195,24 +194,24 @@ impl<'a> ScriptLine<'a> {
         number
             .filter(|n| (least..=most).contains(n))
             .ok_or_else(|| {
-                let message = format!("`{}` is no number for this", word.text);
+                let message = format!("`{}` is not a valid number here", word.text);
                 self.at_word(
                     word,
                     message,
-                    format!("{what} goes from {least}{suffix} to {most}{suffix}"),
+                    format!("{what} is from {least}{suffix} to {most}{suffix}"),
                 )
             })
     }
 
     pub fn on_or_off(&mut self) -> Result<bool, ScriptError> {
-        Ok(self.one_of("word for this: on or off", &["on", "off"])? == "on")
+        Ok(self.one_of("switch", &["on", "off"])? == "on")
     }
 
-    /// Nothing may be left.
+    /// The error for a word that is left at the end of the line.
     pub fn end(&mut self) -> Result<(), ScriptError> {
         match self.all.get(self.at).copied() {
             None => Ok(()),
-            Some(word) => Err(self.at_word(word, format!("`{}` is too much here", word.text), "")),
+            Some(word) => Err(self.at_word(word, format!("unexpected word `{}`", word.text), "")),
         }
     }
 
@@ -232,7 +231,7 @@ impl<'a> ScriptLine<'a> {
         }
     }
 
-    /// Behind the last word.
+    /// An error that points behind the last word.
     fn after(&self, message: String) -> ScriptError {
         let end = |w: &ScriptWord| w.column + w.text.chars().count() + 1;
         ScriptError {
@@ -278,7 +277,7 @@ mod tests {
     #[test]
     fn shares_are_shown_as_they_are_read() {
         for word in ["30%", "2.5%", "0%", "100%"] {
-            let share = ScriptLine::of(1, word).share("a share").unwrap();
+            let share = ScriptLine::split(1, word).share("a share").unwrap();
             assert_eq!(Percent(share).to_string(), word);
         }
     }
@@ -286,22 +285,25 @@ mod tests {
     #[test]
     fn what_is_no_time_and_no_share() {
         for word in ["", "s", "0.1ns", "367d"] {
-            assert!(ScriptLine::of(1, word).time("a time").is_err(), "{word}");
+            assert!(ScriptLine::split(1, word).time("a time").is_err(), "{word}");
         }
         for word in ["30", "101%", "0.05%", "%", "-1%"] {
-            assert!(ScriptLine::of(1, word).share("a share").is_err(), "{word}");
+            assert!(
+                ScriptLine::split(1, word).share("a share").is_err(),
+                "{word}"
+            );
         }
     }
 
     #[test]
     fn a_mistake_shows_its_word_and_what_is_known() {
-        let mut words = ScriptLine::of(3, "at 1s crahs alice # a comment");
+        let mut words = ScriptLine::split(3, "at 1s crahs alice # a comment");
         words.expect("at").unwrap();
         words.time("a time").unwrap();
         let mistake = words.one_of("fault", &["crash", "heal"]).unwrap_err();
         assert_eq!(
             mistake.to_string(),
-            "3:7: `crahs` is no fault\n     3 | at 1s crahs alice # a comment\n       |       ^^^^^\n       \
+            "3:7: unknown fault `crahs`\n     3 | at 1s crahs alice # a comment\n       |       ^^^^^\n       \
              = did you mean `crash`? (known are crash, heal)"
         );
     }

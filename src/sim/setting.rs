@@ -126,7 +126,7 @@ impl ScriptSetting {
     }
 
     /// Those that a header prints, in its order.
-    pub(super) fn of(cluster: &Cluster) -> [ScriptSetting; 10] {
+    pub(super) fn shared(cluster: &Cluster) -> [ScriptSetting; 10] {
         let t = &cluster.timing;
         [
             ScriptSetting::Keepalive(t.keepalive),
@@ -175,7 +175,9 @@ fn positive(words: &mut ScriptLine<'_>) -> Result<Duration, ScriptError> {
 
 /// A hash of all that nodes must agree on, as the daemon makes one of its files. (FNV-1a.)
 pub(super) fn digest(cluster: &Cluster) -> u64 {
-    let settings = ScriptSetting::of(cluster).map(|s| s.to_string()).join("\n");
+    let settings = ScriptSetting::shared(cluster)
+        .map(|s| s.to_string())
+        .join("\n");
     let text = format!("{settings} {:?} {:?}", cluster.nodes, cluster.groups);
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     text.bytes().fold(0xCBF2_9CE4_8422_2325, mix)

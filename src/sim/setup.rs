@@ -1,4 +1,4 @@
-//! The world before anything happens in it: the header of a script.
+//! The cluster before anything happens: the header of a script.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,39 +11,39 @@ use crate::model::health::FAILBACK_WHEN;
 use crate::model::{GroupName, NodeName, Time};
 use crate::text::duration_in_files;
 
-/// Deadlines of a step for which a script names none.
-const START: Duration = Duration::from_secs(60);
-const STOP: Duration = Duration::from_secs(60);
-const MONITOR: Duration = Duration::from_secs(20);
+/// Deadlines of a step without its own.
+const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(60);
+const DEFAULT_STOP_DEADLINE: Duration = Duration::from_secs(60);
+const DEFAULT_MONITOR_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A cluster that is off, and the machines on which it will run.
+/// A cluster that is switched off, and its machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSetup {
-    /// The configuration that all nodes share; `me` and `digest` do not count.
+    /// The configuration that all nodes share; `me` and `digest` are not used.
     pub cluster: Cluster,
-    /// Whether kernels drop addresses whose right was not renewed (the lease of an address).
+    /// Whether kernels drop addresses whose lease was not renewed.
     pub kernel_leases: bool,
-    /// Machines whose clock does not show the world's time, or drifts; or whose daemon wakes late.
+    /// Machines whose clock is wrong or drifts, or whose daemon wakes late.
     pub machines: BTreeMap<NodeName, MachineCondition>,
-    /// Where the chance of the run comes from.
+    /// The seed of the random events.
     pub seed: u64,
-    /// How long the run is; where none is said, until all is settled after the last fault.
+    /// How long the run is; none means until everything has settled after the last fault.
     pub length: Option<Duration>,
 }
 
-/// What one machine is like.
+/// The clock and punctuality of one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MachineCondition {
     /// What its clock shows when the run begins.
     pub clock: Duration,
-    /// By how many millionths it is too fast.
+    /// By how many millionths the clock is too fast.
     pub ppm: i32,
-    /// How late its daemon wakes, at most.
+    /// How late the daemon wakes, at most.
     pub late: Duration,
 }
 
 impl Default for MachineCondition {
-    /// It shows the world's time.
+    /// A clock that is exact.
     fn default() -> Self {
         MachineCondition {
             clock: World::BEGIN.since(Time::ZERO),
@@ -54,7 +54,7 @@ impl Default for MachineCondition {
 }
 
 impl ClusterSetup {
-    /// A setup of this cluster, with exact clocks and daemons that are never late.
+    /// This cluster, with exact clocks and daemons that are never late.
     pub fn new(cluster: Cluster) -> ClusterSetup {
         ClusterSetup {
             cluster,
@@ -65,21 +65,21 @@ impl ClusterSetup {
         }
     }
 
-    /// The world that it describes.
+    /// The simulated world of this setup.
     pub fn world(&self) -> World {
         let names: Vec<&str> = self.cluster.nodes.iter().map(NodeName::as_str).collect();
-        let mut world = World::of(&names);
+        let mut world = World::new(&names);
         world.cluster = self.cluster.clone();
         world.cluster.digest = digest(&self.cluster);
         world.kernel_leases = self.kernel_leases;
         world.random = super::Random::new(self.seed);
         for (name, condition) in &self.machines {
-            world.condition(name, *condition);
+            world.set_condition(name, *condition);
         }
         world
     }
 
-    /// Every check of a node, `failback_when` included.
+    /// The names of all checks of a node, `failback_when` included.
     pub(super) fn checks(&self) -> impl Iterator<Item = &str> {
         let health = &self.cluster.health;
         let failback = health.failback_when.then_some(FAILBACK_WHEN);
@@ -97,12 +97,12 @@ impl ClusterSetup {
     }
 }
 
-/// A step with the usual deadlines.
-pub(super) fn usual_step(addresses: bool) -> Step {
+/// A step with default deadlines.
+pub(super) fn default_step(addresses: bool) -> Step {
     let timeouts = Timeouts {
-        start: START,
-        stop: STOP,
-        monitor: MONITOR,
+        start: DEFAULT_START_DEADLINE,
+        stop: DEFAULT_STOP_DEADLINE,
+        monitor: DEFAULT_MONITOR_DEADLINE,
     };
     Step::new(Vec::new(), addresses, timeouts)
 }
@@ -121,7 +121,7 @@ impl fmt::Display for ClusterSetup {
         for ping in &self.cluster.pings {
             writeln!(f, "ping {}", ping.name)?;
         }
-        for setting in ScriptSetting::of(&self.cluster) {
+        for setting in ScriptSetting::shared(&self.cluster) {
             writeln!(f, "{setting}")?;
         }
         for check in &self.cluster.health.checks {
@@ -162,7 +162,7 @@ fn print_group(f: &mut fmt::Formatter<'_>, group: &GroupSpec) -> fmt::Result {
     for step in &group.steps {
         let kind = if step.addresses { "address" } else { "script" };
         write!(f, "step {kind}")?;
-        let usual = usual_step(step.addresses);
+        let usual = default_step(step.addresses);
         for (word, time, usual) in [
             ("start", step.start, usual.start),
             ("stop", step.stop, usual.stop),

@@ -1,5 +1,5 @@
-//! Cuts a script that breaks a promise down to a short one that breaks the same: fewer steps, fewer nodes and groups,
-//! plainer weather, rounder times.
+//! Reduces a script that breaks a promise to a short one that breaks the same promise: fewer faults, nodes and groups,
+//! simpler weather, rounder times.
 
 mod smaller;
 
@@ -7,29 +7,29 @@ use super::invariant::{Invariant, Violation};
 use super::run::run;
 use super::script::FaultScript;
 
-/// With chance in it, a smaller script is tried with so many seeds.
-const SEEDS: u64 = 4;
+/// A smaller script with random events is tried with this many seeds.
+const SEEDS_TO_TRY: u64 = 4;
 
-/// What is left of a script.
+/// A reduced script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShrunkScript {
-    /// The short script.
+    /// The script.
     pub script: FaultScript,
-    /// What it breaks.
+    /// The promise that it breaks.
     pub violation: Violation,
-    /// How many runs it took.
+    /// How many runs this took.
     pub runs: u32,
 }
 
-/// Shrinks a script within so many runs; nothing when it breaks no promise.
-pub fn shrink(script: &FaultScript, most_runs: u32) -> Option<ShrunkScript> {
+/// Reduces a script within `max_runs` runs; none if it breaks no promise.
+pub fn shrink(script: &FaultScript, max_runs: u32) -> Option<ShrunkScript> {
     let violation = run(script).first()?.clone();
     let mut search = ShrinkSearch {
         broken: violation.invariant,
         best: script.clone(),
         violation,
         runs: 1,
-        most_runs,
+        max_runs,
     };
     loop {
         let before = search.best.clone();
@@ -38,13 +38,13 @@ pub fn shrink(script: &FaultScript, most_runs: u32) -> Option<ShrunkScript> {
         for smaller in [
             smaller::fewer_nodes,
             smaller::fewer_groups,
-            smaller::plainer_world,
-            smaller::plainer_faults,
+            smaller::simpler_cluster,
+            smaller::simpler_faults,
             smaller::rounder_times,
         ] {
             search.try_all(smaller);
         }
-        if search.best == before || search.runs >= search.most_runs {
+        if search.best == before || search.runs >= search.max_runs {
             break;
         }
     }
@@ -60,16 +60,20 @@ struct ShrinkSearch {
     best: FaultScript,
     violation: Violation,
     runs: u32,
-    most_runs: u32,
+    max_runs: u32,
 }
 
 impl ShrinkSearch {
-    /// Takes a smaller script when it breaks the same promise.
-    fn takes(&mut self, mut smaller: FaultScript) -> bool {
+    /// Continues with a smaller script if it breaks the same promise.
+    fn accept_if_broken(&mut self, mut smaller: FaultScript) -> bool {
         let first = smaller.setup.seed;
-        let seeds = if has_chance(&smaller) { SEEDS } else { 1 };
+        let seeds = if has_chance(&smaller) {
+            SEEDS_TO_TRY
+        } else {
+            1
+        };
         for more in 0..seeds {
-            if self.runs >= self.most_runs {
+            if self.runs >= self.max_runs {
                 return false;
             }
             self.runs += 1;
@@ -84,17 +88,17 @@ impl ShrinkSearch {
         false
     }
 
-    /// Nothing that happens later than the violation matters; but what liveness says, it says of the end.
+    /// Drops the faults after the violation. For liveness they may matter, so this is only a try.
     fn cut_the_end(&mut self) {
         let at = self.violation.at;
         let mut smaller = self.best.clone();
         smaller.steps.retain(|(when, _)| *when <= at);
         if smaller != self.best {
-            self.takes(smaller);
+            self.accept_if_broken(smaller);
         }
     }
 
-    /// Drops steps by halves, then by smaller parts, then singly.
+    /// Drops faults: halves first, then smaller parts, then single ones.
     fn drop_steps(&mut self) {
         let mut size = self.best.steps.len().div_ceil(2);
         while size > 0 {
@@ -103,7 +107,7 @@ impl ShrinkSearch {
                 let mut smaller = self.best.clone();
                 let to = (from + size).min(smaller.steps.len());
                 smaller.steps.drain(from..to);
-                if !self.takes(smaller) {
+                if !self.accept_if_broken(smaller) {
                     from += size;
                 }
             }
@@ -111,11 +115,11 @@ impl ShrinkSearch {
         }
     }
 
-    /// Tries each of the smaller scripts that this makes of the best, until none of them is taken.
+    /// Tries all smaller variants of the best script, until none is accepted.
     fn try_all(&mut self, smaller: fn(&FaultScript) -> Vec<FaultScript>) {
         let mut at = 0;
         while let Some(candidate) = smaller(&self.best).into_iter().nth(at) {
-            if candidate == self.best || !self.takes(candidate) {
+            if candidate == self.best || !self.accept_if_broken(candidate) {
                 at += 1;
             }
         }

@@ -9,7 +9,7 @@ use super::invariant::{LivenessWatch, OwnershipWatch, Violation};
 use super::machine::{Clock, Machine};
 use super::network::{Weather, link_name};
 use super::random::Random;
-use super::setup::{MachineCondition, usual_step};
+use super::setup::{MachineCondition, default_step};
 use crate::engine::{ActionDigest, Call, Engine, Event, OrderId, Outcome};
 use crate::model::cluster::{Cluster, GroupSpec, PingNode, QuorumPolicy, Step, Timing};
 use crate::model::health::Health;
@@ -17,19 +17,19 @@ use crate::model::heartbeat::GroupState;
 use crate::model::status::Status;
 use crate::model::{GroupName, LinkName, NodeName, Time};
 
-/// A socket keeps no more than so many datagrams for a daemon that stands still; later ones are lost.
-const INBOX: usize = 200;
+/// A socket keeps this many datagrams for a frozen daemon; later ones are lost.
+const MAX_INBOX_EVENTS: usize = 200;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
 pub(super) enum ScheduledEvent {
-    /// A datagram comes in, whoever lives there then.
+    /// A datagram arrives, whichever daemon runs then.
     Arrive {
         to: NodeName,
         event: Event,
     },
-    /// Something that only the present life of the daemon waits for.
-    Tell {
+    /// An event for the current life of the daemon.
+    Deliver {
         at: NodeName,
         life: u64,
         event: Event,
@@ -68,11 +68,11 @@ pub(super) enum ScheduledEvent {
 }
 
 impl ScheduledEvent {
-    /// The machine inside which it happens.
+    /// The machine inside which it happens; none for what arrives from outside.
     fn inside(&self) -> Option<&NodeName> {
         match self {
             ScheduledEvent::Arrive { .. } => None,
-            ScheduledEvent::Tell { at, .. }
+            ScheduledEvent::Deliver { at, .. }
             | ScheduledEvent::Finish { at, .. }
             | ScheduledEvent::Probe { at, .. }
             | ScheduledEvent::ProbeEnds { at, .. }
@@ -86,7 +86,7 @@ impl ScheduledEvent {
 /// A command that was given.
 #[derive(Clone, Debug)]
 pub(super) struct GivenCommand {
-    /// At which node, in which life of its daemon.
+    /// The node at which it was given, and the life of its daemon.
     pub node: NodeName,
     pub life: u64,
     pub id: u64,
@@ -96,17 +96,17 @@ pub(super) struct GivenCommand {
 /// A cluster in virtual time.
 #[derive(Debug)]
 pub struct World {
-    /// The configuration that all share; each machine has its own name in it.
+    /// The configuration of all machines, except for their own name.
     pub cluster: Cluster,
     /// The present.
     pub now: Time,
-    /// What every path does to heartbeats.
+    /// How heartbeats travel where no other weather is set.
     pub weather: Weather,
-    /// Whether kernels drop addresses whose right was not renewed.
+    /// Whether kernels drop addresses whose lease was not renewed.
     pub kernel_leases: bool,
-    /// Where all chance comes from.
+    /// The source of all random events.
     pub random: Random,
-    /// How many things have happened.
+    /// The number of events so far.
     pub steps: u64,
     pub(super) machines: BTreeMap<NodeName, Machine>,
     pub(super) future: BTreeMap<(Time, u64), ScheduledEvent>,
@@ -119,10 +119,10 @@ pub struct World {
     pub(super) services: BTreeMap<GroupName, ServiceWatch>,
     pub(super) liveness: LivenessWatch,
     pub(super) asked: Vec<GivenCommand>,
-    /// The faults that were done.
-    pub(super) diary: Vec<(Time, Fault)>,
+    /// The faults that were applied.
+    pub(super) applied_faults: Vec<(Time, Fault)>,
     pub(super) broken: Vec<Violation>,
-    /// What all engines ordered.
+    /// A fingerprint of all actions of all engines.
     pub(super) ordered: ActionDigest,
 }
 
@@ -130,9 +130,9 @@ impl World {
     /// When every run begins.
     pub const BEGIN: Time = Time(1_000_000_000_000);
 
-    /// Machines of these names, switched off, with one link, keepalive 200 ms, deadtime 2 s, no groups, no ping node,
-    /// votes not counted.
-    pub fn of(names: &[&str]) -> World {
+    /// A world of machines with these names, switched off: one link, keepalive 200 ms, deadtime 2 s, no groups, no ping
+    /// node, votes not counted.
+    pub fn new(names: &[&str]) -> World {
         let nodes: Vec<NodeName> = names.iter().map(|n| NodeName::new(n)).collect();
         let now = World::BEGIN;
         let machine = |name: NodeName| {
@@ -141,7 +141,7 @@ impl World {
             (name, machine)
         };
         World {
-            cluster: cluster_of(&nodes),
+            cluster: default_cluster(&nodes),
             now,
             weather: Weather::CALM,
             kernel_leases: false,
@@ -158,20 +158,20 @@ impl World {
             services: BTreeMap::new(),
             liveness: LivenessWatch::default(),
             asked: Vec::new(),
-            diary: Vec::new(),
+            applied_faults: Vec::new(),
             broken: Vec::new(),
             ordered: ActionDigest::default(),
         }
     }
 
-    /// As many links.
+    /// Sets the number of links.
     #[must_use]
     pub fn links(mut self, links: usize) -> World {
         self.cluster.links = (0..links).map(link_name).collect();
         self
     }
 
-    /// A ping node that everybody sees; votes are counted from now on.
+    /// Adds a ping node that answers everybody; votes are counted from now on.
     #[must_use]
     pub fn ping(mut self, name: &str) -> World {
         self.cluster.pings.push(PingNode {
@@ -182,7 +182,7 @@ impl World {
         self
     }
 
-    /// A group of an address, with as many other resources behind it.
+    /// Adds a group of an address and `others` other resources.
     #[must_use]
     pub fn group(mut self, name: &str, preferred: &str, others: usize) -> World {
         let mut steps = vec![step(vec![name.to_owned()], true)];
@@ -195,8 +195,8 @@ impl World {
         self
     }
 
-    /// Gives a machine its clock and its lateness.
-    pub(super) fn condition(&mut self, name: &NodeName, condition: MachineCondition) {
+    /// Sets the clock and the lateness of a machine.
+    pub(super) fn set_condition(&mut self, name: &NodeName, condition: MachineCondition) {
         let now = self.now;
         if let Some(machine) = self.machines.get_mut(name) {
             let local = Time::ZERO + condition.clock;
@@ -205,9 +205,9 @@ impl World {
         }
     }
 
-    /// Notes a fault that was done.
+    /// Notes a fault that was applied.
     pub(super) fn note_fault(&mut self, fault: &Fault) {
-        self.diary.push((self.now, fault.clone()));
+        self.applied_faults.push((self.now, fault.clone()));
         self.liveness.fault(self.now, fault, &self.cluster);
     }
 
@@ -224,7 +224,7 @@ impl World {
         names.into_iter()
     }
 
-    /// The answer to a command, when there is one.
+    /// The answer to a command, if there is one yet.
     pub fn answer(&self, name: &str, id: u64) -> Option<Result<String, String>> {
         self.at(name).replies.get(&id).cloned()
     }
@@ -250,14 +250,18 @@ impl World {
         group.states.first().map(|(_, state)| *state)
     }
 
-    /// Lets time pass.
+    /// Lets this much time pass.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.run_until(end, |_| false);
     }
 
-    /// Lets time pass until something is so, at most so long; whether it came to be so.
-    pub fn run_till(&mut self, at_most: Duration, is: impl FnMut(&mut World) -> bool) -> bool {
+    /// Lets time pass until a condition holds, at most `at_most`; returns whether it holds.
+    pub fn run_until_condition(
+        &mut self,
+        at_most: Duration,
+        is: impl FnMut(&mut World) -> bool,
+    ) -> bool {
         let end = self.now + at_most;
         self.run_until(end, is)
     }
@@ -277,11 +281,11 @@ impl World {
                 return false;
             }
             self.steps += 1;
-            // What has arrived is heard before a deadline is judged.
+            // What has arrived is handled before a deadline.
             if next <= wake_at {
                 self.now = self.now.max(next);
                 if let Some((_, future)) = self.future.pop_first() {
-                    self.happen(future);
+                    self.dispatch(future);
                 }
             } else if let Some((at, name)) = wake {
                 self.now = self.now.max(at);
@@ -291,41 +295,43 @@ impl World {
         }
     }
 
-    pub(super) fn later(&mut self, after: Duration, future: ScheduledEvent) {
+    pub(super) fn schedule(&mut self, after: Duration, future: ScheduledEvent) {
         self.count += 1;
         self.future.insert((self.now + after, self.count), future);
     }
 
-    fn happen(&mut self, future: ScheduledEvent) {
+    fn dispatch(&mut self, future: ScheduledEvent) {
         let machine = future.inside().and_then(|at| self.machines.get_mut(at));
         if let Some(machine) = machine.filter(|m| m.suspended) {
             machine.held_back.push(future);
             return;
         }
         match future {
-            ScheduledEvent::Arrive { to, event } => self.give(&to, event),
-            ScheduledEvent::Tell { at, life, event } if self.lives(&at, life) => {
-                self.give(&at, event);
+            ScheduledEvent::Arrive { to, event } => self.deliver(&to, event),
+            ScheduledEvent::Deliver { at, life, event } if self.is_current_life(&at, life) => {
+                self.deliver(&at, event);
             }
-            ScheduledEvent::Finish { at, life, done } => self.finish(&at, life, done),
-            ScheduledEvent::Probe { at, life, group } if self.lives(&at, life) => {
-                self.probe(&at, group);
+            ScheduledEvent::Finish { at, life, done } => self.finish_call(&at, life, done),
+            ScheduledEvent::Probe { at, life, group } if self.is_current_life(&at, life) => {
+                self.probe_addresses(&at, group);
             }
             ScheduledEvent::ProbeEnds {
                 at,
                 life,
                 group,
                 sent,
-            } if self.lives(&at, life) => self.probe_ends(&at, group, sent),
+            } if self.is_current_life(&at, life) => self.probe_ends(&at, group, sent),
             ScheduledEvent::LeaseEnds { at, group, until } => self.lease_ends(&at, &group, until),
             ScheduledEvent::MonitorResult {
                 at,
                 life,
                 group,
                 round,
-            } if self.lives(&at, life) => self.look_at(&at, &group, round),
-            ScheduledEvent::Check { at, life } if self.lives(&at, life) => self.check_all(&at),
-            ScheduledEvent::Tell { .. }
+            } if self.is_current_life(&at, life) => self.monitor_steps(&at, &group, round),
+            ScheduledEvent::Check { at, life } if self.is_current_life(&at, life) => {
+                self.run_checks(&at);
+            }
+            ScheduledEvent::Deliver { .. }
             | ScheduledEvent::Probe { .. }
             | ScheduledEvent::ProbeEnds { .. }
             | ScheduledEvent::MonitorResult { .. }
@@ -333,37 +339,37 @@ impl World {
         }
     }
 
-    fn lives(&self, at: &NodeName, life: u64) -> bool {
+    fn is_current_life(&self, at: &NodeName, life: u64) -> bool {
         self.machines.get(at).is_some_and(|m| m.life == life)
     }
 
-    /// The present life of a machine's daemon, and what its clock shows.
+    /// The current life of a machine's daemon, and what its clock shows.
     pub(super) fn life_and_clock(&self, at: &NodeName) -> Option<(u64, Time)> {
         let machine = self.machines.get(at)?;
         Some((machine.life, machine.clock.local(self.now)))
     }
 
     fn wake(&mut self, name: &NodeName) {
-        let before = self.acts(name, Event::DeadlineReached);
+        let before = self.handle_event(name, Event::DeadlineReached);
         self.watch_wake(name, before);
     }
 
-    /// Gives a fact to a daemon; to one that stands still, when it goes on.
-    pub(super) fn give(&mut self, to: &NodeName, event: Event) {
+    /// Delivers an event to a daemon; a frozen one receives it when it is thawed.
+    pub(super) fn deliver(&mut self, to: &NodeName, event: Event) {
         let Some(machine) = self.machines.get_mut(to) else {
             return;
         };
         if machine.frozen && machine.engine.is_some() && machine.powered {
-            if machine.inbox.len() < INBOX || !matches!(event, Event::Heard { .. }) {
+            if machine.inbox.len() < MAX_INBOX_EVENTS || !matches!(event, Event::Heard { .. }) {
                 machine.inbox.push(event);
             }
             return;
         }
-        self.acts(to, event);
+        self.handle_event(to, event);
     }
 
-    /// Whether anything followed from it.
-    fn acts(&mut self, to: &NodeName, event: Event) -> bool {
+    /// Lets the engine handle an event; returns whether it did anything.
+    fn handle_event(&mut self, to: &NodeName, event: Event) -> bool {
         let now = self.now;
         let Some(machine) = self.machines.get_mut(to).filter(|m| m.alive()) else {
             return false;
@@ -374,18 +380,18 @@ impl World {
         };
         machine
             .watched
-            .take_in(local, &event, &engine.cluster().timing);
+            .note_event(local, &event, &engine.cluster().timing);
         if let Some(recording) = &mut machine.recording {
-            recording.told.push((local, event.clone()));
+            recording.inputs.push((local, event.clone()));
         }
         let actions = engine.handle(local, event);
-        let acts = !actions.is_empty();
-        if acts {
+        let handle_event = !actions.is_empty();
+        if handle_event {
             self.ordered.add(&actions);
         }
-        self.perform(to, actions);
+        self.perform_actions(to, actions);
         self.reschedule(to);
-        acts
+        handle_event
     }
 
     pub(super) fn reschedule(&mut self, name: &NodeName) {
@@ -404,12 +410,12 @@ impl World {
 fn step(members: Vec<String>, addresses: bool) -> Step {
     Step {
         members,
-        ..usual_step(addresses)
+        ..default_step(addresses)
     }
 }
 
-/// The usual times, and nothing else.
-pub(super) fn cluster_of(nodes: &[NodeName]) -> Cluster {
+/// A cluster with default times and nothing else.
+pub(super) fn default_cluster(nodes: &[NodeName]) -> Cluster {
     let ms = Duration::from_millis;
     let (keepalive, deadtime) = (ms(200), ms(2000));
     let nobody = || NodeName::new("nobody");

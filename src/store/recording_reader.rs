@@ -171,7 +171,7 @@ impl Iterator for Lines<'_> {
                     if e.kind() != io::ErrorKind::InvalidData {
                         self.rest = None;
                     }
-                    self.decoder.lose();
+                    self.decoder.skip_to_next_state();
                     return Some(self.at(&e.to_string()));
                 }
             };

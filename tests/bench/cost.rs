@@ -1,9 +1,9 @@
-//! What a daemon takes from the machine and from the network while nothing happens.
+//! The CPU, memory and network that an idle daemon uses.
 
 use std::time::Duration;
 
+use crate::cluster::{ADDRESS, BenchCluster, BenchSetup};
 use crate::numbers;
-use crate::stage::{ADDRESS, BenchCluster, BenchSetup};
 
 const OVER: Duration = Duration::from_secs(20);
 
@@ -14,15 +14,15 @@ pub fn measure() {
 }
 
 fn idle(keepalive: Duration) {
-    let stage = BenchCluster::of(&BenchSetup {
+    let stage = BenchCluster::start(&BenchSetup {
         keepalive,
         deadtime: keepalive * 10,
         haresources: format!("alice {ADDRESS}/24/eth0 web\n"),
         ..BenchSetup::usual()
     });
-    let before = CpuTime::look(&stage);
+    let before = CpuTime::measure(&stage);
     std::thread::sleep(OVER);
-    let after = CpuTime::look(&stage);
+    let after = CpuTime::measure(&stage);
     let seconds = OVER.as_secs_f64();
     let ms = keepalive.as_millis();
     println!("owner of an address and a script, keepalive {ms} ms:");
@@ -34,7 +34,7 @@ fn idle(keepalive: Duration) {
         "% of one",
         "",
     );
-    // Threads have numbers too; one is our own look.
+    // Threads have numbers too; one is used by the measurement itself.
     numbers::one(
         "   processes and threads begun by it",
         after.last_pid - before.last_pid - 1.0,
@@ -59,7 +59,7 @@ struct CpuTime {
 }
 
 impl CpuTime {
-    fn look(stage: &BenchCluster) -> CpuTime {
+    fn measure(stage: &BenchCluster) -> CpuTime {
         let pid = stage.lab.had_pid("alice").unwrap().unwrap();
         let script = format!(
             "echo pid $$; exec cat /proc/{pid}/smaps_rollup /proc/{pid}/status /proc/net/dev /proc/{pid}/task/*/schedstat"

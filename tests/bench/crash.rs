@@ -6,8 +6,8 @@ use had::model::Time;
 use had::model::decision::What;
 use had::sys::clock;
 
+use crate::cluster::{ADDRESS, BenchCluster, BenchSetup, PROBE_EVERY};
 use crate::numbers;
-use crate::stage::{ADDRESS, BenchCluster, BenchSetup, PROBE_EVERY};
 
 const ROUNDS: usize = 10;
 
@@ -21,7 +21,7 @@ pub fn measure() {
 }
 
 fn crashes(keepalive: Duration, deadtime: Duration) {
-    let stage = BenchCluster::of(&BenchSetup {
+    let stage = BenchCluster::start(&BenchSetup {
         keepalive,
         deadtime,
         ..BenchSetup::usual()

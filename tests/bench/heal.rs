@@ -1,4 +1,4 @@
-//! A partition without quorum ends: both nodes own the group, and one has to let go.
+//! A partition without quorum ends: both nodes own the group, and one has to stop it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use had::lab::LinkDirection;
 use had::sys::clock;
 
+use crate::cluster::{ADDRESS, BenchCluster, BenchSetup, NODES, PROBE_EVERY};
 use crate::numbers;
-use crate::stage::{ADDRESS, BenchCluster, BenchSetup, NODES, PROBE_EVERY};
 
 const ROUNDS: usize = 10;
 
 pub fn measure() {
-    let stage = BenchCluster::of(&BenchSetup {
+    let stage = BenchCluster::start(&BenchSetup {
         lines: "quorum off\n",
         ..BenchSetup::usual()
     });

@@ -1,12 +1,12 @@
-//! How late the heartbeat loop is on a machine that is far too busy, or with a network that loses much, and what that
-//! costs: the group shall stay where it is.
+//! How late the heartbeat thread is on an overloaded machine or with a lossy network, and what follows: the group should
+//! stay where it is.
 
 use std::time::Duration;
 
 use had::model::status::Status;
 
+use crate::cluster::{BenchCluster, BenchSetup, NODES};
 use crate::numbers;
-use crate::stage::{BenchCluster, BenchSetup, NODES};
 
 const OVER: Duration = Duration::from_secs(60);
 
@@ -15,9 +15,9 @@ struct LateCase {
     keepalive: u64,
     deadtime: u64,
     lines: &'static str,
-    /// Processes that do nothing but turn.
+    /// Processes in a busy loop.
     spinning: usize,
-    /// Percent.
+    /// Lost frames, in percent.
     loss: u8,
 }
 
@@ -71,7 +71,7 @@ const fn case(
 }
 
 pub fn measure() {
-    // A part of what a case is called chooses.
+    // A case is chosen by a part of its name.
     let word = std::env::args().nth(2).unwrap_or_default();
     for case in CASES.iter().filter(|c| c.what.contains(&word)) {
         one(case);
@@ -79,7 +79,7 @@ pub fn measure() {
 }
 
 fn one(case: &LateCase) {
-    let stage = BenchCluster::of(&BenchSetup {
+    let stage = BenchCluster::start(&BenchSetup {
         keepalive: Duration::from_millis(case.keepalive),
         deadtime: Duration::from_millis(case.deadtime),
         lines: case.lines,
@@ -126,7 +126,7 @@ fn load() -> f64 {
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// How often the log says what must not be.
+/// How often the log has lines that it must not have.
 struct LogCounts([usize; 6]);
 
 const BAD: [&str; 6] = [

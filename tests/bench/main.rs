@@ -1,9 +1,10 @@
-//! How quick the cluster is, and what it costs. Prints numbers and asserts none: they are of this machine and this hour.
+//! How fast the cluster is, and what it costs. Prints numbers and asserts none, because they depend on the machine.
 //!
 //! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, cost,
 //! heal, late, simulated.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod cluster;
 mod cost;
 mod crash;
 mod heal;
@@ -12,17 +13,16 @@ mod many;
 mod moves;
 mod numbers;
 mod simulated;
-mod stage;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let word = words.first().map_or("", String::as_str);
-    if word == stage::JOURNAL {
-        stage::print_journal();
+    if word == cluster::JOURNAL {
+        cluster::print_journal();
         return;
     }
     if std::env::var_os("HAD_BENCH").is_none() {
-        // A test runner that asks for our tests must hear nothing.
+        // A test runner that lists the tests must find none.
         if !words.iter().any(|w| w == "--list") {
             println!("measures only when asked: HAD_BENCH=1 cargo test --release --test bench");
         }

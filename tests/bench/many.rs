@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use had::lab::SamplerReport;
 
+use crate::cluster::{BenchCluster, BenchSetup, PROBE_EVERY};
 use crate::numbers;
-use crate::stage::{BenchCluster, BenchSetup, PROBE_EVERY};
 
 const ADDRESSES: u16 = 1000;
 const ROUNDS: usize = 7;
 const SAMPLE_EVERY: Duration = Duration::from_millis(2);
 
 pub fn measure() {
-    let stage = BenchCluster::of(&BenchSetup {
+    let stage = BenchCluster::start(&BenchSetup {
         haresources: haresources(),
         prefix: 16,
         ..BenchSetup::usual()

@@ -1,4 +1,4 @@
-//! How much time a simulation passes in a minute: two nodes with a keepalive of one second, and one group.
+//! How much virtual time is simulated in a minute: two nodes with one group and a keepalive of one second.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What the resource scripts of all nodes have told, in one file: nowhere begun while it runs elsewhere.
+//! The calls of the resource scripts on all nodes, from one file: none starts while it runs elsewhere.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,11 +9,11 @@ use crate::cluster::ChaosCluster;
 use crate::step::Node;
 use crate::timeline::GRACE;
 
-/// How far a node has come with the script.
+/// The state of the script on a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ScriptPhase {
     Running,
-    /// Its stop was called and has not come to its end.
+    /// Its stop has begun and not ended.
     Stopping(Time),
 }
 
@@ -25,7 +25,7 @@ pub struct ScriptCalls {
 }
 
 impl ScriptCalls {
-    /// Reads what is new, and judges it.
+    /// Reads new calls and checks them.
     pub fn read(&mut self, stage: &ChaosCluster) -> Vec<String> {
         let path = stage.dir.path().join("calls");
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -72,8 +72,8 @@ impl ScriptCalls {
         None
     }
 
-    /// Where it still runs when it begins on this node, unless nobody there could stop it in time. A stop that was begun
-    /// and is slow is waited for where the nodes hear each other.
+    /// Where the script still runs when it starts on this node, unless nobody there could stop it in time. Nodes that hear
+    /// each other wait for a slow stop.
     fn others(
         &self,
         stage: &ChaosCluster,
@@ -102,7 +102,7 @@ impl ScriptCalls {
         None
     }
 
-    /// Where a script runs.
+    /// The nodes on which a script runs.
     pub fn running(&self, name: &str) -> Vec<Node> {
         let running = self
             .places

@@ -1,11 +1,11 @@
-//! The kinds of clusters, each with the faults under which it promises that nothing ever runs twice.
+//! The kinds of clusters, each with the faults under which it promises that nothing runs twice.
 
 use std::time::Duration;
 
-use crate::random::Random;
+use crate::random::PlanRandom;
 use crate::step::Node;
 
-/// The addresses that are watched and asked. Those of the third group come and go with it.
+/// The addresses that are sampled and pinged. Those of the third group come and go with it.
 pub const ADDRESSES: [&str; 4] = ["10.0.0.100", "10.0.0.110", "10.0.0.111", "10.0.0.120"];
 /// The group with the script.
 pub const WEB: &str = "10.0.0.100/24/eth0";
@@ -20,18 +20,18 @@ pub struct ChaosClass {
     pub links: &'static [&'static str],
     /// Further lines of ha.cf.
     pub ha_cf: &'static str,
-    /// Any two may lose each other while both see the rest.
+    /// Any two nodes may be cut off from each other while both reach the rest.
     pub any_cut: bool,
-    /// A node may be cut from everything on all links.
+    /// A node may be cut off on all links.
     pub isolation: bool,
-    /// Faults of any kind come while others last. Where they may not, only what people and scripts do comes in between.
+    /// Faults of any kind may overlap. Otherwise only commands and script failures come in between.
     pub overlap: bool,
-    /// This node keeps its state on a small disk of its own, which a power cut empties.
+    /// This node has its state on a small disk of its own, which a power cut empties.
     pub small_disk: Option<Node>,
 }
 
-/// Two nodes and an arbiter. It promises nothing when faults overlap within one deadtime, or when both see the gateway but
-/// not each other; so faults come one at a time, cuts are clean, and all becomes whole in between.
+/// Two nodes and a gateway. Nothing is promised when faults overlap within one deadtime, or when both nodes reach the
+/// gateway but not each other; so whole nodes are cut off, one fault at a time, and the cluster settles in between.
 pub const PAIR: ChaosClass = ChaosClass {
     name: "pair",
     nodes: &["alice", "bob"],
@@ -43,7 +43,7 @@ pub const PAIR: ChaosClass = ChaosClass {
     small_disk: None,
 };
 
-/// The majority decides, always.
+/// Three nodes: the majority decides.
 pub const TRIO: ChaosClass = ChaosClass {
     name: "trio",
     nodes: &["alice", "bob", "carol"],
@@ -55,7 +55,7 @@ pub const TRIO: ChaosClass = ChaosClass {
     small_disk: Some("carol"),
 };
 
-/// Two nodes that decide alone: what they promise holds as long as one sees the other's address on the wire.
+/// Two nodes without votes: the promise holds as long as an address probe reaches the other node.
 pub const OFF: ChaosClass = ChaosClass {
     name: "off",
     nodes: &["alice", "bob"],
@@ -67,7 +67,7 @@ pub const OFF: ChaosClass = ChaosClass {
     small_disk: Some("bob"),
 };
 
-/// What is drawn anew for each cluster, and what reloads change.
+/// Settings that are drawn for each cluster, and that reloads change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChaosConfig {
     pub deadtime: Duration,
@@ -76,7 +76,7 @@ pub struct ChaosConfig {
 }
 
 impl ChaosConfig {
-    pub fn draw(random: &mut Random) -> ChaosConfig {
+    pub fn draw(random: &mut PlanRandom) -> ChaosConfig {
         ChaosConfig {
             deadtime: Duration::from_millis(*random.pick(&[600, 800, 1000, 1500])),
             failback: random.percent(30),

@@ -1,4 +1,4 @@
-//! The cluster in its lab, and how each step is done to it.
+//! The cluster in its lab, and how each step is done.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,12 +18,12 @@ use crate::class::{ChaosClass, ChaosConfig};
 use crate::step::{ChaosStep, Node};
 use crate::timeline::FaultTimeline;
 
-/// How long a program may take that does not wait for the cluster.
+/// Timeout of programs that do not wait for the cluster.
 const SOON: Duration = Duration::from_secs(30);
-/// How long a daemon may take to end: longer than every script's deadline together.
+/// How long a daemon may take to stop: longer than all script deadlines together.
 const LEAVES: Duration = Duration::from_secs(40);
 
-/// The resource script: it tells each call, and does before it what `NODE-ACTION` says.
+/// The resource script: it logs each call, and first does what the file `NODE-ACTION` says.
 const SCRIPT: &str = r#"#!/bin/sh
 dir=DIR
 node=$(uname -n)
@@ -55,7 +55,7 @@ pub struct ChaosCluster {
     unplugged: BTreeSet<(Node, &'static str)>,
     moody: BTreeSet<Node>,
     filled: BTreeSet<Node>,
-    /// Nodes whose files are of an older configuration, or whose daemon has not read them.
+    /// Nodes whose files are older than the configuration, or whose daemon has not reloaded them.
     stale: BTreeSet<Node>,
     pub failed: Vec<String>,
 }
@@ -93,7 +93,7 @@ impl ChaosCluster {
         Ok(stage)
     }
 
-    /// What a machine needs after power on.
+    /// Prepares a machine after power on.
     fn furnish_node(&mut self, node: Node) -> Result<(), LabError> {
         if self.class.small_disk == Some(node) {
             self.sh(node, "mount -t tmpfs -o size=12m state /var/lib/had")?;
@@ -102,7 +102,7 @@ impl ChaosCluster {
         Ok(())
     }
 
-    /// Does a step; what is impossible at the moment (crash a machine that is off) is left.
+    /// Does a step, unless it is impossible at the moment (crash a machine that is off).
     pub fn perform(&mut self, step: &ChaosStep) -> Result<(), LabError> {
         self.timeline.step(step);
         match step {
@@ -113,8 +113,8 @@ impl ChaosCluster {
             ChaosStep::Kill(n) => self.kill(n),
             ChaosStep::Stop(n) => self.stop(n),
             ChaosStep::Start(n) => self.start(n),
+            ChaosStep::FreezeAll(n) => self.freeze_all(n),
             ChaosStep::Freeze(n) => self.freeze(n),
-            ChaosStep::Suspend(n) => self.suspend(n),
             ChaosStep::Thaw(n) => self.thaw(n),
             ChaosStep::GatewayDown | ChaosStep::GatewayUp => {
                 self.gateway(*step == ChaosStep::GatewayUp)
@@ -155,7 +155,7 @@ impl ChaosCluster {
         }
     }
 
-    /// Cables and what happens on them.
+    /// Steps of the network.
     fn wire(&mut self, step: &ChaosStep) -> Result<(), LabError> {
         match step {
             ChaosStep::Cut(a, b, link) => {
@@ -257,7 +257,7 @@ impl ChaosCluster {
         self.lab.signal(n, pid, Signal::SIGTERM)
     }
 
-    /// A daemon that was asked to end has ended, or is ended.
+    /// Waits until a stopped daemon has ended, or kills it.
     fn gone(&mut self, n: Node) -> Result<(), LabError> {
         let end = Instant::now() + LEAVES;
         while self.lab.had_pid(n)?.is_some() {
@@ -276,7 +276,7 @@ impl ChaosCluster {
             return Ok(());
         }
         if self.runs.contains(n) {
-            // After a restart by hactl nobody but us starts it again.
+            // After `hactl restart` nobody else starts it again.
             if self.lab.had_pid(n)?.is_some() {
                 return Ok(());
             }
@@ -292,7 +292,7 @@ impl ChaosCluster {
         Ok(())
     }
 
-    fn freeze(&mut self, n: Node) -> Result<(), LabError> {
+    fn freeze_all(&mut self, n: Node) -> Result<(), LabError> {
         if self.on.contains(n) && self.frozen.insert(n) {
             self.timeline.helpless(n);
             self.lab.freeze(n)?;
@@ -300,7 +300,7 @@ impl ChaosCluster {
         Ok(())
     }
 
-    fn suspend(&mut self, n: Node) -> Result<(), LabError> {
+    fn freeze(&mut self, n: Node) -> Result<(), LabError> {
         if self.runs.contains(n)
             && let Some(pid) = self.lab.had_pid(n)?
             && self.frozen.insert(n)
@@ -341,7 +341,7 @@ impl ChaosCluster {
         }
     }
 
-    /// A command of an administrator; it may be refused, but it must be answered.
+    /// Runs a command of an administrator; it may be refused, but must be answered.
     pub fn hactl(&mut self, n: Node, words: &str) -> Result<(), LabError> {
         if !self.runs.contains(n) || self.frozen.contains(n) {
             return Ok(());
@@ -366,7 +366,7 @@ impl ChaosCluster {
         Ok(())
     }
 
-    /// Another configuration from now on, which no node has read yet.
+    /// Changes the configuration; no node has reloaded it yet.
     fn change(&mut self, step: &ChaosStep) {
         match step {
             ChaosStep::Deadtime(time) => self.config.deadtime = *time,
@@ -376,7 +376,7 @@ impl ChaosCluster {
         self.stale = self.class.nodes.iter().copied().collect();
     }
 
-    /// Writes the configuration to these nodes, and has them read it.
+    /// Writes the configuration to these nodes and reloads it.
     fn refresh(&mut self, nodes: &[Node]) -> Result<(), LabError> {
         for n in self.stale.clone() {
             if nodes.contains(&n) && self.runs.contains(n) && !self.frozen.contains(n) {
@@ -409,7 +409,7 @@ impl ChaosCluster {
         Ok(())
     }
 
-    /// Every fault ends, and an administrator forgives everything.
+    /// Ends every fault, and clears all failures.
     pub fn end_faults(&mut self) -> Result<(), LabError> {
         self.wire(&ChaosStep::Heal)?;
         for (n, link) in self.unplugged.clone() {
@@ -438,7 +438,7 @@ impl ChaosCluster {
         Ok(())
     }
 
-    /// Once the daemons answer: ends what administrators began, forgives failures.
+    /// Once the daemons answer: ends standby and maintenance, and clears failures.
     pub fn forgive(&mut self) -> Result<(), LabError> {
         self.refresh(self.class.nodes)?;
         for n in self.class.nodes {
@@ -461,7 +461,7 @@ impl ChaosCluster {
         writeln!(file, "{}.{:02} {n} {name} {what} -", up / 100, up % 100).unwrap();
     }
 
-    /// What a node's daemon says, if it answers.
+    /// The status of a node, if its daemon answers.
     pub fn status(&self, n: Node) -> Option<Status> {
         let output = self
             .lab

@@ -1,4 +1,4 @@
-//! Everything that helps to understand a failure, in one folder.
+//! Collects everything that helps to understand a failure in one folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub fn gather(run: &ChaosRun, seed: u64, failed: &[String]) -> PathBuf {
     folder
 }
 
-/// Its log, what it says, its journal, and all that it keeps on its disk, recordings among it.
+/// The log of a daemon, its status, its journal and its state folder with the recordings.
 fn of_node(run: &ChaosRun, node: Node, folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let lab = &run.stage.lab;

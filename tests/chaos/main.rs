@@ -1,14 +1,14 @@
-//! Chaos: random faults done to real daemons in a lab, with a client throughout, judged from outside.
+//! Chaos: random faults done to real daemons in a lab, with a client that pings throughout. Checked from outside.
 //!
-//! `tests/run chaos` goes on for half an hour. The seed is printed; `HAD_CHAOS_SEED` gives the same plan again,
+//! `tests/run chaos` takes half an hour. It prints its seed; `HAD_CHAOS_SEED` gives the same plan again,
 //! `HAD_CHAOS_SECONDS` another length, `HAD_CHAOS_CLASS` one of the classes only. Without any of them this is a short run
 //! with a fixed seed. Needs root and `/dev/net/tun`.
 //!
 //! What must hold:
-//! * no address on two nodes, looked at every 10 ms (`timeline.rs` has the one excuse), and no script started while it runs elsewhere;
-//! * daemons end when they are told to and never else, answer `hactl status`, and neither spin nor grow;
-//! * generations never fall, and a group never runs with a term that it had elsewhere;
-//! * when faults end, every group runs once, answers, and the gateway and the client know where.
+//! * no address on two nodes, sampled every 10 ms (`timeline.rs` has the one exception), and no script started while it runs elsewhere;
+//! * daemons end only when told to, answer `hactl status`, and have no busy loop or leak;
+//! * generations never decrease, and a group never runs with a term that it had elsewhere;
+//! * after the faults end, every group runs once and answers, and the gateway and the client reach it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

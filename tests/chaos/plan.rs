@@ -1,23 +1,23 @@
-//! Which faults come next: drawn from the seed alone, so that the same seed makes the same plan.
+//! Plans the next faults, from the seed alone: the same seed gives the same plan.
 
 use std::time::Duration;
 
 use crate::class::{ADDRESSES, ChaosClass, ChaosConfig, EXTRA, PLAIN, WEB};
-use crate::random::Random;
+use crate::random::PlanRandom;
 use crate::step::{ChaosStep, Node, ScriptMood};
 
-/// A step and when it is done, counted from the begin of its burst.
+/// A step and its time from the beginning of its burst.
 type Timed = (Duration, ChaosStep);
 
 /// Draws bursts of faults for a class.
 pub struct Planner {
     class: &'static ChaosClass,
-    random: Random,
+    random: PlanRandom,
     config: ChaosConfig,
 }
 
 impl Planner {
-    pub fn new(class: &'static ChaosClass, mut random: Random) -> Planner {
+    pub fn new(class: &'static ChaosClass, mut random: PlanRandom) -> Planner {
         let config = ChaosConfig::draw(&mut random);
         Planner {
             class,
@@ -26,17 +26,17 @@ impl Planner {
         }
     }
 
-    /// What the cluster is configured with after all bursts so far.
+    /// The configuration after all bursts so far.
     pub fn config(&self) -> &ChaosConfig {
         &self.config
     }
 
-    /// The next burst. It ends with a wait for everything to be whole, or, where faults may overlap, goes straight on.
+    /// The next burst. It ends with a wait until the cluster has settled, or goes straight on if faults may overlap.
     pub fn burst(&mut self) -> Vec<ChaosStep> {
         let many = *self.random.pick(&[1, 1, 2, 3]);
         let mut timed: Vec<Timed> = Vec::new();
         for _ in 0..many {
-            // The first soon after all was whole, the others while it lasts.
+            // The first soon after the cluster has settled, the others while it lasts.
             let latest = if timed.is_empty() { 300 } else { 2000 };
             let begin = Duration::from_millis(self.random.between(0, latest));
             let fault = if timed.is_empty() || self.class.overlap {
@@ -100,7 +100,7 @@ impl Planner {
             2 | 3 => self.kill(),
             4 | 5 => {
                 let n = self.node();
-                self.lasting(ChaosStep::Freeze(n), ChaosStep::Thaw(n))
+                self.lasting(ChaosStep::FreezeAll(n), ChaosStep::Thaw(n))
             }
             6 => {
                 let n = self.node();
@@ -115,13 +115,13 @@ impl Planner {
             }
             14 => {
                 let n = self.node();
-                self.lasting(ChaosStep::Suspend(n), ChaosStep::Thaw(n))
+                self.lasting(ChaosStep::Freeze(n), ChaosStep::Thaw(n))
             }
             _ => self.meddling(),
         }
     }
 
-    /// What people, scripts and disks do.
+    /// Commands, failing scripts, full disks.
     fn meddling(&mut self) -> Vec<Timed> {
         match self.random.between(0, 6) {
             0..=2 => self.command(),
@@ -146,7 +146,7 @@ impl Planner {
         let n = self.node();
         let mut steps = self.lasting(ChaosStep::Kill(n), ChaosStep::Start(n));
         if self.random.percent(30) {
-            // Not started again: until everything is made whole.
+            // Not started again until the cluster is settled.
             steps.pop();
             steps.push((self.some_time(), ChaosStep::Wait(Duration::ZERO)));
         }
@@ -213,7 +213,7 @@ impl Planner {
         }
     }
 
-    /// A script that misbehaves is nothing until it is called; so somebody soon does what calls it, or perhaps not.
+    /// A misbehaving script matters only when it is called, so often a command that calls it follows soon.
     fn script(&mut self) -> Vec<Timed> {
         let (n, other) = self.two();
         let action = *self.random.pick(&["start", "stop"]);
@@ -256,7 +256,7 @@ impl Planner {
         };
         let mut steps = vec![(Duration::ZERO, step.clone())];
         if self.random.percent(40) {
-            // One node alone hears of it; the others somewhat later.
+            // One node reloads first, the others somewhat later.
             let first = self.node();
             steps = vec![
                 (Duration::ZERO, ChaosStep::Only(first, Box::new(step))),

@@ -1,4 +1,4 @@
-//! One class from the first step to the verdict.
+//! One run of a class.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::cluster::ChaosCluster;
 use crate::evidence;
 use crate::outage::Outages;
 use crate::plan::{Planner, is_extra};
-use crate::random::Random;
+use crate::random::PlanRandom;
 use crate::settle::settle;
 use crate::step::ChaosStep;
 use crate::timeline::now;
@@ -19,14 +19,14 @@ use crate::watch::LogWatch;
 
 const SAMPLE: Duration = Duration::from_millis(10);
 const ASK: Duration = Duration::from_millis(10);
-/// How often daemons are looked at while faults go on.
-const LOOK: Duration = Duration::from_millis(700);
+/// How often daemons are checked while faults go on.
+const CHECK_EVERY: Duration = Duration::from_millis(700);
 /// The seed of the short run.
 const FIXED: u64 = 1;
 /// How long the short run takes, without its begin and end.
 const SHORT: u64 = 20;
 
-/// What watches the addresses since the last time that all was whole.
+/// The sampler and the probes since the cluster last settled.
 pub struct Observers {
     sampler: RunningSampler,
     probes: Vec<(&'static str, RunningProbe)>,
@@ -59,7 +59,7 @@ impl Observers {
     }
 }
 
-/// All of a run.
+/// A run.
 pub struct ChaosRun {
     pub stage: ChaosCluster,
     pub watch: LogWatch,
@@ -89,7 +89,7 @@ pub fn run(class: &'static ChaosClass) {
     let mixed = name
         .bytes()
         .fold(seed, |s, b| s.wrapping_mul(257).wrapping_add(u64::from(b)));
-    let mut planner = Planner::new(class, Random::new(mixed));
+    let mut planner = Planner::new(class, PlanRandom::new(mixed));
     let config = planner.config().clone();
     println!("{name}: {config:?}");
     let stage = ChaosCluster::up(class, &config, seed).unwrap();
@@ -134,7 +134,7 @@ impl ChaosRun {
             if settles || !self.stage.failed.is_empty() {
                 let next = Observers::open(&self.stage)?;
                 let seen = std::mem::replace(&mut eyes, next).close()?;
-                self.judge(seen, began);
+                self.evaluate_round(seen, began);
                 began = now();
             }
             if late {
@@ -155,20 +155,20 @@ impl ChaosRun {
         }
     }
 
-    /// Lets time pass, with an eye on the daemons.
+    /// Waits, and checks the daemons meanwhile.
     fn wait(&mut self, time: Duration) -> Result<(), LabError> {
         let end = Instant::now() + time;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
-            std::thread::sleep(left.min(LOOK));
-            if left > LOOK {
-                self.watch.look(&mut self.stage)?;
+            std::thread::sleep(left.min(CHECK_EVERY));
+            if left > CHECK_EVERY {
+                self.watch.check_daemons(&mut self.stage)?;
             }
         }
         Ok(())
     }
 
-    /// What was seen since the last time that all was whole.
-    fn judge(&mut self, seen: Observed, began: Time) {
+    /// Evaluates what was seen since the cluster last settled.
+    fn evaluate_round(&mut self, seen: Observed, began: Time) {
         self.rounds += 1;
         self.samples += seen.sampled.samples;
         for double in &seen.sampled.double {
@@ -198,7 +198,7 @@ impl ChaosRun {
         }
     }
 
-    /// The longest outage is the fault's, where there was but one.
+    /// The longest outage is due to the fault, if there was only one.
     fn measure(&mut self, seen: &Observed, began: Time) {
         let faults = std::mem::take(&mut self.stage.timeline.faults);
         let kind = match faults.as_slice() {

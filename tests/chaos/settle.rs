@@ -1,4 +1,4 @@
-//! When faults end, everything becomes whole: every group runs exactly once, answers, and everybody knows where.
+//! After the faults end the cluster settles: every group runs exactly once and answers, and everybody knows where.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::watch::LogWatch;
 /// On a machine that is busy with other things.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// Ends all faults and waits. What stays broken goes to the stage's list.
+/// Ends all faults and waits. What does not recover is added to the list of failures.
 pub fn settle(
     stage: &mut ChaosCluster,
     watch: &mut LogWatch,
@@ -28,7 +28,7 @@ pub fn settle(
     let end = Instant::now() + Duration::from_secs(4) + stage.config.deadtime * 10 + SLOW;
     let mut forgiven = false;
     loop {
-        let why = match look(stage, watch)? {
+        let why = match all_statuses(stage, watch)? {
             Err(why) => why,
             Ok(statuses) => {
                 if !forgiven {
@@ -37,7 +37,7 @@ pub fn settle(
                     continue;
                 }
                 clear(stage, &statuses)?;
-                match whole(stage, &statuses, calls)? {
+                match settled_owners(stage, &statuses, calls)? {
                     Ok(owners) => {
                         stage.timeline.owners = owners;
                         return Ok(());
@@ -50,15 +50,15 @@ pub fn settle(
             return Ok(());
         }
         if Instant::now() > end {
-            stage.failed.push(format!("not whole again: {why}"));
+            stage.failed.push(format!("has not settled: {why}"));
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// The views of all nodes, once all answer.
-fn look(
+/// The status of all nodes, if all answer.
+fn all_statuses(
     stage: &mut ChaosCluster,
     watch: &mut LogWatch,
 ) -> Result<Result<Vec<(Node, Status)>, String>, LabError> {
@@ -79,7 +79,7 @@ fn look(
     Ok(Ok(statuses))
 }
 
-/// An administrator looks at what failed, and says so.
+/// Clears failed groups, as an administrator who has looked.
 fn clear(stage: &mut ChaosCluster, statuses: &[(Node, Status)]) -> Result<(), LabError> {
     for (node, status) in statuses {
         for group in &status.groups {
@@ -96,8 +96,8 @@ fn clear(stage: &mut ChaosCluster, statuses: &[(Node, Status)]) -> Result<(), La
     Ok(())
 }
 
-/// All owners; or why it is not whole.
-fn whole(
+/// All owners, or why the cluster has not settled.
+fn settled_owners(
     stage: &mut ChaosCluster,
     statuses: &[(Node, Status)],
     calls: &mut ScriptCalls,
@@ -107,7 +107,7 @@ fn whole(
         for peer in &status.nodes {
             if !matches!(peer.liveness, Liveness::Here | Liveness::Active) {
                 return Ok(Err(format!(
-                    "{node} sees {} {:?}",
+                    "{node} sees {} as {:?}",
                     peer.name, peer.liveness
                 )));
             }
@@ -155,7 +155,7 @@ fn script_of(group: &str) -> Option<&'static str> {
     }
 }
 
-/// The node that all name as the only owner, and that says so itself.
+/// The only owner of a group according to all nodes.
 fn owner(statuses: &[(Node, Status)], name: &str) -> Result<Node, String> {
     let mut owner = None;
     for (node, status) in statuses {
@@ -178,7 +178,7 @@ fn owner(statuses: &[(Node, Status)], name: &str) -> Result<Node, String> {
     owner.ok_or_else(|| format!("nobody knows {name}"))
 }
 
-/// The owner has the address, the client gets an answer, and the gateway knows no other card for it.
+/// Whether the owner has the address, the client gets an answer, and the gateway has the right MAC.
 fn answers(stage: &ChaosCluster, address: &str, owner: Node) -> Result<Option<String>, LabError> {
     let ip: IpAddr = address.parse().unwrap();
     for node in stage.class.nodes {

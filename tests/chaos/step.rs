@@ -1,4 +1,4 @@
-//! What is done to a cluster, a step at a time, in words.
+//! The steps that are done to a cluster, and their words.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,25 +8,25 @@ pub type Node = &'static str;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChaosStep {
-    /// Nothing is done for so long.
+    /// Wait.
     Wait(Duration),
-    /// All faults end, and everything must become whole.
+    /// End all faults and wait until every group runs.
     Settle,
     /// Power off.
     Crash(Node),
     /// Power on and start the daemon.
     Boot(Node),
-    /// The same, with all that the daemon had remembered gone.
+    /// The same, but the saved state is lost.
     BootEmpty(Node),
     /// SIGKILL to the daemon alone.
     Kill(Node),
-    /// Ask the daemon to end.
+    /// Stop the daemon.
     Stop(Node),
     Start(Node),
     /// SIGSTOP to all processes.
-    Freeze(Node),
+    FreezeAll(Node),
     /// SIGSTOP to the daemon alone.
-    Suspend(Node),
+    Freeze(Node),
     Thaw(Node),
     /// Nothing passes between two nodes; on one link, or all.
     Cut(Node, Node, Option<&'static str>),
@@ -36,9 +36,9 @@ pub enum ChaosStep {
     Isolate(Node),
     /// Nothing passes from a node to anybody.
     Mute(Node),
-    /// So many of a hundred frames are lost between two nodes.
+    /// Lose this percentage of frames between two nodes.
     Lose(Node, Node, Option<&'static str>, u8),
-    /// Frames between two nodes are late by up to so much, and some come twice.
+    /// Delay frames between two nodes by up to this, and double some.
     Delay(Node, Node, Duration),
     /// Cuts, losses and delays end.
     Heal,
@@ -46,24 +46,24 @@ pub enum ChaosStep {
     Plug(Node, &'static str),
     GatewayDown,
     GatewayUp,
-    /// hactl, with these words.
+    /// Run hactl with these arguments.
     Command(Node, String),
-    /// The resource script does something else than usual.
+    /// The resource script misbehaves.
     Script(Node, &'static str, ScriptMood),
-    /// The resource scripts of a node do the usual again.
+    /// The resource scripts of a node behave again.
     Mend(Node),
-    /// The disk of the daemon's state has no room.
+    /// Fill the disk with the daemon's state.
     Fill(Node),
     Free(Node),
     /// Somebody deletes an address by hand.
     Remove(Node, &'static str),
-    /// The configuration says another deadtime; all nodes reload.
+    /// Change deadtime; all nodes reload.
     Deadtime(Duration),
-    /// haresources gets another group, or loses it; all nodes reload.
+    /// Add a group to haresources, or remove it; all nodes reload.
     Group(bool),
-    /// A change of the configuration that one node alone is told.
+    /// A change of the configuration that only one node reloads.
     Only(Node, Box<ChaosStep>),
-    /// All nodes are told what only some know.
+    /// All nodes reload.
     Rest,
 }
 
@@ -76,7 +76,7 @@ pub enum ScriptMood {
 }
 
 impl ScriptMood {
-    /// As shell.
+    /// The shell code of this behaviour.
     pub fn shell(self) -> &'static str {
         match self {
             ScriptMood::Fails => "echo it is broken; exit 1",
@@ -87,7 +87,7 @@ impl ScriptMood {
 }
 
 impl ChaosStep {
-    /// What the table at the end counts together; none for a step that ends a fault or lets time pass.
+    /// The row of the table at the end; none for a step that ends a fault or waits.
     pub fn kind(&self) -> Option<&'static str> {
         Some(match self {
             ChaosStep::Wait(_)
@@ -105,8 +105,8 @@ impl ChaosStep {
             ChaosStep::Crash(_) => "power cut",
             ChaosStep::Kill(_) => "kill -9 of the daemon",
             ChaosStep::Stop(_) => "stop of the daemon",
+            ChaosStep::FreezeAll(_) => "freeze of all processes",
             ChaosStep::Freeze(_) => "freeze",
-            ChaosStep::Suspend(_) => "freeze of the daemon",
             ChaosStep::Cut(_, "gateway", _) => "cut from the gateway",
             ChaosStep::Cut(_, _, Some(_)) | ChaosStep::CutOneWay(_, _, Some(_)) => {
                 "cut of one of two links"
@@ -135,14 +135,14 @@ impl ChaosStep {
         })
     }
 
-    /// The node that it strikes.
+    /// The node that it concerns.
     pub fn strikes(&self) -> Option<Node> {
         match self {
             ChaosStep::Crash(n)
             | ChaosStep::Kill(n)
             | ChaosStep::Stop(n)
+            | ChaosStep::FreezeAll(n)
             | ChaosStep::Freeze(n)
-            | ChaosStep::Suspend(n)
             | ChaosStep::Isolate(n)
             | ChaosStep::Mute(n)
             | ChaosStep::Unplug(n, _)
@@ -168,8 +168,8 @@ impl fmt::Display for ChaosStep {
             ChaosStep::Kill(n) => write!(f, "kill {n}"),
             ChaosStep::Stop(n) => write!(f, "stop {n}"),
             ChaosStep::Start(n) => write!(f, "start {n}"),
+            ChaosStep::FreezeAll(n) => write!(f, "freeze all processes of {n}"),
             ChaosStep::Freeze(n) => write!(f, "freeze {n}"),
-            ChaosStep::Suspend(n) => write!(f, "suspend {n}"),
             ChaosStep::Thaw(n) => write!(f, "thaw {n}"),
             ChaosStep::Cut(a, b, link) => write!(f, "cut {a} {b}{}", on(*link)),
             ChaosStep::CutOneWay(a, b, link) => write!(f, "cut {a} > {b}{}", on(*link)),

@@ -1,4 +1,4 @@
-//! What was done and when, and which nodes were in what trouble: two holders are forgiven only where the README says
+//! What was done and when, and which nodes were impaired: two holders of an address are excused only where had(7) says
 //! that nobody can prevent them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,15 +9,15 @@ use had::model::Time;
 
 use crate::step::{ChaosStep, Node};
 
-/// How long a daemon may need after a thaw or a start until it has given up what it must not have.
+/// How long a daemon may take after a thaw or a start to stop what it must not run.
 pub const GRACE: Duration = Duration::from_secs(4);
 
-/// What is wrong with a node, while it lasts.
+/// How a node is impaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeTrouble {
-    /// Its daemon does not run or is frozen: nobody there can take an address away.
+    /// Its daemon does not run or is frozen: nobody there can remove an address.
     Helpless,
-    /// Frames to or from it are lost: a probe for its addresses may stay without an answer.
+    /// Frames to or from it are lost: a probe for its addresses may get no answer.
     Astray,
 }
 
@@ -26,7 +26,7 @@ pub struct TroubleSpell {
     pub node: Node,
     pub trouble: NodeTrouble,
     pub from: Time,
-    /// Not over yet: never.
+    /// `NEVER` while it lasts.
     pub to: Time,
 }
 
@@ -34,12 +34,12 @@ pub struct TroubleSpell {
 pub struct FaultTimeline {
     pub lines: Vec<(Time, String)>,
     pub spells: Vec<TroubleSpell>,
-    /// What was done since all was whole, and whether it struck a node that ran something.
+    /// What was done since the cluster last settled, and whether it hit a node that ran something.
     pub faults: Vec<(Time, ChaosStep, bool)>,
-    /// Who ran something when all was whole.
+    /// The nodes that ran something when the cluster last settled.
     pub owners: BTreeSet<Node>,
     started: BTreeMap<Node, Time>,
-    /// Nodes whose store was lost since somebody asked.
+    /// Nodes whose saved state was lost since the last query.
     pub lost: BTreeSet<Node>,
 }
 
@@ -56,7 +56,7 @@ impl FaultTimeline {
         }
     }
 
-    /// Old troubles excuse nothing any more. Those of the last moments still do.
+    /// Forgets old impairments; the latest still count.
     pub fn round_ends(&mut self) {
         let old = now() - GRACE * 3;
         self.spells.retain(|s| s.to >= old);
@@ -67,30 +67,30 @@ impl FaultTimeline {
     }
 
     pub fn helpless(&mut self, node: Node) {
-        self.begin(node, NodeTrouble::Helpless);
+        self.spell_begins(node, NodeTrouble::Helpless);
     }
 
-    /// Its daemon runs again, or nothing of it does.
+    /// The daemon runs again, or nothing of the node does.
     pub fn helped(&mut self, node: Node) {
         self.started.insert(node, now());
         self.end(|s| s.node == node && s.trouble == NodeTrouble::Helpless);
     }
 
     pub fn astray(&mut self, node: Node) {
-        self.begin(node, NodeTrouble::Astray);
+        self.spell_begins(node, NodeTrouble::Astray);
     }
 
     pub fn not_astray(&mut self, who: impl Fn(Node) -> bool) {
         self.end(|s| who(s.node) && s.trouble == NodeTrouble::Astray);
     }
 
-    /// Whether its daemon was started so recently that it may not listen yet.
+    /// Whether the daemon was started so recently that it may not listen yet.
     pub fn is_fresh(&self, node: Node) -> bool {
         let started = self.started.get(node);
         started.is_some_and(|at| now().since(*at) < Duration::from_secs(15))
     }
 
-    fn begin(&mut self, node: Node, trouble: NodeTrouble) {
+    fn spell_begins(&mut self, node: Node, trouble: NodeTrouble) {
         let open = |s: &TroubleSpell| s.node == node && s.trouble == trouble && s.to == Time::NEVER;
         if !self.spells.iter().any(open) {
             self.spells.push(TroubleSpell {
@@ -110,7 +110,7 @@ impl FaultTimeline {
         }
     }
 
-    /// The spell in which a node could do nothing at that time, or only just could again.
+    /// The time in which a node could do nothing, if `at` is in it or shortly after.
     pub fn helpless_at(&self, node: &str, at: Time) -> Option<&TroubleSpell> {
         self.spells.iter().find(|s| {
             s.node == node
@@ -120,7 +120,7 @@ impl FaultTimeline {
         })
     }
 
-    /// Whether frames of a node were lost in this time, or shortly before.
+    /// Whether frames of a node were lost in this time or shortly before.
     pub fn astray_in(&self, node: &str, from: Time, to: Time) -> bool {
         self.spells.iter().any(|s| {
             s.node == node
@@ -130,8 +130,8 @@ impl FaultTimeline {
         })
     }
 
-    /// Why two holders of an address were nobody's fault, if so: one of them could do nothing, and nobody could see that it
-    /// still had the address, because the network between was disturbed too.
+    /// Whether two holders of an address are excused: one of them could do nothing, and nobody could see that it still had
+    /// the address, because the network between them was disturbed too.
     pub fn excuses(&self, double: &DuplicateAddress) -> bool {
         let end = double.from + double.lasted;
         double.nodes.iter().any(|n| {

@@ -1,4 +1,4 @@
-//! What is looked at while faults go on: daemons live and answer, and their numbers only grow.
+//! Checks while faults go on: daemons run and answer, and their numbers only increase.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use crate::cluster::ChaosCluster;
 use crate::step::Node;
 use crate::timeline::now;
 
-/// A daemon may take so long to answer, on a machine that does other things too.
+/// How long a daemon may take to answer on a busy machine.
 const ANSWERS: Duration = Duration::from_secs(20);
-/// Of one core; a daemon that spins takes all of it.
+/// Share of one core; a busy loop takes all of it.
 const BUSY: f64 = 0.7;
-/// Many times what the usual daemon has. Memory is locked, so all of it counts.
+/// Many times the usual memory. Memory is locked, so all of it counts.
 const MEMORY: u64 = 200 << 20;
 const THREADS: u64 = 100;
 const FILES: u64 = 300;
@@ -25,11 +25,11 @@ const FILES: u64 = 300;
 #[derive(Default)]
 pub struct LogWatch {
     generations: BTreeMap<Node, Generation>,
-    /// The greatest term with which a group was seen to run, and where.
+    /// The highest term with which a group ran, and where.
     terms: BTreeMap<GroupName, (Term, Node)>,
     /// The first time without an answer.
     silent: BTreeMap<Node, Instant>,
-    /// A daemon's number, its work so far in seconds, and when.
+    /// The process number of a daemon, its CPU time in seconds, and when that was.
     work: BTreeMap<Node, (i32, f64, Instant)>,
     /// The most ever used: share of a core, bytes, threads, files.
     pub most: (f64, u64, u64, u64),
@@ -37,8 +37,8 @@ pub struct LogWatch {
 }
 
 impl LogWatch {
-    /// Looks at all daemons that must run. What is wrong goes to the stage's list.
-    pub fn look(&mut self, stage: &mut ChaosCluster) -> Result<(), LabError> {
+    /// Checks all daemons that must run. What is wrong is added to the list of failures.
+    pub fn check_daemons(&mut self, stage: &mut ChaosCluster) -> Result<(), LabError> {
         for node in stage.runs.clone() {
             if stage.frozen.contains(node) {
                 continue;
@@ -66,13 +66,13 @@ impl LogWatch {
         }
     }
 
-    /// Generations and terms never fall.
+    /// Generations and terms never decrease.
     pub fn compare(&mut self, stage: &mut ChaosCluster, node: Node, status: &Status) {
         self.looks += 1;
         self.silent.remove(node);
         if stage.timeline.lost.remove(node) {
             self.generations.remove(node);
-            // The others remember their own terms only: after its own were lost a lower one may be the greatest known.
+            // The others remember only their own terms: after a loss of state the highest known one may be lower.
             self.terms.retain(|_, (_, by)| *by != node);
         }
         let before = self.generations.insert(node, status.generation);
@@ -90,7 +90,7 @@ impl LogWatch {
                 .states
                 .first()
                 .is_some_and(|(_, s)| *s == GroupState::Online);
-            // A group that is removed and added begins anew.
+            // A group that is removed and added starts again.
             if !runs || group.name.as_str() == EXTRA {
                 continue;
             }

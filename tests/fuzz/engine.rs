@@ -22,7 +22,7 @@ const HEAVY: usize = 60_000;
 
 /// Two nodes that run and hear each other.
 fn world(random: &mut Random) -> World {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .links(2)
         .group("g1", "alice", 1)
         .group("g2", "bob", 0);
@@ -116,7 +116,7 @@ fn no_believed_heartbeat_does_harm() {
 /// A peer that names other groups in every heartbeat.
 #[test]
 fn a_peer_that_invents_groups_and_nodes_fills_no_memory() {
-    let mut world = World::of(&["alice", "bob"]).group("g1", "alice", 0);
+    let mut world = World::new(&["alice", "bob"]).group("g1", "alice", 0);
     world.start_all();
     world.run_for(Duration::from_secs(8));
     let mut engine = world.at("alice").engine.clone().unwrap();
@@ -149,7 +149,7 @@ fn a_peer_that_invents_groups_and_nodes_fills_no_memory() {
 /// The greatest numbers there are, where they would do most harm: an engine at its end still runs, and says so.
 #[test]
 fn the_greatest_numbers_end_nothing() {
-    let mut world = World::of(&["alice", "bob"]).group("g1", "alice", 0);
+    let mut world = World::new(&["alice", "bob"]).group("g1", "alice", 0);
     world.start_all();
     world.run_for(Duration::from_secs(8));
     let mut last = full("bob", "alice");

@@ -41,7 +41,7 @@ const WORDS: &[&str] = &[
 
 /// A daemon with this memory begins, and goes on for a while.
 fn lives_with(kept: PersistentState) {
-    let world = World::of(&["alice", "bob"]).group("g1", "alice", 1);
+    let world = World::new(&["alice", "bob"]).group("g1", "alice", 1);
     let mut now = Time(5_000_000_000);
     let (mut engine, mut actions) = Engine::new(world.cluster.clone(), kept, now);
     for _ in 0..40 {

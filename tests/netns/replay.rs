@@ -62,8 +62,8 @@ fn a_replay_comes_to_the_decisions_of_the_journal_and_another_deadtime_to_others
 
     let text = cluster.exits(0, "bob", "hactl replay");
     for said in [
-        "begins on bob",
-        "alice says: active; 10.0.0.100 online",
+        "starts on bob",
+        "alice reports: active; 10.0.0.100 online",
         "node alice is dead: nothing heard for 2",
         "10.0.0.100: the start of 10.0.0.100 succeeded",
         "== on bob: 10.0.0.100 is online",
@@ -75,7 +75,7 @@ fn a_replay_comes_to_the_decisions_of_the_journal_and_another_deadtime_to_others
     let text = cluster.exits(0, "bob", set);
     for said in [
         "deadtime 3600s (it was 2s)",
-        "- what was, + what would have been",
+        "- as recorded, + with the changed settings",
         "- node alice is dead",
         "== - on bob: 10.0.0.100 is online",
         "== + on bob: 10.0.0.100 is offline",
@@ -104,7 +104,7 @@ fn a_daemon_that_is_killed_is_recorded_to_its_last_second_and_its_next_life_too(
     cluster.until_owner("10.0.0.100", "alice");
     let lives = || {
         let text = replay();
-        text.matches("begins on alice").count() == 2 && text.contains("kept running")
+        text.matches("starts on alice").count() == 2 && text.contains("kept running")
     };
     assert!(wait(lives), "{}", replay());
 }

@@ -1,4 +1,4 @@
-//! The usual course: who gets what, and where it goes when a node dies or leaves.
+//! Which node gets a group, and where it moves when a node dies or leaves.
 
 use crate::*;
 use had::engine::Command;
@@ -7,7 +7,7 @@ use had::sim::World;
 
 #[test]
 fn both_start_and_the_preferred_node_gets_the_group_at_once() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "bob", 1);
+    let mut world = World::new(&["alice", "bob"]).group("db", "bob", 1);
     world.start_all();
     let begun = world.now;
     settle_on(&mut world, "db", "bob");
@@ -22,7 +22,7 @@ fn both_start_and_the_preferred_node_gets_the_group_at_once() {
 fn the_preferred_node_gets_the_group_however_the_starts_fall() {
     for preferred in ["alice", "bob"] {
         for between in 0..50 {
-            let mut world = World::of(&["alice", "bob"]).group("db", preferred, 0);
+            let mut world = World::new(&["alice", "bob"]).group("db", preferred, 0);
             // Long enough that a node has looked at its resources before its heartbeat arrives.
             world.weather.delay = ms(20);
             world.start("alice");
@@ -35,7 +35,7 @@ fn the_preferred_node_gets_the_group_however_the_starts_fall() {
 
 #[test]
 fn a_lone_node_waits_initdead_and_then_takes_all() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "bob", 0);
+    let mut world = World::new(&["alice", "bob"]).group("db", "bob", 0);
     world.start("alice");
     world.run_for(ms(3900));
     assert!(world.runs_on("db").is_empty(), "not before initdead");
@@ -56,7 +56,7 @@ fn a_dead_owner_is_replaced_at_deadtime_and_not_before() {
     let crashed = world.now;
     world.crash("alice");
     assert!(
-        world.run_till(secs(5), |w| w.runs_on("db") == ["bob"]),
+        world.run_until_condition(secs(5), |w| w.runs_on("db") == ["bob"]),
         "{}",
         story(&world)
     );
@@ -70,7 +70,7 @@ fn a_dead_owner_is_replaced_at_deadtime_and_not_before() {
 
 #[test]
 fn a_survivor_says_how_long_it_waits_for_the_stops_of_a_dead_node() {
-    let mut world = World::of(&["a", "b", "c"]).group("db", "a", 1).with(|c| {
+    let mut world = World::new(&["a", "b", "c"]).group("db", "a", 1).with(|c| {
         c.quorum = had::model::cluster::QuorumPolicy::Stop;
         c.groups[0].steps[1].removal = secs(60);
     });
@@ -121,7 +121,7 @@ fn a_returning_node_takes_nothing_without_auto_failback() {
 
 #[test]
 fn with_auto_failback_the_owner_gives_it_back() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .group("db", "alice", 1)
         .with(|c| c.auto_failback = true);
     world.start_all();
@@ -137,7 +137,7 @@ fn with_auto_failback_the_owner_gives_it_back() {
 
 #[test]
 fn failback_waits_its_delay() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .group("db", "alice", 0)
         .with(|c| {
             c.auto_failback = true;
@@ -156,7 +156,7 @@ fn failback_waits_its_delay() {
 
 #[test]
 fn two_groups_with_crossed_preferences_are_active_on_both_nodes() {
-    let mut world = World::of(&["test1", "test2"])
+    let mut world = World::new(&["test1", "test2"])
         .group("10.1.88.200", "test1", 0)
         .group("10.1.88.201", "test2", 0)
         .with(|c| c.auto_failback = true);
@@ -174,7 +174,7 @@ fn two_groups_with_crossed_preferences_are_active_on_both_nodes() {
 
 #[test]
 fn three_nodes_place_move_and_return_groups() {
-    let mut world = World::of(&["a", "b", "c"])
+    let mut world = World::new(&["a", "b", "c"])
         .group("g1", "a", 1)
         .group("g2", "b", 0)
         .group("g3", "c", 0)
@@ -190,7 +190,7 @@ fn three_nodes_place_move_and_return_groups() {
     settle_on(&mut world, "g1", "b");
     world.command("b", Command::Leave);
     world.run_for(secs(5));
-    // One of three is left of two: the last node alone has 1 of 2 votes and must not go on by itself.
+    // After one of three has left, the last node alone has 1 of 2 votes and must not go on.
     assert!(world.runs_on("g1").is_empty(), "{}", story(&world));
     world.start("a");
     world.run_for(secs(10));
@@ -203,7 +203,7 @@ fn three_nodes_place_move_and_return_groups() {
 
 #[test]
 fn five_nodes_spread_what_a_dead_node_had() {
-    let mut world = World::of(&["a", "b", "c", "d", "e"]).with(|c| {
+    let mut world = World::new(&["a", "b", "c", "d", "e"]).with(|c| {
         c.quorum = had::model::cluster::QuorumPolicy::Stop;
     });
     for group in ["g1", "g2", "g3", "g4"] {
@@ -226,7 +226,7 @@ fn five_nodes_spread_what_a_dead_node_had() {
 #[test]
 fn the_times_of_the_first_users_file_behave() {
     // keepalive 2, deadtime 10, warntime 5, initdead 120, one gateway, auto_failback off.
-    let mut world = World::of(&["test6", "test7"])
+    let mut world = World::new(&["test6", "test7"])
         .ping("10.1.88.254")
         .group("10.1.88.199", "test6", 2)
         .with(|c| {
@@ -256,12 +256,12 @@ fn the_times_of_the_first_users_file_behave() {
     no_double(&world);
 }
 
-/// Each node hears the other while one of them is still getting ready; the group shall not go to whoever is quicker.
+/// The nodes hear each other while one is still starting; the group must not go to whoever is quicker.
 #[test]
 fn at_a_cold_start_the_preferred_node_is_given_the_time_to_get_ready() {
     for first in ["alice", "bob"] {
         for offset in (0..=200).step_by(10) {
-            let mut world = World::of(&["alice", "bob"])
+            let mut world = World::new(&["alice", "bob"])
                 .ping("gateway")
                 .group("db", "alice", 0)
                 .group("web", "bob", 0);

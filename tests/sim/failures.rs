@@ -1,4 +1,4 @@
-//! Agents that fail, hang and lie low.
+//! Agents that fail or hang.
 
 use crate::*;
 use had::engine::Command;
@@ -8,7 +8,7 @@ use had::sim::{Behaviour, World};
 
 #[test]
 fn a_failing_start_is_undone_and_the_other_node_takes_it() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 2);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 2);
     world.on_start("alice", "db", 1, Behaviour::Fails("exit code 1".into()));
     world.start_all();
     settle_on(&mut world, "db", "bob");
@@ -26,7 +26,7 @@ fn a_failing_start_is_undone_and_the_other_node_takes_it() {
 
 #[test]
 fn a_hanging_start_ends_at_its_deadline_and_the_other_node_takes_it() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 1);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 1);
     world.on_start("alice", "db", 1, Behaviour::Hangs);
     world.start_all();
     world.run_for(secs(59));
@@ -69,13 +69,7 @@ fn a_failing_stop_is_stuck_and_nobody_starts_it_even_when_the_node_dies() {
 fn every_step_is_stopped_even_when_one_fails() {
     let mut world = pair(2);
     world.on_stop("alice", "db", 2, Behaviour::Fails("no".into()));
-    world.command(
-        "alice",
-        Command::Standby {
-            groups: vec![GroupName::new("db")],
-            lasting: true,
-        },
-    );
+    standby_db(&mut world, "alice");
     world.run_for(secs(3));
     let running = world.machine("alice").running[&GroupName::new("db")].clone();
     assert_eq!(running, [false, false, true]);
@@ -85,13 +79,7 @@ fn every_step_is_stopped_even_when_one_fails() {
 fn a_cleared_stuck_group_is_looked_at_and_goes_on() {
     let mut world = pair(1);
     world.on_stop("alice", "db", 1, Behaviour::Fails("no".into()));
-    world.command(
-        "alice",
-        Command::Standby {
-            groups: vec![GroupName::new("db")],
-            lasting: true,
-        },
-    );
+    standby_db(&mut world, "alice");
     world.run_for(secs(3));
     assert_eq!(world.state("alice", "db"), Some(GroupState::Stuck));
     world.machine("alice").running.clear();
@@ -102,7 +90,7 @@ fn a_cleared_stuck_group_is_looked_at_and_goes_on() {
 
 #[test]
 fn when_nobody_can_start_it_pauses_grow_and_it_comes_back_when_mended() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 1);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 1);
     for node in ["alice", "bob"] {
         world.on_start(node, "db", 1, Behaviour::Fails("no disk".into()));
     }
@@ -118,7 +106,7 @@ fn when_nobody_can_start_it_pauses_grow_and_it_comes_back_when_mended() {
         world.machine(node).start_behaviour.clear();
     }
     assert!(
-        world.run_till(secs(900), |w| w.runs_on("db").len() == 1),
+        world.run_until_condition(secs(900), |w| w.runs_on("db").len() == 1),
         "{}",
         story(&world)
     );
@@ -128,7 +116,7 @@ fn when_nobody_can_start_it_pauses_grow_and_it_comes_back_when_mended() {
 #[test]
 fn a_resource_that_is_lost_moves_the_group() {
     let mut world = pair(1);
-    world.lose("alice", "db", 1, "nginx is not running");
+    world.lose_step_noticed("alice", "db", 1, "nginx is not running");
     settle_on(&mut world, "db", "bob");
     assert_eq!(world.state("alice", "db"), Some(GroupState::Failed));
     no_double(&world);

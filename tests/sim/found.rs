@@ -1,4 +1,4 @@
-//! What random runs found, each made as short as it goes.
+//! Defects that random runs found, each reduced to a short scenario.
 
 use crate::*;
 use had::engine::{Action, Command, Event};
@@ -14,7 +14,7 @@ fn db() -> Vec<GroupName> {
 
 /// Three nodes that count votes, with one group on the first.
 fn three(others: usize) -> World {
-    let mut world = World::of(&["a", "b", "c"])
+    let mut world = World::new(&["a", "b", "c"])
         .group("db", "a", others)
         .with(|c| c.quorum = QuorumPolicy::Stop);
     world.start_all();
@@ -54,16 +54,10 @@ fn an_offer_stays_with_its_node_although_its_claim_makes_it_busier() {
 #[test]
 fn a_claim_that_must_be_withdrawn_at_once_is_not_made() {
     let mut world = three(0);
-    // The one that is offered the group hears that another, whom it cannot hear, has claimed it.
-    world.part("b", "c");
+    // The node that is offered the group hears that another one, which it cannot hear, has claimed it.
+    world.cut_all_links("b", "c");
     world.run_for(secs(3));
-    world.command(
-        "a",
-        Command::Standby {
-            groups: db(),
-            lasting: true,
-        },
-    );
+    standby_db(&mut world, "a");
     world.run_for(secs(3));
     let claims = ["b", "c"].map(|n| {
         decisions(&world, n)
@@ -83,7 +77,7 @@ fn a_claim_that_must_be_withdrawn_at_once_is_not_made() {
 fn nobody_recognises_a_claim_while_a_restarted_owner_looks_at_what_it_runs() {
     let mut world = three(1);
     // b cannot hear a, and knows only from c that a has the group.
-    world.part("a", "b");
+    world.cut_all_links("a", "b");
     world.run_for(secs(5));
     world.kill("a");
     world.run_for(ms(500));
@@ -101,7 +95,7 @@ fn nobody_recognises_a_claim_while_a_restarted_owner_looks_at_what_it_runs() {
 
 #[test]
 fn a_failed_start_with_a_slow_stop_is_a_failure_all_the_same() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 1);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 1);
     world.on_start("alice", "db", 1, Behaviour::Fails("no disk".into()));
     world.on_stop("alice", "db", 1, Behaviour::Works(secs(40)));
     world.start_all();
@@ -117,7 +111,7 @@ fn a_failed_start_with_a_slow_stop_is_a_failure_all_the_same() {
 
 #[test]
 fn after_a_gap_a_peer_that_was_dead_is_listened_for_too() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 0);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 0);
     world.cluster.groups[0].steps[0].addresses = false;
     world.on_start("alice", "db", 0, Behaviour::Fails("no".into()));
     world.start_all();
@@ -138,7 +132,7 @@ fn after_a_gap_a_peer_that_was_dead_is_listened_for_too() {
 
 #[test]
 fn after_a_gap_a_start_under_way_is_given_up_when_its_right_is_over() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 1);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 1);
     world.cluster.groups[0].steps.reverse();
     world.on_start("alice", "db", 0, Behaviour::Works(secs(1)));
     world.start_all();
@@ -160,8 +154,8 @@ fn nodes_that_left_and_come_back_elsewhere_are_not_outvoted_by_the_last_one() {
         world.command(node, Command::Leave);
         world.run_for(secs(1));
     }
-    world.part("a", "b");
-    world.part("a", "c");
+    world.cut_all_links("a", "b");
+    world.cut_all_links("a", "c");
     world.start("b");
     world.start("c");
     world.run_for(secs(20));
@@ -170,23 +164,17 @@ fn nodes_that_left_and_come_back_elsewhere_are_not_outvoted_by_the_last_one() {
 
 #[test]
 fn a_node_that_left_and_is_back_unheard_is_known_by_hearsay() {
-    let mut world = World::of(&["a", "b", "c"])
+    let mut world = World::new(&["a", "b", "c"])
         .group("db", "c", 0)
         .with(|c| c.quorum = QuorumPolicy::Stop);
     world.start_all();
     settle_on(&mut world, "db", "c");
     world.command("a", Command::Leave);
     world.run_for(secs(1));
-    world.part("a", "c");
+    world.cut_all_links("a", "c");
     world.start("a");
     world.run_for(secs(6));
-    world.command(
-        "c",
-        Command::Standby {
-            groups: db(),
-            lasting: true,
-        },
-    );
+    standby_db(&mut world, "c");
     settle_on(&mut world, "db", "b");
     world.command(
         "a",
@@ -245,7 +233,7 @@ fn a_node_added_by_a_reload_is_waited_for() {
 
 #[test]
 fn a_reload_during_the_first_look_starts_only_the_new_definition() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 0);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 0);
     world.start_all();
     world.cluster.groups[0].steps[0].members = vec!["10.0.0.2".into()];
     for node in ["alice", "bob"] {
@@ -268,7 +256,7 @@ fn a_reload_before_adoption_stops_what_runs_by_its_old_definition() {
     world.crash("bob");
     world.kill("alice");
     world.start("alice");
-    // Found running, and kept while bob is waited for: that is when the file changes.
+    // The group was found running and is kept while alice waits for bob; then the file changes.
     world.run_for(secs(1));
     assert_eq!(world.state("alice", "db"), Some(GroupState::Unknown));
     world.cluster.groups[0].steps[1].members = vec!["other".into()];
@@ -282,21 +270,21 @@ fn a_reload_before_adoption_stops_what_runs_by_its_old_definition() {
 
 #[test]
 fn an_address_lost_while_the_rest_is_still_started_is_no_success() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 1);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 1);
     world.on_start("alice", "db", 1, Behaviour::Works(secs(5)));
     world.start_all();
     world.run_for(secs(2));
     assert_eq!(world.state("alice", "db"), Some(GroupState::Starting));
-    world.lose("alice", "db", 0, "somebody removes it again and again");
+    world.lose_step_noticed("alice", "db", 0, "somebody removes it again and again");
     settle_on(&mut world, "db", "bob");
     assert_eq!(world.state("alice", "db"), Some(GroupState::Failed));
     no_double(&world);
 }
 
-/// Found by a replay: what was told at the very moment of a deadline made the engine forget it until the next heartbeat.
+/// Found by a replay: an input at the very time of a deadline made the engine forget the deadline until the next heartbeat.
 #[test]
 fn a_deadline_is_not_forgotten_when_something_is_told_at_that_very_moment() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 0);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 0);
     world.start_all();
     settle_on(&mut world, "db", "alice");
     world.crash("alice");
@@ -305,9 +293,9 @@ fn a_deadline_is_not_forgotten_when_something_is_told_at_that_very_moment() {
             .iter()
             .any(|d| d.contains("alice is late"))
     };
-    assert!(world.run_till(secs(5), late));
+    assert!(world.run_until_condition(secs(5), late));
     let late = world.at("bob").engine.clone().unwrap();
-    // When the other one would be called dead, if nothing were told but deadlines.
+    // When the other node would be declared dead, with no input but deadlines.
     let mut engine = late.clone();
     let is_dead = |actions: &[Action]| {
         let dead = What::PeerDead(NodeName::new("alice"));

@@ -1,4 +1,4 @@
-//! standby and takeover: done, told, and without two owners.
+//! standby and takeover: the result, the answer, and no two owners.
 
 use crate::*;
 use had::engine::Command;
@@ -18,7 +18,7 @@ fn standby(world: &mut World, node: &str, lasting: bool) -> Result<String, Strin
         },
     );
     assert!(
-        world.run_till(secs(200), |w| w.answer(node, id).is_some()),
+        world.run_until_condition(secs(200), |w| w.answer(node, id).is_some()),
         "{}",
         story(world)
     );
@@ -34,7 +34,7 @@ fn takeover(world: &mut World, node: &str, force: bool) -> Result<String, String
         },
     );
     assert!(
-        world.run_till(secs(300), |w| w.answer(node, id).is_some()),
+        world.run_until_condition(secs(300), |w| w.answer(node, id).is_some()),
         "{}",
         story(world)
     );
@@ -70,7 +70,7 @@ fn takeover_and_back_both_ways() {
 
 #[test]
 fn a_takeover_is_not_undone_by_auto_failback() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .group("db", "alice", 0)
         .with(|c| c.auto_failback = true);
     world.start_all();
@@ -99,7 +99,7 @@ fn lasting_standby_abstains_even_when_the_other_dies_and_ends_on_command() {
 
 #[test]
 fn yielding_once_still_takes_over_when_the_other_dies() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .group("db", "alice", 0)
         .with(|c| c.auto_failback = true);
     world.start_all();
@@ -160,13 +160,7 @@ fn the_owner_waits_for_the_claim_before_it_stops() {
     let mut world = pair(0);
     // The target's daemon is frozen, but not for long enough to be late: nothing may stop before it answers.
     world.freeze("bob");
-    world.command(
-        "alice",
-        Command::Standby {
-            groups: groups(&["db"]),
-            lasting: true,
-        },
-    );
+    standby_db(&mut world, "alice");
     world.run_for(ms(400));
     assert_eq!(world.runs_on("db"), ["alice"]);
     world.thaw("bob");

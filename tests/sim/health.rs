@@ -1,4 +1,4 @@
-//! Services that die, nodes that fail their checks, ping nodes out of reach: what restarts, what moves, what stays.
+//! Services that die, nodes that fail checks, ping nodes out of reach: what is restarted, moves or stays.
 
 use crate::*;
 use had::engine::Command;
@@ -14,9 +14,9 @@ const POLICY: Policy = Policy {
     within: Duration::from_secs(600),
 };
 
-/// alice and bob, a group of an address and two services, each looked at every second.
+/// alice and bob with a group of an address and two services, each monitored every second.
 fn watched(policy: Policy) -> World {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 2);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 2);
     for step in &mut world.cluster.groups[0].steps {
         step.policy = Some(policy);
     }
@@ -26,7 +26,7 @@ fn watched(policy: Policy) -> World {
     world
 }
 
-fn told(world: &World, node: &str, text: &str) -> usize {
+fn times_decided(world: &World, node: &str, text: &str) -> usize {
     let all = decisions(world, node);
     all.iter().filter(|d| d.contains(text)).count()
 }
@@ -42,7 +42,11 @@ fn a_dead_service_is_restarted_in_place_with_all_to_its_right_and_nothing_moves(
     world.die("alice", "db", 1);
     let lost = world.now;
     let back = |w: &mut World| w.at("alice").running[&GroupName::new("db")] == [true; 3];
-    assert!(world.run_till(secs(5), back), "{}", story(&world));
+    assert!(
+        world.run_until_condition(secs(5), back),
+        "{}",
+        story(&world)
+    );
     assert!(
         world.now.since(lost) >= ms(1000),
         "fall 2 was not waited for"
@@ -58,7 +62,7 @@ fn a_dead_service_is_restarted_in_place_with_all_to_its_right_and_nothing_moves(
     world.run_for(secs(60));
     assert_eq!(world.at("bob").starts, 0);
     assert_eq!(
-        told(&world, "alice", "restarting script0 in place (1 of 2"),
+        times_decided(&world, "alice", "restarting script0 in place (1 of 2"),
         1
     );
     let status = world.status("alice").unwrap();
@@ -74,7 +78,7 @@ fn when_the_budget_is_spent_the_group_moves_and_comes_back_when_the_failure_expi
         within: secs(60),
         ..POLICY
     };
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .group("db", "alice", 1)
         .with(|c| c.auto_failback = true);
     world.cluster.groups[0].steps[1].policy = Some(policy);
@@ -82,7 +86,7 @@ fn when_the_budget_is_spent_the_group_moves_and_comes_back_when_the_failure_expi
     settle_on(&mut world, "db", "alice");
     world.ail("alice", "db", 1, Some("answers 500"));
     settle_on(&mut world, "db", "bob");
-    assert_eq!(told(&world, "alice", "in place"), 2);
+    assert_eq!(times_decided(&world, "alice", "in place"), 2);
     assert_eq!(world.state("alice", "db"), Some(GroupState::Failed));
     let notes = world.status("alice").unwrap().groups[0].notes.join("\n");
     assert!(
@@ -92,7 +96,7 @@ fn when_the_budget_is_spent_the_group_moves_and_comes_back_when_the_failure_expi
     world.ail("alice", "db", 1, None);
     world.run_for(secs(30));
     assert_eq!(world.runs_on("db"), ["bob"], "still failed there");
-    let home = world.run_till(secs(40), |w| w.runs_on("db") == ["alice"]);
+    let home = world.run_until_condition(secs(40), |w| w.runs_on("db") == ["alice"]);
     assert!(home, "{}", story(&world));
     no_double(&world);
 }
@@ -137,7 +141,7 @@ fn a_restart_in_place_that_cannot_start_again_moves_the_group() {
     );
     world.die("alice", "db", 1);
     settle_on(&mut world, "db", "bob");
-    assert_eq!(told(&world, "alice", "in place"), 1);
+    assert_eq!(times_decided(&world, "alice", "in place"), 1);
     let notes = world.status("alice").unwrap().groups[0].notes.join("\n");
     assert!(notes.contains("unknown directive"), "{notes}");
     no_double(&world);
@@ -149,7 +153,11 @@ fn a_restart_in_place_whose_stop_fails_is_stuck() {
     world.on_stop("alice", "db", 2, Behaviour::Fails("will not die".into()));
     world.die("alice", "db", 1);
     let stuck = |w: &mut World| w.state("alice", "db") == Some(GroupState::Stuck);
-    assert!(world.run_till(secs(10), stuck), "{}", story(&world));
+    assert!(
+        world.run_until_condition(secs(10), stuck),
+        "{}",
+        story(&world)
+    );
     world.run_for(secs(60));
     assert_eq!(world.at("bob").starts, 0);
 }
@@ -161,7 +169,7 @@ fn standby_and_takeover_wait_for_a_restart_in_place_and_are_not_forgotten() {
         world.on_start("alice", "db", 1, Behaviour::Works(secs(3)));
         world.die("alice", "db", 1);
         let starting = |w: &mut World| w.state("alice", "db") == Some(GroupState::Starting);
-        assert!(world.run_till(secs(5), starting));
+        assert!(world.run_until_condition(secs(5), starting));
         let groups = db();
         let id = world.command("alice", Command::Standby { groups, lasting });
         settle_on(&mut world, "db", "bob");
@@ -177,7 +185,7 @@ fn standby_and_takeover_wait_for_a_restart_in_place_and_are_not_forgotten() {
 
 #[test]
 fn a_right_that_ends_during_a_restart_in_place_stops_it() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .ping("gateway")
         .group("db", "alice", 2);
     for step in &mut world.cluster.groups[0].steps {
@@ -188,9 +196,9 @@ fn a_right_that_ends_during_a_restart_in_place_stops_it() {
     world.on_start("alice", "db", 1, Behaviour::Works(secs(20)));
     world.die("alice", "db", 1);
     let starting = |w: &mut World| w.state("alice", "db") == Some(GroupState::Starting);
-    assert!(world.run_till(secs(5), starting));
-    world.part("alice", "bob");
-    world.see("alice", 0, false);
+    assert!(world.run_until_condition(secs(5), starting));
+    world.cut_all_links("alice", "bob");
+    world.set_ping_visible("alice", 0, false);
     settle_on(&mut world, "db", "bob");
     no_double(&world);
 }
@@ -208,7 +216,12 @@ fn nothing_is_looked_at_in_maintenance() {
     world.run_for(secs(2));
     world.die("alice", "db", 1);
     world.run_for(secs(30));
-    assert_eq!(told(&world, "alice", "script0"), 0, "{}", story(&world));
+    assert_eq!(
+        times_decided(&world, "alice", "script0"),
+        0,
+        "{}",
+        story(&world)
+    );
     world.command(
         "bob",
         Command::Maintenance {
@@ -217,7 +230,11 @@ fn nothing_is_looked_at_in_maintenance() {
         },
     );
     let back = |w: &mut World| w.at("alice").running[&GroupName::new("db")] == [true; 3];
-    assert!(world.run_till(secs(10), back), "{}", story(&world));
+    assert!(
+        world.run_until_condition(secs(10), back),
+        "{}",
+        story(&world)
+    );
 }
 
 #[test]
@@ -232,7 +249,7 @@ fn without_a_monitor_nobody_looks() {
 // --- Checks of a node ---
 
 fn checked(fall: u32, rise: u32) -> World {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 1);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 1);
     world.cluster.health.checks.push(CheckPolicy {
         name: "web".into(),
         fall,
@@ -243,7 +260,7 @@ fn checked(fall: u32, rise: u32) -> World {
     world
 }
 
-/// Such as the state of the disk on which only one group stands.
+/// A check of one group, such as the state of its disk.
 #[test]
 fn a_check_of_one_group_bears_on_no_other() {
     let mut world = checked(1, 1).group("web", "alice", 1);
@@ -271,7 +288,7 @@ fn a_check_that_lets_the_owner_stay_only_keeps_a_node_from_taking() {
     world.fail_check("alice", "web", Some("torn"));
     world.run_for(secs(30));
     assert_eq!(world.runs_on("db"), ["alice"], "{}", story(&world));
-    // The other one fails it too, and so takes nothing over.
+    // The other node fails it too, and so takes nothing over.
     world.fail_check("bob", "web", Some("torn"));
     world.run_for(secs(5));
     world.crash("alice");
@@ -338,8 +355,13 @@ fn a_sick_node_keeps_what_nobody_else_can_run_and_says_so() {
             && notes.contains("bob fails check web (no route)"),
         "{notes}"
     );
-    assert_eq!(told(&world, "alice", "stays here"), 1, "{}", story(&world));
-    // As soon as the other is well it moves.
+    assert_eq!(
+        times_decided(&world, "alice", "stays here"),
+        1,
+        "{}",
+        story(&world)
+    );
+    // It moves as soon as the other node passes.
     world.fail_check("bob", "web", None);
     settle_on(&mut world, "db", "bob");
     no_double(&world);
@@ -403,7 +425,7 @@ fn a_restarted_daemon_keeps_what_runs_while_its_checks_have_no_result() {
 
 #[test]
 fn a_group_goes_back_only_when_failback_when_says_yes_there() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .group("db", "alice", 1)
         .with(|c| {
             c.auto_failback = true;
@@ -420,7 +442,7 @@ fn a_group_goes_back_only_when_failback_when_says_yes_there() {
     assert_eq!(world.runs_on("db"), ["bob"], "{}", story(&world));
     let waits = "does not go back to alice yet: failback_when on alice says: ";
     assert_eq!(
-        told(&world, "bob", waits),
+        times_decided(&world, "bob", waits),
         1,
         "once, although asked all the time"
     );
@@ -438,10 +460,10 @@ fn a_group_goes_back_only_when_failback_when_says_yes_there() {
     no_double(&world);
 }
 
-// --- ipfail's rule ---
+// --- follow_connectivity ---
 
 fn followed() -> World {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .ping("gateway")
         .ping("uplink")
         .group("db", "alice", 1)
@@ -455,17 +477,17 @@ fn followed() -> World {
 #[test]
 fn a_group_moves_to_the_node_that_reaches_more_ping_nodes() {
     let mut world = followed();
-    world.see("alice", 1, false);
+    world.set_ping_visible("alice", 1, false);
     settle_on(&mut world, "db", "bob");
     assert_eq!(
-        told(
+        times_decided(
             &world,
             "alice",
             "offering it to bob: bob reaches more ping nodes"
         ),
         1
     );
-    world.see("alice", 1, true);
+    world.set_ping_visible("alice", 1, true);
     world.run_for(secs(20));
     assert_eq!(world.runs_on("db"), ["bob"], "equal moves nothing");
     no_double(&world);
@@ -476,9 +498,9 @@ fn a_ping_node_that_nobody_reaches_moves_nothing_however_unevenly_it_dies() {
     for (first, pause) in [("alice", 0), ("alice", 300), ("bob", 300), ("alice", 150)] {
         let mut world = followed();
         let second = if first == "alice" { "bob" } else { "alice" };
-        world.see(first, 1, false);
+        world.set_ping_visible(first, 1, false);
         world.run_for(ms(pause));
-        world.see(second, 1, false);
+        world.set_ping_visible(second, 1, false);
         world.run_for(secs(20));
         assert_eq!(
             world.runs_on("db"),
@@ -493,11 +515,11 @@ fn a_ping_node_that_nobody_reaches_moves_nothing_however_unevenly_it_dies() {
 #[test]
 fn a_ping_node_that_is_missed_for_a_moment_moves_nothing() {
     let mut world = followed();
-    // Longer than deadping, so that the miss is seen, but mended within the settling time of two keepalives.
+    // Longer than deadping, so that it is noticed, but over within the settling time of two keepalives.
     let missed = |w: &mut World| !w.status("alice").unwrap().pings[1].up;
-    world.see("alice", 1, false);
-    assert!(world.run_till(secs(5), missed));
-    world.see("alice", 1, true);
+    world.set_ping_visible("alice", 1, false);
+    assert!(world.run_until_condition(secs(5), missed));
+    world.set_ping_visible("alice", 1, true);
     world.run_for(secs(20));
     assert_eq!(world.at("bob").starts, 0, "{}", story(&world));
 }

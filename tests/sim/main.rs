@@ -29,6 +29,8 @@ mod swarm;
 
 use std::time::Duration;
 
+use had::engine::Command;
+use had::model::GroupName;
 use had::model::decision::Decision;
 use had::sim::World;
 
@@ -42,10 +44,10 @@ pub fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Runs until the group runs at exactly this place and is online there.
+/// Runs until the group is online on this node and nowhere else.
 pub fn settle_on(world: &mut World, group: &str, owner: &str) {
     use had::model::heartbeat::GroupState;
-    let there = world.run_till(secs(30), |w| {
+    let there = world.run_until_condition(secs(30), |w| {
         w.runs_on(group) == [owner] && w.state(owner, group) == Some(GroupState::Online)
     });
     assert!(
@@ -55,7 +57,7 @@ pub fn settle_on(world: &mut World, group: &str, owner: &str) {
     );
 }
 
-/// All that every node decided, in order: shown when a scenario goes wrong.
+/// All decisions of all nodes in order, for the message of a failed test.
 pub fn story(world: &World) -> String {
     let names: Vec<String> = world
         .cluster
@@ -79,7 +81,7 @@ pub fn story(world: &World) -> String {
     all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Everything a node decided about a group, as text.
+/// All decisions of a node as text.
 pub fn decisions(world: &World, name: &str) -> Vec<String> {
     world
         .at(name)
@@ -98,27 +100,32 @@ pub fn no_double(world: &World) {
     );
 }
 
-/// Two nodes that have come up with one group on alice.
+/// Puts a node in standby for the group db.
+pub fn standby_db(world: &mut World, node: &str) {
+    let groups = vec![GroupName::new("db")];
+    let lasting = true;
+    world.command(node, Command::Standby { groups, lasting });
+}
+
+/// Two nodes that have started, with the group db on alice.
 pub fn pair(others: usize) -> World {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", others);
-    world.start_all();
-    settle_on(&mut world, "db", "alice");
-    world.run_for(secs(2));
-    world
+    started(World::new(&["alice", "bob"]).group("db", "alice", others))
 }
 
-/// The same with a gateway as arbiter.
+/// The same with a gateway as ping node.
 pub fn pair_with_gateway(others: usize) -> World {
-    let mut world = World::of(&["alice", "bob"])
-        .ping("gateway")
-        .group("db", "alice", others);
+    let world = World::new(&["alice", "bob"]).ping("gateway");
+    started(world.group("db", "alice", others))
+}
+
+fn started(mut world: World) -> World {
     world.start_all();
     settle_on(&mut world, "db", "alice");
     world.run_for(secs(2));
     world
 }
 
-/// Makes scripts of all addresses: nothing that a probe on the wire could find.
+/// Turns all addresses into other resources, which no address probe finds.
 pub fn no_address(world: &mut World) {
     for group in &mut world.cluster.groups {
         for step in &mut group.steps {

@@ -1,4 +1,4 @@
-//! Who is alive, and what silence on one path means.
+//! Which nodes are alive, and what silence on one link means.
 
 use crate::*;
 use had::model::status::Liveness;
@@ -6,7 +6,7 @@ use had::sim::{CutDirection, World};
 
 #[test]
 fn a_silent_link_alone_moves_nothing() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .links(2)
         .group("db", "alice", 0);
     world.start_all();
@@ -30,7 +30,7 @@ fn a_silent_link_alone_moves_nothing() {
 #[test]
 fn a_short_silence_is_late_and_moves_nothing() {
     let mut world = pair(0);
-    world.part("alice", "bob");
+    world.cut_all_links("alice", "bob");
     world.run_for(ms(1000));
     assert_eq!(
         world.status("bob").unwrap().nodes[0].liveness,
@@ -112,7 +112,7 @@ fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
 
 #[test]
 fn different_configurations_are_told_and_nothing_changes_hands() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 0);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 0);
     world.start("alice");
     let mut other = world.cluster.clone();
     other.me = had::model::NodeName::new("bob");

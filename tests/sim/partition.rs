@@ -1,4 +1,4 @@
-//! Nodes that cannot hear each other.
+//! Nodes that do not hear each other.
 
 use crate::*;
 use had::engine::Command;
@@ -10,8 +10,8 @@ use had::sim::{CutDirection, World};
 #[test]
 fn the_side_that_sees_the_gateway_runs_it_and_the_other_stopped_first() {
     let mut world = pair_with_gateway(1);
-    world.part("alice", "bob");
-    world.see("alice", 0, false);
+    world.cut_all_links("alice", "bob");
+    world.set_ping_visible("alice", 0, false);
     settle_on(&mut world, "db", "bob");
     no_double(&world);
     assert!(
@@ -21,7 +21,7 @@ fn the_side_that_sees_the_gateway_runs_it_and_the_other_stopped_first() {
     );
     world.run_for(secs(5));
     world.heal();
-    world.see("alice", 0, true);
+    world.set_ping_visible("alice", 0, true);
     world.run_for(secs(10));
     assert_eq!(world.runs_on("db"), ["bob"]);
     no_double(&world);
@@ -30,8 +30,8 @@ fn the_side_that_sees_the_gateway_runs_it_and_the_other_stopped_first() {
 #[test]
 fn losing_only_the_gateway_changes_nothing() {
     let mut world = pair_with_gateway(1);
-    world.see("alice", 0, false);
-    world.see("bob", 0, false);
+    world.set_ping_visible("alice", 0, false);
+    world.set_ping_visible("bob", 0, false);
     world.run_for(secs(30));
     assert_eq!(world.runs_on("db"), ["alice"]);
     assert_eq!(world.at("alice").stops, 0);
@@ -39,7 +39,7 @@ fn losing_only_the_gateway_changes_nothing() {
 
 #[test]
 fn when_both_see_the_gateway_the_probe_on_the_wire_holds_the_second_back() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .links(1)
         .ping("gateway")
         .group("db", "alice", 0);
@@ -81,7 +81,7 @@ fn a_one_way_cut_never_leaves_two_owners() {
 #[test]
 fn without_quorum_both_run_it_while_parted_and_one_keeps_it_after_the_heal() {
     let mut world = pair(0);
-    world.part("alice", "bob");
+    world.cut_all_links("alice", "bob");
     world.run_for(secs(10));
     assert_eq!(
         world.runs_on("db"),
@@ -90,7 +90,7 @@ fn without_quorum_both_run_it_while_parted_and_one_keeps_it_after_the_heal() {
     );
     let healed = world.now;
     world.heal();
-    assert!(world.run_till(secs(5), |w| w.runs_on("db").len() == 1));
+    assert!(world.run_until_condition(secs(5), |w| w.runs_on("db").len() == 1));
     assert!(world.now.since(healed) < ms(300), "{}", story(&world));
     assert_eq!(
         world.runs_on("db"),
@@ -107,14 +107,14 @@ fn without_quorum_both_run_it_while_parted_and_one_keeps_it_after_the_heal() {
 
 #[test]
 fn a_minority_of_three_stops_and_the_majority_goes_on() {
-    let mut world = World::of(&["a", "b", "c"])
+    let mut world = World::new(&["a", "b", "c"])
         .group("db", "a", 1)
         .with(|c| c.quorum = QuorumPolicy::Stop);
     world.start_all();
     settle_on(&mut world, "db", "a");
     world.run_for(secs(2));
-    world.part("a", "b");
-    world.part("a", "c");
+    world.cut_all_links("a", "b");
+    world.cut_all_links("a", "c");
     settle_on(&mut world, "db", "b");
     no_double(&world);
     world.heal();
@@ -125,10 +125,10 @@ fn a_minority_of_three_stops_and_the_majority_goes_on() {
 
 #[test]
 fn a_chain_where_the_ends_do_not_hear_each_other_settles() {
-    let mut world = World::of(&["a", "b", "c"])
+    let mut world = World::new(&["a", "b", "c"])
         .group("db", "c", 1)
         .with(|c| c.quorum = QuorumPolicy::Stop);
-    world.part("a", "c");
+    world.cut_all_links("a", "c");
     world.start_all();
     world.run_for(secs(30));
     assert_eq!(world.runs_on("db").len(), 1, "{}", story(&world));
@@ -137,14 +137,14 @@ fn a_chain_where_the_ends_do_not_hear_each_other_settles() {
 
 #[test]
 fn freeze_keeps_what_runs_without_quorum() {
-    let mut world = World::of(&["alice", "bob"])
+    let mut world = World::new(&["alice", "bob"])
         .ping("gateway")
         .group("db", "alice", 0)
         .with(|c| c.quorum = QuorumPolicy::Freeze);
     world.start_all();
     settle_on(&mut world, "db", "alice");
     world.crash("bob");
-    world.see("alice", 0, false);
+    world.set_ping_visible("alice", 0, false);
     world.run_for(secs(20));
     assert_eq!(world.runs_on("db"), ["alice"]);
 }
@@ -174,7 +174,7 @@ fn force_overrules_an_address_that_still_answers() {
 #[test]
 fn a_cut_that_heals_just_before_deadtime_stops_nothing() {
     for mut world in [pair(1), pair_with_gateway(1)] {
-        world.part("alice", "bob");
+        world.cut_all_links("alice", "bob");
         world.run_for(ms(1750));
         world.heal();
         world.run_for(secs(5));

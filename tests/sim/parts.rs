@@ -1,4 +1,4 @@
-//! More groups than one heartbeat carries: each part speaks for its own groups only.
+//! More groups than fit into one heartbeat: each part reports only its own groups.
 
 use crate::*;
 use had::engine::{Action, Event};
@@ -12,7 +12,7 @@ use had::sim::World;
 #[test]
 fn a_part_confirms_only_the_groups_that_it_names() {
     let names: Vec<String> = (0..13).map(|i| format!("g{i}")).collect();
-    let mut world = World::of(&["a", "b"]).with(|c| c.quorum = QuorumPolicy::Stop);
+    let mut world = World::new(&["a", "b"]).with(|c| c.quorum = QuorumPolicy::Stop);
     for name in &names {
         world = world.group(name, "a", 0);
     }
@@ -41,7 +41,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
         to: None,
         ..report.clone()
     };
-    // From now on only the second part of what b says arrives: it recognises us for the last group alone.
+    // From now on only the second part of each heartbeat of b arrives: it recognises us for the last group alone.
     let mut engine = world.machine("a").engine.take().unwrap();
     let (mut said, end) = (Vec::new(), world.now + DEADTIME);
     let mut number = 1_000_000;

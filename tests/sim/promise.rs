@@ -1,4 +1,4 @@
-//! What a published recognition is worth: scenarios that break when a rule about it does.
+//! A published recognition is binding: scenarios that fail if a rule about it is broken.
 
 use crate::*;
 use had::engine::Command;
@@ -12,11 +12,11 @@ fn db() -> Vec<GroupName> {
 
 /// Three nodes with one script; b and c never hear each other, a and b are in standby.
 fn a_between_b_and_c() -> World {
-    let mut world = World::of(&["a", "b", "c"])
+    let mut world = World::new(&["a", "b", "c"])
         .group("db", "c", 0)
         .with(|c| c.quorum = QuorumPolicy::Stop);
     no_address(&mut world);
-    world.part("b", "c");
+    world.cut_all_links("b", "c");
     for node in ["a", "b"] {
         world.machine(node).kept.standby = db();
     }
@@ -45,7 +45,7 @@ fn a_recognised_claimant_is_kept_when_one_with_a_better_right_comes() {
     world.command("b", Command::Unstandby(db()));
     world.run_for(ms(30));
     world.heal();
-    world.part("b", "c");
+    world.cut_all_links("b", "c");
     world.run_for(secs(10));
     assert!(
         decisions(&world, "b")

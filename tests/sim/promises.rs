@@ -1,4 +1,4 @@
-//! What is promised of each kind of cluster, and under which faults: a class of random runs for each promise.
+//! The promises for each kind of cluster, and the faults under which they hold: a class of random runs for each.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{ClusterSetup, FaultKind, FaultProfile, MachineCondition, Random};
 
 const NODES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
-/// Runs of a class where nobody says how many.
+/// Runs of a class, unless `HAD_SWARM_RUNS` is set.
 const FEW: u64 = 10;
 
-/// What a class of clusters is made of.
+/// The parameters of a class of clusters.
 struct ClassShape {
     nodes: u64,
     more_nodes: u64,
@@ -37,7 +37,7 @@ const MAJORITY: ClassShape = ClassShape {
 fn setup(shape: &ClassShape, random: &mut Random) -> ClusterSetup {
     let many = shape.nodes + random.below(shape.more_nodes + 1);
     let names = NODES.get(..usize::try_from(many).unwrap()).unwrap();
-    let mut cluster = World::of(names).cluster;
+    let mut cluster = World::new(names).cluster;
     let link = |n| LinkName::new(&format!("eth{n}"));
     cluster.links = (0..shape.links).map(link).collect();
     for ping in 0..shape.pings {
@@ -87,7 +87,7 @@ fn address(_: &mut Random) -> Vec<Step> {
     vec![step(true, Duration::ZERO)]
 }
 
-/// Scripts, with an address among them or without.
+/// Scripts, with or without an address.
 fn scripts(random: &mut Random) -> Vec<Step> {
     let script = || step(false, ms(300));
     match random.below(3) {
@@ -97,7 +97,7 @@ fn scripts(random: &mut Random) -> Vec<Step> {
     }
 }
 
-/// The same with deadlines of seconds, so that hanging costs no hours.
+/// The same with deadlines of seconds, so that a hang does not take long.
 fn impatient(random: &mut Random) -> Vec<Step> {
     let mut steps = scripts(random);
     for step in &mut steps {
@@ -106,8 +106,8 @@ fn impatient(random: &mut Random) -> Vec<Step> {
     steps
 }
 
-/// The same, each looked at, with a restart in place or two before it fails.
-fn tended(random: &mut Random) -> Vec<Step> {
+/// The same, each monitored, with one or two restarts in place before it fails.
+fn monitored(random: &mut Random) -> Vec<Step> {
     let mut steps = impatient(random);
     for step in &mut steps {
         step.policy = random.chance(800).then(|| Policy {
@@ -120,7 +120,7 @@ fn tended(random: &mut Random) -> Vec<Step> {
     steps
 }
 
-/// A check or two of every node, perhaps of one group alone, and perhaps one that must be good before anything goes back.
+/// One or two checks of every node, perhaps for one group alone, and perhaps one that must pass before a failback.
 fn checked(random: &mut Random, groups: &[GroupSpec]) -> Health {
     let check = |name: &&str, random: &mut Random| CheckPolicy {
         name: (*name).to_owned(),
@@ -156,7 +156,7 @@ const ALL: [FaultKind; 9] = [
 ];
 
 fn all_and(more: &[FaultKind]) -> FaultProfile {
-    FaultProfile::of(&[&ALL, more].concat())
+    FaultProfile::from_kinds(&[&ALL, more].concat())
 }
 
 fn all_but(less: &[FaultKind], more: &[FaultKind]) -> FaultProfile {
@@ -165,10 +165,19 @@ fn all_but(less: &[FaultKind], more: &[FaultKind]) -> FaultProfile {
     faults
 }
 
-fn holds(name: &'static str, setup: fn(&mut Random) -> ClusterSetup, faults: FaultProfile) {
+/// Random clusters of this shape.
+fn random_cluster(shape: ClassShape) -> impl Fn(&mut Random) -> ClusterSetup {
+    move |random| setup(&shape, random)
+}
+
+fn holds(
+    name: &'static str,
+    setup: impl Fn(&mut Random) -> ClusterSetup + 'static,
+    faults: FaultProfile,
+) {
     let class = SwarmClass {
         name,
-        setup,
+        setup: Box::new(setup),
         faults,
         one_owner: true,
     };
@@ -179,35 +188,29 @@ fn holds(name: &'static str, setup: fn(&mut Random) -> ClusterSetup, faults: Fau
 fn a_majority_of_nodes_never_runs_an_address_twice() {
     holds(
         "majority",
-        |r| setup(&MAJORITY, r),
+        random_cluster(MAJORITY),
         all_and(&[FaultKind::Time]),
     );
 }
 
 #[test]
 fn six_or_seven_nodes_never_run_an_address_twice() {
-    let shape = |r: &mut Random| {
-        let shape = ClassShape {
-            nodes: 6,
-            more_nodes: 1,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
+    let shape = random_cluster(ClassShape {
+        nodes: 6,
+        more_nodes: 1,
+        ..MAJORITY
+    });
     holds("six and seven", shape, all_and(&[]));
 }
 
 #[test]
 fn three_nodes_and_a_gateway_never_run_an_address_twice() {
-    let shape = |r: &mut Random| {
-        let shape = ClassShape {
-            more_nodes: 0,
-            pings: 1,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
-    // One that left lowers the total: what is left then is two nodes and a gateway, and promises no more.
+    let shape = random_cluster(ClassShape {
+        more_nodes: 0,
+        pings: 1,
+        ..MAJORITY
+    });
+    // A node that leaves lowers the total: then two nodes and a gateway are left, which promise less.
     holds(
         "three and gateway",
         shape,
@@ -217,13 +220,10 @@ fn three_nodes_and_a_gateway_never_run_an_address_twice() {
 
 #[test]
 fn the_probe_alone_holds_back_where_the_kernel_keeps_addresses() {
-    let shape = |r: &mut Random| {
-        let shape = ClassShape {
-            kernel_leases: false,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
+    let shape = random_cluster(ClassShape {
+        kernel_leases: false,
+        ..MAJORITY
+    });
     let faults = all_but(
         &[FaultKind::Cuts],
         &[FaultKind::Blocks, FaultKind::Maintenance],
@@ -233,14 +233,11 @@ fn the_probe_alone_holds_back_where_the_kernel_keeps_addresses() {
 
 #[test]
 fn a_majority_never_runs_scripts_twice_when_their_removal_is_waited_for() {
-    let shape = |r: &mut Random| {
-        let shape = ClassShape {
-            steps: scripts,
-            kernel_leases: false,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
+    let shape = random_cluster(ClassShape {
+        steps: scripts,
+        kernel_leases: false,
+        ..MAJORITY
+    });
     let faults = FaultProfile {
         slow_stops: Some(ms(250)),
         ..all_but(&[FaultKind::Kill, FaultKind::Freeze], &[FaultKind::Losses])
@@ -269,18 +266,15 @@ fn failing_stops_are_never_taken_for_stopped() {
     ];
     let faults = FaultProfile {
         slow_stops: Some(secs(40)),
-        ..FaultProfile::of(&kinds)
+        ..FaultProfile::from_kinds(&kinds)
     };
-    let slow = |r: &mut Random| {
-        let shape = ClassShape {
-            nodes: 2,
-            quorum: QuorumPolicy::Off,
-            steps: scripts,
-            kernel_leases: false,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
+    let slow = random_cluster(ClassShape {
+        nodes: 2,
+        quorum: QuorumPolicy::Off,
+        steps: scripts,
+        kernel_leases: false,
+        ..MAJORITY
+    });
     holds("failing stops", slow, faults);
 }
 
@@ -290,7 +284,7 @@ fn what_dies_or_looks_ill_is_restarted_or_moved_and_never_runs_twice() {
         let shape = ClassShape {
             nodes: 2,
             quorum: QuorumPolicy::Off,
-            steps: tended,
+            steps: monitored,
             kernel_leases: false,
             ..MAJORITY
         };
@@ -307,7 +301,7 @@ fn what_dies_or_looks_ill_is_restarted_or_moved_and_never_runs_twice() {
         FaultKind::Hangs,
         FaultKind::Maintenance,
     ];
-    holds("deaths and checks", shape, FaultProfile::of(&kinds));
+    holds("deaths and checks", shape, FaultProfile::from_kinds(&kinds));
 }
 
 #[test]
@@ -316,7 +310,7 @@ fn a_majority_that_looks_at_itself_never_runs_an_address_twice() {
         let mut setup = setup(&MAJORITY, r);
         for group in &mut setup.cluster.groups {
             for step in &mut group.steps {
-                step.policy = tended(r).pop().and_then(|s| s.policy);
+                step.policy = monitored(r).pop().and_then(|s| s.policy);
             }
         }
         setup.cluster.health = checked(r, &setup.cluster.groups);
@@ -340,15 +334,15 @@ fn what_hangs_is_ended_and_never_taken_for_stopped() {
         FaultKind::Losses,
         FaultKind::Maintenance,
     ];
-    holds("hangs", few_scripts, FaultProfile::of(&kinds));
+    holds("hangs", few_scripts, FaultProfile::from_kinds(&kinds));
 }
 
 #[test]
 fn agents_that_lie_about_their_status_confuse_nothing_else() {
     let class = SwarmClass {
         name: "lies",
-        setup: few_scripts,
-        faults: FaultProfile::of(&[
+        setup: Box::new(few_scripts),
+        faults: FaultProfile::from_kinds(&[
             FaultKind::Lies,
             FaultKind::Hangs,
             FaultKind::Commands,
@@ -364,20 +358,17 @@ fn agents_that_lie_about_their_status_confuse_nothing_else() {
 #[test]
 fn nodes_with_other_configurations_never_run_an_address_twice() {
     let faults = all_and(&[FaultKind::Reconfigure, FaultKind::Blindness]);
-    let shape = |r: &mut Random| setup(&MAJORITY, r);
+    let shape = random_cluster(MAJORITY);
     holds("other configurations", shape, faults);
 }
 
 #[test]
 fn two_links_with_loss_never_run_an_address_twice() {
-    let shape = |r: &mut Random| {
-        let shape = ClassShape {
-            links: 2,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
-    let faults = FaultProfile::of(&[
+    let shape = random_cluster(ClassShape {
+        links: 2,
+        ..MAJORITY
+    });
+    let faults = FaultProfile::from_kinds(&[
         FaultKind::Cuts,
         FaultKind::Weather,
         FaultKind::Freeze,
@@ -399,7 +390,7 @@ fn following_the_gateways_moves_nothing_twice() {
         setup.cluster.follow_connectivity = true;
         setup
     };
-    let faults = FaultProfile::of(&[
+    let faults = FaultProfile::from_kinds(&[
         FaultKind::Blindness,
         FaultKind::Isolation,
         FaultKind::Crash,
@@ -412,15 +403,12 @@ fn following_the_gateways_moves_nothing_twice() {
 
 #[test]
 fn pairs_that_lose_their_stores_run_an_address_once() {
-    let shape = |r: &mut Random| {
-        let shape = ClassShape {
-            nodes: 2,
-            more_nodes: 0,
-            quorum: QuorumPolicy::Off,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
+    let shape = random_cluster(ClassShape {
+        nodes: 2,
+        more_nodes: 0,
+        quorum: QuorumPolicy::Off,
+        ..MAJORITY
+    });
     let kinds = [
         FaultKind::Crash,
         FaultKind::LostStore,
@@ -429,13 +417,17 @@ fn pairs_that_lose_their_stores_run_an_address_once() {
         FaultKind::Commands,
         FaultKind::Leave,
     ];
-    holds("pairs without stores", shape, FaultProfile::of(&kinds));
+    holds(
+        "pairs without stores",
+        shape,
+        FaultProfile::from_kinds(&kinds),
+    );
 }
 
 #[test]
 fn announced_restarts_move_nothing_twice() {
     let faults = all_and(&[FaultKind::Restart, FaultKind::Force]);
-    holds("restarts", |r| setup(&MAJORITY, r), faults);
+    holds("restarts", random_cluster(MAJORITY), faults);
 }
 
 fn two_and_gateway(r: &mut Random) -> ClusterSetup {
@@ -461,23 +453,20 @@ fn two_nodes_and_a_gateway_bear_clean_cuts() {
     ];
     let faults = FaultProfile {
         quiet: Some(secs(4)),
-        ..FaultProfile::of(&kinds)
+        ..FaultProfile::from_kinds(&kinds)
     };
     holds("two and gateway", two_and_gateway, faults);
 }
 
 #[test]
 fn two_nodes_without_quorum_never_run_an_address_twice_while_the_probe_reaches() {
-    let shape = |r: &mut Random| {
-        let shape = ClassShape {
-            nodes: 2,
-            more_nodes: 0,
-            quorum: QuorumPolicy::Off,
-            kernel_leases: false,
-            ..MAJORITY
-        };
-        setup(&shape, r)
-    };
+    let shape = random_cluster(ClassShape {
+        nodes: 2,
+        more_nodes: 0,
+        quorum: QuorumPolicy::Off,
+        kernel_leases: false,
+        ..MAJORITY
+    });
     let faults = all_but(
         &[FaultKind::Cuts],
         &[FaultKind::Blocks, FaultKind::Maintenance],
@@ -487,12 +476,12 @@ fn two_nodes_without_quorum_never_run_an_address_twice_while_the_probe_reaches()
 
 #[test]
 fn machines_that_stand_still_with_their_clocks_find_back_to_one_owner() {
-    let class = |name, shape: fn(&mut Random) -> ClusterSetup| SwarmClass {
+    let class = |name, setup: Box<dyn Fn(&mut Random) -> ClusterSetup>| SwarmClass {
         name,
-        setup: shape,
+        setup,
         faults: all_and(&[FaultKind::Suspend]),
         one_owner: false,
     };
-    swarm(&class("suspended", |r| setup(&MAJORITY, r)), FEW);
-    swarm(&class("suspended pair", two_and_gateway), FEW);
+    swarm(&class("suspended", Box::new(random_cluster(MAJORITY))), FEW);
+    swarm(&class("suspended pair", Box::new(two_and_gateway)), FEW);
 }

@@ -1,4 +1,4 @@
-//! What an engine was told, told again: the same decisions; and with other settings, others.
+//! A replay of recorded inputs gives the same decisions; with other settings, other decisions.
 
 use crate::*;
 use had::engine::ActionDigest;
@@ -14,7 +14,7 @@ use had::replay::recording_format::{
 use had::replay::what_if::{Branch, WhatIf};
 use had::sim::{Behaviour, ClusterSetup, FaultKind, FaultProfile, MachineRecording, generate};
 
-fn begin(
+fn recording_start(
     recording: &MachineRecording,
     at: Time,
     next: u64,
@@ -34,32 +34,32 @@ fn begin(
     }
 }
 
-/// The lines that the daemon would have written; a new file is begun after so many events.
+/// The lines that the daemon would have written; a new file starts after `each` events.
 fn lines(recording: &MachineRecording, turn: usize) -> Vec<String> {
     let mut encoder = RecordingEncoder::default();
     let mut digest = ActionDigest::default();
     let start = Box::new((recording.cluster.clone(), recording.kept.clone()));
-    let fresh = begin(
+    let fresh = recording_start(
         recording,
         recording.began,
         0,
         digest,
         StartState::Fresh(start),
     );
-    let mut lines = vec![encoder.begin(&fresh).unwrap()];
+    let mut lines = vec![encoder.start_line(&fresh).unwrap()];
     let (mut engine, first) = Engine::new(
         recording.cluster.clone(),
         recording.kept.clone(),
         recording.began,
     );
     digest.add(&first);
-    for (n, (at, event)) in recording.told.iter().enumerate() {
+    for (n, (at, event)) in recording.inputs.iter().enumerate() {
         if n > 0 && n % turn == 0 {
             let state = StartState::Running(Box::new(engine.clone()));
-            let begin = begin(recording, *at, n as u64, digest, state);
-            lines.push(encoder.begin(&begin).unwrap());
+            let begin = recording_start(recording, *at, n as u64, digest, state);
+            lines.push(encoder.start_line(&begin).unwrap());
         }
-        lines.push(encoder.event(*at, event.clone(), digest).unwrap());
+        lines.push(encoder.input_line(*at, event.clone(), digest).unwrap());
         digest.add(&engine.handle(*at, event.clone()));
     }
     let text = |line| String::from_utf8(line).unwrap().trim_end().to_owned();
@@ -86,7 +86,7 @@ fn decided(moments: &[ReplayMoment]) -> Vec<Decision> {
     moments.iter().filter_map(decision).collect()
 }
 
-/// The replay is what the machine did, to the word.
+/// The replay has exactly the decisions of the machine.
 fn assert_true(world: &World, node: &str, turn: usize) -> Vec<RecordingItem> {
     let machine = world.at(node);
     let items = items(&lines(machine.recording.as_ref().unwrap(), turn));
@@ -119,7 +119,7 @@ fn what_if(items: &[RecordingItem], change: impl Fn(&mut Cluster)) -> Vec<(Branc
     all
 }
 
-/// What differs, for a test that goes wrong.
+/// The difference, for the message of a failed test.
 fn after_parting(all: &[(Branch, ReplayMoment)]) -> String {
     let parts = all
         .iter()
@@ -139,7 +139,7 @@ fn after_parting(all: &[(Branch, ReplayMoment)]) -> String {
     lines.join("\n")
 }
 
-/// When that was decided in a world, after the two parted.
+/// When this was decided by an engine after the two diverged.
 fn when(all: &[(Branch, ReplayMoment)], world: Branch, is: impl Fn(&What) -> bool) -> Option<Time> {
     all.iter().find_map(|(which, (at, seen))| match seen {
         ReplayEvent::Ordered(Action::Record(d)) if *which == world && is(&d.what) => Some(*at),
@@ -147,9 +147,9 @@ fn when(all: &[(Branch, ReplayMoment)], world: Branch, is: impl Fn(&What) -> boo
     })
 }
 
-/// Two nodes of which bob's engine is taped; alice has the group.
+/// Two nodes; the inputs of bob's engine are recorded, and alice has the group.
 fn taped(names: &[&str]) -> World {
-    let mut world = World::of(names).group("db", names[0], 1);
+    let mut world = World::new(names).group("db", names[0], 1);
     for name in names {
         world.machine(name).records_inputs = true;
     }
@@ -178,7 +178,7 @@ fn a_replay_decides_what_was_decided() {
     }
 }
 
-/// All that runs is looked at, and a check bears on every node.
+/// Everything is monitored, and a check concerns every node.
 fn watch_all(cluster: &mut Cluster) {
     for step in cluster.groups.iter_mut().flat_map(|g| &mut g.steps) {
         step.policy = Some(Policy {
@@ -204,12 +204,12 @@ fn watch_all(cluster: &mut Cluster) {
 #[test]
 fn whatever_happens_a_replay_decides_the_same_and_unchanged_settings_change_nothing() {
     let faults = FaultProfile {
-        kinds: FaultKind::ALL.into(),
+        kinds: FaultKind::ALL.iter().copied().collect(),
         slow_stops: Some(secs(3)),
         quiet: None,
     };
     for seed in 0..12 {
-        let mut cluster = World::of(&["a", "b", "c"])
+        let mut cluster = World::new(&["a", "b", "c"])
             .links(2)
             .group("db", "a", 1)
             .group("web", "b", 0)
@@ -285,7 +285,7 @@ fn what_is_missing_is_counted_and_the_replay_goes_on_from_the_next_state() {
     assert!(!moments.iter().any(|m| m.1 == ReplayEvent::Differs));
     let dead = |d: &Decision| d.what == What::PeerDead(NodeName::new("alice"));
     assert!(decided(&moments).iter().any(dead));
-    // Without the first file nothing is known of before.
+    // Without the first file nothing before it is known.
     let moments = replayed(&items(&lines[second - 3..]));
     assert_eq!(moments[0].1, ReplayEvent::Missing(None));
     let decided = decided(&moments);
@@ -346,10 +346,10 @@ fn a_longer_deadtime_would_have_sat_out_a_short_silence() {
     );
 }
 
-/// The survivor must understand what the third node acknowledges, though it would have sent other heartbeats.
+/// The survivor must understand the acknowledgements of the third node, although it would have sent other heartbeats.
 #[test]
 fn with_three_nodes_acknowledgements_are_those_of_what_would_have_been_sent() {
-    let mut world = World::of(&["a", "b", "c"])
+    let mut world = World::new(&["a", "b", "c"])
         .group("db", "a", 1)
         .with(|c| c.quorum = QuorumPolicy::Stop);
     world.machine("b").records_inputs = true;
@@ -389,9 +389,9 @@ fn orders_end_as_they_did_and_what_was_never_ordered_is_supposed_to_succeed() {
     assert!(would.is_some(), "{}", after_parting(&all));
     assert!(when(&all, Branch::Recorded, failed).is_some());
 
-    // In truth alice was back before bob's deadtime.
+    // In the recording alice was back before bob's deadtime.
     let mut world = taped(&["alice", "bob"]);
-    world.part("alice", "bob");
+    world.cut_all_links("alice", "bob");
     world.run_for(ms(1500));
     world.heal();
     world.run_for(secs(2));

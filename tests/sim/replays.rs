@@ -1,6 +1,6 @@
-//! Scripts that once broke a promise, each with a comment that says which and why. They are run for ever.
+//! Scripts that once broke a promise, each with a comment that says which and why.
 //!
-//! `HAD_REPLAY=FILE` tells the story of any script.
+//! `HAD_REPLAY=FILE` runs any script and prints its timeline.
 
 use std::fs;
 use std::path::Path;

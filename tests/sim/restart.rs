@@ -1,4 +1,4 @@
-//! The daemon is killed, restarted, frozen: what runs is kept where that is right and dropped where it is not.
+//! The daemon is killed, restarted or frozen: what runs is kept if that is right, and stopped if not.
 
 use crate::*;
 use had::engine::Command;
@@ -68,7 +68,7 @@ fn a_killed_daemon_that_stays_away_is_not_taken_over_while_its_address_answers()
 
 #[test]
 fn a_part_found_running_is_stopped_before_anything_else() {
-    let mut world = World::of(&["alice", "bob"]).group("db", "alice", 2);
+    let mut world = World::new(&["alice", "bob"]).group("db", "alice", 2);
     world
         .machine("alice")
         .running
@@ -117,7 +117,7 @@ fn a_daemon_frozen_for_less_than_deadtime_keeps_its_groups() {
 }
 
 fn three() -> World {
-    let mut world = World::of(&["alice", "bob", "carol"])
+    let mut world = World::new(&["alice", "bob", "carol"])
         .group("db", "alice", 1)
         .with(|c| c.quorum = QuorumPolicy::Stop);
     world.start_all();
@@ -126,7 +126,7 @@ fn three() -> World {
     world
 }
 
-/// After so many milliseconds whoever went on as if nothing had happened has heard of the other, and given way.
+/// After this many milliseconds the node that was suspended has heard from the other, and stopped.
 const HEARS: u64 = 250;
 
 #[test]
@@ -162,7 +162,7 @@ fn a_daemon_frozen_for_longer_lets_go_before_it_speaks() {
     let mut world = pair(1);
     world.freeze("alice");
     world.run_for(secs(5));
-    // Its kernel still answers for the address, so nobody else has begun.
+    // Its kernel still answers for the address, so nobody else has started it.
     assert_eq!(world.runs_on("db"), ["alice"]);
     world.thaw("alice");
     world.run_for(ms(100));
@@ -178,6 +178,6 @@ fn a_daemon_frozen_for_longer_lets_go_before_it_speaks() {
         !told.iter().any(|d| d.contains("since this daemon started")),
         "{told:?}"
     );
-    assert!(world.run_till(secs(10), |w| w.runs_on("db").len() == 1));
+    assert!(world.run_until_condition(secs(10), |w| w.runs_on("db").len() == 1));
     no_double(&world);
 }

@@ -1,4 +1,4 @@
-//! When a right ends, what waits for that, and what a node without one does.
+//! When the right to a group ends, what waits for that, and what a node without it does.
 
 use crate::*;
 use had::engine::Command;
@@ -11,9 +11,9 @@ fn db() -> Vec<GroupName> {
     vec![GroupName::new("db")]
 }
 
-/// Nodes with one script and nothing that a probe on the wire could find; it runs on the first.
+/// Nodes with one script and no address to probe; it runs on the first.
 fn script(names: &[&str], quorum: QuorumPolicy) -> World {
-    let mut world = World::of(names)
+    let mut world = World::new(names)
         .group("db", names.first().unwrap(), 0)
         .with(|c| c.quorum = quorum);
     no_address(&mut world);
@@ -29,7 +29,7 @@ fn up(world: &mut World, owner: &str) {
 fn isolate(world: &mut World, node: &str) {
     let others: Vec<_> = world.names().filter(|n| n.as_str() != node).collect();
     for other in others {
-        world.part(node, other.as_str());
+        world.cut_all_links(node, other.as_str());
     }
 }
 
@@ -95,7 +95,7 @@ fn what_a_lease_outlived_is_stopped_when_nobody_confirms_it() {
     world.kill("a");
     isolate(&mut world, "a");
     world.run_for(secs(5));
-    // Nobody stops a script whose daemon is dead; but the next daemon does, although it hears nobody.
+    // Nobody stops a script whose daemon is dead, but the next daemon does, although it hears nobody.
     assert_eq!(world.runs_on("db"), ["a", "b"]);
     world.start("a");
     world.run_for(secs(1));
@@ -171,7 +171,7 @@ fn an_offer_ends_with_the_wish_behind_it() {
 
 #[test]
 fn the_kernel_keeps_an_address_while_its_daemon_is_restarted_and_waits_to_adopt_it() {
-    let mut world = World::of(&["a", "b", "c"])
+    let mut world = World::new(&["a", "b", "c"])
         .group("db", "a", 0)
         .with(|c| c.quorum = QuorumPolicy::Stop);
     world.kernel_leases = true;
@@ -200,7 +200,7 @@ fn those_that_left_do_not_take_quorum_from_half_of_the_nodes() {
     assert_eq!(world.at("a").stops, 0);
 }
 
-/// alice is told to give the group up, and has its script stopped no sooner than after so long.
+/// alice is told to give the group away, and stops its script after this time at the earliest.
 fn stops_for(time: Duration, gateway: bool) -> World {
     let mut world = if gateway {
         pair_with_gateway(1)
@@ -215,7 +215,7 @@ fn stops_for(time: Duration, gateway: bool) -> World {
     world
 }
 
-/// Which steps run at alice.
+/// Which steps run on alice.
 fn steps_of_alice(world: &World) -> Vec<bool> {
     world.at("alice").running[&GroupName::new("db")].clone()
 }
@@ -226,9 +226,9 @@ fn an_address_is_kept_until_its_turn_in_a_stop_that_takes_longer_than_a_lease() 
         let mut world = stops_for(secs(20), gateway);
         world.run_for(secs(15));
         assert_eq!(steps_of_alice(&world), [true, true], "{}", story(&world));
-        // Cut off in the midst of it, it has it no longer than its right lasts.
-        world.part("alice", "bob");
-        world.see("alice", 0, false);
+        // Cut off during the stop, it runs no longer than its right lasts.
+        world.cut_all_links("alice", "bob");
+        world.set_ping_visible("alice", 0, false);
         world.run_for(ms(2200));
         let wanted = [!gateway, true];
         assert_eq!(steps_of_alice(&world), wanted, "{}", story(&world));

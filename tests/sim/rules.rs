@@ -336,7 +336,7 @@ fn rule_13_what_a_former_life_said_counts_no_more() {
 
 #[test]
 fn what_goes_up_in_order_comes_down_in_the_reverse() {
-    let world = World::of(&["a", "b"]).group("g", "a", 2).ping("gateway");
+    let world = World::new(&["a", "b"]).group("g", "a", 2).ping("gateway");
     let mut a = Alone::in_cluster(world.cluster, &["b"], Broken::Nothing);
     a.run_for(secs(1));
     a.agrees("b");

@@ -1,4 +1,4 @@
-//! Scripts are printed as they are read, and read as they are printed.
+//! Scripts are read as they are printed, and every word is documented.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step};
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{
-    Behaviour, ClusterSetup, CutDirection, Fault, FaultKind, FaultProfile, FaultScript,
-    MachineCondition, NetworkPath, ProbeBehaviour, ScriptSetting, StepLocation, Weather, World,
-    generate,
+    Behaviour, ClusterSetup, CutDirection, FAULT_WORDS, Fault, FaultKind, FaultProfile,
+    FaultScript, MachineCondition, NetworkPath, ProbeBehaviour, ScriptSetting, StepLocation,
+    Weather, World, generate,
 };
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn way() -> impl Strategy<Value = CutDirection> {
     prop_oneof![Just(CutDirection::Both), Just(CutDirection::OneWay)]
 }
 
-fn spot() -> impl Strategy<Value = StepLocation> {
+fn step_location() -> impl Strategy<Value = StepLocation> {
     (node(), group(), 0..2usize).prop_map(|(node, group, step)| StepLocation { node, group, step })
 }
 
@@ -66,7 +66,7 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
     ]
 }
 
-fn look() -> impl Strategy<Value = ProbeBehaviour> {
+fn probe_behaviour() -> impl Strategy<Value = ProbeBehaviour> {
     prop_oneof![
         any::<bool>().prop_map(ProbeBehaviour::Says),
         Just(ProbeBehaviour::Fails),
@@ -146,18 +146,19 @@ fn fault() -> impl Strategy<Value = Fault> {
         node().prop_map(Fault::Start),
         node().prop_map(Fault::Kill),
         node().prop_map(Fault::Freeze),
+        node().prop_map(Fault::Suspend),
         (node(), any::<bool>()).prop_map(|(node, deaf)| Fault::Thaw { node, deaf }),
         node().prop_map(Fault::LoseStore),
         (node(), -10_000..10_000i32).prop_map(|(n, ppm)| Fault::Drift(n, ppm)),
         (node(), time()).prop_map(|(n, t)| Fault::Late(n, t)),
     ];
     let agents = prop_oneof![
-        (spot(), behaviour()).prop_map(|(s, b)| Fault::Starts(s, b)),
-        (spot(), behaviour()).prop_map(|(s, b)| Fault::Stops(s, b)),
-        (spot(), look()).prop_map(|(s, l)| Fault::Looks(s, l)),
-        spot().prop_map(Fault::Lose),
-        spot().prop_map(Fault::Die),
-        spot().prop_map(Fault::Ail),
+        (step_location(), behaviour()).prop_map(|(s, b)| Fault::Starts(s, b)),
+        (step_location(), behaviour()).prop_map(|(s, b)| Fault::Stops(s, b)),
+        (step_location(), probe_behaviour()).prop_map(|(s, l)| Fault::Looks(s, l)),
+        step_location().prop_map(Fault::Lose),
+        step_location().prop_map(Fault::Die),
+        step_location().prop_map(Fault::Ail),
         (node(), check(), any::<bool>()).prop_map(|(node, check, passes)| Fault::Check {
             node,
             check,
@@ -175,7 +176,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         Just(Fault::EndAll),
         Just(Fault::MakeAmends),
     ];
-    // Unboxed, the value tree alone is more than the stack of a test.
+    // Unboxed, the value tree would not fit on the stack of a test.
     prop_oneof![
         network.boxed(),
         machine.boxed(),
@@ -197,7 +198,7 @@ fn setup() -> impl Strategy<Value = ClusterSetup> {
         let (rest, policy) = rest;
         let (removal, quorum, switch, seed, length) = rest;
         let mut setup =
-            ClusterSetup::new(World::of(&["alice", "bob", "to-carol"]).links(2).cluster);
+            ClusterSetup::new(World::new(&["alice", "bob", "to-carol"]).links(2).cluster);
         setup.cluster.quorum = quorum;
         setup.cluster.auto_failback = switch;
         setup.cluster.pings.push(PingNode {
@@ -230,7 +231,7 @@ fn setup() -> impl Strategy<Value = ClusterSetup> {
             .machines
             .insert(node, MachineCondition { clock, ppm, late });
         (setup.kernel_leases, setup.seed, setup.length) = (switch, seed, length);
-        // A hash of the rest, made anew by every world.
+        // A hash of the rest, which every world computes.
         setup.cluster.digest = 0;
         setup
     })
@@ -276,8 +277,8 @@ proptest! {
 
     #[test]
     fn what_is_drawn_can_be_printed_and_read(seed in any::<u64>()) {
-        let setup = World::of(&["a", "b", "c"]).links(2).ping("gw").group("db", "a", 1).group("web", "b", 0);
-        let drawn = generate(ClusterSetup::new(setup.cluster), &FaultProfile::of(&FaultKind::ALL), seed);
+        let setup = World::new(&["a", "b", "c"]).links(2).ping("gw").group("db", "a", 1).group("web", "b", 0);
+        let drawn = generate(ClusterSetup::new(setup.cluster), &FaultProfile::from_kinds(FaultKind::ALL), seed);
         let read = FaultScript::read(&drawn.to_string()).map(forget_digest);
         prop_assert_eq!(read, Ok(forget_digest(drawn)));
     }
@@ -285,20 +286,20 @@ proptest! {
 
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_is_known() {
-    let text = "nodes alice bob\ngroup db on alise\nstep address : 10.0.0.1\nkeepalive 2\n\
-                at 1s crash carol\nat 1s crahs bob\nat 1 crash bob\nat 1s cut alice\nat 1s heal all\nnodes alice\n";
+    let text = "nodes alice bob\ngroup db on alise\nstep address : 10.0.0.1\nkeepalive 2x\n\
+                at 1s crash carol\nat 1s crahs bob\nat 1x crash bob\nat 1s cut alice\nat 1s heal all\nnodes alice\n";
     let mistakes = FaultScript::read(text).unwrap_err();
     let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     let wanted = [
-        "2:13: `alise` is no node",
+        "2:13: unknown node `alise`",
         "3:1: a step belongs below its group",
-        "4:11: `2` is no time",
-        "5:13: `carol` is no node",
-        "6:7: `crahs` is no fault",
-        "7:4: `1` is no time",
+        "4:11: `2x` is not a time",
+        "5:13: unknown node `carol`",
+        "6:7: unknown fault `crahs`",
+        "7:4: `1x` is not a time",
         "8:17: a node is missing here",
-        "9:12: `all` is too much here",
-        "10:1: `nodes` was said already",
+        "9:12: unexpected word `all`",
+        "10:1: `nodes` is there twice",
     ];
     for (mistake, wanted) in all.iter().zip(wanted) {
         assert!(mistake.starts_with(wanted), "{mistake}\nwanted: {wanted}");
@@ -317,20 +318,24 @@ fn a_check_of_a_group_that_is_not_there_is_a_mistake() {
     let mistakes = FaultScript::read(&text("bd")).unwrap_err();
     let told = mistakes[0].to_string();
     assert!(
-        told.contains("check disk is of bd, which is no group"),
+        told.contains("check disk is for the unknown group bd"),
         "{told}"
     );
 }
 
 #[test]
 fn a_script_for_a_given_cluster_may_not_describe_one() {
-    let setup = ClusterSetup::new(World::of(&["alice", "bob"]).group("db", "alice", 0).cluster);
+    let setup = ClusterSetup::new(
+        World::new(&["alice", "bob"])
+            .group("db", "alice", 0)
+            .cluster,
+    );
     let good =
         FaultScript::read_for("seed 5\nfor 10s\nat 1s crash alice\n", setup.clone()).unwrap();
     assert_eq!((good.setup.seed, good.steps.len()), (5, 1));
     let bad = FaultScript::read_for("nodes a b\nat 1s crash alice\n", setup).unwrap_err();
     assert!(
-        bad[0].to_string().contains("those of the configuration"),
+        bad[0].to_string().contains("come from the configuration"),
         "{}",
         bad[0]
     );
@@ -341,9 +346,35 @@ fn kinds_of_faults_are_named_and_suggested() {
     let faults: FaultProfile = "cuts,crash".parse().unwrap();
     assert_eq!(
         faults,
-        FaultProfile::of(&[FaultKind::Crash, FaultKind::Cuts])
+        FaultProfile::from_kinds(&[FaultKind::Crash, FaultKind::Cuts])
     );
     assert_eq!(faults.to_string().parse(), Ok(faults));
     let wrong = "cuts,crahs".parse::<FaultProfile>().unwrap_err();
     assert!(wrong.contains("did you mean `crash`?"), "{wrong}");
+}
+
+#[test]
+fn every_word_of_a_script_can_be_read_and_printed_and_is_in_the_manual() {
+    let manual = include_str!("../../packaging/man/hactl.8");
+    for row in FAULT_WORDS {
+        let fault: Fault = row.example.parse().unwrap();
+        assert_eq!(fault.to_string(), row.example);
+        assert!(row.example.starts_with(row.word) && !row.meaning.is_empty());
+        let documented = |line: &str| {
+            let mut words = line.split_whitespace();
+            words.next().is_some_and(|w| w == ".It" || w == ".Li") && words.any(|w| w == row.word)
+        };
+        assert!(manual.lines().any(documented), "{} in hactl(8)", row.word);
+    }
+}
+
+#[test]
+fn every_kind_of_fault_has_a_word_and_can_be_generated() {
+    let world = World::new(&["a", "b"]).ping("gw").group("db", "a", 1);
+    let setup = ClusterSetup::new(world.cluster);
+    for kind in FaultKind::ALL {
+        let profile: FaultProfile = kind.word().parse().unwrap();
+        assert_eq!(profile, FaultProfile::from_kinds(&[*kind]));
+        generate(setup.clone(), &profile, 1);
+    }
 }

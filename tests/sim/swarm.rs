@@ -1,9 +1,9 @@
-//! Random runs: faults for a while, watched at every step; then all faults end, and every group must run exactly once.
+//! Random runs: faults for a while, checked at every step; then all faults end, and every group must run exactly once.
 //!
-//! `HAD_SWARM_RUNS` says how many runs of each class and `HAD_SWARM_FIRST` with which seed they begin (else the clock
-//! says it, so that no two runs try the same); `HAD_SWARM_SEED` replays one and tells its story. With `HAD_SWARM_HUNT`
-//! the first run that sees anything ends all. `HAD_SWARM_DIGESTS` names a file to which each run adds a line with a
-//! fingerprint of all that its engines ordered: two versions that decide alike write the same lines.
+//! `HAD_SWARM_RUNS` is the number of runs of each class and `HAD_SWARM_FIRST` the first seed (default: from the clock, so
+//! that each time other seeds are tried). `HAD_SWARM_SEED` runs one seed and prints its timeline. With `HAD_SWARM_HUNT` the
+//! first broken promise ends all. `HAD_SWARM_DIGESTS` names a file to which each run adds a line with a fingerprint of all
+//! actions of its engines: two versions that decide alike write the same lines.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,21 +11,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use had::sim::{ClusterSetup, FaultProfile, FaultScript, Random, RunReport, generate, run, shrink};
 
-/// A failing script is cut down within so many runs.
-const SHRINKING: u32 = 3000;
-/// So many failing seeds are shown, and the first of them shrunk.
-const SHOWN: usize = 20;
+/// Runs that may be spent to reduce a failing script.
+const MAX_SHRINK_RUNS: u32 = 3000;
+/// Failing seeds that are shown; the first of them is reduced.
+const MAX_SEEDS_SHOWN: usize = 20;
 
 /// A kind of cluster, and the faults under which it keeps its promises.
 pub struct SwarmClass {
     pub name: &'static str,
-    pub setup: fn(&mut Random) -> ClusterSetup,
+    pub setup: Box<dyn Fn(&mut Random) -> ClusterSetup>,
     pub faults: FaultProfile,
-    /// Two owners are ruled out in every run, not only in those whose faults happen to allow it.
+    /// Two owners are ruled out in every run, not only in those whose faults happen to allow a promise.
     pub one_owner: bool,
 }
 
-/// What all runs of a class came to.
+/// The results of all runs of a class.
 #[derive(Default)]
 struct ClassResults {
     runs: u64,
@@ -42,7 +42,7 @@ impl SwarmClass {
         generate(setup, &self.faults, seed)
     }
 
-    fn judge(&self, seed: u64, report: &RunReport) -> Option<String> {
+    fn what_went_wrong(&self, seed: u64, report: &RunReport) -> Option<String> {
         if let Some(violation) = report.first() {
             return Some(violation.to_string());
         }
@@ -53,7 +53,7 @@ impl SwarmClass {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+fn number_from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()
@@ -61,21 +61,21 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// Seeds that nobody has tried before.
-fn fresh() -> u64 {
+/// A seed that has not been tried before.
+fn seed_from_clock() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seconds = now.map_or(0, |n| n.as_secs());
     seconds * 100_000
 }
 
-/// Runs a class, and shows every run that went wrong by its seed, the first cut down to its steps.
+/// Runs a class, and shows the seed of every run that went wrong, the first as a reduced script.
 pub fn swarm(class: &SwarmClass, runs: u64) {
-    if let Some(seed) = number("HAD_SWARM_SEED") {
-        return tell(class, seed);
+    if let Some(seed) = number_from_env("HAD_SWARM_SEED") {
+        return print_run(class, seed);
     }
     let begun = Instant::now();
-    let first = number("HAD_SWARM_FIRST").unwrap_or_else(fresh);
-    let runs = number("HAD_SWARM_RUNS").unwrap_or(runs);
+    let first = number_from_env("HAD_SWARM_FIRST").unwrap_or_else(seed_from_clock);
+    let runs = number_from_env("HAD_SWARM_RUNS").unwrap_or(runs);
     if std::env::var_os("HAD_SWARM_HUNT").is_some() {
         return hunt(class, first, runs);
     }
@@ -94,7 +94,7 @@ pub fn swarm(class: &SwarmClass, runs: u64) {
         tally.unsettled += u64::from(!report.unsettled.is_empty());
         tally
             .wrong
-            .extend(class.judge(seed, &report).map(|w| (seed, w)));
+            .extend(class.what_went_wrong(seed, &report).map(|w| (seed, w)));
     }
     write_digests(&digests);
     println!(
@@ -112,7 +112,7 @@ pub fn swarm(class: &SwarmClass, runs: u64) {
     let Some((seed, _)) = tally.wrong.first() else {
         return;
     };
-    let some = tally.wrong.iter().take(SHOWN);
+    let some = tally.wrong.iter().take(MAX_SEEDS_SHOWN);
     let some: String = some
         .map(|(s, wrong)| format!("  HAD_SWARM_SEED={s}: {wrong}\n"))
         .collect();
@@ -124,7 +124,7 @@ pub fn swarm(class: &SwarmClass, runs: u64) {
     );
 }
 
-/// Adds to the file that is named, if one is.
+/// Appends to the file that `HAD_SWARM_DIGESTS` names, if it is set.
 fn write_digests(lines: &str) {
     let Some(path) = std::env::var_os("HAD_SWARM_DIGESTS") else {
         return;
@@ -134,7 +134,7 @@ fn write_digests(lines: &str) {
         .unwrap();
 }
 
-/// The first thing that any class sees ends all of them: for the faults of `tests/mutations`.
+/// Ends the process at the first broken promise: for `tests/mutations`.
 fn hunt(class: &SwarmClass, first: u64, runs: u64) {
     for run_number in 1..=runs {
         let report = run(&class.script(first + run_number - 1));
@@ -150,7 +150,7 @@ fn hunt(class: &SwarmClass, first: u64, runs: u64) {
 }
 
 fn cut_down(class: &SwarmClass, seed: u64) -> String {
-    let Some(short) = shrink(&class.script(seed), SHRINKING) else {
+    let Some(short) = shrink(&class.script(seed), MAX_SHRINK_RUNS) else {
         return String::new();
     };
     format!(
@@ -160,12 +160,12 @@ fn cut_down(class: &SwarmClass, seed: u64) -> String {
     )
 }
 
-/// One run, with all that happened in it.
-fn tell(class: &SwarmClass, seed: u64) {
+/// Prints one run with its timeline.
+fn print_run(class: &SwarmClass, seed: u64) {
     let script = class.script(seed);
     let report = run(&script);
     println!("{script}\n{}", report.story());
     println!("{:?}", report.unsettled);
-    let wrong = class.judge(seed, &report);
+    let wrong = class.what_went_wrong(seed, &report);
     assert!(wrong.is_none(), "{wrong:?}\n{}", cut_down(class, seed));
 }

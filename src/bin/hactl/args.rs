@@ -26,24 +26,6 @@ const GROUPS: &str = "GROUP is one of:
   NAME       one group: its name as in haresources, or the first argument of that name
              (10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1)";
 
-const SIM: &str = "Needs no daemon and touches nothing outside: the engine of had runs in virtual time, with simulated agents.
-A script has one fault per line. All nodes start at 0s, unless the script itself starts nodes at 0s:
-  at 20s  crash alice
-  at 40s  start alice
-  at 60s  cut alice bob on eth0
-  at 70s  weather loss 30% jitter 10ms from alice to bob
-  at 90s  starts of 10.0.0.1/24/eth0 step 2 on bob fail
-  at 2m   standby bob 10.0.0.1/24/eth0
-  at 3m   heal
-hactl(8) lists all faults. The kinds of random faults are: blindness, blocks, checks, commands, crash, cuts,
-deaths, failing-starts, failing-stops, force, freeze, hangs, isolation, kill, leave, lies, losses, lost-store,
-maintenance, reconfigure, restart, suspend, time, weather.
-
-Exit codes:
-  0  no group ran on two nodes, and every group that could run was running at the end
-  1  otherwise; or the folder or the script cannot be used
-  2  wrong usage";
-
 const REPLAY: &str = "Needs no daemon. An engine gets the recorded inputs of the daemon's engine again, and its decisions are compared
 with the recorded ones; the exit code is 1 if they differ.
 
@@ -89,7 +71,7 @@ pub enum Command {
         elsewhere: bool,
     },
     /// Simulate the cluster of a configuration folder: what if a node crashes, a cable breaks, a disk hangs?
-    #[command(after_help = SIM, after_long_help = SIM)]
+    #[command(after_help = crate::sim::help())]
     Sim(Sim),
     /// Test, list or describe resource agents
     #[command(subcommand)]

@@ -1,6 +1,6 @@
-//! `hactl lab demo`: a cluster for a newcomer to see. Each act is told, done, checked, and measured by a client.
+//! `hactl lab demo`: shows a cluster at work. Each act is explained, done, checked, and measured by a client.
 //!
-//! It needs nothing beyond this program and the kernel: also the daemon is this program, called by another name.
+//! It needs only this program and the kernel: the daemon is this program too, started by another name.
 
 mod stage;
 
@@ -16,27 +16,27 @@ use had::runtime;
 use crate::screen::{Screen, Tone, print};
 use stage::{DemoStage, WatchedAct};
 
-/// By this name the lab starts this program as daemon: `cargo run --bin hactl` builds no other.
+/// Started by this name, this program is the daemon, because `cargo run --bin hactl` builds no other.
 pub const DAEMON: &str = "had";
 
 const INTRODUCTION: &str = "\
 A small cluster, all of it on this machine: the nodes alice and bob, a gateway, and a client.
-The nodes share the address 10.0.0.100. The client asks it every 5 ms throughout.
+The nodes share the address 10.0.0.100. The client pings it every 5 ms.
 
-    ha.cf         node alice bob             who is in it
-                  ping 10.0.0.254            the gateway, their witness
+    ha.cf         node alice bob             the members
+                  ping 10.0.0.254            the gateway has a vote
                   keepalive 100ms            a heartbeat ten times a second
-                  deadtime 1s                silence that means dead
-    haresources   alice 10.0.0.100/24/eth0   what runs, and where best
+                  deadtime 1s                a node is dead after this silence
+    haresources   alice 10.0.0.100/24/eth0   the resource and its preferred node
 ";
 
-/// How long the client goes on asking after each act, and after the kill of a daemon: the lease that the dead one left
-/// on the address would end within 2 s, were it not adopted.
+/// How long the client goes on pinging after each act. After the kill of a daemon it is longer: if the new daemon did not
+/// adopt the address, its lease would end within 2 s.
 const AFTER: Duration = Duration::from_millis(500);
 const AFTER_KILL: Duration = Duration::from_millis(2500);
 const BOTH: &[&str] = &["alice", "bob"];
 
-/// The daemon with its usual folders, which are a node's own.
+/// The daemon with its default folders; each node has its own.
 pub fn daemon() -> ExitCode {
     let folders = Folders {
         config: PathBuf::from("/etc/ha.d"),
@@ -46,7 +46,7 @@ pub fn daemon() -> ExitCode {
     runtime::main(folders)
 }
 
-/// Plays all acts. Success only if each went as it should.
+/// Plays all acts; succeeds only if each ended as expected.
 pub fn run() -> ExitCode {
     match play() {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,14 +58,14 @@ pub fn run() -> ExitCode {
 }
 
 fn play() -> Result<(), String> {
-    say(INTRODUCTION)?;
+    show(INTRODUCTION)?;
     let began = Instant::now();
     let stage = DemoStage::build()?;
     acts(&stage).map_err(|text| format!("{text}\n\n{}", stage.logs()))?;
-    let looks = stage.moved(&["alice", "bob", "alice", "bob"])?;
-    say(&format!(
-        "\nAll went as it should, in {:.0} s. Of {looks} looks at both nodes none found the address on both.\n\
-         Now your own configuration:  hactl lab up DIR  (a folder with ha.cf, haresources, authkeys), then hactl lab --help\n",
+    let looks = stage.check_moves(&["alice", "bob", "alice", "bob"])?;
+    show(&format!(
+        "\nEverything went as expected, in {:.0} s. The address was checked {looks} times and was never on both nodes.\n\
+         Now try your own configuration:  hactl lab up DIR  (a folder with ha.cf, haresources, authkeys), then hactl lab --help\n",
         began.elapsed().as_secs_f64()
     ))
 }
@@ -82,7 +82,7 @@ fn acts(stage: &DemoStage) -> Result<(), String> {
 fn cold_start(stage: &DemoStage) -> Result<(), String> {
     announce(
         "Cold start",
-        "Both daemons start. Nothing runs before the nodes have heard each other; then alice, named first, takes the address.",
+        "Both daemons start. When they have heard each other, alice takes the address: haresources names her as preferred node.",
     )?;
     let watched = stage.act(|lab| {
         lab.start_had("alice")?;
@@ -95,7 +95,7 @@ fn cold_start(stage: &DemoStage) -> Result<(), String> {
 fn crash(stage: &DemoStage) -> Result<(), String> {
     announce(
         "The owner crashes",
-        "alice loses power. bob hears nothing for deadtime, sees with the gateway that it is not he who is cut off, and takes over.",
+        "alice loses power. bob hears nothing for deadtime; the gateway still answers, so he is not cut off himself, and takes over.",
     )?;
     let watched = stage.act(|lab| lab.crash("alice"))?;
     outcome(stage, "bob", &["bob"], watched)
@@ -103,8 +103,8 @@ fn crash(stage: &DemoStage) -> Result<(), String> {
 
 fn come_back(stage: &DemoStage) -> Result<(), String> {
     announce(
-        "It comes back",
-        "alice boots again. With `auto_failback off` what runs well stays where it is.",
+        "The old owner comes back",
+        "alice boots again. With `auto_failback off` the address stays on bob.",
     )?;
     let watched = stage.act(|lab| {
         lab.restart("alice")?;
@@ -116,7 +116,7 @@ fn come_back(stage: &DemoStage) -> Result<(), String> {
 fn standby(stage: &DemoStage) -> Result<(), String> {
     announce(
         "Maintenance",
-        "`hactl standby` on bob: he hands the address to alice, and the command waits until she has it.",
+        "`hactl standby` on bob hands the address to alice, and waits until she has it.",
     )?;
     let watched = stage.act(|lab| stage.hactl(lab, "bob", &["standby"]).map(drop))?;
     outcome(stage, "alice", BOTH, watched)?;
@@ -126,7 +126,7 @@ fn standby(stage: &DemoStage) -> Result<(), String> {
 fn kill_the_daemon(stage: &DemoStage) -> Result<(), String> {
     announce(
         "The daemon is killed",
-        "kill -9 of had on alice, and a new one, as systemd would do it: it finds what runs and adopts it.",
+        "kill -9 of had on alice; a new one starts, as systemd would do it, finds the address and keeps it.",
     )?;
     let watched = stage.act(|lab| {
         lab.kill_had("alice")?;
@@ -139,13 +139,13 @@ fn kill_the_daemon(stage: &DemoStage) -> Result<(), String> {
 fn isolate(stage: &DemoStage) -> Result<(), String> {
     announce(
         "The owner is cut off",
-        "alice lives, but her cables are dead. She has 1 of 3 votes and gives up; bob and the gateway are 2 of 3 and go on.",
+        "alice runs, but nothing reaches her. She has 1 of 3 votes and stops; bob and the gateway have 2 of 3, and bob takes over.",
     )?;
     let watched = stage.act(|lab| lab.isolate("alice", None, LinkDirection::Both))?;
     outcome(stage, "bob", &["bob"], watched)?;
     announce(
-        "The cables are mended",
-        "The nodes hear each other again, and agree without stopping anything.",
+        "The network is repaired",
+        "The nodes hear each other again. Nothing is stopped.",
     )?;
     let watched = stage.act(had::lab::Lab::heal_all)?;
     outcome(stage, "bob", BOTH, watched)
@@ -153,13 +153,13 @@ fn isolate(stage: &DemoStage) -> Result<(), String> {
 
 fn announce(title: &str, sentence: &str) -> Result<(), String> {
     let screen = Screen::stdout();
-    say(&format!(
+    show(&format!(
         "\n{}\n  {sentence}\n",
         screen.paint(Tone::Heading, title)
     ))
 }
 
-/// Waits until the act has ended well, then says what the client saw.
+/// Waits until the act has ended as expected, then shows what the client measured.
 fn outcome(
     stage: &DemoStage,
     owner: &str,
@@ -168,25 +168,25 @@ fn outcome(
 ) -> Result<(), String> {
     stage.settled(owner, in_touch)?;
     sleep(AFTER);
-    let seen = Screen::stdout().paint(Tone::Good, &told(&watched.finish()?));
-    say(&format!(
+    let seen = Screen::stdout().paint(Tone::Good, &measured(&watched.finish()?));
+    show(&format!(
         "  {seen} {owner} has the address, and the gateway sends to {owner}.\n"
     ))
 }
 
-fn told(report: &ProbeReport) -> String {
+fn measured(report: &ProbeReport) -> String {
     let lost = report.sent.saturating_sub(report.answered);
     let outage = report.outage().as_secs_f64() * 1000.0;
     if lost == 0 {
-        format!("No request failed; the slowest answer took {outage:.1} ms.")
+        format!("No ping was lost; the slowest answer took {outage:.1} ms.")
     } else {
         format!(
-            "No answer for {outage:.0} ms ({lost} of {} requests).",
+            "No answer for {outage:.0} ms ({lost} of {} pings lost).",
             report.sent
         )
     }
 }
 
-fn say(text: &str) -> Result<(), String> {
+fn show(text: &str) -> Result<(), String> {
     print(text).map_err(|e| e.to_string())
 }

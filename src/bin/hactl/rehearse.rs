@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use had::config::{self, HostFacts, Loaded};
 use had::lab::LabPlan;
-use had::lab::derive::{PlanBuilder, VirtualAddress, plan};
+use had::lab::derive::{PlanBuilder, PlannedAddress, plan};
 use had::model::token::Token;
 
 /// The lab that rehearses the configuration of a folder.
@@ -28,7 +28,7 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<LabP
         .groups
         .iter()
         .flat_map(|g| g.tokens.iter().map(|(token, _)| token));
-    let addresses: Vec<VirtualAddress> = tokens.filter_map(virtual_address).collect();
+    let addresses: Vec<PlannedAddress> = tokens.filter_map(virtual_address).collect();
     let here = had::assembly::own_name();
     plan(&PlanBuilder {
         name: name.to_owned(),
@@ -50,7 +50,7 @@ pub fn load(dir: &Path) -> Result<Loaded, String> {
     config::load_on(&machine, dir, None).map_err(|problems| problems.page("cannot be run"))
 }
 
-fn virtual_address(token: &Token) -> Option<VirtualAddress> {
+fn virtual_address(token: &Token) -> Option<PlannedAddress> {
     let is_address = matches!(token.name.as_str(), "IPaddr" | "IPaddr2" | "IPv6addr");
     let mut parts = token.args.first().filter(|_| is_address)?.split('/');
     let address = parts.next()?.parse().ok()?;
@@ -58,7 +58,7 @@ fn virtual_address(token: &Token) -> Option<VirtualAddress> {
     let interface = parts
         .next()
         .filter(|p| !p.starts_with(|c: char| c.is_ascii_digit()));
-    Some(VirtualAddress {
+    Some(PlannedAddress {
         address,
         prefix,
         interface: interface.map(str::to_owned),

@@ -1,4 +1,4 @@
-//! `hactl replay`: what a daemon recorded, told in the order of time.
+//! `hactl replay`: shows what a recording of a daemon contains, in order of time.
 
 mod wording;
 
@@ -13,6 +13,7 @@ use had::replay::recording_format::{RecordingItem, RecordingStart, StartState};
 use had::replay::what_if::{Branch, WhatIf};
 use had::store::recording_reader::RecordingReader;
 use had::sys::local_time::LocalTime;
+use had::text::count;
 use serde::Serialize;
 
 use crate::Failure;
@@ -21,10 +22,10 @@ use crate::commands::print_text;
 use crate::screen::{Screen, Tone};
 use wording::{ReplayLine, ReplayWording};
 
-/// Text is printed when so much of it has come together.
-const ENOUGH: usize = 64 * 1024;
+/// Text is printed in pieces of at least this size.
+const MIN_PRINT_BYTES: usize = 64 * 1024;
 
-/// Replays, and says whether the recording was true.
+/// Replays a recording; fails if the engine does not decide the same.
 pub fn run(args: &Replay) -> Result<ExitCode, Failure> {
     let refused = |text: String| Failure {
         code: Failure::FAILED,
@@ -36,30 +37,30 @@ pub fn run(args: &Replay) -> Result<ExitCode, Failure> {
             text: format!("--set {text}"),
         })?;
     let recording = RecordingReader::open(&args.path).map_err(refused)?;
-    let mut teller = ReplayPrinter::new(args);
+    let mut printer = ReplayPrinter::new(args);
     if args.set.is_empty() {
         let mut player = ReplayPlayer::default();
         for item in recording.items() {
-            teller.clock(&item);
+            printer.note_item(&item);
             let moments = player.play(item);
-            teller.tell(moments.into_iter().map(|moment| (Branch::Both, moment)))?;
+            printer.print_events(moments.into_iter().map(|moment| (Branch::Both, moment)))?;
         }
-        teller.ends(&[("", player.engine())]);
+        printer.show_end(&[("", player.engine())]);
     } else {
         let change = |cluster: &Cluster| settings.apply(cluster);
         let mut what_if = WhatIf::new(recording.items(), change);
         for item in recording.items() {
-            teller.clock(&item);
+            printer.note_item(&item);
             if let RecordingItem::Start(begin) = &item {
-                teller.suppose(begin, &settings).map_err(refused)?;
+                printer.show_changes(begin, &settings).map_err(refused)?;
             }
             let moments = what_if.play(item).map_err(refused)?;
-            teller.tell(moments.into_iter())?;
+            printer.print_events(moments.into_iter())?;
         }
-        let (was, would) = what_if.engines();
-        teller.ends(&[("- ", was), ("+ ", would)]);
+        let (recorded, hypothetical) = what_if.engines();
+        printer.show_end(&[("- ", recorded), ("+ ", hypothetical)]);
     }
-    teller.finish()
+    printer.finish()
 }
 
 struct ReplayPrinter<'a> {
@@ -67,17 +68,19 @@ struct ReplayPrinter<'a> {
     screen: Screen,
     words: ReplayWording,
     text: String,
-    /// A moment on the engine's clock, and on the wall clock in milliseconds.
-    known: (Time, u64),
-    /// The first moment of all.
+    /// A time on the engine's clock, and the same time on the wall clock in milliseconds.
+    clocks: (Time, u64),
+    /// The wall clock at the first event.
     first: Option<u64>,
-    supposed: Option<Vec<String>>,
-    parted: bool,
+    /// The changed settings, as last shown.
+    shown_changes: Option<Vec<String>>,
+    diverged: bool,
     events: u64,
-    trouble: bool,
+    /// The replay is not what the daemon did.
+    unreliable: bool,
 }
 
-/// A moment for programs.
+/// An event for programs.
 #[derive(Serialize)]
 struct JsonLine<'a> {
     at_ms: u64,
@@ -92,22 +95,22 @@ impl<'a> ReplayPrinter<'a> {
             screen: Screen::stdout(),
             words: ReplayWording::new(args.events),
             text: String::new(),
-            known: (Time::ZERO, 0),
+            clocks: (Time::ZERO, 0),
             first: None,
-            supposed: None,
-            parted: false,
+            shown_changes: None,
+            diverged: false,
             events: 0,
-            trouble: false,
+            unreliable: false,
         }
     }
 
-    /// Learns from the item what the wall clock shows.
-    fn clock(&mut self, item: &RecordingItem) {
+    /// Notes the wall clock, the steps of the groups and the number of events.
+    fn note_item(&mut self, item: &RecordingItem) {
         match item {
             RecordingItem::Start(begin) => {
-                self.known = (begin.at, begin.wall_ms);
+                self.clocks = (begin.at, begin.wall_ms);
                 self.first = self.first.or(Some(begin.wall_ms));
-                self.words.learn(cluster_of(begin));
+                self.words.learn(recorded_cluster(begin));
             }
             RecordingItem::Event(_) => self.events = self.events.saturating_add(1),
             RecordingItem::Unreadable(_) => {}
@@ -115,7 +118,7 @@ impl<'a> ReplayPrinter<'a> {
     }
 
     fn wall_ms(&self, at: Time) -> u64 {
-        let (known, wall) = self.known;
+        let (known, wall) = self.clocks;
         let ms = |later: Time, earlier: Time| {
             u64::try_from(later.since(earlier).as_millis()).unwrap_or(u64::MAX)
         };
@@ -123,60 +126,62 @@ impl<'a> ReplayPrinter<'a> {
             .saturating_sub(ms(known, at))
     }
 
-    /// Says what is supposed, whenever that changes.
-    fn suppose(
+    /// Shows the changed settings, whenever they change.
+    fn show_changes(
         &mut self,
         begin: &RecordingStart,
         settings: &SettingOverrides,
     ) -> Result<(), String> {
-        let cluster = cluster_of(begin);
+        let cluster = recorded_cluster(begin);
         let changes = differences(cluster, &settings.apply(cluster)?);
-        if self.supposed.as_ref() != Some(&changes) && !self.args.json {
+        if self.shown_changes.as_ref() != Some(&changes) && !self.args.json {
             let what = if changes.is_empty() {
-                "nothing would be other than it was".to_owned()
+                "no setting changes".to_owned()
             } else {
                 changes.join(", ")
             };
-            self.note(&format!("what if: {what}"));
-            self.note("the other nodes do as they did; what they would have answered to a different course is not known");
+            self.note(&format!("with changed settings: {what}"));
+            self.note(
+                "the other nodes behave as recorded: how they would have reacted is not known",
+            );
             if !matches!(begin.state, StartState::Fresh(_)) {
-                self.note("this begins in the middle of a daemon's life: initdead, which counts from its beginning, changes nothing");
+                self.note("the recording begins in the middle of a daemon's life, so a changed initdead has no effect");
             }
         }
-        self.supposed = Some(changes);
+        self.shown_changes = Some(changes);
         Ok(())
     }
 
-    fn tell(
+    fn print_events(
         &mut self,
         moments: impl Iterator<Item = (Branch, ReplayMoment)>,
     ) -> Result<(), Failure> {
         for (world, (at, seen)) in moments {
-            self.trouble |= matches!(seen, ReplayEvent::Differs | ReplayEvent::Fails(_));
+            self.unreliable |= matches!(seen, ReplayEvent::Differs | ReplayEvent::Fails(_));
             match seen {
-                ReplayEvent::Parts => self.parted = true,
-                ReplayEvent::Began { .. } | ReplayEvent::Missing(_) => self.parted = false,
+                ReplayEvent::Parts => self.diverged = true,
+                ReplayEvent::Began { .. } | ReplayEvent::Missing(_) => self.diverged = false,
                 _ => {}
             }
-            let said = self.words.of(world, &seen);
+            let line = self.words.describe(world, &seen);
             let wall = self.wall_ms(at);
-            if let Some(said) = said
+            if let Some(line) = line
                 && self.in_time(wall)
             {
                 if self.args.json {
-                    let line = JsonLine {
+                    let json = JsonLine {
                         at_ms: wall,
                         world,
                         seen: &seen,
                     };
-                    let line = serde_json::to_string(&line).map_err(|e| Failure::failed(e))?;
-                    self.text += &(line + "\n");
+                    let json = serde_json::to_string(&json).map_err(|e| Failure::failed(e))?;
+                    self.text += &(json + "\n");
                 } else {
-                    self.line(world, wall, &said);
+                    self.print_line(world, wall, &line);
                 }
             }
         }
-        if self.text.len() >= ENOUGH {
+        if self.text.len() >= MIN_PRINT_BYTES {
             print_text(&std::mem::take(&mut self.text))?;
         }
         Ok(())
@@ -193,7 +198,7 @@ impl<'a> ReplayPrinter<'a> {
         from.is_none_or(|from| like(from) >= from) && to.is_none_or(|to| like(to) < to)
     }
 
-    fn line(&mut self, world: Branch, wall: u64, said: &ReplayLine) {
+    fn print_line(&mut self, world: Branch, wall: u64, line: &ReplayLine) {
         let mark = match world {
             Branch::Both => "",
             Branch::Recorded => "- ",
@@ -203,35 +208,39 @@ impl<'a> ReplayPrinter<'a> {
         let since = wall.saturating_sub(self.first.unwrap_or(wall));
         let (seconds, ms) = (since / 1000, since % 1000);
         let stamp = format!("{time}.{:03}  +{seconds}.{ms:03}", wall % 1000);
-        let text = format!("{mark}{}", said.text);
-        self.text += &match said.level {
+        let text = format!("{mark}{}", line.text);
+        self.text += &match line.level {
             Some(level) => crate::journal::format_line(&stamp, level, &text, self.screen),
             None => self
                 .screen
-                .wrap(Tone::Plain, &format!("{stamp}  {:<7}  ", said.word), &text),
+                .wrap(Tone::Plain, &format!("{stamp}  {:<7}  ", line.word), &text),
         };
     }
 
-    /// Who has what at the end.
-    fn ends(&mut self, worlds: &[(&str, Option<&Engine>)]) {
+    /// Shows the states of the groups at the end.
+    fn show_end(&mut self, worlds: &[(&str, Option<&Engine>)]) {
         if self.args.json {
             return;
         }
-        let parted = self.parted;
-        self.note(&format!("the recording ends, after {} events", self.events));
+        let diverged = self.diverged;
+        let events = usize::try_from(self.events).unwrap_or(usize::MAX);
+        self.note(&format!(
+            "the recording ends after {}",
+            count(events, "event")
+        ));
         for (mark, engine) in worlds {
-            let mark = if parted { mark } else { "" };
-            let text = engine.map_or("there is no engine any more".to_owned(), states);
+            let mark = if diverged { mark } else { "" };
+            let text = engine.map_or("the daemon has ended".to_owned(), group_states);
             self.note(&format!("{mark}{text}"));
-            if !parted {
+            if !diverged {
                 break;
             }
         }
-        if !self.args.set.is_empty() && !parted {
-            self.note("with these settings nothing would have been decided otherwise since the last beginning");
+        if !self.args.set.is_empty() && !diverged {
+            self.note("with these settings the decisions are the same");
         }
-        if self.trouble {
-            self.note("the replay is not what was: do not rely on it");
+        if self.unreliable {
+            self.note("the replay differs from what the daemon did: do not rely on it");
         }
     }
 
@@ -241,7 +250,7 @@ impl<'a> ReplayPrinter<'a> {
 
     fn finish(self) -> Result<ExitCode, Failure> {
         print_text(&self.text)?;
-        Ok(if self.trouble {
+        Ok(if self.unreliable {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
@@ -249,15 +258,15 @@ impl<'a> ReplayPrinter<'a> {
     }
 }
 
-fn cluster_of(begin: &RecordingStart) -> &Cluster {
+fn recorded_cluster(begin: &RecordingStart) -> &Cluster {
     match &begin.state {
         StartState::Fresh(start) => &start.0,
         StartState::Running(engine) => engine.cluster(),
     }
 }
 
-/// The groups as the engine's node has them.
-fn states(engine: &Engine) -> String {
+/// The states of all groups on the engine's node.
+fn group_states(engine: &Engine) -> String {
     let status = engine.status(Time::ZERO);
     let group = |g: &had::model::status::GroupStatus| {
         let state = g.states.first().map_or("unknown", |(_, s)| s.as_str());

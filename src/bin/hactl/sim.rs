@@ -1,7 +1,7 @@
-//! `hactl sim`: what if? The cluster of a folder in virtual time, under a script of faults or under random ones.
+//! `hactl sim`: the cluster of a configuration folder in virtual time, with the faults of a script or random ones.
 
-mod many;
-mod one;
+mod many_runs;
+mod one_run;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,35 +9,77 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use had::model::NodeName;
 use had::model::cluster::Cluster;
-use had::sim::{ClusterSetup, Fault, FaultProfile, FaultScript, generate};
+use had::sim::{ClusterSetup, FAULT_WORDS, Fault, FaultKind, FaultProfile, FaultScript, generate};
 use std::time::Duration;
 
 use crate::args::Sim;
-use crate::screen::{Screen, print};
+use crate::commands::print_text;
+use crate::screen::Screen;
 use crate::{Failure, rehearse};
 
-/// A script that breaks a promise is cut down within so many runs.
-const SHRINKING: u32 = 2000;
+/// Runs that may be spent to reduce a script that breaks a promise to the few steps that break it.
+const MAX_SHRINK_RUNS: u32 = 2000;
+/// Where `--help` begins to say what a fault does.
+const MEANING_COLUMN: usize = 40;
+
+/// What `hactl sim --help` says below the options.
+pub fn help() -> String {
+    let words: Vec<(&str, &str)> = FAULT_WORDS.iter().map(|w| (w.example, w.meaning)).collect();
+    let kinds: Vec<(&str, &str)> = FaultKind::ALL
+        .iter()
+        .map(|k| (k.word(), k.meaning()))
+        .collect();
+    format!(
+        "Simulates all nodes in virtual time, with the engine of had. Nothing outside is touched, and no daemon is needed.
+Every start and stop of a resource takes a moment and succeeds, unless a fault says otherwise.
+
+A script has one fault a line, after its time; # begins a comment. Unless a node is started at 0s, all are:
+  at 60s  crash alice
+  at 2m   start alice
+
+Faults of a script:
+{}
+Kinds of random faults:
+{}
+Exit codes:
+  0  no group ran on two nodes, and in the end every group ran that could
+  1  otherwise; or the folder or the script cannot be used
+  2  wrong usage",
+        table(&words),
+        table(&kinds)
+    )
+}
+
+fn table(rows: &[(&str, &str)]) -> String {
+    let row = |(left, right): &(&str, &str)| {
+        if left.len() < MEANING_COLUMN - 3 {
+            format!("  {left:width$}{right}\n", width = MEANING_COLUMN - 2)
+        } else {
+            format!("  {left}\n{:MEANING_COLUMN$}{right}\n", "")
+        }
+    };
+    rows.iter().map(row).collect()
+}
 
 /// Runs the command.
 pub fn run(args: &Sim) -> Result<ExitCode, Failure> {
     let (setup, warnings) = setup(args)?;
-    // Below `--json` nothing but JSON.
+    // With `--json` nothing but JSON is printed.
     if !args.json {
-        show(&warnings)?;
+        print_text(&warnings)?;
     }
     let good = if let Some(path) = &args.script {
-        one(args, &from_file(path, setup)?, None)?
+        run_one(args, &from_file(path, setup)?, None)?
     } else {
-        let faults: FaultProfile = args.faults.parse().map_err(failed)?;
-        let seed = args.seed.unwrap_or_else(fresh);
+        let faults: FaultProfile = args.faults.parse().map_err(Failure::failed)?;
+        let seed = args.seed.unwrap_or_else(seed_from_clock);
         if args.runs == 1 {
-            one(args, &generate(setup, &faults, seed), Some(&faults))?
+            run_one(args, &generate(setup, &faults, seed), Some(&faults))?
         } else {
             let seeds = seed..seed.saturating_add(args.runs);
-            let outcome = many::run_seeds(&setup, &faults, seeds);
+            let outcome = many_runs::run_seeds(&setup, &faults, seeds);
             save(args, outcome.worst())?;
-            show(&if args.json {
+            print_text(&if args.json {
                 json(&outcome)?
             } else {
                 outcome.page(args, Screen::stdout())
@@ -52,7 +94,7 @@ pub fn run(args: &Sim) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The lines of a script, set in.
+/// The lines of a script, indented.
 fn indented(script: &str) -> String {
     let mut text = String::new();
     for line in script.lines() {
@@ -61,11 +103,15 @@ fn indented(script: &str) -> String {
     text
 }
 
-/// One run and its page; whether all was well.
-fn one(args: &Sim, script: &FaultScript, faults: Option<&FaultProfile>) -> Result<bool, Failure> {
-    let outcome = one::Outcome::of(script);
-    save(args, Some(outcome.kept()))?;
-    show(&if args.json {
+/// Makes one run and prints its result; returns whether all was well.
+fn run_one(
+    args: &Sim,
+    script: &FaultScript,
+    faults: Option<&FaultProfile>,
+) -> Result<bool, Failure> {
+    let outcome = one_run::FinishedRun::run(script);
+    save(args, Some(outcome.script_to_save()))?;
+    print_text(&if args.json {
         json(&outcome.summary())?
     } else {
         outcome.page(faults, Screen::stdout())
@@ -73,9 +119,9 @@ fn one(args: &Sim, script: &FaultScript, faults: Option<&FaultProfile>) -> Resul
     Ok(outcome.good())
 }
 
-/// The world of a folder, and what is to be said about the folder.
+/// The cluster of a folder, and the warnings about its files.
 fn setup(args: &Sim) -> Result<(ClusterSetup, String), Failure> {
-    let loaded = rehearse::load(&args.dir).map_err(failed)?;
+    let loaded = rehearse::load(&args.dir).map_err(Failure::failed)?;
     let mut cluster = had::assembly::assemble::outline(&loaded.config);
     let lease = loaded.config.lease;
     if !args.nodes.is_empty() {
@@ -88,14 +134,14 @@ fn setup(args: &Sim) -> Result<(ClusterSetup, String), Failure> {
     Ok((setup, loaded.warnings.to_string()))
 }
 
-/// Other nodes than those of ha.cf; groups keep their preferred node where it is one of them.
+/// Replaces the nodes of ha.cf. A group whose preferred node is not among them prefers the first.
 fn replace_nodes(cluster: &mut Cluster, names: &[String]) -> Result<(), Failure> {
     let mut nodes: Vec<NodeName> = Vec::new();
     for name in names {
         let node = NodeName::new(name);
         if node.as_str().is_empty() || nodes.contains(&node) {
-            return Err(failed(format!(
-                "--nodes: `{name}` is no name, or given twice"
+            return Err(Failure::failed(format!(
+                "--nodes: `{name}` is empty or given twice"
             )));
         }
         nodes.push(node);
@@ -110,27 +156,27 @@ fn replace_nodes(cluster: &mut Cluster, names: &[String]) -> Result<(), Failure>
     Ok(())
 }
 
-/// A script for that folder. One that starts nothing at 0 s begins with a start of every node.
+/// Reads a script for this cluster. If it starts no node at 0 s, all nodes are started then.
 fn from_file(path: &Path, setup: ClusterSetup) -> Result<FaultScript, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|e| failed(format!("{}: {e}", path.display())))?;
-    // What `--save` wrote stands for itself.
-    let itself = text.lines().any(|l| l.trim_start().starts_with("nodes "));
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+    // A script that `--save` wrote describes its own cluster.
+    let complete = text.lines().any(|l| l.trim_start().starts_with("nodes "));
     let nodes = setup.cluster.nodes.clone();
-    let script = if itself {
+    let script = if complete {
         FaultScript::read(&text)
     } else {
         FaultScript::read_for(&text, setup)
     };
     let mut script = script.map_err(|mistakes| {
         let each = mistakes.iter().map(|m| format!("{}:{m}", path.display()));
-        failed(format!(
+        Failure::failed(format!(
             "the script cannot be read\n{}",
             each.collect::<Vec<_>>().join("\n")
         ))
     })?;
     let starts = |(at, f): &(Duration, Fault)| at.is_zero() && matches!(f, Fault::Start(_));
-    if !itself && !script.steps.iter().any(starts) {
+    if !complete && !script.steps.iter().any(starts) {
         let all = nodes.into_iter().map(|n| (Duration::ZERO, Fault::Start(n)));
         script.steps.splice(0..0, all);
     }
@@ -141,34 +187,23 @@ fn save(args: &Sim, script: Option<&FaultScript>) -> Result<(), Failure> {
     let (Some(path), Some(script)) = (&args.save, script) else {
         return Ok(());
     };
-    std::fs::write(path, script.to_string()).map_err(|e| failed(format!("{}: {e}", path.display())))
+    std::fs::write(path, script.to_string())
+        .map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| failed(e.to_string()))?;
+    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::failed(e.to_string()))?;
     Ok(text + "\n")
 }
 
-/// A seed that was hardly tried before, and that can be typed.
-fn fresh() -> u64 {
+/// A seed from the clock, short enough to be typed.
+fn seed_from_clock() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |n| {
         u64::try_from(n.as_millis() % 1_000_000_000).unwrap_or(0)
     })
 }
 
-fn show(text: &str) -> Result<(), Failure> {
-    print(text).map_err(|e| failed(e.to_string()))
-}
-
-fn failed(text: impl Into<String>) -> Failure {
-    Failure {
-        code: Failure::FAILED,
-        text: text.into(),
-    }
-}
-
-/// Seconds as a person reads them.
 fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }

@@ -14,8 +14,8 @@ fn medium(interface: &str, peer: Option<&str>) -> Medium {
     }
 }
 
-fn vip(text: &str, prefix: Option<u8>, interface: Option<&str>) -> VirtualAddress {
-    VirtualAddress {
+fn vip(text: &str, prefix: Option<u8>, interface: Option<&str>) -> PlannedAddress {
+    PlannedAddress {
         address: ip(text),
         prefix,
         interface: interface.map(str::to_owned),
@@ -26,7 +26,7 @@ fn derive(
     here: Option<&str>,
     media: &[Medium],
     pings: &[&str],
-    addresses: &[VirtualAddress],
+    addresses: &[PlannedAddress],
 ) -> Result<LabPlan, LabError> {
     let nodes = [NodeName::new("alice"), NodeName::new("bob")];
     let pings: Vec<IpAddr> = pings.iter().map(|p| ip(p)).collect();
@@ -144,11 +144,11 @@ fn broadcast_takes_the_subnet_of_the_virtual_addresses() {
 #[test]
 fn nothing_is_given_twice_and_a_wider_subnet_swallows_a_narrower() {
     let media = [medium("eth0", None)];
-    let vips: Vec<VirtualAddress> = (11..=20)
+    let vips: Vec<PlannedAddress> = (11..=20)
         .map(|n| vip(&format!("10.0.0.{n}"), None, None))
         .collect();
     let wide = vip("10.0.9.9", Some(16), Some("eth0"));
-    let all: Vec<VirtualAddress> = vips.into_iter().chain([wide]).collect();
+    let all: Vec<PlannedAddress> = vips.into_iter().chain([wide]).collect();
     let p = derive(None, &media, &["10.0.0.21"], &all).unwrap();
     assert_eq!(
         cards_of(&p),
@@ -184,7 +184,7 @@ fn addresses_of_both_families_share_a_card() {
 #[test]
 fn a_full_subnet_is_an_error() {
     let media = [medium("eth0", None)];
-    let vips: Vec<VirtualAddress> = (1..=2)
+    let vips: Vec<PlannedAddress> = (1..=2)
         .map(|n| vip(&format!("10.0.0.{n}"), Some(30), None))
         .collect();
     let error = derive(None, &media, &[], &vips).unwrap_err().to_string();

@@ -1,11 +1,11 @@
-//! Who hears whom: ports, learned addresses and fates, without any device.
+//! Which hosts a frame reaches: ports, learned addresses and path conditions, without any device.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-/// Learned addresses in all; beyond this the table is emptied and learned anew, as real switches do under a flood.
-const MOST_LEARNED: usize = 16_384;
+/// The limit of learned addresses. Beyond it the table is emptied, as real switches do under a flood.
+const MAX_LEARNED: usize = 16_384;
 
 /// A port's number; never used twice.
 pub type PortId = u64;
@@ -18,11 +18,11 @@ type Mac = [u8; 6];
 pub struct PathConditions {
     /// Nothing arrives.
     pub cut: bool,
-    /// Of a hundred frames so many are lost, by chance.
+    /// Percentage of frames that are lost.
     pub loss: u8,
-    /// A frame is late by any time up to this, each by its own: they overtake each other.
+    /// Each frame is delayed by a random time up to this, so that one may overtake another.
     pub delay: Duration,
-    /// Of a hundred frames so many arrive twice.
+    /// Percentage of frames that arrive twice.
     pub twice: u8,
 }
 
@@ -91,12 +91,12 @@ impl Paths {
             .saturating_add(to)
     }
 
-    pub fn fate(&self, segment: usize, from: usize, to: usize) -> PathConditions {
+    pub fn conditions(&self, segment: usize, from: usize, to: usize) -> PathConditions {
         let place = self.place(segment, from, to);
         self.fates.get(place).copied().unwrap_or_default()
     }
 
-    pub fn fate_mut(
+    pub fn conditions_mut(
         &mut self,
         segment: usize,
         from: usize,
@@ -106,7 +106,7 @@ impl Paths {
         self.fates.get_mut(place)
     }
 
-    /// Fills `receivers` with the ports that this frame reaches. The buffer is the caller's so that no frame allocates.
+    /// Fills `receivers` with the ports that this frame reaches. The caller reuses the buffer to avoid allocations.
     pub fn receivers(&mut self, port: PortId, frame: &[u8], receivers: &mut Vec<FrameArrival>) {
         receivers.clear();
         let Some(&(host, segment)) = self.ports.get(&port) else {
@@ -139,7 +139,7 @@ impl Paths {
         }
     }
 
-    /// Decides how late a frame arrives, and whether it does so again.
+    /// Decides how late a frame arrives, and whether it arrives twice.
     fn hold_up(&mut self, segment: usize, from: usize, place: usize, all: &mut Vec<FrameArrival>) {
         let Some(arrival) = all.get_mut(place) else {
             return;
@@ -147,15 +147,15 @@ impl Paths {
         let Some(&(to, _)) = self.ports.get(&arrival.0) else {
             return;
         };
-        let fate = self.fate(segment, from, to);
-        arrival.1 = self.some_of(fate.delay);
-        if fate.twice > 0 && self.chance() < u64::from(fate.twice) {
-            let again = (arrival.0, self.some_of(fate.delay));
+        let conditions = self.conditions(segment, from, to);
+        arrival.1 = self.some_of(conditions.delay);
+        if conditions.twice > 0 && self.chance() < u64::from(conditions.twice) {
+            let again = (arrival.0, self.some_of(conditions.delay));
             all.push(again);
         }
     }
 
-    /// Any time from zero to this.
+    /// A random time from zero to this.
     fn some_of(&mut self, most: Duration) -> Duration {
         let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
         match micros.checked_add(1) {
@@ -168,7 +168,7 @@ impl Paths {
         if is_group(source) {
             return;
         }
-        if self.learned.len() >= MOST_LEARNED {
+        if self.learned.len() >= MAX_LEARNED {
             self.learned.clear();
         }
         self.learned.insert((segment, source), port);
@@ -178,8 +178,8 @@ impl Paths {
         let Some(&(to, _)) = self.ports.get(&to) else {
             return false;
         };
-        let fate = self.fate(segment, from, to);
-        !fate.cut && (fate.loss == 0 || self.chance() >= u64::from(fate.loss))
+        let conditions = self.conditions(segment, from, to);
+        !conditions.cut && (conditions.loss == 0 || self.chance() >= u64::from(conditions.loss))
     }
 
     /// A number from 0 to 99.
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_cut_is_one_way_and_on_one_segment() {
         let mut p = paths();
-        p.fate_mut(0, 0, 1).unwrap().cut = true;
+        p.conditions_mut(0, 0, 1).unwrap().cut = true;
         assert_eq!(reach(&mut p, 0, &frame(0xff, 0x04)), [2]);
         assert_eq!(reach(&mut p, 1, &frame(0xff, 0x02)), [0, 2]);
     }
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn loss_is_about_what_was_asked() {
         let mut p = paths();
-        p.fate_mut(0, 0, 1).unwrap().loss = 30;
+        p.conditions_mut(0, 0, 1).unwrap().loss = 30;
         let arrived = (0..10_000)
             .filter(|_| reach(&mut p, 0, &frame(0xff, 0x04)).contains(&1))
             .count();
@@ -257,8 +257,8 @@ mod tests {
     fn frames_are_late_and_come_twice_as_often_as_was_asked() {
         let mut p = paths();
         let most = Duration::from_millis(50);
-        let fate = p.fate_mut(0, 0, 1).unwrap();
-        (fate.delay, fate.twice) = (most, 10);
+        let conditions = p.conditions_mut(0, 0, 1).unwrap();
+        (conditions.delay, conditions.twice) = (most, 10);
         let mut all = Vec::new();
         for _ in 0..10_000 {
             let mut some = Vec::new();

@@ -89,7 +89,7 @@ fn text(line: Vec<u8>) -> String {
 /// As they come back.
 fn there_and_back(events: &[(Time, Event)]) -> (Vec<(Time, Event)>, Vec<usize>) {
     let (mut encoder, mut decoder) = (RecordingEncoder::default(), RecordingDecoder::default());
-    let begin = text(encoder.begin(&fresh()).unwrap());
+    let begin = text(encoder.start_line(&fresh()).unwrap());
     assert!(matches!(
         decoder.line(&begin),
         Some(Ok(RecordingItem::Start(_)))
@@ -97,7 +97,9 @@ fn there_and_back(events: &[(Time, Event)]) -> (Vec<(Time, Event)>, Vec<usize>) 
     let mut lengths = Vec::new();
     let mut back = Vec::new();
     for (at, event) in events {
-        let line = encoder.event(*at, event.clone(), ActionDigest(9)).unwrap();
+        let line = encoder
+            .input_line(*at, event.clone(), ActionDigest(9))
+            .unwrap();
         let line = text(line);
         lengths.push(line.len());
         let Some(Ok(RecordingItem::Event(told))) = decoder.line(&line) else {
@@ -139,12 +141,14 @@ fn more_heartbeats_than_can_be_remembered_are_written_whole() {
         let link = LinkName::new("eth0");
         (Time(2_000), Event::Heard { link, heartbeat })
     };
-    let twice = (0..FORMS * 2).chain(FORMS..FORMS * 2).chain(0..3);
+    let twice = (0..MAX_FORMS * 2)
+        .chain(MAX_FORMS..MAX_FORMS * 2)
+        .chain(0..3);
     let events: Vec<_> = twice.map(other).collect();
     let (back, lengths) = there_and_back(&events);
     assert_eq!(back, events);
     let whole = lengths.iter().filter(|l| **l > 300).count();
-    assert_eq!(whole, FORMS * 2 + 3);
+    assert_eq!(whole, MAX_FORMS * 2 + 3);
 }
 
 #[test]
@@ -158,7 +162,7 @@ fn an_engine_comes_back_as_it_was() {
     }
     let line = text(
         RecordingEncoder::default()
-            .begin(&state(StartState::Running(Box::new(engine.clone()))))
+            .start_line(&state(StartState::Running(Box::new(engine.clone()))))
             .unwrap(),
     );
     let Some(Ok(RecordingItem::Start(begin))) = RecordingDecoder::default().line(&line) else {
@@ -173,10 +177,10 @@ fn an_engine_comes_back_as_it_was() {
 #[test]
 fn after_a_line_that_cannot_be_read_nothing_counts_until_the_next_state() {
     let mut encoder = RecordingEncoder::default();
-    let begin = text(encoder.begin(&fresh()).unwrap());
+    let begin = text(encoder.start_line(&fresh()).unwrap());
     let deadline = |e: &mut RecordingEncoder| {
         text(
-            e.event(Time(2_000), Event::DeadlineReached, ActionDigest(1))
+            e.input_line(Time(2_000), Event::DeadlineReached, ActionDigest(1))
                 .unwrap(),
         )
     };
@@ -206,7 +210,7 @@ fn after_a_line_that_cannot_be_read_nothing_counts_until_the_next_state() {
 
 #[test]
 fn a_recording_of_another_version_says_which_tool_reads_it() {
-    let line = text(RecordingEncoder::default().begin(&fresh()).unwrap());
+    let line = text(RecordingEncoder::default().start_line(&fresh()).unwrap());
     let own = format!("\"had\":\"{}\"", env!("CARGO_PKG_VERSION"));
     let said = |line: &str| match RecordingDecoder::default().line(line) {
         Some(Err(why)) => why,

@@ -1,4 +1,4 @@
-//! What a fault does to a world. One that does not apply does nothing, and says so.
+//! Applies a fault to a world.
 
 use super::{Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
@@ -10,7 +10,7 @@ use crate::sim::setting::ScriptSetting;
 use crate::sim::world::{GivenCommand, World};
 
 impl World {
-    /// Does this; false where there was nothing to do.
+    /// Applies a fault; returns false if it does not apply and nothing was done.
     pub fn apply(&mut self, fault: &Fault) -> bool {
         if fault.nodes().iter().any(|n| !self.machines.contains_key(n)) {
             return false;
@@ -25,30 +25,35 @@ impl World {
                 true
             }
             Fault::Isolate(node) => self.isolate(node),
-            Fault::Blind(node, ping) => self.look_at_pings(node, ping.as_deref(), false),
-            Fault::See(node, ping) => self.look_at_pings(node, ping.as_deref(), true),
+            Fault::Blind(node, ping) => self.set_pings_visible(node, ping.as_deref(), false),
+            Fault::See(node, ping) => self.set_pings_visible(node, ping.as_deref(), true),
             Fault::Heal => self.heal_all(),
             Fault::Weather(weather, path) => self.change_weather(*weather, path.as_ref()),
             Fault::Starts(spot, how) => {
                 let machine = self.machine(spot.node.as_str());
-                machine.start_behaviour.insert(key(spot), how.clone());
+                machine.start_behaviour.insert(step_key(spot), how.clone());
                 true
             }
             Fault::Stops(spot, how) => {
                 let machine = self.machine(spot.node.as_str());
-                machine.stop_behaviour.insert(key(spot), how.clone());
+                machine.stop_behaviour.insert(step_key(spot), how.clone());
                 true
             }
             Fault::Looks(spot, how) => {
                 let machine = self.machine(spot.node.as_str());
-                machine.look_behaviour.insert(key(spot), *how);
+                machine.look_behaviour.insert(step_key(spot), *how);
                 true
             }
             Fault::Lose(spot) => self.lose_step(spot),
             Fault::Die(spot) => self.die_step(spot),
             Fault::Ail(spot) => {
                 let StepLocation { node, group, step } = spot;
-                self.ail(node.as_str(), group.as_str(), *step, Some("it is ill"));
+                self.ail(
+                    node.as_str(),
+                    group.as_str(),
+                    *step,
+                    Some("the monitor failed"),
+                );
                 true
             }
             Fault::Check {
@@ -65,11 +70,11 @@ impl World {
                 node,
                 command,
                 looked,
-            } => self.order(node, command, *looked),
+            } => self.give_command(node, command, *looked),
             Fault::Reconfigure(node, setting) => self.reconfigure(node, setting),
             Fault::EndAll => self.end_all(),
             Fault::MakeAmends => self.make_amends(),
-            other => self.at_one_machine(other),
+            other => self.apply_to_machine(other),
         };
         if does {
             self.note_fault(fault);
@@ -77,8 +82,8 @@ impl World {
         does
     }
 
-    /// Power, daemons, clocks.
-    fn at_one_machine(&mut self, fault: &Fault) -> bool {
+    /// Faults of power, daemons and clocks.
+    fn apply_to_machine(&mut self, fault: &Fault) -> bool {
         match fault {
             Fault::Crash(node) => {
                 let on = self.at(node.as_str()).powered;
@@ -87,7 +92,7 @@ impl World {
                 }
                 on
             }
-            Fault::Start(node) => self.boot(node),
+            Fault::Start(node) => self.start_node(node),
             Fault::Kill(node) => {
                 let machine = self.at(node.as_str());
                 let runs = machine.engine.is_some() && !machine.suspended;
@@ -141,8 +146,8 @@ impl World {
         }
     }
 
-    /// A machine that was off begins a new count of its time.
-    fn boot(&mut self, node: &NodeName) -> bool {
+    /// Starts the daemon. A machine that was off boots, and its clock begins again.
+    fn start_node(&mut self, node: &NodeName) -> bool {
         let now = self.now;
         let machine = self.machine(node.as_str());
         if machine.engine.is_some() {
@@ -150,7 +155,7 @@ impl World {
         }
         if !machine.powered {
             machine.boots += 1;
-            // Each boot in another second, so that times of two boots are never alike.
+            // Each boot begins at another second, so that times of two boots are never equal.
             let local = Time(1_000_000_000 * (1 + machine.boots % 1000));
             machine.clock = machine.clock.begin_anew(now, local);
         }
@@ -184,11 +189,11 @@ impl World {
         for other in others {
             self.cut_links(node, &other, CutDirection::Both, None);
         }
-        self.look_at_pings(node, None, false);
+        self.set_pings_visible(node, None, false);
         true
     }
 
-    fn look_at_pings(&mut self, node: &NodeName, ping: Option<&str>, sees: bool) -> bool {
+    fn set_pings_visible(&mut self, node: &NodeName, ping: Option<&str>, sees: bool) -> bool {
         for (at, of) in self.cluster.pings.iter().enumerate() {
             if ping.is_some_and(|p| p != of.name) {
                 continue;
@@ -214,8 +219,8 @@ impl World {
             return true;
         };
         for link in self.links_of(path.link.as_ref()) {
-            let key = (path.from.clone(), path.to.clone(), link);
-            self.local_weather.insert(key, weather);
+            let step_key = (path.from.clone(), path.to.clone(), link);
+            self.local_weather.insert(step_key, weather);
         }
         true
     }
@@ -226,7 +231,7 @@ impl World {
         let runs = machine.powered && steps.and_then(|s| s.get(spot.step)) == Some(&true);
         if runs {
             let (node, group) = (spot.node.as_str(), spot.group.as_str());
-            self.lose(node, group, spot.step, "it is gone");
+            self.lose_step_noticed(node, group, spot.step, "it is gone");
         }
         runs
     }
@@ -243,7 +248,7 @@ impl World {
 
     fn mend_agents(&mut self) -> bool {
         for machine in self.machines.values_mut() {
-            machine.health.mend_steps();
+            machine.health.end_illness();
             machine.start_behaviour.clear();
             machine.stop_behaviour.clear();
             machine.look_behaviour.clear();
@@ -251,21 +256,21 @@ impl World {
         true
     }
 
-    fn order(&mut self, node: &NodeName, command: &Command, looked: bool) -> bool {
+    fn give_command(&mut self, node: &NodeName, command: &Command, looked: bool) -> bool {
         let safe = || match command {
             Command::Takeover { groups, .. } => {
-                self.all_power_moves() && !groups.iter().any(|g| self.runs_anywhere(g))
+                self.all_daemons_run() && !groups.iter().any(|g| self.runs_anywhere(g))
             }
-            _ => self.all_power_moves(),
+            _ => self.all_daemons_run(),
         };
         if !self.at(node.as_str()).alive() || (looked && !safe()) {
             return false;
         }
-        self.ask(node, command.clone());
+        self.issue_command(node, command.clone());
         true
     }
 
-    fn ask(&mut self, node: &NodeName, command: Command) {
+    fn issue_command(&mut self, node: &NodeName, command: Command) {
         let life = self.at(node.as_str()).life;
         let at = self.now;
         let id = self.command(node.as_str(), command);
@@ -273,8 +278,8 @@ impl World {
         self.asked.push(GivenCommand { node, life, id, at });
     }
 
-    /// Whether every machine that has power has a daemon that moves.
-    fn all_power_moves(&self) -> bool {
+    /// Whether every machine that is on has a daemon that runs.
+    fn all_daemons_run(&self) -> bool {
         self.machines.values().all(|m| m.alive() || !m.powered)
     }
 
@@ -293,7 +298,7 @@ impl World {
         true
     }
 
-    /// What a node has as its configuration.
+    /// The configuration of a node.
     pub(in crate::sim) fn config_of(&self, node: &NodeName) -> Cluster {
         let own = self.machines.get(node).and_then(|m| m.config.clone());
         own.unwrap_or_else(|| Cluster {
@@ -308,13 +313,13 @@ impl World {
         self.mend_agents();
         let names: Vec<NodeName> = self.names().collect();
         for name in &names {
-            self.machine(name.as_str()).health.mend_checks();
+            self.machine(name.as_str()).health.reset_checks();
             if self.at(name.as_str()).frozen {
                 self.thaw(name.as_str());
             }
         }
         for name in &names {
-            self.boot(name);
+            self.start_node(name);
         }
         true
     }
@@ -326,25 +331,25 @@ impl World {
             if !self.at(name.as_str()).alive() {
                 continue;
             }
-            self.ask(&name, Command::Unstandby(groups.clone()));
+            self.issue_command(&name, Command::Unstandby(groups.clone()));
             let end = Command::Maintenance {
                 groups: groups.clone(),
                 on: false,
             };
-            self.ask(&name, end);
+            self.issue_command(&name, end);
             for group in groups
                 .iter()
-                .filter(|_| self.all_power_moves())
+                .filter(|_| self.all_daemons_run())
                 .cloned()
                 .collect::<Vec<_>>()
             {
-                self.ask(&name, Command::Clear(group));
+                self.issue_command(&name, Command::Clear(group));
             }
         }
         true
     }
 }
 
-fn key(spot: &StepLocation) -> (GroupName, usize) {
+fn step_key(spot: &StepLocation) -> (GroupName, usize) {
     (spot.group.clone(), spot.step)
 }

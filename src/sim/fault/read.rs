@@ -1,8 +1,9 @@
 //! Reads a fault from the words in which it is printed.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use super::{Fault, NetworkPath, StepLocation};
+use super::{FAULT_WORDS, Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::controls::CutDirection;
@@ -12,56 +13,16 @@ use crate::sim::script_words::{ScriptError, ScriptLine};
 use crate::sim::setting::ScriptSetting;
 use crate::sim::setup::ClusterSetup;
 
-/// The first words of all faults.
-const KNOWN: [&str; 36] = [
-    "cut",
-    "block",
-    "isolate",
-    "blind",
-    "see",
-    "heal",
-    "weather",
-    "crash",
-    "start",
-    "kill",
-    "freeze",
-    "suspend",
-    "thaw",
-    "lose-store",
-    "drift",
-    "late",
-    "starts",
-    "stops",
-    "looks",
-    "lose",
-    "die",
-    "ail",
-    "check",
-    "mend",
-    "standby",
-    "yield",
-    "unstandby",
-    "takeover",
-    "force",
-    "clear",
-    "maintenance",
-    "leave",
-    "restart",
-    "reconfigure",
-    "end",
-    "make",
-];
-
-/// Most that a clock may drift.
-const DRIFT: i64 = 10_000;
+/// The most that a clock may drift, in millionths.
+const MAX_DRIFT_PPM: i64 = 10_000;
 
 impl FromStr for Fault {
     type Err = ScriptError;
 
-    /// Names are taken as they are; those of a script are held against its header.
+    /// Takes any name; a script checks names against its header.
     fn from_str(text: &str) -> Result<Fault, ScriptError> {
-        let mut reader = Reader {
-            words: ScriptLine::of(1, text),
+        let mut reader = FaultReader {
+            words: ScriptLine::split(1, text),
             setup: None,
         };
         let fault = reader.fault()?;
@@ -70,121 +31,55 @@ impl FromStr for Fault {
     }
 }
 
-/// Reads the words of one line; with a setup, only names that it knows.
-pub(in crate::sim) struct Reader<'w, 's> {
+/// Reads the words of one line; with a setup, only names that are in it.
+pub(in crate::sim) struct FaultReader<'w, 's> {
     pub words: ScriptLine<'w>,
     pub setup: Option<&'s ClusterSetup>,
 }
 
-impl Reader<'_, '_> {
+impl FaultReader<'_, '_> {
     pub fn fault(&mut self) -> Result<Fault, ScriptError> {
-        let first = self.words.one_of("fault", &KNOWN)?;
-        match first {
-            "cut" => self.cut(),
-            "block" => self.block(),
-            "isolate" => Ok(Fault::Isolate(self.node()?)),
-            "blind" => Ok(Fault::Blind(self.node()?, self.ping()?)),
-            "see" => Ok(Fault::See(self.node()?, self.ping()?)),
-            "heal" => Ok(Fault::Heal),
-            "weather" => Ok(Fault::Weather(self.weather()?, self.path()?)),
-            "starts" => Ok(Fault::Starts(self.spot("of")?, self.behaviour()?)),
-            "stops" => Ok(Fault::Stops(self.spot("of")?, self.behaviour()?)),
-            "looks" => Ok(Fault::Looks(self.spot("at")?, self.look()?)),
-            "lose" => Ok(Fault::Lose(self.rest_of_spot()?)),
-            "die" => Ok(Fault::Die(self.rest_of_spot()?)),
-            "ail" => Ok(Fault::Ail(self.rest_of_spot()?)),
-            "check" => self.check(),
-            "mend" => self.words.expect("agents").map(|()| Fault::MendAgents),
-            "end" => {
-                self.words.expect("all")?;
-                self.words.expect("faults").map(|()| Fault::EndAll)
-            }
-            "make" => self.words.expect("amends").map(|()| Fault::MakeAmends),
-            "reconfigure" => {
-                let node = self.node()?;
-                Ok(Fault::Reconfigure(node, self.setting()?))
-            }
-            other => self.machine_or_command(other),
+        let word = self.words.next("a fault")?;
+        match FAULT_WORDS.iter().find(|row| row.word == word.text) {
+            Some(row) => (row.read)(self),
+            None => Err(self
+                .words
+                .unknown(word, "fault", FAULT_WORDS.iter().map(|row| row.word))),
         }
     }
 
-    fn machine_or_command(&mut self, first: &str) -> Result<Fault, ScriptError> {
-        let node = self.node()?;
-        Ok(match first {
-            "crash" => Fault::Crash(node),
-            "start" => Fault::Start(node),
-            "kill" => Fault::Kill(node),
-            "freeze" => Fault::Freeze(node),
-            "suspend" => Fault::Suspend(node),
-            "thaw" => {
-                let deaf = self.words.accept("deaf");
-                Fault::Thaw { node, deaf }
-            }
-            "lose-store" => Fault::LoseStore(node),
-            "drift" => {
-                let ppm = self.words.number("a drift", "ppm", -DRIFT, DRIFT)?;
-                Fault::Drift(node, i32::try_from(ppm).unwrap_or(0))
-            }
-            "late" => Fault::Late(node, self.words.time("how late at most")?),
-            other => {
-                let command = self.command(other)?;
-                let looked = self.looked()?;
-                Fault::Command {
-                    node,
-                    command,
-                    looked,
-                }
-            }
-        })
-    }
-
-    fn command(&mut self, word: &str) -> Result<Command, ScriptError> {
-        Ok(match word {
-            "standby" | "yield" => Command::Standby {
-                groups: self.groups()?,
-                lasting: word == "standby",
-            },
-            "unstandby" => Command::Unstandby(self.groups()?),
-            "takeover" | "force" => Command::Takeover {
-                groups: self.groups()?,
-                force: word == "force",
-            },
-            "clear" => Command::Clear(self.group()?),
-            "maintenance" => {
-                let on = self.words.on_or_off()?;
-                let groups = self.groups()?;
-                Command::Maintenance { groups, on }
-            }
-            "restart" => {
-                self.words.expect("back")?;
-                self.words.expect("within")?;
-                let back_within = self.words.time("how long the others shall wait")?;
-                Command::Restart { back_within }
-            }
-            _ => Command::Leave,
-        })
-    }
-
-    fn looked(&mut self) -> Result<bool, ScriptError> {
-        if !self.words.accept("after") {
-            return Ok(false);
+    /// Reads a command at a node, and `after a look` behind it.
+    pub(super) fn command(
+        &mut self,
+        read: fn(&mut Self) -> Result<Command, ScriptError>,
+    ) -> Result<Fault, ScriptError> {
+        let (node, command) = (self.node()?, read(self)?);
+        let looked = self.words.accept("after");
+        if looked {
+            self.words.expect("a")?;
+            self.words.expect("look")?;
         }
-        self.words.expect("a")?;
-        self.words.expect("look").map(|()| true)
+        Ok(Fault::Command {
+            node,
+            command,
+            looked,
+        })
     }
 
-    fn cut(&mut self) -> Result<Fault, ScriptError> {
-        let (a, b, way) = self.between()?;
-        let link = self.link()?;
-        Ok(Fault::Cut { a, b, way, link })
+    pub(super) fn back_within(&mut self) -> Result<Duration, ScriptError> {
+        self.words.expect("back")?;
+        self.words.expect("within")?;
+        self.words.time("how long the others wait")
     }
 
-    fn block(&mut self) -> Result<Fault, ScriptError> {
-        let (a, b, way) = self.between()?;
-        Ok(Fault::Block { a, b, way })
+    pub(super) fn drift(&mut self) -> Result<i32, ScriptError> {
+        let ppm = self
+            .words
+            .number("a drift", "ppm", -MAX_DRIFT_PPM, MAX_DRIFT_PPM)?;
+        Ok(i32::try_from(ppm).unwrap_or(0))
     }
 
-    fn between(&mut self) -> Result<(NodeName, NodeName, CutDirection), ScriptError> {
+    pub(super) fn between(&mut self) -> Result<(NodeName, NodeName, CutDirection), ScriptError> {
         let a = self.node()?;
         let way = if self.words.accept("to") {
             CutDirection::OneWay
@@ -194,7 +89,7 @@ impl Reader<'_, '_> {
         Ok((a, self.node()?, way))
     }
 
-    fn link(&mut self) -> Result<Option<LinkName>, ScriptError> {
+    pub(super) fn link(&mut self) -> Result<Option<LinkName>, ScriptError> {
         if !self.words.accept("on") {
             return Ok(None);
         }
@@ -209,7 +104,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn path(&mut self) -> Result<Option<NetworkPath>, ScriptError> {
+    pub(super) fn path(&mut self) -> Result<Option<NetworkPath>, ScriptError> {
         if !self.words.accept("from") {
             return Ok(None);
         }
@@ -220,7 +115,7 @@ impl Reader<'_, '_> {
         Ok(Some(NetworkPath { from, to, link }))
     }
 
-    fn weather(&mut self) -> Result<Weather, ScriptError> {
+    pub(super) fn weather(&mut self) -> Result<Weather, ScriptError> {
         let mut weather = Weather::CALM;
         if self.words.accept("calm") {
             return Ok(weather);
@@ -254,7 +149,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn behaviour(&mut self) -> Result<Behaviour, ScriptError> {
+    pub(super) fn behaviour(&mut self) -> Result<Behaviour, ScriptError> {
         match self.words.one_of("behaviour", &["take", "fail", "hang"])? {
             "take" => Ok(Behaviour::Works(self.words.time("how long it takes")?)),
             "fail" if self.words.accept("half-done") => Ok(Behaviour::FailsHalfDone),
@@ -263,8 +158,11 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn look(&mut self) -> Result<ProbeBehaviour, ScriptError> {
-        match self.words.one_of("way to look", &["say", "fail", "hang"])? {
+    pub(super) fn probe_behaviour(&mut self) -> Result<ProbeBehaviour, ScriptError> {
+        match self
+            .words
+            .one_of("behaviour of a probe", &["say", "fail", "hang"])?
+        {
             "say" => {
                 let said = self.words.one_of("state", &["running", "stopped"])?;
                 Ok(ProbeBehaviour::Says(said == "running"))
@@ -274,7 +172,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn check(&mut self) -> Result<Fault, ScriptError> {
+    pub(super) fn check(&mut self) -> Result<(String, NodeName, bool), ScriptError> {
         let word = self.words.next("a check")?;
         if let Some(s) = self.setup.filter(|s| !s.has_check(word.text)) {
             return Err(self.words.unknown(word, "check", s.checks()));
@@ -282,19 +180,10 @@ impl Reader<'_, '_> {
         self.words.expect("on")?;
         let node = self.node()?;
         let how = self.words.one_of("result", &["passes", "fails"])?;
-        Ok(Fault::Check {
-            node,
-            check: word.text.to_owned(),
-            passes: how == "passes",
-        })
+        Ok((word.text.to_owned(), node, how == "passes"))
     }
 
-    fn spot(&mut self, joined_by: &str) -> Result<StepLocation, ScriptError> {
-        self.words.expect(joined_by)?;
-        self.rest_of_spot()
-    }
-
-    fn rest_of_spot(&mut self) -> Result<StepLocation, ScriptError> {
+    pub(super) fn step(&mut self) -> Result<StepLocation, ScriptError> {
         let group = self.group()?;
         self.words.expect("step")?;
         let of = self.setup.and_then(|s| s.group(&group));
@@ -318,7 +207,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn ping(&mut self) -> Result<Option<String>, ScriptError> {
+    pub(super) fn ping(&mut self) -> Result<Option<String>, ScriptError> {
         if self.words.is_empty() {
             return Ok(None);
         }
@@ -331,7 +220,7 @@ impl Reader<'_, '_> {
         Ok(Some(word.text.to_owned()))
     }
 
-    fn group(&mut self) -> Result<GroupName, ScriptError> {
+    pub(super) fn group(&mut self) -> Result<GroupName, ScriptError> {
         let word = self.words.next("a group")?;
         let group = GroupName::new(word.text);
         match self.setup {
@@ -343,8 +232,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// One group at least, up to the end or to `after a look`.
-    fn groups(&mut self) -> Result<Vec<GroupName>, ScriptError> {
+    /// At least one group, up to the end of the line or to `after a look`.
+    pub(super) fn groups(&mut self) -> Result<Vec<GroupName>, ScriptError> {
         let mut groups = vec![self.group()?];
         while self.words.peek().is_some_and(|w| w != "after") {
             groups.push(self.group()?);
@@ -352,7 +241,7 @@ impl Reader<'_, '_> {
         Ok(groups)
     }
 
-    fn setting(&mut self) -> Result<ScriptSetting, ScriptError> {
+    pub(super) fn setting(&mut self) -> Result<ScriptSetting, ScriptError> {
         let first = self.words.next("a setting")?;
         match first.text {
             "preferred" => {

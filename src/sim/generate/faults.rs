@@ -1,8 +1,8 @@
-//! The single faults that are drawn.
+//! The kinds of random faults, and the functions that draw one fault each.
 
 use std::time::Duration;
 
-use super::{FaultKind, Generator};
+use super::Generator;
 use crate::engine::Command;
 use crate::model::cluster::GroupSpec;
 use crate::model::{GroupName, LinkName, NodeName};
@@ -15,81 +15,80 @@ use crate::sim::setting::ScriptSetting;
 /// Draws one fault.
 pub(super) type FaultGenerator = fn(&mut Generator);
 
+/// Defines [`FaultKind`]: each kind with its word on the command line and the functions that draw its faults.
+macro_rules! fault_kinds {
+    ($($kind:ident, $word:literal, $meaning:literal, [$($generator:ident),*];)*) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum FaultKind {
+            $(#[doc = $meaning] $kind,)*
+        }
+
+        impl FaultKind {
+            /// All kinds.
+            pub const ALL: &[FaultKind] = &[$(FaultKind::$kind),*];
+
+            /// Its word for `hactl sim --faults`.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(FaultKind::$kind => $word,)*
+                }
+            }
+
+            /// What happens, in a few words.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(FaultKind::$kind => $meaning,)*
+                }
+            }
+
+            fn fault_generators(self) -> &'static [FaultGenerator] {
+                match self {
+                    $(FaultKind::$kind => &[$(Generator::$generator),*],)*
+                }
+            }
+        }
+    };
+}
+
+// The order decides which faults a seed gives.
+fault_kinds! {
+    Cuts, "cuts", "links between nodes are cut, both ways or one way", [cut, cut, isolate, heal];
+    Blocks, "blocks", "heartbeats alone are lost between two nodes", [block, block, heal];
+    Isolation, "isolation", "a node is cut off from all nodes and ping nodes", [isolate, heal];
+    Blindness, "blindness", "single nodes do not reach a ping node", [blind];
+    Crash, "crash", "machines lose their power, and boot", [crash, boot, boot];
+    LostStore, "lost-store", "a machine that is off loses its saved state", [lose_store];
+    Kill, "kill", "daemons are killed; what they started runs on", [kill, boot, boot];
+    Freeze, "freeze", "daemons stand still; kernel and clock run on", [freeze, thaw, thaw];
+    Suspend, "suspend", "whole machines stand still, and their clocks", [suspend, thaw];
+    Weather, "weather", "heartbeats are lost, late, doubled or overtaken", [weather];
+    Time, "time", "clocks drift, and daemons wake late", [time];
+    Commands, "commands", "standby, takeover, clear", [standby, takeover, unstandby, clear];
+    Force, "force", "takeover --force after the administrator has looked", [force];
+    Leave, "leave", "daemons are stopped", [leave, boot];
+    Restart, "restart", "daemons announce a restart, and come back in time or not", [restart];
+    Maintenance, "maintenance", "groups are in maintenance", [maintenance];
+    FailingStarts, "failing-starts", "starts are slow or fail", [break_start, mend_agents];
+    FailingStops, "failing-stops", "stops fail", [break_stop, mend_agents];
+    Hangs, "hangs", "starts, stops and probes hang", [hang, mend_agents];
+    Lies, "lies", "probes fail or report what is not true", [lie, mend_agents];
+    Losses, "losses", "resources die, and the daemon notices", [lose];
+    Deaths, "deaths", "resources die or fail, and only their monitor notices", [die, die, ail, mend_agents];
+    Checks, "checks", "health checks of nodes fail, and pass again", [check];
+    Reconfigure, "reconfigure", "nodes read different configurations", [reconfigure];
+}
+
 const NOBODY: &str = "nobody";
 
 impl Generator {
-    /// All that may strike, the likelier ones more than once.
+    /// One function for each fault that may happen; the likelier ones are there more than once.
     pub(super) fn fault_generators(&self) -> Vec<FaultGenerator> {
-        let all: [(FaultKind, &[FaultGenerator]); 24] = [
-            (
-                FaultKind::Cuts,
-                &[
-                    Generator::cut,
-                    Generator::cut,
-                    Generator::isolate,
-                    Generator::heal,
-                ],
-            ),
-            (
-                FaultKind::Blocks,
-                &[Generator::block, Generator::block, Generator::heal],
-            ),
-            (FaultKind::Isolation, &[Generator::isolate, Generator::heal]),
-            (FaultKind::Blindness, &[Generator::blind]),
-            (
-                FaultKind::Crash,
-                &[Generator::crash, Generator::boot, Generator::boot],
-            ),
-            (FaultKind::LostStore, &[Generator::lose_store]),
-            (
-                FaultKind::Kill,
-                &[Generator::kill, Generator::boot, Generator::boot],
-            ),
-            (
-                FaultKind::Freeze,
-                &[Generator::freeze, Generator::thaw, Generator::thaw],
-            ),
-            (FaultKind::Suspend, &[Generator::suspend, Generator::thaw]),
-            (FaultKind::Weather, &[Generator::weather]),
-            (FaultKind::Time, &[Generator::time]),
-            (
-                FaultKind::Commands,
-                &[
-                    Generator::standby,
-                    Generator::takeover,
-                    Generator::unstandby,
-                    Generator::clear,
-                ],
-            ),
-            (FaultKind::Force, &[Generator::force]),
-            (FaultKind::Leave, &[Generator::leave, Generator::boot]),
-            (FaultKind::Restart, &[Generator::restart]),
-            (FaultKind::Maintenance, &[Generator::maintenance]),
-            (
-                FaultKind::FailingStarts,
-                &[Generator::break_start, Generator::mend_agents],
-            ),
-            (
-                FaultKind::FailingStops,
-                &[Generator::break_stop, Generator::mend_agents],
-            ),
-            (FaultKind::Hangs, &[Generator::hang, Generator::mend_agents]),
-            (FaultKind::Lies, &[Generator::lie, Generator::mend_agents]),
-            (FaultKind::Losses, &[Generator::lose]),
-            (
-                FaultKind::Deaths,
-                &[
-                    Generator::die,
-                    Generator::die,
-                    Generator::ail,
-                    Generator::mend_agents,
-                ],
-            ),
-            (FaultKind::Checks, &[Generator::check]),
-            (FaultKind::Reconfigure, &[Generator::reconfigure]),
-        ];
-        let on = all.into_iter().filter(|(kind, _)| self.faults.has(*kind));
-        let mut on: Vec<FaultGenerator> = on.flat_map(|(_, kinds)| kinds.iter().copied()).collect();
+        let kinds = FaultKind::ALL.iter().filter(|kind| self.faults.has(**kind));
+        let mut on: Vec<FaultGenerator> = kinds
+            .flat_map(|kind| kind.fault_generators())
+            .copied()
+            .collect();
         if self.faults.slow_stops.is_some() && !self.faults.has(FaultKind::FailingStops) {
             on.extend([
                 Generator::break_stop as FaultGenerator,
@@ -104,7 +103,7 @@ impl Generator {
         one.cloned().unwrap_or_else(|| NodeName::new(NOBODY))
     }
 
-    fn two(&mut self) -> (NodeName, NodeName) {
+    fn two_nodes(&mut self) -> (NodeName, NodeName) {
         let a = self.node();
         let others = self.setup.cluster.nodes.iter().filter(|n| **n != a);
         let others: Vec<NodeName> = others.cloned().collect();
@@ -118,7 +117,7 @@ impl Generator {
         one.then(|| self.random.pick(links).cloned()).flatten()
     }
 
-    fn way(&mut self) -> CutDirection {
+    fn cut_direction(&mut self) -> CutDirection {
         if self.random.chance(500) {
             CutDirection::Both
         } else {
@@ -148,7 +147,7 @@ impl Generator {
     }
 
     /// A step of a group on a node, and whether it is an address.
-    fn spot(&mut self) -> (StepLocation, bool) {
+    fn step_location(&mut self) -> (StepLocation, bool) {
         let (node, group) = (self.node(), self.group());
         let steps = self.setup.group(&group).map(|g| g.steps.clone());
         let steps = steps.unwrap_or_default();
@@ -158,8 +157,8 @@ impl Generator {
     }
 
     fn cut(&mut self) {
-        let (a, b) = self.two();
-        let (way, link) = (self.way(), self.link());
+        let (a, b) = self.two_nodes();
+        let (way, link) = (self.cut_direction(), self.link());
         self.push(Fault::Cut { a, b, way, link });
     }
 
@@ -173,8 +172,8 @@ impl Generator {
     }
 
     fn block(&mut self) {
-        let (a, b) = self.two();
-        let way = self.way();
+        let (a, b) = self.two_nodes();
+        let way = self.cut_direction();
         self.push(Fault::Block { a, b, way });
     }
 
@@ -205,7 +204,7 @@ impl Generator {
         let path = if self.random.chance(500) {
             None
         } else {
-            let (from, to) = self.two();
+            let (from, to) = self.two_nodes();
             let link = self.link();
             Some(NetworkPath { from, to, link })
         };
@@ -270,7 +269,7 @@ impl Generator {
         }
     }
 
-    fn order(&mut self, node: NodeName, command: Command) {
+    fn push_command(&mut self, node: NodeName, command: Command) {
         let looked = match &command {
             Command::Clear(_) => true,
             Command::Takeover { force, .. } => *force,
@@ -286,40 +285,40 @@ impl Generator {
     fn standby(&mut self) {
         let (node, groups) = (self.node(), self.some_groups());
         let lasting = self.random.chance(500);
-        self.order(node, Command::Standby { groups, lasting });
+        self.push_command(node, Command::Standby { groups, lasting });
     }
 
     fn takeover(&mut self) {
         let (node, groups) = (self.node(), self.some_groups());
         let force = false;
-        self.order(node, Command::Takeover { groups, force });
+        self.push_command(node, Command::Takeover { groups, force });
     }
 
     fn force(&mut self) {
         let (node, groups) = (self.node(), self.some_groups());
         let force = true;
-        self.order(node, Command::Takeover { groups, force });
+        self.push_command(node, Command::Takeover { groups, force });
     }
 
     fn unstandby(&mut self) {
         let (node, groups) = (self.node(), self.all_groups());
-        self.order(node, Command::Unstandby(groups));
+        self.push_command(node, Command::Unstandby(groups));
     }
 
     fn clear(&mut self) {
         let (node, group) = (self.node(), self.group());
-        self.order(node, Command::Clear(group));
+        self.push_command(node, Command::Clear(group));
     }
 
     fn leave(&mut self) {
         let node = self.node();
-        self.order(node, Command::Leave);
+        self.push_command(node, Command::Leave);
     }
 
     fn maintenance(&mut self) {
         let (node, groups) = (self.node(), self.some_groups());
         let on = self.random.chance(400);
-        self.order(node, Command::Maintenance { groups, on });
+        self.push_command(node, Command::Maintenance { groups, on });
     }
 
     /// Announced, and kept or not.
@@ -327,13 +326,13 @@ impl Generator {
         let node = self.node();
         let deadtime = self.setup.cluster.timing.deadtime;
         let back_within = self.between(Duration::from_millis(500), deadtime * 4);
-        self.order(node.clone(), Command::Restart { back_within });
+        self.push_command(node.clone(), Command::Restart { back_within });
         let back = self.at + self.between(Duration::from_millis(100), back_within * 3 / 2);
         self.steps.push((back, Fault::Start(node)));
     }
 
     fn break_start(&mut self) {
-        let (spot, address) = self.spot();
+        let (spot, address) = self.step_location();
         let how = match self.random.below(2) {
             // An address is there at once or never: until it is, no probe on the wire finds it.
             0 if address => Behaviour::Works(Duration::from_millis(1)),
@@ -344,7 +343,7 @@ impl Generator {
     }
 
     fn break_stop(&mut self) {
-        let (spot, address) = self.spot();
+        let (spot, address) = self.step_location();
         let slow = self.faults.slow_stops.unwrap_or_default();
         // The removal of an address is not waited for: it is gone at once.
         let at_once = address && !self.faults.has(FaultKind::FailingStops);
@@ -360,7 +359,7 @@ impl Generator {
     }
 
     fn hang(&mut self) {
-        let (spot, _) = self.spot();
+        let (spot, _) = self.step_location();
         let fault = match self.random.below(4) {
             0 => Fault::Starts(spot, Behaviour::Hangs),
             1 => Fault::Starts(spot, Behaviour::FailsHalfDone),
@@ -371,7 +370,7 @@ impl Generator {
     }
 
     fn lie(&mut self) {
-        let (spot, _) = self.spot();
+        let (spot, _) = self.step_location();
         let how = match self.random.below(3) {
             0 => ProbeBehaviour::Says(true),
             1 => ProbeBehaviour::Says(false),
@@ -385,12 +384,12 @@ impl Generator {
     }
 
     fn lose(&mut self) {
-        let (spot, _) = self.spot();
+        let (spot, _) = self.step_location();
         self.push(Fault::Lose(spot));
     }
 
     /// A step that something looks at.
-    fn watched_spot(&mut self) -> Option<StepLocation> {
+    fn monitored_step(&mut self) -> Option<StepLocation> {
         let node = self.node();
         let groups = self.setup.cluster.groups.iter();
         let watched = |g: &GroupSpec| {
@@ -406,13 +405,13 @@ impl Generator {
     }
 
     fn die(&mut self) {
-        if let Some(spot) = self.watched_spot() {
+        if let Some(spot) = self.monitored_step() {
             self.push(Fault::Die(spot));
         }
     }
 
     fn ail(&mut self) {
-        if let Some(spot) = self.watched_spot() {
+        if let Some(spot) = self.monitored_step() {
             self.push(Fault::Ail(spot));
         }
     }
@@ -442,7 +441,7 @@ impl Generator {
             5 => ScriptSetting::With(group),
             _ => ScriptSetting::Whole,
         };
-        self.strange.insert(node.clone());
+        self.reconfigured.insert(node.clone());
         self.push(Fault::Reconfigure(node, setting));
     }
 }

@@ -1,33 +1,35 @@
-//! 4. No takeover before deadtime, and none before initdead after a start, without a goodbye.
+//! 4. No takeover before deadtime, or before initdead after a start, unless the peer said goodbye.
 //!
-//! Promised under every fault. A peer that was never heard in this life is waited for through initdead; one that
-//! showed the group as anything but down is waited for through deadtime, and as long as it announced to be away.
+//! Promised under every fault. A node waits initdead for a peer that it has not heard since it started. For a peer that
+//! reported the group as anything but down it waits deadtime, and also as long as the peer announced to be away.
 
 use super::heard_from_peers::HeardFromPeers;
 use crate::model::cluster::Timing;
 use crate::model::{GroupName, NodeName, Time};
+use crate::text::duration_for_people;
 
-/// What is wrong with a start now.
-pub(super) fn start(
-    hearsay: &HeardFromPeers,
+/// Whether starting the group now would be too early.
+pub(super) fn check_start(
+    heard: &HeardFromPeers,
     now: Time,
     group: &GroupName,
     peers: &[NodeName],
     timing: &Timing,
 ) -> Option<String> {
     peers.iter().find_map(|peer| {
-        let Some(heard) = hearsay.of(peer) else {
-            let early = now < hearsay.began + timing.initdead;
-            return early
-                .then(|| format!("starts {group} before {peer} was heard or initdead is over"));
+        let Some(heard) = heard.last_from(peer) else {
+            let early = now < heard.began + timing.initdead;
+            return early.then(|| {
+                format!("starts {group} before it has heard {peer} and before initdead is over")
+            });
         };
         let silent = now.since(heard.at);
         let early = silent >= timing.warntime
             && (silent < timing.deadtime || now < heard.back_by)
             && !heard.is_down(group);
         early.then(|| {
-            let state = heard.state(group);
-            format!("starts {group} although {peer}, silent for {silent:?}, showed it {state:?}")
+            let (state, silent) = (heard.state(group).as_str(), duration_for_people(silent));
+            format!("starts {group} although {peer}, silent for {silent}, reported it as {state}")
         })
     })
 }
@@ -37,21 +39,21 @@ mod tests {
     use super::super::heard_from_peers::tests::heartbeat;
     use super::*;
     use crate::model::heartbeat::GroupState;
-    use crate::sim::world::cluster_of;
+    use crate::sim::world::default_cluster;
     use std::time::Duration;
 
     fn wrong(heard: Option<GroupState>, back: Option<u64>, after: u64) -> bool {
-        let mut hearsay = HeardFromPeers::default();
-        hearsay.begin(Time(1));
+        let mut peers = HeardFromPeers::default();
+        peers.start_life(Time(1));
         if let Some(state) = heard {
             let mut word = heartbeat(1, state, 1);
             word.intent.back_within = back.map(Duration::from_millis);
-            hearsay.hear(Time(1), &word);
+            peers.note_heartbeat(Time(1), &word);
         }
         let now = Time(1) + Duration::from_millis(after);
-        let timing = cluster_of(&[]).timing;
+        let timing = default_cluster(&[]).timing;
         let bob = [NodeName::new("bob")];
-        start(&hearsay, now, &GroupName::new("db"), &bob, &timing).is_some()
+        check_start(&peers, now, &GroupName::new("db"), &bob, &timing).is_some()
     }
 
     #[test]

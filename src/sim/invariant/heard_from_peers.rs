@@ -1,24 +1,24 @@
-//! What a machine has heard of the others, remembered beside its engine.
+//! What a machine has heard from its peers, remembered outside of its engine.
 
 use std::collections::BTreeMap;
 
 use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
 use crate::model::{Generation, GroupName, NodeName, Sequence, Time};
 
-/// The newest that a machine heard from each other, in this life of its daemon.
+/// The newest heartbeat from each peer, in this life of the daemon.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sim) struct HeardFromPeers {
     pub began: Time,
     heard: BTreeMap<NodeName, LastHeartbeat>,
 }
 
-/// The newest word of one node.
+/// The newest heartbeat of one node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastHeartbeat {
     pub at: Time,
     number: (Generation, Sequence),
     pub left: bool,
-    /// Until then it announced to be away.
+    /// It announced to be away until then.
     pub back_by: Time,
     states: BTreeMap<GroupName, GroupState>,
 }
@@ -29,7 +29,7 @@ impl LastHeartbeat {
         state.unwrap_or(GroupState::Unknown)
     }
 
-    /// Whether it showed that nothing of the group runs there.
+    /// Whether it reported that nothing of the group runs there.
     pub fn is_down(&self, group: &GroupName) -> bool {
         let down = matches!(self.state(group), GroupState::Offline | GroupState::Failed);
         down || self.left
@@ -37,12 +37,12 @@ impl LastHeartbeat {
 }
 
 impl HeardFromPeers {
-    pub fn begin(&mut self, now: Time) {
+    pub fn start_life(&mut self, now: Time) {
         self.began = now;
         self.heard.clear();
     }
 
-    pub fn hear(&mut self, now: Time, heartbeat: &Heartbeat) {
+    pub fn note_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat) {
         let number = (heartbeat.generation, heartbeat.sequence);
         if !self.heard.contains_key(&heartbeat.src) {
             self.heard
@@ -71,7 +71,7 @@ impl HeardFromPeers {
         }
     }
 
-    pub(super) fn of(&self, peer: &NodeName) -> Option<&LastHeartbeat> {
+    pub(super) fn last_from(&self, peer: &NodeName) -> Option<&LastHeartbeat> {
         self.heard.get(peer)
     }
 }
@@ -111,10 +111,10 @@ pub(super) mod tests {
 
     #[test]
     fn an_older_word_changes_nothing() {
-        let mut hearsay = HeardFromPeers::default();
-        hearsay.hear(Time(5), &heartbeat(2, GroupState::Online, 1));
-        hearsay.hear(Time(9), &heartbeat(1, GroupState::Offline, 1));
-        let word = hearsay.of(&NodeName::new("bob")).unwrap();
+        let mut heard = HeardFromPeers::default();
+        heard.note_heartbeat(Time(5), &heartbeat(2, GroupState::Online, 1));
+        heard.note_heartbeat(Time(9), &heartbeat(1, GroupState::Offline, 1));
+        let word = heard.last_from(&NodeName::new("bob")).unwrap();
         assert_eq!(word.state(&GroupName::new("db")), GroupState::Online);
         assert_eq!(word.at, Time(5));
     }

@@ -1,10 +1,10 @@
-//! 8. When faults end, within a bound every group that can run runs exactly once.
+//! 8. After the faults end, within a time limit every group that can run runs exactly once.
 //!
-//! Promised after every fault, of groups that can run: the nodes that run hear each other and none of them stands
-//! still; nothing is left running by a daemon that is gone; nobody has the group in maintenance, stuck, or another
-//! configuration; and one of these nodes has working agents, is not in standby, has not failed at it and counts enough
-//! votes. The bound leaves room for a start of the whole cluster, two moves and the slowest stop. And every command
-//! finds its end within the deadlines of the steps that it moves.
+//! Promised after every fault, for groups that can run: all running nodes hear each other and none is frozen; no dead
+//! daemon left a part of the group running; the group is nowhere in maintenance or stuck, and all nodes have the same
+//! configuration; and one node has working agents and enough votes, is not in standby and has not failed to start the
+//! group. The limit leaves time for a start of the whole cluster, two moves and the slowest stop. Also every command
+//! ends within the deadlines of the steps that it moves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,38 +17,38 @@ use crate::sim::machine::{Behaviour, Machine, ProbeBehaviour};
 use crate::sim::network::Weather;
 use crate::sim::world::{GivenCommand, World};
 
-/// A group counts as settled when it has run for so long.
-const SETTLED: Duration = Duration::from_secs(3);
+/// A group counts as settled after it has run this long.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
 /// What is remembered after the last fault.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sim) struct LivenessWatch {
     since: Time,
     whole_since: BTreeMap<GroupName, Time>,
-    /// Since when a group can run that does not run yet.
+    /// When each group that does not run yet became able to run.
     able_since: BTreeMap<GroupName, Time>,
     settled: BTreeSet<GroupName>,
-    /// The slowest stop or start that was ordered.
+    /// The slowest stop or start of all faults.
     slowest: Duration,
 }
 
-/// How it looks after the last fault.
+/// Whether the cluster has settled after the last fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Outlook {
-    /// The bound is not reached.
+    /// The time limit is not reached.
     Waiting,
     /// Every group runs exactly once.
     Settled,
-    /// The bound is reached; these groups do not run, and these words say why they cannot.
+    /// The limit is reached; these groups do not run, for these reasons.
     CannotRun(Vec<String>),
-    /// The bound is reached, and a group that can run does not.
+    /// The limit is reached, and a group that can run does not.
     Broken(String),
 }
 
 impl LivenessWatch {
-    /// A fault changes all; the wait begins anew.
+    /// A fault was applied: the wait begins again.
     pub fn fault(&mut self, now: Time, fault: &Fault, cluster: &Cluster) {
-        let slowest = self.slowest.max(slowness(fault, cluster));
+        let slowest = self.slowest.max(longest_effect(fault, cluster));
         *self = LivenessWatch {
             since: now,
             slowest,
@@ -56,8 +56,8 @@ impl LivenessWatch {
         };
     }
 
-    /// Within this everything settles.
-    pub fn bound(&self, world: &World) -> Duration {
+    /// The time limit.
+    pub fn time_limit(&self, world: &World) -> Duration {
         let t = &world.cluster.timing;
         let removal = |g: &GroupSpec| g.steps.iter().map(|s| s.removal).sum();
         let removal: Duration = world
@@ -71,31 +71,31 @@ impl LivenessWatch {
         t.initdead * 4 + t.deadtime * 7 + self.slowest * 4 + removal + delay
     }
 
-    /// How it looks now.
-    pub fn look(&mut self, world: &World) -> Outlook {
+    /// Checks the cluster now.
+    pub fn observe(&mut self, world: &World) -> Outlook {
         let now = world.now;
         for group in &world.cluster.groups {
             let name = &group.name;
-            if !whole(world, name) {
+            if !runs_completely(world, name) {
                 self.whole_since.remove(name);
-                self.look_whether_able(world, name);
+                self.note_whether_able(world, name);
                 continue;
             }
             let since = *self.whole_since.entry(name.clone()).or_insert(now);
-            if now.since(since) >= SETTLED {
+            if now.since(since) >= SETTLED_AFTER {
                 self.settled.insert(name.clone());
             }
         }
         if self.settled.len() == world.cluster.groups.len() {
             return Outlook::Settled;
         }
-        if now < self.since + self.bound(world) {
+        if now < self.since + self.time_limit(world) {
             return Outlook::Waiting;
         }
-        self.judge(world)
+        self.outcome_at_bound(world)
     }
 
-    fn judge(&self, world: &World) -> Outlook {
+    fn outcome_at_bound(&self, world: &World) -> Outlook {
         let mut barred = Vec::new();
         for group in &world.cluster.groups {
             if self.settled.contains(&group.name) {
@@ -103,7 +103,7 @@ impl LivenessWatch {
             }
             match can_run(world, &group.name) {
                 Ok(()) if self.is_overdue(world, &group.name) => {
-                    return Outlook::Broken(places(world, &group.name));
+                    return Outlook::Broken(describe_states(world, &group.name));
                 }
                 Ok(()) => return Outlook::Waiting,
                 Err(why) => barred.push(format!("{} cannot run: {why}", group.name)),
@@ -112,8 +112,8 @@ impl LivenessWatch {
         Outlook::CannotRun(barred)
     }
 
-    /// What failed everywhere can run again when that has expired; the wait begins then.
-    fn look_whether_able(&mut self, world: &World, group: &GroupName) {
+    /// A group that failed everywhere can run again when the failures have expired; its wait begins then.
+    fn note_whether_able(&mut self, world: &World, group: &GroupName) {
         if can_run(world, group).is_err() {
             self.able_since.remove(group);
         } else if !self.able_since.contains_key(group) {
@@ -123,12 +123,12 @@ impl LivenessWatch {
 
     fn is_overdue(&self, world: &World, group: &GroupName) -> bool {
         let since = self.able_since.get(group);
-        since.is_some_and(|since| world.now >= *since + self.bound(world))
+        since.is_some_and(|since| world.now >= *since + self.time_limit(world))
     }
 }
 
-/// How long something may be under way because of a fault.
-fn slowness(fault: &Fault, cluster: &Cluster) -> Duration {
+/// The longest time that an agent call may take because of a fault.
+fn longest_effect(fault: &Fault, cluster: &Cluster) -> Duration {
     let steps = cluster.groups.iter().flat_map(|g| &g.steps);
     let hung = |of: fn(&Step) -> Duration| steps.map(of).max().unwrap_or_default();
     match fault {
@@ -140,8 +140,8 @@ fn slowness(fault: &Fault, cluster: &Cluster) -> Duration {
     }
 }
 
-/// Runs completely, in one place, and its node says so.
-fn whole(world: &World, group: &GroupName) -> bool {
+/// Whether a group runs completely on one node, which reports it as online.
+fn runs_completely(world: &World, group: &GroupName) -> bool {
     let [owner] = world.runs_on(group.as_str())[..] else {
         return false;
     };
@@ -152,23 +152,23 @@ fn whole(world: &World, group: &GroupName) -> bool {
     steps.is_some_and(all) && world.state(owner, group.as_str()) == Some(GroupState::Online)
 }
 
-/// What keeps a group from running anywhere.
+/// Whether a group can run anywhere; the error says why not.
 fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
     if !world.cuts.is_empty() || !world.blocked.is_empty() {
-        return Err("nodes are parted".to_owned());
+        return Err("nodes are cut off from each other".to_owned());
     }
     let calm = world.local_weather.values().all(|w| *w == Weather::CALM);
     if !calm || world.weather != Weather::CALM {
-        return Err("the network is not calm".to_owned());
+        return Err("the network loses or delays heartbeats".to_owned());
     }
-    // A dead node's word on that still counts.
+    // This counts also for a dead node.
     let maintains = |(_, m): &(_, &Machine)| m.kept.maintenance.contains(group);
     if let Some((name, _)) = world.machines.iter().find(maintains) {
-        return Err(format!("it is in maintenance at {name}"));
+        return Err(format!("it is in maintenance on {name}"));
     }
     let mut digests = BTreeSet::new();
     for (name, machine) in world.machines.iter().filter(|(_, m)| m.powered) {
-        bars_all(world, name, machine, group)?;
+        blocked_everywhere(world, name, machine, group)?;
         digests.extend(machine.engine.as_ref().map(|e| e.cluster().digest));
     }
     if digests.len() > 1 {
@@ -176,7 +176,7 @@ fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
     }
     let mut barred = Vec::new();
     for (name, machine) in &world.machines {
-        match bars_here(world, name, machine, group) {
+        match blocked_here(world, name, machine, group) {
             None => return Ok(()),
             Some(why) => barred.push(format!("{name} {why}")),
         }
@@ -184,38 +184,38 @@ fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
     Err(barred.join(", "))
 }
 
-/// What at one machine keeps the group from running anywhere.
-fn bars_all(
+/// Whether something on this machine prevents the group from running anywhere.
+fn blocked_everywhere(
     world: &World,
     name: &NodeName,
     machine: &Machine,
     group: &GroupName,
 ) -> Result<(), String> {
     if machine.frozen {
-        return Err(format!("{name} stands still"));
+        return Err(format!("{name} is frozen or suspended"));
     }
-    if machine.was_lied_to {
-        return Err(format!("a look at {name} told an untruth"));
+    if machine.probe_was_wrong {
+        return Err(format!("a probe on {name} had a wrong result"));
     }
     if machine.engine.is_none() && machine.runs(group) {
         return Err(format!("{name} has no daemon and runs a part of it"));
     }
     let state = world.state(name.as_str(), group.as_str());
     if state == Some(GroupState::Stuck) {
-        return Err(format!("it is stuck at {name}"));
+        return Err(format!("it is stuck on {name}"));
     }
-    let died = machine.health.died(group);
+    let died = machine.health.unnoticed_death(group);
     if let Some(step) = died.filter(|_| state == Some(GroupState::Online)) {
         return Err(format!(
-            "step {} died at {name}, and nothing looks at it",
+            "step {} died on {name} and has no monitor",
             step.saturating_add(1)
         ));
     }
     Ok(())
 }
 
-/// What at one machine keeps the group from running there.
-fn bars_here(
+/// Whether something on this machine prevents the group from running there.
+fn blocked_here(
     world: &World,
     name: &NodeName,
     machine: &Machine,
@@ -231,12 +231,15 @@ fn bars_here(
     if touched
         .chain(machine.look_behaviour.keys())
         .any(|(g, _)| g == group)
-        || machine.health.ails(group)
+        || machine.health.looks_ill(group)
     {
-        return Some("has agents that do not do what they should");
+        return Some("has failing agents");
     }
-    if machine.health.fails(&world.config_of(name).health, group) {
-        return Some("has a check that does not pass");
+    if machine
+        .health
+        .check_fails(&world.config_of(name).health, group)
+    {
+        return Some("has a failing check");
     }
     if machine.kept.standby.contains(group) {
         return Some("is in standby");
@@ -250,7 +253,7 @@ fn bars_here(
         world.cluster.quorum,
         QuorumPolicy::Stop | QuorumPolicy::Freeze
     );
-    (counted && !enough_votes(world, name)).then_some("counts too few votes")
+    (counted && !enough_votes(world, name)).then_some("has too few votes")
 }
 
 fn enough_votes(world: &World, name: &NodeName) -> bool {
@@ -263,7 +266,7 @@ fn enough_votes(world: &World, name: &NodeName) -> bool {
     (alive + seen) * 2 > all
 }
 
-fn places(world: &World, group: &GroupName) -> String {
+fn describe_states(world: &World, group: &GroupName) -> String {
     let states = world.names().map(|node| {
         let state = world.state(node.as_str(), group.as_str());
         format!("{node} {}", state.map_or("none", GroupState::as_str))
@@ -277,7 +280,7 @@ fn places(world: &World, group: &GroupName) -> String {
 }
 
 impl World {
-    /// A command of which nobody will ever hear.
+    /// A command that should have been answered by now.
     pub(in crate::sim) fn unanswered(&self) -> Option<String> {
         let longest =
             |g: &GroupSpec| -> Duration { g.steps.iter().map(|s| s.start + s.stop).sum() };
@@ -297,7 +300,7 @@ impl World {
             })
         };
         let asked = self.asked.iter().find(open)?;
-        Some(format!("a command at {} was never answered", asked.node))
+        Some(format!("a command on {} was never answered", asked.node))
     }
 }
 
@@ -321,9 +324,12 @@ mod tests {
             since: world.now,
             ..super::LivenessWatch::default()
         };
-        assert_eq!(liveness.look(&world), super::Outlook::Waiting);
-        world.now = world.now + liveness.bound(&world);
-        assert!(matches!(liveness.look(&world), super::Outlook::Broken(_)));
+        assert_eq!(liveness.observe(&world), super::Outlook::Waiting);
+        world.now = world.now + liveness.time_limit(&world);
+        assert!(matches!(
+            liveness.observe(&world),
+            super::Outlook::Broken(_)
+        ));
     }
 
     #[test]

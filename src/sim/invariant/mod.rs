@@ -1,5 +1,5 @@
-//! What must never be seen (DESIGN section 12), watched from outside of every engine at every step: a file for each
-//! of the eight, which says under which faults it is promised.
+//! What must never happen, checked from outside of the engines at every step. Each of the eight invariants has a file,
+//! which says under which faults it is promised.
 
 mod bounds;
 mod deadtime;
@@ -25,29 +25,29 @@ pub(super) use liveness::{LivenessWatch, Outlook};
 pub use one_owner::DoubleOwnership;
 pub(super) use one_owner::{OwnershipWatch, unpromised};
 
-/// The eight.
+/// The invariants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
     /// No group runs on two nodes.
     OneOwner,
-    /// Nothing is started before it has stopped where it ran.
+    /// No group is started before it has stopped on its old node.
     StoppedFirst,
-    /// A stop that failed is not taken for stopped.
+    /// A group whose stop failed does not count as stopped.
     FailedStop,
-    /// No takeover before deadtime or initdead without a goodbye.
+    /// No takeover before deadtime or initdead, unless the peer said goodbye.
     Deadtime,
-    /// A late scheduler is no dead peer, and a paused node does not speak from the past.
+    /// A node that wakes late does not declare peers dead, and a paused node does not act on what it knew before.
     Past,
-    /// Generations and terms never fall.
+    /// Generations and terms never decrease.
     Numbers,
-    /// No busy loop, no flood, no growth without end.
+    /// No busy loop, no flood, no unlimited growth.
     Bounds,
-    /// When faults end, every group that can run runs exactly once.
+    /// After the faults end, every group that can run runs exactly once.
     Liveness,
 }
 
 impl Invariant {
-    /// All of them, in the order of DESIGN.
+    /// All invariants.
     pub const ALL: [Invariant; 8] = [
         Invariant::OneOwner,
         Invariant::StoppedFirst,
@@ -59,17 +59,23 @@ impl Invariant {
         Invariant::Liveness,
     ];
 
-    /// What is promised, in a sentence.
+    /// The promise in a sentence.
     pub fn promise(self) -> &'static str {
         match self {
             Invariant::OneOwner => "no group runs on two nodes",
-            Invariant::StoppedFirst => "nothing is started before it has stopped where it ran",
-            Invariant::FailedStop => "a stop that failed is not taken for stopped",
-            Invariant::Deadtime => "no takeover before deadtime or initdead without a goodbye",
-            Invariant::Past => "no living peer is called dead, and nobody speaks from the past",
-            Invariant::Numbers => "generations and terms never fall",
-            Invariant::Bounds => "no busy loop, no flood, no growth without end",
-            Invariant::Liveness => "when faults end, every group that can run runs exactly once",
+            Invariant::StoppedFirst => "no group is started before it has stopped on its old node",
+            Invariant::FailedStop => "a group whose stop failed does not count as stopped",
+            Invariant::Deadtime => {
+                "no takeover before deadtime or initdead, unless the peer said goodbye"
+            }
+            Invariant::Past => {
+                "no living peer is declared dead, and no node acts on what it knew before a pause"
+            }
+            Invariant::Numbers => "generations and terms never decrease",
+            Invariant::Bounds => "no busy loop, no flood, no unlimited growth",
+            Invariant::Liveness => {
+                "after the faults end, every group that can run runs exactly once"
+            }
         }
     }
 }
@@ -80,14 +86,14 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The invariant.
     pub invariant: Invariant,
-    /// When, counted from the beginning.
+    /// When, from the beginning of the run.
     pub at: Duration,
-    /// How.
+    /// What happened.
     pub words: String,
 }
 
@@ -102,10 +108,10 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What is remembered of one machine to judge it.
+/// What the invariants remember about one machine.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MachineWatch {
-    pub hearsay: heard_from_peers::HeardFromPeers,
+    pub heard: heard_from_peers::HeardFromPeers,
     numbers: numbers::NumberWatch,
     bounds: bounds::ActivityWatch,
     past: past::PauseWatch,
@@ -113,35 +119,35 @@ pub(super) struct MachineWatch {
 
 impl MachineWatch {
     /// A new life of the daemon begins.
-    pub fn begin(&mut self, now: Time) {
-        self.hearsay.begin(now);
-        self.numbers.begin();
-        self.bounds.begin(now);
-        self.past.begin();
+    pub fn start_life(&mut self, now: Time) {
+        self.heard.start_life(now);
+        self.numbers.start_life();
+        self.bounds.start_life(now);
+        self.past.start_life();
     }
 
-    /// Its store is lost: what it said before does not bind it.
-    pub fn forgive(&mut self) {
-        self.numbers.forgive();
+    /// The saved state was deleted: earlier numbers no longer count.
+    pub fn store_lost(&mut self) {
+        self.numbers.store_lost();
     }
 
-    /// The daemon is given a fact.
-    pub fn take_in(&mut self, now: Time, event: &Event, timing: &Timing) {
-        self.past.pass(now, timing);
+    /// The daemon receives an event.
+    pub fn note_event(&mut self, now: Time, event: &Event, timing: &Timing) {
+        self.past.advance(now, timing);
         if let Event::Heard { heartbeat, .. } = event {
-            self.hearsay.hear(now, heartbeat);
-            self.past.hear(&heartbeat.src);
+            self.heard.note_heartbeat(now, heartbeat);
+            self.past.note_heartbeat(&heartbeat.src);
         }
     }
 }
 
 impl World {
-    /// Every promise that was broken, whatever the faults were.
+    /// All broken promises.
     pub fn broken(&self) -> &[Violation] {
         &self.broken
     }
 
-    pub(super) fn accuse(&mut self, invariant: Invariant, words: String) {
+    pub(super) fn report_violation(&mut self, invariant: Invariant, words: String) {
         let at = self.now.since(World::BEGIN);
         self.broken.push(Violation {
             invariant,
@@ -150,13 +156,13 @@ impl World {
         });
     }
 
-    fn accuse_if(&mut self, invariant: Invariant, node: &NodeName, wrong: Option<String>) {
+    fn report_if_wrong(&mut self, invariant: Invariant, node: &NodeName, wrong: Option<String>) {
         if let Some(wrong) = wrong {
-            self.accuse(invariant, format!("{node} {wrong}"));
+            self.report_violation(invariant, format!("{node} {wrong}"));
         }
     }
 
-    /// A node sends.
+    /// A node sends a heartbeat.
     pub(super) fn watch_send(&mut self, by: &NodeName, heartbeat: &Heartbeat) {
         let now = self.now;
         let Some(machine) = self.machines.get_mut(by) else {
@@ -164,21 +170,21 @@ impl World {
         };
         let local = machine.clock.local(now);
         let watched = &mut machine.watched;
-        let numbers = watched.numbers.say(heartbeat);
+        let numbers = watched.numbers.check_heartbeat(heartbeat);
         let peers = self.cluster.nodes.iter().filter(|n| *n != by);
-        let past = watched.past.say(local, heartbeat, peers);
+        let past = watched.past.check_heartbeat(local, heartbeat, peers);
         let keepalive = self.cluster.timing.keepalive;
         let flood = watched
             .bounds
-            .send(now, keepalive, self.cluster.groups.len());
-        let stop = failed_stop::say(machine, heartbeat);
-        self.accuse_if(Invariant::Numbers, by, numbers);
-        self.accuse_if(Invariant::Past, by, past);
-        self.accuse_if(Invariant::Bounds, by, flood);
-        self.accuse_if(Invariant::FailedStop, by, stop);
+            .count_heartbeat(now, keepalive, self.cluster.groups.len());
+        let stop = failed_stop::check_heartbeat(machine, heartbeat);
+        self.report_if_wrong(Invariant::Numbers, by, numbers);
+        self.report_if_wrong(Invariant::Past, by, past);
+        self.report_if_wrong(Invariant::Bounds, by, flood);
+        self.report_if_wrong(Invariant::FailedStop, by, stop);
     }
 
-    /// A node begins to start a group. One that restarts in place has it already.
+    /// A node begins to start a group. A restart in place is no start.
     fn watch_start(&mut self, by: &NodeName, group: &GroupName) {
         let now = self.now;
         let Some(machine) = self.machines.get(by) else {
@@ -189,40 +195,40 @@ impl World {
         };
         let local = machine.clock.local(now);
         let others: Vec<NodeName> = self.names().filter(|n| n != by).collect();
-        let hearsay = &machine.watched.hearsay;
-        let early = deadtime::start(hearsay, local, group, &others, &timing);
-        let stops = stopped_first::start(hearsay, local, group, &others, &timing);
-        self.accuse_if(Invariant::Deadtime, by, early);
-        self.accuse_if(Invariant::StoppedFirst, by, stops);
+        let heard = &machine.watched.heard;
+        let early = deadtime::check_start(heard, local, group, &others, &timing);
+        let stops = stopped_first::check_start(heard, local, group, &others, &timing);
+        self.report_if_wrong(Invariant::Deadtime, by, early);
+        self.report_if_wrong(Invariant::StoppedFirst, by, stops);
     }
 
-    /// A node records what it decided.
+    /// A node records a decision.
     pub(super) fn watch_record(&mut self, by: &NodeName, decision: &Decision) {
         let now = self.now;
         let Some(machine) = self.machines.get_mut(by) else {
             return;
         };
-        let flood = machine.watched.bounds.record(now);
+        let flood = machine.watched.bounds.count_record(now);
         let dead = match (&decision.what, &decision.because) {
             (What::PeerDead(peer), Because::SilentFor(_)) => {
                 let timing = machine.engine.as_ref().map(|e| e.cluster().timing);
                 let local = machine.clock.local(now);
-                timing.and_then(|t| past::buries(&machine.watched.hearsay, local, peer, &t))
+                timing.and_then(|t| past::check_peer_dead(&machine.watched.heard, local, peer, &t))
             }
             _ => None,
         };
-        self.accuse_if(Invariant::Bounds, by, flood);
-        self.accuse_if(Invariant::Past, by, dead);
+        self.report_if_wrong(Invariant::Bounds, by, flood);
+        self.report_if_wrong(Invariant::Past, by, dead);
         if let (What::Start, Some(group)) = (&decision.what, &decision.group) {
             self.watch_start(by, group);
         }
     }
 
-    /// A node keeps something.
+    /// A node saves its state.
     pub(super) fn watch_save(&mut self, by: &NodeName, kept: &PersistentState) {
         if let Some(machine) = self.machines.get_mut(by) {
-            let wrong = machine.watched.numbers.save(kept);
-            self.accuse_if(Invariant::Numbers, by, wrong);
+            let wrong = machine.watched.numbers.check_saved(kept);
+            self.report_if_wrong(Invariant::Numbers, by, wrong);
         }
     }
 
@@ -232,9 +238,9 @@ impl World {
         let Some(machine) = self.machines.get_mut(name) else {
             return;
         };
-        let spins = machine.watched.bounds.wake(now, did_something);
+        let spins = machine.watched.bounds.count_wakeup(now, did_something);
         let burden = machine.engine.as_ref().map(Engine::burden);
-        let grows = burden.and_then(|b| bounds::grows(b, machine.inbox.len()));
-        self.accuse_if(Invariant::Bounds, name, spins.or(grows));
+        let check_memory = burden.and_then(|b| bounds::check_memory(b, machine.inbox.len()));
+        self.report_if_wrong(Invariant::Bounds, name, spins.or(check_memory));
     }
 }

@@ -1,23 +1,23 @@
 //! 1. No group runs on two nodes.
 //!
-//! What a cluster promises depends on who arbitrates, and [`unpromised`] says it exactly: a script in which it finds
-//! nothing must never show two owners. In short:
+//! What a cluster promises depends on its votes, and [`unpromised`] says it exactly: a script for which it returns none
+//! must never show two owners. In short:
 //!
-//! * votes counted, an odd number of nodes and at most one ping node, or no ping node, addresses: always, as long as
-//!   kernels drop the addresses of a dead daemon, or a probe on the wire reaches it;
-//! * votes counted, other resources too: as long as no daemon dies or stands still alone, and stops take no longer
-//!   than `removal`, for without fencing nobody else can end what such a node runs;
-//! * two nodes and a ping node, or any number where both sides of a cut may count enough votes because both see the
-//!   ping nodes (an even number of nodes and one ping node, or two ping nodes and more): while whole nodes are cut off,
-//!   one fault at a time, each two deadtimes or more after the one before;
-//! * votes not counted: addresses, while the probe reaches the other; other resources while the nodes hear each other.
-//!   Even then two nodes that find nobody on the wire and start within the same round of probes both succeed: neither
-//!   had the address when the other asked. Such a moment is excused when the later owner's last round of probes was
-//!   sent before the earlier owner's address was up.
+//! * votes counted, and an odd number of nodes with at most one ping node, or no ping node: addresses always, as long as
+//!   kernels drop the addresses of a dead daemon or an address probe reaches it;
+//! * the same with other resources: as long as no daemon dies or freezes alone, and stops take no longer than `removal`;
+//!   without fencing, nobody else can stop what such a node runs;
+//! * two nodes and a ping node, or any number where both sides of a cut may have enough votes because both reach the
+//!   ping nodes (an even number of nodes and one ping node, or two or more ping nodes): as long as whole nodes are cut
+//!   off, one fault at a time, each two deadtimes or more after the one before;
+//! * votes not counted: addresses as long as the probe reaches the other node, other resources as long as the nodes hear
+//!   each other. Even then two nodes that start within the same round of probes both succeed, because neither had the
+//!   address when the other probed. This is excused if the later owner sent its last round of probes before the earlier
+//!   owner's address was up.
 //!
-//! Nothing is promised where a machine's clock stands still with it: it goes on as if nothing had happened until its daemon
-//! hears of the other. Nor after an administrator's word that is not true (`clear`, `takeover --force` without a look),
-//! where a look calls stopped what runs, and where nodes judge rights by different times.
+//! Nothing is promised if a machine is suspended together with its clock, because nothing inside can notice; after a wrong
+//! statement of an administrator (`clear`, or `takeover --force` without a look); if a probe reports a running
+//! resource as stopped; and if nodes have different times in their configurations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::sim::network::Weather;
 use crate::sim::script::FaultScript;
 use crate::sim::world::World;
 
-/// A stop that takes no longer is at once.
+/// A stop that takes no longer counts as immediate.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// A moment in which a group ran on more than one machine.
@@ -42,21 +42,21 @@ pub struct DoubleOwnership {
     pub from: Time,
     /// How long it lasted.
     pub lasted: Duration,
-    /// Which group.
+    /// The group.
     pub group: GroupName,
-    /// Where.
+    /// The machines that ran it.
     pub on: Vec<NodeName>,
-    /// No probe could have seen it coming.
+    /// No probe could have prevented it.
     pub excused: bool,
 }
 
-/// Who runs what, and since when.
+/// Which machines run which group, and since when.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sim) struct OwnershipWatch {
     since: BTreeMap<GroupName, BTreeMap<NodeName, Time>>,
     open: BTreeMap<GroupName, DoubleOwnership>,
     past: Vec<DoubleOwnership>,
-    /// Doubles are violations: the script is within what is promised.
+    /// Two owners are a violation, because a promise rules them out.
     pub promised: bool,
 }
 
@@ -70,12 +70,7 @@ impl World {
         self.owners.past.iter().cloned().chain(lasting).collect()
     }
 
-    /// Whether any group ever ran on two machines.
-    pub fn was_double(&self) -> bool {
-        !self.owners.past.is_empty() || !self.owners.open.is_empty()
-    }
-
-    /// Looks where groups run, when that has changed.
+    /// Checks where groups run, if anything has changed.
     pub(in crate::sim) fn watch_owners(&mut self) {
         let changed = |m: &mut crate::sim::Machine| std::mem::take(&mut m.changed);
         let any = self
@@ -128,11 +123,11 @@ impl World {
         };
         self.owners.open.insert(group.clone(), double);
         if self.owners.promised && !excused {
-            self.accuse(Invariant::OneOwner, words);
+            self.report_violation(Invariant::OneOwner, words);
         }
     }
 
-    /// Votes are not counted, and the newest owner's last silent round of probes was sent before the others were up.
+    /// Whether votes are not counted and the newest owner sent its last round of probes before the others were up.
     fn unseen_by_probes(&self, group: &GroupName) -> bool {
         let counted = matches!(
             self.cluster.quorum,
@@ -150,21 +145,23 @@ impl World {
     }
 }
 
-/// Why two owners are not ruled out in such a script; nothing where they are.
+/// Why no promise rules out two owners in this script; none if one does.
 pub(in crate::sim) fn unpromised(script: &FaultScript) -> Option<String> {
     let cluster = &script.setup.cluster;
     let has = |is: &dyn Fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
     if has(&|f| matches!(f, Fault::Suspend(_))) {
-        return reason("a machine stands still with its clock, and goes on until it hears more");
+        return because(
+            "a suspended machine goes on as if nothing had happened until it hears from the others",
+        );
     }
     if has(&|f| matches!(f, Fault::Looks(_, ProbeBehaviour::Says(false)))) {
-        return reason("an agent calls stopped what runs");
+        return because("an agent reports a running resource as stopped");
     }
-    if has(&untrue_word) {
-        return reason("an administrator clears or forces without a look");
+    if has(&is_blind_command) {
+        return because("an administrator uses clear or --force without having looked");
     }
     if has(&|f| matches!(f, Fault::Reconfigure(_, s) if s.is_about_rights())) {
-        return reason("nodes judge rights by different times");
+        return because("nodes have different times in their configurations");
     }
     match cluster.quorum {
         QuorumPolicy::Stop => by_votes(script),
@@ -173,11 +170,11 @@ pub(in crate::sim) fn unpromised(script: &FaultScript) -> Option<String> {
 }
 
 #[allow(clippy::unnecessary_wraps)] // so that each rule reads as one line
-fn reason(words: &str) -> Option<String> {
+fn because(words: &str) -> Option<String> {
     Some(words.to_owned())
 }
 
-fn untrue_word(fault: &Fault) -> bool {
+fn is_blind_command(fault: &Fault) -> bool {
     let Fault::Command {
         command, looked, ..
     } = fault
@@ -190,8 +187,8 @@ fn untrue_word(fault: &Fault) -> bool {
     }
 }
 
-/// Whether a daemon ends or stands still and may leave running what it ran: also one that announced a restart and does
-/// not come back, and one that leaves what is in maintenance or cannot be stopped.
+/// Whether a daemon may die or freeze and leave its groups running: also one that announced a restart and does not come
+/// back, and one that is stopped while a group is in maintenance or cannot be stopped.
 fn dies_alone(script: &FaultScript) -> bool {
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
     let stays = has(|f| match f {
@@ -199,7 +196,7 @@ fn dies_alone(script: &FaultScript) -> bool {
         Fault::Command { command, .. } => matches!(command, Command::Maintenance { on: true, .. }),
         _ => false,
     });
-    (stays && has(leaves))
+    (stays && has(is_leave))
         || has(|f| match f {
             Fault::Kill(_) | Fault::Freeze(_) => true,
             Fault::Command { command, .. } => matches!(command, Command::Restart { .. }),
@@ -207,7 +204,7 @@ fn dies_alone(script: &FaultScript) -> bool {
         })
 }
 
-fn leaves(fault: &Fault) -> bool {
+fn is_leave(fault: &Fault) -> bool {
     matches!(
         fault,
         Fault::Command {
@@ -217,15 +214,15 @@ fn leaves(fault: &Fault) -> bool {
     )
 }
 
-fn cuts(fault: &Fault) -> bool {
+fn is_cut(fault: &Fault) -> bool {
     matches!(fault, Fault::Cut { .. } | Fault::Isolate(_))
 }
 
-fn loses(fault: &Fault) -> bool {
+fn loses_heartbeats(fault: &Fault) -> bool {
     match fault {
         Fault::Block { .. } => true,
         Fault::Weather(weather, _) => *weather != Weather::CALM,
-        other => cuts(other),
+        other => is_cut(other),
     }
 }
 
@@ -237,36 +234,36 @@ fn only_addresses(script: &FaultScript) -> bool {
 fn by_votes(script: &FaultScript) -> Option<String> {
     let setup = &script.setup;
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
-    if ambiguous(script) && !clean(script) {
-        return reason(
-            "ping nodes may give both sides enough votes; then only clean cuts are borne, one at a time",
+    if both_sides_may_have_quorum(script) && !one_clean_fault_at_a_time(script) {
+        return because(
+            "ping nodes may give both sides enough votes; then only one cut of a whole node at a time is safe",
         );
     }
     if only_addresses(script) {
-        let kept = !setup.kernel_leases && dies_alone(script) && has(cuts);
+        let kept = !setup.kernel_leases && dies_alone(script) && has(is_cut);
         let unseen = "kernels keep the addresses of a dead daemon, and cuts hide them from probes";
         return kept.then(|| unseen.to_owned());
     }
     if dies_alone(script) {
-        return reason(
-            "a daemon dies or stands still alone and leaves resources that are no addresses",
+        return because(
+            "a daemon dies or freezes alone and leaves resources running that are not addresses",
         );
     }
     slow_stop(script)
 }
 
-/// Whether two sides that part may both count enough votes, because both see the ping nodes: with two nodes, with any
-/// even number of them and one ping node, and with two ping nodes or more. One that left lowers the total as well.
-fn ambiguous(script: &FaultScript) -> bool {
+/// Whether both sides of a cut may have enough votes, because both reach the ping nodes: with two nodes, with any even
+/// number of nodes and one ping node, and with two or more ping nodes. A node that left also lowers the total.
+fn both_sides_may_have_quorum(script: &FaultScript) -> bool {
     let cluster = &script.setup.cluster;
     let (nodes, pings) = (cluster.nodes.len(), cluster.pings.len());
     let needed = nodes.midpoint(pings) + 1;
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
-    let both = nodes + 2 * pings >= 2 * needed || has(leaves);
-    pings > 0 && both && (has(loses) || dies_alone(script))
+    let both = nodes + 2 * pings >= 2 * needed || has(is_leave);
+    pings > 0 && both && (has(loses_heartbeats) || dies_alone(script))
 }
 
-/// A stop that may take longer than a survivor waits for it.
+/// Whether a stop may take longer than a survivor waits for it.
 fn slow_stop(script: &FaultScript) -> Option<String> {
     let long = script.steps.iter().any(|(_, fault)| match fault {
         Fault::Stops(spot, how) => {
@@ -282,13 +279,13 @@ fn slow_stop(script: &FaultScript) -> Option<String> {
     let silent = script
         .steps
         .iter()
-        .any(|(_, f)| loses(f) || matches!(f, Fault::Crash(_)));
+        .any(|(_, f)| loses_heartbeats(f) || matches!(f, Fault::Crash(_)));
     (long && silent)
-        .then(|| "a stop fails, or takes longer than removal, while silence decides".to_owned())
+        .then(|| "a stop fails or takes longer than removal while a node is not heard".to_owned())
 }
 
-/// Whether each fault comes long after the one before and its end, and cuts are of whole nodes.
-fn clean(script: &FaultScript) -> bool {
+/// Whether faults are far enough apart, and only whole nodes are cut off.
+fn one_clean_fault_at_a_time(script: &FaultScript) -> bool {
     let apart = script.setup.cluster.timing.deadtime * 2;
     let mut last: Option<Duration> = None;
     script.steps.iter().all(|(at, fault)| {
@@ -296,7 +293,7 @@ fn clean(script: &FaultScript) -> bool {
             fault,
             Fault::EndAll | Fault::Thaw { .. } | Fault::Heal | Fault::MakeAmends | Fault::Start(_)
         );
-        let whole = !matches!(
+        let runs_completely = !matches!(
             fault,
             Fault::Cut { .. }
                 | Fault::Block { .. }
@@ -307,7 +304,7 @@ fn clean(script: &FaultScript) -> bool {
         );
         let before = last.replace(*at);
         let quiet = before.is_none_or(|before| *at >= before + apart);
-        ends || (whole && quiet)
+        ends || (runs_completely && quiet)
     })
 }
 
@@ -322,13 +319,14 @@ fn by_probe(script: &FaultScript) -> Option<String> {
             }
         )
     }) {
-        return reason("votes are not counted, and --force overrules the probe");
+        return because("votes are not counted, and --force overrides the probe");
     }
     if only_addresses(script) {
         let hidden = "votes are not counted, and cuts hide addresses from probes";
-        return has(cuts).then(|| hidden.to_owned());
+        return has(is_cut).then(|| hidden.to_owned());
     }
-    let parted = has(loses) || dies_alone(script) || has(|f| matches!(f, Fault::Late(..)));
+    let parted =
+        has(loses_heartbeats) || dies_alone(script) || has(|f| matches!(f, Fault::Late(..)));
     let unseen = "votes are not counted, and nodes that do not hear each other see only addresses";
     parted.then(|| unseen.to_owned())
 }
@@ -358,7 +356,7 @@ mod tests {
         world.owners.promised = true;
         world.start_all();
         world.run_for(Duration::from_secs(5));
-        world.part("a", "b");
+        world.cut_all_links("a", "b");
         world.run_for(Duration::from_secs(10));
         let first = world.broken().first().map(|v| v.invariant);
         assert_eq!(first, Some(Invariant::OneOwner));
@@ -377,7 +375,7 @@ mod tests {
         );
         assert_eq!(unpromised(&script("stop", "cut a b")), None);
         let mut pair = script("stop", "cut a b");
-        pair.setup.cluster.pings = World::of(&[]).ping("gateway").cluster.pings;
+        pair.setup.cluster.pings = World::new(&[]).ping("gateway").cluster.pings;
         assert!(unpromised(&pair).is_some());
         pair.setup.cluster.nodes.push(NodeName::new("c"));
         assert_eq!(unpromised(&pair), None);

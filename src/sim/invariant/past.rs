@@ -1,8 +1,8 @@
-//! 5. A late scheduler is not taken for a dead peer, and a paused node does not speak from the past.
+//! 5. A node that wakes late does not declare peers dead, and a paused node does not act on what it knew before.
 //!
-//! Promised under every fault. No node calls a peer dead for its silence that it has heard within deadtime, however
-//! late it woke itself. And after its own time stood still for longer than warntime, a node neither claims nor calls
-//! itself the owner of anything before it has heard every peer, or has listened for deadtime.
+//! Promised under every fault. No node declares a peer dead that it has heard within deadtime, however late it woke
+//! itself. And after a pause longer than warntime, a node neither claims nor owns anything before it has heard every
+//! peer or has listened for deadtime.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,9 @@ use super::heard_from_peers::HeardFromPeers;
 use crate::model::cluster::Timing;
 use crate::model::heartbeat::{GroupState, Heartbeat};
 use crate::model::{NodeName, Time};
+use crate::text::duration_for_people;
 
-/// What is remembered of one machine's time.
+/// When a machine was last awake, and what it has heard since a pause.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PauseWatch {
     last: Option<Time>,
@@ -25,12 +26,12 @@ struct Listening {
 }
 
 impl PauseWatch {
-    pub fn begin(&mut self) {
+    pub fn start_life(&mut self) {
         *self = PauseWatch::default();
     }
 
-    /// The daemon is awake at this moment of its clock.
-    pub fn pass(&mut self, now: Time, timing: &Timing) {
+    /// The daemon is awake at this time of its clock.
+    pub fn advance(&mut self, now: Time, timing: &Timing) {
         let last = self.last.replace(now);
         if last.is_some_and(|last| now.since(last) > timing.warntime) {
             self.listening = Some(Listening {
@@ -43,14 +44,14 @@ impl PauseWatch {
         }
     }
 
-    pub fn hear(&mut self, from: &NodeName) {
+    pub fn note_heartbeat(&mut self, from: &NodeName) {
         if let Some(listening) = &mut self.listening {
             listening.heard.insert(from.clone());
         }
     }
 
-    /// What is wrong with what it says.
-    pub fn say<'a>(
+    /// Whether a heartbeat claims or owns a group too soon after a pause.
+    pub fn check_heartbeat<'a>(
         &self,
         now: Time,
         heartbeat: &Heartbeat,
@@ -60,54 +61,68 @@ impl PauseWatch {
         let unheard = peers.find(|p| !listening.heard.contains(*p))?;
         let claims = |s| matches!(s, GroupState::Online | GroupState::Claiming);
         let report = heartbeat.groups.iter().find(|r| claims(r.state))?;
-        let (group, state) = (&report.group, report.state);
+        let (group, state) = (&report.group, report.state.as_str());
         Some(format!(
-            "says after a pause that {group} is {state:?} there, and has not heard {unheard} yet"
+            "reports {group} as {state} after a pause before it has heard {unheard}"
         ))
     }
 }
 
-/// What is wrong with calling a peer dead now.
-pub(super) fn buries(
-    hearsay: &HeardFromPeers,
+/// Whether declaring a peer dead now would be too early.
+pub(super) fn check_peer_dead(
+    heard: &HeardFromPeers,
     now: Time,
     peer: &NodeName,
     timing: &Timing,
 ) -> Option<String> {
-    let silent = now.since(hearsay.of(peer)?.at);
+    let silent = now.since(heard.last_from(peer)?.at);
     let wrong = silent < timing.deadtime;
-    wrong.then(|| format!("calls {peer} dead and heard it {silent:?} ago"))
+    wrong.then(|| {
+        format!(
+            "declares {peer} dead and heard it {} ago",
+            duration_for_people(silent)
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::heard_from_peers::tests::heartbeat;
     use super::*;
-    use crate::sim::world::cluster_of;
+    use crate::sim::world::default_cluster;
     use std::time::Duration;
 
     #[test]
     fn a_word_from_the_past_is_seen() {
-        let timing = cluster_of(&[]).timing;
+        let timing = default_cluster(&[]).timing;
         let (online, carol) = (heartbeat(1, GroupState::Online, 1), NodeName::new("carol"));
         let mut past = PauseWatch::default();
-        past.pass(Time(1), &timing);
-        assert_eq!(past.say(Time(1), &online, [&carol].into_iter()), None);
+        past.advance(Time(1), &timing);
+        assert_eq!(
+            past.check_heartbeat(Time(1), &online, [&carol].into_iter()),
+            None
+        );
         let thawed = Time(1) + Duration::from_secs(5);
-        past.pass(thawed, &timing);
-        assert!(past.say(thawed, &online, [&carol].into_iter()).is_some());
-        past.hear(&carol);
-        assert_eq!(past.say(thawed, &online, [&carol].into_iter()), None);
+        past.advance(thawed, &timing);
+        assert!(
+            past.check_heartbeat(thawed, &online, [&carol].into_iter())
+                .is_some()
+        );
+        past.note_heartbeat(&carol);
+        assert_eq!(
+            past.check_heartbeat(thawed, &online, [&carol].into_iter()),
+            None
+        );
     }
 
     #[test]
     fn the_burial_of_one_that_was_heard_is_seen() {
-        let timing = cluster_of(&[]).timing;
+        let timing = default_cluster(&[]).timing;
         let bob = NodeName::new("bob");
-        let mut hearsay = HeardFromPeers::default();
-        hearsay.hear(Time(1), &heartbeat(1, GroupState::Online, 1));
+        let mut heard = HeardFromPeers::default();
+        heard.note_heartbeat(Time(1), &heartbeat(1, GroupState::Online, 1));
         let at = |ms| Time(1) + Duration::from_millis(ms);
-        assert!(buries(&hearsay, at(1999), &bob, &timing).is_some());
-        assert_eq!(buries(&hearsay, at(2000), &bob, &timing), None);
+        assert!(check_peer_dead(&heard, at(1999), &bob, &timing).is_some());
+        assert_eq!(check_peer_dead(&heard, at(2000), &bob, &timing), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a script, line by line, and finds all its mistakes at once.
+//! Reads a script line by line, and finds all its errors at once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,34 +8,34 @@ use crate::model::cluster::{GroupSpec, PingNode, Step, Timing};
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Policy};
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::fault::Fault;
-use crate::sim::fault::read::Reader;
+use crate::sim::fault::read::FaultReader;
 use crate::sim::script_words::{ScriptError, ScriptLine, ScriptWord};
 use crate::sim::setting::ScriptSetting;
-use crate::sim::setup::{ClusterSetup, MachineCondition, usual_step};
-use crate::sim::world::cluster_of;
+use crate::sim::setup::{ClusterSetup, MachineCondition, default_step};
+use crate::sim::world::default_cluster;
 
-/// More than anybody mistypes.
-const MOST_MISTAKES: usize = 50;
-/// Members that a script may have; the engine's work grows with their square.
-const MOST_NODES: usize = 64;
-/// What may be said of a step.
-const OF_STEPS: [&str; 9] = [
+/// Reading stops after this many errors.
+const MAX_ERRORS: usize = 50;
+/// The engine's work grows with the square of the number of nodes.
+const MAX_NODES: usize = 64;
+/// Words of a `step` line.
+const STEP_WORDS: [&str; 9] = [
     "start", "stop", "monitor", "removal", "fall", "rise", "restart", "within", ":",
 ];
 
-/// Lines of which a script may have many.
-const OFTEN: [&str; 6] = ["at", "ping", "group", "step", "check", "machine"];
+/// Lines that may be repeated.
+const REPEATABLE: [&str; 6] = ["at", "ping", "group", "step", "check", "machine"];
 
-/// Where a header stands that is being read.
+/// The header as it has been read so far.
 struct HeaderReader {
     setup: ClusterSetup,
-    /// The cluster is described elsewhere.
+    /// The cluster comes from a configuration folder, not from the header.
     given: bool,
-    /// Whether these were named; else they follow from the other times.
+    /// Whether the script sets these; otherwise they follow from the other times.
     margin: bool,
     deadping: bool,
-    /// What was said already, of what is said once.
-    said: BTreeSet<String>,
+    /// Lines seen so far that may not be repeated.
+    seen: BTreeSet<String>,
 }
 
 pub(super) fn read(
@@ -44,10 +44,10 @@ pub(super) fn read(
 ) -> Result<FaultScript, Vec<ScriptError>> {
     let mut header = HeaderReader {
         given: given.is_some(),
-        setup: given.unwrap_or_else(|| ClusterSetup::new(cluster_of(&[]))),
+        setup: given.unwrap_or_else(|| ClusterSetup::new(default_cluster(&[]))),
         margin: false,
         deadping: false,
-        said: BTreeSet::new(),
+        seen: BTreeSet::new(),
     };
     let (mut mistakes, mut steps, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     let mut first = true;
@@ -56,7 +56,7 @@ pub(super) fn read(
             notes.push(note.strip_prefix(' ').unwrap_or(note).to_owned());
             continue;
         }
-        let words = ScriptLine::of(number + 1, line);
+        let words = ScriptLine::split(number + 1, line);
         if words.is_empty() {
             continue;
         }
@@ -64,7 +64,7 @@ pub(super) fn read(
         if let Err(mistake) = header.line(words, &mut steps) {
             mistakes.push(mistake);
         }
-        if mistakes.len() >= MOST_MISTAKES {
+        if mistakes.len() >= MAX_ERRORS {
             return Err(mistakes);
         }
     }
@@ -89,26 +89,26 @@ impl HeaderReader {
         let first = words.next("a line")?;
         if first.text == "at" {
             let at = words.time("when")?;
-            let mut reader = Reader {
+            let mut reader = FaultReader {
                 words,
                 setup: Some(&self.setup),
             };
             steps.push((at, reader.fault()?));
             return reader.words.end();
         }
-        if self.said.contains(first.text) {
-            let message = format!("`{}` was said already", first.text);
-            return Err(words.at_word(first, message, "say it once"));
+        if self.seen.contains(first.text) {
+            let message = format!("`{}` is there twice", first.text);
+            return Err(words.at_word(first, message, "remove one of the two lines"));
         }
-        self.of_any(first, &mut words)?;
-        if !OFTEN.contains(&first.text) {
-            self.said.insert(first.text.to_owned());
+        self.common_line(first, &mut words)?;
+        if !REPEATABLE.contains(&first.text) {
+            self.seen.insert(first.text.to_owned());
         }
         words.end()
     }
 
-    /// What a script may say of every cluster.
-    fn of_any<'a>(
+    /// Lines that are allowed in every script.
+    fn common_line<'a>(
         &mut self,
         first: ScriptWord<'a>,
         words: &mut ScriptLine<'a>,
@@ -118,7 +118,7 @@ impl HeaderReader {
                 let word = words.next("a number")?;
                 self.setup.seed = word.text.parse().map_err(|_| {
                     let help = "a seed is a whole number";
-                    words.at_word(word, format!("`{}` is no seed", word.text), help)
+                    words.at_word(word, format!("`{}` is not a seed", word.text), help)
                 })?;
             }
             "for" => self.setup.length = Some(words.time("how long the run is")?),
@@ -126,16 +126,20 @@ impl HeaderReader {
             "machine" => self.machine(words)?,
             _ if self.given => {
                 let known = ["at", "seed", "for", "kernel_leases", "machine"];
-                let mut mistake = words.unknown(first, "line of such a script", known.into_iter());
-                mistake.help += "; nodes, groups and times are those of the configuration";
+                let mut mistake = words.unknown(
+                    first,
+                    "line for a script with a configuration folder",
+                    known.into_iter(),
+                );
+                mistake.help += "; nodes, groups and times come from the configuration";
                 return Err(mistake);
             }
-            _ => self.of_cluster(first, words)?,
+            _ => self.cluster_line(first, words)?,
         }
         Ok(())
     }
 
-    fn of_cluster<'a>(
+    fn cluster_line<'a>(
         &mut self,
         first: ScriptWord<'a>,
         words: &mut ScriptLine<'a>,
@@ -179,7 +183,7 @@ impl HeaderReader {
                         .chain(&ScriptSetting::WORDS)
                         .chain(&last)
                         .copied();
-                    return Err(words.unknown(first, "line of a script", known));
+                    return Err(words.unknown(first, "script line", known));
                 };
                 self.margin |= matches!(setting, ScriptSetting::Margin(_));
                 self.deadping |= matches!(setting, ScriptSetting::Deadping(_));
@@ -198,8 +202,8 @@ impl HeaderReader {
             if nodes.iter().take(i).any(|n| n == node) {
                 return Err(words.at_word(word, format!("{node} is named twice"), ""));
             }
-            if i >= MOST_NODES {
-                let message = format!("a script has {MOST_NODES} nodes at most");
+            if i >= MAX_NODES {
+                let message = format!("a script has {MAX_NODES} nodes at most");
                 return Err(words.at_word(word, message, ""));
             }
         }
@@ -214,10 +218,10 @@ impl HeaderReader {
         let word = words.next("a group")?;
         let name = GroupName::new(word.text);
         if self.setup.group(&name).is_some() {
-            return Err(words.at_word(word, format!("the group {name} is there twice"), ""));
+            return Err(words.at_word(word, format!("the group {name} is defined twice"), ""));
         }
         words.expect("on")?;
-        let mut reader = Reader {
+        let mut reader = FaultReader {
             words: words.clone(),
             setup: Some(&self.setup),
         };
@@ -238,13 +242,15 @@ impl HeaderReader {
         words: &mut ScriptLine<'a>,
     ) -> Result<(), ScriptError> {
         let kind = words.one_of("kind of step", &["address", "script"])?;
-        let mut step = usual_step(kind == "address");
+        let mut step = default_step(kind == "address");
         loop {
-            match words.one_of("word of a step", &OF_STEPS)? {
-                "fall" => watched(&mut step).fall = count(words, 1)?,
-                "rise" => watched(&mut step).rise = count(words, 1)?,
-                "restart" => watched(&mut step).restart = count(words, 0)?,
-                "within" => watched(&mut step).within = words.time("how long it is remembered")?,
+            match words.one_of("word in a step", &STEP_WORDS)? {
+                "fall" => policy_of(&mut step).fall = count(words, 1)?,
+                "rise" => policy_of(&mut step).rise = count(words, 1)?,
+                "restart" => policy_of(&mut step).restart = count(words, 0)?,
+                "within" => {
+                    policy_of(&mut step).within = words.time("how long it is remembered")?;
+                }
                 "start" => step.start = words.time("a deadline")?,
                 "stop" => step.stop = words.time("a deadline")?,
                 "monitor" => step.monitor = words.time("a deadline")?,
@@ -254,7 +260,7 @@ impl HeaderReader {
         }
         step.members = names(words, "a resource", str::to_owned)?;
         let Some(group) = self.setup.cluster.groups.last_mut() else {
-            let help = "first say whose it is: group NAME on NODE";
+            let help = "begin a group first: group NAME on NODE";
             return Err(words.at_word(first, "a step belongs below its group", help));
         };
         group.steps.push(step);
@@ -264,7 +270,7 @@ impl HeaderReader {
     fn check(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
         let word = words.next("a check")?;
         if self.setup.has_check(word.text) || word.text == FAILBACK_WHEN {
-            let message = format!("{} cannot be the name of another check", word.text);
+            let message = format!("there is already a check named {}", word.text);
             return Err(words.at_word(word, message, ""));
         }
         let mut check = CheckPolicy {
@@ -275,12 +281,11 @@ impl HeaderReader {
             group: None,
         };
         while !words.is_empty() {
-            match words.one_of("word about a check", &["fall", "rise", "owner", "of"])? {
+            match words.one_of("word in a check", &["fall", "rise", "owner", "of"])? {
                 "of" => check.group = Some(GroupName::new(words.next("a group")?.text)),
                 "fall" => check.fall = count(words, 1)?,
                 "owner" => {
-                    check.stays =
-                        words.one_of("word about the owner", &["stays", "goes"])? == "stays";
+                    check.stays = words.one_of("word after owner", &["stays", "goes"])? == "stays";
                 }
                 _ => check.rise = count(words, 1)?,
             }
@@ -290,7 +295,7 @@ impl HeaderReader {
     }
 
     fn machine(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
-        let mut reader = Reader {
+        let mut reader = FaultReader {
             words: words.clone(),
             setup: Some(&self.setup),
         };
@@ -298,7 +303,7 @@ impl HeaderReader {
         *words = reader.words;
         let mut condition = MachineCondition::default();
         while !words.is_empty() {
-            match words.one_of("word about a machine", &["clock", "drift", "late"])? {
+            match words.one_of("word in a machine line", &["clock", "drift", "late"])? {
                 "clock" => condition.clock = words.time("what its clock shows")?,
                 "drift" => {
                     let ppm = words.number("a drift", "ppm", -10_000, 10_000)?;
@@ -311,7 +316,7 @@ impl HeaderReader {
         Ok(())
     }
 
-    /// What only the whole shows.
+    /// Errors that only the whole header shows.
     fn finish(&mut self, mistakes: &mut Vec<ScriptError>) {
         if self.given {
             return;
@@ -329,19 +334,19 @@ impl HeaderReader {
         let cluster = &mut self.setup.cluster;
         if cluster.nodes.is_empty() {
             missing(
-                "there are no nodes".to_owned(),
+                "the script has no nodes".to_owned(),
                 "name them: nodes alice bob",
             );
         }
         for group in cluster.groups.iter().filter(|g| g.steps.is_empty()) {
-            let help = "say what it is made of, below it: step address : 10.0.0.1";
+            let help = "add one below it: step address : 10.0.0.1";
             missing(format!("the group {} has no steps", group.name), help);
         }
         for check in &cluster.health.checks {
             let stands = |g: &GroupName| cluster.groups.iter().any(|known| known.name == *g);
             if let Some(group) = check.group.as_ref().filter(|g| !stands(g)) {
-                let message = format!("check {} is of {group}, which is no group", check.name);
-                missing(message, "a check of a group bears on that group alone");
+                let message = format!("check {} is for the unknown group {group}", check.name);
+                missing(message, "`of` names the group that the check is for");
             }
         }
         let timing = &mut cluster.timing;
@@ -352,14 +357,14 @@ impl HeaderReader {
             timing.deadping = timing.deadtime;
         }
         if timing.keepalive >= timing.deadtime || timing.deadtime > timing.initdead {
-            let help = "keepalive is shorter than deadtime, and deadtime not longer than initdead";
+            let help = "keepalive must be shorter than deadtime, and deadtime at most initdead";
             missing("the times do not fit together".to_owned(), help);
         }
     }
 }
 
-/// The policy of a step that is watched from here on.
-fn watched(step: &mut Step) -> &mut Policy {
+/// The monitoring policy of a step, with default values at first.
+fn policy_of(step: &mut Step) -> &mut Policy {
     step.policy.get_or_insert(Policy {
         fall: 1,
         rise: 1,

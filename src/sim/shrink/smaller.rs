@@ -1,4 +1,4 @@
-//! Scripts that are a little smaller or plainer than another.
+//! Variants of a script that are a little smaller or simpler.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::sim::network::Weather;
 use crate::sim::script::FaultScript;
 use crate::sim::setup::MachineCondition;
 
-/// Without one of the nodes and all that names it.
+/// Variants without one of the nodes and the faults that name it.
 pub(super) fn fewer_nodes(script: &FaultScript) -> Vec<FaultScript> {
     if script.setup.cluster.nodes.len() < 2 {
         return Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn fewer_nodes(script: &FaultScript) -> Vec<FaultScript> {
     script.setup.cluster.nodes.iter().map(without).collect()
 }
 
-/// Without one of the groups, or the last step of one.
+/// Variants without one of the groups, or without one of its steps.
 pub(super) fn fewer_groups(script: &FaultScript) -> Vec<FaultScript> {
     let mut all = Vec::new();
     for (at, group) in script.setup.cluster.groups.iter().enumerate() {
@@ -72,8 +72,8 @@ fn is_about_steps(fault: &Fault) -> bool {
     )
 }
 
-/// With exact clocks, punctual daemons, fewer ping nodes and links, the usual settings.
-pub(super) fn plainer_world(script: &FaultScript) -> Vec<FaultScript> {
+/// Variants with exact clocks, punctual daemons, fewer ping nodes and links, or default settings.
+pub(super) fn simpler_cluster(script: &FaultScript) -> Vec<FaultScript> {
     let mut all = Vec::new();
     for name in script.setup.machines.keys() {
         let mut plain = script.clone();
@@ -105,11 +105,11 @@ pub(super) fn plainer_world(script: &FaultScript) -> Vec<FaultScript> {
     all
 }
 
-/// With one fault replaced by a plainer one.
-pub(super) fn plainer_faults(script: &FaultScript) -> Vec<FaultScript> {
+/// Variants with one fault replaced by a simpler one.
+pub(super) fn simpler_faults(script: &FaultScript) -> Vec<FaultScript> {
     let mut all = Vec::new();
     for (at, (_, fault)) in script.steps.iter().enumerate() {
-        for plain in plainer(fault) {
+        for plain in simpler(fault) {
             let mut less = script.clone();
             if let Some((_, there)) = less.steps.get_mut(at) {
                 *there = plain;
@@ -120,7 +120,7 @@ pub(super) fn plainer_faults(script: &FaultScript) -> Vec<FaultScript> {
     all
 }
 
-fn plainer(fault: &Fault) -> Vec<Fault> {
+fn simpler(fault: &Fault) -> Vec<Fault> {
     match fault {
         Fault::Weather(weather, path) => {
             let calm = Weather::CALM;
@@ -156,7 +156,7 @@ fn plainer(fault: &Fault) -> Vec<Fault> {
     }
 }
 
-/// With one step at a rounder time, and all after it as much earlier; or all at rounder times.
+/// Variants with one fault at a rounder time and all later ones moved as much, or with all at rounder times.
 pub(super) fn rounder_times(script: &FaultScript) -> Vec<FaultScript> {
     let mut all = Vec::new();
     for grain in [1000, 100, 10] {

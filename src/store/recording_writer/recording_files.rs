@@ -73,7 +73,7 @@ impl RecordingFiles {
     /// Takes a state: in a new file, where this one is nearly full.
     pub fn begin(&mut self, begin: &RecordingStart, now: Instant) {
         self.follows = false;
-        match self.encoder.begin(begin) {
+        match self.encoder.start_line(begin) {
             // A state that fills the file leaves no room for what follows.
             Ok(line) if as_u64(line.len()) > self.half / 2 => self.too_small(line.len()),
             Ok(line) => {
@@ -128,7 +128,7 @@ impl RecordingFiles {
         if !self.follows {
             return;
         }
-        let Ok(line) = self.encoder.event(at, event, digest) else {
+        let Ok(line) = self.encoder.input_line(at, event, digest) else {
             self.follows = false;
             return self.wanted.store(true, Ordering::Relaxed);
         };

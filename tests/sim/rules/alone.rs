@@ -85,7 +85,7 @@ pub fn report(state: GroupState, term: u64) -> GroupReport {
 }
 
 pub fn cluster(names: &[&str]) -> Cluster {
-    let mut cluster = World::of(names).group("g", "a", 0).cluster;
+    let mut cluster = World::new(names).group("g", "a", 0).cluster;
     cluster.me = NodeName::new("a");
     cluster.quorum = QuorumPolicy::Stop;
     cluster
@@ -93,7 +93,7 @@ pub fn cluster(names: &[&str]) -> Cluster {
 
 /// Two nodes and a ping node.
 pub fn pair(preferred: &str) -> Cluster {
-    let world = World::of(&["a", "b"]).group("g", preferred, 0);
+    let world = World::new(&["a", "b"]).group("g", preferred, 0);
     let mut cluster = world.ping("gateway").cluster;
     cluster.me = NodeName::new("a");
     cluster

@@ -1,4 +1,4 @@
-//! Where the demo plays: the lab, and what is looked at after each act.
+//! The lab of the demo, and what is checked after each act.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use had::lab::{Lab, LabError, ProbeReport, RunningProbe, RunningSampler};
 use had::model::status::{Liveness, Status};
+use had::text::duration_for_people;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::DAEMON;
@@ -19,14 +20,14 @@ const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
 const GATEWAY: &str = "gateway";
 const NODES: [&str; 2] = ["alice", "bob"];
 const PROBE_EVERY: Duration = Duration::from_millis(5);
-/// How often both nodes are looked at for the address.
+/// How often it is checked which nodes have the address.
 const SAMPLE_EVERY: Duration = Duration::from_millis(5);
-/// An act takes a second or two; this is for a machine under heavy load.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often is looked whether an act has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// An act takes a second or two; this is long enough for a machine under heavy load.
+const ACT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it is checked whether an act has ended.
+const CHECK_EVERY: Duration = Duration::from_millis(20);
 /// Lines of each daemon's log that are shown after a failure.
-const LAST_WORDS: usize = 15;
+const LOG_LINES_SHOWN: usize = 15;
 
 const HA_CF: &str = "\
 node alice bob
@@ -51,11 +52,11 @@ pub struct DemoStage {
     _folder: DemoFolder,
 }
 
-/// An act that has been begun, with the client watching.
+/// An act that has begun, with a client that pings the address.
 pub struct WatchedAct(RunningProbe);
 
 impl WatchedAct {
-    /// What the client saw.
+    /// What the client measured.
     pub fn finish(self) -> Result<ProbeReport, String> {
         self.0.finish().map_err(|e| e.to_string())
     }
@@ -65,10 +66,10 @@ impl DemoStage {
     /// Boots the hosts; no daemon runs yet.
     pub fn build() -> Result<DemoStage, String> {
         let folder = DemoFolder::make()?;
-        end_well_at_ctrl_c(folder.0.clone())?;
+        remove_folder_on_signal(folder.0.clone())?;
         let hactl =
             std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
-        let (had, config) = folder.furnish(&hactl).map_err(|e| folder.trouble(&e))?;
+        let (had, config) = folder.fill(&hactl).map_err(|e| folder.trouble(&e))?;
         let name = format!("demo-{}", std::process::id());
         let mut plan = rehearse::with(&config, &name, had, hactl.clone())?;
         plan.start = false;
@@ -87,7 +88,7 @@ impl DemoStage {
         })
     }
 
-    /// Does something while the client asks the address.
+    /// Does something while the client pings the address.
     pub fn act(
         &self,
         what: impl FnOnce(&Lab) -> Result<(), LabError>,
@@ -121,12 +122,12 @@ impl DemoStage {
         done.map(drop).map_err(|e| e.to_string())
     }
 
-    /// Waits until the owner has the address and nobody else, the nodes in touch with each other agree on that, it
-    /// answers, and the gateway would send to the owner.
+    /// Waits until the owner alone has the address, the nodes in touch agree on that, it answers, and the gateway sends to
+    /// the owner.
     ///
-    /// The gateway asks only once, after the cold start: whatever it knows later it was told by an announcement.
+    /// The gateway pings only once, after the cold start: what it knows later comes from announcements.
     pub fn settled(&self, owner: &str, in_touch: &[&str]) -> Result<(), String> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + ACT_TIMEOUT;
         loop {
             let missing = match self.missing(owner, in_touch) {
                 Ok(None) => return Ok(()),
@@ -134,13 +135,13 @@ impl DemoStage {
                 Err(e) => return Err(e.to_string()),
             };
             if Instant::now() > until {
-                return Err(format!("after {PATIENCE:?} still: {missing}"));
+                return Err(format!("after {} s: {missing}", ACT_TIMEOUT.as_secs()));
             }
-            sleep(LOOK_EVERY);
+            sleep(CHECK_EVERY);
         }
     }
 
-    /// The first thing that is not yet as it should be.
+    /// The first thing that is not yet as expected.
     fn missing(&self, owner: &str, in_touch: &[&str]) -> Result<Option<String>, LabError> {
         for host in self.lab.status()?.hosts {
             let has = host.addresses.iter().any(|a| a.address == ADDRESS);
@@ -166,7 +167,7 @@ impl DemoStage {
         Ok(None)
     }
 
-    /// Whether a node's own view is this. None yet, while its daemon starts, is not.
+    /// Whether a node sees this owner and these nodes. A daemon that does not answer yet does not.
     fn sees(&self, node: &str, owner: &str, in_touch: &[&str]) -> bool {
         let Ok(text) = self.hactl(&self.lab, node, &["status", "--json"]) else {
             return false;
@@ -186,11 +187,11 @@ impl DemoStage {
                 .eq([owner])
     }
 
-    /// Lets the gateway ask the address, once.
+    /// Lets the gateway ping the address once, so that it learns its MAC.
     pub fn introduce_gateway(&self) -> Result<(), String> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + ACT_TIMEOUT;
         while Instant::now() < until {
-            let asked = self.lab.probe_from(GATEWAY, ADDRESS, PATIENCE);
+            let asked = self.lab.probe_from(GATEWAY, ADDRESS, ACT_TIMEOUT);
             if asked
                 .and_then(RunningProbe::finish)
                 .map_err(|e| e.to_string())?
@@ -203,24 +204,24 @@ impl DemoStage {
         Err("the address does not answer the gateway".to_owned())
     }
 
-    /// Ends the watch over both nodes: how often it looked, provided that the address was with these nodes in this
-    /// order, and never with two.
-    pub fn moved(&self, expected: &[&str]) -> Result<u64, String> {
+    /// Ends the sampling of both nodes; returns the number of samples if the address was on these nodes in this order,
+    /// and never on two.
+    pub fn check_moves(&self, expected: &[&str]) -> Result<u64, String> {
         let Some(sampler) = self.sampler.take() else {
             return Ok(0);
         };
         let report = sampler.finish().map_err(|e| e.to_string())?;
         if let Some(double) = report.double.first() {
             return Err(format!(
-                "two nodes had the address for {:?}: {}",
-                double.lasted,
+                "two nodes had the address for {}: {}",
+                duration_for_people(double.lasted),
                 double.nodes.join(" and ")
             ));
         }
         let owners: Vec<String> = report.owners.into_iter().flat_map(|o| o.2).collect();
         if owners != expected {
             return Err(format!(
-                "the address was not only where it was told to be: {}",
+                "the address was on unexpected nodes: {}",
                 owners.join(", ")
             ));
         }
@@ -233,9 +234,9 @@ impl DemoStage {
         for node in NODES {
             let log = self.lab.log(node).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            let last = lines.get(lines.len().saturating_sub(LAST_WORDS)..);
+            let last = lines.get(lines.len().saturating_sub(LOG_LINES_SHOWN)..);
             text += &format!(
-                "{node}'s log ends:\n  {}\n",
+                "the log of {node} ends with:\n  {}\n",
                 last.unwrap_or_default().join("\n  ")
             );
         }
@@ -259,8 +260,8 @@ impl DemoFolder {
         Ok(folder)
     }
 
-    /// Puts the configuration and the daemon's name into it; their paths.
-    fn furnish(&self, hactl: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    /// Writes the configuration and a link to the daemon; returns their paths.
+    fn fill(&self, hactl: &Path) -> io::Result<(PathBuf, PathBuf)> {
         let had = self.0.join(DAEMON);
         symlink(hactl, &had)?;
         let config = self.0.join("ha.d");
@@ -291,7 +292,7 @@ impl Drop for DemoFolder {
 }
 
 /// The lab ends with this process; the folder would not.
-fn end_well_at_ctrl_c(folder: PathBuf) -> Result<(), String> {
+fn remove_folder_on_signal(folder: PathBuf) -> Result<(), String> {
     let mut ends = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         ends.add(signal);
@@ -301,7 +302,7 @@ fn end_well_at_ctrl_c(folder: PathBuf) -> Result<(), String> {
     std::thread::spawn(move || {
         let signal = ends.wait().unwrap_or(Signal::SIGTERM);
         drop(fs::remove_dir_all(folder));
-        eprintln!("\nhactl lab demo: ended early; nothing is left");
+        eprintln!("\nhactl lab demo: interrupted; the lab is removed");
         // As shells do it.
         std::process::exit((signal as i32).saturating_add(128));
     });

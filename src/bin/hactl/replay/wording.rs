@@ -1,4 +1,4 @@
-//! Each moment of a replay in words, or nothing where it says nothing new.
+//! Describes each event of a replay in a sentence, unless it is nothing new.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,32 @@ use had::model::GroupName;
 use had::model::NodeName;
 use had::model::cluster::{Cluster, Step};
 use had::model::decision::Level;
-use had::model::heartbeat::Heartbeat;
+use had::model::heartbeat::{Heartbeat, Phase};
 use had::replay::player::ReplayEvent;
 use had::replay::what_if::Branch;
+use had::text::count;
 
-/// A moment in words.
+/// The description of an event.
 pub struct ReplayLine {
-    /// For a decision: how much it matters.
+    /// For a decision: its level.
     pub level: Option<Level>,
-    /// What kind of thing it is, otherwise.
+    /// For anything else: its kind.
     pub word: &'static str,
     /// The sentence.
     pub text: String,
 }
 
-/// Knows what has been said already.
+/// Describes events, and remembers what has been shown.
 pub struct ReplayWording {
-    /// Everything is said.
+    /// Show everything.
     all: bool,
-    /// What each peer said last.
+    /// The last description of each peer.
     peers: BTreeMap<NodeName, String>,
-    /// Groups whose addresses answer.
+    /// Groups whose addresses answer, and who answers.
     answering: BTreeMap<GroupName, String>,
-    /// What looks ill, with what it said.
-    ill: BTreeMap<String, String>,
-    /// What was ordered, in each of the worlds.
+    /// Failing monitors and checks, with their message.
+    failing: BTreeMap<String, String>,
+    /// The agent calls of each engine; true for the hypothetical one.
     orders: BTreeMap<(bool, OrderId), Call>,
     /// The members of each step of each group.
     steps: BTreeMap<GroupName, Vec<String>>,
@@ -43,13 +44,13 @@ impl ReplayWording {
             all,
             peers: BTreeMap::new(),
             answering: BTreeMap::new(),
-            ill: BTreeMap::new(),
+            failing: BTreeMap::new(),
             orders: BTreeMap::new(),
             steps: BTreeMap::new(),
         }
     }
 
-    /// Learns how the steps of each group are called.
+    /// Notes the names of the steps of each group.
     pub fn learn(&mut self, cluster: &Cluster) {
         let step = |s: &Step| s.members.join(" ");
         for group in &cluster.groups {
@@ -58,32 +59,35 @@ impl ReplayWording {
         }
     }
 
-    /// What is to be said of a moment.
-    pub fn of(&mut self, world: Branch, seen: &ReplayEvent) -> Option<ReplayLine> {
+    /// Describes an event; none if there is nothing new to show.
+    pub fn describe(&mut self, world: Branch, seen: &ReplayEvent) -> Option<ReplayLine> {
         Some(match seen {
             ReplayEvent::Began { had, node } => {
                 self.forget();
-                said("begin", format!("had {had} begins on {node}"))
+                line("begin", format!("had {had} starts on {node}"))
             }
             ReplayEvent::Missing(count) => {
                 self.forget();
-                said("begin", missing(*count))
+                line("begin", missing(*count))
             }
             ReplayEvent::Input(event) => self.event(world, event, "")?,
-            ReplayEvent::Supposed(event) => self.event(world, event, " (supposed)")?,
+            ReplayEvent::Supposed(event) => self.event(world, event, " (assumed)")?,
             ReplayEvent::Ordered(action) => self.action(world, action)?,
-            ReplayEvent::Parts => said("PARTS", "from here on: - what was, + what would have been"),
-            ReplayEvent::Differs => said(
+            ReplayEvent::Parts => line(
+                "PARTS",
+                "from here on: - as recorded, + with the changed settings",
+            ),
+            ReplayEvent::Differs => line(
                 "DIFFERS",
-                "the engine of this hactl has ordered something else than the daemon did; what follows may not be what was",
+                "the engine of this hactl decides differently from the daemon: what follows may not be what happened",
             ),
-            ReplayEvent::Fails(text) => said(
+            ReplayEvent::Fails(text) => line(
                 "FAILS",
-                format!("the engine fails here, which is a defect of had: {text}"),
+                format!("the engine panics here; this is a bug in had: {text}"),
             ),
-            ReplayEvent::Unreadable(why) => said(
+            ReplayEvent::Unreadable(why) => line(
                 "DAMAGE",
-                format!("{why}; nothing is known until the next state"),
+                format!("{why}; skipped until the next recorded state"),
             ),
         })
     }
@@ -102,9 +106,9 @@ impl ReplayWording {
         }
         let text = match event {
             Event::PeerMessages(letters) => {
-                format!("{} letters go out with each heartbeat", letters.len())
+                format!("each heartbeat carries {}", count(letters.len(), "message"))
             }
-            Event::Heard { heartbeat, .. } if !self.all => self.news(heartbeat)?,
+            Event::Heard { heartbeat, .. } if !self.all => self.peer_report(heartbeat)?,
             Event::Done {
                 group,
                 order,
@@ -115,7 +119,7 @@ impl ReplayWording {
                 if !self.all && before.as_ref() == Some(who) {
                     return None;
                 }
-                format!("{group}: an address of it answers ({who})")
+                format!("{group}: {who} answers for one of its addresses")
             }
             Event::ResourceLost { group, step, text } => {
                 format!("{group}: {} was lost: {text}", self.step(group, *step))
@@ -126,10 +130,10 @@ impl ReplayWording {
                 result,
             } => {
                 let step = self.step(group, *step);
-                self.look(&format!("{group}: {step}"), result.as_ref().err())?
+                self.check_result(&format!("{group}: {step}"), result.as_ref().err())?
             }
             Event::Checked { check, result } => {
-                self.look(&format!("check {check}"), result.as_ref().err())?
+                self.check_result(&format!("check {check}"), result.as_ref().err())?
             }
             Event::Carrier { link, up } => {
                 let has = if *up { "has" } else { "has lost" };
@@ -138,7 +142,7 @@ impl ReplayWording {
             Event::Command { command, .. } => command_words(command),
             Event::Reconfigured(cluster) => {
                 self.learn(cluster);
-                "the configuration was read anew".to_owned()
+                "the configuration was reloaded".to_owned()
             }
             Event::Heard { .. }
             | Event::Refused { .. }
@@ -149,36 +153,35 @@ impl ReplayWording {
                 if !self.all {
                     return None;
                 }
-                small(event)
+                routine_event(event)
             }
         };
-        Some(said("told", format!("{text}{remark}")))
+        Some(line("input", format!("{text}{remark}")))
     }
 
-    /// What a look came to: where not everything is said, only that a thing falls ill, what is new of its illness, and
-    /// that it is well again.
-    fn look(&mut self, what: &str, ill: Option<&String>) -> Option<String> {
+    /// The result of a monitor or check; unless everything is shown, only if it changed.
+    fn check_result(&mut self, what: &str, ill: Option<&String>) -> Option<String> {
         let before = match ill {
-            Some(text) => self.ill.insert(what.to_owned(), text.clone()),
-            None => self.ill.remove(what),
+            Some(text) => self.failing.insert(what.to_owned(), text.clone()),
+            None => self.failing.remove(what),
         };
         let news = before.as_ref() != ill;
         (news || self.all).then(|| match ill {
-            Some(text) => format!("{what} is ill: {text}"),
-            None => format!("{what} is well"),
+            Some(text) => format!("{what} fails: {text}"),
+            None => format!("{what} passes"),
         })
     }
 
-    /// What is new in what a peer says.
-    fn news(&mut self, heartbeat: &Heartbeat) -> Option<String> {
-        let mut parts = vec![format!("{:?}", heartbeat.phase).to_lowercase()];
+    /// The state that a peer reports, if it changed.
+    fn peer_report(&mut self, heartbeat: &Heartbeat) -> Option<String> {
+        let mut parts = vec![phase(heartbeat.phase).to_owned()];
         if !heartbeat.quorate {
             parts.push("no quorum".to_owned());
         }
         for report in &heartbeat.groups {
             let mut text = format!("{} {}", report.group, report.state.as_str());
             if let Some(to) = &report.offer {
-                text += &format!(" and offered to {to}");
+                text += &format!(", offered to {to}");
             }
             if !report.can {
                 text += ", cannot run it";
@@ -190,11 +193,11 @@ impl ReplayWording {
         }
         parts.extend(heartbeat.failed_checks.iter().map(ToString::to_string));
         if heartbeat.intent.back_within.is_some() {
-            parts.push("restarts".to_owned());
+            parts.push("restarting".to_owned());
         }
         let text = parts.join("; ");
         let before = self.peers.insert(heartbeat.src.clone(), text.clone());
-        (before.as_ref() != Some(&text)).then(|| format!("{} says: {text}", heartbeat.src))
+        (before.as_ref() != Some(&text)).then(|| format!("{} reports: {text}", heartbeat.src))
     }
 
     fn done(
@@ -211,7 +214,7 @@ impl ReplayWording {
         );
         match outcome {
             Outcome::Succeeded => format!("{group}: {what} succeeded"),
-            Outcome::Seen(looks) => format!("{group}: {what} found {}", looks_words(looks)),
+            Outcome::Seen(looks) => format!("{group}: {what} found {}", probe_results(looks)),
             Outcome::Failed(text) => format!("{group}: {what} failed: {text}"),
             Outcome::TimedOut(text) => format!("{group}: {what} took too long: {text}"),
         }
@@ -219,7 +222,7 @@ impl ReplayWording {
 
     fn call(&self, group: &GroupName, call: Call) -> String {
         match call {
-            Call::Probe => "a look at all of it".to_owned(),
+            Call::Probe => "the probe".to_owned(),
             Call::Start(step) => format!("the start of {}", self.step(group, step)),
             Call::Stop(step) => format!("the stop of {}", self.step(group, step)),
         }
@@ -245,39 +248,39 @@ impl ReplayWording {
                 if world == Branch::Both {
                     self.orders.insert((true, *order), *call);
                 }
-                format!("{group}: orders {}", self.call(group, *call))
+                format!("{group}: runs {}", self.call(group, *call))
             }
             Action::Reply { result, .. } => {
                 let text = match result {
                     Ok(text) => text.clone(),
-                    Err(text) => format!("refused or failed: {text}"),
+                    Err(text) => format!("failed: {text}"),
                 };
-                return Some(said("answer", text));
+                return Some(line("answer", text));
             }
-            Action::Exit => return Some(said("end", "the daemon ends")),
+            Action::Exit => return Some(line("end", "the daemon ends")),
             Action::Send(heartbeat) => format!("sends heartbeat {}", heartbeat.sequence.0),
-            Action::Ping => "asks the ping nodes".to_owned(),
-            Action::Abort(group) => format!("{group}: orders to end what runs for it"),
+            Action::Ping => "pings the ping nodes".to_owned(),
+            Action::Abort(group) => format!("{group}: aborts its running action"),
             Action::WatchAddresses { group, on: true } => {
-                format!("{group}: asks for its addresses")
+                format!("{group}: probes its addresses")
             }
             Action::WatchAddresses { group, on: false } => {
-                format!("{group}: asks for its addresses no longer")
+                format!("{group}: stops probing its addresses")
             }
-            Action::Monitor { group, on: true } => format!("{group}: looks at what runs"),
+            Action::Monitor { group, on: true } => format!("{group}: monitors its resources"),
             Action::Monitor { group, on: false } => {
-                format!("{group}: looks at what runs no longer")
+                format!("{group}: stops monitoring its resources")
             }
             Action::Announce(group) => format!("{group}: announces its addresses"),
-            Action::Redefined(group) => format!("{group}: its new definition counts"),
-            Action::Renew { group, .. } => format!("{group}: its right is renewed"),
-            Action::Save { version, .. } => format!("saves what must be kept ({version})"),
+            Action::Redefined(group) => format!("{group}: uses its new definition"),
+            Action::Renew { group, .. } => format!("{group}: renews its lease"),
+            Action::Save { version, .. } => format!("saves its state (version {version})"),
         };
-        self.all.then(|| said("orders", text))
+        self.all.then(|| line("action", text))
     }
 }
 
-fn said(word: &'static str, text: impl Into<String>) -> ReplayLine {
+fn line(word: &'static str, text: impl Into<String>) -> ReplayLine {
     ReplayLine {
         level: None,
         word,
@@ -285,37 +288,47 @@ fn said(word: &'static str, text: impl Into<String>) -> ReplayLine {
     }
 }
 
-fn missing(count: Option<u64>) -> String {
-    match count {
-        Some(count) => {
-            format!("{count} events are missing before this: the disk was too slow or full")
-        }
-        None => "the recording begins here, in the middle of the life of a daemon".to_owned(),
+fn missing(inputs: Option<u64>) -> String {
+    let Some(inputs) = inputs else {
+        return "the recording begins in the middle of the life of a daemon".to_owned();
+    };
+    let inputs = count(usize::try_from(inputs).unwrap_or(usize::MAX), "input");
+    format!("{inputs} missing before this: the disk was full or too slow")
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Init => "starting",
+        Phase::Active => "active",
+        Phase::Leaving => "leaving",
+        Phase::Left => "left",
     }
 }
 
-/// What is only said when everything is.
-fn small(event: &Event) -> String {
+/// Events that are shown only if everything is.
+fn routine_event(event: &Event) -> String {
     match event {
         Event::Heard { link, heartbeat } => format!(
             "heartbeat {} of {} on {link}",
             heartbeat.sequence.0, heartbeat.src
         ),
         Event::Refused { peer, link } => {
-            format!("{peer} refused a heartbeat on {link}: no daemon there")
+            format!("{peer} refused a heartbeat on {link}: no daemon runs there")
         }
         Event::Pong { ping, .. } => format!("ping node {ping} answers"),
-        Event::AddressSilent { group, .. } => format!("{group}: none of its addresses answers"),
-        Event::Saved { version } => format!("what must be kept is saved ({version})"),
-        _ => "a deadline has come".to_owned(),
+        Event::AddressSilent { group, .. } => {
+            format!("{group}: no other node answers for its addresses")
+        }
+        Event::Saved { version } => format!("the state is saved (version {version})"),
+        _ => "a deadline is reached".to_owned(),
     }
 }
 
-fn looks_words(looks: &[Option<bool>]) -> String {
+fn probe_results(looks: &[Option<bool>]) -> String {
     let word = |look: &Option<bool>| match look {
         Some(true) => "up",
         Some(false) => "down",
-        None => "not known",
+        None => "unknown",
     };
     looks.iter().map(word).collect::<Vec<_>>().join(", ")
 }
@@ -326,18 +339,18 @@ fn command_words(command: &Command) -> String {
         names.join(" ")
     };
     match command {
-        Command::Standby { groups, .. } => format!("somebody commands: standby {}", list(groups)),
-        Command::Unstandby(groups) => format!("somebody commands: standby off {}", list(groups)),
+        Command::Standby { groups, .. } => format!("command: standby {}", list(groups)),
+        Command::Unstandby(groups) => format!("command: standby off {}", list(groups)),
         Command::Takeover { groups, force } => {
             let force = if *force { "--force " } else { "" };
-            format!("somebody commands: takeover {force}{}", list(groups))
+            format!("command: takeover {force}{}", list(groups))
         }
-        Command::Clear(group) => format!("somebody commands: clear {group}"),
+        Command::Clear(group) => format!("command: clear {group}"),
         Command::Maintenance { groups, on } => {
             let switch = if *on { "on" } else { "off" };
-            format!("somebody commands: maintenance {switch} {}", list(groups))
+            format!("command: maintenance {switch} {}", list(groups))
         }
-        Command::Leave => "told to end".to_owned(),
-        Command::Restart { .. } => "somebody commands: restart".to_owned(),
+        Command::Leave => "the daemon is told to stop".to_owned(),
+        Command::Restart { .. } => "command: restart".to_owned(),
     }
 }

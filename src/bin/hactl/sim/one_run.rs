@@ -1,43 +1,44 @@
-//! One run: its timeline, each group's downtime, every moment with two owners and what led there.
+//! One run of `hactl sim`: its timeline, each group's downtime, and every moment with two owners with what led to it.
 
 use std::time::{Duration, Instant};
 
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::decision::Level;
 use had::sim::{
-    DoubleOwnership, FaultProfile, FaultScript, RunReport, ShrunkScript, TimelineEvent, World, run,
-    shrink,
+    DoubleOwnership, FaultProfile, FaultScript, RunReport, ScriptSetting, ShrunkScript,
+    TimelineEvent, World, run, shrink,
 };
+use had::text::count;
 use serde::Serialize;
 
-use super::{SHRINKING, indented, seconds};
+use super::{MAX_SHRINK_RUNS, indented, seconds};
 use crate::screen::{Screen, Tone};
 
-/// So many faults before a moment are what led there.
-const LED: usize = 8;
+/// How many faults before a moment with two owners are shown.
+const MAX_CAUSES: usize = 8;
 
-/// What came of a run.
-pub struct Outcome<'a> {
+/// A script that was run, and the result.
+pub struct FinishedRun<'a> {
     script: &'a FaultScript,
     report: RunReport,
     shrunk: Option<ShrunkScript>,
     took: Duration,
 }
 
-/// The same for programs. Times are seconds from the beginning.
+/// The result for programs. Times are seconds from the beginning.
 #[derive(Serialize)]
-pub struct Summary {
+pub struct RunSummary {
     seed: u64,
     simulated_s: f64,
     steps: u64,
     groups: Vec<GroupTimes>,
     two_owners: Vec<TwoOwners>,
-    /// Why two owners are not ruled out, if so.
+    /// Why no promise rules two owners out; none where one does.
     not_promised: Option<String>,
     broken_promises: Vec<String>,
     /// Groups that do not run at the end, and why.
     down_at_the_end: Vec<String>,
-    timeline: Vec<Line>,
+    timeline: Vec<TimelineLine>,
 }
 
 #[derive(Serialize)]
@@ -61,20 +62,20 @@ struct TwoOwners {
 }
 
 #[derive(Serialize)]
-struct Line {
+struct TimelineLine {
     at_s: f64,
     node: Option<String>,
     text: String,
 }
 
-impl<'a> Outcome<'a> {
-    /// Runs it, and cuts it down where a promise was broken.
-    pub fn of(script: &'a FaultScript) -> Outcome<'a> {
+impl<'a> FinishedRun<'a> {
+    /// Runs the script, and reduces it if a promise was broken.
+    pub fn run(script: &'a FaultScript) -> FinishedRun<'a> {
         let begun = Instant::now();
         let report = run(script);
         let took = begun.elapsed();
-        let shrunk = report.first().and_then(|_| shrink(script, SHRINKING));
-        Outcome {
+        let shrunk = report.first().and_then(|_| shrink(script, MAX_SHRINK_RUNS));
+        FinishedRun {
             script,
             report,
             shrunk,
@@ -82,22 +83,22 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// No two owners, and nothing that was promised was broken.
+    /// Whether no group ran on two nodes and no promise was broken.
     pub fn good(&self) -> bool {
         self.report.violations.is_empty() && self.report.doubles.is_empty()
     }
 
-    /// The script that is worth keeping.
-    pub fn kept(&self) -> &FaultScript {
+    /// The script for `--save`: reduced if a promise was broken.
+    pub fn script_to_save(&self) -> &FaultScript {
         self.shrunk.as_ref().map_or(self.script, |s| &s.script)
     }
 
-    /// The page for an administrator.
+    /// The report for people.
     pub fn page(&self, faults: Option<&FaultProfile>, screen: Screen) -> String {
-        let mut text = setting(self.script, faults);
+        let mut text = cluster_summary(self.script, faults);
         text += &self.timeline(screen);
         text += &format!(
-            "\n{:.1} s passed in {:.0} ms\n",
+            "\nsimulated {:.1} s in {:.0} ms\n",
             self.report.simulated.as_secs_f64(),
             self.took.as_secs_f64() * 1000.0
         );
@@ -105,7 +106,7 @@ impl<'a> Outcome<'a> {
             text += &downtime(&group);
         }
         for why in &self.report.unsettled {
-            let line = format!("in the end: {why}");
+            let line = format!("at the end: {why}");
             text += &format!("{}\n", screen.paint(Tone::Bad, &line));
         }
         text += &self.doubles(screen);
@@ -116,7 +117,7 @@ impl<'a> Outcome<'a> {
         let mut text = String::new();
         for entry in &self.report.timeline {
             let line = entry.to_string();
-            let tone = match &entry.told {
+            let tone = match &entry.event {
                 TimelineEvent::Fault(_) => Tone::Heading,
                 TimelineEvent::Decision(_, d) if d.level() != Level::Info => Tone::Bad,
                 TimelineEvent::Decision(..) => Tone::Plain,
@@ -138,7 +139,7 @@ impl<'a> Outcome<'a> {
         }
         for double in &all {
             let line = format!(
-                "TWO OWNERS: {} ran on {} from {:.2} s on, for {:.2} s; what led there:",
+                "TWO OWNERS: {} ran on {} from {:.2} s on, for {:.2} s; before that:",
                 double.group,
                 double.nodes.join(" and "),
                 double.at_s,
@@ -150,7 +151,7 @@ impl<'a> Outcome<'a> {
             }
         }
         if let Some(why) = self.report.unpromised.as_ref().filter(|_| !all.is_empty()) {
-            text += &format!("    had cannot rule this out here: {why}\n");
+            text += &format!("    had cannot prevent this here: {why}\n");
             text += &format!("    {}\n", advice(&self.script.setup.cluster));
         }
         text
@@ -161,8 +162,8 @@ impl<'a> Outcome<'a> {
             return String::new();
         };
         let mut text = screen.paint(Tone::Bad, &format!("BROKEN PROMISE {violation}"));
-        text += "\n    This is a fault of had: please report it with what follows, which breaks it too.\n";
-        let script = self.kept().to_string();
+        text += "\n    This is a bug in had: please report it with this shorter script, which breaks the promise too:\n";
+        let script = self.script_to_save().to_string();
         text + &indented(&script)
     }
 
@@ -188,7 +189,7 @@ impl<'a> Outcome<'a> {
         let told = |d: &DoubleOwnership| {
             let at = d.from.since(World::BEGIN);
             let mut led_there = self.faults_until(at);
-            led_there.drain(..led_there.len().saturating_sub(LED));
+            led_there.drain(..led_there.len().saturating_sub(MAX_CAUSES));
             TwoOwners {
                 group: d.group.to_string(),
                 nodes: d.on.iter().map(ToString::to_string).collect(),
@@ -200,32 +201,32 @@ impl<'a> Outcome<'a> {
         self.report.doubles.iter().map(told).collect()
     }
 
-    /// What had been done until then, oldest first.
+    /// The faults up to that time, oldest first.
     fn faults_until(&self, at: Duration) -> Vec<String> {
         let entries = self.report.timeline.iter().take_while(|e| e.at <= at);
         entries
-            .filter_map(|e| match &e.told {
+            .filter_map(|e| match &e.event {
                 TimelineEvent::Fault(fault) => Some(format!("at {} {fault}", seconds(e.at))),
                 TimelineEvent::Decision(..) => None,
             })
             .collect()
     }
 
-    /// All of it for programs.
-    pub fn summary(&self) -> Summary {
-        let line = |e: &had::sim::TimelineEntry| match &e.told {
-            TimelineEvent::Fault(fault) => Line {
+    /// The result for programs.
+    pub fn summary(&self) -> RunSummary {
+        let line = |e: &had::sim::TimelineEntry| match &e.event {
+            TimelineEvent::Fault(fault) => TimelineLine {
                 at_s: e.at.as_secs_f64(),
                 node: None,
                 text: fault.to_string(),
             },
-            TimelineEvent::Decision(node, decision) => Line {
+            TimelineEvent::Decision(node, decision) => TimelineLine {
                 at_s: e.at.as_secs_f64(),
                 node: Some(node.to_string()),
                 text: decision.to_string(),
             },
         };
-        Summary {
+        RunSummary {
             seed: self.script.setup.seed,
             simulated_s: self.report.simulated.as_secs_f64(),
             steps: self.report.steps,
@@ -244,8 +245,8 @@ impl<'a> Outcome<'a> {
     }
 }
 
-/// The cluster in two lines.
-pub fn setting(script: &FaultScript, faults: Option<&FaultProfile>) -> String {
+/// The cluster and its timing in two lines.
+pub fn cluster_summary(script: &FaultScript, faults: Option<&FaultProfile>) -> String {
     let cluster = &script.setup.cluster;
     let names: Vec<&str> = cluster
         .nodes
@@ -253,24 +254,22 @@ pub fn setting(script: &FaultScript, faults: Option<&FaultProfile>) -> String {
         .map(had::model::NodeName::as_str)
         .collect();
     let t = &cluster.timing;
-    let quorum = match cluster.quorum {
-        QuorumPolicy::Stop => "stop",
-        QuorumPolicy::Freeze => "freeze",
-        QuorumPolicy::Ignore => "ignore",
-        QuorumPolicy::Off => "off",
-    };
+    let settings = [
+        ScriptSetting::Keepalive(t.keepalive),
+        ScriptSetting::Warntime(t.warntime),
+        ScriptSetting::Deadtime(t.deadtime),
+        ScriptSetting::Initdead(t.initdead),
+        ScriptSetting::Quorum(cluster.quorum),
+    ];
     let faults = faults.map_or(String::new(), |f| format!("; faults: {f}"));
     format!(
-        "seed {}: {}; {} links, {} ping nodes, {} groups{faults}\nkeepalive {:?}, warntime {:?}, deadtime {:?}, initdead {:?}, quorum {quorum}\n\n",
+        "seed {}: {}; {}, {}, {}{faults}\n{}\n\n",
         script.setup.seed,
         names.join(", "),
-        cluster.links.len(),
-        cluster.pings.len(),
-        cluster.groups.len(),
-        t.keepalive,
-        t.warntime,
-        t.deadtime,
-        t.initdead
+        count(cluster.links.len(), "link"),
+        count(cluster.pings.len(), "ping node"),
+        count(cluster.groups.len(), "group"),
+        settings.map(|s| s.to_string()).join(", ")
     )
 }
 
@@ -279,10 +278,10 @@ fn downtime(group: &GroupTimes) -> String {
         return format!("{}: never ran\n", group.group);
     };
     if group.times_down == 0 {
-        return format!("{}: runs from {first:.2} s on, never down\n", group.group);
+        return format!("{}: runs since {first:.2} s, never down\n", group.group);
     }
     format!(
-        "{}: runs from {first:.2} s on; down {}, {:.2} s in all; the longest {:.2} s, after: {}\n",
+        "{}: runs since {first:.2} s; down {}, {:.2} s in total; longest {:.2} s, after: {}\n",
         group.group,
         match group.times_down {
             1 => "once".to_owned(),
@@ -294,7 +293,7 @@ fn downtime(group: &GroupTimes) -> String {
     )
 }
 
-/// What would rule two owners out.
+/// What would prevent two owners.
 pub fn advice(cluster: &Cluster) -> &'static str {
     match (
         cluster.quorum,
@@ -302,12 +301,12 @@ pub fn advice(cluster: &Cluster) -> &'static str {
         cluster.nodes.len(),
     ) {
         (QuorumPolicy::Off | QuorumPolicy::Ignore, true, 2) => {
-            "add `ping GATEWAY` to ha.cf: then the node that is cut off gives up before the other begins"
+            "add `ping GATEWAY` to ha.cf: then a node that is cut off stops its groups before the other node starts them"
         }
         (QuorumPolicy::Off | QuorumPolicy::Ignore, ..) => {
-            "set `quorum stop` in ha.cf: then only a majority runs anything"
+            "set `quorum stop` in ha.cf: then only a majority of nodes runs groups"
         }
-        (_, _, 2) => "a third node, or fencing, closes what a ping node leaves open",
-        _ => "see `What is promised` in the README",
+        (_, _, 2) => "add a third node: a ping node alone cannot decide every case",
+        _ => "see had(7)",
     }
 }

@@ -1,4 +1,4 @@
-//! Two nodes, a gateway and a client, with what the measurements ask of them.
+//! The cluster that is measured: two nodes, a gateway and a client.
 
 use std::fs;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 /// The first word of the command line that makes this program print a node's journal; it then runs in the node.
 pub const JOURNAL: &str = "journal";
-/// What both nodes share.
+/// The configuration of both nodes.
 pub const ADDRESS: &str = "10.0.0.100";
 pub const NODES: [&str; 2] = ["alice", "bob"];
-/// Finer than the 5 ms that a user is promised: the same gap, better measured.
+/// Shorter than the 5 ms of `hactl lab probe`, to measure gaps more exactly.
 pub const PROBE_EVERY: Duration = Duration::from_millis(1);
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Between measurements: announcements of a move are repeated for about this long.
@@ -64,7 +64,7 @@ pub struct BenchCluster {
 
 impl BenchCluster {
     /// A cluster that has settled.
-    pub fn of(setup: &BenchSetup) -> BenchCluster {
+    pub fn start(setup: &BenchSetup) -> BenchCluster {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let config = tempfile::tempdir().unwrap();
@@ -102,7 +102,7 @@ impl BenchCluster {
         stage
     }
 
-    /// Waits until both nodes agree on one owner, which answers; then for quiet. Returns the owner and the other.
+    /// Waits until both nodes agree on one owner, which answers, and then a little longer. Returns the owner and the other node.
     pub fn settle(&self) -> (&'static str, &'static str) {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -126,7 +126,7 @@ impl BenchCluster {
         }
     }
 
-    /// The only owner of every group, when all is well as this node sees it.
+    /// The only owner of all groups as this node sees it, if all is well.
     fn owner_seen_by(&self, node: &str) -> Option<String> {
         let said = self.lab.exec(node, &["hactl", "status", "--json"]).unwrap();
         let status: Status = serde_json::from_str(&said.stdout).ok()?;
@@ -160,7 +160,7 @@ impl BenchCluster {
         }
     }
 
-    /// Runs `hactl` on a node; how long that took.
+    /// Runs `hactl` on a node; returns how long that took.
     pub fn hactl(&self, node: &str, words: &[&str]) -> Duration {
         let argv: Vec<&str> = std::iter::once("hactl")
             .chain(words.iter().copied())

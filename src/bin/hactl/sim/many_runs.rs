@@ -1,4 +1,4 @@
-//! Many random runs: how long each group was down in the middle and at worst, and every run with two owners.
+//! `hactl sim --runs N`: how long each group was down in the median and at worst, and every run with two owners.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,33 +6,33 @@ use std::time::{Duration, Instant};
 
 use had::model::GroupName;
 use had::sim::{ClusterSetup, FaultProfile, FaultScript, RunReport, generate, run, shrink};
+use had::text::count;
 use serde::Serialize;
 
-use super::{SHRINKING, indented, one};
+use super::{MAX_SHRINK_RUNS, indented, one_run};
 use crate::args::Sim;
 use crate::screen::{Screen, Tone};
 
-/// So many seeds are named of each kind.
-const NAMED: usize = 5;
-/// Seconds of a day.
-const DAY: f64 = 86_400.0;
+/// Seeds named for each kind of finding.
+const MAX_SEEDS_NAMED: usize = 5;
+const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// What came of many runs.
+/// The results of many runs.
 #[derive(Serialize)]
-pub struct Outcome {
+pub struct RunsSummary {
     first_seed: u64,
     runs: u64,
     steps: u64,
     simulated_s: f64,
     took_s: f64,
-    groups: BTreeMap<GroupName, Distribution>,
-    /// Runs in which a group ran on two nodes, where that is not ruled out.
+    groups: BTreeMap<GroupName, DowntimeDistribution>,
+    /// Seeds of runs in which a group ran on two nodes, where no promise rules that out.
     two_owners: Vec<u64>,
-    /// Why it is not, in the first of them.
+    /// Why no promise rules it out, for the first of them.
     not_promised: Option<String>,
-    /// Runs that broke a promise.
+    /// Seeds of runs that broke a promise, and how.
     broken: Vec<(u64, String)>,
-    /// Runs in which a group does not run at the end: nothing could run it.
+    /// Number of runs in which a group does not run at the end because no node could run it.
     down_at_the_end: u64,
     #[serde(skip)]
     setting: String,
@@ -44,7 +44,7 @@ pub struct Outcome {
 
 /// The longest downtime in each run.
 #[derive(Default, Serialize)]
-struct Distribution {
+struct DowntimeDistribution {
     median_s: f64,
     p90_s: f64,
     worst_s: f64,
@@ -53,11 +53,11 @@ struct Distribution {
     all: Vec<(Duration, u64)>,
 }
 
-/// Runs them.
-pub fn run_seeds(setup: &ClusterSetup, faults: &FaultProfile, seeds: Range<u64>) -> Outcome {
+/// Runs one random script for each seed.
+pub fn run_seeds(setup: &ClusterSetup, faults: &FaultProfile, seeds: Range<u64>) -> RunsSummary {
     let begun = Instant::now();
     let script = generate(setup.clone(), faults, seeds.start);
-    let mut outcome = Outcome {
+    let mut outcome = RunsSummary {
         first_seed: seeds.start,
         runs: 0,
         steps: 0,
@@ -68,8 +68,8 @@ pub fn run_seeds(setup: &ClusterSetup, faults: &FaultProfile, seeds: Range<u64>)
         not_promised: None,
         broken: Vec::new(),
         down_at_the_end: 0,
-        setting: one::setting(&script, Some(faults)),
-        advice: one::advice(&setup.cluster),
+        setting: one_run::cluster_summary(&script, Some(faults)),
+        advice: one_run::advice(&setup.cluster),
         worst: None,
     };
     for seed in seeds {
@@ -79,12 +79,12 @@ pub fn run_seeds(setup: &ClusterSetup, faults: &FaultProfile, seeds: Range<u64>)
     }
     outcome.took_s = begun.elapsed().as_secs_f64();
     for times in outcome.groups.values_mut() {
-        times.sum_up();
+        times.compute();
     }
     outcome
 }
 
-impl Outcome {
+impl RunsSummary {
     fn add(&mut self, seed: u64, script: &FaultScript, report: &RunReport) {
         self.runs += 1;
         self.steps += report.steps;
@@ -95,7 +95,7 @@ impl Outcome {
         }
         if let Some(violation) = report.first() {
             if self.broken.is_empty() {
-                self.worst = shrink(script, SHRINKING).map(|s| s.script);
+                self.worst = shrink(script, MAX_SHRINK_RUNS).map(|s| s.script);
             }
             self.broken.push((seed, violation.to_string()));
         } else if !report.doubles.is_empty() {
@@ -109,99 +109,100 @@ impl Outcome {
         self.down_at_the_end += u64::from(!report.unsettled.is_empty());
     }
 
-    /// The run to look at, if any went wrong.
+    /// The script of the worst run, if any went wrong.
     pub fn worst(&self) -> Option<&FaultScript> {
         self.worst.as_ref()
     }
 
-    /// Nothing ran twice, and no promise was broken.
+    /// Whether no group ran on two nodes and no promise was broken.
     pub fn good(&self) -> bool {
         self.two_owners.is_empty() && self.broken.is_empty()
     }
 
-    /// The page for an administrator.
+    /// The report for people.
     pub fn page(&self, args: &Sim, screen: Screen) -> String {
         let mut text = self.setting.clone();
         text += &format!(
-            "{} runs: {:.1} simulated days in {:.1} s, {:.0} simulated days a minute\n",
-            self.runs,
-            self.simulated_s / DAY,
+            "{}: {:.1} simulated days in {:.1} s, {:.0} simulated days a minute\n",
+            runs(self.runs),
+            self.simulated_s / SECONDS_PER_DAY,
             self.took_s,
-            self.simulated_s / DAY / self.took_s.max(0.001) * 60.0
+            self.simulated_s / SECONDS_PER_DAY / self.took_s.max(0.001) * 60.0
         );
         for (group, times) in &self.groups {
             text += &format!(
-                "{group}: the longest downtime of a run: median {:.2} s, of one in ten {:.2} s or more, worst {:.2} s (--seed {})\n",
+                "{group}: longest downtime of a run: median {:.2} s, 90th percentile {:.2} s, worst {:.2} s (--seed {})\n",
                 times.median_s, times.p90_s, times.worst_s, times.worst_seed
             );
         }
         if self.down_at_the_end > 0 {
             text += &format!(
-                "in {} runs a group is down in the end because no node could run it\n",
-                self.down_at_the_end
+                "in {} a group is down at the end because no node can run it\n",
+                runs(self.down_at_the_end)
             );
         }
-        text += &self.owners(screen);
-        text += &self.promises(screen);
+        text += &self.two_owners_report(screen);
+        text += &self.broken_promises_report(screen);
         text + &format!(
-            "\nlook at one: hactl sim {} --faults {} --seed N\n",
+            "\nto see one run: hactl sim {} --faults {} --seed N\n",
             args.dir.display(),
             args.faults
         )
     }
 
-    fn owners(&self, screen: Screen) -> String {
+    fn two_owners_report(&self, screen: Screen) -> String {
         if self.two_owners.is_empty() {
-            let good = screen.paint(
-                Tone::Good,
-                "no group ran on two nodes where that is not ruled out",
-            );
+            let good = screen.paint(Tone::Good, "no group ran on two nodes");
             return format!("{good}\n");
         }
         let seeds: Vec<String> = self
             .two_owners
             .iter()
-            .take(NAMED)
+            .take(MAX_SEEDS_NAMED)
             .map(u64::to_string)
             .collect();
         let line = format!(
-            "TWO OWNERS in {} runs, such as --seed {}",
-            self.two_owners.len(),
+            "TWO OWNERS in {}, for example --seed {}",
+            count(self.two_owners.len(), "run"),
             seeds.join(", ")
         );
         let why = self
             .not_promised
             .as_deref()
-            .unwrap_or("no probe could have seen it coming");
+            .unwrap_or("two nodes started the group within the same round of probes");
         format!(
-            "{}\n    had cannot rule this out here: {why}\n    {}\n",
+            "{}\n    had cannot prevent this here: {why}\n    {}\n",
             screen.paint(Tone::Bad, &line),
             self.advice
         )
     }
 
-    fn promises(&self, screen: Screen) -> String {
+    fn broken_promises_report(&self, screen: Screen) -> String {
         if self.broken.is_empty() {
             return String::new();
         }
         let line = format!(
-            "BROKEN PROMISES in {} runs, a fault of had: please report it",
-            self.broken.len()
+            "BROKEN PROMISES in {}: this is a bug in had; please report it",
+            count(self.broken.len(), "run")
         );
         let mut text = format!("{}\n", screen.paint(Tone::Bad, &line));
-        for (seed, words) in self.broken.iter().take(NAMED) {
+        for (seed, words) in self.broken.iter().take(MAX_SEEDS_NAMED) {
             text += &format!("    --seed {seed}: {words}\n");
         }
         if let Some(script) = &self.worst {
-            text += "    the first, cut down:\n";
+            text += "    the first of them, reduced to the steps that break the promise:\n";
             text += &indented(&script.to_string());
         }
         text
     }
 }
 
-impl Distribution {
-    fn sum_up(&mut self) {
+fn runs(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "run")
+}
+
+impl DowntimeDistribution {
+    fn compute(&mut self) {
         self.all.sort_unstable();
         let at = |share: usize| {
             let index = (self.all.len() * share / 100).min(self.all.len().saturating_sub(1));
