@@ -402,7 +402,7 @@ fn a_server_of_another_hand_is_adopted_and_a_strangers_socket_is_refused() {
         server.agent.start(&limits()).await.unwrap();
         drop(guard);
         assert!(
-            log.text().contains(&format!("already runs on")),
+            log.text().contains(&format!("(pid {pid}); it is adopted")),
             "{}",
             log.text()
         );
