@@ -24,7 +24,9 @@ fn standby(what: &str, setup: &BenchSetup) {
     let moves = Moves::measure(
         &stage,
         |owner| stage.hactl(owner, &["standby"]),
-        |owner| drop(stage.hactl(owner, &["standby", "off"])),
+        |owner| {
+            stage.hactl(owner, &["standby", "off"]);
+        },
     );
     let idle: Vec<Duration> = (0..ROUNDS)
         .map(|_| stage.hactl("alice", &["--version"]))
