@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use had::control::api::{Answer, Code, Refusal, Request};
-use had::control::server::{Call, Server};
+use had::control::api::{ControlAnswer, Refusal, RefusalCode, Request};
+use had::control::server::{ControlCall, ControlServer};
 use had::model::heartbeat::Phase;
 use had::model::status::{QuorumStatus, Status};
 use had::model::{Generation, NodeName};
@@ -42,7 +42,7 @@ struct Daemon {
     _runtime: tokio::runtime::Runtime,
 }
 
-type Reply = Option<Result<Answer, Refusal>>;
+type Reply = Option<Result<ControlAnswer, Refusal>>;
 
 impl Daemon {
     fn play(play: impl Fn(&Request) -> Reply + Send + 'static) -> Daemon {
@@ -51,8 +51,8 @@ impl Daemon {
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let server = Server::bind(&folder.path().join("had.sock")).unwrap();
-        let (calls, mut inbox) = mpsc::channel::<Call>(8);
+        let server = ControlServer::bind(&folder.path().join("had.sock")).unwrap();
+        let (calls, mut inbox) = mpsc::channel::<ControlCall>(8);
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ears = Arc::clone(&heard);
         runtime.spawn(async move {
@@ -80,11 +80,13 @@ impl Daemon {
     fn obedient() -> Daemon {
         Daemon::play(|request| {
             Some(Ok(match request {
-                Request::Status => Answer::Status(Box::new(status(1))),
-                Request::Why { .. } | Request::History { .. } => Answer::Decisions(vec![]),
-                Request::Reload { dry_run: true } => Answer::Plan("nothing would change".into()),
-                Request::Parameter { name } => Answer::Done(format!("value of {name}")),
-                _ => Answer::Done("done as asked".into()),
+                Request::Status => ControlAnswer::Status(Box::new(status(1))),
+                Request::Why { .. } | Request::History { .. } => ControlAnswer::Decisions(vec![]),
+                Request::Reload { dry_run: true } => {
+                    ControlAnswer::Plan("nothing would change".into())
+                }
+                Request::Parameter { name } => ControlAnswer::Done(format!("value of {name}")),
+                _ => ControlAnswer::Done("done as asked".into()),
             }))
         })
     }
@@ -275,7 +277,7 @@ fn wrong_usage_is_code_2_and_help_is_none() {
 fn a_refusal_is_code_1_with_its_reason() {
     let daemon = Daemon::play(|_| {
         let text = "no group matches `wbe`; did you mean `web`?";
-        Some(Err(Refusal::new(Code::NoSuchGroup, text)))
+        Some(Err(Refusal::new(RefusalCode::NoSuchGroup, text)))
     });
     let (ended, _) = daemon.run("takeover wbe");
     assert_eq!(
@@ -298,7 +300,7 @@ fn without_a_daemon_it_is_code_3() {
     };
     let ended = run("status");
     assert_eq!(ended.code, Some(3));
-    assert!(ended.err.contains("is had running?"), "{}", ended.err);
+    assert!(ended.err.contains("cannot reach had at"), "{}", ended.err);
     // heartbeat's tools have codes of their own.
     let ended = run("cl_status hbstatus");
     assert_eq!(
@@ -312,7 +314,7 @@ fn without_a_daemon_it_is_code_3() {
 #[test]
 fn no_outcome_in_time_is_code_4() {
     let daemon = Daemon::play(|request| {
-        let shown = Answer::Status(Box::new(status(1)));
+        let shown = ControlAnswer::Status(Box::new(status(1)));
         (*request == Request::Status).then_some(Ok(shown))
     });
     let (ended, _) = daemon.run("standby --timeout 50ms");
@@ -327,9 +329,9 @@ fn a_restart_is_over_when_the_generation_has_grown() {
         let mut asked = asked.lock().unwrap();
         *asked += 1;
         Some(Ok(match request {
-            Request::Status if *asked > 4 => Answer::Status(Box::new(status(2))),
-            Request::Status => Answer::Status(Box::new(status(1))),
-            _ => Answer::Done("restarting".into()),
+            Request::Status if *asked > 4 => ControlAnswer::Status(Box::new(status(2))),
+            Request::Status => ControlAnswer::Status(Box::new(status(1))),
+            _ => ControlAnswer::Done("restarting".into()),
         }))
     });
     let (ended, _) = daemon.run("restart");

@@ -371,7 +371,7 @@ fn the_rest_of_a_full_file_is_read() {
             && config.record == Some(16 << 20)
             && !config.follow_connectivity
     );
-    assert!(config.generation_from_clock && config.uuid_from_name);
+    assert!(config.uuid_from_name);
     assert_eq!(
         (config.rtprio, config.hopfudge, config.logging.debug),
         (Some(50), 2, 1)
@@ -544,9 +544,23 @@ fn a_change_is_live_or_needs_a_restart() {
             "media (ucast, bcast, mcast, udpport)",
         ),
         ("logfile /var/log/ha\n", "", "logfile"),
-        ("hopfudge 3\n", "", "hopfudge"),
-        ("hbgenmethod time\n", "", "hbgenmethod"),
-        ("respawn root /usr/bin/x\n", "", "respawn or failfast"),
+        ("rtprio 50\n", "", "rtprio"),
+        ("uuidfrom nodename\n", "", "uuidfrom"),
+        (
+            "hopfudge 3\n",
+            "ha.cf: the hop count of heartbeats (hopfudge) changed",
+            "",
+        ),
+        (
+            "log_badpack no\n",
+            "ha.cf: the log of rejected datagrams (log_badpack) changed",
+            "",
+        ),
+        (
+            "respawn root /usr/bin/x\n",
+            "ha.cf: the children of the daemon (respawn, failfast) changed",
+            "",
+        ),
     ] {
         let new = config(more);
         assert_eq!(live_changes(&old, &new).join("\n"), live, "{more}");

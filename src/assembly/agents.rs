@@ -1,4 +1,4 @@
-//! Agents without a cluster: one word tried out, those that there are, what one can be told. For `hactl agent`.
+//! Agents without a cluster, for `hactl agent`: test one, list them, show what one accepts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,32 +21,33 @@ use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 use crate::text::{Mistake, Problems};
 
-/// Tells of each step of a test.
-pub type Tell<'t> = &'t mut dyn FnMut(&str, &TestResult);
+/// Gets the result of each step of a test.
+pub type StepReporter<'t> = &'t mut dyn FnMut(&str, &TestResult);
 
-/// Walks the agent of a word through its contract, as this node with the configuration in `dir`. How many steps broke it.
+/// Tests the agent of a resource word on this node with the configuration in `dir`: runs all its actions and returns how many
+/// of them broke the contract for agents.
 ///
 /// # Errors
-/// Why the word is no resource here.
-pub fn test(dir: &Path, word: &str, tell: Tell<'_>) -> Result<usize, String> {
-    let token = token(word)?;
+/// Why the word cannot be used as a resource here.
+pub fn test_agent(dir: &Path, word: &str, report: StepReporter<'_>) -> Result<usize, String> {
+    let token = parse_word(word)?;
     runtime()?.block_on(async {
-        let step = resolve(dir, &token, tell).await?;
+        let step = resolve_word(dir, &token, report).await?;
         let abort = Abort::new();
         let interrupted = async {
             tokio::signal::ctrl_c().await.ok();
-            abort.abort(); // the walk goes on to its end, which leaves nothing running
+            abort.abort(); // the test still runs to its end, which leaves nothing running
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            broken = contract::run_tests(&step, &abort, tell) => Ok(broken),
+            broken = contract::run_tests(&step, &abort, report) => Ok(broken),
             () = interrupted => Ok(1),
         }
     })
 }
 
-/// What there is, a line for each kind.
-pub fn list(dir: &Path) -> Vec<(String, Vec<String>)> {
+/// All agents on this machine, by kind.
+pub fn list_agents(dir: &Path) -> Vec<(String, Vec<String>)> {
     let env = script_env(dir).0;
     let words = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut kinds = vec![("built-in".to_owned(), words(&BUILT_INS))];
@@ -61,8 +62,8 @@ pub fn list(dir: &Path) -> Vec<(String, Vec<String>)> {
     kinds
 }
 
-/// What stands at the head of a resource script, which is its manual; none where there is no such script.
-pub fn manual(dir: &Path, word: &str) -> Option<String> {
+/// The comment at the head of a resource script, which is its manual; none when there is no such script.
+pub fn script_manual(dir: &Path, word: &str) -> Option<String> {
     let folder = script_env(dir).0.resource_dir();
     let name = scripts_in(&folder).into_iter().find(|name| name == word)?;
     let path = folder.join(name);
@@ -76,18 +77,18 @@ pub fn manual(dir: &Path, word: &str) -> Option<String> {
     ))
 }
 
-/// What an OCF agent says of itself. It may be named without `ocf:heartbeat:`.
+/// The meta-data of an OCF agent. `ocf:heartbeat:` may be left out of its name.
 ///
 /// # Errors
 /// Why nothing can be shown.
-pub fn show(dir: &Path, word: &str) -> Result<(String, MetaData), String> {
-    let mut token = token(word)?;
+pub fn ocf_metadata(dir: &Path, word: &str) -> Result<(String, MetaData), String> {
+    let mut token = parse_word(word)?;
     if notation::parse_word(&token).is_none() {
         token.text = format!("ocf::{word}");
     }
     let env = script_env(dir).0;
     let plan = notation::plan(&token, &env).ok_or("this is no OCF agent")?;
-    let plan = plan.map_err(|m| sentence(&m))?;
+    let plan = plan.map_err(|m| mistake_text(&m))?;
     let limits = Limits::within(Timeouts::default().monitor, &Abort::new());
     let meta = runtime()?.block_on(read_metadata(&plan.path, &env, &limits))?;
     Ok((format!("ocf:{}:{}", plan.provider, plan.kind), meta))
@@ -98,8 +99,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     builder.enable_all().build().map_err(|e| e.to_string())
 }
 
-/// The word as the reader of haresources takes it apart.
-fn token(word: &str) -> Result<Token, String> {
+/// Parses a word as in haresources.
+fn parse_word(word: &str) -> Result<Token, String> {
     let mut report = Problems::default();
     let text = format!("node {word}\n");
     let groups = config::haresources::parse(&text, Path::new("word"), None, &mut report);
@@ -109,11 +110,15 @@ fn token(word: &str) -> Result<Token, String> {
     let mut tokens = groups.into_iter().flat_map(|g| g.tokens);
     match (tokens.next(), tokens.next()) {
         (Some((token, _)), None) => Ok(token),
-        _ => Err(format!("`{word}` is not one word of haresources")),
+        _ => Err(format!("`{word}` is not one resource word")),
     }
 }
 
-async fn resolve(dir: &Path, token: &Token, tell: Tell<'_>) -> Result<ResolvedStep, String> {
+async fn resolve_word(
+    dir: &Path,
+    token: &Token,
+    report: StepReporter<'_>,
+) -> Result<ResolvedStep, String> {
     let (env, config) = script_env(dir);
     let netlink = Netlink::new();
     let network = Network::read(&netlink).await.map_err(|e| e.to_string())?;
@@ -130,7 +135,10 @@ async fn resolve(dir: &Path, token: &Token, tell: Tell<'_>) -> Result<ResolvedSt
         },
     };
     for remark in resolver.remarks(token, true) {
-        tell("nothing to remark", &TestResult::Remark(sentence(&remark)));
+        report(
+            "nothing to remark",
+            &TestResult::Remark(mistake_text(&remark)),
+        );
     }
     let steps = resolver.resolve_group(std::slice::from_ref(token));
     let steps = steps.map_err(|problems| {
@@ -141,7 +149,7 @@ async fn resolve(dir: &Path, token: &Token, tell: Tell<'_>) -> Result<ResolvedSt
     step.ok_or_else(|| format!("{} is no resource", token.text))
 }
 
-/// What scripts are told: by the configuration where it is good, else only where it is.
+/// The environment of scripts, from the configuration if that has no errors.
 fn script_env(dir: &Path) -> (Arc<ScriptEnv>, Option<Config>) {
     let node = own_name();
     let folders = Folders::usual(dir);
@@ -154,7 +162,7 @@ fn script_env(dir: &Path) -> (Arc<ScriptEnv>, Option<Config>) {
     }
 }
 
-fn sentence(mistake: &Mistake) -> String {
+fn mistake_text(mistake: &Mistake) -> String {
     with_help(&mistake.message, mistake.help.as_deref())
 }
 

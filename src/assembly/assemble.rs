@@ -1,12 +1,15 @@
-//! From three files to what can be run: the configuration, what each resource word became, and what the engine needs.
-//! The daemon, `hactl check` and a reload all go this one way, so they say the same.
+//! From the three files to what can be run: the configuration, the agent behind each resource word, and what the engine
+//! needs. The daemon, `hactl check` and a reload all use this, so they report the same problems.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::describe::{
+    describe_check, describe_drbd_check, describe_failback_when, describe_monitor,
+};
 use super::hooks::Hooks;
 use super::watch_plan::{self, WatchPlan, plan_watches};
-use super::{Folders, describe, own_name};
+use super::{Folders, own_name};
 use crate::agent::address::virtual_address::Network;
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::builtin::filesystem;
@@ -31,15 +34,15 @@ pub struct Assembled {
     pub cluster: Cluster,
     /// Each group's steps with their agents.
     pub groups: Vec<(GroupName, Vec<ResolvedStep>)>,
-    /// What is looked at again and again.
+    /// The monitors and checks.
     pub watch_plan: WatchPlan,
-    /// Who is told what happens.
+    /// The programs to notify.
     pub hooks: Hooks,
     /// Warnings and notes.
     pub warnings: Problems,
 }
 
-/// Reads, judges and resolves everything.
+/// Reads and checks the files and resolves every resource.
 ///
 /// # Errors
 /// Every problem at once, warnings included.
@@ -51,17 +54,19 @@ pub async fn assemble(
 ) -> Result<Assembled, Problems> {
     let network = Network::read(netlink)
         .await
-        .map_err(|e| sole(&folders.config, &e.to_string()))?;
+        .map_err(|e| problem_without_line(&folders.config, &e.to_string()))?;
     let loaded = match config::load(&folders.config, node) {
         Ok(loaded) => loaded,
         Err(report) => {
-            return Err(with_resources(report, folders, node, &network, netlink, peers).await);
+            return Err(
+                with_resource_problems(report, folders, node, &network, netlink, peers).await,
+            );
         }
     };
     let (config, mut report) = (loaded.config, loaded.warnings);
     let env = Arc::new(environment(&config, folders));
     let timeouts = |token: &Token, usual| timeouts(&config, token, usual);
-    let catalog = Catalog::ask(words(&config.groups), &env).await;
+    let catalog = Catalog::ask(resource_words(&config.groups), &env).await;
     let resolver = Resolver {
         env,
         network: &network,
@@ -76,14 +81,14 @@ pub async fn assemble(
             groups.push(group);
         }
     }
-    judge_clashes(&config.groups, &mut report);
+    report_clashes(&config.groups, &mut report);
     let watch_plan = plan_watches(&config, &mut groups, &resolver, &mut report);
     let hooks = Hooks::new(&config, &resolver.env, &mut report);
     report.sort();
     if report.has_errors() {
         return Err(report);
     }
-    let cluster = cluster(&config, &groups);
+    let cluster = engine_cluster(&config, &groups);
     Ok(Assembled {
         config,
         cluster,
@@ -95,14 +100,14 @@ pub async fn assemble(
 }
 
 /// A problem that no line of a file has.
-fn sole(dir: &Path, message: &str) -> Problems {
+fn problem_without_line(dir: &Path, message: &str) -> Problems {
     let mut report = Problems::default();
     report.error(&Place::whole(dir), message, "");
     report
 }
 
-/// The files are bad; what is wrong with the resources is said all the same, so that one look shows everything.
-async fn with_resources(
+/// Adds the problems of the resources to those of bad files, so that one run reports everything.
+async fn with_resource_problems(
     mut report: Problems,
     folders: &Folders,
     node: &NodeName,
@@ -114,7 +119,7 @@ async fn with_resources(
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let lines = config::haresources::parse(&text, &path, None, &mut Problems::default());
     let env = Arc::new(ScriptEnv::new(node.clone(), folders.config.clone()));
-    let catalog = Catalog::ask(words(&lines), &env).await;
+    let catalog = Catalog::ask(resource_words(&lines), &env).await;
     let resolver = Resolver {
         env,
         network,
@@ -126,21 +131,21 @@ async fn with_resources(
     for line in &lines {
         resolve_line(&resolver, line, &mut report);
     }
-    judge_clashes(&lines, &mut report);
+    report_clashes(&lines, &mut report);
     report.sort();
     report
 }
 
 /// All resource words.
-fn words(groups: &[GroupLine]) -> impl Iterator<Item = &Token> {
+fn resource_words(groups: &[GroupLine]) -> impl Iterator<Item = &Token> {
     groups
         .iter()
         .flat_map(|g| &g.tokens)
         .map(|(token, _)| token)
 }
 
-/// What two resources cannot have at once, though their words differ.
-fn judge_clashes(lines: &[GroupLine], report: &mut Problems) {
+/// Reports resources that cannot run together although their words differ.
+fn report_clashes(lines: &[GroupLine], report: &mut Problems) {
     let words: Vec<&(Token, Place)> = lines.iter().flat_map(|l| &l.tokens).collect();
     let tokens: Vec<&Token> = words.iter().map(|(token, _)| token).collect();
     for (nth, mistake) in filesystem::validate::find_clashes(&tokens) {
@@ -177,7 +182,7 @@ fn resolve_line(
     }
 }
 
-/// The deadlines of a resource: the rule for its word or name wins over the one for all, and that over the usual ones.
+/// The timeouts of a resource. A rule for its whole word wins over one for its name, that over `*`, and that over the usual ones.
 pub(super) fn timeouts(config: &Config, token: &Token, usual: Timeouts) -> Timeouts {
     let mut timeouts = usual;
     for wanted in ["*", token.name.as_str(), token.text.as_str()] {
@@ -205,7 +210,7 @@ pub(super) fn environment(config: &Config, folders: &Folders) -> ScriptEnv {
     }
 }
 
-fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluster {
+fn engine_cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluster {
     let group = |(line, (name, steps)): (&GroupLine, &(GroupName, Vec<ResolvedStep>))| GroupSpec {
         name: name.clone(),
         preferred: line.preferred.clone(),
@@ -217,9 +222,9 @@ fn cluster(config: &Config, groups: &[(GroupName, Vec<ResolvedStep>)]) -> Cluste
     )
 }
 
-/// The cluster that the files describe, to be simulated: no resource is looked for on this machine, so a takeover of one on
-/// DRBD waits for every stop, whatever drbd.conf says.
-pub fn outline(config: &Config) -> Cluster {
+/// The cluster that the files describe, for the simulator. It needs no resource of this machine, so drbd.conf is not read, and
+/// a takeover of a group on DRBD waits for every stop.
+pub fn simulated_cluster(config: &Config) -> Cluster {
     let group = |line: &GroupLine| {
         let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
         GroupSpec {
@@ -245,8 +250,8 @@ fn cluster_of(config: &Config, groups: Vec<GroupSpec>) -> Cluster {
 }
 
 impl Assembled {
-    /// Asks agents whether they find their configuration good. A warning each, for what an agent needs may come with an
-    /// earlier member of its group: a file on a disk that is not mounted here.
+    /// Lets agents validate their configuration. Failures are only warnings, because an earlier member of the group may provide
+    /// what an agent lacks: a file on a disk that is not mounted now.
     pub(super) async fn validate(&mut self) {
         let lines = self.config.groups.iter();
         for (line, (_, steps)) in lines.zip(&self.groups) {
@@ -262,7 +267,7 @@ impl Assembled {
                 let place = places.find(|(t, _)| step.step.members.contains(&t.text));
                 if let Some((_, place)) = place {
                     let help =
-                        "no matter if what it misses comes with an earlier member of the group";
+                        "ignore this if an earlier member of the group provides what is missing";
                     self.warnings.warning(place, error.to_string(), help);
                 }
             }
@@ -270,8 +275,8 @@ impl Assembled {
         self.warnings.sort();
     }
 
-    /// The warnings, then each group with what every word of it became.
-    // A page of text, made once: its allocations do not matter.
+    /// The output of `hactl check`: warnings, then each group with the agent behind every word.
+    // The text is made once, so its allocations do not matter.
     #[allow(clippy::format_push_string)]
     pub fn describe(&self) -> String {
         let mut text = self.warnings.to_string();
@@ -285,17 +290,17 @@ impl Assembled {
             }
             let monitors = self.watch_plan.monitors.get(name).into_iter().flatten();
             for (monitor, step) in monitors.filter_map(|m| Some((m, steps.get(m.step)?))) {
-                text += &describe::monitor(monitor, &step.step, self.cluster.nodes.len() > 1);
+                text += &describe_monitor(monitor, &step.step, self.cluster.nodes.len() > 1);
             }
         }
         for check in &self.config.health.checks {
-            text += &describe::check(check);
+            text += &describe_check(check);
         }
         for (policy, probe) in watch_plan::drbd_checks(&self.config.groups) {
-            text += &describe::of_group(&policy, &probe);
+            text += &describe_drbd_check(&policy, &probe);
         }
         if let Some(when) = &self.config.health.failback_when {
-            text += &describe::failback_when(when, watch_plan::is_preferred(&self.config));
+            text += &describe_failback_when(when, watch_plan::is_preferred(&self.config));
         }
         text += &self.hooks.describe();
         text + &counts(&self.cluster, &self.warnings)

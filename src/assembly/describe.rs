@@ -1,74 +1,96 @@
-//! What follows when a monitor or a check fails, in words, for `hactl check`.
+//! What follows when a monitor or a check fails, as sentences for `hactl check`.
 
 use super::watch_plan::Monitor;
 use crate::config::CheckRule;
 use crate::model::GroupName;
 use crate::model::cluster::Step;
-use crate::model::health::{CheckPolicy, Probe};
+use crate::model::health::{CheckPolicy, Pace, Probe};
+use crate::text::{count, duration_for_people};
 
-/// What a watched resource comes to; whether there is `another` node to move to.
-pub(super) fn monitor(monitor: &Monitor, step: &Step, another: bool) -> String {
+/// A monitored resource. `has_other_node` says whether its group can move.
+pub(super) fn describe_monitor(monitor: &Monitor, step: &Step, has_other_node: bool) -> String {
     let members = step.members.join(" ");
     let how = match &monitor.probe {
-        Some(probe) => format!("{probe}"),
+        Some(probe) => probe.to_string(),
         None => "its own status".to_owned(),
     };
     let Some(policy) = step.policy else {
         return String::new();
     };
-    let end = if another {
+    let end = if has_other_node {
         "it fails here and the group moves"
     } else {
-        "it fails here, is stopped, and is tried again after a while: there is no other node"
+        "it fails here, is stopped, and is tried again after a while, because there is no other node"
     };
     let then = if policy.restart == 0 {
         end.to_owned()
     } else {
         format!(
-            "it is restarted in place, with what is to its right, at most {} times within {:?}; after that {end}",
-            policy.restart, policy.within
+            "it is restarted in place, with everything to its right, at most {} within {}; after that {end}",
+            times(policy.restart, "time"),
+            duration_for_people(policy.within)
         )
     };
     format!(
-        "    {members}: {how} every {:?}, at most {:?} each; after {} failed looks in a row {then}\n",
-        monitor.pace.every, monitor.pace.timeout, policy.fall
+        "    {members}: {how} {}; after {} {then}\n",
+        pace(monitor.pace),
+        in_a_row(policy.fall, "failure")
     )
 }
 
-/// What a check of the node comes to.
-pub(super) fn check(rule: &CheckRule) -> String {
+/// A check of the node.
+pub(super) fn describe_check(rule: &CheckRule) -> String {
     let then = if rule.policy.stays {
-        "but keeps what it has"
+        "but keeps its groups"
     } else {
-        "and what it has moves as soon as another node can run it"
+        "and its groups move as soon as another node can run them"
     };
     format!(
-        "check {}: {} every {:?}, at most {:?} each; before the first success and after {} failures in a row this node is no candidate, {then}; {} successes in a row end that\n",
+        "check {}: {} {}; before the first success and after {} this node is no candidate, {then}; {} make it one again\n",
         rule.policy.name,
         rule.probe,
-        rule.pace.every,
-        rule.pace.timeout,
-        rule.policy.fall,
-        rule.policy.rise
+        pace(rule.pace),
+        in_a_row(rule.policy.fall, "failure"),
+        in_a_row(rule.policy.rise, "success")
     )
 }
 
-/// What is looked at without being asked for in ha.cf.
-pub(super) fn of_group(policy: &CheckPolicy, probe: &Probe) -> String {
+/// A check that a DRBD resource gets without being configured.
+pub(super) fn describe_drbd_check(policy: &CheckPolicy, probe: &Probe) -> String {
     let group = policy.group.as_ref().map_or("", GroupName::as_str);
     format!(
-        "check {}: {probe}; while its data here is not the newest this node is no candidate for {group}, but keeps it\n",
+        "check {}: {probe}; while its data here is not the newest, this node is no candidate for {group}, but keeps it\n",
         policy.name
     )
 }
 
-/// What a node that wants its groups back waits for, where a group prefers it.
-pub(super) fn failback_when(rule: &CheckRule, preferred: bool) -> String {
+/// The check that groups wait for before they come back to this node, if one prefers it.
+pub(super) fn describe_failback_when(rule: &CheckRule, preferred: bool) -> String {
     if !preferred {
-        return "failback_when: not asked here, for no group prefers this node\n".to_owned();
+        return "failback_when: not checked here, because no group prefers this node\n".to_owned();
     }
     format!(
-        "failback_when: {} every {:?}, at most {:?} each; groups that prefer this node come back only while it succeeds here\n",
-        rule.probe, rule.pace.every, rule.pace.timeout
+        "failback_when: {} {}; groups that prefer this node come back only while it succeeds here\n",
+        rule.probe,
+        pace(rule.pace)
     )
+}
+
+fn pace(pace: Pace) -> String {
+    let every = duration_for_people(pace.every);
+    let timeout = duration_for_people(pace.timeout);
+    format!("every {every}, at most {timeout} each")
+}
+
+fn times(number: u32, noun: &str) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), noun)
+}
+
+fn in_a_row(number: u32, noun: &str) -> String {
+    let text = times(number, noun);
+    if number == 1 {
+        text
+    } else {
+        format!("{text} in a row")
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::hook::{self, Hook};
 use crate::config::Config;
-use crate::text::{Place, Problems};
+use crate::text::{Place, Problems, duration_for_people};
 
 /// The programs to run, and their environment.
 pub struct Hooks {
@@ -18,7 +18,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// As configured; what is wrong goes to the report.
+    /// The hooks of a configuration. Problems go to the report.
     pub fn new(config: &Config, env: &Arc<ScriptEnv>, report: &mut Problems) -> Self {
         let mut notify = Vec::new();
         for rule in &config.notify {
@@ -29,10 +29,10 @@ impl Hooks {
             match hook.check_programs() {
                 Ok(programs) if programs.is_empty() => {
                     let message = format!(
-                        "there is no program in {}, so this tells nobody",
+                        "there is no program in {}, so this line has no effect",
                         hook.path.display()
                     );
-                    report.warning(&rule.place, message, "chmod 755 what is to be run");
+                    report.warning(&rule.place, message, "chmod 755 the programs to run");
                 }
                 Ok(_) => {}
                 Err(mistakes) => {
@@ -56,28 +56,28 @@ impl Hooks {
         }
     }
 
-    /// In words, for `hactl check`.
+    /// One line for each hook, for `hactl check`.
     pub fn describe(&self) -> String {
         let line = |what: &str, hook: &Hook| {
             let names = hook.programs().unwrap_or_default();
             let names: Vec<String> = names.iter().map(|p| p.display().to_string()).collect();
-            let timeout = hook.timeout;
+            let timeout = duration_for_people(hook.timeout);
             format!(
-                "{what}: {}, at most {timeout:?} each\n",
+                "{what}: {}, at most {timeout} each\n",
                 names.join(", then ")
             )
         };
         let notify = self.notify.iter();
         let groups = notify.map(|h| {
             line(
-                "told when a group is online, offline, failed or stuck here",
+                "notified when a group is online, offline, failed or stuck here",
                 h,
             )
         });
         let nodes = self
             .status
             .iter()
-            .map(|h| line("told when a node is active or dead", h));
+            .map(|h| line("notified when a node is active or dead", h));
         groups.chain(nodes).collect()
     }
 }

@@ -16,7 +16,7 @@ pub mod watch_plan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use assemble::{assemble, counts, outline};
+use assemble::{assemble, counts, simulated_cluster};
 
 use crate::agent::address::virtual_address;
 use crate::agent::builtin::drbd::fence::{NoPeers, Peers};
@@ -28,7 +28,7 @@ use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 use crate::text::Problems;
 
-/// Folders that the command line may change.
+/// The folders of the daemon; the command line may change them.
 #[derive(Clone, Debug)]
 pub struct Folders {
     /// `ha.cf`, `haresources`, `authkeys`, `resource.d`.
@@ -40,7 +40,7 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// With a configuration elsewhere.
+    /// The usual folders, with the configuration in that one.
     pub fn usual(config: &Path) -> Self {
         Folders {
             config: config.to_owned(),
@@ -50,14 +50,14 @@ impl Folders {
     }
 }
 
-/// This node's name as heartbeat takes it: `uname -n`, lower-cased.
+/// The name of this node, as heartbeat has it: `uname -n` in lower case.
 pub fn own_name() -> NodeName {
     let name = nix::unistd::gethostname()
         .map_or_else(|_| String::new(), |n| n.to_string_lossy().into_owned());
     NodeName::new(&name)
 }
 
-/// What `hactl check` prints, and whether the daemon would start.
+/// The output of `hactl check`, and whether the daemon would start.
 pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
     let folders = Folders::usual(dir);
     let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -105,7 +105,7 @@ pub fn check_elsewhere(dir: &Path, node: Option<&NodeName>) -> (String, bool) {
         let words: Vec<&str> = group.tokens.iter().map(|(t, _)| t.text.as_str()).collect();
         text += &format!("group on {}: {}\n", group.preferred, words.join(", "));
     }
-    (text + &counts(&outline(&config), &problems), true)
+    (text + &counts(&simulated_cluster(&config), &problems), true)
 }
 
 /// The words of a line that stand for DRBD resources, each with the name in drbd.conf.

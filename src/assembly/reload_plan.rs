@@ -9,7 +9,7 @@ use crate::model::cluster::{Cluster, GroupSpec};
 ///
 /// # Errors
 /// When something changed that a running daemon cannot take over.
-pub fn of(config: &Config, cluster: &Cluster, new: &Assembled) -> Result<String, String> {
+pub fn plan_reload(config: &Config, cluster: &Cluster, new: &Assembled) -> Result<String, String> {
     let fixed = needs_restart(config, &new.config);
     if !fixed.is_empty() {
         return Err(format!(

@@ -1,4 +1,4 @@
-//! What the configuration wants looked at, and what of it could never change anything.
+//! Which resources and checks are probed and how often, and warnings about rules without effect.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,32 +15,32 @@ use crate::probe;
 use crate::sys::netlink::Netlink;
 use crate::text::{Place, Problems};
 
-/// All that is looked at, as configured.
+/// The monitors and checks of a configuration.
 pub struct WatchPlan {
-    /// Of each group, the steps that are watched.
+    /// The monitored steps of each group.
     pub monitors: HashMap<GroupName, Vec<Monitor>>,
-    /// Of the node, by name.
+    /// The checks of this node: name, probe, and how often.
     pub checks: Vec<(String, Probe, Pace)>,
-    /// What programs get.
+    /// The environment of programs.
     pub env: Arc<ScriptEnv>,
-    /// Where links are looked up.
+    /// Gives the state of links.
     pub netlink: Netlink,
-    /// The other nodes.
+    /// Asks the other nodes.
     pub peers: Arc<dyn Peers>,
 }
 
-/// One watched step.
+/// The monitor of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Monitor {
-    /// Which.
+    /// The number of the step in its group.
     pub step: usize,
-    /// How; by its own agent where it is not said.
+    /// How to probe it; none for its own agent.
     pub probe: Option<Probe>,
-    /// How often.
+    /// How often, and for how long at most.
     pub pace: Pace,
 }
 
-/// What the configuration wants looked at; each watched step gets its policy. What is wrong goes to the report.
+/// Makes the plan and gives each monitored step its policy. Problems go to the report.
 pub fn plan_watches(
     config: &Config,
     groups: &mut [(GroupName, Vec<ResolvedStep>)],
@@ -50,14 +50,14 @@ pub fn plan_watches(
     let rules = &config.health;
     for rule in &rules.monitors {
         if let Some(probe) = &rule.probe {
-            judge(probe, &rule.place, report);
+            check_probe(probe, &rule.place, report);
         }
     }
     let checks = rules.checks.iter().chain(&rules.failback_when);
     let mut named = Vec::new();
     for rule in checks {
-        judge(&rule.probe, &rule.place, report);
-        // Only who is preferred by a group can get one back.
+        check_probe(&rule.probe, &rule.place, report);
+        // Only a preferred node gets groups back.
         let wanted = is_preferred(config) || rule.policy.name != FAILBACK_WHEN;
         if wanted {
             named.push((rule.policy.name.clone(), rule.probe.clone(), rule.pace));
@@ -65,11 +65,11 @@ pub fn plan_watches(
     }
     let of_drbd = drbd_checks(&config.groups);
     named.extend(of_drbd.map(|(policy, probe)| (policy.name, probe, DRBD_PACE)));
-    judge_unused(&rules.monitors, groups, report);
+    warn_of_overridden(&rules.monitors, groups, report);
     let mut monitors = HashMap::new();
     for (name, steps) in groups {
-        judge_pseudo(&rules.monitors, steps, report);
-        monitors.insert(name.clone(), watched(&rules.monitors, steps));
+        warn_of_constant_status(&rules.monitors, steps, report);
+        monitors.insert(name.clone(), monitors_of(&rules.monitors, steps));
     }
     WatchPlan {
         monitors,
@@ -80,14 +80,14 @@ pub fn plan_watches(
     }
 }
 
-/// How often it is looked whether a node has the newest data.
+/// How often to check whether this node has the newest data.
 const DRBD_PACE: Pace = Pace {
     every: Duration::from_secs(2),
     timeout: Duration::from_secs(20),
 };
 
-/// What nobody needs to ask for: a node whose DRBD data is not the newest is no candidate for the group that stands on it.
-/// An owner stays: its service runs.
+/// The checks that every DRBD resource gets: a node without the newest data is no candidate for the group of the resource.
+/// An owner keeps the group, because its service runs.
 pub(super) fn drbd_checks(groups: &[GroupLine]) -> impl Iterator<Item = (CheckPolicy, Probe)> {
     groups.iter().flat_map(|line| {
         let group = line.tokens.first().map_or("", |(t, _)| t.text.as_str());
@@ -109,15 +109,15 @@ pub(super) fn is_preferred(config: &Config) -> bool {
     config.groups.iter().any(|g| g.preferred == config.node)
 }
 
-/// The policies alone, for steps that nobody will run.
+/// Gives steps that are only simulated their policies.
 pub fn set_policies(rules: &[MonitorRule], steps: &mut [Step]) {
     for step in steps {
         step.policy = rule_of(rules, &step.members).map(|rule| rule.policy);
     }
 }
 
-/// A rule whose resources all have a more particular one. One that names none at all is told with the files.
-fn judge_unused(
+/// Warns of a rule whose resources all have a more specific one. Rules that name no resource are reported with the files.
+fn warn_of_overridden(
     rules: &[MonitorRule],
     groups: &[(GroupName, Vec<ResolvedStep>)],
     report: &mut Problems,
@@ -125,7 +125,7 @@ fn judge_unused(
     let steps = || groups.iter().flat_map(|(_, steps)| steps);
     for rule in rules {
         let taken = |step: &ResolvedStep| {
-            rule_of(rules, &step.step.members).filter(|_| names(rule, &step.step.members))
+            rule_of(rules, &step.step.members).filter(|_| rule_names(rule, &step.step.members))
         };
         let takers: Vec<&MonitorRule> = steps().filter_map(taken).collect();
         let Some(first) = takers.first() else {
@@ -136,30 +136,30 @@ fn judge_unused(
                 "line {} already covers every resource of `{}`: this rule has no effect",
                 first.place.line, rule.name
             );
-            let help = "consecutive addresses are one: the first line that names one of them counts for all";
+            let help = "consecutive addresses are one resource: the first line that names one of them is used for all";
             let addresses = rule.name.parse::<std::net::IpAddr>().is_ok();
             report.warning(&rule.place, message, if addresses { help } else { "" });
         }
     }
 }
 
-fn judge(probe: &Probe, place: &Place, report: &mut Problems) {
+fn check_probe(probe: &Probe, place: &Place, report: &mut Problems) {
     if let Err(mistake) = probe::validate(probe) {
         report.error(place, mistake.message, mistake.help.unwrap_or_default());
     }
 }
 
-/// Resources that only remember whether they were started: to look at them proves nothing.
-const PSEUDO: [&str; 2] = ["Delay", "SendArp"];
+/// Resources that only remember whether they were started, so their status proves nothing.
+const WITHOUT_STATUS: [&str; 2] = ["Delay", "SendArp"];
 
-/// A rule of its own for what can never look ill.
-fn judge_pseudo(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Problems) {
+/// Warns of a rule for a resource whose status never fails.
+fn warn_of_constant_status(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Problems) {
     for step in steps {
         let Some(rule) = rule_of(rules, &step.step.members) else {
             continue;
         };
         let name = rule.name.split("::").next().unwrap_or_default();
-        if rule.probe.is_none() && PSEUDO.contains(&name) {
+        if rule.probe.is_none() && WITHOUT_STATUS.contains(&name) {
             let message = format!(
                 "{name} only remembers whether it was started, so its monitor can never fail: this rule has no effect"
             );
@@ -168,8 +168,8 @@ fn judge_pseudo(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Prob
     }
 }
 
-/// The steps that a rule names; each gets its policy.
-fn watched(rules: &[MonitorRule], steps: &mut [ResolvedStep]) -> Vec<Monitor> {
+/// The monitors of the steps that a rule names; each of these steps gets its policy.
+fn monitors_of(rules: &[MonitorRule], steps: &mut [ResolvedStep]) -> Vec<Monitor> {
     let mut found = Vec::new();
     for (step, resolved) in steps.iter_mut().enumerate() {
         let Some(rule) = rule_of(rules, &resolved.step.members) else {
@@ -188,7 +188,7 @@ fn watched(rules: &[MonitorRule], steps: &mut [ResolvedStep]) -> Vec<Monitor> {
     found
 }
 
-/// The most particular rule for one of these words: the whole word before the name, the name before `*`.
+/// The most specific rule for one of these words: first the whole word, then the name, then `*`.
 fn rule_of<'r>(rules: &'r [MonitorRule], members: &[String]) -> Option<&'r MonitorRule> {
     let names = names_of(members);
     let called = |wanted: &[String]| rules.iter().find(|r| wanted.contains(&r.name));
@@ -197,8 +197,8 @@ fn rule_of<'r>(rules: &'r [MonitorRule], members: &[String]) -> Option<&'r Monit
         .or_else(|| rules.iter().find(|r| r.name == "*"))
 }
 
-/// Whether a rule is about one of these words at all.
-fn names(rule: &MonitorRule, members: &[String]) -> bool {
+/// Whether a rule names one of these words.
+fn rule_names(rule: &MonitorRule, members: &[String]) -> bool {
     rule.name == "*" || members.contains(&rule.name) || names_of(members).contains(&rule.name)
 }
 
@@ -218,8 +218,8 @@ mod tests {
     use crate::assembly::check;
     use crate::model::NodeName;
 
-    /// What `hactl check` says of these lines, about an address and a pause.
-    fn told(lines: &str, me: &str) -> String {
+    /// The output of `hactl check` for these lines, with an address and a delay.
+    fn checked(lines: &str, me: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let ha_cf = format!("node a b\nbcast lo\nauto_failback on\nquorum off\n{lines}");
@@ -239,8 +239,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_monitor_and_a_check_come_to_is_told() {
-        let text = told(
+    fn what_follows_from_a_monitor_and_a_check_is_described() {
+        let text = checked(
             "monitor * every 5s fall 2 restart 3\nmonitor IPaddr every 1s restart 0\n\
              check up link lo every 1s\nfailback_when tcp 127.0.0.1:9 every 5s\n",
             "a",
@@ -248,23 +248,23 @@ mod tests {
         expect(
             &text,
             &[
-                "127.0.0.3/8/lo: its own status every 1s, at most 20s each; after 1 failed looks in a row it fails here and the group moves",
-                "Delay::1: its own status every 5s, at most 20s each; after 2 failed looks in a row it is restarted in place",
-                "at most 3 times within 600s; after that it fails here and the group moves",
-                "check up: link lo every 1s, at most 1s each; before the first success and after 2 failures in a row this node is no candidate",
-                "failback_when: tcp 127.0.0.1:9 every 5s, at most 5s each; groups that prefer this node come back only while it succeeds here",
+                "127.0.0.3/8/lo: its own status every 1 s, at most 20 s each; after 1 failure it fails here and the group moves",
+                "Delay::1: its own status every 5 s, at most 20 s each; after 2 failures in a row it is restarted in place",
+                "at most 3 times within 10 min; after that it fails here and the group moves",
+                "check up: link lo every 1 s, at most 1 s each; before the first success and after 2 failures in a row this node is no candidate",
+                "failback_when: tcp 127.0.0.1:9 every 5 s, at most 5 s each; groups that prefer this node come back only while it succeeds here",
             ],
         );
-        let text = told("failback_when tcp 127.0.0.1:9\n", "b");
+        let text = checked("failback_when tcp 127.0.0.1:9\n", "b");
         expect(
             &text,
-            &["failback_when: not asked here, for no group prefers this node"],
+            &["failback_when: not checked here, because no group prefers this node"],
         );
     }
 
     #[test]
-    fn a_monitor_that_changes_nothing_is_told() {
-        let text = told(
+    fn a_monitor_without_effect_is_reported() {
+        let text = checked(
             "monitor Delay every 5s\nmonitor * every 5s\nmonitor 127.0.0.3/8/lo every 1s\nmonitor IPaddr every 2s\n",
             "a",
         );

@@ -276,7 +276,6 @@ impl HaCfReader<'_> {
             lease: self.flag("lease", true),
             realtime: self.flag("realtime", true),
             rtprio: self.number("rtprio").and_then(|n| i32::try_from(n).ok()),
-            generation_from_clock: self.text("hbgenmethod").is_some_and(|m| m == "time"),
             uuid_from_name: self.text("uuidfrom").is_some_and(|m| m == "nodename"),
             log_badpack: self.flag("log_badpack", true),
             record: self.number("record").filter(|n| *n > 0).map(u64::from),

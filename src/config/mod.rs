@@ -78,8 +78,6 @@ pub struct Config {
     pub realtime: bool,
     /// The priority, 1 to 99.
     pub rtprio: Option<i32>,
-    /// Whether the generation comes from the clock instead of a file.
-    pub generation_from_clock: bool,
     /// Whether the node's uuid is made from its name instead of kept in a file.
     pub uuid_from_name: bool,
     /// Whether datagrams that cannot be read are logged.

@@ -9,7 +9,7 @@ use crate::text::Place;
 type Differ = fn(&Config, &Config) -> bool;
 
 /// What a daemon has from its start to its end, by the directives that set it.
-const FIXED: [(&str, Differ); 13] = [
+const FIXED: [(&str, Differ); 9] = [
     ("media (ucast, bcast, mcast, udpport)", |a, b| {
         a.media != b.media
     }),
@@ -22,19 +22,22 @@ const FIXED: [(&str, Differ); 13] = [
         a.logging.logfacility != b.logging.logfacility
     }),
     ("debug", |a, b| a.logging.debug != b.logging.debug),
-    ("log_badpack", |a, b| a.log_badpack != b.log_badpack),
     ("realtime", |a, b| a.realtime != b.realtime),
     ("rtprio", |a, b| a.rtprio != b.rtprio),
-    ("respawn or failfast", |a, b| a.respawn != b.respawn),
-    ("hopfudge", |a, b| a.hopfudge != b.hopfudge),
-    ("hbgenmethod", |a, b| {
-        a.generation_from_clock != b.generation_from_clock
-    }),
     ("uuidfrom", |a, b| a.uuid_from_name != b.uuid_from_name),
 ];
 
 /// What a running daemon takes over, besides the settings of the cluster, `record` and the groups.
-const LIVE: [(&str, Differ); 7] = [
+const LIVE: [(&str, Differ); 10] = [
+    ("the log of rejected datagrams (log_badpack)", |a, b| {
+        a.log_badpack != b.log_badpack
+    }),
+    ("the hop count of heartbeats (hopfudge)", |a, b| {
+        a.hopfudge != b.hopfudge
+    }),
+    ("the children of the daemon (respawn, failfast)", |a, b| {
+        a.respawn != b.respawn
+    }),
     ("the nodes (node)", |a, b| a.nodes != b.nodes),
     ("the ping nodes (ping, ping_group)", |a, b| {
         a.pings != b.pings

@@ -1,4 +1,4 @@
-//! What is said on the control socket: one JSON object per line each way, answered in order.
+//! The protocol of the control socket: one JSON object per line each way, answered in order.
 //!
 //! ```text
 //! > {"version":1,"request":{"do":"standby","words":["all"],"lasting":true,"wait":true}}
@@ -15,42 +15,42 @@ use crate::model::drbd::Standing;
 use crate::model::journal::Entry;
 use crate::model::status::Status;
 
-/// The version of this language. A daemon answers another version with [`Code::Version`].
+/// The version of this protocol. A daemon answers another version with [`RefusalCode::Version`].
 pub const VERSION: u32 = 1;
 
 /// Where the daemon listens.
 pub const SOCKET: &str = "/run/had/had.sock";
 
-/// More journal entries than this are not answered at once: an answer is held in memory whole.
+/// Journal entries in one answer, at most: an answer is in memory as a whole.
 pub const HISTORY_MAX: usize = 1000;
 
 /// One line from a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct RequestLine {
     /// [`VERSION`] of the sender.
     pub version: u32,
-    /// What is wanted.
+    /// The request.
     pub request: Request,
 }
 
-/// What a client wants. Group words are what the user typed; the daemon turns them into groups
-/// ([`super::select`]), because it knows them.
+/// A request. Its group words are what the user typed; the daemon turns them into groups ([`super::select`]), because it
+/// knows the groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// The node's view of the whole; [`Answer::Status`].
+    /// The node's view of the cluster; answered with [`ControlAnswer::Status`].
     Status,
-    /// The same again and again: at once, then whenever it changed, at most every 200 ms and at
-    /// least each second (times of silence grow). The server does this by asking for [`Request::Status`];
-    /// it never reaches the daemon itself.
+    /// The same again and again: at once, then after each change, at most every 200 ms and at least every second. The server
+    /// turns this into many [`Request::Status`]; it never reaches the daemon itself.
     Subscribe,
     /// Give groups up.
     Standby {
         /// Which.
         words: Vec<String>,
-        /// Whether to take them no more until told (`hactl standby`), or only to yield (`hb_standby`).
+        /// Whether this node stays in standby until `hactl unstandby` (`hactl standby`), or only gives the groups up once
+        /// (`hb_standby`).
         lasting: bool,
-        /// Whether the answer comes with the outcome, or as soon as the command is accepted.
+        /// Whether to answer with the outcome, or as soon as the command is accepted.
         wait: bool,
     },
     /// End standby.
@@ -62,7 +62,7 @@ pub enum Request {
     Takeover {
         /// Which.
         words: Vec<String>,
-        /// Also against an address that still answers, and against a stuck dead node.
+        /// Even when an address still answers, or a dead node was stuck.
         force: bool,
         /// As in [`Request::Standby`].
         wait: bool,
@@ -72,46 +72,46 @@ pub enum Request {
         /// Which group.
         group: String,
     },
-    /// Nobody shall start, stop or move these groups; or may again.
+    /// Suspend (on) or resume (off) automatic control of groups.
     Maintenance {
         /// Which.
         words: Vec<String>,
         /// On or off.
         on: bool,
     },
-    /// The newest decisions about a group, or about the node and all groups; [`Answer::Decisions`], oldest first.
+    /// The newest decisions about a group, or about the node and all groups; [`ControlAnswer::Decisions`], oldest first.
     Why {
         /// Which group.
         group: Option<String>,
-        /// Only what was decided until then, in wall-clock milliseconds since 1970.
+        /// Only decisions up to this wall-clock time, in milliseconds since 1970.
         at_ms: Option<u64>,
     },
-    /// The newest journal entries, oldest first; [`Answer::Decisions`].
+    /// The newest journal entries, oldest first; [`ControlAnswer::Decisions`].
     History {
         /// How many, at most [`HISTORY_MAX`].
         limit: usize,
     },
-    /// Read the configuration anew; [`Answer::Plan`] where it is a dry run.
+    /// Reload the configuration; a dry run is answered with [`ControlAnswer::Plan`].
     Reload {
         /// Only say what would change.
         dry_run: bool,
     },
-    /// How DRBD resources stand on every node; [`Answer::Drbd`].
+    /// The state of DRBD resources on every node; answered with [`ControlAnswer::Drbd`].
     Drbd {
-        /// One of drbd.conf; those of haresources where it is not said.
+        /// The name of one in drbd.conf; otherwise all those in haresources.
         resource: Option<String>,
     },
-    /// DRBD lost the peer of a resource: have the peer's data outdated before this side goes on without it;
-    /// [`Answer::Fenced`].
+    /// DRBD lost the peer of a resource: outdate the peer's data before this node goes on without it; answered with
+    /// [`ControlAnswer::Fenced`].
     FencePeer {
         /// Its name in drbd.conf.
         resource: String,
-        /// How long an answer is waited for, in milliseconds.
+        /// How long to try, in milliseconds.
         timeout_ms: u64,
     },
     /// End the daemon without touching a resource; the peers wait for its return.
     Restart,
-    /// The value of an ha.cf directive as in force; [`Answer::Done`] with the bare value.
+    /// The value of an ha.cf directive in force; answered with [`ControlAnswer::Done`] and the bare value.
     Parameter {
         /// The directive.
         name: String,
@@ -119,8 +119,8 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether this only looks. Everybody may look; to command takes root or the group `haclient`.
-    pub fn only_looks(&self) -> bool {
+    /// Whether this changes nothing. Everybody may make such a request; the others take root or the group `haclient`.
+    pub fn is_read_only(&self) -> bool {
         match self {
             Self::Status
             | Self::Subscribe
@@ -140,59 +140,95 @@ impl Request {
     }
 }
 
+impl fmt::Display for Request {
+    /// For the log: as the command that makes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status | Self::Subscribe => f.write_str("status"),
+            Self::Standby { words, lasting, .. } => {
+                let command = if *lasting { "standby" } else { "hb_standby" };
+                write!(f, "{command} {}", words.join(" "))
+            }
+            Self::Unstandby { words } => write!(f, "unstandby {}", words.join(" ")),
+            Self::Takeover { words, force, .. } => {
+                let force = if *force { "--force " } else { "" };
+                write!(f, "takeover {force}{}", words.join(" "))
+            }
+            Self::Clear { group } => write!(f, "clear {group}"),
+            Self::Maintenance { words, on } => {
+                let on = if *on { "on" } else { "off" };
+                write!(f, "maintenance {on} {}", words.join(" "))
+            }
+            Self::Why { group, .. } => write!(f, "why {}", group.as_deref().unwrap_or_default()),
+            Self::History { .. } => f.write_str("history"),
+            Self::Reload { dry_run } => f.write_str(if *dry_run {
+                "reload --dry-run"
+            } else {
+                "reload"
+            }),
+            Self::Drbd { resource } => {
+                write!(f, "drbd {}", resource.as_deref().unwrap_or_default())
+            }
+            Self::FencePeer { resource, .. } => write!(f, "drbd fence-peer {resource}"),
+            Self::Restart => f.write_str("restart"),
+            Self::Parameter { name } => write!(f, "parameter {name}"),
+        }
+    }
+}
+
 /// One line from the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
     /// [`VERSION`] of the daemon.
     pub version: u32,
-    /// What came of it.
-    pub result: Result<Answer, Refusal>,
+    /// The answer, or why the request was refused.
+    pub result: Result<ControlAnswer, Refusal>,
 }
 
-/// A good end.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// The node's view of the whole.
+pub enum ControlAnswer {
+    /// The node's view of the cluster.
     Status(Box<Status>),
     /// A sentence for the user.
     Done(String),
     /// Journal entries, oldest first.
     Decisions(Vec<Entry>),
-    /// What a reload would do.
+    /// What a reload would change.
     Plan(String),
     /// DRBD resources, each with its sides.
     Drbd(Vec<Replicated>),
-    /// What became of a peer's data.
+    /// The outcome of fencing a DRBD peer.
     Fenced {
         /// The exit code of a `fence-peer` handler, drbd.conf(5).
         code: u8,
-        /// The same as a sentence.
+        /// The outcome as a sentence.
         text: String,
     },
 }
 
-/// A DRBD resource as every node that has it tells.
+/// A DRBD resource as each node that has it reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replicated {
     /// Its name in drbd.conf.
     pub resource: String,
-    /// Each node, this one first; an error is a sentence why nothing is known of it.
+    /// Each node, this one first; an error says why its state is unknown.
     pub sides: Vec<(NodeName, Result<Standing, String>)>,
 }
 
-/// A bad end.
+/// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// What kind.
-    pub code: Code,
-    /// A sentence that names the thing and the remedy.
+    /// The kind of refusal.
+    pub code: RefusalCode,
+    /// A sentence that says what is wrong and what to do.
     pub text: String,
 }
 
 impl Refusal {
-    /// A refusal of that kind.
-    pub fn new(code: Code, text: impl Into<String>) -> Self {
+    /// Makes a refusal.
+    pub fn new(code: RefusalCode, text: impl Into<String>) -> Self {
         Refusal {
             code,
             text: text.into(),
@@ -209,18 +245,18 @@ impl fmt::Display for Refusal {
 /// Kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Code {
-    /// The line is no request.
+pub enum RefusalCode {
+    /// The line is not a request.
     BadRequest,
-    /// The line is of another [`VERSION`].
+    /// The request is of another [`VERSION`].
     Version,
-    /// The user may not.
+    /// The user is not allowed to do this.
     Denied,
     /// Too many clients, or the daemon is ending.
     Busy,
-    /// A group word that names no group, or several.
+    /// A group word that fits no group, or several.
     NoSuchGroup,
-    /// It cannot be done now, and nothing was changed.
+    /// It cannot be done now; nothing was changed.
     Refused,
     /// It was tried and failed.
     Failed,
@@ -230,13 +266,13 @@ pub enum Code {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Line, serde_json::Error> {
+    fn parse(text: &str) -> Result<RequestLine, serde_json::Error> {
         serde_json::from_str(text)
     }
 
     #[test]
-    fn the_documented_line_is_what_is_spoken() {
-        let line = Line {
+    fn the_documented_line_is_the_one_in_use() {
+        let line = RequestLine {
             version: 1,
             request: Request::Standby {
                 words: vec!["all".into()],

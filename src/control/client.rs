@@ -1,4 +1,4 @@
-//! The tool's end of the control socket: blocking, one request after the other.
+//! The end of the control socket in `hactl`: blocking, one request after the other.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,51 +8,52 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::api::{Answer, Line, Refusal, Request, Response, VERSION};
+use super::api::{ControlAnswer, Refusal, Request, RequestLine, Response, VERSION};
+use crate::text::duration_for_people;
 
-/// An answer longer than this is not read to its end.
-const LONGEST: usize = 64 * 1024 * 1024;
-/// A frozen daemon's queue may be full, and then even to connect would wait for ever.
-const CONNECT: Duration = Duration::from_secs(5);
+/// A longer answer is an error.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// Time to connect. The queue of a frozen daemon may be full, and connecting would then block forever.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
-    #[error("no daemon answers at {} ({source}); is had running?", path.display())]
+    /// No daemon listens.
+    #[error("cannot reach had at {} ({source}); is it running?", path.display())]
     NoDaemon {
-        /// Where.
+        /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// This user may not connect.
     #[error("not allowed to connect to {} ({source}); try sudo", path.display())]
     NotAllowed {
-        /// Where.
+        /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// No answer in time. What was asked for may still happen.
-    #[error("no answer within {after:?}; what was asked for may still happen, see hactl status")]
+    /// No answer in time. The request may still be carried out.
+    #[error("no answer from had within {}; the request may still be carried out, see hactl status", duration_for_people(*after))]
     TimedOut {
-        /// How long was waited.
+        /// How long the client waited.
         after: Duration,
     },
-    /// The daemon ended or dropped us.
-    #[error("the daemon closed the connection")]
+    /// The daemon ended or closed the connection.
+    #[error("had closed the connection")]
     Closed,
     /// The daemon is of another release.
     #[error(
-        "the daemon speaks version {0} of the control language, this tool version {VERSION}; install both from one release"
+        "had uses version {0} of the control protocol and hactl uses version {VERSION}; install both from the same release"
     )]
     Version(u32),
-    /// What came is no answer.
-    #[error("the daemon's answer makes no sense")]
+    /// The answer cannot be read.
+    #[error("cannot read the answer of had: {0}")]
     Garbled(#[source] serde_json::Error),
-    /// The system refused.
-    #[error("the connection to the daemon failed")]
+    /// A system call failed.
+    #[error("the connection to had failed: {0}")]
     Io(#[source] io::Error),
     /// The daemon refused.
     #[error("{0}")]
@@ -61,51 +62,57 @@ pub enum ClientError {
 
 /// A connection to the daemon.
 #[derive(Debug)]
-pub struct Client {
+pub struct ControlClient {
     stream: UnixStream,
     inbox: Vec<u8>,
 }
 
-impl Client {
-    /// Connects.
-    pub fn connect(path: &Path) -> Result<Client, ClientError> {
+impl ControlClient {
+    /// Connects to a daemon.
+    pub fn connect(path: &Path) -> Result<ControlClient, ClientError> {
         let stream = connect(path).map_err(|source| {
             let path = path.to_owned();
             match source.kind() {
                 io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path, source },
-                io::ErrorKind::WouldBlock => ClientError::TimedOut { after: CONNECT },
+                io::ErrorKind::WouldBlock => ClientError::TimedOut {
+                    after: CONNECT_TIMEOUT,
+                },
                 _ => ClientError::NoDaemon { path, source },
             }
         })?;
-        Ok(Client {
+        Ok(ControlClient {
             stream,
             inbox: Vec::new(),
         })
     }
 
-    /// Asks and waits for the answer.
-    pub fn ask(&mut self, request: &Request, within: Duration) -> Result<Answer, ClientError> {
+    /// Sends a request and waits for the answer.
+    pub fn ask(
+        &mut self,
+        request: &Request,
+        within: Duration,
+    ) -> Result<ControlAnswer, ClientError> {
         self.send(request)?;
         self.receive(within)
     }
 
-    /// Asks only; the answers to [`Request::Subscribe`] are then received one by one.
+    /// Sends a request; the answers to [`Request::Subscribe`] are then received one by one.
     pub fn send(&mut self, request: &Request) -> Result<(), ClientError> {
-        let line = Line {
+        let line = RequestLine {
             version: VERSION,
             request: request.clone(),
         };
         let mut bytes = serde_json::to_vec(&line).map_err(ClientError::Garbled)?;
         bytes.push(b'\n');
         match self.stream.write_all(&bytes) {
-            // One that was turned away may be closed already and still hold the reason for us.
+            // A refused connection may be closed already; the reason can still be read.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result.map_err(ClientError::Io),
         }
     }
 
     /// Waits for the next answer.
-    pub fn receive(&mut self, within: Duration) -> Result<Answer, ClientError> {
+    pub fn receive(&mut self, within: Duration) -> Result<ControlAnswer, ClientError> {
         let line = self.next_line(within)?;
         decode(&line)
     }
@@ -120,7 +127,7 @@ impl Client {
                 return Ok(std::mem::replace(&mut self.inbox, rest));
             }
             searched = self.inbox.len();
-            if searched > LONGEST {
+            if searched > MAX_ANSWER_BYTES {
                 return Err(ClientError::Io(io::ErrorKind::InvalidData.into()));
             }
             let left = within.saturating_sub(began.elapsed());
@@ -130,7 +137,7 @@ impl Client {
         }
     }
 
-    /// Reads what there is; false when there was nothing in time.
+    /// Reads what has arrived; false when nothing came in time.
     fn read_some(&mut self, within: Duration) -> Result<bool, ClientError> {
         let mut chunk = [0; 16 * 1024];
         let read = self
@@ -155,20 +162,20 @@ impl Client {
 
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // For a Unix socket this deadline holds for the connect, too.
-    socket.set_write_timeout(Some(CONNECT))?;
+    // On a Unix socket this timeout also limits the connect.
+    socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket.into())
 }
 
-fn decode(line: &[u8]) -> Result<Answer, ClientError> {
+fn decode(line: &[u8]) -> Result<ControlAnswer, ClientError> {
     #[derive(Deserialize)]
     struct Envelope {
         version: u32,
     }
     let envelope: Envelope = serde_json::from_slice(line).map_err(ClientError::Garbled)?;
     match serde_json::from_slice::<Response>(line) {
-        // A daemon of another release still refuses in words that we know.
+        // The refusal of another release can still be read.
         Ok(Response {
             result: Err(refusal),
             ..

@@ -1,5 +1,5 @@
-//! The socket between `had` and `hactl`: what is said ([`api`]), both ends of it ([`server`], [`client`]),
-//! and how the words of an administrator become groups ([`select`]).
+//! The socket between `had` and `hactl`: the protocol ([`api`]), its two ends ([`server`], [`client`]), and the selection of
+//! groups by words ([`select`]).
 
 pub mod api;
 pub mod client;

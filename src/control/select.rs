@@ -21,7 +21,7 @@ pub enum Direction {
 /// The groups that the words mean, each once, in the order of `groups`: all groups of haresources with their
 /// preferred nodes. An error is a sentence that quotes the word and names what would have matched.
 /// A word such as `foreign` may mean no group at all; but no word at all is an error.
-pub fn select(
+pub fn select_groups(
     words: &[String],
     groups: &[(GroupName, NodeName)],
     me: &NodeName,
@@ -34,7 +34,7 @@ pub fn select(
     for word in words {
         for (chosen, fits) in chosen
             .iter_mut()
-            .zip(one_word(word, groups, me, direction)?)
+            .zip(groups_of_word(word, groups, me, direction)?)
         {
             *chosen |= fits;
         }
@@ -44,7 +44,7 @@ pub fn select(
 }
 
 /// The one group that a word means.
-pub fn select_one(word: &str, groups: &[(GroupName, NodeName)]) -> Result<GroupName, String> {
+pub fn select_group(word: &str, groups: &[(GroupName, NodeName)]) -> Result<GroupName, String> {
     let fits: Vec<&GroupName> = groups
         .iter()
         .map(|(name, _)| name)
@@ -62,16 +62,16 @@ pub fn select_one(word: &str, groups: &[(GroupName, NodeName)]) -> Result<GroupN
     };
     match fits.as_slice() {
         [one] => Ok((*one).clone()),
-        [] => Err(unknown(word, groups)),
+        [] => Err(unknown_word(word, groups)),
         several => Err(format!(
             "`{word}` matches several groups; use one of: {}",
-            join(several.iter().map(|g| g.as_str()))
+            join_first_names(several.iter().map(|g| g.as_str()))
         )),
     }
 }
 
 /// For each group, whether the word means it.
-fn one_word(
+fn groups_of_word(
     word: &str,
     groups: &[(GroupName, NodeName)],
     me: &NodeName,
@@ -84,7 +84,7 @@ fn one_word(
         "foreign" => Ok(prefers(false)),
         "failback" => Ok(prefers(direction == Direction::Here)),
         name => {
-            let one = select_one(name, groups)?;
+            let one = select_group(name, groups)?;
             Ok(groups.iter().map(|(group, _)| *group == one).collect())
         }
     }
@@ -109,7 +109,7 @@ fn abbreviations(name: &str) -> Vec<&str> {
         .collect()
 }
 
-fn unknown(word: &str, groups: &[(GroupName, NodeName)]) -> String {
+fn unknown_word(word: &str, groups: &[(GroupName, NodeName)]) -> String {
     let mut text = format!("no group matches `{word}`");
     let known = groups.iter().flat_map(|(name, _)| {
         let name = name.as_str();
@@ -121,14 +121,14 @@ fn unknown(word: &str, groups: &[(GroupName, NodeName)]) -> String {
     } else if groups.is_empty() {
         text.push_str("; haresources has no groups");
     } else {
-        let names = join(groups.iter().map(|(name, _)| name.as_str()));
+        let names = join_first_names(groups.iter().map(|(name, _)| name.as_str()));
         let _infallible = write!(text, "; the groups are: {names}");
     }
     text
 }
 
 /// At most ten names; they are enough to see what names look like here.
-fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn join_first_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = names.collect();
     let all = names.len();
     names.truncate(10);
@@ -157,7 +157,7 @@ mod tests {
 
     fn pick(words: &[&str], direction: Direction) -> Result<Vec<String>, String> {
         let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
-        let names = select(&words, &groups(), &NodeName::new("alice"), direction)?;
+        let names = select_groups(&words, &groups(), &NodeName::new("alice"), direction)?;
         Ok(names.iter().map(|n| n.as_str().to_owned()).collect())
     }
 

@@ -1,10 +1,9 @@
 //! The daemon's end of the control socket.
 //!
-//! The server knows nothing of clusters: it reads requests, says who may make them, hands each over a
-//! bounded channel as a [`Call`] and writes the answer back. Everybody on the machine may connect, so every
-//! client is held to limits: one request at a time, lines of at most 64 KiB of which 16 may be no requests, 30 s
-//! for a line, 10 s to read an answer, 64 clients of whom 48 may be without the right to command (so that they
-//! cannot lock root out).
+//! The server reads requests, checks who may make them, sends each as a [`ControlCall`] to the daemon and writes the answer back.
+//! Everybody on the machine may connect, so every client has limits: one request at a time, lines of at most 64 KiB, at most
+//! 16 lines that are no requests, 30 s to send a line, 10 s to read an answer. There are at most 64 clients. At most 48 of
+//! them may be read-only, so that those cannot lock root out.
 
 mod caller;
 mod session;
@@ -22,68 +21,67 @@ use tokio::net::UnixListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::api::{Answer, Refusal, Request};
+use super::api::{ControlAnswer, Refusal, Request};
 pub use caller::Caller;
-use session::Session;
+use session::ClientSession;
 
 /// Clients at a time.
-const SEATS: usize = 64;
-/// Of these, for clients that may only look.
-const LOOKERS: usize = 48;
+const MAX_CLIENTS: usize = 64;
+/// Clients without the right to give commands, at a time.
+const MAX_READ_ONLY_CLIENTS: usize = 48;
 
-/// For how long a client may take over a line.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time for a client to send a line.
+const LINE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request on its way to the daemon.
 #[derive(Debug)]
-pub struct Call {
-    /// What is wanted; never [`Request::Subscribe`], and the caller may make it.
+pub struct ControlCall {
+    /// The request, which the caller is allowed to make; never [`Request::Subscribe`].
     pub request: Request,
-    /// Who wants it, for the log.
+    /// Who makes it, for the log.
     pub caller: Caller,
-    /// Where the answer goes. It is closed when the client goes away.
-    pub reply: oneshot::Sender<Result<Answer, Refusal>>,
+    /// Where the answer goes; closed when the client goes away.
+    pub reply: oneshot::Sender<Result<ControlAnswer, Refusal>>,
 }
 
-/// Why the socket cannot be had.
+/// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another daemon has it.
-    #[error("already running{}", pid.map_or_else(String::new, |p| format!(" (pid {p})")))]
+    /// Another daemon is running.
+    #[error("had is already running{}", pid.map_or_else(String::new, |p| format!(" (pid {p})")))]
     Running {
-        /// That daemon, where it wrote its number down.
+        /// Its process ID, if its pid file has it.
         pid: Option<u32>,
     },
-    /// Something else lies where the socket should be.
+    /// Something else has the path of the socket.
     #[error("{} is not a socket; move it away", .0.display())]
     NotASocket(PathBuf),
-    /// The system refused.
-    #[error("cannot {what} {}", path.display())]
+    /// A system call failed.
+    #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The action that failed.
         what: &'static str,
-        /// With which file.
+        /// On this file.
         path: PathBuf,
-        /// What it said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// The bound socket. Its file goes when this is dropped.
+/// The bound socket. Its file is removed when this is dropped.
 #[derive(Debug)]
-pub struct Server {
+pub struct ControlServer {
     path: PathBuf,
     listener: std::os::unix::net::UnixListener,
-    /// A lock on the pid file decides who is the living daemon: a socket file alone may be left over,
-    /// and asking a frozen daemon whether it lives could hang.
+    /// Locked by the running daemon. A socket file alone may be left over, and a request to a frozen daemon would hang.
     pid_file: Flock<File>,
-    patience: Duration,
+    line_timeout: Duration,
 }
 
-impl Server {
-    /// Takes the socket, and replaces the file of a daemon that died. The pid file lies beside it
-    /// (`had.pid` for `had.sock`). The folder is made when missing.
-    pub fn bind(path: &Path) -> Result<Server, BindError> {
+impl ControlServer {
+    /// Binds the socket and replaces the file of a daemon that died. The pid file is beside it (`had.pid` for `had.sock`). A
+    /// missing folder is made.
+    pub fn bind(path: &Path) -> Result<ControlServer, BindError> {
         if let Some(folder) = path.parent()
             && !folder.exists()
         {
@@ -91,46 +89,45 @@ impl Server {
                 .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)))
                 .map_err(io_error("make the folder", folder))?;
         }
-        let pid_file = lock(&path.with_extension("pid"))?;
-        remove_left_over(path)?;
+        let pid_file = lock_pid_file(&path.with_extension("pid"))?;
+        remove_old_socket(path)?;
         let listener = std::os::unix::net::UnixListener::bind(path)
             .map_err(io_error("bind the socket", path))?;
-        // Everybody may connect; who may command is decided by the peer's credentials.
+        // Everybody may connect; the credentials of the client decide what it may do.
         fs::set_permissions(path, Permissions::from_mode(0o666))
             .and_then(|()| listener.set_nonblocking(true))
             .map_err(io_error("set up the socket", path))?;
-        Ok(Server {
+        Ok(ControlServer {
             path: path.to_owned(),
             listener,
             pid_file,
-            patience: PATIENCE,
+            line_timeout: LINE_TIMEOUT,
         })
     }
 
-    /// Serves until `calls` is closed. `changes` is touched whenever the status changes, and
-    /// that is what wakes subscribers.
+    /// Serves clients until `calls` is closed. `changes` fires whenever the status changes; it wakes subscribers.
     pub async fn serve(
         self,
-        calls: mpsc::Sender<Call>,
+        calls: mpsc::Sender<ControlCall>,
         changes: watch::Receiver<()>,
     ) -> io::Result<()> {
         let listener = UnixListener::from_std(self.listener.try_clone()?)?;
-        let seats = Seats::new();
+        let slots = ClientSlots::new();
         let mut sessions = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let Ok(caller) = Caller::of(&stream) else { continue };
-                        let session = Session::new(stream, caller, calls.clone(), changes.clone(), self.patience);
-                        match seats.take(caller) {
-                            Some(seat) => { sessions.spawn(session.run(seat)); }
-                            None => session.turn_away(),
+                        let Ok(caller) = Caller::from_stream(&stream) else { continue };
+                        let session = ClientSession::new(stream, caller, calls.clone(), changes.clone(), self.line_timeout);
+                        match slots.take(caller) {
+                            Some(slot) => { sessions.spawn(session.run(slot)); }
+                            None => session.refuse_busy(),
                         }
                     }
-                    // Out of file descriptors, most likely: those who sit must leave first.
+                    // Most likely out of file descriptors, until other clients leave.
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a control client");
+                        tracing::warn!("cannot accept a connection of hactl: {error}");
                         tokio::time::sleep(Duration::from_millis(200)).await;
                     }
                 },
@@ -141,50 +138,50 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ControlServer {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(%error, "the control socket is gone already");
+            tracing::debug!(%error, "the control socket is already removed");
         }
-        // The file itself stays: to remove a lock that another may just be opening would make two locks.
+        // The file itself stays: another daemon may just be opening it, and would lock a removed file.
         if let Err(error) = self.pid_file.set_len(0) {
             tracing::debug!(%error, "cannot empty the pid file");
         }
     }
 }
 
-/// The right to be served.
-struct Seats {
+/// Limits the number of clients.
+struct ClientSlots {
     all: Arc<Semaphore>,
-    lookers: Arc<Semaphore>,
+    read_only: Arc<Semaphore>,
 }
 
-impl Seats {
+impl ClientSlots {
     fn new() -> Self {
-        Seats {
-            all: Arc::new(Semaphore::new(SEATS)),
-            lookers: Arc::new(Semaphore::new(LOOKERS)),
+        ClientSlots {
+            all: Arc::new(Semaphore::new(MAX_CLIENTS)),
+            read_only: Arc::new(Semaphore::new(MAX_READ_ONLY_CLIENTS)),
         }
     }
 
-    fn take(&self, caller: Caller) -> Option<Seat> {
-        let looker = if caller.may_command() {
+    fn take(&self, caller: Caller) -> Option<ClientSlot> {
+        let read_only = if caller.may_command() {
             None
         } else {
-            Some(Arc::clone(&self.lookers).try_acquire_owned().ok()?)
+            Some(Arc::clone(&self.read_only).try_acquire_owned().ok()?)
         };
         let any = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        Some(Seat {
+        Some(ClientSlot {
             _any: any,
-            _looker: looker,
+            _read_only: read_only,
         })
     }
 }
 
-/// Held by a session for as long as it lives.
-struct Seat {
+/// The place of one client among the limits; its session holds it.
+struct ClientSlot {
     _any: OwnedSemaphorePermit,
-    _looker: Option<OwnedSemaphorePermit>,
+    _read_only: Option<OwnedSemaphorePermit>,
 }
 
 fn io_error<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> BindError + 'a {
@@ -195,8 +192,8 @@ fn io_error<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Bin
     }
 }
 
-/// Locks the pid file and writes our number into it.
-fn lock(path: &Path) -> Result<Flock<File>, BindError> {
+/// Locks the pid file and writes our process ID into it.
+fn lock_pid_file(path: &Path) -> Result<Flock<File>, BindError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -227,14 +224,14 @@ fn read_pid(file: &File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-fn remove_left_over(path: &Path) -> Result<(), BindError> {
+fn remove_old_socket(path: &Path) -> Result<(), BindError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {
-            fs::remove_file(path).map_err(io_error("replace the left-over socket", path))
+            fs::remove_file(path).map_err(io_error("replace the old socket", path))
         }
         Ok(_) => Err(BindError::NotASocket(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io_error("look at", path)(error)),
+        Err(error) => Err(io_error("inspect", path)(error)),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{ErrorContext, LabError};
 const QUEUE: u32 = 10_000;
 
 /// Puts the calling thread into a host's network namespace, for the rest of its life.
-pub fn enter_namespace(netns: &OwnedFd) -> Result<(), LabError> {
+fn enter_namespace(netns: &OwnedFd) -> Result<(), LabError> {
     setns(netns, CloneFlags::CLONE_NEWNET).doing(|| "cannot enter a host's network".to_owned())
 }
 

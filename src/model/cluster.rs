@@ -37,6 +37,29 @@ pub struct Cluster {
     pub digest: u64,
 }
 
+impl Cluster {
+    /// A cluster without links, ping nodes and groups, with quorum off. The first node is this one.
+    pub fn new(nodes: &[NodeName], timing: Timing) -> Self {
+        Cluster {
+            me: nodes
+                .first()
+                .cloned()
+                .unwrap_or_else(|| NodeName::new("nobody")),
+            nodes: nodes.to_vec(),
+            links: Vec::new(),
+            pings: Vec::new(),
+            timing,
+            quorum: QuorumPolicy::Off,
+            auto_failback: false,
+            failback_delay: Duration::ZERO,
+            follow_connectivity: false,
+            health: Health::default(),
+            groups: Vec::new(),
+            digest: 1,
+        }
+    }
+}
+
 /// An outside witness of connectivity: a `ping` node or a `ping_group`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PingNode {
@@ -65,6 +88,18 @@ pub struct Timing {
 }
 
 impl Timing {
+    /// The other times in their usual relation to these two.
+    pub fn usual(keepalive: Duration, deadtime: Duration) -> Self {
+        Timing {
+            keepalive,
+            warntime: deadtime / 2,
+            deadtime,
+            initdead: deadtime * 2,
+            deadping: deadtime,
+            margin: Timing::usual_margin(keepalive, deadtime),
+        }
+    }
+
     /// The margin that a deadtime and a keepalive leave: `max(2 keepalive, 100 ms, deadtime / 5)`,
     /// but never more than half of deadtime.
     pub fn usual_margin(keepalive: Duration, deadtime: Duration) -> Duration {

@@ -35,11 +35,32 @@ pub struct Heartbeat {
     /// Checks of the sender that have not passed. With one of them, other than `failback_when`, it is no candidate.
     #[serde(default)]
     pub failed_checks: Vec<FailedCheck>,
-    /// What is asked and answered beside all this.
+    /// Questions and answers between daemons that have nothing to do with ownership.
     #[serde(default)]
     pub peer_messages: Vec<PeerMessage>,
     /// Hash of what must be configured alike.
     pub digest: u64,
+}
+
+impl Heartbeat {
+    /// The heartbeat of an active node with quorum that says nothing else.
+    pub fn new(src: NodeName, generation: Generation, sequence: Sequence) -> Self {
+        Heartbeat {
+            src,
+            generation,
+            sequence,
+            phase: Phase::Active,
+            deadtime: Duration::ZERO,
+            heard: Vec::new(),
+            groups: Vec::new(),
+            reach: Reach::default(),
+            quorate: true,
+            intent: Intent::default(),
+            failed_checks: Vec::new(),
+            peer_messages: Vec::new(),
+            digest: 0,
+        }
+    }
 }
 
 /// How far a node has come (`st`).

@@ -1,28 +1,28 @@
-//! An entry of the journal: a decision, when it was taken, and how it reads.
+//! An entry of the journal: a decision, its time and its text.
 
 use serde::{Deserialize, Serialize};
 
 use super::GroupName;
 use super::decision::{Decision, Level};
 
-/// One line of the node's diary. Text and level are kept beside the decision, so that an entry
-/// still reads well where a later version words or weighs the decision in another way.
+/// One entry of the node's journal. Text and level are kept beside the decision, because a later version may word or rate the
+/// decision differently.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Wall-clock time, in milliseconds since 1970 (UTC). For people; nothing is decided by it.
+    /// Wall-clock time, in milliseconds since 1970 (UTC). For people: no decision depends on it.
     pub at_ms: u64,
-    /// How much an administrator must care.
+    /// How important it is.
     pub level: Level,
-    /// The group, where it is about one.
+    /// The group that it is about, if any.
     pub group: Option<GroupName>,
-    /// The whole sentence.
+    /// The decision as a sentence.
     pub text: String,
-    /// What it was made of.
+    /// The decision.
     pub decision: Decision,
 }
 
 impl Entry {
-    /// The entry of a decision that was taken at that wall-clock time.
+    /// The entry for a decision taken at that wall-clock time.
     pub fn new(at_ms: u64, decision: Decision) -> Self {
         Entry {
             at_ms,

@@ -3,46 +3,46 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// All keys of `authkeys` and which of them signs.
+/// All keys of `authkeys`, and which one signs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// Index of the key that signs what we send.
+    /// The index of the key that signs our heartbeats.
     pub signing: u8,
-    /// Every key by its index, 0 to 15.
+    /// All keys by their index, 0 to 15.
     pub keys: BTreeMap<u8, Key>,
 }
 
 /// One line of `authkeys`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
-    /// How it signs.
+    /// The signing method.
     pub method: Method,
     /// The secret; empty for [`Method::Crc`].
     pub secret: Vec<u8>,
 }
 
 impl fmt::Debug for Key {
-    /// Never shows the secret.
+    /// Without the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({:?}, ..)", self.method)
     }
 }
 
-/// How a datagram is signed.
+/// How datagrams are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// A checksum without a secret: finds damage, stops nobody.
+    /// A checksum without a secret: it finds damage but stops no attacker.
     Crc,
     /// HMAC-MD5, for heartbeat's old files.
     Md5,
     /// HMAC-SHA1, for heartbeat's old files.
     Sha1,
-    /// HMAC-SHA256, our own addition.
+    /// HMAC-SHA256, which heartbeat 3.0.6 does not have.
     Sha256,
 }
 
 impl Method {
-    /// The word in `authkeys`.
+    /// Its name in `authkeys`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crc => "crc",

@@ -1,5 +1,5 @@
-//! What daemons ask each other beside what decides who owns a group: carried by heartbeats, repeated in each until it is
-//! answered, and of no meaning to the engine.
+//! Questions between daemons that have nothing to do with ownership, and their answers. Heartbeats carry them, each one until
+//! the answer has come; the engine does not read them.
 
 use std::fmt;
 
@@ -8,82 +8,82 @@ use serde::{Deserialize, Serialize};
 use super::NodeName;
 use super::drbd::Standing;
 
-/// No heartbeat carries more.
+/// Messages in one heartbeat, at most.
 pub const MAX_PEER_MESSAGES: usize = 16;
 
 /// A question to one node, or its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerMessage {
-    /// Who shall read it.
+    /// The addressee.
     pub to: NodeName,
-    /// Which question of the one who asks; the answer bears the same.
+    /// The number of the question, chosen by the one who asks; the answer has the same.
     pub id: u64,
-    /// What it says.
+    /// The question or answer.
     pub body: PeerMessageBody,
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerMessageBody {
     /// A question.
-    Ask(Question),
-    /// Its answer; an error is a sentence for an administrator.
-    Reply(Result<Reply, String>),
+    Ask(PeerQuestion),
+    /// An answer; an error is a sentence for an administrator.
+    Reply(Result<PeerReply, String>),
 }
 
-/// What can be asked.
+/// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Question {
-    /// How does a DRBD resource stand at your side?
+pub enum PeerQuestion {
+    /// What is the state of this DRBD resource on your node?
     Drbd(String),
-    /// Mark your data of this DRBD resource as outdated, for this side goes on, or wants to go on, without you.
+    /// Mark your data of this DRBD resource as outdated: this node goes on, or wants to go on, without you.
     Outdate {
         /// Its name in drbd.conf.
         resource: String,
-        /// This side writes, and wrote what yours lacks: then also data that this side lacks is outdated, for it must not be
-        /// used before somebody has chosen.
+        /// The asking node is Primary and has data that yours lacks. Then your data is outdated even if it has data that the
+        /// asking node lacks: it must not be used before an administrator has chosen.
         primary: bool,
     },
 }
 
-/// What can be answered.
+/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reply {
-    /// No such resource is in this node's drbd.conf.
+pub enum PeerReply {
+    /// This resource is not in drbd.conf of this node.
     NotConfigured,
-    /// How it stands.
+    /// The state of the resource.
     Drbd(Standing),
-    /// What became of the data that was to be outdated.
+    /// The state of the data that was to be outdated.
     Outdate(Fenced),
 }
 
-/// What a side's data is worth after it was asked to outdate it.
+/// The state of a node's data after it was asked to outdate it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fenced {
-    /// It is outdated and will not be used.
+    /// Outdated: it is not used.
     Outdated,
-    /// It is worth less than that.
+    /// Inconsistent: it cannot be used anyway.
     Inconsistent,
-    /// That side writes, and goes on.
+    /// Not outdated: the node is Primary and goes on.
     Primary,
-    /// That side has what the one who asks lacks, and so is not outdated.
+    /// Not outdated: the node has data that the asking node lacks.
     Ahead,
-    /// The resource is not up there, so nobody can use it; what it is worth is not known.
+    /// The resource is not up on the node, so nobody can use it; the state of its data is unknown.
     NotUp,
 }
 
 impl fmt::Display for Fenced {
-    /// What the side says of its data that was asked.
+    /// From the view of the node that was asked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Outdated => "it is outdated now, and not used before it is synchronised",
-            Self::Inconsistent => "it is worth nothing already",
-            Self::Primary => "it is in use here, and stays so",
-            Self::Ahead => "it is not outdated, for it is newer",
+            Self::Outdated => "outdated; it is not used before it is synchronised",
+            Self::Inconsistent => "already inconsistent",
+            Self::Primary => "not outdated, because this node is Primary and goes on",
+            Self::Ahead => "not outdated, because it is newer",
             Self::NotUp => "the resource is not up here",
         })
     }

@@ -1,4 +1,4 @@
-//! What is counted rather than logged: strangers decide how often it happens.
+//! Events that are counted instead of logged, because anybody on the network decides how often they happen.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,80 +11,80 @@ use crate::wire::Refused;
 #[derive(Debug, Default)]
 pub struct Counters {
     sent: AtomicU64,
-    believed: AtomicU64,
-    overrun: AtomicU64,
+    accepted: AtomicU64,
+    queue_full: AtomicU64,
     receive_failed: AtomicU64,
-    refused: Mutex<BTreeMap<Refused, u64>>,
-    strangers: AtomicU64,
-    old: AtomicU64,
+    rejected: Mutex<BTreeMap<Refused, u64>>,
+    unknown_nodes: AtomicU64,
+    old_heartbeats: AtomicU64,
 }
 
 impl Counters {
-    /// A heartbeat went out (on every link, counted once).
-    pub fn sent(&self) {
+    /// A heartbeat was sent. It is counted once, however many links it goes out on.
+    pub fn heartbeat_sent(&self) {
         self.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A heartbeat was believed.
-    pub fn believed(&self) {
-        self.believed.fetch_add(1, Ordering::Relaxed);
+    /// A heartbeat was authenticated and new.
+    pub fn heartbeat_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A believed heartbeat found the queue to the engine full.
-    pub fn overrun(&self) {
-        self.overrun.fetch_add(1, Ordering::Relaxed);
+    /// A heartbeat was dropped because the queue to the engine was full.
+    pub fn queue_full(&self) {
+        self.queue_full.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A socket gave an error instead of a datagram.
+    /// Reading a socket failed.
     pub fn receive_failed(&self) {
         self.receive_failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A heartbeat of a node that ha.cf does not name.
-    pub fn stranger(&self) {
-        self.strangers.fetch_add(1, Ordering::Relaxed);
+    /// A heartbeat came from a node that ha.cf does not name.
+    pub fn unknown_node(&self) {
+        self.unknown_nodes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A heartbeat was no newer than the last of its sender on that link.
-    pub fn old(&self) {
-        self.old.fetch_add(1, Ordering::Relaxed);
+    pub fn old_heartbeat(&self) {
+        self.old_heartbeats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A datagram was refused; true when it is the first of its kind.
-    pub fn refused(&self, why: Refused) -> bool {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = refused.entry(why).or_default();
+    /// A datagram was rejected; true when it is the first of its kind.
+    pub fn datagram_rejected(&self, why: Refused) -> bool {
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = rejected.entry(why).or_default();
         *count += 1;
         *count == 1
     }
 
-    /// All that is not zero, for status.
-    pub fn shown(&self) -> BTreeMap<String, u64> {
+    /// The counters that are not zero, for status.
+    pub fn non_zero(&self) -> BTreeMap<String, u64> {
         let named = [
             ("heartbeats sent", &self.sent),
-            ("heartbeats believed", &self.believed),
+            ("heartbeats believed", &self.accepted),
             (
                 "heartbeats dropped because the queue was full",
-                &self.overrun,
+                &self.queue_full,
             ),
             ("errors while receiving", &self.receive_failed),
             (
                 "heartbeats of nodes that ha.cf does not name",
-                &self.strangers,
+                &self.unknown_nodes,
             ),
-            (OLD_HEARTBEATS, &self.old),
+            (OLD_HEARTBEATS, &self.old_heartbeats),
         ];
-        let mut shown: BTreeMap<String, u64> = named
+        let mut counts: BTreeMap<String, u64> = named
             .iter()
             .map(|(name, n)| ((*name).to_owned(), n.load(Ordering::Relaxed)))
             .collect();
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.extend(
-            refused
+        let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.extend(
+            rejected
                 .iter()
                 .map(|(why, n)| (format!("datagrams refused: {why}"), *n)),
         );
-        shown.retain(|_, n| *n > 0);
-        shown
+        counts.retain(|_, n| *n > 0);
+        counts
     }
 }

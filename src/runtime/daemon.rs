@@ -1,4 +1,4 @@
-//! The daemon's slow half: one loop over what the heartbeat thread orders, what clients ask and what signals say.
+//! The slow half of the daemon: one loop over the orders of the heartbeat thread, the requests of clients, and signals.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::heartbeat_thread::{EngineHandle, Input, Output, Reconfigured};
+use super::engine_handle::{EngineHandle, Input, NewConfiguration, Output};
 use super::logging::Log;
 use super::notify::Notifier;
-use super::peer_requests::{Order, PeerRequests};
-use super::perform::{Performer, min_kernel_ttl};
-use super::serve::Waiting;
+use super::peer_requests::{MessageOrder, PeerRequests};
+use super::perform::{Performer, min_address_lifetime};
+use super::respawn::RespawnChildren;
+use super::serve::WaitingClients;
+use super::service_manager;
 use super::signals::{Signal, Signals};
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::assembly::{Folders, reload_plan};
 use crate::config::Config;
-use crate::control::api::Answer;
-use crate::control::server::Call;
+use crate::control::api::ControlAnswer;
+use crate::control::server::ControlCall;
 use crate::engine::{Action, Command, Event, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
@@ -30,15 +32,15 @@ use crate::store::state_file::StateFile;
 use crate::sys::clock;
 use crate::sys::netlink::Netlink;
 
-/// How long the journal, and the recording, may take to bring the last of it to the disk.
-const DISK_ENDS: Duration = Duration::from_secs(2);
+/// Time to write the end of the journal, and of the recording, to the disk.
+const DISK_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long what is still to be told may take when the daemon ends; and when another one follows at once, for which the
-/// peers wait.
-const TOLD_ENDS: Duration = Duration::from_secs(60);
-const TOLD_BREAKS: Duration = Duration::from_secs(5);
+/// Time for pending notifications when the daemon ends.
+const NOTIFY_STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same when a new daemon follows at once: the peers wait for it.
+const NOTIFY_RESTART_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Everything that the slow half holds.
+/// The slow half and all that it owns.
 pub struct Daemon {
     pub(super) folders: Folders,
     pub(super) config: Config,
@@ -51,108 +53,113 @@ pub struct Daemon {
     pub(super) journal: Option<Journal>,
     pub(super) log: Arc<Log>,
     pub(super) recording_writer: Option<RecordingWriter>,
-    pub(super) waiting: Waiting,
+    pub(super) respawn: RespawnChildren,
+    pub(super) waiting: WaitingClients,
     pub(super) saver: watch::Sender<(u64, PersistentState)>,
-    pub(super) changed: watch::Sender<()>,
+    pub(super) status_changed: watch::Sender<()>,
     pub(super) leaving: bool,
 }
 
 impl Daemon {
-    /// Runs until the engine has given up everything and said goodbye (true), or until the heartbeat thread has ended by
-    /// itself (false): then what runs goes on running, for the next daemon to find.
+    /// Runs until the engine has ended in order (true), or until the heartbeat thread has failed (false). After a failure,
+    /// resources stay up for the next daemon to find.
     pub async fn run(
         mut self,
         mut outputs: mpsc::UnboundedReceiver<Output>,
-        mut calls: mpsc::Receiver<Call>,
-        mut orders: mpsc::UnboundedReceiver<Order>,
+        mut calls: mpsc::Receiver<ControlCall>,
+        mut orders: mpsc::UnboundedReceiver<MessageOrder>,
         mut signals: Signals,
     ) -> bool {
-        let told = loop {
+        let ended_in_order = loop {
             tokio::select! {
-                // The engine's orders before anybody's wishes.
+                // Orders of the engine go before requests.
                 biased;
                 output = outputs.recv() => match output {
                     Some(Output::Action(Action::Exit)) => break true,
-                    Some(output) => self.carry_out(output),
+                    Some(output) => self.handle_output(output),
                     None => break false,
                 },
-                Some(order) = orders.recv() => self.peer_requests.take(order, &self.engine),
+                Some(order) = orders.recv() => self.peer_requests.carry_out(order, &self.engine),
                 Some(call) = calls.recv() => self.serve(call).await,
-                signal = signals.next() => self.signalled(signal).await,
+                signal = signals.next() => self.handle_signal(signal).await,
             }
         };
-        if told {
-            // After a goodbye nothing is up any more; after `hactl restart` everything is, and shall be found so.
-            self.performer.extend_leases().await;
+        if ended_in_order {
+            // After `hactl restart` everything is still up, and the next daemon takes it over.
+            self.performer.extend_all_leases().await;
         }
         self.notifier
-            .finish(if self.leaving { TOLD_ENDS } else { TOLD_BREAKS })
+            .finish(if self.leaving {
+                NOTIFY_STOP_TIMEOUT
+            } else {
+                NOTIFY_RESTART_TIMEOUT
+            })
             .await;
         if let Some(journal) = self.journal.take()
-            && !journal.close(DISK_ENDS)
+            && !journal.close(DISK_CLOSE_TIMEOUT)
         {
-            tracing::warn!("the last journal entries may be missing");
+            tracing::warn!("the last entries of the journal may be missing: the disk is too slow");
         }
         if let Some(recording_writer) = self.recording_writer.take()
-            && !recording_writer.close(DISK_ENDS)
+            && !recording_writer.close(DISK_CLOSE_TIMEOUT)
         {
-            tracing::warn!("the end of the recording may be missing");
+            tracing::warn!("the end of the recording may be missing: the disk is too slow");
         }
-        told
+        ended_in_order
     }
 
-    fn carry_out(&mut self, output: Output) {
+    fn handle_output(&mut self, output: Output) {
         match output {
             Output::Action(action) => self.perform(action),
-            Output::Note(level, text) => note(level, &text),
-            Output::Changed => {
-                self.changed.send_replace(());
+            Output::Log(level, text) => log_line(level, &text),
+            Output::StatusChanged => {
+                self.status_changed.send_replace(());
             }
             Output::PeerMessages(from, messages) => {
-                self.peer_requests.hear(&from, messages, &self.engine);
+                self.peer_requests.receive(&from, messages, &self.engine);
             }
-            Output::Alive(asked) => asked.store(false, Ordering::Relaxed),
+            Output::AreYouAlive(asked) => asked.store(false, Ordering::Relaxed),
         }
     }
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Run { group, order, call } => self.performer.run(group, order, call),
-            Action::Abort(group) => self.performer.abort(&group),
-            Action::WatchAddresses { group, on } => self.performer.watch(&group, on),
-            Action::Monitor { group, on } => self.performer.monitor(&group, on),
-            Action::Announce(group) => self.performer.announce(&group),
-            Action::Redefined(group) => self.performer.redefine(&group),
-            Action::Renew { group, until } => self.performer.renew(group, until),
+            Action::Run { group, order, call } => self.performer.run_call(group, order, call),
+            Action::Abort(group) => self.performer.abort_run(&group),
+            Action::WatchAddresses { group, on } => self.performer.probe_addresses(&group, on),
+            Action::Monitor { group, on } => self.performer.monitor_group(&group, on),
+            Action::Announce(group) => self.performer.announce_addresses(&group),
+            Action::Redefined(group) => self.performer.use_new_definition(&group),
+            Action::Renew { group, until } => self.performer.renew_lease(group, until),
             Action::Save { version, kept } => {
                 self.saver.send_replace((version, kept));
             }
             Action::Record(decision) => {
-                self.notifier.hear(&decision);
+                self.notifier.add_decision(&decision);
                 let entry = Entry::new(clock::wall_milliseconds(), decision);
-                note(entry.level, &entry.text);
+                log_line(entry.level, &entry.text);
                 if let Some(journal) = &self.journal {
                     journal.append(entry);
                 }
             }
-            Action::Reply { id, result } => self.waiting.answer(id, result),
+            Action::Reply { id, result } => self.waiting.reply(id, result),
             // The heartbeat thread does these itself.
             Action::Send(_) | Action::Ping | Action::Exit => {}
         }
     }
 
-    async fn signalled(&mut self, signal: Signal) {
+    async fn handle_signal(&mut self, signal: Signal) {
         match signal {
             Signal::Leave if self.leaving => {
                 tracing::warn!(
-                    "already giving up; wait for the stops to end (hactl status shows them)"
+                    "already stopping: waiting for the resources to stop (see hactl status)"
                 );
             }
             Signal::Leave => {
                 self.leaving = true;
-                tracing::info!("told to end: giving up all groups in order");
-                drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
-                self.engine.event(Event::Command {
+                tracing::info!("stop requested: giving up all groups");
+                service_manager::notify_stopping();
+                self.engine.send_event(Event::Command {
                     id: 0,
                     command: Command::Leave,
                 });
@@ -160,23 +167,23 @@ impl Daemon {
             Signal::Reload => match self.reload(false).await {
                 Ok(_) => {}
                 Err(text) => tracing::error!(
-                    "the configuration was not taken; the running one stays:\n{text}"
+                    "reload refused, the running configuration stays in force:\n{text}"
                 ),
             },
         }
     }
 
-    /// Reads the configuration anew, judges it, says what would change, and takes it unless it is a dry run.
-    pub(super) async fn reload(&mut self, dry_run: bool) -> Result<Answer, String> {
+    /// Reads and checks the configuration again and says what changes. Unless it is a dry run, the changes are made.
+    pub(super) async fn reload(&mut self, dry_run: bool) -> Result<ControlAnswer, String> {
         let peers: Arc<dyn Peers> = Arc::new(self.peer_requests.peer_client.clone());
         let new = assemble(&self.folders, &self.config.node, &self.netlink, &peers)
             .await
             .map_err(|problems| problems.page("nothing was changed"))?;
-        let plan = reload_plan::of(&self.config, &self.cluster, &new)?;
+        let plan = reload_plan::plan_reload(&self.config, &self.cluster, &new)?;
         if dry_run {
-            return Ok(Answer::Plan(plan));
+            return Ok(ControlAnswer::Plan(plan));
         }
-        tracing::info!("reloading: {plan}");
+        tracing::info!("configuration reloaded: {plan}");
         let Assembled {
             config,
             cluster,
@@ -189,55 +196,61 @@ impl Daemon {
             tracing::warn!("{warnings}");
         }
         if config.record != self.config.record {
-            self.record_anew(config.record).await;
+            self.restart_recording(config.record).await;
         }
-        let min_ttl = min_kernel_ttl(config.lease, &cluster.timing);
-        self.performer.reconfigure(groups, watch_plan, min_ttl);
+        let min_lifetime = min_address_lifetime(config.lease, &cluster.timing);
+        self.performer.reconfigure(groups, watch_plan, min_lifetime);
         self.notifier.reconfigure(hooks);
+        self.respawn.reconfigure(&config.respawn);
         self.cluster = cluster.clone();
-        let keys = config.keys.clone();
+        let new = NewConfiguration {
+            cluster,
+            keys: config.keys.clone(),
+            hopfudge: config.hopfudge,
+            log_bad_packets: config.log_badpack,
+        };
         self.config = config;
-        self.engine
-            .tell(Input::Reconfigure(Box::new(Reconfigured { cluster, keys })));
-        Ok(Answer::Done(plan))
+        self.engine.send(Input::Reconfigure(Box::new(new)));
+        Ok(ControlAnswer::Done(plan))
     }
 
-    /// Ends what is being recorded, and begins again in another size. Two must not write the same files.
-    async fn record_anew(&mut self, size: Option<u64>) {
-        self.engine.tell(Input::Record(None));
+    /// Ends the recording and starts another one of that size. Two writers must not share the files.
+    async fn restart_recording(&mut self, size: Option<u64>) {
+        self.engine.send(Input::Record(None));
         if let Some(recording_writer) = self.recording_writer.take() {
             let closed =
-                tokio::task::spawn_blocking(move || recording_writer.close(DISK_ENDS)).await;
+                tokio::task::spawn_blocking(move || recording_writer.close(DISK_CLOSE_TIMEOUT))
+                    .await;
             if !closed.is_ok_and(|closed| closed) {
                 return tracing::warn!(
-                    "the disk takes too long to end the recording: nothing is recorded until the daemon is restarted"
+                    "the disk takes too long to close the recording; recording is off until had is restarted"
                 );
             }
         }
-        let (recording_writer, feed) = record(&self.folders.state, size);
+        let (recording_writer, feed) = start_recording(&self.folders.state, size);
         self.recording_writer = recording_writer;
-        self.engine.tell(Input::Record(feed));
+        self.engine.send(Input::Record(feed));
     }
 }
 
-/// Begins to record, when that is wanted and possible.
-pub(super) fn record(
+/// Starts the recording, if it is configured. A failure is logged: the daemon runs without.
+pub(super) fn start_recording(
     folder: &Path,
     size: Option<u64>,
 ) -> (Option<RecordingWriter>, Option<RecordingFeed>) {
-    let say = |level, text: String| note(level, &text);
-    match size.map(|size| RecordingWriter::open(folder, size, say)) {
+    let log = |level, text: String| log_line(level, &text);
+    match size.map(|size| RecordingWriter::open(folder, size, log)) {
         None => (None, None),
         Some(Ok((recording_writer, feed))) => (Some(recording_writer), Some(feed)),
         Some(Err(e)) => {
-            tracing::warn!("nothing is recorded: {e}");
+            tracing::warn!("recording is off: {e}");
             (None, None)
         }
     }
 }
 
-/// Writes to the log.
-pub(super) fn note(level: Level, text: &str) {
+/// Writes a line to the log.
+pub(super) fn log_line(level: Level, text: &str) {
     match level {
         Level::Info => tracing::info!("{text}"),
         Level::Warning => tracing::warn!("{text}"),
@@ -245,28 +258,28 @@ pub(super) fn note(level: Level, text: &str) {
     }
 }
 
-/// Brings to the disk what must outlive us. Only the newest matters, so a slow disk piles nothing up; a disk that
-/// refuses is told once and does not keep the engine from going on.
-pub(super) async fn save_always(
+/// Saves the engine's state to the disk whenever it changes. Only the newest version matters, so a slow disk queues nothing
+/// up. An error is logged once and does not stop the engine.
+pub(super) async fn keep_saving(
     file: Arc<StateFile>,
     mut wanted: watch::Receiver<(u64, PersistentState)>,
     engine: EngineHandle,
 ) {
-    let mut told = false;
+    let mut logged = false;
     while wanted.changed().await.is_ok() {
         let (version, kept) = wanted.borrow_and_update().clone();
         let file = Arc::clone(&file);
         let saved = tokio::task::spawn_blocking(move || file.save(&kept)).await;
         match saved {
-            Ok(Ok(())) => told = false,
-            Ok(Err(e)) if !told => {
-                told = true;
+            Ok(Ok(())) => logged = false,
+            Ok(Err(e)) if !logged => {
+                logged = true;
                 tracing::error!(
-                    "cannot save generation, terms and standby: {e}; had goes on without, mend the disk"
+                    "cannot save terms, generation and standby: {e}; had runs on without, but forgets them when it restarts: check the disk"
                 );
             }
             Ok(Err(_)) | Err(_) => {}
         }
-        engine.event(Event::Saved { version });
+        engine.send_event(Event::Saved { version });
     }
 }

@@ -1,9 +1,9 @@
-//! DRBD lost the peer of a resource, and its writes wait: may this side go on without it?
+//! DRBD lost the peer of a resource and blocks writes: may this node go on without the peer?
 //!
-//! The peer's data is to be outdated first, over the cluster's links. Where nobody answers, this side goes on only with enough
-//! votes that were confirmed since the loss: then no other can begin. With too few it must not: its group is being stopped, and
-//! what it still wrote nobody else would have. Its disk is taken from under it, so that writes fail that can never be
-//! replicated, and given back when it is Secondary.
+//! First the peer is asked over the cluster's links to outdate its data. When it does not answer, this node goes on only with
+//! a majority of votes that were confirmed since the loss: then no other node can take over. Without a majority it must not
+//! go on. Its group is being stopped, and no other node would have what it still wrote. So its disk is detached, which makes
+//! the blocked writes fail, and attached again when the resource is Secondary.
 
 use std::time::Duration;
 
@@ -17,40 +17,40 @@ use crate::agent::resolve::storage_order;
 use crate::agent::{Abort, AgentError, Limits};
 use crate::assembly::drbd_words;
 use crate::config::GroupLine;
-use crate::control::api::{Answer, Code, Refusal};
+use crate::control::api::{ControlAnswer, Refusal, RefusalCode};
 use crate::engine::Event;
 use crate::model::cluster::Timeouts;
 use crate::model::drbd::Role;
 use crate::model::heartbeat::GroupState;
-use crate::model::peer_message::{Fenced, Question};
+use crate::model::peer_message::{Fenced, PeerQuestion};
 use crate::model::status::{Liveness, NodeStatus, Status};
 use crate::model::token::Token;
 use crate::model::{GroupName, NodeName};
 
-/// Between two looks at votes and link.
-const PAUSE: Duration = Duration::from_millis(250);
-/// How long an order to DRBD may take.
-const ORDER: Duration = Duration::from_secs(30);
-/// How long a group may take to be stopped before its disk is not given back any more.
-const STOPS: Duration = Duration::from_secs(1800);
-/// What a handler exits with when DRBD shall go on as it thinks right.
-const GONE: u8 = 5;
+/// Time between two checks of votes and connection.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+/// Time for one command of drbdadm.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the group to stop. After that its disk is no longer attached again automatically.
+const GROUP_STOP_TIMEOUT: Duration = Duration::from_secs(1800);
+/// The exit code of a `fence-peer` handler with which DRBD goes on by its own rules.
+const EXIT_PEER_GONE: u8 = 5;
 
-/// May this side go on?
+/// Whether this node may go on without its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Right {
+enum MayGoOn {
     Yes,
-    NotKnown,
+    Unknown,
     No,
 }
 
-/// Whether votes confirmed since the loss allow to go on.
-fn right(status: &Status, since: Duration) -> Right {
+/// Whether the votes that were confirmed since the loss allow this node to go on.
+fn may_go_on(status: &Status, since: Duration) -> MayGoOn {
     if !status.quorum.counted {
-        return Right::Yes;
+        return MayGoOn::Yes;
     }
     if !status.quorum.held {
-        return Right::No;
+        return MayGoOn::No;
     }
     let fresh = |heard: Option<Duration>| heard.is_some_and(|ago| ago < since);
     let votes = |n: &&NodeStatus| match n.liveness {
@@ -62,64 +62,64 @@ fn right(status: &Status, since: Duration) -> Right {
     let pings = status.pings.iter().filter(|p| fresh(p.answered)).count();
     let votes = u32::try_from(nodes.saturating_add(pings)).unwrap_or(u32::MAX);
     if votes.saturating_mul(2) > status.quorum.total {
-        Right::Yes
+        MayGoOn::Yes
     } else {
-        Right::NotKnown
+        MayGoOn::Unknown
     }
 }
 
-/// One loss of a peer.
-pub struct Loss {
+/// The loss of a peer of one resource.
+pub struct PeerLoss {
     peer_client: PeerClient,
     resource: String,
-    /// The group that stands on the resource, and which of its steps that is.
-    place: Option<(GroupName, usize)>,
-    since: Instant,
+    /// The group that the resource belongs to, and its step in that group.
+    group_step: Option<(GroupName, usize)>,
+    lost_at: Instant,
 }
 
-impl Loss {
-    /// Just now.
+impl PeerLoss {
+    /// The peer was lost just now.
     ///
     /// # Errors
-    /// What cannot be a resource.
-    pub fn of(
+    /// When the name cannot be that of a resource.
+    pub fn new(
         resource: String,
         peer_client: &PeerClient,
         groups: &[GroupLine],
     ) -> Result<Self, Refusal> {
         if !arguments::is_name(&resource) {
             let text = format!("`{resource}` cannot be the name of a DRBD resource");
-            return Err(Refusal::new(Code::Refused, text));
+            return Err(Refusal::new(RefusalCode::Refused, text));
         }
-        Ok(Loss {
-            place: groups.iter().find_map(|line| place(line, &resource)),
+        Ok(PeerLoss {
+            group_step: groups.iter().find_map(|line| group_step(line, &resource)),
             peer_client: peer_client.clone(),
             resource,
-            since: Instant::now(),
+            lost_at: Instant::now(),
         })
     }
 
-    /// Has the peers' data outdated, or finds that this side must not go on.
+    /// Gets the peers' data outdated, or finds that this node must not go on.
     ///
     /// # Errors
-    /// When neither is known in time: the handler asks again, and writes wait.
-    pub async fn answer(&self, timeout: Duration) -> Result<Answer, Refusal> {
+    /// When neither is certain in time. The handler then asks again, and writes stay blocked.
+    pub async fn fence_peer(&self, timeout: Duration) -> Result<ControlAnswer, Refusal> {
         let resource = &self.resource;
         tracing::warn!(
-            "DRBD lost the peer of {resource}; the other nodes are asked to outdate their data"
+            "DRBD lost the peer of {resource} and blocks writes; asking the other nodes to outdate their data"
         );
         let limits = Limits::within(timeout, &Abort::new());
         let state = kernel::read_state(resource, &limits)
             .await
-            .map_err(|e| failed(&e))?;
+            .map_err(|e| log_failure(&e))?;
         let primary = state.is_some_and(|s| s.role == Role::Primary);
-        let looked = if primary {
+        let ahead = if primary {
             kernel::is_ahead(resource, &limits).await
         } else {
             Ok(false)
         };
-        let ahead = looked.map_err(|e| failed(&e))?;
-        let question = Question::Outdate {
+        let ahead = ahead.map_err(|e| log_failure(&e))?;
+        let question = PeerQuestion::Outdate {
             resource: resource.clone(),
             primary: ahead,
         };
@@ -127,78 +127,88 @@ impl Loss {
             PeerVerdict::from_answers(resource, &self.peer_client.ask(question, &limits).await);
         match &verdict {
             PeerVerdict::Gone | PeerVerdict::Unknown(_) if primary => {
-                self.alone(&verdict, &limits).await
+                self.go_on_or_give_up(&verdict, &limits).await
             }
-            // This machine stood still, and did not notice: meanwhile the other took over.
+            // This node was stopped for a while without noticing, and the other one took over meanwhile.
             PeerVerdict::Newer(node, _) if primary && !ahead => self.yield_to(node).await,
             PeerVerdict::Newer(node, _) if primary => {
                 let text = format!(
-                    "split brain: {node} and this side wrote what the other lacks; this side goes on, hactl drbd {resource} shows both"
+                    "split brain: both {node} and this node have data that the other lacks. This node goes on; hactl drbd {resource} shows both sides"
                 );
-                Ok(self.told(&text, GONE))
+                Ok(self.verdict(&text, EXIT_PEER_GONE))
             }
-            _ => Ok(self.told(&sentence(resource, &verdict), verdict.exit_code(primary))),
+            _ => Ok(self.verdict(
+                &verdict_text(resource, &verdict),
+                verdict.exit_code(primary),
+            )),
         }
     }
 
-    /// The other side has newer data, and this side wrote nothing that was not replicated: what it still writes would be lost.
-    async fn yield_to(&self, node: &NodeName) -> Result<Answer, Refusal> {
-        self.take_disk_away().await.map_err(|e| failed(&e))?;
+    /// The other node has newer data, and everything that this node wrote is replicated. What it wrote from now on would be
+    /// lost, so it gives up.
+    async fn yield_to(&self, node: &NodeName) -> Result<ControlAnswer, Refusal> {
+        self.detach_disk().await.map_err(|e| log_failure(&e))?;
         let text = format!(
-            "{node} has newer data of {} than this side, which stood still meanwhile; its disk was taken away, and its group stops here",
+            "{node} has newer data of {} than this node, which was stopped meanwhile; its disk was detached here, and its group is stopped here",
             self.resource
         );
-        if let Some((group, step)) = &self.place {
-            self.peer_client.event(Event::ResourceLost {
+        if let Some((group, step)) = &self.group_step {
+            self.peer_client.send_event(Event::ResourceLost {
                 group: group.clone(),
                 step: *step,
                 text: text.clone(),
             });
         }
-        Ok(self.told(&text, GONE))
+        Ok(self.verdict(&text, EXIT_PEER_GONE))
     }
 
-    fn told(&self, text: &str, code: u8) -> Answer {
+    fn verdict(&self, text: &str, code: u8) -> ControlAnswer {
         tracing::warn!("{}: {text} (exit code {code} for DRBD)", self.resource);
-        Answer::Fenced {
+        ControlAnswer::Fenced {
             code,
             text: text.to_owned(),
         }
     }
 
-    /// This side writes, and nobody answered.
-    async fn alone(&self, verdict: &PeerVerdict, limits: &Limits) -> Result<Answer, Refusal> {
+    /// This node is Primary, and no peer has outdated its data: waits until it may go on, must give up, or is connected again.
+    async fn go_on_or_give_up(
+        &self,
+        verdict: &PeerVerdict,
+        limits: &Limits,
+    ) -> Result<ControlAnswer, Refusal> {
         while Instant::now() < limits.until {
             let state = kernel::read_state(&self.resource, limits)
                 .await
-                .map_err(|e| failed(&e))?;
+                .map_err(|e| log_failure(&e))?;
             if state.is_none_or(|s| s.connected() || s.role != Role::Primary) {
-                let text = "the peer is connected again, or this side is not Primary any more";
-                return Ok(self.told(text, GONE));
+                let text = "the peer is connected again, or this node is no longer Primary";
+                return Ok(self.verdict(text, EXIT_PEER_GONE));
             }
             let status = self.peer_client.status().await;
-            let right = status.as_ref().map(|s| right(s, self.since.elapsed()));
-            if right == Some(Right::Yes) {
-                let text = sentence(&self.resource, verdict);
-                return Ok(self.told(&text, verdict.exit_code(true)));
+            let may_go_on = status
+                .as_ref()
+                .map(|s| may_go_on(s, self.lost_at.elapsed()));
+            if may_go_on == Some(MayGoOn::Yes) {
+                let text = verdict_text(&self.resource, verdict);
+                return Ok(self.verdict(&text, verdict.exit_code(true)));
             }
-            if right == Some(Right::No) && status.is_some_and(|s| self.is_given_up(&s)) {
-                self.take_disk_away().await.map_err(|e| failed(&e))?;
-                let text = "this side has no right to go on, and its disk was taken away";
-                return Ok(self.told(text, GONE));
+            if may_go_on == Some(MayGoOn::No) && status.is_some_and(|s| self.is_given_up(&s)) {
+                self.detach_disk().await.map_err(|e| log_failure(&e))?;
+                let text = "this node has no quorum and must not go on; its disk was detached";
+                return Ok(self.verdict(text, EXIT_PEER_GONE));
             }
-            sleep(PAUSE).await;
+            sleep(CHECK_EVERY).await;
         }
         let text = format!(
-            "writes on {} wait: its peer is gone, and this side has too few votes to go on without it",
+            "writes on {} are blocked: its peer is gone, and this node has too few confirmed votes to go on without it",
             self.resource
         );
-        Err(Refusal::new(Code::Busy, text))
+        Err(Refusal::new(RefusalCode::Busy, text))
     }
 
-    /// Whether the group on it is being stopped, or should be.
+    /// Whether the group of the resource is not, or no longer, meant to run here.
     fn is_given_up(&self, status: &Status) -> bool {
-        let Some((ours, _)) = &self.place else {
+        let Some((ours, _)) = &self.group_step else {
             return false;
         };
         let group = status.groups.iter().find(|g| g.name == *ours);
@@ -212,28 +222,28 @@ impl Loss {
         state.is_some_and(|(_, s)| !runs(*s))
     }
 
-    /// From now on reads and writes on the device fail, those that wait included; so what is mounted on it can be given up. What
-    /// is on the disk stays as it was when the peer was lost.
-    async fn take_disk_away(&self) -> Result<(), AgentError> {
+    /// Makes reads and writes on the device fail, blocked ones included, so that what is mounted on it can be stopped. The data
+    /// on the disk stays as it was when the peer was lost.
+    async fn detach_disk(&self) -> Result<(), AgentError> {
         let resource = &self.resource;
         tracing::error!(
-            "{resource}: this side must not go on: its disk is taken away until the group is stopped, so that nothing is written that the other side lacks; errors of what used it are no wonder"
+            "{resource}: this node must not go on. Its disk is detached until the group is stopped, so that nothing is written that the other node lacks. I/O errors of its users are expected."
         );
-        let limits = Limits::within(ORDER, &Abort::new());
+        let limits = Limits::within(COMMAND_TIMEOUT, &Abort::new());
         let state = kernel::read_state(resource, &limits).await?;
-        // Asked again because what follows failed, the disk may be gone already.
+        // When this is repeated after a failure of the commands below, the disk may be detached already.
         if state.is_some_and(|s| s.has_disk()) {
-            // Before the order: that may take longer than we wait for it.
-            tokio::spawn(give_disk_back(resource.clone()));
-            order(&["detach", "--force", resource]).await?;
+            // Before the command, which may take longer than we wait for it.
+            tokio::spawn(attach_when_secondary(resource.clone()));
+            run_drbdadm(&["detach", "--force", resource]).await?;
         }
-        order(&["resume-io", resource]).await?;
+        run_drbdadm(&["resume-io", resource]).await?;
         Ok(())
     }
 }
 
-/// The group of a line, and which of its steps is the resource.
-fn place(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
+/// The group of a line and the step of the resource, when the line has it.
+fn group_step(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
     let (word, _) = drbd_words(line).find(|(_, name)| *name == resource)?;
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
     let words: Vec<_> = tokens.iter().map(|t| (t, Timeouts::default())).collect();
@@ -242,8 +252,8 @@ fn place(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
     Some((GroupName::new(&tokens.first()?.text), step))
 }
 
-async fn order(words: &[&str]) -> Result<(), AgentError> {
-    let limits = Limits::within(ORDER, &Abort::new());
+async fn run_drbdadm(words: &[&str]) -> Result<(), AgentError> {
+    let limits = Limits::within(COMMAND_TIMEOUT, &Abort::new());
     let done = system_tool::run("drbdadm", words, &limits).await?;
     if done.code == Some(0) {
         return Ok(());
@@ -251,23 +261,24 @@ async fn order(words: &[&str]) -> Result<(), AgentError> {
     Err(done.failure("drbdadm"))
 }
 
-/// The link may have been given up, when the two met while this side was Primary still.
-async fn attach(resource: &str, limits: &Limits) -> Result<(), AgentError> {
-    order(&["attach", resource]).await?;
-    let alone = kernel::read_state(resource, limits)
+/// Attaches the disk. The connection is made again, too, when DRBD gave it up because the two nodes met while this one was
+/// still Primary.
+async fn attach_disk(resource: &str, limits: &Limits) -> Result<(), AgentError> {
+    run_drbdadm(&["attach", resource]).await?;
+    let stands_alone = kernel::read_state(resource, limits)
         .await?
         .is_some_and(|s| s.stands_alone());
-    if alone && !kernel::is_ahead(resource, limits).await? {
-        order(&["connect", resource]).await?;
+    if stands_alone && !kernel::is_ahead(resource, limits).await? {
+        run_drbdadm(&["connect", resource]).await?;
     }
     Ok(())
 }
 
-/// As soon as nothing uses it, so that it is synchronised when the link is back.
-async fn give_disk_back(resource: String) {
-    let until = Instant::now() + STOPS;
+/// Attaches the disk again as soon as nothing uses the resource, so that it is synchronised when the peer is back.
+async fn attach_when_secondary(resource: String) {
+    let until = Instant::now() + GROUP_STOP_TIMEOUT;
     while Instant::now() < until {
-        let limits = Limits::within(ORDER, &Abort::new());
+        let limits = Limits::within(COMMAND_TIMEOUT, &Abort::new());
         let state = kernel::read_state(&resource, &limits).await;
         if let Ok(Some(state)) = state
             && state.role == Role::Secondary
@@ -275,14 +286,14 @@ async fn give_disk_back(resource: String) {
             if state.has_disk() {
                 return;
             }
-            match attach(&resource, &limits).await {
+            match attach_disk(&resource, &limits).await {
                 Ok(()) => {
                     tracing::info!(
-                        "{resource} has its disk back; it is synchronised when the link is there"
+                        "{resource}: its disk is attached again; it is synchronised when the peer is connected"
                     );
                 }
                 Err(e) => tracing::error!(
-                    "{resource} does not get its disk back: {e}; drbdadm attach {resource}"
+                    "{resource}: cannot attach its disk again: {e}; run drbdadm attach {resource}"
                 ),
             }
             return;
@@ -290,32 +301,34 @@ async fn give_disk_back(resource: String) {
         sleep(Duration::from_secs(1)).await;
     }
     tracing::error!(
-        "{resource} is Primary still and has no disk; when its group is stopped: drbdadm secondary {resource}; drbdadm attach {resource}"
+        "{resource} is still Primary and its disk is detached. After its group is stopped, run drbdadm secondary {resource} and drbdadm attach {resource}"
     );
 }
 
-/// Nobody sees what a handler says to the kernel: it is told here.
-fn failed(error: &AgentError) -> Refusal {
-    let text = format!("DRBD's loss of a peer cannot be judged, and writes wait: {error}");
+/// Nobody sees the output of a handler that the kernel runs, so the error is logged here.
+fn log_failure(error: &AgentError) -> Refusal {
+    let text = format!(
+        "cannot decide whether this node may go on without its DRBD peer; writes stay blocked: {error}"
+    );
     tracing::error!("{text}");
-    Refusal::new(Code::Failed, text)
+    Refusal::new(RefusalCode::Failed, text)
 }
 
-fn sentence(resource: &str, verdict: &PeerVerdict) -> String {
+fn verdict_text(resource: &str, verdict: &PeerVerdict) -> String {
     match verdict {
         PeerVerdict::Outdated(node) => format!(
-            "the data of {resource} on {node} is outdated; it will not be used before it is synchronised"
+            "the data of {resource} on {node} is outdated and is not used before it is synchronised"
         ),
         PeerVerdict::Inconsistent(node) => format!("{node} has no usable data of {resource}"),
-        PeerVerdict::Gone => format!("no other node with {resource} lives"),
+        PeerVerdict::Gone => format!("no other node with {resource} is alive"),
         PeerVerdict::Newer(node, Fenced::Primary) => {
-            format!("{node} is Primary of {resource} and goes on: this side must not")
+            format!("{node} is Primary of {resource} and goes on, so this node must not")
         }
         PeerVerdict::Newer(node, _) => {
-            format!("{node} has newer data of {resource} than this side, which must not go on")
+            format!("{node} has newer data of {resource}, so this node must not go on")
         }
         PeerVerdict::Unknown(why) => {
-            format!("what a peer's data of {resource} is worth is not known: {why}")
+            format!("the state of the peer's data of {resource} is unknown: {why}")
         }
     }
 }
@@ -370,9 +383,9 @@ mod tests {
         let path = std::path::Path::new("haresources");
         let mut report = crate::text::Problems::default();
         let lines = crate::config::haresources::parse(text, path, None, &mut report);
-        let found = place(lines.first().unwrap(), "db").unwrap();
+        let found = group_step(lines.first().unwrap(), "db").unwrap();
         assert_eq!(found, (GroupName::new("10.0.0.1/8/lo"), 2));
-        assert_eq!(place(lines.first().unwrap(), "none"), None);
+        assert_eq!(group_step(lines.first().unwrap(), "none"), None);
     }
 
     #[test]
@@ -380,13 +393,13 @@ mod tests {
         let secs = Duration::from_secs;
         let (heard, stale) = ([("c", Liveness::Active, 1)], [("c", Liveness::Active, 6)]);
         for (counted, held, answered, others, wanted) in [
-            (false, true, None, &[][..], Right::Yes),
-            (true, false, Some(1), &[], Right::No),
-            (true, true, None, &[], Right::NotKnown),
-            (true, true, Some(9), &[], Right::NotKnown),
-            (true, true, Some(1), &[], Right::Yes),
-            (true, true, None, &heard, Right::Yes),
-            (true, true, Some(9), &stale, Right::NotKnown),
+            (false, true, None, &[][..], MayGoOn::Yes),
+            (true, false, Some(1), &[], MayGoOn::No),
+            (true, true, None, &[], MayGoOn::Unknown),
+            (true, true, Some(9), &[], MayGoOn::Unknown),
+            (true, true, Some(1), &[], MayGoOn::Yes),
+            (true, true, None, &heard, MayGoOn::Yes),
+            (true, true, Some(9), &stale, MayGoOn::Unknown),
         ] {
             let quorum = QuorumStatus {
                 held,
@@ -394,7 +407,7 @@ mod tests {
                 votes: 2,
                 total: 3,
             };
-            let found = right(&status(quorum, answered.map(secs), others), secs(5));
+            let found = may_go_on(&status(quorum, answered.map(secs), others), secs(5));
             assert_eq!(found, wanted, "{counted} {held} {answered:?} {others:?}");
         }
     }

@@ -1,13 +1,12 @@
-//! How late the heartbeat loop acts after its own deadlines: measured always, shown in status, and warned of before it
-//! costs a group.
+//! Measures how late the heartbeat loop acts after its own deadlines, shows that in status, and warns before it costs a
+//! group.
 //!
-//! What the times of ha.cf can carry is the smaller of two. An owner that is cut off gives up `margin` before the others
-//! take over, so the margin must cover how late it acts. And a heartbeat that goes out late must still come before
-//! `deadtime`, one lost heartbeat included. Whoever was half as late as that lately is warned: to act twice as late takes
-//! no other machine, only a worse moment.
+//! The times of ha.cf tolerate the smaller of two delays. An owner that is cut off gives up `margin` before the others take
+//! over, so the margin must cover its delay. And a heartbeat that is sent late must still arrive before `deadtime`, even
+//! after a lost one. A warning is logged at half of that, because the next delay may well be twice as long.
 //!
-//! While the daemon waits for its peers at the start it wakes more often than it must, so that a setting which this
-//! machine cannot carry is told before it is relied upon.
+//! At the start, while the daemon waits for its peers, it wakes more often than it must. So times that are too short for
+//! this machine are reported before anything relies on them.
 
 use std::time::Duration;
 
@@ -15,20 +14,21 @@ use crate::model::Time;
 use crate::model::cluster::Timing;
 use crate::model::decision::Level;
 use crate::model::status::{LatenessStatus, Spread};
+use crate::text::{duration_for_people, duration_in_files};
 
-/// Lateness of the last minute is kept in slices of it.
+/// The last minute is kept in slices of this length.
 const SLICE: Duration = Duration::from_secs(10);
 const SLICES: usize = 6;
-/// From look to look at the start.
-const LOOK: Duration = Duration::from_millis(10);
-/// The measuring at the start is long enough to meet what runs each second or so, and ends before anybody waits for it.
-const LONGEST_START: Duration = Duration::from_secs(30);
-/// The same trouble is not told again sooner.
-const QUIET: Duration = Duration::from_secs(600);
-/// A look that comes later than that is told as what it is by the engine: a gap in our own time.
+/// Time between two measurements at the start.
+const START_MEASURE_EVERY: Duration = Duration::from_millis(10);
+/// The measurements at the start end after this time: long enough to meet what runs every second or so.
+const MAX_START_MEASURING: Duration = Duration::from_secs(30);
+/// Time between two warnings.
+const WARN_EVERY: Duration = Duration::from_secs(600);
+/// A deadtime that is too short is raised in steps of 11/10 to find one that is long enough.
 const STEP: u32 = 11;
 
-/// The measurement.
+/// The delays of the heartbeat loop.
 pub struct Lateness {
     timing: Timing,
     realtime: bool,
@@ -36,13 +36,13 @@ pub struct Lateness {
     /// The newest first.
     slices: [Histogram; SLICES],
     slice_ends: Time,
-    /// The first measuring, until its end was told.
+    /// When the measurements at the start end; none once that was logged.
     start_ends: Option<Time>,
-    told: Option<Time>,
+    warned_at: Option<Time>,
 }
 
 impl Lateness {
-    /// Begins now. `realtime`: whether real-time priority was asked for.
+    /// Starts to measure. `realtime` says whether real-time priority is configured.
     pub fn new(now: Time, timing: Timing, realtime: bool) -> Lateness {
         Lateness {
             timing,
@@ -50,25 +50,26 @@ impl Lateness {
             life: Histogram::default(),
             slices: Default::default(),
             slice_ends: now + SLICE,
-            start_ends: Some(now + timing.initdead.min(LONGEST_START)),
-            told: None,
+            start_ends: Some(now + timing.initdead.min(MAX_START_MEASURING)),
+            warned_at: None,
         }
     }
 
-    /// Other times count from now on.
-    pub fn change(&mut self, timing: Timing) {
+    /// Judges by the times of a new configuration from now on.
+    pub fn reconfigure(&mut self, timing: Timing) {
         self.timing = timing;
-        self.told = None;
+        self.warned_at = None;
     }
 
-    /// When the loop shall wake only to be measured.
-    pub fn next_look(&self, now: Time) -> Time {
-        self.start_ends.map_or(Time::NEVER, |_| now + LOOK)
+    /// When the loop must wake for a measurement only.
+    pub fn next_measurement(&self, now: Time) -> Time {
+        self.start_ends
+            .map_or(Time::NEVER, |_| now + START_MEASURE_EVERY)
     }
 
-    /// What was due then is done now.
-    pub fn acted(&mut self, now: Time, due: Time) {
-        self.turn(now);
+    /// Records that something which was due at `due` is done at `now`.
+    pub fn record_action(&mut self, now: Time, due: Time) {
+        self.start_new_slices(now);
         let late = now.since(due);
         self.life.add(late);
         if let Some(newest) = self.slices.first_mut() {
@@ -76,39 +77,40 @@ impl Lateness {
         }
     }
 
-    /// What the log shall know now; seldom anything.
-    pub fn tell(&mut self, now: Time) -> Option<(Level, String)> {
+    /// A line for the log, when there is something to report.
+    pub fn log_line(&mut self, now: Time) -> Option<(Level, String)> {
         let start_is_over = self.start_ends.is_some_and(|end| now >= end);
         if start_is_over {
             self.start_ends = None;
         }
-        let quiet = self.told.is_some_and(|at| now < at + QUIET);
+        let quiet = self.warned_at.is_some_and(|at| now < at + WARN_EVERY);
         let worst = self.slices.iter().map(|s| s.max).max().unwrap_or_default();
-        if worst * 2 >= self.carries() && !quiet {
-            self.told = Some(now);
+        if worst * 2 >= self.tolerated() && !quiet {
+            self.warned_at = Some(now);
             return Some((Level::Warning, self.warning(worst)));
         }
-        (start_is_over && self.told.is_none()).then(|| {
+        (start_is_over && self.warned_at.is_none()).then(|| {
             let text = format!(
-                "the heartbeat loop acted at most {worst:.1?} late since the start; the times of ha.cf carry {:.1?}",
-                self.carries()
+                "the heartbeat loop was at most {} late since the start; the times in ha.cf tolerate {}",
+                duration_for_people(worst),
+                duration_for_people(self.tolerated())
             );
             (Level::Info, text)
         })
     }
 
-    /// For status.
-    pub fn shown(&mut self, now: Time) -> LatenessStatus {
-        self.turn(now);
+    /// The measurements for status.
+    pub fn status(&mut self, now: Time) -> LatenessStatus {
+        self.start_new_slices(now);
         LatenessStatus {
-            carries: self.carries(),
+            carries: self.tolerated(),
             recent: self.recent().spread(),
             life: self.life.spread(),
         }
     }
 
-    fn carries(&self) -> Duration {
-        carries(&self.timing)
+    fn tolerated(&self) -> Duration {
+        tolerated(&self.timing)
     }
 
     fn recent(&self) -> Histogram {
@@ -128,21 +130,21 @@ impl Lateness {
             "set realtime on, "
         };
         format!(
-            "the heartbeat loop of this node acted up to {worst:.1?} late within the last minute (p99.9 {:.1?}), and keepalive \
-             {:.0?}, deadtime {:.0?}, margin {:.0?} carry {:.1?}: if it gets worse this node loses its groups, or is taken \
-             for dead. Find what keeps this machine busy or stops it (a paused VM?), {realtime}or set deadtime {:.0?} or more \
-             on all nodes",
-            spread.p999,
-            t.keepalive,
-            t.deadtime,
-            t.margin,
-            self.carries(),
-            enough(t, worst * 3),
+            "the heartbeat loop of this node was up to {} late in the last minute (p99.9 {}); keepalive {}, deadtime {} and \
+             margin {} tolerate {}. If it gets worse, this node loses its groups or is taken for dead. Find what keeps this \
+             machine busy or pauses it (a VM?), {realtime}or set deadtime {} or more on all nodes",
+            duration_for_people(worst),
+            duration_for_people(spread.p999),
+            duration_for_people(t.keepalive),
+            duration_for_people(t.deadtime),
+            duration_for_people(t.margin),
+            duration_for_people(self.tolerated()),
+            duration_in_files(sufficient_deadtime(t, worst * 3)),
         )
     }
 
-    /// Begins a new slice when its time has come.
-    fn turn(&mut self, now: Time) {
+    /// Starts a new slice when the newest one is full.
+    fn start_new_slices(&mut self, now: Time) {
         let mut turns = 0;
         while now >= self.slice_ends && turns < SLICES {
             self.slices.rotate_right(1);
@@ -158,23 +160,23 @@ impl Lateness {
     }
 }
 
-/// How late the loop may act under these times.
-fn carries(timing: &Timing) -> Duration {
+/// The delay of the loop that these times tolerate.
+fn tolerated(timing: &Timing) -> Duration {
     let heard = timing.deadtime.saturating_sub(timing.keepalive * 2);
     timing.margin.min(heard)
 }
 
-/// The least deadtime, in steps of a tenth, that carries so much with the usual margin.
-fn enough(timing: &Timing, late: Duration) -> Duration {
+/// The shortest deadtime, found in steps of a tenth, that tolerates this delay with the usual margin.
+fn sufficient_deadtime(timing: &Timing, late: Duration) -> Duration {
     let mut deadtime = timing.deadtime;
-    let carried = |deadtime| {
-        carries(&Timing {
+    let tolerated_with = |deadtime| {
+        tolerated(&Timing {
             deadtime,
             margin: Timing::usual_margin(timing.keepalive, deadtime),
             ..*timing
         })
     };
-    while carried(deadtime) < late && deadtime < Duration::from_secs(24 * 3600) {
+    while tolerated_with(deadtime) < late && deadtime < Duration::from_secs(24 * 3600) {
         deadtime = deadtime * STEP / 10;
     }
     // Rounded up to what a person would write.
@@ -190,7 +192,7 @@ fn enough(timing: &Timing, late: Duration) -> Duration {
 /// Four buckets for each doubling, from a microsecond to more than an hour: within a fifth of the truth.
 const BUCKETS: usize = 128;
 
-/// How often how late.
+/// How often each delay occurred.
 struct Histogram {
     counts: [u64; BUCKETS],
     max: Duration,
@@ -230,7 +232,7 @@ impl Histogram {
         }
     }
 
-    /// At most so late were that many of a thousand.
+    /// The delay that `permille` of a thousand measurements did not exceed.
     fn quantile(&self, permille: u64) -> Duration {
         let total: u64 = self.counts.iter().sum();
         let wanted = total.saturating_mul(permille).div_ceil(1000);
@@ -315,59 +317,62 @@ mod tests {
     #[test]
     fn the_last_minute_forgets_and_the_life_does_not() {
         let mut lateness = Lateness::new(START, timing(200, 3000), true);
-        lateness.acted(START + MS * 5, START);
+        lateness.record_action(START + MS * 5, START);
         for seconds in 1..70 {
             let now = START + Duration::from_secs(seconds);
-            lateness.acted(now + MS, now);
+            lateness.record_action(now + MS, now);
         }
-        let shown = lateness.shown(START + Duration::from_secs(70));
+        let shown = lateness.status(START + Duration::from_secs(70));
         assert_eq!((shown.recent.max, shown.life.max), (MS, MS * 5));
         assert!(shown.recent.count >= 50, "{shown:?}");
-        // Long silence is no reason to show what is old.
-        let shown = lateness.shown(START + Duration::from_secs(7000));
+        // After a long pause, old measurements are no longer shown.
+        let shown = lateness.status(START + Duration::from_secs(7000));
         assert_eq!((shown.recent.count, shown.life.count), (0, 70));
     }
 
     #[test]
-    fn half_of_what_the_times_carry_is_warned_of_and_not_again_and_again() {
+    fn half_of_the_tolerated_delay_is_warned_of_once() {
         let t = timing(20, 100);
-        assert_eq!(carries(&t), MS * 50);
+        assert_eq!(tolerated(&t), MS * 50);
         let mut lateness = Lateness::new(START, t, false);
         let mut now = START;
-        lateness.acted(now + MS * 24, now);
-        assert_eq!(lateness.tell(now), None);
-        lateness.acted(now + MS * 25, now);
-        let (level, text) = lateness.tell(now).unwrap();
+        lateness.record_action(now + MS * 24, now);
+        assert_eq!(lateness.log_line(now), None);
+        lateness.record_action(now + MS * 25, now);
+        let (level, text) = lateness.log_line(now).unwrap();
         assert_eq!(level, Level::Warning);
         for part in [
-            "up to 25.0ms late",
-            "carry 50.0ms",
+            "up to 25 ms late",
+            "tolerate 50 ms",
             "realtime on",
             "deadtime 200ms",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        let mut told = 0;
+        let mut lines = 0;
         for _ in 0..2000 {
             now = now + Duration::from_secs(1);
-            lateness.acted(now + MS * 60, now);
-            told += usize::from(lateness.tell(now).is_some());
+            lateness.record_action(now + MS * 60, now);
+            lines += usize::from(lateness.log_line(now).is_some());
         }
-        assert_eq!(told, 3);
+        assert_eq!(lines, 3);
     }
 
     #[test]
-    fn the_start_ends_with_a_word_and_measuring_with_it() {
+    fn the_measurements_at_the_start_end_with_a_log_line() {
         let mut lateness = Lateness::new(START, timing(1000, 30_000), true);
         let end = START + Duration::from_secs(12);
-        assert_eq!(lateness.next_look(START), START + LOOK);
-        lateness.acted(START + MS, START);
-        assert_eq!(lateness.tell(START + MS), None);
-        let (level, text) = lateness.tell(end).unwrap();
+        assert_eq!(
+            lateness.next_measurement(START),
+            START + START_MEASURE_EVERY
+        );
+        lateness.record_action(START + MS, START);
+        assert_eq!(lateness.log_line(START + MS), None);
+        let (level, text) = lateness.log_line(end).unwrap();
         assert_eq!(level, Level::Info);
-        assert!(text.contains("at most 1.0ms late"), "{text}");
-        assert_eq!(lateness.next_look(end), Time::NEVER);
-        assert_eq!(lateness.tell(end + MS), None);
+        assert!(text.contains("at most 1.00 ms late"), "{text}");
+        assert_eq!(lateness.next_measurement(end), Time::NEVER);
+        assert_eq!(lateness.log_line(end + MS), None);
     }
 
     #[test]
@@ -378,10 +383,10 @@ mod tests {
             (timing(200, 3000), MS * 1300),
             (timing(1000, 2500), MS * 1500),
         ] {
-            let deadtime = enough(&t, late);
+            let deadtime = sufficient_deadtime(&t, late);
             let margin = Timing::usual_margin(t.keepalive, deadtime);
             assert!(
-                carries(&Timing {
+                tolerated(&Timing {
                     deadtime,
                     margin,
                     ..t

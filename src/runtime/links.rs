@@ -1,70 +1,69 @@
-//! Which interfaces come, go, and change their carrier.
+//! Follows the network interfaces: which appear, disappear, and change their carrier.
 
 use std::collections::BTreeMap;
 
-use super::heartbeat_thread::{EngineHandle, Input};
+use super::engine_handle::{EngineHandle, Input};
 use crate::sys::netlink::{self, Change, Link, Netlink};
 
-/// Tells the heartbeat thread, until it has ended. Where the kernel had more to say than we could hear it looks at all of
-/// them: an interface may have been made anew meanwhile, and sockets on the old one are deaf.
-pub async fn tell(netlink: Netlink, engine: EngineHandle) {
-    let mut known = Known::default();
+/// Reports interfaces to the heartbeat thread until that has ended. After changes were missed, all of them are reported:
+/// an interface may have been replaced meanwhile, and sockets on the old one receive nothing.
+pub async fn report_interfaces(netlink: Netlink, engine: EngineHandle) {
+    let mut known = KnownInterfaces::default();
     let mut changes = netlink::watch();
     while let Some(change) = changes.recv().await {
-        let news = match change {
-            Change::Link(link) => known.seen(&link),
-            Change::LinkRemoved(link) => known.gone(&link.name),
+        let changed = match change {
+            Change::Link(link) => known.update(&link),
+            Change::LinkRemoved(link) => known.remove(&link.name),
             Change::AddressAdded(_) | Change::AddressRemoved(_) => continue,
             Change::Resync => match netlink.links().await {
-                Ok(links) => known.looked(&links),
+                Ok(links) => known.replace_all(&links),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot list the interfaces after missed changes");
+                    tracing::warn!("cannot list the network interfaces: {error}");
                     continue;
                 }
             },
         };
-        for (name, up) in news {
-            engine.tell(Input::Interface { name, up });
+        for (name, up) in changed {
+            engine.send(Input::Interface { name, up });
         }
     }
 }
 
 /// Interfaces by name, and whether heartbeats can pass.
 #[derive(Debug, Default)]
-struct Known(BTreeMap<String, bool>);
+struct KnownInterfaces(BTreeMap<String, bool>);
 
-/// What there is to tell.
-type News = Vec<(String, bool)>;
+/// Changed interfaces, and whether heartbeats can pass now.
+type InterfaceChanges = Vec<(String, bool)>;
 
-impl Known {
-    fn seen(&mut self, link: &Link) -> News {
+impl KnownInterfaces {
+    fn update(&mut self, link: &Link) -> InterfaceChanges {
         self.set(&link.name, link.up && link.carrier)
     }
 
-    fn gone(&mut self, name: &str) -> News {
+    fn remove(&mut self, name: &str) -> InterfaceChanges {
         self.set(name, false)
     }
 
-    fn set(&mut self, name: &str, up: bool) -> News {
-        let news = (name.to_owned(), up);
+    fn set(&mut self, name: &str, up: bool) -> InterfaceChanges {
         if self.0.insert(name.to_owned(), up) == Some(up) {
-            return News::new();
+            return InterfaceChanges::new();
         }
-        vec![news]
+        vec![(name.to_owned(), up)]
     }
 
-    /// After a look at all of them. What is there is told even when it seems the same: it may be another by that name.
-    fn looked(&mut self, links: &[Link]) -> News {
-        let there = |name: &String| links.iter().any(|l| l.name == *name);
-        let missing: Vec<String> = self.0.keys().filter(|n| !there(n)).cloned().collect();
-        let gone: Vec<_> = missing.iter().flat_map(|n| self.gone(n)).collect();
-        let seen = links.iter().map(|l| (l.name.clone(), l.up && l.carrier));
-        let news: News = gone.into_iter().chain(seen).collect();
-        self.0 = links
+    /// Takes a complete list. Its interfaces are reported even if they seem unchanged: each may be a new one of that name.
+    fn replace_all(&mut self, links: &[Link]) -> InterfaceChanges {
+        let present: InterfaceChanges = links
             .iter()
             .map(|l| (l.name.clone(), l.up && l.carrier))
             .collect();
-        news
+        let before = std::mem::replace(&mut self.0, present.iter().cloned().collect());
+        let gone = before
+            .into_iter()
+            .filter(|(name, up)| *up && !self.0.contains_key(name))
+            .map(|(name, _)| (name, false));
+        gone.chain(present).collect()
     }
 }
 
@@ -83,26 +82,26 @@ mod tests {
         }
     }
 
-    fn told(news: &News) -> Vec<(&str, bool)> {
-        news.iter().map(|(n, up)| (n.as_str(), *up)).collect()
+    fn names(changes: &InterfaceChanges) -> Vec<(&str, bool)> {
+        changes.iter().map(|(n, up)| (n.as_str(), *up)).collect()
     }
 
     #[test]
-    fn only_changes_are_told() {
-        let mut known = Known::default();
-        assert_eq!(told(&known.seen(&link("a", true))), [("a", true)]);
-        assert_eq!(told(&known.seen(&link("a", true))), []);
-        assert_eq!(told(&known.seen(&link("a", false))), [("a", false)]);
-        assert_eq!(told(&known.gone("a")), []);
+    fn only_changes_are_reported() {
+        let mut known = KnownInterfaces::default();
+        assert_eq!(names(&known.update(&link("a", true))), [("a", true)]);
+        assert_eq!(names(&known.update(&link("a", true))), []);
+        assert_eq!(names(&known.update(&link("a", false))), [("a", false)]);
+        assert_eq!(names(&known.remove("a")), []);
     }
 
     #[test]
-    fn after_missed_changes_everything_is_told_and_what_is_missing_is_gone() {
-        let mut known = Known::default();
-        known.seen(&link("a", true));
-        known.seen(&link("b", true));
-        let news = known.looked(&[link("a", true), link("c", false)]);
-        assert_eq!(told(&news), [("b", false), ("a", true), ("c", false)]);
-        assert_eq!(told(&known.seen(&link("b", true))), [("b", true)]);
+    fn after_missed_changes_every_interface_is_reported_and_missing_ones_are_down() {
+        let mut known = KnownInterfaces::default();
+        known.update(&link("a", true));
+        known.update(&link("b", true));
+        let changes = known.replace_all(&[link("a", true), link("c", false)]);
+        assert_eq!(names(&changes), [("b", false), ("a", true), ("c", false)]);
+        assert_eq!(names(&known.update(&link("b", true))), [("b", true)]);
     }
 }

@@ -11,36 +11,35 @@ use crate::model::medium::Medium;
 use crate::sys::clock;
 use crate::sys::udp;
 
-/// Listens wherever these media are heard.
+/// Opens a socket for each interface and port of these media.
 pub fn open_listeners(
     media: &[Medium],
     authenticator: &Arc<Authenticator>,
 ) -> Result<Vec<Listener>, String> {
-    let open = |listener| Listener::open(listener, authenticator).map_err(|e| e.to_string());
+    let open = |place| Listener::open(place, authenticator).map_err(|e| e.to_string());
     udp::listen_points(media).into_iter().map(open).collect()
 }
 
-/// A place where we listen, and the task that does.
+/// A socket that heartbeats arrive on, and the task that reads it.
 pub struct Listener {
     place: udp::ListenPoint,
-    index: Option<u32>,
+    /// The kernel's number of the interface: another one means that the interface was replaced.
+    interface_index: Option<u32>,
     task: JoinHandle<()>,
-    /// When it last could not be opened on the interface that is there now.
-    refused: Option<Time>,
+    /// When opening it failed last; none while it is open.
+    failed_at: Option<Time>,
 }
 
 impl Listener {
     fn open(
-        listener: udp::ListenPoint,
+        place: udp::ListenPoint,
         authenticator: &Arc<Authenticator>,
     ) -> std::io::Result<Listener> {
-        let index = nix::net::if_::if_nametoindex(listener.interface()).ok();
-        let task = authenticator.listen(udp::UdpReceiver::open(&listener)?);
         Ok(Listener {
-            place: listener,
-            index,
-            task,
-            refused: None,
+            interface_index: interface_index(&place),
+            task: authenticator.listen(udp::UdpReceiver::open(&place)?),
+            place,
+            failed_at: None,
         })
     }
 
@@ -49,33 +48,41 @@ impl Listener {
         self.place.interface()
     }
 
-    /// Listens anew where the interface of that name is another one now: the old socket would stay deaf.
-    pub async fn renew(&mut self, authenticator: &Arc<Authenticator>) -> Result<(), String> {
-        let index = nix::net::if_::if_nametoindex(self.place.interface()).ok();
-        if index == self.index || index.is_none() {
+    /// Opens the socket again when the interface was replaced by another one of that name: the old socket would never
+    /// receive anything again.
+    pub async fn reopen_if_replaced(
+        &mut self,
+        authenticator: &Arc<Authenticator>,
+    ) -> Result<(), String> {
+        let index = interface_index(&self.place);
+        if index == self.interface_index || index.is_none() {
             return Ok(());
         }
         self.task.abort();
-        // The port is free only when the old socket is closed.
+        // The port is free only after the old socket is closed.
         drop((&mut self.task).await);
-        self.open_again(authenticator)
+        self.reopen(authenticator)
     }
 
-    fn open_again(&mut self, authenticator: &Arc<Authenticator>) -> Result<(), String> {
+    fn reopen(&mut self, authenticator: &Arc<Authenticator>) -> Result<(), String> {
         match Listener::open(self.place.clone(), authenticator) {
             Ok(listener) => *self = listener,
             Err(e) => {
-                self.refused = Some(clock::now());
+                self.failed_at = Some(clock::now());
                 return Err(e.to_string());
             }
         }
         Ok(())
     }
 
-    /// Where opening was refused it is tried again each second: no change of the interface need ever come. True when
-    /// that succeeded.
-    pub fn try_again(&mut self, authenticator: &Arc<Authenticator>) -> bool {
+    /// Tries a second later to open what could not be opened, because no further change of the interface need ever come.
+    /// True when that succeeded.
+    pub fn retry(&mut self, authenticator: &Arc<Authenticator>) -> bool {
         let due = |at: Time| clock::now().since(at) >= REOPEN_AFTER;
-        self.refused.is_some_and(due) && self.open_again(authenticator).is_ok()
+        self.failed_at.is_some_and(due) && self.reopen(authenticator).is_ok()
     }
+}
+
+fn interface_index(place: &udp::ListenPoint) -> Option<u32> {
+    nix::net::if_::if_nametoindex(place.interface()).ok()
 }

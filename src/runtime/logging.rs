@@ -1,8 +1,8 @@
-//! Where log lines go: standard error or journald, `logfile`, `debugfile` and syslog, as ha.cf says. Only the slow side
-//! logs; the heartbeat thread hands its lines over. And even the slow side only hands them on: each place has a thread.
+//! Writes the log to standard error or journald, and to `logfile`, `debugfile` and syslog as ha.cf says. Each target has a
+//! thread of its own, because writing may block. The heartbeat thread sends its lines by way of the slow half.
 
-mod place;
 mod sink;
+mod target;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,31 +15,31 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::Logging;
 use crate::sys::local_time::LocalTime;
 use crate::text::printable_lines;
-use place::{Line, Place};
-use sink::Sink;
+use sink::LogSink;
+use target::{LogLine, LogTarget};
 
-/// How long the last lines may take at the end of the daemon.
-const ENDS: Duration = Duration::from_secs(1);
+/// Time to write the last lines when the daemon ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// All places of the log.
-pub struct Log(Vec<Sink>);
+/// All targets of the log.
+pub struct Log(Vec<LogSink>);
 
-/// Sets the log up for the life of the process. What could not be opened is given back as sentences.
-pub fn begin(logging: &Logging) -> (Arc<Log>, Vec<String>) {
+/// Sets up the log for the life of the process. A sentence is returned for each target that could not be opened.
+pub fn start(logging: &Logging) -> (Arc<Log>, Vec<String>) {
     let debug = if logging.debug > 0 {
         LevelFilter::DEBUG
     } else {
         LevelFilter::INFO
     };
-    let mut troubles = Vec::new();
+    let mut problems = Vec::new();
     let mut sinks = Vec::new();
-    let mut add = |(sink, trouble): (Option<Sink>, Option<String>)| {
+    let mut add = |(sink, problem): (Option<LogSink>, Option<String>)| {
         sinks.extend(sink);
-        troubles.extend(trouble);
+        problems.extend(problem);
     };
-    add(match Place::journal() {
-        Some(journal) => Sink::start("journald".into(), debug, || Ok(journal)),
-        None => Sink::start("standard error".into(), debug, || Ok(Place::console())),
+    add(match LogTarget::journal() {
+        Some(journal) => LogSink::start("journald".into(), debug, || Ok(journal)),
+        None => LogSink::start("standard error".into(), debug, || Ok(LogTarget::console())),
     });
     for (path, level) in [
         (&logging.logfile, LevelFilter::INFO),
@@ -47,94 +47,94 @@ pub fn begin(logging: &Logging) -> (Arc<Log>, Vec<String>) {
     ] {
         let Some(path) = path.clone() else { continue };
         let name = path.display().to_string();
-        add(Sink::start(name, level, || Place::file(path)));
+        add(LogSink::start(name, level, || LogTarget::file(path)));
     }
     if let Some(facility) = logging.logfacility.clone() {
         let name = format!("syslog ({facility})");
-        let open = move || Place::syslog(&facility);
-        add(Sink::start(name, LevelFilter::INFO, open));
+        let open = move || LogTarget::syslog(&facility);
+        add(LogSink::start(name, LevelFilter::INFO, open));
     }
     let log = Arc::new(Log(sinks));
-    let layer = Teller(Arc::clone(&log)).with_filter(debug);
+    let layer = LogLayer(Arc::clone(&log)).with_filter(debug);
     if tracing_subscriber::registry()
         .with(layer)
         .try_init()
         .is_err()
     {
-        troubles.push("the log was set up before".to_owned());
+        problems.push("the log was already set up".to_owned());
     }
-    (log, troubles)
+    (log, problems)
 }
 
 impl Log {
-    /// Lines that could not be written, by place; for status.
+    /// The number of lost lines by target, for status.
     pub fn lost(&self) -> impl Iterator<Item = (String, u64)> {
         let counted = self.0.iter().map(|s| (s.name.as_str(), s.lost()));
         let lost = counted.filter(|(_, n)| *n > 0);
         lost.map(|(name, n)| (format!("log lines lost, not written to {name}"), n))
     }
 
-    fn tell(&self, line: Line) {
+    fn write(&self, line: LogLine) {
         let line = Arc::new(line);
-        let wants = |s: &&Sink| s.level >= line.level;
-        let stuck: Vec<&Sink> = self
+        let wants = |s: &&LogSink| s.level >= line.level;
+        let just_filled: Vec<&LogSink> = self
             .0
             .iter()
             .filter(wants)
-            .filter(|s| s.give(&line))
+            .filter(|s| s.push(&line))
             .collect();
-        for sink in stuck {
+        for sink in just_filled {
             let text = format!(
-                "{} takes no log lines any more, it hangs: they are lost, and counted in hactl status; the cluster runs on",
+                "{} does not accept log lines; they are dropped and counted in hactl status. The cluster is not affected.",
                 sink.name
             );
-            let warning = Arc::new(Line {
+            let warning = Arc::new(LogLine {
                 level: Level::WARN,
                 when: line.when.clone(),
                 text,
             });
             for other in self.0.iter().filter(|s| s.name != sink.name) {
-                // One that is full as well has said so, or will.
-                other.give(&warning);
+                // A target that is full, too, has been or will be reported itself.
+                other.push(&warning);
             }
         }
     }
 }
 
-/// Lets the last lines be written, when it is dropped.
-pub struct Ending(pub Arc<Log>);
+/// Waits until the last lines are written, when it is dropped.
+pub struct FlushOnDrop(pub Arc<Log>);
 
-impl Drop for Ending {
+impl Drop for FlushOnDrop {
     fn drop(&mut self) {
-        let until = Instant::now() + ENDS;
+        let until = Instant::now() + FLUSH_TIMEOUT;
         for sink in &self.0.0 {
             sink.flush(until);
         }
     }
 }
 
-/// Makes a line of each event.
-struct Teller(Arc<Log>);
+/// Turns each tracing event into a line.
+struct LogLayer(Arc<Log>);
 
-impl<S: tracing::Subscriber> Layer<S> for Teller {
+impl<S: tracing::Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut sentence = Sentence(String::new());
-        event.record(&mut sentence);
-        self.0.tell(Line {
+        let mut event_text = EventText(String::new());
+        event.record(&mut event_text);
+        self.0.write(LogLine {
             level: *event.metadata().level(),
             when: LocalTime::now().to_string(),
-            text: printable_lines(&sentence.0),
+            text: printable_lines(&event_text.0),
         });
     }
 }
 
-/// The sentence of an event.
-struct Sentence(String);
+/// The text of a tracing event.
+struct EventText(String);
 
-impl tracing::field::Visit for Sentence {
+impl tracing::field::Visit for EventText {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
         use std::fmt::Write;
-        // Whence a line of a library comes that speaks by way of the crate `log`.
+        // Libraries that use the crate `log` name their module and file in these fields.
         if field.name().starts_with("log.") {
             return;
         }

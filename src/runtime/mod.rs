@@ -1,12 +1,13 @@
-//! The daemon: engine and world put together.
+//! The daemon: the engine connected to the network, the agents and the clients.
 //!
-//! Two halves. `heartbeat_thread` owns sockets, clock and engine, with `receive` and `send` at its
-//! sides. [`daemon`] is the slow half: agents (`perform`), clients (`serve`), the log, the disk. They talk over
-//! channels; the heartbeat thread never waits for the slow half.
+//! It has two halves. [`heartbeat_thread`] owns sockets, clock and engine; `receive`, `send` and `ping` belong to it.
+//! [`daemon`] is the slow half: agents (`perform`), clients (`serve`), notifications, the log and the disk. The two talk
+//! over the channels of [`engine_handle`], and the heartbeat thread never waits for the slow half.
 
 mod counters;
 pub mod daemon;
 mod drbd;
+mod engine_handle;
 mod fencing;
 mod heartbeat_thread;
 mod lateness;
@@ -16,11 +17,13 @@ mod logging;
 mod notify;
 mod peer_requests;
 mod perform;
+mod ping;
 mod receive;
 mod recording_engine;
 mod respawn;
 mod send;
 mod serve;
+mod service_manager;
 mod signals;
 mod watcher;
 
@@ -33,27 +36,30 @@ use daemon::Daemon;
 use heartbeat_thread::HeartbeatSetup;
 use peer_requests::{PeerClient, PeerRequests};
 use perform::Performer;
+use respawn::RespawnChildren;
 use signals::Signals;
 
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::assembly::{Folders, own_name};
-use crate::control::server::{Call, Server};
+use crate::config::Config;
+use crate::control::server::{ControlCall, ControlServer};
 use crate::engine::PersistentState;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::store::journal::Journal;
 use crate::store::lease::{LeaseFile, Leases};
+use crate::store::recording_writer::RecordingFeed;
 use crate::store::state_file::StateFile;
 use crate::sys::netlink::Netlink;
-use crate::text::Problems;
+use crate::text::{Problems, count};
 
-/// Control requests that wait for the daemon; more are refused by the server as busy.
+/// Control requests that may wait for the daemon; the server refuses more as busy.
 const CALLS_DEPTH: usize = 64;
-/// The priority that `realtime on` asks for without `rtprio`: low among the real-time ones, above all others.
-const USUAL_PRIORITY: i32 = 1;
+/// The priority of `realtime on` without `rtprio`: the lowest real-time priority, above all ordinary processes.
+const DEFAULT_PRIORITY: i32 = 1;
 
-/// Runs the daemon, with its exit code; why it could not start goes to standard error.
+/// Runs the daemon and returns its exit code. Why it could not start goes to standard error.
 pub fn main(folders: Folders) -> ExitCode {
     match run(folders) {
         Ok(true) => ExitCode::SUCCESS,
@@ -65,10 +71,10 @@ pub fn main(folders: Folders) -> ExitCode {
     }
 }
 
-/// Runs the daemon until it is told to end (true), or until it can no longer go on, which the log says (false).
+/// Runs the daemon until it is asked to stop (true), or until it fails, which is logged (false).
 ///
 /// # Errors
-/// Why it could not start; the text is for the administrator.
+/// Why it could not start, for an administrator.
 fn run(folders: Folders) -> Result<bool, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -76,10 +82,10 @@ fn run(folders: Folders) -> Result<bool, String> {
         .thread_stack_size(256 * 1024)
         .build()
         .map_err(|e| format!("cannot make the runtime: {e}"))?;
-    runtime.block_on(begin(folders))
+    runtime.block_on(start_and_run(folders))
 }
 
-async fn begin(folders: Folders) -> Result<bool, String> {
+async fn start_and_run(folders: Folders) -> Result<bool, String> {
     let netlink = Netlink::new();
     let node = own_name();
     let (peer_client, orders) = PeerClient::new();
@@ -94,61 +100,49 @@ async fn begin(folders: Folders) -> Result<bool, String> {
     } = assemble(&folders, &node, &netlink, &peers)
         .await
         .map_err(|problems| problems.page("had does not start"))?;
-    let server = Server::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
-    let (log, troubles) = logging::begin(&config.logging);
-    let _last_lines = logging::Ending(Arc::clone(&log));
-    greet(&cluster, &warnings);
+    let server = ControlServer::bind(&folders.run.join("had.sock")).map_err(|e| e.to_string())?;
+    let (log, log_problems) = logging::start(&config.logging);
+    let _last_lines = logging::FlushOnDrop(Arc::clone(&log));
+    log_start(&cluster, &warnings);
+
+    // What earlier lives of this daemon left behind.
     let opened = StateFile::open(&folders.state).map_err(|e| e.to_string())?;
-    for text in troubles.iter().chain(&opened.warnings) {
+    for text in log_problems.iter().chain(&opened.warnings) {
         tracing::warn!("{text}");
     }
-    let leases = lease_file(&folders);
+    let lease_file = open_lease_file(&folders);
+    let leases = load_leases(lease_file.as_ref());
+    let held_before = leases.as_ref().map(|l| l.keys().cloned().collect());
     let mut kept = opened.kept;
-    let known = known_leases(leases.as_ref());
-    let held_before = known.as_ref().map(|l| l.keys().cloned().collect());
-    kept.leases = known.unwrap_or_default();
+    kept.leases = leases.unwrap_or_default();
     let journal = open_journal(&folders);
+
+    // The heartbeat thread.
     let signals = Signals::listen().map_err(|e| format!("cannot listen to signals: {e}"))?;
-    let (recording_writer, feed) = daemon::record(&folders.state, config.record);
-    let (engine, outputs) = heartbeat_thread::start(HeartbeatSetup {
-        cluster: cluster.clone(),
-        kept,
-        media: config.media.clone(),
-        keys: config.keys.clone(),
-        cluster_name: config.cluster_name.clone(),
-        uuid: if config.uuid_from_name {
-            uuid_of(&node)
-        } else {
-            opened.uuid
-        },
-        hopfudge: config.hopfudge,
-        priority: config
-            .realtime
-            .then(|| config.rtprio.unwrap_or(USUAL_PRIORITY)),
-        tell_bad_packets: config.log_badpack,
-        feed,
-    })?;
+    let (recording_writer, feed) = daemon::start_recording(&folders.state, config.record);
+    let setup = heartbeat_setup(&config, cluster.clone(), kept, opened.uuid, feed);
+    let (engine, outputs) = heartbeat_thread::start(setup)?;
     peer_client.connect(&engine);
-    let (saver, wanted) = watch::channel((0, PersistentState::default()));
-    tokio::spawn(daemon::save_always(
+
+    // The slow half.
+    let (saver, states) = watch::channel((0, PersistentState::default()));
+    tokio::spawn(daemon::keep_saving(
         Arc::new(opened.file),
-        wanted,
+        states,
         engine.clone(),
     ));
-    let (changed, changes) = watch::channel(());
+    let (status_changed, status_changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
-    tokio::spawn(serve_clients(server, calls_in, changes));
-    for child in config.respawn.clone() {
-        tokio::spawn(respawn::keep_running(child));
-    }
-    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+    tokio::spawn(serve_clients(server, calls_in, status_changes));
+    let respawn = RespawnChildren::start(&config.respawn);
+    service_manager::notify_ready();
     let performer = Performer::new(
         groups,
         watch_plan,
         netlink.clone(),
-        leases,
+        lease_file,
         held_before,
-        perform::min_kernel_ttl(config.lease, &cluster.timing),
+        perform::min_address_lifetime(config.lease, &cluster.timing),
         engine.clone(),
     );
     let daemon = Daemon {
@@ -159,74 +153,108 @@ async fn begin(folders: Folders) -> Result<bool, String> {
         performer,
         notifier: notify::Notifier::new(hooks),
         peer_requests: PeerRequests::new(node, peer_client),
+        respawn,
         netlink,
         journal,
         log,
         recording_writer,
-        waiting: serve::Waiting::default(),
+        waiting: serve::WaitingClients::default(),
         saver,
-        changed,
+        status_changed,
         leaving: false,
     };
-    let told = daemon.run(outputs, calls, orders, signals).await;
-    if told {
+    let ended_in_order = daemon.run(outputs, calls, orders, signals).await;
+    if ended_in_order {
         tracing::info!("had ends");
     } else {
         tracing::error!(
-            "the heartbeat thread has ended by itself; a new daemon will find what runs"
+            "the heartbeat thread has failed; had ends, and resources stay up for the next had to find"
         );
     }
-    Ok(told)
+    Ok(ended_in_order)
 }
 
-/// The first words in the log.
-fn greet(cluster: &Cluster, warnings: &Problems) {
+fn heartbeat_setup(
+    config: &Config,
+    cluster: Cluster,
+    kept: PersistentState,
+    stored_uuid: [u8; 16],
+    feed: Option<RecordingFeed>,
+) -> HeartbeatSetup {
+    let uuid = if config.uuid_from_name {
+        uuid_from_name(&cluster.me)
+    } else {
+        stored_uuid
+    };
+    let priority = config.rtprio.unwrap_or(DEFAULT_PRIORITY);
+    HeartbeatSetup {
+        cluster,
+        kept,
+        media: config.media.clone(),
+        keys: config.keys.clone(),
+        cluster_name: config.cluster_name.clone(),
+        uuid,
+        hopfudge: config.hopfudge,
+        priority: config.realtime.then_some(priority),
+        log_bad_packets: config.log_badpack,
+        feed,
+    }
+}
+
+/// The first line of the log, and the warnings about the configuration.
+fn log_start(cluster: &Cluster, warnings: &Problems) {
     tracing::info!(
-        "had {} starts on {}, {} nodes, {} groups",
+        "had {} starts on {}: {}, {}",
         env!("CARGO_PKG_VERSION"),
         cluster.me,
-        cluster.nodes.len(),
-        cluster.groups.len()
+        count(cluster.nodes.len(), "node"),
+        count(cluster.groups.len(), "group")
     );
     if !warnings.is_empty() {
         tracing::warn!("{}", warnings.to_string().trim_end());
     }
 }
 
-async fn serve_clients(server: Server, calls: mpsc::Sender<Call>, changes: watch::Receiver<()>) {
-    if let Err(e) = server.serve(calls, changes).await {
+async fn serve_clients(
+    server: ControlServer,
+    calls: mpsc::Sender<ControlCall>,
+    status_changes: watch::Receiver<()>,
+) {
+    if let Err(e) = server.serve(calls, status_changes).await {
         tracing::error!(
-            "hactl cannot reach this daemon any more: {e}; the cluster runs on, restart had when that suits"
+            "the control socket failed: {e}; hactl cannot reach this daemon until had is restarted. The cluster is not affected."
         );
     }
 }
 
-/// A UUID made from a node's name (`uuidfrom nodename`): the same after every loss of the disk.
-fn uuid_of(node: &crate::model::NodeName) -> [u8; 16] {
+/// A UUID made from a node's name (`uuidfrom nodename`): it survives the loss of the disk.
+fn uuid_from_name(node: &crate::model::NodeName) -> [u8; 16] {
     use sha2::Digest;
     let digest = sha2::Sha256::digest(node.as_str());
     digest.first_chunk().copied().unwrap_or([1; 16])
 }
 
-fn lease_file(folders: &Folders) -> Option<LeaseFile> {
+fn open_lease_file(folders: &Folders) -> Option<LeaseFile> {
     LeaseFile::new(&folders.run)
         .map_err(|e| {
             tracing::warn!(
-                "cannot keep leases in {}: {e}; a restart will stop what it finds running",
+                "cannot keep leases in {}: {e}; after a restart, had stops the groups that it finds running",
                 folders.run.display()
             );
         })
         .ok()
 }
 
-/// What the last daemon of this boot held; none when that is not known, which is said.
-fn known_leases(file: Option<&LeaseFile>) -> Option<Leases> {
+/// The leases of the last daemon of this boot; none when they are not known, which is logged.
+fn load_leases(file: Option<&LeaseFile>) -> Option<Leases> {
     file?.load().map_err(|why| tracing::warn!("{why}")).ok()
 }
 
 fn open_journal(folders: &Folders) -> Option<Journal> {
-    let say = |text: String| daemon::note(Level::Warning, &text);
-    Journal::open(folders.state.join("journal"), say)
-        .map_err(|e| tracing::warn!("there will be no journal: {e}"))
+    let log = |text: String| daemon::log_line(Level::Warning, &text);
+    Journal::open(folders.state.join("journal"), log)
+        .map_err(|e| {
+            tracing::warn!("there is no journal: {e}; hactl why and history have no entries");
+        })
         .ok()
 }

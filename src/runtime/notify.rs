@@ -1,8 +1,8 @@
-//! Tells programs what became of a group here (`notify`), and of a node (heartbeat's `rc.d/status`).
+//! Runs programs when the state of a group changes here (`notify`), or that of a node (heartbeat's `rc.d/status`).
 //!
-//! About one thing nothing is told while an earlier word about it is still under way, so what arrives is in order. What
-//! happens meanwhile is told as one: from the state that was told last to the newest. Nobody waits for these programs but the
-//! end of the daemon, and that not for ever.
+//! Notifications about one group or node run one at a time, so they arrive in order. Changes in the meantime are merged into
+//! one, from the state that was notified last to the newest. Only the end of the daemon waits for these programs, and only
+//! for a limited time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,26 +15,26 @@ use crate::agent::exec::hook::{self, Hook};
 use crate::assembly::hooks::Hooks;
 use crate::model::decision::{Decision, What};
 
-/// What a group's state is called that nothing was told of yet.
+/// The state before the first notification.
 const UNKNOWN: &str = "unknown";
 
 impl Hooks {
-    /// Those that are told about it.
-    fn about(&self, of: &Of) -> &[Hook] {
-        match of {
-            Of::Group(_) => &self.notify,
-            Of::Node(_) => self.status.as_slice(),
+    /// The hooks that are run for a subject.
+    fn hooks_for(&self, subject: &Subject) -> &[Hook] {
+        match subject {
+            Subject::Group(_) => &self.notify,
+            Subject::Node(_) => self.status.as_slice(),
         }
     }
 
-    async fn tell(&self, news: &News) {
-        let words = news.words();
-        for hook in self.about(&news.of) {
+    async fn run_all(&self, notification: &Notification) {
+        let words = notification.words();
+        for hook in self.hooks_for(&notification.subject) {
             let programs = match hook.list_programs().await {
                 Ok(programs) => programs,
                 Err(why) => {
                     tracing::warn!(
-                        "nobody in {} is told that {news}: {why}",
+                        "notify: cannot run the programs in {} for \"{notification}\": {why}",
                         hook.path.display()
                     );
                     continue;
@@ -42,43 +42,43 @@ impl Hooks {
             };
             for program in programs {
                 if let Err(why) = hook::run(&program, &words, hook.timeout, &self.env).await {
-                    tracing::warn!("{why} (the news was: {news})");
+                    tracing::warn!("notify: {why} (it was run for \"{notification}\")");
                 }
             }
         }
     }
 }
 
-/// Whom news are about.
+/// What a notification is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Of {
+enum Subject {
     Group(String),
     Node(String),
 }
 
-/// One thing to tell.
+/// One notification: a subject went from one state to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct News {
-    of: Of,
+struct Notification {
+    subject: Subject,
     from: &'static str,
     to: &'static str,
     reason: String,
     sequence: u64,
-    /// So many changes before this one were not told one by one.
+    /// How many earlier changes are merged into this one.
     skipped: u64,
 }
 
-impl std::fmt::Display for News {
+impl std::fmt::Display for Notification {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Of::Group(name) | Of::Node(name)) = &self.of;
+        let (Subject::Group(name) | Subject::Node(name)) = &self.subject;
         write!(f, "{name} is {}", self.to)
     }
 }
 
-impl News {
+impl Notification {
     fn words(&self) -> Vec<(&'static str, String)> {
-        match &self.of {
-            Of::Group(group) => vec![
+        match &self.subject {
+            Subject::Group(group) => vec![
                 ("HA_NOTIFY_GROUP", group.clone()),
                 ("HA_NOTIFY_FROM", self.from.to_owned()),
                 ("HA_NOTIFY_TO", self.to.to_owned()),
@@ -87,7 +87,7 @@ impl News {
                 ("HA_NOTIFY_SKIPPED", self.skipped.to_string()),
             ],
             // Heartbeat's own names.
-            Of::Node(node) => vec![
+            Subject::Node(node) => vec![
                 ("HA_t", "status".to_owned()),
                 ("HA_src", node.clone()),
                 ("HA_st", self.to.to_owned()),
@@ -95,120 +95,122 @@ impl News {
         }
     }
 
-    /// What is to be told instead of an older one that nobody heard; none when all is as it was told last.
-    fn after(self, older: Option<News>) -> Option<News> {
+    /// Merges an older notification that has not run yet into this one; none when both together change nothing.
+    fn merge(self, older: Option<Notification>) -> Option<Notification> {
         let Some(older) = older else {
             return Some(self);
         };
-        let news = News {
+        let notification = Notification {
             from: older.from,
             skipped: older.skipped.saturating_add(1),
             ..self
         };
-        (news.from != news.to).then_some(news)
+        (notification.from != notification.to).then_some(notification)
     }
 }
 
-/// What waits to be told about one thing.
+/// The notifications of one subject: one that waits, and whether one is running.
 #[derive(Default)]
-struct Line {
-    next: Option<News>,
-    /// Somebody is at it.
-    busy: bool,
+struct NotificationQueue {
+    next: Option<Notification>,
+    running: bool,
 }
 
-type Lines = Arc<Mutex<BTreeMap<Of, Line>>>;
+type NotificationQueues = Arc<Mutex<BTreeMap<Subject, NotificationQueue>>>;
 
-/// Takes decisions in, and tells those that matter to others.
+/// Turns decisions into notifications and runs them.
 pub struct Notifier {
     hooks: Arc<Hooks>,
-    /// What each was last seen to be.
-    states: BTreeMap<Of, &'static str>,
+    /// The newest state of each subject.
+    states: BTreeMap<Subject, &'static str>,
     sequence: u64,
-    lines: Lines,
+    queues: NotificationQueues,
     tasks: JoinSet<()>,
 }
 
 impl Notifier {
-    /// Nothing is told before the first decision.
+    /// Runs nothing before the first decision.
     pub fn new(hooks: Hooks) -> Self {
         Notifier {
             hooks: Arc::new(hooks),
             states: BTreeMap::new(),
             sequence: 0,
-            lines: Lines::default(),
+            queues: NotificationQueues::default(),
             tasks: JoinSet::new(),
         }
     }
 
-    /// What is told from now on is told to these.
+    /// Runs the hooks of a new configuration from now on.
     pub fn reconfigure(&mut self, hooks: Hooks) {
         self.hooks = Arc::new(hooks);
     }
 
-    /// A decision was taken.
-    pub fn hear(&mut self, decision: &Decision) {
+    /// Notifies of a decision, when it changes the state of a group or node.
+    pub fn add_decision(&mut self, decision: &Decision) {
         while self.tasks.try_join_next().is_some() {}
-        let Some((of, to)) = change(decision) else {
+        let Some((subject, to)) = state_change(decision) else {
             return;
         };
-        let from = self.states.insert(of.clone(), to).unwrap_or(UNKNOWN);
+        let from = self.states.insert(subject.clone(), to).unwrap_or(UNKNOWN);
         if from == to {
             return;
         }
-        if matches!(of, Of::Group(_)) {
+        if matches!(subject, Subject::Group(_)) {
             self.sequence = self.sequence.saturating_add(1);
         }
-        if self.hooks.about(&of).is_empty() {
+        if self.hooks.hooks_for(&subject).is_empty() {
             return;
         }
-        let news = News {
-            of: of.clone(),
+        let notification = Notification {
+            subject: subject.clone(),
             from,
             to,
             reason: decision.reason().unwrap_or_default(),
             sequence: self.sequence,
             skipped: 0,
         };
-        let mut lines = locked(&self.lines);
-        let line = lines.entry(of.clone()).or_default();
-        line.next = news.after(line.next.take());
-        if !std::mem::replace(&mut line.busy, true) {
-            let (lines, hooks) = (Arc::clone(&self.lines), Arc::clone(&self.hooks));
-            self.tasks.spawn(tell_all(of, lines, hooks));
+        let mut queues = locked(&self.queues);
+        let queue = queues.entry(subject.clone()).or_default();
+        queue.next = notification.merge(queue.next.take());
+        if !std::mem::replace(&mut queue.running, true) {
+            let (queues, hooks) = (Arc::clone(&self.queues), Arc::clone(&self.hooks));
+            self.tasks.spawn(run_queue(subject, queues, hooks));
         }
     }
 
-    /// Waits until all is told, but no longer than that.
+    /// Waits until all notifications have run, but no longer than `patience`.
     pub async fn finish(mut self, patience: Duration) {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(patience, all).await.is_err() {
-            tracing::warn!("a program of notify does not end; it is not waited for any longer");
+            tracing::warn!(
+                "notify: a program is still running; the daemon ends without waiting for it any longer"
+            );
         }
     }
 }
 
-/// Tells one after the other what there is about one thing.
-async fn tell_all(of: Of, lines: Lines, hooks: Arc<Hooks>) {
+/// Runs the notifications of one subject, one after the other.
+async fn run_queue(subject: Subject, queues: NotificationQueues, hooks: Arc<Hooks>) {
     loop {
         let next = {
-            let mut lines = locked(&lines);
-            let line = lines.entry(of.clone()).or_default();
-            line.busy = line.next.is_some();
-            line.next.take()
+            let mut queues = locked(&queues);
+            let queue = queues.entry(subject.clone()).or_default();
+            queue.running = queue.next.is_some();
+            queue.next.take()
         };
-        let Some(news) = next else { return };
-        hooks.tell(&news).await;
+        let Some(notification) = next else { return };
+        hooks.run_all(&notification).await;
     }
 }
 
-fn locked(lines: &Lines) -> MutexGuard<'_, BTreeMap<Of, Line>> {
-    lines.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(queues: &NotificationQueues) -> MutexGuard<'_, BTreeMap<Subject, NotificationQueue>> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What of a decision is told, and what it makes of whom.
-fn change(decision: &Decision) -> Option<(Of, &'static str)> {
-    let node = |name: &crate::model::NodeName, state| Some((Of::Node(name.to_string()), state));
+/// The subject that a decision is about, and the state that it brings; none when nobody is notified of it.
+fn state_change(decision: &Decision) -> Option<(Subject, &'static str)> {
+    let node =
+        |name: &crate::model::NodeName, state| Some((Subject::Node(name.to_string()), state));
     let state = match &decision.what {
         What::PeerActive(name) => return node(name, "active"),
         What::PeerDead(name) | What::PeerLeft(name) => return node(name, "dead"),
@@ -219,16 +221,16 @@ fn change(decision: &Decision) -> Option<(Of, &'static str)> {
         _ => return None,
     };
     let group = decision.group.as_ref()?;
-    Some((Of::Group(group.to_string()), state))
+    Some((Subject::Group(group.to_string()), state))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn news(from: &'static str, to: &'static str, sequence: u64) -> News {
-        News {
-            of: Of::Group("db".to_owned()),
+    fn notification(from: &'static str, to: &'static str, sequence: u64) -> Notification {
+        Notification {
+            subject: Subject::Group("db".to_owned()),
             from,
             to,
             reason: format!("reason {sequence}"),
@@ -238,17 +240,17 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_heard_is_told_as_one_from_the_state_that_was_told_last() {
-        let first = news("online", "offline", 4).after(None);
-        assert_eq!(first, Some(news("online", "offline", 4)));
-        let wanted = News {
+    fn notifications_that_wait_are_merged_from_the_state_notified_last() {
+        let first = notification("online", "offline", 4).merge(None);
+        assert_eq!(first, Some(notification("online", "offline", 4)));
+        let wanted = Notification {
             from: "online",
             skipped: 1,
-            ..news("offline", "failed", 5)
+            ..notification("offline", "failed", 5)
         };
-        let second = news("offline", "failed", 5).after(first);
+        let second = notification("offline", "failed", 5).merge(first);
         assert_eq!(second, Some(wanted));
-        // All is again as it was told: there is nothing to say.
-        assert_eq!(news("failed", "online", 6).after(second), None);
+        // The state is again the one notified last.
+        assert_eq!(notification("failed", "online", 6).merge(second), None);
     }
 }

@@ -1,5 +1,5 @@
-//! PeerMessages between daemons: what one asks another beside all that decides who owns a group. They travel with the
-//! heartbeats, in each until the answer is there; so none is lost, and none is forged more easily than those.
+//! Questions between daemons that have nothing to do with who owns a group, and their answers. They travel in the
+//! heartbeats, in each one until the answer has come, so they arrive and are authenticated like those.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,71 +11,71 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until};
 
-use super::heartbeat_thread::EngineHandle;
+use super::engine_handle::EngineHandle;
 use crate::agent::builtin::drbd::fence::{self, PeerAnswer, Peers};
 use crate::agent::{Abort, Limits};
 use crate::engine::Event;
 use crate::model::NodeName;
 use crate::model::peer_message::{
-    MAX_PEER_MESSAGES, PeerMessage, PeerMessageBody, Question, Reply,
+    MAX_PEER_MESSAGES, PeerMessage, PeerMessageBody, PeerQuestion, PeerReply,
 };
 use crate::model::status::{Liveness, Status};
 use crate::sys::clock;
 
-/// How often it is looked whether the one who was asked still lives.
-const LOOK: Duration = Duration::from_millis(250);
-/// How long an answer may take to be found.
-const FINDING: Duration = Duration::from_secs(50);
-/// An answer that nobody has taken by then is not wanted any more.
-const KEPT: Duration = Duration::from_secs(120);
+/// Time between two checks whether the asked node is still alive.
+const ALIVE_CHECK_EVERY: Duration = Duration::from_millis(250);
+/// Time to find the answer to a question of a peer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
+/// An answer is sent for this long, unless the peer takes its question back earlier.
+const ANSWER_KEPT_FOR: Duration = Duration::from_secs(120);
 
-type Answered = Result<Reply, String>;
+type ReplyResult = Result<PeerReply, String>;
 
-/// What agents and clients have of it: they ask.
+/// Asks other daemons, on behalf of agents and control clients.
 #[derive(Clone, Debug)]
 pub struct PeerClient {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<MessageOrder>,
     engine: Arc<OnceLock<EngineHandle>>,
     next: Arc<AtomicU64>,
 }
 
-/// What the peer_requests is told.
+/// A change to the messages under way.
 #[derive(Debug)]
-pub enum Order {
-    /// This is to be sent until it is answered.
-    Write(PeerMessage, oneshot::Sender<Answered>),
-    /// No longer.
+pub enum MessageOrder {
+    /// Send this question until it is answered.
+    Ask(PeerMessage, oneshot::Sender<ReplyResult>),
+    /// Stop sending a question.
     Withdraw(u64),
-    /// The answer to a message of this node was found.
-    PeerAnswer(NodeName, u64, Answered),
-    /// It was offered for long enough.
+    /// The answer to a question of that node was found.
+    Answer(NodeName, u64, ReplyResult),
+    /// Stop sending the answer to a question of that node.
     Forget(NodeName, u64),
 }
 
 impl PeerClient {
-    /// With the orders that a [`PeerRequests`] takes.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Order>) {
+    /// The client, and the orders that [`PeerRequests`] carries out for it.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<MessageOrder>) {
         let (orders, receiver) = mpsc::unbounded_channel();
         let peer_client = PeerClient {
             orders,
             engine: Arc::default(),
-            // No answer to a question of an earlier daemon is taken for one of ours.
+            // Unique across restarts: an answer to a question of the last daemon is not taken for one of ours.
             next: Arc::new(AtomicU64::new(clock::now().0)),
         };
         (peer_client, receiver)
     }
 
-    /// From now on it is known who lives.
+    /// Connects the client to the engine. Before that, no peer is known to be alive.
     pub fn connect(&self, engine: &EngineHandle) {
         drop(self.engine.set(engine.clone()));
     }
 
-    /// How this node sees the cluster; nothing at the very beginning and end.
+    /// This node's view of the cluster; none before the engine runs and after it has ended.
     pub async fn status(&self) -> Option<Status> {
         self.engine.get()?.status().await
     }
 
-    /// The other nodes, and whether each lives.
+    /// The other nodes, and whether each is alive.
     async fn others(&self) -> Vec<(NodeName, bool)> {
         let nodes = self.status().await.map(|s| s.nodes).unwrap_or_default();
         let others = nodes.into_iter().filter(|n| n.liveness != Liveness::Here);
@@ -83,7 +83,7 @@ impl PeerClient {
         others.map(|n| (n.name, lives(n.liveness))).collect()
     }
 
-    async fn ask_one(&self, node: NodeName, question: Question, limits: &Limits) -> PeerAnswer {
+    async fn ask_one(&self, node: NodeName, question: PeerQuestion, limits: &Limits) -> PeerAnswer {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, mut answered) = oneshot::channel();
         let message = PeerMessage {
@@ -91,14 +91,14 @@ impl PeerClient {
             id,
             body: PeerMessageBody::Ask(question),
         };
-        self.order(Order::Write(message, sender));
-        let _withdrawn = Withdrawn(self, id);
+        self.send_order(MessageOrder::Ask(message, sender));
+        let _withdraw = WithdrawOnDrop(self, id);
         loop {
             tokio::select! {
                 answer = &mut answered => return answer.map_or(PeerAnswer::Silent, PeerAnswer::Said),
                 () = sleep_until(limits.until) => return PeerAnswer::Silent,
                 () = limits.abort.aborted() => return PeerAnswer::Silent,
-                () = sleep(LOOK) => {}
+                () = sleep(ALIVE_CHECK_EVERY) => {}
             }
             let others = self.others().await;
             if others.iter().any(|(name, lives)| *name == node && !lives) {
@@ -107,25 +107,25 @@ impl PeerClient {
         }
     }
 
-    /// Tells the engine a fact.
-    pub fn event(&self, event: Event) {
+    /// Sends an event to the engine.
+    pub fn send_event(&self, event: Event) {
         if let Some(engine) = self.engine.get() {
-            engine.event(event);
+            engine.send_event(event);
         }
     }
 
-    fn order(&self, order: Order) {
-        // The daemon is ending otherwise, and nobody waits.
+    fn send_order(&self, order: MessageOrder) {
+        // It fails only while the daemon ends; then nobody waits.
         drop(self.orders.send(order));
     }
 }
 
-/// Withdraws a message, however the wait for its answer ends.
-struct Withdrawn<'a>(&'a PeerClient, u64);
+/// Withdraws a question when the wait for its answer ends, in whatever way.
+struct WithdrawOnDrop<'a>(&'a PeerClient, u64);
 
-impl Drop for Withdrawn<'_> {
+impl Drop for WithdrawOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.order(Order::Withdraw(self.1));
+        self.0.send_order(MessageOrder::Withdraw(self.1));
     }
 }
 
@@ -140,7 +140,7 @@ impl Peers for PeerClient {
         status.is_some_and(|s| s.quorum.counted && !s.quorum.held)
     }
 
-    async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, PeerAnswer)> {
+    async fn ask(&self, question: PeerQuestion, limits: &Limits) -> Vec<(NodeName, PeerAnswer)> {
         let others = self.others().await;
         let ask = |(node, lives): (NodeName, bool)| {
             let question = question.clone();
@@ -157,128 +157,133 @@ impl Peers for PeerClient {
     }
 }
 
-/// What is under way.
+/// The questions and answers under way.
 #[derive(Debug)]
 pub struct PeerRequests {
     me: NodeName,
-    /// For whoever has something to ask.
+    /// Asks other daemons.
     pub peer_client: PeerClient,
-    /// Ours, until answered.
-    mine: BTreeMap<u64, (PeerMessage, oneshot::Sender<Answered>)>,
-    /// Questions of others; each with its answer as soon as that is found.
-    theirs: BTreeMap<(NodeName, u64), Option<Answered>>,
+    /// Our questions, until they are answered.
+    our_questions: BTreeMap<u64, (PeerMessage, oneshot::Sender<ReplyResult>)>,
+    /// Questions of peers, each with its answer once that is found.
+    their_questions: BTreeMap<(NodeName, u64), Option<ReplyResult>>,
 }
 
 impl PeerRequests {
-    /// Empty.
+    /// Nothing is under way.
     pub fn new(me: NodeName, peer_client: PeerClient) -> Self {
         PeerRequests {
             me,
             peer_client,
-            mine: BTreeMap::new(),
-            theirs: BTreeMap::new(),
+            our_questions: BTreeMap::new(),
+            their_questions: BTreeMap::new(),
         }
     }
 
-    /// Takes an order.
-    pub fn take(&mut self, order: Order, engine: &EngineHandle) {
+    /// Carries out an order.
+    pub fn carry_out(&mut self, order: MessageOrder, engine: &EngineHandle) {
         match order {
-            Order::Write(message, answered) => {
-                self.mine.insert(message.id, (message, answered));
+            MessageOrder::Ask(message, answered) => {
+                self.our_questions.insert(message.id, (message, answered));
             }
-            Order::Withdraw(id) => {
-                if self.mine.remove(&id).is_none() {
+            MessageOrder::Withdraw(id) => {
+                if self.our_questions.remove(&id).is_none() {
                     return;
                 }
             }
-            Order::PeerAnswer(from, id, answer) => match self.theirs.get_mut(&(from, id)) {
-                Some(place) => *place = Some(answer),
-                None => return,
-            },
-            Order::Forget(from, id) => {
-                if self.theirs.remove(&(from, id)).is_none() {
+            MessageOrder::Answer(from, id, answer) => {
+                match self.their_questions.get_mut(&(from, id)) {
+                    Some(found) => *found = Some(answer),
+                    None => return,
+                }
+            }
+            MessageOrder::Forget(from, id) => {
+                if self.their_questions.remove(&(from, id)).is_none() {
                     return;
                 }
             }
         }
-        self.send(engine);
+        self.publish(engine);
     }
 
-    /// All peer_messages of the newest heartbeat of a node, also where there are none any more.
-    pub fn hear(
-        &mut self,
-        from: &NodeName,
-        peer_messages: Vec<PeerMessage>,
-        engine: &EngineHandle,
-    ) {
-        let before = (self.mine.len(), self.theirs.len());
+    /// Handles all messages in the newest heartbeat of a node, which may be none.
+    pub fn receive(&mut self, from: &NodeName, messages: Vec<PeerMessage>, engine: &EngineHandle) {
+        let before = (self.our_questions.len(), self.their_questions.len());
         let asked = |id: u64| {
             let is = |l: &PeerMessage| {
                 l.id == id && l.to == self.me && matches!(l.body, PeerMessageBody::Ask(_))
             };
-            peer_messages.iter().any(is)
+            messages.iter().any(is)
         };
-        self.theirs.retain(|(who, id), _| who != from || asked(*id));
+        self.their_questions
+            .retain(|(who, id), _| who != from || asked(*id));
         let me = self.me.clone();
-        for message in peer_messages.into_iter().filter(|l| l.to == me) {
+        for message in messages.into_iter().filter(|l| l.to == me) {
             match message.body {
-                PeerMessageBody::Ask(question) => self.look_for_answer(from, message.id, question),
+                PeerMessageBody::Ask(question) => self.find_answer(from, message.id, question),
                 PeerMessageBody::Reply(answer) => {
                     let ours = self
-                        .mine
+                        .our_questions
                         .get(&message.id)
                         .is_some_and(|(l, _)| l.to == *from);
-                    if ours && let Some((_, answered)) = self.mine.remove(&message.id) {
-                        // Whoever asked may have given up a moment ago.
+                    if ours && let Some((_, answered)) = self.our_questions.remove(&message.id) {
+                        // The one who asked may just have given up.
                         drop(answered.send(answer));
                     }
                 }
             }
         }
-        if before != (self.mine.len(), self.theirs.len()) {
-            self.send(engine);
+        if before != (self.our_questions.len(), self.their_questions.len()) {
+            self.publish(engine);
         }
     }
 
-    fn look_for_answer(&mut self, from: &NodeName, id: u64, question: Question) {
-        let place = (from.clone(), id);
-        let many = self.theirs.keys().filter(|(who, _)| who == from).count();
-        if self.theirs.contains_key(&place) || many >= MAX_PEER_MESSAGES {
+    fn find_answer(&mut self, from: &NodeName, id: u64, question: PeerQuestion) {
+        let key = (from.clone(), id);
+        let many = self
+            .their_questions
+            .keys()
+            .filter(|(who, _)| who == from)
+            .count();
+        if self.their_questions.contains_key(&key) || many >= MAX_PEER_MESSAGES {
             return;
         }
-        self.theirs.insert(place, None);
+        self.their_questions.insert(key, None);
         let (peer_client, from) = (self.peer_client.clone(), from.clone());
         tokio::spawn(async move {
-            let limits = Limits::within(FINDING, &Abort::new());
+            let limits = Limits::within(ANSWER_TIMEOUT, &Abort::new());
             let answer = fence::answer_peer(&question, &limits).await;
-            if let Question::Outdate { resource, .. } = &question {
-                let said = match &answer {
-                    Ok(Reply::Outdate(fenced)) => fenced.to_string(),
-                    Ok(_) => "this node does not have it".to_owned(),
+            if let PeerQuestion::Outdate { resource, .. } = &question {
+                let result = match &answer {
+                    Ok(PeerReply::Outdate(fenced)) => fenced.to_string(),
+                    Ok(_) => "this node does not have the resource".to_owned(),
                     Err(why) => why.clone(),
                 };
                 tracing::warn!(
-                    "{from} is not connected to the data of {resource} here, and asked to have it outdated: {said}"
+                    "{from} lost its DRBD connection to this node for {resource} and asked to outdate the data here: {result}"
                 );
             }
-            peer_client.order(Order::PeerAnswer(from.clone(), id, answer));
-            sleep(KEPT).await;
-            peer_client.order(Order::Forget(from, id));
+            peer_client.send_order(MessageOrder::Answer(from.clone(), id, answer));
+            sleep(ANSWER_KEPT_FOR).await;
+            peer_client.send_order(MessageOrder::Forget(from, id));
         });
     }
 
-    fn send(&self, engine: &EngineHandle) {
-        let answer = |((to, id), answer): (&(NodeName, u64), &Option<Answered>)| {
+    fn publish(&self, engine: &EngineHandle) {
+        let answer = |((to, id), answer): (&(NodeName, u64), &Option<ReplyResult>)| {
             Some(PeerMessage {
                 to: to.clone(),
                 id: *id,
                 body: PeerMessageBody::Reply(answer.clone()?),
             })
         };
-        let mine = self.mine.values().map(|(message, _)| message.clone());
-        let peer_messages = mine.chain(self.theirs.iter().filter_map(answer));
-        engine.event(Event::PeerMessages(
-            peer_messages.take(MAX_PEER_MESSAGES).collect(),
+        let mine = self
+            .our_questions
+            .values()
+            .map(|(message, _)| message.clone());
+        let messages = mine.chain(self.their_questions.iter().filter_map(answer));
+        engine.send_event(Event::PeerMessages(
+            messages.take(MAX_PEER_MESSAGES).collect(),
         ));
     }
 }

@@ -1,7 +1,7 @@
-//! The slow side of the daemon: carries out what the engine orders and tells how it ended.
+//! Carries out the orders of the engine on groups and reports how each ended.
 //!
-//! Each action on a group is a task of its own, so groups move in parallel; the engine gives one order for a group at
-//! a time, so within a group there is never more than one. Every order ends in an event.
+//! Each order runs in a task of its own, so groups move in parallel. The engine gives one order for a group at a time, and
+//! each order ends in an event.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::heartbeat_thread::EngineHandle;
+use super::engine_handle::EngineHandle;
 use super::links;
 use super::watcher::Watcher;
 use crate::agent::address::address_guard::{AddressGuard, GuardEvent};
@@ -25,47 +25,47 @@ use crate::model::{GroupName, Time};
 use crate::store::lease::LeaseFile;
 use crate::sys::netlink::Netlink;
 
-/// Runs the agents.
+/// Runs the agents of all groups.
 pub struct Performer {
     groups: HashMap<GroupName, Arc<Vec<ResolvedStep>>>,
-    /// Agents of a new configuration that wait until what the old ones started is down.
-    next: HashMap<GroupName, Arc<Vec<ResolvedStep>>>,
+    /// New agents of reconfigured groups; they are used once the old ones have stopped everything.
+    next_definitions: HashMap<GroupName, Arc<Vec<ResolvedStep>>>,
     running: HashMap<GroupName, Abort>,
     guard: Arc<AddressGuard>,
     prober: AddressProber,
     watcher: Watcher,
     leases: Option<LeaseFile>,
     lease_ends: BTreeMap<GroupName, Time>,
-    /// Groups that a daemon before us held in this boot; none where that is not known.
+    /// Groups that earlier daemons held in this boot; none when that is not known.
     held_before: Option<BTreeSet<GroupName>>,
-    /// The shortest loan of addresses that the kernel gets, if it gets any.
-    min_ttl: Option<Duration>,
+    /// See [`min_address_lifetime`].
+    min_lifetime: Option<Duration>,
     engine: EngineHandle,
 }
 
 impl Performer {
-    /// Nothing runs yet.
+    /// Nothing runs yet; monitoring of interfaces and addresses starts.
     pub fn new(
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
         watch_plan: WatchPlan,
         netlink: Netlink,
         leases: Option<LeaseFile>,
         held_before: Option<BTreeSet<GroupName>>,
-        min_ttl: Option<Duration>,
+        min_lifetime: Option<Duration>,
         engine: EngineHandle,
     ) -> Performer {
         let (guard, guard_events) = AddressGuard::new();
         let links = netlink.clone();
         let (prober, probed) = AddressProber::new(netlink);
-        tokio::spawn(report_guard_events(guard_events, engine.clone()));
-        tokio::spawn(report_probe_events(probed, engine.clone()));
-        tokio::spawn(links::tell(links, engine.clone()));
+        tokio::spawn(report_address_guard(guard_events, engine.clone()));
+        tokio::spawn(report_address_prober(probed, engine.clone()));
+        tokio::spawn(links::report_interfaces(links, engine.clone()));
         Performer {
             groups: groups
                 .into_iter()
                 .map(|(name, steps)| (name, Arc::new(steps)))
                 .collect(),
-            next: HashMap::new(),
+            next_definitions: HashMap::new(),
             running: HashMap::new(),
             guard: Arc::new(guard),
             prober,
@@ -73,31 +73,31 @@ impl Performer {
             leases,
             lease_ends: BTreeMap::new(),
             held_before,
-            min_ttl,
+            min_lifetime,
             engine,
         }
     }
 
-    /// Takes the agents of a new configuration. A group whose members changed is stopped by the old ones; the engine
-    /// says when nothing of them runs any more and the new ones count.
+    /// Uses the agents of a new configuration. A group whose members changed is stopped by its old agents first; the engine
+    /// says when to use the new ones.
     pub fn reconfigure(
         &mut self,
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
         watch_plan: WatchPlan,
-        min_ttl: Option<Duration>,
+        min_lifetime: Option<Duration>,
     ) {
-        self.min_ttl = min_ttl;
-        self.next.clear();
+        self.min_lifetime = min_lifetime;
+        self.next_definitions.clear();
         for (name, steps) in groups {
             match self.groups.get(&name) {
                 Some(old) if members(old) == members(&steps) => {
-                    let kept = with_deadlines(old, &steps);
-                    self.groups.insert(name, Arc::new(kept));
+                    let guard_events = with_deadlines(old, &steps);
+                    self.groups.insert(name, Arc::new(guard_events));
                 }
                 Some(_) => {
-                    // What is looked at is counted by the new members, and those do not run yet.
-                    drop(self.watcher.end(&name));
-                    self.next.insert(name, Arc::new(steps));
+                    // The new watch plan is for the new members, which do not run yet.
+                    drop(self.watcher.stop_group(&name));
+                    self.next_definitions.insert(name, Arc::new(steps));
                 }
                 None => {
                     self.groups.insert(name, Arc::new(steps));
@@ -107,26 +107,26 @@ impl Performer {
         self.watcher.reconfigure(watch_plan, &self.groups);
     }
 
-    /// Begins or ends to look at what runs of a group.
-    pub fn monitor(&mut self, group: &GroupName, on: bool) {
+    /// Starts or stops monitoring the resources of a group.
+    pub fn monitor_group(&mut self, group: &GroupName, on: bool) {
         match self.groups.get(group).filter(|_| on) {
-            Some(steps) => self.watcher.begin(group, steps),
-            None => drop(self.watcher.end(group)),
+            Some(steps) => self.watcher.start_group(group, steps),
+            None => drop(self.watcher.stop_group(group)),
         }
     }
 
-    /// Nothing of a group's old definition runs: its new agents count.
-    pub fn redefine(&mut self, group: &GroupName) {
-        if let Some(next) = self.next.remove(group) {
+    /// Nothing of a group's old definition runs any more: its new agents are used from now on.
+    pub fn use_new_definition(&mut self, group: &GroupName) {
+        if let Some(next) = self.next_definitions.remove(group) {
             self.groups.insert(group.clone(), next);
         }
     }
 
-    /// Begins an action; how it ends is told to the engine.
-    pub fn run(&mut self, group: GroupName, order: OrderId, call: Call) {
+    /// Starts to carry out an order; the engine gets the outcome as an event.
+    pub fn run_call(&mut self, group: GroupName, order: OrderId, call: Call) {
         let Some(steps) = self.groups.get(&group).cloned() else {
             let outcome = Outcome::Failed(format!("{group} is not configured any more"));
-            self.engine.event(Event::Done {
+            self.engine.send_event(Event::Done {
                 group,
                 order,
                 outcome,
@@ -136,19 +136,19 @@ impl Performer {
         let abort = Abort::new();
         self.running.insert(group.clone(), abort.clone());
         let (engine, guard) = (self.engine.clone(), Arc::clone(&self.guard));
-        let held = self.may_be_ours(&group);
-        let looks_ended = self.watcher.end(&group);
+        let held = self.may_have_started(&group);
+        let monitors_stopped = self.watcher.stop_group(&group);
         tokio::spawn(async move {
-            looks_ended.await;
+            monitors_stopped.await;
             let name = group.clone();
-            let work = async move { act(&name, &steps, call, held, &abort, &guard).await };
-            // Whatever an agent does, the engine hears of it.
+            let work = async move { run_steps(&name, &steps, call, held, &abort, &guard).await };
+            // Even when an agent panics, the engine gets an outcome.
             let outcome = tokio::spawn(work).await.unwrap_or_else(|e| {
                 Outcome::Failed(format!(
-                    "the agent ended without a word: {e}; this is a defect of had"
+                    "internal error in the agent: {e}; please report it"
                 ))
             });
-            engine.event(Event::Done {
+            engine.send_event(Event::Done {
                 group,
                 order,
                 outcome,
@@ -156,21 +156,21 @@ impl Performer {
         });
     }
 
-    /// Whether we, or a daemon before us in this boot, may have started a group.
-    fn may_be_ours(&self, group: &GroupName) -> bool {
+    /// Whether this daemon, or an earlier one in this boot, may have started the group.
+    fn may_have_started(&self, group: &GroupName) -> bool {
         let before = |held: &BTreeSet<GroupName>| held.contains(group);
         self.lease_ends.contains_key(group) || self.held_before.as_ref().is_none_or(before)
     }
 
-    /// Ends what runs for a group.
-    pub fn abort(&self, group: &GroupName) {
+    /// Aborts the order that runs for a group.
+    pub fn abort_run(&self, group: &GroupName) {
         if let Some(abort) = self.running.get(group) {
             abort.abort();
         }
     }
 
-    /// Begins or ends to ask on the wire for the addresses of a group.
-    pub fn watch(&self, group: &GroupName, on: bool) {
+    /// Starts or stops probing the network for the addresses of a group.
+    pub fn probe_addresses(&self, group: &GroupName, on: bool) {
         match self.groups.get(group).filter(|_| on) {
             Some(steps) => {
                 let lists = steps.iter().filter_map(|s| s.addresses.as_ref());
@@ -181,8 +181,8 @@ impl Performer {
         }
     }
 
-    /// Announces the addresses of a group again.
-    pub fn announce(&self, group: &GroupName) {
+    /// Announces the addresses of a group to the network again.
+    pub fn announce_addresses(&self, group: &GroupName) {
         for step in self.groups.get(group).iter().flat_map(|steps| steps.iter()) {
             if let Some(addresses) = step.addresses.clone() {
                 tokio::spawn(async move { addresses.announce_addresses().await });
@@ -190,13 +190,13 @@ impl Performer {
         }
     }
 
-    /// Tells the kernel until when it may keep the addresses of a group without us, and keeps that for a daemon that
-    /// comes after us in this boot.
-    pub fn renew(&mut self, group: GroupName, until: Time) {
+    /// Extends the lifetime of a group's addresses in the kernel to the end of its lease, and saves the lease for the next
+    /// daemon of this boot.
+    pub fn renew_lease(&mut self, group: GroupName, until: Time) {
         for addresses in self.addresses(&group) {
-            match self.min_ttl {
-                Some(min_ttl) => addresses.renew(until, min_ttl),
-                // They stay until deleted; said each time, because a reload may have ended a min_ttl.
+            match self.min_lifetime {
+                Some(least) => addresses.renew(until, least),
+                // They stay until deleted. Repeated each time, because a reload may have set `lease off`.
                 None => addresses.renew(Time::NEVER, Duration::ZERO),
             }
         }
@@ -205,7 +205,7 @@ impl Performer {
             && let Err(e) = leases.save(&self.lease_ends)
         {
             tracing::warn!(
-                "cannot keep the leases: {e}; a restart of had will stop what it finds running"
+                "cannot save the leases: {e}; after a restart, had stops the groups that it finds running"
             );
             self.leases = None;
         }
@@ -216,26 +216,26 @@ impl Performer {
         steps.filter_map(|s| s.addresses.as_ref())
     }
 
-    /// Leaves what is up to the kernel for as long as the right to it lasts: we go without giving anything up, and
-    /// will be back.
-    pub async fn extend_leases(&self) {
+    /// Extends the lifetime of all addresses in the kernel to the end of their leases, so that they stay up while the daemon
+    /// restarts.
+    pub async fn extend_all_leases(&self) {
         for (group, until) in &self.lease_ends {
             for addresses in self.addresses(group) {
                 if let Err(e) = addresses.extend_to(*until).await {
-                    tracing::warn!("{group}: its addresses may go before had is back: {e}");
+                    tracing::warn!("{group}: its addresses may be removed before had is back: {e}");
                 }
             }
         }
     }
 }
 
-/// The shortest loan of addresses to the kernel, or none where `lease off` leaves them until they are deleted. Rights
-/// are renewed each keepalive; whoever misses two has a second to spare.
-pub fn min_kernel_ttl(lease: bool, timing: &Timing) -> Option<Duration> {
+/// The shortest lifetime of addresses in the kernel; none when `lease off` leaves them until they are deleted. Leases are
+/// renewed with each keepalive; after two missed renewals there is one second left.
+pub fn min_address_lifetime(lease: bool, timing: &Timing) -> Option<Duration> {
     lease.then(|| timing.keepalive * 2 + Duration::from_secs(1))
 }
 
-/// The same agents with the deadlines of a new configuration: what they know of what runs is theirs.
+/// The old agents, which know what runs, with the deadlines of a new configuration.
 fn with_deadlines(old: &[ResolvedStep], new: &[ResolvedStep]) -> Vec<ResolvedStep> {
     let both = old.iter().zip(new);
     both.map(|(old, new)| ResolvedStep {
@@ -249,7 +249,7 @@ fn members(steps: &[ResolvedStep]) -> Vec<&Vec<String>> {
     steps.iter().map(|s| &s.step.members).collect()
 }
 
-async fn act(
+async fn run_steps(
     group: &GroupName,
     steps: &[ResolvedStep],
     call: Call,
@@ -269,7 +269,7 @@ async fn act(
         }
         Call::Start(i) => match steps.get(i) {
             Some(step) => {
-                let outcome = ended(runner::start(step, abort).await);
+                let outcome = outcome_of(runner::start(step, abort).await);
                 if let (Outcome::Succeeded, Some(addresses)) = (&outcome, &step.addresses) {
                     guard.guard(group, i, Arc::clone(addresses));
                 }
@@ -280,14 +280,14 @@ async fn act(
         Call::Stop(i) => match steps.get(i) {
             Some(step) => {
                 guard.forget(group, i);
-                ended(runner::stop(step, abort).await)
+                outcome_of(runner::stop(step, abort).await)
             }
             None => Outcome::Failed(format!("{group} has no step {i}")),
         },
     }
 }
 
-fn ended(result: Result<(), AgentError>) -> Outcome {
+fn outcome_of(result: Result<(), AgentError>) -> Outcome {
     match result {
         Ok(()) => Outcome::Succeeded,
         Err(AgentError::Failed(text)) => Outcome::Failed(text),
@@ -295,7 +295,7 @@ fn ended(result: Result<(), AgentError>) -> Outcome {
     }
 }
 
-async fn report_guard_events(
+async fn report_address_guard(
     mut events: mpsc::UnboundedReceiver<GuardEvent>,
     engine: EngineHandle,
 ) {
@@ -309,21 +309,21 @@ async fn report_guard_events(
             } => {
                 let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 tracing::warn!(
-                    "{group}: {} was removed by something else and is back ({times} times so far); \
-                     look for what manages that interface",
+                    "{group}: restored {}, which something else had removed ({times} times so far); \
+                     find out what else manages that interface",
                     list.join(", ")
                 );
             }
             GuardEvent::Lost { group, step, text } => {
-                engine.event(Event::ResourceLost { group, step, text });
+                engine.send_event(Event::ResourceLost { group, step, text });
             }
         }
     }
 }
 
-async fn report_probe_events(mut events: mpsc::Receiver<ProbeEvent>, engine: EngineHandle) {
+async fn report_address_prober(mut events: mpsc::Receiver<ProbeEvent>, engine: EngineHandle) {
     while let Some(event) = events.recv().await {
-        engine.event(match event {
+        engine.send_event(match event {
             ProbeEvent::Answered { group, who } => Event::AddressAnswered { group, who },
             ProbeEvent::Silent { group, sent } => Event::AddressSilent { group, sent },
         });

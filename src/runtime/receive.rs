@@ -1,4 +1,5 @@
-//! From the wire to the engine: datagrams are believed or counted. Forged ones cost a digest each and nothing more.
+//! Authenticates what arrives. What passes goes to the engine; the rest is counted. A forged datagram costs one digest
+//! and nothing more.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::counters::Counters;
-use super::heartbeat_thread::Output;
+use super::engine_handle::{NewConfiguration, OutputSender};
+use super::heartbeat_thread::HeartbeatSetup;
 use crate::engine::Event;
 use crate::model::decision::Level;
 use crate::model::heartbeat::Heartbeat;
@@ -19,70 +21,72 @@ use crate::sys::udp::UdpReceiver;
 use crate::wire::message::MAX_BYTES;
 use crate::wire::{self, Refused};
 
-/// How long a socket rests after an error.
-const AFTER_ERROR: Duration = Duration::from_millis(20);
+/// Pause of a socket after an error.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(20);
 
-/// Datagrams taken from one socket before others have their turn, and the timer: a flood must not keep us from speaking.
-const TURN: usize = 32;
+/// Datagrams read from one socket before other tasks and the timer run: a flood must not keep this node from sending.
+const DATAGRAMS_PER_TURN: usize = 32;
 
-/// Something the engine shall hear.
+/// What was received and is for the engine.
 #[derive(Debug)]
-pub enum Heard {
-    /// A believed heartbeat, and from where it came: that address is its sender's on this link.
+pub enum Received {
+    /// An authenticated heartbeat.
     Heartbeat {
-        /// The link.
+        /// The link it came on.
         link: LinkName,
-        /// From where.
+        /// The address of its sender on that link.
         from: IpAddr,
-        /// What it says.
+        /// The heartbeat.
         heartbeat: Box<Heartbeat>,
     },
-    /// A ping node answered what was sent then.
+    /// A ping node answered the request sent at that time.
     Pong(usize, Time),
 }
 
-impl Heard {
-    /// As a fact for the engine.
-    pub fn event(self) -> Event {
+impl Received {
+    /// As an event for the engine.
+    pub fn into_event(self) -> Event {
         match self {
-            Heard::Heartbeat {
+            Received::Heartbeat {
                 link, heartbeat, ..
             } => Event::Heard { link, heartbeat },
-            Heard::Pong(ping, sent) => Event::Pong { ping, sent },
+            Received::Pong(ping, sent) => Event::Pong { ping, sent },
         }
     }
 }
 
-/// Judges what comes in on every socket.
+/// Authenticates what arrives on every socket.
 #[derive(Debug)]
 pub struct Authenticator {
     me: NodeName,
-    trusted: RwLock<Trusted>,
-    newest: Mutex<BTreeMap<NodeName, Newest>>,
+    rules: RwLock<Rules>,
+    newest: Mutex<BTreeMap<NodeName, NewestHeartbeat>>,
     cluster_name: String,
     counters: Arc<Counters>,
-    hear: mpsc::Sender<Heard>,
-    /// Where each kind of refusal is told once.
-    tell: Option<mpsc::UnboundedSender<Output>>,
+    accepted: mpsc::Sender<Received>,
+    out: OutputSender,
 }
 
+/// What a reload may change.
 #[derive(Debug)]
-struct Trusted {
+struct Rules {
     nodes: Vec<NodeName>,
     keys: Keys,
+    /// Whether the first rejected datagram of each kind is logged.
+    log_bad_packets: bool,
 }
 
-/// What was last heard of a member. A copy of an older heartbeat ends here: whoever recorded it can send it a hundred
-/// thousand times a second, and to have each judged by the engine would cost more than to forge.
+/// The newest heartbeat of a node. Copies of older ones are dropped by it: an attacker who recorded one can send it a
+/// hundred thousand times a second, and the engine must not handle each of them.
 #[derive(Debug, Default)]
-struct Newest {
+struct NewestHeartbeat {
     generation: Generation,
     sequences: BTreeMap<LinkName, Sequence>,
 }
 
-impl Newest {
-    /// Whether the engine would learn something by it: a new life, or a newer heartbeat than the last on that link.
-    fn takes(&mut self, link: &LinkName, heartbeat: &Heartbeat) -> bool {
+impl NewestHeartbeat {
+    /// True when the heartbeat has a higher generation, or is newer than the last on that link. It is then the newest.
+    fn accept(&mut self, link: &LinkName, heartbeat: &Heartbeat) -> bool {
         if heartbeat.generation < self.generation {
             return false;
         }
@@ -100,87 +104,93 @@ impl Newest {
 }
 
 impl Authenticator {
-    /// Gives what it believes to `hear`.
+    /// Sends to `accepted` what passes.
     pub fn new(
-        me: NodeName,
-        nodes: Vec<NodeName>,
-        cluster_name: String,
-        keys: Keys,
+        setup: &HeartbeatSetup,
         counters: Arc<Counters>,
-        hear: mpsc::Sender<Heard>,
-        tell: Option<mpsc::UnboundedSender<Output>>,
+        accepted: mpsc::Sender<Received>,
+        out: OutputSender,
     ) -> Authenticator {
-        let trusted = RwLock::new(Trusted { nodes, keys });
         Authenticator {
-            me,
-            trusted,
+            me: setup.cluster.me.clone(),
+            rules: RwLock::new(Rules {
+                nodes: setup.cluster.nodes.clone(),
+                keys: setup.keys.clone(),
+                log_bad_packets: setup.log_bad_packets,
+            }),
             newest: Mutex::default(),
-            cluster_name,
+            cluster_name: setup.cluster_name.clone(),
             counters,
-            hear,
-            tell,
+            accepted,
+            out,
         }
     }
 
-    /// Takes other members and secrets.
-    pub fn change(&self, nodes: Vec<NodeName>, keys: Keys) {
-        *self.trusted.write().unwrap_or_else(PoisonError::into_inner) = Trusted { nodes, keys };
-        // A member that left and came again is new to the engine, too.
+    /// Uses the members and keys of a new configuration.
+    pub fn reconfigure(&self, new: &NewConfiguration) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Rules {
+            nodes: new.cluster.nodes.clone(),
+            keys: new.keys.clone(),
+            log_bad_packets: new.log_bad_packets,
+        };
+        // A member that was removed and added again is new to the engine, too.
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.clear();
     }
 
-    /// Gives a ping node's answer on.
-    pub fn pong(&self, ping: usize, sent: Time) {
-        self.pass_on(Heard::Pong(ping, sent));
+    /// Passes on the answer of a ping node.
+    pub fn pass_on_pong(&self, ping: usize, sent: Time) {
+        self.pass_on(Received::Pong(ping, sent));
     }
 
-    /// Listens on a socket until the task is ended.
+    /// Starts a task that reads a socket.
     pub fn listen(self: &Arc<Self>, receiver: UdpReceiver) -> JoinHandle<()> {
         let authenticator = Arc::clone(self);
         tokio::spawn(async move {
             let mut buffer = vec![0; MAX_BYTES + 1];
             let mut taken = 0;
             loop {
-                taken = (taken + 1) % TURN;
+                taken = (taken + 1) % DATAGRAMS_PER_TURN;
                 if taken == 0 {
                     tokio::task::yield_now().await;
                 }
                 if let Ok(arrival) = receiver.receive(&mut buffer).await {
                     let bytes = buffer.get(..arrival.length).unwrap_or_default();
-                    authenticator.judge(arrival.link, bytes, arrival.from);
+                    authenticator.authenticate(arrival.link, bytes, arrival.from);
                 } else {
                     authenticator.counters.receive_failed();
                     // A socket whose interface is gone fails at once, again and again.
-                    tokio::time::sleep(AFTER_ERROR).await;
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                 }
             }
         })
     }
 
-    fn judge(&self, link: &LinkName, bytes: &[u8], from: SocketAddr) {
-        let trusted = self.trusted.read().unwrap_or_else(PoisonError::into_inner);
-        let heartbeat = match wire::decode(bytes, &trusted.keys, &self.cluster_name) {
+    fn authenticate(&self, link: &LinkName, bytes: &[u8], from: SocketAddr) {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let heartbeat = match wire::decode(bytes, &rules.keys, &self.cluster_name) {
             Ok(heartbeat) => heartbeat,
             Err(why) => {
-                self.refuse(why, link, from);
+                let first = self.counters.datagram_rejected(why);
+                if first && rules.log_bad_packets {
+                    self.log_rejected(why, link, from);
+                }
                 return;
             }
         };
         if heartbeat.src == self.me {
             return; // Our own, come back by broadcast or multicast.
         }
-        if !trusted.nodes.contains(&heartbeat.src) {
-            self.counters.stranger();
+        if !rules.nodes.contains(&heartbeat.src) {
+            self.counters.unknown_node();
         } else if !self.is_new(link, &heartbeat) {
-            self.counters.old();
+            self.counters.old_heartbeat();
         } else {
-            self.counters.believed();
-            let heartbeat = Box::new(heartbeat);
-            self.pass_on(Heard::Heartbeat {
+            self.counters.heartbeat_accepted();
+            self.pass_on(Received::Heartbeat {
                 link: link.clone(),
                 from: from.ip(),
-                heartbeat,
+                heartbeat: Box::new(heartbeat),
             });
         }
     }
@@ -188,24 +198,20 @@ impl Authenticator {
     fn is_new(&self, link: &LinkName, heartbeat: &Heartbeat) -> bool {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let of_peer = newest.entry(heartbeat.src.clone()).or_default();
-        of_peer.takes(link, heartbeat)
+        of_peer.accept(link, heartbeat)
     }
 
-    fn refuse(&self, why: Refused, link: &LinkName, from: SocketAddr) {
-        if self.counters.refused(why)
-            && let Some(tell) = &self.tell
-        {
-            let text = format!(
-                "a datagram from {from} on {link} is not believed: {why} (said once; hactl status counts)"
-            );
-            drop(tell.send(Output::Note(Level::Warning, text)));
-        }
+    fn log_rejected(&self, why: Refused, link: &LinkName, from: SocketAddr) {
+        let text = format!(
+            "rejected a datagram from {from} on {link}: {why} (logged once; hactl status has the count)"
+        );
+        self.out.log(Level::Warning, text);
     }
 
-    /// To the engine; when its queue is full the next heartbeat repairs the loss.
-    fn pass_on(&self, heard: Heard) {
-        if self.hear.try_send(heard).is_err() {
-            self.counters.overrun();
+    /// To the engine. When its queue is full, the next heartbeat makes up for the loss.
+    fn pass_on(&self, received: Received) {
+        if self.accepted.try_send(received).is_err() {
+            self.counters.queue_full();
         }
     }
 }
@@ -213,29 +219,17 @@ impl Authenticator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::heartbeat::{Intent, Phase, Reach};
+    use crate::model::cluster::{Cluster, Timing};
+    use crate::runtime::engine_handle::channels;
 
     fn heartbeat(generation: u64, sequence: u64) -> Heartbeat {
-        Heartbeat {
-            src: NodeName::new("bob"),
-            generation: Generation(generation),
-            sequence: Sequence(sequence),
-            phase: Phase::Active,
-            deadtime: Duration::ZERO,
-            heard: vec![],
-            groups: vec![],
-            reach: Reach::default(),
-            quorate: true,
-            intent: Intent::default(),
-            failed_checks: vec![],
-            peer_messages: vec![],
-            digest: 0,
-        }
+        let (generation, sequence) = (Generation(generation), Sequence(sequence));
+        Heartbeat::new(NodeName::new("bob"), generation, sequence)
     }
 
     #[test]
     fn only_what_is_newer_on_its_link_or_of_a_new_life_reaches_the_engine() {
-        let mut newest = Newest::default();
+        let mut newest = NewestHeartbeat::default();
         for (link, generation, sequence, taken) in [
             ("eth0", 5, 10, true),
             ("eth0", 5, 10, false),
@@ -249,8 +243,49 @@ mod tests {
             ("eth1", 6, 1, true),
             ("eth0", 6, 1, false),
         ] {
-            let heard = newest.takes(&LinkName::new(link), &heartbeat(generation, sequence));
-            assert_eq!(heard, taken, "{link} {generation} {sequence}");
+            let accepted = newest.accept(&LinkName::new(link), &heartbeat(generation, sequence));
+            assert_eq!(accepted, taken, "{link} {generation} {sequence}");
         }
+    }
+
+    #[test]
+    fn a_reload_turns_the_log_of_rejected_datagrams_on() {
+        let nodes = ["alice", "bob"].map(NodeName::new);
+        let keys = Keys {
+            signing: 1,
+            keys: BTreeMap::new(),
+        };
+        let setup = HeartbeatSetup {
+            cluster: Cluster::new(
+                &nodes,
+                Timing::usual(Duration::from_secs(1), Duration::from_secs(10)),
+            ),
+            kept: crate::engine::PersistentState::default(),
+            media: vec![],
+            keys: keys.clone(),
+            cluster_name: String::new(),
+            uuid: [1; 16],
+            hopfudge: 1,
+            priority: None,
+            log_bad_packets: false,
+            feed: None,
+        };
+        let ((_engine, mut outputs), (_inputs, out)) = channels();
+        let (accepted, _received) = mpsc::channel(1);
+        let authenticator = Authenticator::new(&setup, Arc::default(), accepted, out);
+        let mut is_logged = |bytes: &[u8]| {
+            let from = SocketAddr::from(([10, 0, 0, 9], 694));
+            authenticator.authenticate(&LinkName::new("eth0"), bytes, from);
+            outputs.try_recv().is_ok()
+        };
+        assert!(!is_logged(b"neither framing"));
+        authenticator.reconfigure(&NewConfiguration {
+            cluster: setup.cluster.clone(),
+            keys,
+            hopfudge: 1,
+            log_bad_packets: true,
+        });
+        assert!(is_logged(b"###\nno digest"));
+        assert!(!is_logged(b"###\nno digest"), "each kind once");
     }
 }

@@ -1,4 +1,4 @@
-//! The engine, and the recording of what it is told.
+//! The engine with a recording of its inputs.
 
 use std::ops::Deref;
 
@@ -10,12 +10,12 @@ use crate::store::recording_writer::RecordingFeed;
 /// The engine of the heartbeat thread.
 pub struct RecordingEngine {
     engine: Engine,
-    /// Where what it is told is recorded.
+    /// Where its inputs are recorded, if anywhere.
     pub feed: Option<RecordingFeed>,
 }
 
 impl RecordingEngine {
-    /// With its first orders.
+    /// Starts the engine; its first orders come with it.
     pub fn new(
         mut feed: Option<RecordingFeed>,
         cluster: Cluster,
@@ -23,23 +23,23 @@ impl RecordingEngine {
         now: Time,
     ) -> (RecordingEngine, Vec<Action>) {
         if let Some(feed) = &mut feed {
-            feed.fresh(now, &cluster, &kept);
+            feed.record_start(now, &cluster, &kept);
         }
         let (engine, first) = Engine::new(cluster, kept, now);
         if let Some(feed) = &mut feed {
-            feed.ordered(&first);
+            feed.record_actions(&first);
         }
         (RecordingEngine { engine, feed }, first)
     }
 
-    /// Tells the engine, and the recording before it: the fact that makes the engine fail is the one to be kept.
+    /// Gives an event to the engine. It is recorded first, so that an event that makes the engine panic is in the recording.
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         if let Some(feed) = &mut self.feed {
-            feed.tell(now, &event, &self.engine);
+            feed.record_event(now, &event, &self.engine);
         }
         let actions = self.engine.handle(now, event);
         if let Some(feed) = &mut self.feed {
-            feed.ordered(&actions);
+            feed.record_actions(&actions);
         }
         actions
     }

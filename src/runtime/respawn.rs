@@ -1,4 +1,4 @@
-//! `respawn` children: started with us, started again when they end, ended with us.
+//! The children of `respawn`: started with the daemon, restarted when they exit, killed when it ends.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -6,72 +6,116 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::User;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::config::Respawn;
 
-/// A child that ends with this wants no more: heartbeat's convention.
-const NO_MORE: i32 = 100;
-/// A child that ends sooner than this ended at once.
-const AT_ONCE: Duration = Duration::from_secs(30);
-/// After so many ends at once in a row it is given up.
-const TOO_OFTEN: u32 = 10;
-/// The pause before it is started again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The exit code of a child that is not to be started again; heartbeat's convention.
+const DO_NOT_RESTART: i32 = 100;
+/// A child that exits sooner than this counts as a failed start.
+const MIN_RUN: Duration = Duration::from_secs(30);
+/// The child is given up after more failed starts in a row than this.
+const MAX_FAILED_STARTS: u32 = 10;
+/// Pause before a restart.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps one child running until the task is dropped; the child is killed with it.
-pub async fn keep_running(respawn: Respawn) {
-    let mut at_once = 0;
-    loop {
-        let began = Instant::now();
-        let name = respawn.command.join(" ");
-        match start(&respawn) {
-            Ok(mut child) => {
-                tracing::info!("started {name} as {}", respawn.user);
-                if wants_no_more(&mut child, &name, respawn.failfast).await {
-                    return;
-                }
-            }
-            Err(text) => tracing::error!("cannot start {name}: {text}"),
-        }
-        at_once = if began.elapsed() < AT_ONCE {
-            at_once + 1
-        } else {
-            0
-        };
-        if at_once > TOO_OFTEN {
-            tracing::error!(
-                "{name} ended {at_once} times in a row within {AT_ONCE:?}: it is given up; mend it and restart had"
-            );
-            return;
-        }
-        tokio::time::sleep(PAUSE).await;
+/// All children; dropped, it kills them.
+pub struct RespawnChildren(Vec<RespawnTask>);
+
+struct RespawnTask {
+    child: Respawn,
+    task: JoinHandle<()>,
+}
+
+impl Drop for RespawnTask {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
-async fn wants_no_more(child: &mut Child, name: &str, failfast: bool) -> bool {
+impl RespawnChildren {
+    /// Starts these.
+    pub fn start(children: &[Respawn]) -> RespawnChildren {
+        let mut started = RespawnChildren(Vec::new());
+        started.reconfigure(children);
+        started
+    }
+
+    /// Kills those that are no longer configured, starts new ones, and leaves the others alone.
+    pub fn reconfigure(&mut self, children: &[Respawn]) {
+        let mut running = std::mem::take(&mut self.0);
+        for child in children {
+            let known = running.iter().position(|r| r.child == *child);
+            self.0.push(match known {
+                Some(at) => running.swap_remove(at),
+                None => RespawnTask {
+                    child: child.clone(),
+                    task: tokio::spawn(keep_running(child.clone())),
+                },
+            });
+        }
+    }
+}
+
+/// Keeps one child running until the task is aborted; the child is killed with it.
+async fn keep_running(respawn: Respawn) {
+    let mut failed_starts = 0;
+    loop {
+        let started_at = Instant::now();
+        let name = respawn.command.join(" ");
+        match start(&respawn) {
+            Ok(mut child) => {
+                tracing::info!("respawn: started {name} as user {}", respawn.user);
+                if wait_for_exit(&mut child, &name, respawn.failfast).await {
+                    return;
+                }
+            }
+            Err(text) => tracing::error!("respawn: cannot start {name}: {text}"),
+        }
+        failed_starts = if started_at.elapsed() < MIN_RUN {
+            failed_starts + 1
+        } else {
+            0
+        };
+        if failed_starts > MAX_FAILED_STARTS {
+            tracing::error!(
+                "respawn: {name} failed {failed_starts} times in a row within {} s of its start and is not started again; \
+                 fix it, then run hactl restart",
+                MIN_RUN.as_secs()
+            );
+            return;
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// Waits until a child has exited and logs how; true when it must not be restarted.
+async fn wait_for_exit(child: &mut Child, name: &str, failfast: bool) -> bool {
     let status = match child.wait().await {
         Ok(status) => status,
         Err(e) => {
-            tracing::error!("cannot wait for {name}: {e}");
+            tracing::error!("respawn: cannot wait for {name}: {e}");
             return true;
         }
     };
     match (status.code(), status.signal()) {
-        (Some(NO_MORE), _) => {
-            tracing::info!("{name} ended with {NO_MORE}: it wants no more");
+        (Some(DO_NOT_RESTART), _) => {
+            tracing::info!(
+                "respawn: {name} exited with code {DO_NOT_RESTART}, so it is not started again"
+            );
             return true;
         }
         (Some(code), _) => {
-            tracing::warn!("{name} ended with exit code {code}; it is started again");
+            tracing::warn!("respawn: {name} exited with code {code}; restarting it");
         }
         (None, signal) => tracing::warn!(
-            "{name} was ended by signal {}; it is started again",
+            "respawn: {name} was killed by signal {}; restarting it",
             signal.unwrap_or(0)
         ),
     }
     if failfast {
         tracing::error!(
-            "{name} is marked failfast, which would reboot this node; had does not do that yet"
+            "respawn: {name} is marked failfast, for which heartbeat would reboot this node; had does not"
         );
     }
     false
@@ -91,4 +135,36 @@ fn start(respawn: &Respawn) -> Result<Child, String> {
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(command: &str) -> Respawn {
+        Respawn {
+            user: "root".to_owned(),
+            command: command.split(' ').map(str::to_owned).collect(),
+            failfast: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reload_starts_and_ends_only_what_changed() {
+        let (stays, goes, comes) = (
+            child("/bin/sleep 100"),
+            child("/bin/sleep 200"),
+            child("/bin/sleep 300"),
+        );
+        let mut children = RespawnChildren::start(&[stays.clone(), goes]);
+        let task_of = |c: &RespawnChildren, wanted: &Respawn| {
+            let found = c.0.iter().find(|r| r.child == *wanted);
+            found.map(|r| r.task.id())
+        };
+        let before = task_of(&children, &stays).unwrap();
+        children.reconfigure(&[comes.clone(), stays.clone()]);
+        assert_eq!(task_of(&children, &stays), Some(before));
+        assert!(task_of(&children, &comes).is_some());
+        assert_eq!(children.0.len(), 2);
+    }
 }

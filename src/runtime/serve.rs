@@ -1,64 +1,64 @@
-//! Answers `hactl`: looks at the state, turns words into groups, hands commands to the engine and brings their outcome.
+//! Answers `hactl`: reads the state, turns words into groups, gives commands to the engine and returns their outcome.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::drbd;
-use super::fencing::Loss;
-use crate::control::api::{Answer, Code, HISTORY_MAX, Refusal, Request};
-use crate::control::select::{Direction, select, select_one};
-use crate::control::server::Call;
+use super::fencing::PeerLoss;
+use crate::control::api::{ControlAnswer, HISTORY_MAX, Refusal, RefusalCode, Request};
+use crate::control::select::{Direction, select_group, select_groups};
+use crate::control::server::ControlCall;
 use crate::engine::{Command, Event};
 use crate::model::{GroupName, NodeName};
-use crate::store::journal::Query;
+use crate::store::journal::JournalQuery;
 
-/// Entries that `why` shows.
-const WHY: usize = 30;
-/// How long the peers wait for us when no better time is known.
-const BACK_WITHIN: Duration = Duration::from_secs(30);
+/// Journal entries in an answer to `hactl why`.
+const WHY_ENTRIES: usize = 30;
+/// For how long the peers wait for this node during `hactl restart`.
+const RESTART_WITHIN: Duration = Duration::from_secs(30);
 
-type Reply = tokio::sync::oneshot::Sender<Result<Answer, Refusal>>;
+type ReplySender = tokio::sync::oneshot::Sender<Result<ControlAnswer, Refusal>>;
 
-/// Commands whose outcome is awaited by a client.
+/// The clients that wait for the outcome of a command.
 #[derive(Debug, Default)]
-pub struct Waiting {
-    next: u64,
-    clients: HashMap<u64, Reply>,
+pub struct WaitingClients {
+    last_id: u64,
+    clients: HashMap<u64, ReplySender>,
 }
 
-impl Waiting {
-    fn add(&mut self, reply: Reply) -> u64 {
-        self.next += 1;
-        self.clients.insert(self.next, reply);
-        self.next
+impl WaitingClients {
+    fn add(&mut self, reply: ReplySender) -> u64 {
+        self.last_id += 1;
+        self.clients.insert(self.last_id, reply);
+        self.last_id
     }
 
-    /// Brings the outcome of a command to who waits for it.
-    pub fn answer(&mut self, id: u64, result: Result<String, String>) {
+    /// Sends the outcome of a command to the client that waits for it.
+    pub fn reply(&mut self, id: u64, result: Result<String, String>) {
         if let Some(reply) = self.clients.remove(&id) {
             let result = result
-                .map(Answer::Done)
-                .map_err(|text| Refusal::new(Code::Failed, text));
-            send(reply, result);
+                .map(ControlAnswer::Done)
+                .map_err(|text| Refusal::new(RefusalCode::Failed, text));
+            send_reply(reply, result);
         }
     }
 }
 
-fn send(reply: Reply, result: Result<Answer, Refusal>) {
-    // A client that went away does not need its answer.
+fn send_reply(reply: ReplySender, result: Result<ControlAnswer, Refusal>) {
+    // The client may have gone away.
     drop(reply.send(result));
 }
 
 impl Daemon {
     /// Answers one request.
-    pub(super) async fn serve(&mut self, call: Call) {
-        if !call.request.only_looks() {
+    pub(super) async fn serve(&mut self, call: ControlCall) {
+        if !call.request.is_read_only() {
             let pid = call
                 .caller
                 .pid
                 .map_or_else(String::new, |pid| format!(" (pid {pid})"));
-            tracing::info!("user {}{pid} asks: {:?}", call.caller.uid, call.request);
+            tracing::info!("user {}{pid} runs: {}", call.caller.uid, call.request);
         }
         match call.request {
             Request::Status | Request::Subscribe => {
@@ -66,18 +66,18 @@ impl Daemon {
                 if let Some(status) = &mut status {
                     status.counters.extend(self.log.lost());
                 }
-                send(
+                send_reply(
                     call.reply,
                     status
-                        .map(|s| Answer::Status(Box::new(s)))
-                        .ok_or_else(ending),
+                        .map(|s| ControlAnswer::Status(Box::new(s)))
+                        .ok_or_else(daemon_is_ending),
                 );
             }
-            Request::Why { group, at_ms } => self.why(group, at_ms, call.reply),
+            Request::Why { group, at_ms } => self.send_reasons(group, at_ms, call.reply),
             Request::History { limit } => {
                 let limit = limit.min(HISTORY_MAX);
-                self.look_up(
-                    Query {
+                self.send_journal_entries(
+                    JournalQuery {
                         limit,
                         group: None,
                         until_ms: None,
@@ -87,32 +87,34 @@ impl Daemon {
             }
             Request::Parameter { name } => {
                 let found = self.config.directives.iter().find(|(n, _)| *n == name);
-                let value = found.map(|(_, value)| Answer::Done(value.clone()));
-                send(
+                let value = found.map(|(_, value)| ControlAnswer::Done(value.clone()));
+                send_reply(
                     call.reply,
-                    value.ok_or_else(|| Refusal::new(Code::Refused, format!("{name} is not set"))),
+                    value.ok_or_else(|| {
+                        Refusal::new(RefusalCode::Refused, format!("{name} is not set"))
+                    }),
                 );
             }
             Request::Reload { dry_run } => {
                 let result = self.reload(dry_run).await;
-                send(
+                send_reply(
                     call.reply,
-                    result.map_err(|text| Refusal::new(Code::Refused, text)),
+                    result.map_err(|text| Refusal::new(RefusalCode::Refused, text)),
                 );
             }
             Request::Drbd { resource } => {
                 let resources = match resource {
                     Some(one) => vec![one],
-                    None => drbd::configured(&self.config.groups),
+                    None => drbd::configured_resources(&self.config.groups),
                 };
                 let (peer_client, me) = (
                     self.peer_requests.peer_client.clone(),
                     self.config.node.clone(),
                 );
                 tokio::spawn(async move {
-                    send(
+                    send_reply(
                         call.reply,
-                        Ok(drbd::view(&peer_client, &me, resources).await),
+                        Ok(drbd::ask_all_nodes(&peer_client, &me, resources).await),
                     );
                 });
             }
@@ -120,34 +122,36 @@ impl Daemon {
                 resource,
                 timeout_ms,
             } => {
-                let loss = Loss::of(
+                let loss = PeerLoss::new(
                     resource,
                     &self.peer_requests.peer_client,
                     &self.config.groups,
                 );
                 tokio::spawn(async move {
                     let answer = match loss {
-                        Ok(loss) => loss.answer(Duration::from_millis(timeout_ms)).await,
+                        Ok(loss) => loss.fence_peer(Duration::from_millis(timeout_ms)).await,
                         Err(refusal) => Err(refusal),
                     };
-                    send(call.reply, answer);
+                    send_reply(call.reply, answer);
                 });
             }
-            other => self.command(other, call.reply).await,
+            other => self.run_command(other, call.reply).await,
         }
     }
 
-    fn why(&mut self, group: Option<String>, until_ms: Option<u64>, reply: Reply) {
+    fn send_reasons(&mut self, group: Option<String>, until_ms: Option<u64>, reply: ReplySender) {
         let group = match group
-            .map(|word| select_one(&word, &self.names()))
+            .map(|word| select_group(&word, &self.configured_groups()))
             .transpose()
         {
             Ok(group) => group,
-            Err(text) => return send(reply, Err(Refusal::new(Code::NoSuchGroup, text))),
+            Err(text) => {
+                return send_reply(reply, Err(Refusal::new(RefusalCode::NoSuchGroup, text)));
+            }
         };
-        self.look_up(
-            Query {
-                limit: WHY,
+        self.send_journal_entries(
+            JournalQuery {
+                limit: WHY_ENTRIES,
                 group,
                 until_ms,
             },
@@ -155,20 +159,27 @@ impl Daemon {
         );
     }
 
-    fn look_up(&mut self, query: Query, reply: Reply) {
+    fn send_journal_entries(&mut self, query: JournalQuery, reply: ReplySender) {
         let answer = self.journal.as_ref().map(|j| j.last(query));
         tokio::spawn(async move {
             let entries = match answer {
                 Some(answer) => answer.await.ok(),
                 None => None,
             };
-            let missing =
-                || Refusal::new(Code::Failed, "the journal is not available; see the log");
-            send(reply, entries.map(Answer::Decisions).ok_or_else(missing));
+            let missing = || {
+                Refusal::new(
+                    RefusalCode::Failed,
+                    "the journal is not available; the log of had says why",
+                )
+            };
+            send_reply(
+                reply,
+                entries.map(ControlAnswer::Decisions).ok_or_else(missing),
+            );
         });
     }
 
-    fn names(&self) -> Vec<(GroupName, NodeName)> {
+    fn configured_groups(&self) -> Vec<(GroupName, NodeName)> {
         self.cluster
             .groups
             .iter()
@@ -176,10 +187,10 @@ impl Daemon {
             .collect()
     }
 
-    /// The configured groups, and those that are configured away but still here, because a stop failed: whoever has
-    /// seen to it must be able to say so.
-    async fn names_still_here(&self) -> Vec<(GroupName, NodeName)> {
-        let mut names = self.names();
+    /// The configured groups, and removed ones that are still here because a stop failed: an administrator who has stopped
+    /// one by hand must be able to say so.
+    async fn configured_or_running_groups(&self) -> Vec<(GroupName, NodeName)> {
+        let mut names = self.configured_groups();
         let status = self.engine.status().await;
         for group in status.into_iter().flat_map(|s| s.groups) {
             if !names.iter().any(|(name, _)| *name == group.name) {
@@ -189,31 +200,31 @@ impl Daemon {
         names
     }
 
-    async fn command(&mut self, request: Request, reply: Reply) {
+    async fn run_command(&mut self, request: Request, reply: ReplySender) {
         let names = match request {
-            Request::Clear { .. } => self.names_still_here().await,
-            _ => self.names(),
+            Request::Clear { .. } => self.configured_or_running_groups().await,
+            _ => self.configured_groups(),
         };
-        match self.understand(request, &names) {
+        match self.engine_command(request, &names) {
             Ok((command, true)) => {
                 let id = self.waiting.add(reply);
-                self.engine.event(Event::Command { id, command });
+                self.engine.send_event(Event::Command { id, command });
             }
             Ok((command, false)) => {
-                send(reply, Ok(Answer::Done("accepted".to_owned())));
-                self.engine.event(Event::Command { id: 0, command });
+                send_reply(reply, Ok(ControlAnswer::Done("accepted".to_owned())));
+                self.engine.send_event(Event::Command { id: 0, command });
             }
-            Err(text) => send(reply, Err(Refusal::new(Code::NoSuchGroup, text))),
+            Err(text) => send_reply(reply, Err(Refusal::new(RefusalCode::NoSuchGroup, text))),
         }
     }
 
-    /// The command for the engine, and whether its outcome is awaited.
-    fn understand(
+    /// The command for the engine, and whether the client waits for its outcome.
+    fn engine_command(
         &self,
         request: Request,
         names: &[(GroupName, NodeName)],
     ) -> Result<(Command, bool), String> {
-        let chosen = |words: &[String], way| select(words, names, &self.config.node, way);
+        let chosen = |words: &[String], way| select_groups(words, names, &self.config.node, way);
         Ok(match request {
             Request::Standby {
                 words,
@@ -243,10 +254,10 @@ impl Daemon {
                 },
                 true,
             ),
-            Request::Clear { group } => (Command::Clear(select_one(&group, names)?), true),
+            Request::Clear { group } => (Command::Clear(select_group(&group, names)?), true),
             Request::Restart => (
                 Command::Restart {
-                    back_within: BACK_WITHIN,
+                    back_within: RESTART_WITHIN,
                 },
                 true,
             ),
@@ -257,11 +268,11 @@ impl Daemon {
             | Request::Parameter { .. }
             | Request::Drbd { .. }
             | Request::FencePeer { .. }
-            | Request::Reload { .. } => return Err("this request is no command".to_owned()),
+            | Request::Reload { .. } => return Err("this request is not a command".to_owned()),
         })
     }
 }
 
-fn ending() -> Refusal {
-    Refusal::new(Code::Busy, "the daemon is ending")
+fn daemon_is_ending() -> Refusal {
+    Refusal::new(RefusalCode::Busy, "the daemon is ending")
 }

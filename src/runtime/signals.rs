@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: give up everything in order. SIGHUP: read the configuration anew.
+//! Signals: SIGTERM and SIGINT give up all groups and end the daemon, SIGHUP reloads the configuration.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use tokio::signal::unix::{self, SignalKind, signal};
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Give up everything and end.
+    /// Give up all groups and end.
     Leave,
-    /// Read the configuration anew.
+    /// Reload the configuration.
     Reload,
 }
 
-/// The signals that the daemon listens to.
+/// The signals that the daemon handles.
 #[derive(Debug)]
 pub struct Signals {
     term: unix::Signal,
@@ -22,7 +22,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on none of them ends the process by itself.
+    /// From now on none of them ends the process.
     pub fn listen() -> io::Result<Signals> {
         Ok(Signals {
             term: signal(SignalKind::terminate())?,
@@ -31,7 +31,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next one.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.term.recv() => Signal::Leave,

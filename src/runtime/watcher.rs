@@ -1,7 +1,7 @@
-//! Looks at resources that run and at the node itself, again and again; what they find goes to the engine.
+//! Monitors running resources and checks this node, and sends the results to the engine.
 //!
-//! Each resource and each check has a task of its own, so never two looks at one thing are under way. The looks at a
-//! group end, whatever they run with them, before anything is done to the group.
+//! Each resource and each check has a task of its own, so no two probes of the same thing run at once. Before anything is
+//! done to a group, its monitors are stopped, together with whatever they run.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use futures::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::heartbeat_thread::EngineHandle;
+use super::engine_handle::EngineHandle;
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError, Limits, Status};
 use crate::assembly::watch_plan::{Monitor, WatchPlan};
@@ -20,23 +20,24 @@ use crate::engine::Event;
 use crate::model::GroupName;
 use crate::model::health::{Pace, Probe};
 use crate::probe::ActiveProbe;
+use crate::text::duration_for_people;
 
-/// What a look that ends itself at its deadline may need to say so.
-const SLACK: Duration = Duration::from_millis(20);
+/// A probe ends itself at its deadline; it may take this long to report that.
+const REPORT_SLACK: Duration = Duration::from_millis(20);
 
-/// The tasks that look. They end when this is dropped.
+/// The monitors of all groups and the checks of this node. Dropped, it ends them.
 pub struct Watcher {
     watch_plan: WatchPlan,
     engine: EngineHandle,
-    groups: HashMap<GroupName, Tasks>,
-    checks: Tasks,
+    groups: HashMap<GroupName, ProbeTasks>,
+    checks: ProbeTasks,
 }
 
-/// Tasks that end, with what they run, when this is dropped.
+/// ProbeTasks that are aborted, together with what they run, when this is dropped.
 #[derive(Default)]
-struct Tasks(Vec<JoinHandle<()>>);
+struct ProbeTasks(Vec<JoinHandle<()>>);
 
-impl Drop for Tasks {
+impl Drop for ProbeTasks {
     fn drop(&mut self) {
         for task in &self.0 {
             task.abort();
@@ -44,9 +45,9 @@ impl Drop for Tasks {
     }
 }
 
-impl Tasks {
-    /// Ends them and waits until nothing of them runs.
-    async fn end(mut self) {
+impl ProbeTasks {
+    /// Aborts the tasks and waits until nothing of them runs.
+    async fn stop(mut self) {
         let tasks = std::mem::take(&mut self.0);
         for task in &tasks {
             task.abort();
@@ -56,19 +57,19 @@ impl Tasks {
 }
 
 impl Watcher {
-    /// Begins the checks of the node; resources are looked at when told.
+    /// Starts the checks of this node. Monitors of a group start with [`Watcher::start_group`].
     pub fn new(watch_plan: WatchPlan, engine: EngineHandle) -> Self {
         let mut watcher = Watcher {
             watch_plan,
             engine,
             groups: HashMap::new(),
-            checks: Tasks::default(),
+            checks: ProbeTasks::default(),
         };
-        watcher.begin_checks();
+        watcher.start_checks();
         watcher
     }
 
-    fn begin_checks(&mut self) {
+    fn start_checks(&mut self) {
         let WatchPlan {
             checks,
             env,
@@ -85,38 +86,37 @@ impl Watcher {
                 self.engine.clone(),
             ))
         };
-        self.checks = Tasks(checks.iter().map(task).collect());
+        self.checks = ProbeTasks(checks.iter().map(task).collect());
     }
 
-    /// Begins to look at what runs of a group.
-    pub fn begin(&mut self, group: &GroupName, steps: &Arc<Vec<ResolvedStep>>) {
-        let monitors = self.watch_plan.monitors.get(group).into_iter().flatten();
-        let task = |monitor: &Monitor| {
-            let step = steps.get(monitor.step)?.clone();
-            let place = (group.clone(), monitor.step);
-            let probe = monitor.probe.as_ref();
+    /// Starts the monitors of a group.
+    pub fn start_group(&mut self, group: &GroupName, steps: &Arc<Vec<ResolvedStep>>) {
+        let watched = self.watch_plan.monitors.get(group).into_iter().flatten();
+        let task = |watched: &Monitor| {
             let plan = &self.watch_plan;
-            let check = probe.map(|p| ActiveProbe::new(p, &plan.env, &plan.netlink, &plan.peers));
-            let looker = Looker { step, check };
-            let engine = self.engine.clone();
-            Some(tokio::spawn(keep_looking(
-                place,
-                looker,
-                monitor.pace,
-                engine,
+            let probe = watched.probe.as_ref();
+            let monitor = StepMonitor {
+                step: steps.get(watched.step)?.clone(),
+                check: probe.map(|p| ActiveProbe::new(p, &plan.env, &plan.netlink, &plan.peers)),
+            };
+            Some(tokio::spawn(keep_monitoring(
+                (group.clone(), watched.step),
+                monitor,
+                watched.pace,
+                self.engine.clone(),
             )))
         };
-        let tasks = Tasks(monitors.filter_map(task).collect());
+        let tasks = ProbeTasks(watched.filter_map(task).collect());
         self.groups.insert(group.clone(), tasks);
     }
 
-    /// Ends the looks at a group; what comes back waits until nothing of them runs.
-    pub fn end(&mut self, group: &GroupName) -> impl Future<Output = ()> + Send + use<> {
+    /// Stops the monitors of a group. The future completes when nothing of them runs any more.
+    pub fn stop_group(&mut self, group: &GroupName) -> impl Future<Output = ()> + Send + use<> {
         let tasks = self.groups.remove(group).unwrap_or_default();
-        tasks.end()
+        tasks.stop()
     }
 
-    /// WatchPlan as newly configured from now on, at the groups that are looked at.
+    /// Uses a new configuration. Monitors and checks that did not change go on undisturbed.
     pub fn reconfigure(
         &mut self,
         watch_plan: WatchPlan,
@@ -125,13 +125,13 @@ impl Watcher {
         let checks_changed = self.watch_plan.checks != watch_plan.checks;
         let old = std::mem::replace(&mut self.watch_plan, watch_plan);
         if checks_changed {
-            self.begin_checks();
+            self.start_checks();
         }
         let watched: Vec<GroupName> = self.groups.keys().cloned().collect();
         for group in watched {
             let changed = old.monitors.get(&group) != self.watch_plan.monitors.get(&group);
             match steps.get(&group) {
-                Some(steps) if changed => self.begin(&group, steps),
+                Some(steps) if changed => self.start_group(&group, steps),
                 Some(_) => {}
                 None => drop(self.groups.remove(&group)),
             }
@@ -139,23 +139,24 @@ impl Watcher {
     }
 }
 
-/// WatchPlan at one step in its own way or in the configured one.
-struct Looker {
+/// Probes one step, with its own agent or with the configured probe.
+struct StepMonitor {
     step: ResolvedStep,
     check: Option<ActiveProbe>,
 }
 
-impl Looker {
-    async fn look(&self, limits: &Limits) -> Result<(), String> {
+impl StepMonitor {
+    async fn probe(&self, limits: &Limits) -> Result<(), String> {
         if let Some(check) = &self.check {
             return check.run(limits).await.map(drop);
         }
         match self.step.agent.monitor(limits).await {
-            // It was started: a script whose status tells nothing says nothing against it.
+            // It was started, and a script whose status says nothing gives no reason to doubt that.
             Ok(Status::Running | Status::Unclear) => Ok(()),
-            Ok(Status::Stopped) => {
-                Err(format!("{} does not run", self.step.step.members.join(" ")))
-            }
+            Ok(Status::Stopped) => Err(format!(
+                "{} is not running",
+                self.step.step.members.join(" ")
+            )),
             Err(AgentError::Failed(text) | AgentError::TimedOut(text)) => Err(text),
         }
     }
@@ -168,16 +169,16 @@ impl Looker {
     }
 }
 
-/// WatchPlan at one step until ended. It was only just seen to run, so the first look comes later; but at once where it
-/// leads to a handle that tells of the end.
-async fn keep_looking(
+/// Monitors one step until aborted. It has just been seen running, so the first probe waits; a check that needs a first
+/// probe to notice the end of a process runs it at once.
+async fn keep_monitoring(
     (group, step): (GroupName, usize),
-    looker: Looker,
+    monitor: StepMonitor,
     pace: Pace,
     engine: EngineHandle,
 ) {
     let mut due = Instant::now();
-    if !looker
+    if !monitor
         .check
         .as_ref()
         .is_some_and(ActiveProbe::notices_changes)
@@ -187,33 +188,33 @@ async fn keep_looking(
     loop {
         tokio::select! {
             () = sleep_until(due) => {}
-            () = looker.changed() => {}
+            () = monitor.changed() => {}
         }
         due = Instant::now() + pace.every;
         let limits = Limits::within(pace.timeout, &Abort::new());
-        let tell = |result| {
-            engine.event(Event::Monitored {
+        let report = |result| {
+            engine.send_event(Event::Monitored {
                 group: group.clone(),
                 step,
                 result,
             });
         };
-        in_time(looker.look(&limits), pace, tell).await;
+        report_in_time(monitor.probe(&limits), pace, report).await;
     }
 }
 
-/// Checks the node until ended, for the first time at once.
+/// Runs one check of this node until aborted, for the first time at once.
 async fn keep_checking(name: String, check: ActiveProbe, pace: Pace, engine: EngineHandle) {
     loop {
         let due = Instant::now() + pace.every;
         let limits = Limits::within(pace.timeout, &Abort::new());
-        let tell = |result| {
-            engine.event(Event::Checked {
+        let report = |result| {
+            engine.send_event(Event::Checked {
                 check: name.clone(),
                 result,
             });
         };
-        in_time(check.run(&limits), pace, tell).await;
+        report_in_time(check.run(&limits), pace, report).await;
         tokio::select! {
             () = sleep_until(due) => {}
             () = check.changed() => {}
@@ -221,27 +222,27 @@ async fn keep_checking(name: String, check: ActiveProbe, pace: Pace, engine: Eng
     }
 }
 
-/// Tells what a look found, or from its deadline on, again and again, that it hangs. It ends by itself soon after, most
-/// often; the next one waits for that.
-async fn in_time<T>(
-    look: impl Future<Output = Result<T, String>>,
+/// Reports the result of a probe. From its deadline on, it reports a timeout again and again until the probe ends, and the
+/// result that then comes too late is dropped.
+async fn report_in_time<T>(
+    probe: impl Future<Output = Result<T, String>>,
     pace: Pace,
-    tell: impl Fn(Result<T, String>),
+    report: impl Fn(Result<T, String>),
 ) {
-    let mut look = pin!(look);
-    let mut patience = pace.timeout + SLACK;
+    let mut probe = pin!(probe);
+    let mut patience = pace.timeout + REPORT_SLACK;
     let mut late = false;
     loop {
         tokio::select! {
             biased;
-            found = &mut look => {
+            found = &mut probe => {
                 if !late {
-                    tell(found);
+                    report(found);
                 }
                 return;
             }
             () = sleep(patience) => {
-                tell(Err(format!("no answer within {:?}", pace.timeout)));
+                report(Err(format!("no answer within {}", duration_for_people(pace.timeout))));
                 (late, patience) = (true, pace.every);
             }
         }
@@ -264,28 +265,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_look_finds_in_time_is_told_once() {
-        let told = RefCell::new(Vec::new());
-        let tell = |result| told.borrow_mut().push(result);
-        in_time(async { Ok(7) }, pace(Duration::from_secs(600)), tell).await;
-        assert_eq!(told.into_inner(), [Ok(7)]);
+    async fn a_result_in_time_is_reported_once() {
+        let reported = RefCell::new(Vec::new());
+        let report = |result| reported.borrow_mut().push(result);
+        report_in_time(async { Ok(7) }, pace(Duration::from_secs(600)), report).await;
+        assert_eq!(reported.into_inner(), [Ok(7)]);
     }
 
     #[tokio::test]
-    async fn a_look_that_hangs_fails_again_and_again_and_what_it_finds_in_the_end_is_old() {
-        let (told, enough) = (RefCell::new(Vec::new()), Notify::new());
-        let tell = |result| {
-            told.borrow_mut().push(result);
-            if told.borrow().len() == 3 {
+    async fn a_probe_that_hangs_fails_again_and_again_and_its_late_result_is_dropped() {
+        let (reported, enough) = (RefCell::new(Vec::new()), Notify::new());
+        let report = |result| {
+            reported.borrow_mut().push(result);
+            if reported.borrow().len() == 3 {
                 enough.notify_one();
             }
         };
-        let look = async {
+        let probe = async {
             enough.notified().await;
             Ok(())
         };
-        in_time(look, pace(Duration::from_millis(1)), tell).await;
-        let hangs = Err("no answer within 1ms".to_owned());
-        assert_eq!(told.into_inner(), vec![hangs; 3]);
+        report_in_time(probe, pace(Duration::from_millis(1)), report).await;
+        let hangs = Err("no answer within 1.00 ms".to_owned());
+        assert_eq!(reported.into_inner(), vec![hangs; 3]);
     }
 }

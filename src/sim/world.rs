@@ -12,7 +12,6 @@ use super::random::Random;
 use super::setup::{MachineCondition, default_step};
 use crate::engine::{ActionDigest, Call, Engine, Event, OrderId, Outcome};
 use crate::model::cluster::{Cluster, GroupSpec, PingNode, QuorumPolicy, Step, Timing};
-use crate::model::health::Health;
 use crate::model::heartbeat::GroupState;
 use crate::model::status::Status;
 use crate::model::{GroupName, LinkName, NodeName, Time};
@@ -414,30 +413,15 @@ fn step(members: Vec<String>, addresses: bool) -> Step {
     }
 }
 
-/// A cluster with default times and nothing else.
+/// A cluster with the usual times and one link.
 pub(super) fn default_cluster(nodes: &[NodeName]) -> Cluster {
     let ms = Duration::from_millis;
-    let (keepalive, deadtime) = (ms(200), ms(2000));
-    let nobody = || NodeName::new("nobody");
+    let timing = Timing {
+        warntime: ms(600),
+        ..Timing::usual(ms(200), ms(2000))
+    };
     Cluster {
-        me: nodes.first().cloned().unwrap_or_else(nobody),
-        nodes: nodes.to_vec(),
         links: vec![link_name(0)],
-        pings: Vec::new(),
-        timing: Timing {
-            keepalive,
-            warntime: ms(600),
-            deadtime,
-            initdead: ms(4000),
-            deadping: deadtime,
-            margin: Timing::usual_margin(keepalive, deadtime),
-        },
-        quorum: QuorumPolicy::Off,
-        auto_failback: false,
-        failback_delay: Duration::ZERO,
-        follow_connectivity: false,
-        health: Health::default(),
-        groups: Vec::new(),
-        digest: 1,
+        ..Cluster::new(nodes, timing)
     }
 }

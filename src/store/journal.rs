@@ -1,8 +1,8 @@
-//! The journal of decisions: what `hactl why` and `hactl history` show.
+//! The journal of decisions, which `hactl why` and `hactl history` show.
 //!
-//! It is for people. Nothing is decided by it, so it may be slow, full, damaged or absent, and none of that
-//! may reach the daemon: all is done by a thread of its own behind a queue that drops when it is full.
-//! On disk it is a sled store; where that cannot be had, the newest entries stay in memory.
+//! It is for people; no decision depends on it. A slow, full, damaged or missing disk must not affect the daemon, so a thread
+//! of its own writes the journal, behind a queue that drops entries when it is full. On disk it is a sled store; without a
+//! usable disk, the newest entries stay in memory.
 
 mod disk;
 
@@ -18,35 +18,36 @@ use tokio::sync::oneshot;
 
 use crate::model::GroupName;
 use crate::model::journal::Entry;
-use disk::{Disk, OpenError};
+use crate::text::count;
+use disk::{JournalDisk, JournalOpenError};
 
-/// Messages that may wait for the thread; a burst of all groups of a large cluster fits.
-const QUEUE: usize = 512;
-/// Entries on disk. sled holds nearly all of a small store in memory, whatever its cache is set to:
-/// 10,000 entries cost 6 MiB, 2,000 cost 1 MiB.
-const ON_DISK: usize = 2000;
-/// Entries in memory, where there is no disk; about half a MiB.
-const IN_MEMORY: usize = 1000;
+/// Messages that may wait for the thread: more than a burst of all groups of a large cluster.
+const QUEUE_DEPTH: usize = 512;
+/// Entries on disk. sled keeps nearly all of a small store in memory, whatever its cache size: 10,000 entries cost 6 MiB, 2,000
+/// cost 1 MiB.
+const MAX_ENTRIES_ON_DISK: usize = 2000;
+/// Entries in memory without a disk; about half a MiB.
+const MAX_ENTRIES_IN_MEMORY: usize = 1000;
 
-/// The way to the journal's thread.
+/// The queue to the journal's thread.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    queue: SyncSender<Message>,
+    queue: SyncSender<JournalMessage>,
     dropped: Arc<AtomicU64>,
 }
 
 /// Which entries are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    /// At most so many, the newest.
+pub struct JournalQuery {
+    /// How many at most; the newest are returned.
     pub limit: usize,
     /// Only those about this group.
     pub group: Option<GroupName>,
-    /// Only those written until then, in milliseconds since 1970.
+    /// Only those written up to this time, in milliseconds since 1970.
     pub until_ms: Option<u64>,
 }
 
-impl Query {
+impl JournalQuery {
     fn wants(&self, entry: &Entry) -> bool {
         self.group.is_none() || self.group == entry.group
     }
@@ -57,22 +58,21 @@ impl Query {
 }
 
 #[derive(Debug)]
-enum Message {
+enum JournalMessage {
     Append(Box<Entry>),
-    Last(Query, oneshot::Sender<Vec<Entry>>),
+    Last(JournalQuery, oneshot::Sender<Vec<Entry>>),
     Close(SyncSender<()>),
 }
 
 impl Journal {
-    /// Opens the journal in that folder. Returns at once; the thread opens the store and tells through
-    /// `say` what an administrator should know: a store set aside, a disk that is full.
-    /// An error means that there can be no thread.
-    pub fn open(folder: PathBuf, say: impl Fn(String) + Send + 'static) -> std::io::Result<Self> {
-        let (queue, messages) = sync_channel(QUEUE);
-        let keeper = move || Keeper::new(&folder, Box::new(say)).run(&messages);
+    /// Opens the journal in a folder. Returns at once; the thread opens the store and passes problems to `log`. An error
+    /// means that the thread cannot be started.
+    pub fn open(folder: PathBuf, log: impl Fn(String) + Send + 'static) -> std::io::Result<Self> {
+        let (queue, messages) = sync_channel(QUEUE_DEPTH);
+        let body = move || JournalThread::new(&folder, Box::new(log)).run(&messages);
         thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(keeper)?;
+            .spawn(body)?;
         Ok(Journal {
             queue,
             dropped: Arc::default(),
@@ -83,74 +83,75 @@ impl Journal {
     pub fn append(&self, entry: Entry) {
         if self
             .queue
-            .try_send(Message::Append(Box::new(entry)))
+            .try_send(JournalMessage::Append(Box::new(entry)))
             .is_err()
         {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many entries were dropped.
+    /// The number of dropped entries.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// The newest entries that fit, oldest first. The channel closes without an answer when the thread
-    /// is too far behind; a disk that hangs keeps it open, so wait with a deadline.
-    pub fn last(&self, query: Query) -> oneshot::Receiver<Vec<Entry>> {
+    /// The newest entries that match, oldest first. The channel closes without an answer when the queue is full. A disk that
+    /// hangs keeps it open, so wait with a deadline.
+    pub fn last(&self, query: JournalQuery) -> oneshot::Receiver<Vec<Entry>> {
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Message::Last(query, reply)) {
-            // The reply is dropped with the message, and that is the answer.
+        match self.queue.try_send(JournalMessage::Last(query, reply)) {
+            // On an error the reply channel is dropped with the message, which closes it.
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => answer,
         }
     }
 
-    /// Brings what is queued to the disk and ends the thread; waits at most so long. False when it took longer.
+    /// Writes what is queued to the disk and ends the thread. False when that took longer than `within`.
     pub fn close(&self, within: Duration) -> bool {
         let (done, ended) = sync_channel(1);
-        self.queue.try_send(Message::Close(done)).is_ok() && ended.recv_timeout(within).is_ok()
+        self.queue.try_send(JournalMessage::Close(done)).is_ok()
+            && ended.recv_timeout(within).is_ok()
     }
 }
 
-/// What the thread holds.
-struct Keeper {
-    shelf: Shelf,
-    say: Box<dyn Fn(String) + Send>,
+/// The thread that owns the entries.
+struct JournalThread {
+    entries: JournalEntries,
+    log: Box<dyn Fn(String) + Send>,
 }
 
-enum Shelf {
-    Disk(Disk),
+enum JournalEntries {
+    Disk(JournalDisk),
     Memory(VecDeque<Entry>),
 }
 
-impl Keeper {
-    fn new(folder: &std::path::Path, say: Box<dyn Fn(String) + Send>) -> Keeper {
-        let shelf = match open_disk(folder, &*say) {
-            Ok(disk) => Shelf::Disk(disk),
+impl JournalThread {
+    fn new(folder: &std::path::Path, log: Box<dyn Fn(String) + Send>) -> JournalThread {
+        let entries = match open_disk(folder, &*log) {
+            Ok(disk) => JournalEntries::Disk(disk),
             Err(why) => {
-                say(format!(
-                    "the journal in {} cannot be used ({why}): history is kept in memory only, until the daemon ends",
+                log(format!(
+                    "cannot use the journal in {} ({why}); the history is in memory only and is lost when the daemon ends",
                     folder.display()
                 ));
-                Shelf::Memory(VecDeque::new())
+                JournalEntries::Memory(VecDeque::new())
             }
         };
-        Keeper { shelf, say }
+        JournalThread { entries, log }
     }
 
-    fn run(mut self, messages: &Receiver<Message>) {
+    fn run(mut self, messages: &Receiver<JournalMessage>) {
         while let Ok(message) = messages.recv() {
             match message {
-                Message::Append(entry) => self.append(*entry),
-                Message::Last(query, reply) => {
+                JournalMessage::Append(entry) => self.append(*entry),
+                JournalMessage::Last(query, reply) => {
                     if reply.send(self.last(&query)).is_err() {
-                        tracing::debug!("nobody waits for the journal's answer any more");
+                        tracing::debug!("the client of a journal query is gone");
                     }
                 }
-                Message::Close(done) => {
+                JournalMessage::Close(done) => {
                     self.close();
                     if done.send(()).is_err() {
-                        tracing::debug!("nobody waits for the journal's end any more");
+                        tracing::debug!("nobody waits for the journal to close");
                     }
                     return;
                 }
@@ -159,67 +160,71 @@ impl Keeper {
     }
 
     fn append(&mut self, entry: Entry) {
-        if let Shelf::Disk(disk) = &mut self.shelf {
+        if let JournalEntries::Disk(disk) = &mut self.entries {
             match disk.append(&entry) {
                 Ok(()) => return,
-                Err(why) => self.give_up_disk(&why),
+                Err(why) => self.continue_in_memory(&why),
             }
         }
-        if let Shelf::Memory(entries) = &mut self.shelf {
-            if entries.len() >= IN_MEMORY {
+        if let JournalEntries::Memory(entries) = &mut self.entries {
+            if entries.len() >= MAX_ENTRIES_IN_MEMORY {
                 entries.pop_front();
             }
             entries.push_back(entry);
         }
     }
 
-    fn last(&mut self, query: &Query) -> Vec<Entry> {
-        if let Shelf::Disk(disk) = &self.shelf {
+    fn last(&mut self, query: &JournalQuery) -> Vec<Entry> {
+        if let JournalEntries::Disk(disk) = &self.entries {
             match disk.last(query) {
                 Ok(found) => return found,
-                Err(why) => self.give_up_disk(&why),
+                Err(why) => self.continue_in_memory(&why),
             }
         }
-        match &self.shelf {
-            Shelf::Memory(entries) => newest(entries.iter().rev().cloned(), query),
-            Shelf::Disk(_) => Vec::new(),
+        match &self.entries {
+            JournalEntries::Memory(entries) => {
+                newest_matching(entries.iter().rev().cloned(), query)
+            }
+            JournalEntries::Disk(_) => Vec::new(),
         }
     }
 
-    /// Goes on in memory with what the disk can still tell.
-    fn give_up_disk(&mut self, why: &str) {
-        (self.say)(format!(
-            "the journal failed ({why}): history is kept in memory only, until the daemon is restarted"
+    /// Continues in memory with the entries that can still be read from the disk.
+    fn continue_in_memory(&mut self, why: &str) {
+        (self.log)(format!(
+            "writing the journal failed ({why}); the history is in memory only until the daemon is restarted"
         ));
-        let everything = Query {
-            limit: IN_MEMORY,
-            ..Query::default()
+        let everything = JournalQuery {
+            limit: MAX_ENTRIES_IN_MEMORY,
+            ..JournalQuery::default()
         };
-        let known = match &self.shelf {
-            Shelf::Disk(disk) => disk.last(&everything).unwrap_or_default(),
-            Shelf::Memory(_) => Vec::new(),
+        let known = match &self.entries {
+            JournalEntries::Disk(disk) => disk.last(&everything).unwrap_or_default(),
+            JournalEntries::Memory(_) => Vec::new(),
         };
-        let failed = std::mem::replace(&mut self.shelf, Shelf::Memory(known.into()));
-        // That it failed has been said.
-        Keeper::close_shelf(failed).ok();
+        let failed = std::mem::replace(&mut self.entries, JournalEntries::Memory(known.into()));
+        // The failure is already logged.
+        JournalThread::close_entries(failed).ok();
     }
 
     fn close(self) {
-        if let Err(why) = Keeper::close_shelf(self.shelf) {
-            (self.say)(format!("the journal's newest entries may be lost ({why})"));
+        if let Err(why) = JournalThread::close_entries(self.entries) {
+            (self.log)(format!(
+                "the newest entries of the journal may be lost ({why})"
+            ));
         }
     }
 
-    fn close_shelf(shelf: Shelf) -> Result<(), String> {
-        match shelf {
-            Shelf::Disk(disk) => disk.close(),
-            Shelf::Memory(_) => Ok(()),
+    fn close_entries(entries: JournalEntries) -> Result<(), String> {
+        match entries {
+            JournalEntries::Disk(disk) => disk.close(),
+            JournalEntries::Memory(_) => Ok(()),
         }
     }
 }
 
-/// Of entries that come newest first, those that fit, oldest first.
-fn newest(entries: impl Iterator<Item = Entry>, query: &Query) -> Vec<Entry> {
+/// From entries in the order newest first, those that match, oldest first.
+fn newest_matching(entries: impl Iterator<Item = Entry>, query: &JournalQuery) -> Vec<Entry> {
     let mut found: Vec<Entry> = entries
         .filter(|entry| query.wants(entry) && query.in_time(entry))
         .take(query.limit)
@@ -228,30 +233,31 @@ fn newest(entries: impl Iterator<Item = Entry>, query: &Query) -> Vec<Entry> {
     found
 }
 
-/// Opens the store; one that is damaged is set aside and a new one begun.
-fn open_disk(folder: &std::path::Path, say: &dyn Fn(String)) -> Result<Disk, String> {
-    let why = match Disk::open(folder) {
+/// Opens the store. A damaged one is renamed, and a new one is made.
+fn open_disk(folder: &std::path::Path, log: &dyn Fn(String)) -> Result<JournalDisk, String> {
+    let why = match JournalDisk::open(folder) {
         Ok(disk) => {
             if disk.lost > 0 {
                 let (lost, folder) = (disk.lost, folder.display());
-                say(format!(
-                    "the journal in {folder} was damaged: {lost} of its entries are lost"
+                log(format!(
+                    "the journal in {folder} was damaged and lost {}",
+                    count(usize::try_from(lost).unwrap_or(usize::MAX), "entry")
                 ));
             }
             return Ok(disk);
         }
-        Err(OpenError::Unusable(why)) => return Err(why),
-        Err(OpenError::Damaged(why)) => why,
+        Err(JournalOpenError::Unusable(why)) => return Err(why),
+        Err(JournalOpenError::Damaged(why)) => why,
     };
     let aside = super::set_aside(folder)
-        .map_err(|error| format!("it is damaged: {why}; and cannot be set aside: {error}"))?;
-    say(format!(
-        "the journal in {} is damaged ({why}); it is now {}, and a new one is begun",
+        .map_err(|error| format!("it is damaged: {why}; and it cannot be renamed: {error}"))?;
+    log(format!(
+        "the journal in {} is damaged ({why}); it was renamed to {}, and a new one is started",
         folder.display(),
         aside.display()
     ));
-    Disk::open(folder).map_err(|error| match error {
-        OpenError::Unusable(why) | OpenError::Damaged(why) => why,
+    JournalDisk::open(folder).map_err(|error| match error {
+        JournalOpenError::Unusable(why) | JournalOpenError::Damaged(why) => why,
     })
 }
 

@@ -1,7 +1,7 @@
-//! When the right to each group ends, for the next life in this boot: `leases` in the run folder.
+//! When the lease of each group ends, for the next daemon of this boot: the file `leases` in the run folder.
 //!
-//! The ends are on the clock of this boot, so the boot's own name is kept with them; those of another boot
-//! are void. The folder is on a tmpfs, which a loss of power empties: nothing is fsynced.
+//! The times are on the clock of this boot, so the file also has the ID of the boot; leases of another boot are void. The
+//! folder is on a tmpfs, which does not survive a power cut anyway, so nothing is fsynced.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Durable, replace};
+use super::{Durable, replace_file};
 use crate::model::{GroupName, Time};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// A file longer than this is not ours.
-const LONGEST: u64 = 16 * 1024 * 1024;
+/// We never write a longer file.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Each group's end of lease.
+/// When the lease of each group ends.
 pub type Leases = BTreeMap<GroupName, Time>;
 
-/// The file.
+/// The file with the leases.
 #[derive(Clone, Debug)]
 pub struct LeaseFile {
     path: PathBuf,
@@ -28,14 +28,14 @@ pub struct LeaseFile {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct LeaseFileContent {
     boot: String,
     leases: Leases,
 }
 
 impl LeaseFile {
-    /// The file of that run folder, which is made when missing. An error means that the kernel
-    /// does not name this boot; then no lease can be kept.
+    /// The file of that run folder, which is made when missing. An error means that the kernel does not give the ID of this
+    /// boot; then no lease can be kept.
     pub fn new(run: &Path) -> io::Result<LeaseFile> {
         let boot = fs::read_to_string(BOOT_ID)?.trim().to_owned();
         fs::create_dir_all(run)?;
@@ -45,38 +45,38 @@ impl LeaseFile {
         })
     }
 
-    /// What the last life held; nothing, where there was none in this boot. A file that tells nothing may have held
-    /// anything: a group without a lease is stopped by the engine when it is found running, which is the safe side.
+    /// The leases of the last daemon; none when there was no daemon before in this boot.
     ///
     /// # Errors
-    /// That the file cannot be read or is damaged, and what follows, for an administrator.
+    /// For an administrator, when the file cannot be read or is damaged. Then the engine stops every group that it finds
+    /// running, because one without a lease may belong to another node.
     pub fn load(&self) -> Result<Leases, String> {
-        let lost = |why: String| {
+        let unknown = |why: String| {
             format!(
-                "{} {why}: which groups the last daemon held is not known, so what is found running is stopped and started anew where it belongs",
+                "{} {why}: it is unknown which groups the last daemon held, so groups found running are stopped, and started again where they belong",
                 self.path.display()
             )
         };
         let mut bytes = Vec::new();
-        match File::open(&self.path).and_then(|f| f.take(LONGEST).read_to_end(&mut bytes)) {
+        match File::open(&self.path).and_then(|f| f.take(MAX_FILE_BYTES).read_to_end(&mut bytes)) {
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Leases::new()),
-            Err(e) => return Err(lost(format!("cannot be read ({e})"))),
+            Err(e) => return Err(unknown(format!("cannot be read ({e})"))),
         }
-        match serde_json::from_slice::<Content>(&bytes) {
+        match serde_json::from_slice::<LeaseFileContent>(&bytes) {
             Ok(content) if content.boot == self.boot => Ok(content.leases),
             Ok(_) => Ok(Leases::new()),
-            Err(e) => Err(lost(format!("is damaged ({e})"))),
+            Err(e) => Err(unknown(format!("is damaged ({e})"))),
         }
     }
 
-    /// Replaces what is kept.
+    /// Replaces the leases in the file.
     pub fn save(&self, leases: &Leases) -> io::Result<()> {
-        let content = Content {
+        let content = LeaseFileContent {
             boot: self.boot.clone(),
             leases: leases.clone(),
         };
-        replace(&self.path, &serde_json::to_vec(&content)?, Durable::No)
+        replace_file(&self.path, &serde_json::to_vec(&content)?, Durable::No)
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_said_to_be() {
+    fn a_damaged_file_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = LeaseFile::new(folder.path()).unwrap();
         file.save(&leases()).unwrap();

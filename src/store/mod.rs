@@ -1,9 +1,9 @@
 //! What outlives the process.
 //!
-//! * [`state_file`]: the small file on which ownership rests: generation, terms, standby. Fsynced before use.
-//! * [`lease`]: when the right to each group ends, for the next life in this boot.
-//! * [`journal`]: the decisions, for people. May be absent.
-//! * [`recording_writer`]: what the engine is told, for a replay; [`recording_reader`] reads it. May be absent.
+//! * [`state_file`]: what ownership depends on: generation, terms, standby. On the disk before it is used.
+//! * [`lease`]: when the lease of each group ends, for the next daemon of this boot.
+//! * [`journal`]: the decisions, for people. The daemon runs without it, too.
+//! * [`recording_writer`]: the inputs of the engine, for a replay; [`recording_reader`] reads them. Optional.
 
 pub mod journal;
 pub mod lease;
@@ -20,15 +20,15 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::local_time::LocalTime;
 
-/// Whether a replaced file must survive the loss of power.
+/// Whether a replaced file must survive a power cut.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Durable {
     Yes,
     No,
 }
 
-/// Replaces a file as a whole: a reader, or the next life, sees the old one or the new one.
-fn replace(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
+/// Replaces a file as a whole: a reader, and the next daemon, sees either the old or the new content.
+fn replace_file(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new()
         .write(true)
@@ -41,7 +41,7 @@ fn replace(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
         file.sync_all()?;
     }
     fs::rename(&beside, path)?;
-    // The new name, too, must be on the disk before the content may be relied upon.
+    // The new name, too, must be on the disk before anything relies on the content.
     if durable == Durable::Yes
         && let Some(folder) = path.parent()
     {
@@ -50,11 +50,11 @@ fn replace(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames what is damaged, so that an administrator can look at it, and says where it is now.
+/// Renames a damaged file so that an administrator can inspect it, and returns the new path.
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stamp = LocalTime::now().file_stamp();
-    // Two within one second are told apart by a number.
+    // A number tells two within one second apart.
     for n in 0..100 {
         let aside = path.with_file_name(if n == 0 {
             format!("{name}.damaged-{stamp}")

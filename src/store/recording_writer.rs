@@ -1,10 +1,10 @@
-//! Records what the engine is told, for `hactl replay`: two files, each at most half of the size that ha.cf grants.
-//! When the newer is full it takes the place of the older.
+//! Records the inputs of the engine for `hactl replay` in two files, each at most half of the size that ha.cf allows. When
+//! the newer one is full, it replaces the older one.
 //!
-//! The heartbeat thread never waits for it. It hands events over a bounded queue; when that is full they are dropped,
-//! and the state of the engine that follows them says how many. The thread at the other end looks into the queue by
-//! itself, so that handing over never costs a call to the kernel. Nothing is fsynced: a power cut costs the last
-//! seconds. A disk that is full or refuses is told once and tried again later.
+//! The heartbeat thread never waits for the disk. It puts events into a bounded queue; when that is full they are dropped,
+//! and the engine state that is recorded next says how many. The writing thread polls the queue, so that recording an event
+//! never costs a system call. Nothing is fsynced: a power cut costs the last seconds. A full or failed disk is logged once
+//! and tried again later.
 
 mod recording_files;
 
@@ -24,78 +24,78 @@ use crate::replay::recording_format::{RECORDING_FORMAT, RecordingStart, StartSta
 use crate::sys::clock;
 use recording_files::RecordingFiles;
 
-/// Events that may wait: a disk may stand still for 20 s with two nodes at a keepalive of 10 ms.
-const QUEUE: usize = 4096;
-/// How often the thread looks into the queue.
-const LOOK: Duration = Duration::from_millis(100);
+/// Events that may wait for the disk: 20 s of two nodes at a keepalive of 10 ms.
+const QUEUE_DEPTH: usize = 4096;
+/// Time between two polls of the queue.
+const POLL_EVERY: Duration = Duration::from_millis(100);
 
-/// The files, older first.
-pub fn files(folder: &Path) -> [PathBuf; 2] {
+/// The two files, older first.
+pub fn recording_paths(folder: &Path) -> [PathBuf; 2] {
     [folder.join("recording.old"), folder.join("recording")]
 }
 
-enum Message {
+enum RecordingMessage {
     RecordingStart(Box<RecordingStart>),
     Event(Time, Event, ActionDigest),
 }
 
-/// The heartbeat thread's end. When it is dropped, the recording ends.
+/// The heartbeat thread's end of the queue. Dropping it ends the recording.
 #[derive(Debug)]
 pub struct RecordingFeed {
-    queue: SyncSender<Message>,
-    /// The files need a state to go on from.
-    wanted: Arc<AtomicBool>,
-    /// Something was dropped since the last state.
+    queue: SyncSender<RecordingMessage>,
+    /// Whether the files need a state of the engine to go on from.
+    state_wanted: Arc<AtomicBool>,
+    /// Whether events were dropped since the last state.
     lost: bool,
-    life: Time,
-    next: u64,
+    started_at: Time,
+    next_number: u64,
     digest: ActionDigest,
 }
 
 impl RecordingFeed {
-    /// The engine is about to be made of this.
-    pub fn fresh(&mut self, at: Time, cluster: &Cluster, kept: &PersistentState) {
+    /// Records the start of an engine, before it is made.
+    pub fn record_start(&mut self, at: Time, cluster: &Cluster, kept: &PersistentState) {
         let start = Box::new((cluster.clone(), kept.clone()));
-        self.begin(at, cluster, StartState::Fresh(start));
+        self.record_state(at, cluster, StartState::Fresh(start));
     }
 
-    /// The engine is about to be told this.
-    pub fn tell(&mut self, at: Time, event: &Event, engine: &Engine) {
-        if self.lost || self.wanted.load(Ordering::Relaxed) {
+    /// Records an event, before the engine handles it.
+    pub fn record_event(&mut self, at: Time, event: &Event, engine: &Engine) {
+        if self.lost || self.state_wanted.load(Ordering::Relaxed) {
             let state = StartState::Running(Box::new(engine.clone()));
-            self.begin(at, engine.cluster(), state);
+            self.record_state(at, engine.cluster(), state);
         }
-        self.next = self.next.saturating_add(1);
-        let message = Message::Event(at, event.clone(), self.digest);
+        self.next_number = self.next_number.saturating_add(1);
+        let message = RecordingMessage::Event(at, event.clone(), self.digest);
         self.lost = self.lost || self.queue.try_send(message).is_err();
     }
 
-    /// The engine has ordered this.
-    pub fn ordered(&mut self, actions: &[Action]) {
+    /// Adds the orders of the engine to the digest that a replay compares.
+    pub fn record_actions(&mut self, actions: &[Action]) {
         self.digest.add(actions);
     }
 
-    fn begin(&mut self, at: Time, cluster: &Cluster, state: StartState) {
+    fn record_state(&mut self, at: Time, cluster: &Cluster, state: StartState) {
         let begin = RecordingStart {
             format: RECORDING_FORMAT,
             had: env!("CARGO_PKG_VERSION").to_owned(),
             node: cluster.me.clone(),
-            life: self.life,
-            next: self.next,
+            life: self.started_at,
+            next: self.next_number,
             at,
             wall_ms: clock::wall_milliseconds(),
             digest: self.digest,
             state,
         };
-        self.wanted.store(false, Ordering::Relaxed);
+        self.state_wanted.store(false, Ordering::Relaxed);
         self.lost = self
             .queue
-            .try_send(Message::RecordingStart(Box::new(begin)))
+            .try_send(RecordingMessage::RecordingStart(Box::new(begin)))
             .is_err();
     }
 }
 
-/// The recording thread, seen from the slow half.
+/// The thread that writes the recording.
 #[derive(Debug)]
 pub struct RecordingWriter {
     thread: JoinHandle<()>,
@@ -103,59 +103,63 @@ pub struct RecordingWriter {
 }
 
 impl RecordingWriter {
-    /// Begins to record in that folder, in so many bytes. Returns at once; what an administrator should know comes
-    /// through `say`. An error means that there can be no thread.
+    /// Starts to record in a folder, with `size` bytes at most. Returns at once; problems are passed to `log`. An error means
+    /// that the thread cannot be started.
     pub fn open(
         folder: &Path,
         size: u64,
-        say: impl Fn(Level, String) + Send + 'static,
+        log: impl Fn(Level, String) + Send + 'static,
     ) -> std::io::Result<(RecordingWriter, RecordingFeed)> {
-        let (queue, messages) = sync_channel(QUEUE);
-        let wanted = Arc::new(AtomicBool::new(false));
-        let files = RecordingFiles::new(folder, size, Arc::clone(&wanted), Box::new(say));
+        let (queue, messages) = sync_channel(QUEUE_DEPTH);
+        let state_wanted = Arc::new(AtomicBool::new(false));
+        let files = RecordingFiles::new(folder, size, Arc::clone(&state_wanted), Box::new(log));
         let (done, ended) = sync_channel(1);
         let body = move || {
             run(files, &messages);
-            // Nobody may wait for it.
+            // Perhaps nobody waits for it.
             done.try_send(()).ok();
         };
         let thread = thread::Builder::new()
-            .name("recorder".to_owned())
+            .name("recording".to_owned())
             .spawn(body)?;
         let feed = RecordingFeed {
             queue,
-            wanted,
-            // Begins with a state.
+            state_wanted,
+            // So that the recording begins with a state.
             lost: true,
-            life: clock::now(),
-            next: 0,
+            started_at: clock::now(),
+            next_number: 0,
             digest: ActionDigest::default(),
         };
         Ok((RecordingWriter { thread, ended }, feed))
     }
 
-    /// Waits, at most so long, until all that was told before the feed was dropped is written. False when it took longer.
+    /// Waits until everything is written that was recorded before the feed was dropped. False when `within` was too short.
     pub fn close(self, within: Duration) -> bool {
         self.thread.thread().unpark();
         self.ended.recv_timeout(within).is_ok()
     }
 }
 
-fn run(mut files: RecordingFiles, messages: &Receiver<Message>) {
+fn run(mut files: RecordingFiles, messages: &Receiver<RecordingMessage>) {
     loop {
         let last = loop {
             match messages.try_recv() {
-                Ok(Message::RecordingStart(begin)) => files.begin(&begin, Instant::now()),
-                Ok(Message::Event(at, event, digest)) => files.event(at, event, digest),
+                Ok(RecordingMessage::RecordingStart(begin)) => {
+                    files.write_state(&begin, Instant::now());
+                }
+                Ok(RecordingMessage::Event(at, event, digest)) => {
+                    files.write_event(at, event, digest);
+                }
                 Err(TryRecvError::Empty) => break false,
                 Err(TryRecvError::Disconnected) => break true,
             }
         };
-        files.rest(Instant::now(), last);
+        files.flush_if_due(Instant::now(), last);
         if last {
             return;
         }
-        thread::park_timeout(LOOK);
+        thread::park_timeout(POLL_EVERY);
     }
 }
 

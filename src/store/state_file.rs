@@ -1,13 +1,13 @@
-//! The small file on which ownership rests: `kept` in the state folder.
+//! The file with the state that ownership depends on: `kept` in the state folder.
 //!
 //! ```text
 //! had-kept 1 5d1b7c0a          version of the format, CRC-32 of all that follows this line
 //! {"uuid":[..],"kept":{..}}
 //! ```
 //!
-//! It is replaced as a whole and is on the disk before a new value is used. Losing it is survivable:
-//! terms are learned from the peers and the generation comes from the clock. Then what an administrator
-//! wished (standby, maintenance) is forgotten, and that is said.
+//! It is replaced as a whole, and a new value is on the disk before it is used. The cluster survives its loss: terms are
+//! learned from the peers, and the generation comes from the clock. Standby and maintenance are forgotten then, which is
+//! logged.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,74 +19,75 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::{Durable, replace, set_aside};
+use super::{Durable, replace_file, set_aside};
 use crate::engine::PersistentState;
 use crate::model::Generation;
 
-/// Where heartbeat keeps its generation and its identity.
-const HEARTBEAT: &str = "/var/lib/heartbeat";
+/// Where heartbeat keeps its generation and its UUID.
+const HEARTBEAT_STATE: &str = "/var/lib/heartbeat";
 const MAGIC: &str = "had-kept 1 ";
-/// A file longer than this is not ours.
-const LONGEST: u64 = 16 * 1024 * 1024;
+/// We never write a longer file.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
-/// The open file, and the lock that keeps a second daemon out of the state folder.
+/// The state file, and the lock that keeps a second daemon out of the state folder.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
     uuid: [u8; 16],
-    /// None where the folder could not be opened; then there is nothing to protect either.
+    /// None when the folder could not be opened; then there is nothing to protect.
     _lock: Option<Flock<File>>,
 }
 
-/// What [`StateFile::open`] gives.
+/// The result of [`StateFile::open`].
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedState {
     /// For saving.
     pub file: StateFile,
-    /// With the generation of this life, and without leases ([`super::lease`] has them).
+    /// The state of the last daemon with the generation of this one, and without leases, which are in [`super::lease`].
     pub kept: PersistentState,
-    /// This node's identity.
+    /// The UUID of this node.
     pub uuid: [u8; 16],
-    /// What an administrator should know, a sentence each.
+    /// Problems, a sentence each.
     pub warnings: Vec<String>,
 }
 
-/// Another daemon lives in the state folder.
+/// Another daemon uses the state folder.
 #[derive(Debug, thiserror::Error)]
-#[error("the state folder {} is in use by another had; end that one, or give each its own folder", .0.display())]
+#[error("the state folder {} is in use by another had; stop that one, or give each its own folder", .0.display())]
 pub struct InUse(pub PathBuf);
 
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct StateFileContent {
     uuid: [u8; 16],
     kept: PersistentState,
 }
 
-/// What was found of the last life.
+/// What the last daemon left.
 #[derive(Default)]
-struct Found {
+struct LastState {
     kept: PersistentState,
     uuid: Option<[u8; 16]>,
 }
 
 impl StateFile {
-    /// Opens the file of that state folder, takes the next generation (the last plus one, or the seconds since
-    /// 1970 if they are more) and saves it. Whatever is missing,
-    /// damaged or cannot be written is made up for and told in the warnings: a daemon without
-    /// a disk is better than none. Only a second daemon is refused.
-    pub fn open(state: &Path) -> Result<Opened, InUse> {
+    /// Opens the file of a state folder, takes the next generation and saves it.
+    ///
+    /// The generation is the last one plus one, or the seconds since 1970 if they are more. So it grows even when the last
+    /// daemon could not save, and both methods of `hbgenmethod` come to the same. A missing, damaged or read-only file is
+    /// reported in the warnings, because a daemon without a disk is better than none. Only a second daemon is an error.
+    pub fn open(state: &Path) -> Result<OpenedState, InUse> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        open(
+        open_at(
             state,
-            Path::new(HEARTBEAT),
+            Path::new(HEARTBEAT_STATE),
             since.unwrap_or_default().as_secs(),
         )
     }
 
-    /// Brings this to the disk; when it returns without error, it is there. Blocks as long as the disk does.
+    /// Saves the state. When it returns without an error, the state is on the disk. Blocks as long as the disk does.
     pub fn save(&self, kept: &PersistentState) -> io::Result<()> {
-        let content = Content {
+        let content = StateFileContent {
             uuid: self.uuid,
             kept: PersistentState {
                 leases: BTreeMap::new(),
@@ -95,31 +96,31 @@ impl StateFile {
         };
         let json = serde_json::to_string(&content)?;
         let text = format!("{MAGIC}{:08x}\n{json}", CRC.checksum(json.as_bytes()));
-        replace(&self.path, text.as_bytes(), Durable::Yes)
+        replace_file(&self.path, text.as_bytes(), Durable::Yes)
     }
 }
 
-/// As [`StateFile::open`], with all that it takes from its surroundings. `clock` is in seconds since 1970.
-fn open(state: &Path, heartbeat: &Path, clock: u64) -> Result<Opened, InUse> {
+/// As [`StateFile::open`], with heartbeat's folder and the clock, in seconds since 1970.
+fn open_at(state: &Path, heartbeat: &Path, clock: u64) -> Result<OpenedState, InUse> {
     let mut warnings = Vec::new();
-    let lock = lock(state, &mut warnings)?;
+    let lock = lock_folder(state, &mut warnings)?;
     let path = state.join("kept");
-    let found = load(&path, &mut warnings);
+    let last = load_last(&path, &mut warnings);
     let known = [
-        found.as_ref().map(|found| found.kept.generation.0),
+        last.as_ref().map(|last| last.kept.generation.0),
         heartbeat_generation(heartbeat),
     ];
-    let first = found.is_none();
-    let Found { mut kept, uuid } = found.unwrap_or_default();
+    let first = last.is_none();
+    let LastState { mut kept, uuid } = last.unwrap_or_default();
     let uuid = uuid
         .or_else(|| heartbeat_uuid(heartbeat))
         .unwrap_or_else(|| random_uuid(&mut warnings));
-    // The greatest of all: a node may have gone back to heartbeat for a while, or its last life may have had
-    // no disk to save to and taken the clock's.
+    // The greatest of all: the node may have run heartbeat in between, or the last daemon may have had no disk to save to and
+    // used the clock.
     let next = known
         .into_iter()
         .flatten()
-        .map(|last| last.saturating_add(1));
+        .map(|generation| generation.saturating_add(1));
     kept.generation = Generation(next.fold(clock, u64::max));
     let file = StateFile {
         path,
@@ -130,10 +131,10 @@ fn open(state: &Path, heartbeat: &Path, clock: u64) -> Result<Opened, InUse> {
         let what = if first { "write" } else { "replace" };
         let path = file.path.display();
         warnings.push(format!(
-            "cannot {what} {path} ({error}): standby and maintenance will not outlive this daemon, and its generation rests on the clock alone; make the folder writable and see that its disk has room"
+            "cannot {what} {path} ({error}): standby and maintenance are forgotten when this daemon ends, and its generation depends on the clock alone; check the permissions and the free space of the folder"
         ));
     }
-    Ok(Opened {
+    Ok(OpenedState {
         file,
         kept,
         uuid,
@@ -141,8 +142,8 @@ fn open(state: &Path, heartbeat: &Path, clock: u64) -> Result<Opened, InUse> {
     })
 }
 
-/// Locks the folder itself, which works on a read-only disk, too.
-fn lock(state: &Path, warnings: &mut Vec<String>) -> Result<Option<Flock<File>>, InUse> {
+/// Locks the folder itself, which also works on a read-only disk.
+fn lock_folder(state: &Path, warnings: &mut Vec<String>) -> Result<Option<Flock<File>>, InUse> {
     let folder = fs::create_dir_all(state).and_then(|()| File::open(state));
     let locked = match folder {
         Ok(folder) => Flock::lock(folder, FlockArg::LockExclusiveNonblock),
@@ -163,31 +164,31 @@ fn lock(state: &Path, warnings: &mut Vec<String>) -> Result<Option<Flock<File>>,
     }
 }
 
-/// What is in the file; none when it is missing or of no use.
-fn load(path: &Path, warnings: &mut Vec<String>) -> Option<Found> {
+/// Reads the file; none when it is missing or unusable.
+fn load_last(path: &Path, warnings: &mut Vec<String>) -> Option<LastState> {
     let text = match read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
             let path = path.display();
             warnings.push(format!(
-                "cannot read {path} ({error}): standby and maintenance of the last life are unknown"
+                "cannot read {path} ({error}): standby and maintenance from before are unknown"
             ));
             return None;
         }
     };
     match parse(&text) {
-        Ok(content) => Some(Found {
+        Ok(content) => Some(LastState {
             kept: content.kept,
             uuid: Some(content.uuid),
         }),
         Err(why) => {
-            let place = match set_aside(path) {
-                Ok(aside) => format!("it is now {}", aside.display()),
-                Err(error) => format!("and cannot be set aside ({error})"),
+            let kept_as = match set_aside(path) {
+                Ok(aside) => format!("it was renamed to {}", aside.display()),
+                Err(error) => format!("it cannot be renamed ({error})"),
             };
             warnings.push(format!(
-                "{} is damaged ({why}), {place}; starting anew: the generation comes from the clock, standby and maintenance of the last life are forgotten",
+                "{} is damaged ({why}); {kept_as}. Starting with a new one: the generation comes from the clock, standby and maintenance are forgotten",
                 path.display()
             ));
             None
@@ -197,23 +198,25 @@ fn load(path: &Path, warnings: &mut Vec<String>) -> Option<Found> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(MAX_FILE_BYTES)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn parse(bytes: &[u8]) -> Result<Content, String> {
+fn parse(bytes: &[u8]) -> Result<StateFileContent, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
     let (head, json) = text.split_once('\n').ok_or("it ends too soon")?;
     let sum = head
         .strip_prefix(MAGIC)
-        .ok_or("its first line is not that of this release")?;
+        .ok_or("its first line is not of this version")?;
     if u32::from_str_radix(sum, 16) != Ok(CRC.checksum(json.as_bytes())) {
         return Err("its checksum is wrong".to_owned());
     }
     serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
-/// The last generation that heartbeat used on this node, so that a migrated node's keeps growing.
+/// The last generation that heartbeat used on this node, so that the generation of a migrated node keeps growing.
 fn heartbeat_generation(folder: &Path) -> Option<u64> {
     let mut text = String::new();
     let file = File::open(folder.join("hb_generation")).ok()?;
@@ -221,7 +224,7 @@ fn heartbeat_generation(folder: &Path) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// The identity under which heartbeat's peers know this node.
+/// The UUID that heartbeat used on this node.
 fn heartbeat_uuid(folder: &Path) -> Option<[u8; 16]> {
     let bytes = read(&folder.join("hb_uuid")).ok()?;
     let uuid: [u8; 16] = bytes.try_into().ok()?;
@@ -232,7 +235,9 @@ fn random_uuid(warnings: &mut Vec<String>) -> [u8; 16] {
     let mut uuid = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut uuid));
     if let Err(error) = read {
-        warnings.push(format!("cannot read /dev/urandom ({error}): no identity"));
+        warnings.push(format!(
+            "cannot read /dev/urandom ({error}): this node has no UUID"
+        ));
     }
     uuid
 }

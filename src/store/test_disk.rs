@@ -1,4 +1,4 @@
-//! For tests: a disk that is small, and may turn read-only.
+//! For tests: a small disk that may become read-only.
 
 use std::path::Path;
 use std::thread;
@@ -6,7 +6,7 @@ use std::thread;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-/// Runs a test on a tmpfs that nobody else sees.
+/// Runs a test on a tmpfs in a mount namespace of its own.
 pub(super) fn on_tmpfs(options: &'static str, test: impl FnOnce(&Path) + Send + 'static) {
     let thread = thread::spawn(move || {
         let folder = tempfile::tempdir().unwrap();
@@ -21,7 +21,7 @@ pub(super) fn on_tmpfs(options: &'static str, test: impl FnOnce(&Path) + Send + 
     thread.join().unwrap();
 }
 
-/// Changes its flags.
+/// Mounts it again with other flags.
 pub(super) fn remount(folder: &Path, flags: MsFlags, options: &str) {
     let flags = flags | MsFlags::MS_REMOUNT;
     mount(None::<&str>, folder, None::<&str>, flags, Some(options)).unwrap();

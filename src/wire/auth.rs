@@ -13,7 +13,7 @@ use crate::model::keys::{Keys, Method};
 /// The polynomial of `cksum`, whose result also covers the length; heartbeat leaves the length out.
 static CKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_CKSUM);
 
-/// The digest of `bytes` as it stands on the wire.
+/// The digest of `bytes` as it is sent.
 pub fn digest(method: Method, secret: &[u8], bytes: &[u8]) -> String {
     match method {
         Method::Crc => format!("{:x}", CKSUM.checksum(bytes)),
@@ -23,7 +23,7 @@ pub fn digest(method: Method, secret: &[u8], bytes: &[u8]) -> String {
     }
 }
 
-/// HMAC takes keys of every length, so the empty answer (which [`verify`] never accepts) does not happen.
+/// HMAC accepts keys of every length, so the empty result (which [`verify`] never accepts) does not occur.
 fn hmac<M: Mac + KeyInit>(secret: &[u8], bytes: &[u8]) -> String {
     let Ok(mut mac) = <M as KeyInit>::new_from_slice(secret) else {
         return String::new();
@@ -42,8 +42,8 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The index and the digest that our signing key gives `bytes`. When the signing key is missing the digest is
-/// empty, which nobody believes; [`crate::config`] does not let that happen.
+/// The index of our signing key and its digest of `bytes`. Without a signing key, which [`crate::config`] does not allow, the
+/// digest is empty and every node rejects it.
 pub fn sign(keys: &Keys, bytes: &[u8]) -> (u8, String) {
     let digest = keys
         .keys
@@ -55,14 +55,14 @@ pub fn sign(keys: &Keys, bytes: &[u8]) -> (u8, String) {
 
 /// Checks `claimed` against `bytes` with the key of the index that the datagram names.
 ///
-/// A 3.0.6 node takes the method from that index but the secret from its own signing key (its bug, kept alive by
-/// those who rely on it), so that combination is believed too. It needs a secret of ours and so opens no door.
+/// A 3.0.6 node uses the method of that index with the secret of its own signing key, which is a bug that installations rely
+/// on. So that combination is accepted, too. It takes one of our secrets, so it does not help an attacker.
 ///
 /// # Errors
-/// [`Refused::UnknownKey`] when we have no such key, [`Refused::BadDigest`] when it does not fit.
+/// [`Refused::UnknownKey`] when we have no such key, [`Refused::BadDigest`] when the digest does not match.
 pub fn verify(keys: &Keys, index: u8, bytes: &[u8], claimed: &[u8]) -> Result<(), Refused> {
     let named = keys.keys.get(&index).ok_or(Refused::UnknownKey(index))?;
-    if same(&digest(named.method, &named.secret, bytes), claimed) {
+    if digests_match(&digest(named.method, &named.secret, bytes), claimed) {
         return Ok(());
     }
     let ours = keys.keys.get(&keys.signing).map(|key| &key.secret);
@@ -70,7 +70,7 @@ pub fn verify(keys: &Keys, index: u8, bytes: &[u8], claimed: &[u8]) -> Result<()
         Some(secret)
             if !secret.is_empty() && *secret != named.secret && named.method != Method::Crc =>
         {
-            if same(&digest(named.method, secret, bytes), claimed) {
+            if digests_match(&digest(named.method, secret, bytes), claimed) {
                 return Ok(());
             }
             Err(Refused::BadDigest)
@@ -79,8 +79,8 @@ pub fn verify(keys: &Keys, index: u8, bytes: &[u8], claimed: &[u8]) -> Result<()
     }
 }
 
-/// Compares in a time that does not depend on where they differ. An empty digest fits nothing.
-fn same(computed: &str, claimed: &[u8]) -> bool {
+/// Compares in a time that does not depend on where they differ. An empty digest never matches.
+fn digests_match(computed: &str, claimed: &[u8]) -> bool {
     !claimed.is_empty() && bool::from(computed.as_bytes().ct_eq(claimed))
 }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_named_key_or_our_signing_key_is_believed_and_no_other() {
+    fn only_the_named_key_or_our_signing_key_is_accepted() {
         let ours = keys(
             1,
             &[
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_signing_key_signs_nothing_believable() {
+    fn a_missing_signing_key_signs_nothing_that_is_accepted() {
         let none = keys(1, &[]);
         assert_eq!(sign(&none, b"text"), (1, String::new()));
         let some = keys(1, &[(1, Method::Sha1, "one")]);

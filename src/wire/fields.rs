@@ -1,4 +1,4 @@
-//! The words inside our own fields; the table at the head of `heartbeat.rs` draws them.
+//! The words in our own fields; the table in `heartbeat.rs` describes them.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ pub(super) struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// Of the sender and of those it has heard. Writer and reader must arrive at the same, so a node that
-    /// is there twice counts as the last says, and the sender as `hg` says.
+    /// The generations of the sender and of those it has heard. Writer and reader must get the same result: of a node that is
+    /// listed twice the last one counts, and of the sender that in `hg`.
     pub fn new(src: &'a NodeName, generation: Generation, heard: &'a [Heard]) -> Self {
         let mut generations: BTreeMap<_, _> =
             heard.iter().map(|h| (&h.node, h.generation)).collect();
@@ -174,7 +174,7 @@ pub(super) fn read_failed_check(word: &str) -> Option<FailedCheck> {
 
 /// `TO,ID,JSON`
 pub(super) fn peer_message_word(message: &PeerMessage) -> Option<String> {
-    // Cannot fail: these types have a form in JSON.
+    // It cannot fail for these types.
     let body = serde_json::to_string(&message.body).ok()?;
     let to = escape(message.to.as_str());
     Some(format!("{to},{:x},{}", message.id, escape(&body)))
@@ -225,12 +225,12 @@ fn sign(c: char) -> Option<bool> {
     }
 }
 
-/// A group's name as a word of its own.
+/// The name of a group as a word.
 pub(super) fn read_group_name(word: &str) -> Option<GroupName> {
     Some(GroupName::new(&unescape(word)?))
 }
 
-/// Words with single blanks between them.
+/// Joins words with single blanks.
 pub(super) fn join(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
@@ -240,7 +240,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
-/// Writes what would end a word as `%XX`.
+/// Escapes characters that would end a word as `%XX`.
 pub(super) fn escape(name: &str) -> String {
     let mut word = String::with_capacity(name.len());
     for c in name.chars() {

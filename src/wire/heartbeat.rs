@@ -1,18 +1,18 @@
-//! The heartbeat as a message: heartbeat's classic `t=status` first, so that a 3.0.6 node can hear us, then ours.
+//! The heartbeat as a message: first the fields of heartbeat's `t=status`, so that a 3.0.6 node can hear us, then ours.
 //!
 //! | field | content | example |
 //! |---|---|---|
-//! | `t st dt protocol src srcuuid seq hg ts ld ttl` | as 3.0.6 sends them; `st` is `up` until we take part, then `active`; `dt` in hexadecimal ms | |
+//! | `t st dt protocol src srcuuid seq hg ts ld ttl` | as 3.0.6 sends them; `st` is `up` until the sender takes part, then `active`; `dt` in hexadecimal ms | |
 //! | `had` | version of this table; a status without it is a 3.0.6 node's | `1` |
 //! | `cn` | name of the cluster | `shop` |
-//! | `cd` | hash of what must be configured alike | `9f86d081884c7d65` |
+//! | `cd` | hash of the settings that must be the same on every node | `9f86d081884c7d65` |
 //! | `me` | phase (`init active leaving left`); `+` quorate, `-` not; ping nodes that answer / are configured | `active + 1/2` |
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
-//! | `lo` | lost: for each word of `h`, how many of a thousand of that peer's heartbeats were missed lately; left out where none | `0 c8` |
+//! | `lo` | lost: for each word of `h`, how many of a thousand recent heartbeats of that peer were missed; left out when none were | `0 c8` |
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
-//! | `ai` | failed checks: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` bears on that group alone | `web,-,no%20answer` |
-//! | `le` | peer_messages: questions to other daemons and answers, `TO,ID,JSON`; none means anything to who owns a group | `bob,1f,%7b...` |
-//! | `bk` | back within so many ms | `7530` |
+//! | `ai` | failed checks: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` affects only that group | `web,-,no%20answer` |
+//! | `le` | messages to other daemons: questions and answers, `TO,ID,JSON`; they do not affect ownership | `bob,1f,%7b...` |
+//! | `bk` | back within this time in ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!
 //! ```text
@@ -25,9 +25,9 @@
 //!       |     `- + may run here, - may not
 //!       `- u unknown  f offline  c claiming  s starting  o online  p stopping  x failed  k stuck
 //! ```
-//! Numbers are hexadecimal unless said otherwise. Lists are separated by single blanks, and a field whose list is empty is left
-//! out. In a name a blank, a control character and each of `%,@#` are written `%XX`. A reader ignores fields that it does
-//! not know; the version grows when one that ignores them would go wrong.
+//! Numbers are hexadecimal unless noted. Lists are separated by single blanks, and a field with an empty list is left out. In
+//! a name, blanks, control characters and each of `%,@#` are written `%XX`. A reader ignores unknown fields; the version is
+//! raised when ignoring them would be wrong.
 
 use std::time::Duration;
 
@@ -39,22 +39,22 @@ use crate::model::keys::Keys;
 use crate::model::peer_message::{self, PeerMessage};
 use crate::model::{Generation, NodeName, Sequence};
 
-/// The `had` that we write and read.
+/// The value of the field `had` that we write and accept.
 const VERSION: &str = "1";
 
-/// The longest `ld`; /proc/loadavg has less than 40.
+/// The longest `ld`; /proc/loadavg has fewer than 40 characters.
 pub(super) const LOADAVG_MAX: usize = 40;
 
-/// What a heartbeat carries besides its meaning.
+/// The fields of a heartbeat that only 3.0.6 nodes and logs use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
-    /// The sender's UUID; not all zero, unlike any other node's.
+    /// The sender's UUID: not all zeros, and different on every node.
     pub uuid: [u8; 16],
     /// The sender's wall clock, in seconds since 1970; not zero.
     pub wall_seconds: u64,
     /// The first line of /proc/loadavg.
     pub loadavg: String,
-    /// Nodes and ping nodes, plus one. Nobody looks at it.
+    /// The number of nodes and ping nodes, plus `hopfudge`. had ignores it.
     pub ttl: u32,
     /// The cluster's name.
     pub cluster: String,
@@ -141,7 +141,7 @@ fn write_classic<'a>(m: &mut Message<'a>, hb: &'a Heartbeat, env: &'a Envelope) 
     m.string("ttl", env.ttl.to_string());
 }
 
-/// 3.0.6 knows only these words in a status.
+/// The word for `st`; 3.0.6 knows only these two.
 fn classic_phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Init => "up",
@@ -176,7 +176,7 @@ fn me(hb: &Heartbeat) -> String {
     )
 }
 
-/// Reads a believed message.
+/// Reads an authenticated message.
 pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused> {
     if m.get("t") != Some(b"status") {
         return Err(Refused::ForeignHeartbeat);
@@ -199,7 +199,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
     let known = Known::new(&src, generation, &heard);
     let groups = read_list(m, "g", |word| fields::read_group(word, &known))?;
     let (phase, quorate, reach) =
-        read_me(needed(m, "me")?).ok_or(Refused::Malformed("field me makes no sense"))?;
+        read_me(needed(m, "me")?).ok_or(Refused::Malformed("cannot read the field me"))?;
     Ok(Heartbeat {
         sequence: Sequence(number(needed(m, "seq")?)?),
         phase,
@@ -246,7 +246,7 @@ fn read_intent(m: &Message<'_>) -> Result<Intent, Refused> {
     })
 }
 
-/// No more than anybody may send. What is not understood is left out: a newer daemon may ask what we do not know.
+/// At most as many as a node may send. Unknown ones are left out, because a newer daemon may ask questions that we do not know.
 fn read_peer_messages(m: &Message<'_>) -> Result<Vec<PeerMessage>, Refused> {
     let words = m.text("le")?.unwrap_or_default().split(' ');
     let peer_messages = words
@@ -255,7 +255,7 @@ fn read_peer_messages(m: &Message<'_>) -> Result<Vec<PeerMessage>, Refused> {
     Ok(peer_messages.collect())
 }
 
-/// A field of words; none when it is left out.
+/// A list of words; empty when the field is left out.
 fn read_list<T>(
     m: &Message<'_>,
     name: &str,
@@ -265,7 +265,7 @@ fn read_list<T>(
         return Ok(Vec::new());
     };
     let words: Option<Vec<T>> = text.split(' ').map(read).collect();
-    words.ok_or(Refused::Malformed("a word of a list makes no sense"))
+    words.ok_or(Refused::Malformed("cannot read a word of a list"))
 }
 
 fn needed<'m>(m: &'m Message<'_>, name: &str) -> Result<&'m str, Refused> {
@@ -281,7 +281,7 @@ fn hex(number: u64) -> String {
     format!("{number:x}")
 }
 
-/// Whole milliseconds in hexadecimal, rounded up so that a promised time is not cut short.
+/// Milliseconds in hexadecimal, rounded up so that a promised time is not shortened.
 fn milliseconds(d: Duration) -> String {
     let ms = d.as_nanos().div_ceil(1_000_000);
     hex(u64::try_from(ms).unwrap_or(u64::MAX))

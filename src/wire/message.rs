@@ -12,9 +12,8 @@
 //! * Netstring: the digest covers everything from `###` to the newline of `%%%`.
 //! * Text: it covers the field lines. A type 0 is not written, type 1 is base64, and a newline in a string
 //!   is byte 0x13.
-//!   The receiver of old signs anew what it has parsed; we hold the digest against the bytes as they came,
-//!   before a field is read, and then demand that the fields written anew give those very bytes.
-//!   Both believe the same datagrams.
+//!   A 3.0.6 receiver signs again what it has parsed. We check the digest of the received bytes before a field is read, and
+//!   then require that the parsed fields encode to exactly those bytes. Both accept the same datagrams.
 
 use std::borrow::Cow;
 
@@ -29,13 +28,13 @@ const TEXT_HEAD: &[u8] = b">>>\n";
 const TEXT_TAIL: &[u8] = b"<<<\n";
 const TEXT_AUTH: &[u8] = b"auth=";
 
-/// The longest `ALEN:INDEX DIGEST,` or `auth=INDEX DIGEST\n`: of sha256, with a digit to spare.
-pub(super) const LONGEST_DIGEST: usize = 80;
+/// The longest `ALEN:INDEX DIGEST,` or `auth=INDEX DIGEST\n`: that of sha256, with a digit to spare.
+pub(super) const MAX_DIGEST_BYTES: usize = 80;
 
-/// What stands for a newline inside a string of the text framing.
+/// Encodes a newline in a string of the text framing.
 const TEXT_NEWLINE: u8 = 0x13;
 
-/// Which of the two framings.
+/// The two framings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// `###`, lengths, `%%%`.
@@ -44,18 +43,18 @@ pub enum Framing {
     Text,
 }
 
-/// A datagram of which only the frame and the digest at its end have been looked at.
+/// A datagram of which only the frame and the digest at its end have been parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// How it is framed.
+    /// Its framing.
     pub framing: Framing,
     /// What the digest covers.
     pub signed: &'a [u8],
-    /// The key that it names.
+    /// The index of the key that it names.
     pub index: u8,
-    /// The digest that it claims, as hexadecimal text.
+    /// Its digest as hexadecimal text, not verified yet.
     pub digest: &'a [u8],
-    /// The fields, without any marker.
+    /// The fields without the markers around them.
     body: &'a [u8],
 }
 
@@ -66,7 +65,7 @@ pub struct Field<'a> {
     pub name: Cow<'a, [u8]>,
     /// Its type, 0 to 5.
     pub kind: u8,
-    /// Its value. For types 2 to 5 of the text framing: as it stands there.
+    /// Its value; for types 2 to 5 of the text framing, as it was sent.
     pub value: Cow<'a, [u8]>,
 }
 
@@ -77,7 +76,7 @@ pub struct Message<'a> {
     pub fields: Vec<Field<'a>>,
 }
 
-/// Finds the frame and the digest, and looks at nothing else: this is done for every stranger's bytes.
+/// Finds the frame and the digest and nothing else, because everybody can send datagrams.
 ///
 /// # Errors
 /// [`Refused::TooLong`] or [`Refused::Malformed`].
@@ -103,7 +102,7 @@ fn split_netstring<'a>(all: &'a [u8], rest: &'a [u8]) -> Result<Datagram<'a>, Re
     let text = tail.strip_suffix(b",").ok_or(NO_DIGEST)?;
     if decimal(length) != Some(text.len()) {
         return Err(Refused::Malformed(
-            "the digest has another length than it says",
+            "the digest does not have the length that it gives",
         ));
     }
     let (index, digest) = index_and_digest(text)?;
@@ -139,13 +138,13 @@ fn split_text(rest: &[u8]) -> Result<Datagram<'_>, Refused> {
 fn index_and_digest(text: &[u8]) -> Result<(u8, &[u8]), Refused> {
     let (index, digest) = split_once(text, b' ').ok_or(Refused::Malformed("no digest"))?;
     let index = decimal(index).and_then(|n| u8::try_from(n).ok());
-    let index = index.ok_or(Refused::Malformed("the key's index is no number"))?;
+    let index = index.ok_or(Refused::Malformed("the index of the key is not a number"))?;
     Ok((index, digest))
 }
 
-/// The last place of `what` so near the end that a digest fits behind it.
+/// The last position of `what` that is near enough to the end to be followed by a digest.
 fn rfind_near_end(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    let from = bytes.len().saturating_sub(LONGEST_DIGEST + what.len());
+    let from = bytes.len().saturating_sub(MAX_DIGEST_BYTES + what.len());
     let near = bytes.get(from..)?;
     let at = near.windows(what.len()).rposition(|w| w == what)?;
     Some(from + at)
@@ -159,7 +158,7 @@ pub fn close(mut signed: Vec<u8>, index: u8, digest: &str) -> Vec<u8> {
 }
 
 impl<'a> Datagram<'a> {
-    /// Reads the fields; to be called only once the digest is believed.
+    /// Reads the fields; call it only after the digest was verified.
     ///
     /// # Errors
     /// [`Refused::Malformed`].
@@ -214,7 +213,7 @@ impl<'a> Message<'a> {
     /// The netstring framing with its end marker: what the digest covers.
     pub fn to_netstrings(&self) -> Vec<u8> {
         let size: usize = self.fields.iter().map(Field::netstring_len).sum();
-        let mut out = Vec::with_capacity(size + NET_HEAD.len() + NET_TAIL.len() + LONGEST_DIGEST);
+        let mut out = Vec::with_capacity(size + NET_HEAD.len() + NET_TAIL.len() + MAX_DIGEST_BYTES);
         out.extend_from_slice(NET_HEAD);
         for field in &self.fields {
             let length = field.body_len();
@@ -289,7 +288,7 @@ impl Field<'_> {
     }
 }
 
-/// `(TYPE)NAME=VALUE`. Here heartbeat 3.0.6 asserts and dies.
+/// `(TYPE)NAME=VALUE`. heartbeat 3.0.6 aborts on a malformed one.
 fn netstring_field(body: &[u8]) -> Result<Field<'_>, Refused> {
     let (kind, rest) = kind(body).ok_or(Refused::Malformed("a field without a type"))?;
     let (name, value) = name_and_value(rest)?;
@@ -349,7 +348,7 @@ fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((before, rest.get(1..)?))
 }
 
-/// A decimal number written in the one way there is: no sign, no leading zero, at most six digits.
+/// A decimal number in its only form: no sign, no leading zero, at most six digits.
 fn decimal(digits: &[u8]) -> Option<usize> {
     let plain = match digits {
         [b'0'] => true,
@@ -379,7 +378,7 @@ fn base64_encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Lenient where encoding the result again shows the difference: [`Message::from_text`] does that.
+/// It may be lenient, because [`Message::from_text`] encodes the result again and compares.
 fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     for chunk in text.chunks(4) {

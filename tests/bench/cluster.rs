@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use had::control::api::{Answer, Request, SOCKET};
-use had::control::client::Client;
+use had::control::api::{ControlAnswer, Request, SOCKET};
+use had::control::client::ControlClient;
 use had::lab::{Iface, Lab, LabPlan, NodePlan, PingPlan};
 use had::model::journal::Entry;
 use had::model::status::{Liveness, Status};
@@ -186,9 +186,9 @@ impl BenchCluster {
 
 /// Prints the journal of the daemon on this very host.
 pub fn print_journal() {
-    let mut client = Client::connect(Path::new(SOCKET)).unwrap();
+    let mut client = ControlClient::connect(Path::new(SOCKET)).unwrap();
     let request = Request::History { limit: 1000 };
-    let Answer::Decisions(entries) = client.ask(&request, DEADLINE).unwrap() else {
+    let ControlAnswer::Decisions(entries) = client.ask(&request, DEADLINE).unwrap() else {
         panic!("no journal");
     };
     println!("{}", serde_json::to_string(&entries).unwrap());

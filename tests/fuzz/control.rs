@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use had::control::api::{Answer, Request, Response};
-use had::control::client::Client;
-use had::control::server::Server;
+use had::control::api::{ControlAnswer, Request, Response};
+use had::control::client::ControlClient;
+use had::control::server::ControlServer;
 use tokio::sync::{mpsc, watch};
 
 use crate::harness::Target;
@@ -24,14 +24,14 @@ fn serve(path: PathBuf) {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let server = Server::bind(&path).unwrap();
+            let server = ControlServer::bind(&path).unwrap();
             let (calls, mut asked) = mpsc::channel(8);
             let (_changes, watched) = watch::channel(());
             tokio::spawn(server.serve(calls, watched));
             ready.send(()).unwrap();
             while let Some(call) = asked.recv().await {
                 // One that went away needs no answer.
-                drop(call.reply.send(Ok(Answer::Done("done".to_owned()))));
+                drop(call.reply.send(Ok(ControlAnswer::Done("done".to_owned()))));
             }
         });
     });
@@ -130,7 +130,9 @@ fn no_client_does_harm() {
         {
             serde_json::from_slice::<Response>(line).unwrap();
         }
-        let answer = Client::connect(&path).unwrap().ask(&Request::Status, LONG);
-        assert_eq!(answer.unwrap(), Answer::Done("done".to_owned()));
+        let answer = ControlClient::connect(&path)
+            .unwrap()
+            .ask(&Request::Status, LONG);
+        assert_eq!(answer.unwrap(), ControlAnswer::Done("done".to_owned()));
     });
 }

@@ -7,7 +7,7 @@ use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
 };
 use had::model::keys::{Key, Keys, Method};
-use had::model::peer_message::{PeerMessage, PeerMessageBody, Question};
+use had::model::peer_message::{PeerMessage, PeerMessageBody, PeerQuestion};
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 use had::wire::{Envelope, Refused, auth, decode, encode, message};
 
@@ -140,7 +140,7 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
         peer_messages: vec![PeerMessage {
             to: NodeName::new(peer),
             id: 7,
-            body: PeerMessageBody::Ask(Question::Drbd("db".into())),
+            body: PeerMessageBody::Ask(PeerQuestion::Drbd("db".into())),
         }],
         digest: 1,
     }

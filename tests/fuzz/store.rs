@@ -8,7 +8,7 @@ use had::engine::{Engine, Event, PersistentState};
 use had::model::Time;
 use had::model::journal::Entry;
 use had::sim::World;
-use had::store::journal::{Journal, Query};
+use had::store::journal::{Journal, JournalQuery};
 use had::store::lease::LeaseFile;
 use had::store::state_file::StateFile;
 
@@ -119,9 +119,9 @@ fn entry(n: u64) -> Entry {
 
 /// The last entries; none where the thread gave no answer in time.
 fn newest(journal: &Journal) -> Option<Vec<u64>> {
-    let answer = journal.last(Query {
+    let answer = journal.last(JournalQuery {
         limit: 3,
-        ..Query::default()
+        ..JournalQuery::default()
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -29,14 +29,14 @@ fn children_are_run_again_until_they_want_no_more_and_files_have_the_log() {
     cluster.until_owner("10.0.0.101", "a");
     let logged = |text: &str| cluster.sh("a", "cat /var/log/ha-log").contains(text);
     assert!(
-        wait(|| logged("it wants no more")),
+        wait(|| logged("exited with code 100, so it is not started again")),
         "the child's last end is not in the log"
     );
     assert_eq!(cluster.sh("a", "cat /var/log/child"), "root\nroot\nroot\n");
     for text in [
-        "had 0.1.0 starts on a",
+        "had 0.1.0 starts on a:",
         "10.0.0.101: online",
-        "exit code 1; it is started again",
+        "exited with code 1; restarting it",
     ] {
         assert!(logged(text), "{text} is not in the log");
     }

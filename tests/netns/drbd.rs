@@ -25,9 +25,9 @@ fn a_question_reaches_the_other_daemon_and_its_answer_comes_back() {
         assert!(said.contains(wanted), "no \"{wanted}\" in:\n{said}");
     };
     says(0, "hactl drbd", "no group in haresources uses DRBD");
-    // It would say that bob lives and did not answer.
+    // Otherwise it would say that bob did not answer.
     says(0, "hactl drbd db", "no node that answers has it");
-    let asked = "asked to have it outdated: this node does not have it";
+    let asked = "asked to outdate the data here: this node does not have the resource";
     let heard = || cluster.sh("bob", &format!("grep -c '{asked}' /var/log/ha-log || true"));
     assert_eq!(heard().trim(), "0");
     says(

@@ -58,7 +58,7 @@ fn a_port_that_was_taken_on_a_new_interface_is_listened_on_once_it_is_free() {
         "ip address add 10.0.1.1/24 dev hb0; ip link set hb0 up",
     );
     let said = |text: &str| wait(|| cluster.lab.log("alice").unwrap().contains(text));
-    assert!(said("it is tried again each second"));
+    assert!(said("trying again every second"));
     cluster.sh("alice", "touch /run/let-go");
     assert!(said("listening on hb0 again"));
     cluster.until_status("alice", "hears bob on hb0 again", |s| hears_on(s, "hb0"));

@@ -85,7 +85,9 @@ fn programs_are_told_in_order_with_both_states_and_the_reason_whatever_the_other
         let log = || cluster.lab.log("alice").unwrap();
         assert!(wait(|| log().contains(what)), "{what}: {}", log());
     };
-    said("/etc/ha.d/hangs timed out and was killed (the news was: 10.0.0.100/24/eth0 is online)");
+    said(
+        "/etc/ha.d/hangs timed out and was killed (it was run for \"10.0.0.100/24/eth0 is online\")",
+    );
     said("/etc/ha.d/notify.d/30-complains failed with exit code 3: no such mailbox");
 
     // The end of the daemon is told too, before it is gone.
@@ -123,15 +125,15 @@ fn what_happens_while_a_program_is_busy_is_told_as_one() {
 }
 
 #[test]
-fn who_would_be_told_is_checked_beforehand() {
+fn the_programs_to_notify_are_checked_beforehand() {
     let cluster = cluster("notify-check", "notify /etc/ha.d/notify.d timeout 5s\n");
     let check = cluster.sh("alice", "hactl check");
     let d = "/etc/ha.d/notify.d";
     let told = format!(
-        "told when a group is online, offline, failed or stuck here: {d}/10-writes, then {d}/20-waits, then {d}/30-complains, at most 5s each"
+        "notified when a group is online, offline, failed or stuck here: {d}/10-writes, then {d}/20-waits, then {d}/30-complains, at most 5 s each"
     );
     assert!(check.contains(&told), "{check}");
-    assert!(check.contains("told when a node is active or dead: /etc/ha.d/rc.d/status"));
+    assert!(check.contains("notified when a node is active or dead: /etc/ha.d/rc.d/status"));
     cluster.sh("alice", "echo mach_down >> /etc/ha.d/rc.d/status");
     let check = cluster.sh("alice", "hactl check");
     assert!(

@@ -198,7 +198,7 @@ fn a_bad_file_leaves_the_running_configuration() {
             .lab
             .log("alice")
             .unwrap()
-            .contains("the running one stays")
+            .contains("the running configuration stays in force")
     };
     assert!(wait(refused), "a refusal is logged too");
     let status = cluster.status("alice").unwrap();

@@ -367,7 +367,7 @@ fn a_state_folder_that_cannot_be_written_is_named_and_the_daemon_runs() {
         &[
             "cannot write /var/lib/had/kept",
             "make the folder writable",
-            "history is kept in memory only",
+            "the history is in memory only",
         ],
     );
 }
@@ -387,7 +387,7 @@ fn a_second_daemon_on_a_node_is_refused_in_plain_words() {
     let said = refused(&[]);
     assert_eq!(
         said,
-        format!("already running (pid {pid})\nhad did not start\n")
+        format!("had is already running (pid {pid})\nhad did not start\n")
     );
     let said = refused(&["--run", "/run/other"]);
     assert!(

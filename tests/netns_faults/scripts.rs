@@ -184,7 +184,7 @@ fn removed_by_hand(name: &str, removal: &str) {
         .sampler(&[vip()], Duration::from_millis(1))
         .unwrap();
     cluster.sh("alice", removal);
-    cluster.until_log("alice", "was removed by something else and is back");
+    cluster.until_log("alice", ", which something else had removed");
     until(
         "the client was told",
         || cluster.lab.neighbour("client", vip()).unwrap(),

@@ -65,7 +65,7 @@ fn a_file_in_place_of_the_state_folder_is_named_and_the_daemon_runs() {
     for text in [
         "cannot use the state folder /run/state",
         "cannot write /run/state/kept",
-        "history is kept in memory only",
+        "the history is in memory only",
     ] {
         assert_eq!(log.matches(text).count(), 1, "{text:?} once: {log}");
     }
@@ -84,7 +84,7 @@ fn a_full_disk_is_named_and_the_daemon_runs() {
         "mkdir -p /var/lib/had; mount -t tmpfs -o size=16k none /var/lib/had; head -c 1000000 /dev/zero > /var/lib/had/filler || true",
         &[
             "standby and maintenance will not outlive",
-            "history is kept in memory only",
+            "the history is in memory only",
         ],
     );
 }
@@ -96,7 +96,7 @@ fn folders_in_place_of_the_files_are_named_and_the_daemon_runs() {
         "mkdir -p /var/lib/had/kept/x; echo x > /var/lib/had/journal",
         &[
             "cannot read /var/lib/had/kept",
-            "history is kept in memory only",
+            "the history is in memory only",
         ],
     );
 }

@@ -36,7 +36,7 @@ fn a_daemon_that_is_late_says_so_in_time_and_once() {
     for _ in 0..3 {
         stumble(&cluster);
     }
-    cluster.until_log("bob", "the heartbeat loop of this node acted up to");
+    cluster.until_log("bob", "the heartbeat loop of this node was up to");
     let after = lateness(&cluster, "bob");
     let stumbled = Duration::from_millis(500);
     assert!(

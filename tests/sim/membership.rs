@@ -83,19 +83,15 @@ fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
     // One of this life, and one of the life before with a number that this one has not reached.
     for (generation, sequence) in [(present, Sequence(1)), (former, Sequence(1_000_000))] {
         let old = had::model::heartbeat::Heartbeat {
-            src: had::model::NodeName::new("alice"),
-            generation,
-            sequence,
             phase: had::model::heartbeat::Phase::Left,
             deadtime: DEADTIME,
-            heard: Vec::new(),
-            groups: Vec::new(),
-            reach: had::model::heartbeat::Reach::default(),
             quorate: false,
-            intent: had::model::heartbeat::Intent::default(),
-            failed_checks: Vec::new(),
-            peer_messages: Vec::new(),
             digest: 1,
+            ..had::model::heartbeat::Heartbeat::new(
+                had::model::NodeName::new("alice"),
+                generation,
+                sequence,
+            )
         };
         let event = had::engine::Event::Heard {
             link: had::model::LinkName::new("eth0"),

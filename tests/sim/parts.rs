@@ -3,9 +3,7 @@
 use crate::*;
 use had::engine::{Action, Event};
 use had::model::cluster::QuorumPolicy;
-use had::model::heartbeat::{
-    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
-};
+use had::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Recognition};
 use had::model::{Generation, LinkName, NodeName, Sequence};
 use had::sim::World;
 
@@ -56,10 +54,6 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                 Action::Send(sent) => {
                     number += 1;
                     let heartbeat = Heartbeat {
-                        src: peer.clone(),
-                        generation: Generation(1),
-                        sequence: Sequence(number),
-                        phase: Phase::Active,
                         deadtime: DEADTIME,
                         heard: vec![Heard {
                             node: me.clone(),
@@ -69,12 +63,8 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                             links: Vec::new(),
                         }],
                         groups: vec![withheld.clone(), report.clone()],
-                        reach: Reach::default(),
-                        quorate: true,
-                        intent: Intent::default(),
-                        failed_checks: Vec::new(),
-                        peer_messages: Vec::new(),
                         digest: 1,
+                        ..Heartbeat::new(peer.clone(), Generation(1), Sequence(number))
                     };
                     let heard = Event::Heard {
                         link: LinkName::new("eth0"),

@@ -98,7 +98,7 @@ impl RunMarker {
         RunMarker(run_dir.join("pseudo").join(name))
     }
 
-    pub fn is_set(&self) -> bool {
+    fn is_set(&self) -> bool {
         self.0.exists()
     }
 

@@ -8,8 +8,8 @@ use clap::Subcommand;
 use had::agent::contract::TestResult;
 use had::agent::external::ocf::metadata::MetaData;
 use had::assembly::agents;
-use had::control::api::{Answer, Request};
-use had::control::client::Client;
+use had::control::api::{ControlAnswer, Request};
+use had::control::client::ControlClient;
 
 use crate::Failure;
 use crate::commands::print_text;
@@ -52,15 +52,15 @@ pub fn run(command: Command, socket: &Path) -> Result<ExitCode, Failure> {
     match command {
         Command::Test { word, dir } => test_agent(&dir, &word, socket),
         Command::List { dir } => {
-            print_text(&list_text(&agents::list(&dir)))?;
+            print_text(&list_text(&agents::list_agents(&dir)))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { word, dir } => {
-            if let Some(manual) = agents::manual(&dir, &word) {
+            if let Some(manual) = agents::script_manual(&dir, &word) {
                 print_text(&manual)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            let (name, meta) = agents::show(&dir, &word).map_err(Failure::failed)?;
+            let (name, meta) = agents::ocf_metadata(&dir, &word).map_err(Failure::failed)?;
             print_text(&parameters_text(&name, &meta))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -76,7 +76,7 @@ fn test_agent(dir: &Path, word: &str, socket: &Path) -> Result<ExitCode, Failure
     }
     // Even if nobody reads the output, the test goes on to its end, so that no resource stays running.
     let mut tell = |what: &str, step: &TestResult| drop(print(&step_line(what, step)));
-    let broken = agents::test(dir, word, &mut tell).map_err(Failure::failed)?;
+    let broken = agents::test_agent(dir, word, &mut tell).map_err(Failure::failed)?;
     if broken == 0 {
         print_text(&format!("{word} keeps the contract\n"))?;
         return Ok(ExitCode::SUCCESS);
@@ -86,8 +86,8 @@ fn test_agent(dir: &Path, word: &str, socket: &Path) -> Result<ExitCode, Failure
 
 /// The group that the resource belongs to, if the daemon runs.
 fn managing_group(word: &str, socket: &Path) -> Option<String> {
-    let mut client = Client::connect(socket).ok()?;
-    let Ok(Answer::Status(status)) = client.ask(&Request::Status, STATUS_TIMEOUT) else {
+    let mut client = ControlClient::connect(socket).ok()?;
+    let Ok(ControlAnswer::Status(status)) = client.ask(&Request::Status, STATUS_TIMEOUT) else {
         return None;
     };
     let mut groups = status.groups.iter();

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use had::control::api::{Answer, Code, Request, SOCKET};
-use had::control::client::{Client, ClientError};
+use had::control::api::{ControlAnswer, RefusalCode, Request, SOCKET};
+use had::control::client::{ClientError, ControlClient};
 use had::model::Generation;
 use had::model::status::Status;
 use had::text::duration_for_people;
@@ -103,13 +103,13 @@ struct Tool<'a> {
 }
 
 impl Tool<'_> {
-    fn ask(&self, request: &Request, within: Duration) -> Result<Answer, ClientError> {
-        Client::connect(self.socket)?.ask(request, within)
+    fn ask(&self, request: &Request, within: Duration) -> Result<ControlAnswer, ClientError> {
+        ControlClient::connect(self.socket)?.ask(request, within)
     }
 
     fn request_status(&self, within: Duration) -> Result<Status, Failure> {
         match self.ask(&Request::Status, within)? {
-            Answer::Status(status) => Ok(*status),
+            ControlAnswer::Status(status) => Ok(*status),
             _ => Err(unexpected_answer()),
         }
     }
@@ -125,10 +125,10 @@ impl Tool<'_> {
 
     /// Runs until the daemon ends or Ctrl-C.
     fn watch_status(&self, json: bool) -> Result<(), Failure> {
-        let mut client = Client::connect(self.socket)?;
+        let mut client = ControlClient::connect(self.socket)?;
         client.send(&Request::Subscribe)?;
         loop {
-            let Answer::Status(status) = client.receive(ANSWER_TIMEOUT)? else {
+            let ControlAnswer::Status(status) = client.receive(ANSWER_TIMEOUT)? else {
                 return Err(unexpected_answer());
             };
             if json {
@@ -170,7 +170,7 @@ impl Tool<'_> {
         let outcome = self.ask(request, within);
         let tried = match &outcome {
             Ok(_) | Err(ClientError::TimedOut { .. }) => true,
-            Err(ClientError::Refused(refusal)) => refusal.code == Code::Failed,
+            Err(ClientError::Refused(refusal)) => refusal.code == RefusalCode::Failed,
             Err(_) => false,
         };
         let mut text = match &outcome {
@@ -210,8 +210,10 @@ impl Tool<'_> {
 
     fn show_entries(&self, request: &Request) -> Result<(), Failure> {
         match self.ask(request, ANSWER_TIMEOUT)? {
-            Answer::Decisions(entries) if entries.is_empty() => print_text("no journal entries\n"),
-            Answer::Decisions(entries) => {
+            ControlAnswer::Decisions(entries) if entries.is_empty() => {
+                print_text("no journal entries\n")
+            }
+            ControlAnswer::Decisions(entries) => {
                 print_text(&journal::render_entries(&entries, Screen::stdout()))
             }
             _ => Err(unexpected_answer()),
@@ -249,12 +251,15 @@ impl Tool<'_> {
     }
 }
 
-fn answer_text(answer: &Answer) -> Result<String, Failure> {
+fn answer_text(answer: &ControlAnswer) -> Result<String, Failure> {
     match answer {
-        Answer::Done(text) | Answer::Plan(text) => Ok(format!("{}\n", text.trim_end())),
-        Answer::Status(_) | Answer::Decisions(_) | Answer::Drbd(_) | Answer::Fenced { .. } => {
-            Err(unexpected_answer())
+        ControlAnswer::Done(text) | ControlAnswer::Plan(text) => {
+            Ok(format!("{}\n", text.trim_end()))
         }
+        ControlAnswer::Status(_)
+        | ControlAnswer::Decisions(_)
+        | ControlAnswer::Drbd(_)
+        | ControlAnswer::Fenced { .. } => Err(unexpected_answer()),
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use had::control::api::Request;
-use had::control::client::Client;
+use had::control::client::ControlClient;
 
 use crate::commands;
 
@@ -62,7 +62,7 @@ fn move_groups(
     if name == "hb_standby" {
         eprintln!("Going standby [{word}].");
     }
-    let asked = Client::connect(socket).and_then(|mut client| {
+    let asked = ControlClient::connect(socket).and_then(|mut client| {
         let request = request(vec![word.to_owned()]);
         client.ask(&request, Duration::from_secs(20))
     });

@@ -6,8 +6,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use had::control::api::{Answer, Code, Replicated, Request};
-use had::control::client::{Client, ClientError};
+use had::control::api::{ControlAnswer, RefusalCode, Replicated, Request};
+use had::control::client::{ClientError, ControlClient};
 use had::model::NodeName;
 use had::model::drbd::Standing;
 use had::text::duration_for_people;
@@ -98,7 +98,7 @@ fn fence_peer(resource: &str, seconds: u64, socket: &Path) -> ExitCode {
     };
     let asked = ask_until_answered(socket, &request, timeout);
     let (code, text) = match asked {
-        Ok(Answer::Fenced { code, text }) => (code, text),
+        Ok(ControlAnswer::Fenced { code, text }) => (code, text),
         Ok(_) => (GARBAGE, UNEXPECTED_ANSWER.to_owned()),
         Err(ClientError::Refused(why)) => (GARBAGE, why.to_string()),
         // As without dopd: DRBD continues by its own rules.
@@ -114,16 +114,16 @@ fn ask_until_answered(
     socket: &Path,
     request: &Request,
     timeout: Duration,
-) -> Result<Answer, ClientError> {
+) -> Result<ControlAnswer, ClientError> {
     let until = Instant::now() + timeout;
     loop {
-        let asked = Client::connect(socket)
+        let asked = ControlClient::connect(socket)
             .and_then(|mut client| client.ask(request, timeout + ALL_NODES_TIMEOUT));
         match asked {
-            Err(ClientError::Refused(why)) if why.code == Code::Busy => eprintln!("{why}"),
+            Err(ClientError::Refused(why)) if why.code == RefusalCode::Busy => eprintln!("{why}"),
             // DRBD's tools may be slow on a machine in trouble.
             Err(ClientError::Refused(why))
-                if why.code == Code::Failed && Instant::now() < until =>
+                if why.code == RefusalCode::Failed && Instant::now() < until =>
             {
                 eprintln!("{why}");
             }
@@ -136,8 +136,9 @@ fn ask_until_answered(
 
 /// Prints the state of all resources.
 pub fn show_resources(socket: &Path, resource: Option<String>) -> Result<(), Failure> {
-    let answer = Client::connect(socket)?.ask(&Request::Drbd { resource }, ALL_NODES_TIMEOUT)?;
-    let Answer::Drbd(all) = answer else {
+    let answer =
+        ControlClient::connect(socket)?.ask(&Request::Drbd { resource }, ALL_NODES_TIMEOUT)?;
+    let ControlAnswer::Drbd(all) = answer else {
         return Err(unexpected_answer());
     };
     if all.is_empty() {

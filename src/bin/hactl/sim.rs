@@ -122,7 +122,7 @@ fn run_one(
 /// The cluster of a folder, and the warnings about its files.
 fn setup(args: &Sim) -> Result<(ClusterSetup, String), Failure> {
     let loaded = rehearse::load(&args.dir).map_err(Failure::failed)?;
-    let mut cluster = had::assembly::assemble::outline(&loaded.config);
+    let mut cluster = had::assembly::assemble::simulated_cluster(&loaded.config);
     let lease = loaded.config.lease;
     if !args.nodes.is_empty() {
         replace_nodes(&mut cluster, &args.nodes)?;

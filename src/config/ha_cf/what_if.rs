@@ -163,27 +163,11 @@ mod tests {
     fn cluster() -> Cluster {
         let second = Duration::from_secs(1);
         let (keepalive, deadtime) = (second, second * 10);
-        Cluster {
-            me: NodeName::new("alice"),
-            nodes: vec![NodeName::new("alice")],
-            links: vec![],
-            pings: vec![],
-            timing: Timing {
-                keepalive,
-                warntime: deadtime / 2,
-                deadtime,
-                initdead: second * 60,
-                deadping: deadtime,
-                margin: Timing::usual_margin(keepalive, deadtime),
-            },
-            quorum: QuorumPolicy::Off,
-            auto_failback: false,
-            failback_delay: Duration::ZERO,
-            follow_connectivity: false,
-            health: crate::model::health::Health::default(),
-            groups: vec![],
-            digest: 7,
-        }
+        let timing = Timing {
+            initdead: second * 60,
+            ..Timing::usual(keepalive, deadtime)
+        };
+        Cluster::new(&[NodeName::new("alice")], timing)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who calls, and what that allows.
+//! Who a control client is and what it may do.
 
 use std::fs;
 use std::io;
@@ -7,28 +7,28 @@ use tokio::net::UnixStream;
 
 use crate::sys::peer;
 
-/// Members of this group may command, as they could with heartbeat.
+/// Members of this group may give commands, as with heartbeat.
 const GROUP: &str = "haclient";
 
-/// The process at the other end, as it was when it connected.
+/// The process of a client, as it was when it connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Its effective user.
     pub uid: u32,
-    /// Its number, where the kernel tells.
+    /// Its process ID, if known.
     pub pid: Option<i32>,
     may_command: bool,
 }
 
 impl Caller {
-    /// Asks the kernel. An error means that the client is gone already.
-    pub fn of(stream: &UnixStream) -> io::Result<Caller> {
+    /// Gets the credentials from the kernel. An error means that the client is already gone.
+    pub fn from_stream(stream: &UnixStream) -> io::Result<Caller> {
         let credentials = stream.peer_cred()?;
         let uid = credentials.uid();
         let may_command = uid == 0 || {
             let mut groups = peer::peer_groups(stream)?;
             groups.push(credentials.gid());
-            // Read anew each time: the group may be made while we run.
+            // Read each time, because the group may be created while had runs.
             let file = fs::read_to_string("/etc/group").unwrap_or_default();
             gid_of(GROUP, &file).is_some_and(|gid| groups.contains(&gid))
         };
@@ -45,7 +45,7 @@ impl Caller {
     }
 }
 
-/// A group's number in the text of group(5).
+/// The ID of a group in the text of /etc/group.
 fn gid_of(name: &str, file: &str) -> Option<u32> {
     file.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -60,7 +60,7 @@ mod tests {
     use super::gid_of;
 
     #[test]
-    fn the_group_file_is_read_and_its_odd_lines_survived() {
+    fn odd_lines_of_the_group_file_are_skipped() {
         let file = "root:x:0:\n\nbroken\nodd:x:minus:\nhaclient2:x:7:\nhaclient:x:104:carol,dave\n";
         assert_eq!(gid_of("haclient", file), Some(104));
         assert_eq!(gid_of("hacl", file), None);

@@ -1,4 +1,4 @@
-//! One client: its lines, one request at a time, and the limits it is held to.
+//! One control client: its requests, one at a time, and its limits.
 
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -10,134 +10,142 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Call, Caller, Seat};
-use crate::control::api::{Answer, Code, Line, Refusal, Request, Response, VERSION};
+use super::{Caller, ClientSlot, ControlCall};
+use crate::control::api::{
+    ControlAnswer, Refusal, RefusalCode, Request, RequestLine, Response, VERSION,
+};
 
-/// The longest line a client may send.
-const LONGEST: usize = 64 * 1024;
-/// For how long a client may leave an answer unread.
-const READING: Duration = Duration::from_secs(10);
-/// Rest between two requests of one client, so that a babbling one cannot keep the daemon busy.
-const REST: Duration = Duration::from_millis(5);
-/// A client that sent so many lines that are no requests is none of ours, and makes room.
-const MISTAKES: usize = 16;
-/// The least time between two pushes to a subscriber.
-const PUSH_REST: Duration = Duration::from_millis(200);
-/// A push comes at least this often, for the times in it grow.
-const PUSH_PERIOD: Duration = Duration::from_secs(1);
+/// The longest request line of a client.
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// Time for a client to read an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two requests of one client, so that it cannot keep the daemon busy.
+const REQUEST_PAUSE: Duration = Duration::from_millis(5);
+/// A client is disconnected after this many lines that are no requests.
+const MAX_BAD_REQUESTS: usize = 16;
+/// The shortest time between two pushes to a subscriber.
+const MIN_PUSH_PERIOD: Duration = Duration::from_millis(200);
+/// The longest time between two pushes, because the durations in a status grow.
+const MAX_PUSH_PERIOD: Duration = Duration::from_secs(1);
 
-type Outcome = Result<Answer, Refusal>;
+type RequestResult = Result<ControlAnswer, Refusal>;
 
-/// One connection.
-pub(super) struct Session {
+/// One connection of a client.
+pub(super) struct ClientSession {
     stream: UnixStream,
     caller: Caller,
-    calls: mpsc::Sender<Call>,
+    calls: mpsc::Sender<ControlCall>,
     changes: watch::Receiver<()>,
-    /// For how long the client may take over a line.
-    patience: Duration,
-    /// What came in and is not yet a whole line; at most [`LONGEST`] and one read more.
+    /// Time for the client to send a line.
+    line_timeout: Duration,
+    /// Bytes received that are not a whole line yet; at most [`MAX_REQUEST_BYTES`] and one read more.
     inbox: Vec<u8>,
 }
 
-/// What the client sent next.
-enum Next {
+/// What a client sent.
+enum ClientLine {
     Line(Vec<u8>),
     TooLong,
     End,
 }
 
-impl Session {
+impl ClientSession {
     pub(super) fn new(
         stream: UnixStream,
         caller: Caller,
-        calls: mpsc::Sender<Call>,
+        calls: mpsc::Sender<ControlCall>,
         changes: watch::Receiver<()>,
-        patience: Duration,
+        line_timeout: Duration,
     ) -> Self {
-        Session {
+        ClientSession {
             stream,
             caller,
             calls,
             changes,
-            patience,
+            line_timeout,
             inbox: Vec::new(),
         }
     }
 
-    /// Serves until the client leaves or breaks a rule.
-    pub(super) async fn run(mut self, _seat: Seat) {
-        if let Err(error) = self.talk().await {
+    /// Serves the client until it leaves or exceeds a limit.
+    pub(super) async fn run(mut self, _seat: ClientSlot) {
+        if let Err(error) = self.serve_requests().await {
             tracing::debug!(%error, uid = self.caller.uid, "a control client was dropped");
         }
     }
 
-    /// Says that there is no seat. What does not fit the socket's buffer is not said.
-    pub(super) fn turn_away(self) {
-        let busy = Refusal::new(Code::Busy, "too many control clients; try again shortly");
-        // Past tokio, which would first want to hear from the kernel that there is room.
+    /// Refuses the client because there are too many. What does not fit into the socket's buffer is not sent.
+    pub(super) fn refuse_busy(self) {
+        let busy = Refusal::new(
+            RefusalCode::Busy,
+            "too many control clients; try again shortly",
+        );
+        // Without tokio, which would first wait until the kernel reports the socket as writable.
         let written = self
             .stream
             .into_std()
             .and_then(|mut stream| stream.write(&encode(Err(busy))));
         if let Err(error) = written {
-            tracing::debug!(%error, "a control client was turned away in silence");
+            tracing::debug!(%error, "a control client was refused without an answer");
         }
     }
 
-    async fn talk(&mut self) -> io::Result<()> {
-        let mut mistakes = 0;
-        while mistakes < MISTAKES {
-            let line = match timeout(self.patience, self.next_line()).await?? {
-                Next::Line(line) => line,
-                Next::End => return Ok(()),
-                Next::TooLong => {
-                    let text = format!("a request is at most {LONGEST} bytes long");
-                    return self.send(Err(Refusal::new(Code::BadRequest, text))).await;
+    async fn serve_requests(&mut self) -> io::Result<()> {
+        let mut bad_requests = 0;
+        while bad_requests < MAX_BAD_REQUESTS {
+            let line = match timeout(self.line_timeout, self.next_line()).await?? {
+                ClientLine::Line(line) => line,
+                ClientLine::End => return Ok(()),
+                ClientLine::TooLong => {
+                    let text = format!("a request is at most {MAX_REQUEST_BYTES} bytes long");
+                    return self
+                        .send(Err(Refusal::new(RefusalCode::BadRequest, text)))
+                        .await;
                 }
             };
-            match self.judge(&line) {
-                Ok(Request::Subscribe) => return self.push().await,
+            match self.permitted_request(&line) {
+                Ok(Request::Subscribe) => return self.push_status().await,
                 Ok(request) => {
                     let outcome = self.ask(request).await?;
                     self.send(outcome).await?;
                 }
                 Err(refusal) => {
-                    let none = matches!(refusal.code, Code::BadRequest | Code::Version);
-                    mistakes += usize::from(none);
+                    let bad =
+                        matches!(refusal.code, RefusalCode::BadRequest | RefusalCode::Version);
+                    bad_requests += usize::from(bad);
                     self.send(Err(refusal)).await?;
                 }
             }
-            sleep(REST).await;
+            sleep(REQUEST_PAUSE).await;
         }
         Ok(())
     }
 
-    /// Whether the line is a request that this client may make.
-    fn judge(&self, line: &[u8]) -> Result<Request, Refusal> {
+    /// The request in a line, when the client is allowed to make it.
+    fn permitted_request(&self, line: &[u8]) -> Result<Request, Refusal> {
         let request = parse(line)?;
-        if request.only_looks() || self.caller.may_command() {
+        if request.is_read_only() || self.caller.may_command() {
             return Ok(request);
         }
         let text = "only root and members of the group haclient may do that; try sudo";
-        Err(Refusal::new(Code::Denied, text))
+        Err(Refusal::new(RefusalCode::Denied, text))
     }
 
-    /// Has the daemon answer. An error means that the client left meanwhile, which closes the reply.
-    async fn ask(&self, request: Request) -> io::Result<Outcome> {
+    /// Asks the daemon. An error means that the client left meanwhile, which closes the reply channel.
+    async fn ask(&self, request: Request) -> io::Result<RequestResult> {
         let (reply, answer) = oneshot::channel();
-        let call = Call {
+        let call = ControlCall {
             request,
             caller: self.caller,
             reply,
         };
         let asked = async {
             if self.calls.send(call).await.is_err() {
-                return Err(Refusal::new(Code::Busy, "the daemon is ending"));
+                return Err(Refusal::new(RefusalCode::Busy, "the daemon is ending"));
             }
             answer.await.unwrap_or_else(|_dropped| {
                 let text = "the daemon gave no answer; see its log";
-                Err(Refusal::new(Code::Failed, text))
+                Err(Refusal::new(RefusalCode::Failed, text))
             })
         };
         tokio::select! {
@@ -146,8 +154,8 @@ impl Session {
         }
     }
 
-    /// Comes back when the client has closed the connection. One that only closed its sending side
-    /// (as `echo ... | nc` does) still wants its answer, so reading an end does not tell; hence the looking.
+    /// Completes when the client has closed the connection. A client that only closed its sending side (as `echo ... | nc`
+    /// does) still wants its answer, and a read cannot tell the two apart, so the socket is polled.
     async fn hung_up(&self) {
         loop {
             sleep(Duration::from_secs(1)).await;
@@ -158,8 +166,8 @@ impl Session {
         }
     }
 
-    /// Serves a subscriber. It ends when a push finds the client gone, or the daemon ends.
-    async fn push(&mut self) -> io::Result<()> {
+    /// Sends the status again and again, until the client is gone or the daemon ends.
+    async fn push_status(&mut self) -> io::Result<()> {
         loop {
             let began = Instant::now();
             let outcome = self.ask(Request::Status).await?;
@@ -172,30 +180,30 @@ impl Session {
                 changed = self.changes.changed() => if changed.is_err() {
                     return Ok(());
                 },
-                () = sleep_until(began + PUSH_PERIOD) => {}
+                () = sleep_until(began + MAX_PUSH_PERIOD) => {}
             }
-            sleep_until(began + PUSH_REST).await;
+            sleep_until(began + MIN_PUSH_PERIOD).await;
         }
     }
 
-    async fn next_line(&mut self) -> io::Result<Next> {
+    async fn next_line(&mut self) -> io::Result<ClientLine> {
         let mut searched = 0;
         loop {
             let fresh = self.inbox.iter().skip(searched);
             if let Some(at) = fresh.copied().position(|byte| byte == b'\n') {
                 let rest = self.inbox.split_off(searched + at + 1);
-                return Ok(Next::Line(std::mem::replace(&mut self.inbox, rest)));
+                return Ok(ClientLine::Line(std::mem::replace(&mut self.inbox, rest)));
             }
             searched = self.inbox.len();
-            if searched >= LONGEST {
-                return Ok(Next::TooLong);
+            if searched >= MAX_REQUEST_BYTES {
+                return Ok(ClientLine::TooLong);
             }
             if self.read_some().await? == 0 {
                 let last = std::mem::take(&mut self.inbox);
                 return Ok(if last.is_empty() {
-                    Next::End
+                    ClientLine::End
                 } else {
-                    Next::Line(last)
+                    ClientLine::Line(last)
                 });
             }
         }
@@ -216,9 +224,9 @@ impl Session {
         }
     }
 
-    async fn send(&self, outcome: Outcome) -> io::Result<()> {
+    async fn send(&self, outcome: RequestResult) -> io::Result<()> {
         let bytes = encode(outcome);
-        timeout(READING, self.write_all(&bytes)).await?
+        timeout(READ_TIMEOUT, self.write_all(&bytes)).await?
     }
 
     async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
@@ -234,24 +242,24 @@ impl Session {
     }
 }
 
-/// A line as a request. The version is looked at before the rest: another version may know other words.
+/// Parses a request. The version is checked first, because another version may have other requests.
 fn parse(line: &[u8]) -> Result<Request, Refusal> {
     #[derive(Deserialize)]
     struct Envelope {
         version: u32,
     }
-    let garbled = |error: serde_json::Error| {
-        Refusal::new(Code::BadRequest, format!("not a request: {error}"))
+    let bad_request = |error: serde_json::Error| {
+        Refusal::new(RefusalCode::BadRequest, format!("not a request: {error}"))
     };
-    let envelope: Envelope = serde_json::from_slice(line).map_err(garbled)?;
+    let envelope: Envelope = serde_json::from_slice(line).map_err(bad_request)?;
     if envelope.version != VERSION {
         let text = format!(
-            "the client speaks version {} of the control language, the daemon version {VERSION}; install both from one release",
+            "hactl uses version {} of the control protocol and had uses version {VERSION}; install both from the same release",
             envelope.version
         );
-        return Err(Refusal::new(Code::Version, text));
+        return Err(Refusal::new(RefusalCode::Version, text));
     }
-    let line: Line = serde_json::from_slice(line).map_err(garbled)?;
+    let line: RequestLine = serde_json::from_slice(line).map_err(bad_request)?;
     Ok(match line.request {
         Request::History { limit } => Request::History {
             limit: limit.min(crate::control::api::HISTORY_MAX),
@@ -260,8 +268,8 @@ fn parse(line: &[u8]) -> Result<Request, Refusal> {
     })
 }
 
-/// A response as a line.
-fn encode(result: Outcome) -> Vec<u8> {
+/// Encodes a response as a line.
+fn encode(result: RequestResult) -> Vec<u8> {
     let response = Response {
         version: VERSION,
         result,

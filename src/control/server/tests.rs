@@ -1,7 +1,7 @@
 use super::*;
-use crate::control::api::Code;
-use crate::control::api::{Line, Response, VERSION};
-use crate::control::client::{Client, ClientError};
+use crate::control::api::RefusalCode;
+use crate::control::api::{RequestLine, Response, VERSION};
+use crate::control::client::{ClientError, ControlClient};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
@@ -10,7 +10,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 struct Bed {
     folder: tempfile::TempDir,
-    calls: mpsc::Receiver<Call>,
+    calls: mpsc::Receiver<ControlCall>,
     changes: watch::Sender<()>,
 }
 
@@ -19,10 +19,10 @@ impl Bed {
         Bed::patient(LONG)
     }
 
-    fn patient(patience: Duration) -> Bed {
+    fn patient(line_timeout: Duration) -> Bed {
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Server::bind(&folder.path().join("had.sock")).unwrap();
-        server.patience = patience;
+        let mut server = ControlServer::bind(&folder.path().join("had.sock")).unwrap();
+        server.line_timeout = line_timeout;
         let (calls, receiver) = mpsc::channel(8);
         let (changes, watched) = watch::channel(());
         tokio::spawn(server.serve(calls, watched));
@@ -41,7 +41,7 @@ impl Bed {
         BufReader::new(UnixStream::connect(self.path()).await.unwrap())
     }
 
-    async fn call(&mut self) -> Call {
+    async fn call(&mut self) -> ControlCall {
         tokio::time::timeout(LONG, self.calls.recv())
             .await
             .unwrap()
@@ -50,14 +50,14 @@ impl Bed {
 }
 
 fn line(request: Request) -> String {
-    let line = Line {
+    let line = RequestLine {
         version: VERSION,
         request,
     };
     serde_json::to_string(&line).unwrap() + "\n"
 }
 
-async fn response(client: &mut BufReader<UnixStream>) -> Result<Answer, Refusal> {
+async fn response(client: &mut BufReader<UnixStream>) -> Result<ControlAnswer, Refusal> {
     let mut text = String::new();
     tokio::time::timeout(LONG, client.read_line(&mut text))
         .await
@@ -68,21 +68,25 @@ async fn response(client: &mut BufReader<UnixStream>) -> Result<Answer, Refusal>
     response.result
 }
 
-fn done(text: &str) -> Answer {
-    Answer::Done(text.to_owned())
+fn done(text: &str) -> ControlAnswer {
+    ControlAnswer::Done(text.to_owned())
 }
 
 #[tokio::test]
 async fn a_request_reaches_the_daemon_and_its_answer_the_client() {
     let mut bed = Bed::new();
     let path = bed.path();
-    let client =
-        tokio::task::spawn_blocking(move || Client::connect(&path)?.ask(&Request::Restart, LONG));
+    let client = tokio::task::spawn_blocking(move || {
+        ControlClient::connect(&path)?.ask(&Request::Restart, LONG)
+    });
     let call = bed.call().await;
     assert_eq!(call.request, Request::Restart);
     assert_eq!(call.caller.uid, 0);
     call.reply.send(Ok(done("good"))).unwrap();
-    assert_eq!(client.await.unwrap().unwrap(), Answer::Done("good".into()));
+    assert_eq!(
+        client.await.unwrap().unwrap(),
+        ControlAnswer::Done("good".into())
+    );
 }
 
 #[tokio::test]
@@ -90,15 +94,15 @@ async fn bad_lines_are_refused_and_the_next_line_still_serves() {
     let mut bed = Bed::new();
     let mut client = bed.connect().await;
     for (bad, code) in [
-        ("hello\n", Code::BadRequest),
-        ("\n", Code::BadRequest),
+        ("hello\n", RefusalCode::BadRequest),
+        ("\n", RefusalCode::BadRequest),
         (
             "{\"version\":9,\"request\":{\"do\":\"fly\"}}\n",
-            Code::Version,
+            RefusalCode::Version,
         ),
         (
             "{\"version\":1,\"request\":{\"do\":\"fly\"}}\n",
-            Code::BadRequest,
+            RefusalCode::BadRequest,
         ),
     ] {
         client.write_all(bad.as_bytes()).await.unwrap();
@@ -145,10 +149,10 @@ async fn an_endless_line_is_cut_off() {
 }
 
 #[tokio::test]
-async fn silent_clients_hold_nobody_up_and_too_many_are_turned_away() {
+async fn silent_clients_delay_nobody_and_too_many_are_refused() {
     let mut bed = Bed::new();
     let mut silent = Vec::new();
-    for _ in 1..SEATS {
+    for _ in 1..MAX_CLIENTS {
         silent.push(bed.connect().await);
     }
     let mut client = bed.connect().await;
@@ -160,16 +164,19 @@ async fn silent_clients_hold_nobody_up_and_too_many_are_turned_away() {
     assert_eq!(response(&mut client).await.unwrap(), done("served"));
 
     let mut surplus = bed.connect().await;
-    assert_eq!(response(&mut surplus).await.unwrap_err().code, Code::Busy);
+    assert_eq!(
+        response(&mut surplus).await.unwrap_err().code,
+        RefusalCode::Busy
+    );
 
     silent.pop();
-    // The seat is free once the server has noticed.
+    // The place is free once the server has noticed.
     tokio::time::timeout(LONG, async {
         loop {
             let mut late = bed.connect().await;
             late.write_all(line(Request::Restart).as_bytes()).await.ok();
             tokio::select! {
-                refused = response(&mut late) => assert_eq!(refused.unwrap_err().code, Code::Busy),
+                refused = response(&mut late) => assert_eq!(refused.unwrap_err().code, RefusalCode::Busy),
                 call = bed.calls.recv() => break assert_eq!(call.unwrap().request, Request::Restart),
             }
         }
@@ -245,17 +252,20 @@ async fn a_call_that_the_daemon_drops_is_answered_all_the_same() {
         .await
         .unwrap();
     drop(bed.call().await);
-    assert_eq!(response(&mut client).await.unwrap_err().code, Code::Failed);
+    assert_eq!(
+        response(&mut client).await.unwrap_err().code,
+        RefusalCode::Failed
+    );
 }
 
 #[test]
 fn a_living_daemon_is_named_and_a_dead_one_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run/had.sock");
-    let first = Server::bind(&path).unwrap();
+    let first = ControlServer::bind(&path).unwrap();
     let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o666, 0o755));
-    let refused = Server::bind(&path).unwrap_err().to_string();
+    let refused = ControlServer::bind(&path).unwrap_err().to_string();
     assert_eq!(
         refused,
         format!("already running (pid {})", std::process::id())
@@ -265,9 +275,9 @@ fn a_living_daemon_is_named_and_a_dead_one_replaced() {
     // As after kill -9: the file is there, nobody listens, nobody holds the lock.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    drop(Server::bind(&path).unwrap());
+    drop(ControlServer::bind(&path).unwrap());
     fs::write(&path, "precious").unwrap();
-    let refused = Server::bind(&path).unwrap_err().to_string();
+    let refused = ControlServer::bind(&path).unwrap_err().to_string();
     assert!(refused.contains("is not a socket"), "{refused}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
@@ -276,10 +286,10 @@ fn a_living_daemon_is_named_and_a_dead_one_replaced() {
 fn without_a_daemon_the_client_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("had.sock");
-    let error = Client::connect(&path).unwrap_err();
+    let error = ControlClient::connect(&path).unwrap_err();
     assert!(matches!(error, ClientError::NoDaemon { .. }), "{error}");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let error = Client::connect(&path).unwrap_err();
+    let error = ControlClient::connect(&path).unwrap_err();
     assert!(matches!(error, ClientError::NoDaemon { .. }), "{error}");
 }
 
@@ -288,7 +298,7 @@ fn a_daemon_that_does_not_answer_is_given_up_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("had.sock");
     let _mute = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let mut client = Client::connect(&path).unwrap();
+    let mut client = ControlClient::connect(&path).unwrap();
     let error = client
         .ask(&Request::Status, Duration::from_millis(20))
         .unwrap_err();

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::cluster::{QuorumPolicy, Timing};
-use crate::model::heartbeat::{Heard, Intent, Phase, Reach};
+use crate::model::cluster::Timing;
+use crate::model::heartbeat::{Heard, Phase};
 use crate::model::{Generation, GroupName};
 
 fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
@@ -16,19 +16,11 @@ fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
     Event::Heard {
         link: LinkName::new("eth0"),
         heartbeat: Box::new(Heartbeat {
-            src: NodeName::new("bob"),
-            generation: Generation(1),
-            sequence: Sequence(number),
             phase,
             deadtime: Duration::from_millis(2500),
             heard: vec![peer],
-            groups: vec![],
-            reach: Reach::default(),
-            quorate: true,
-            intent: Intent::default(),
-            failed_checks: vec![],
-            peer_messages: vec![],
             digest: u64::MAX,
+            ..Heartbeat::new(NodeName::new("bob"), Generation(1), Sequence(number))
         }),
     }
 }
@@ -36,25 +28,11 @@ fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
 fn cluster() -> Cluster {
     let second = Duration::from_secs(1);
     Cluster {
-        me: NodeName::new("alice"),
-        nodes: ["alice", "bob"].map(NodeName::new).to_vec(),
         links: vec![LinkName::new("eth0")],
-        pings: vec![],
-        timing: Timing {
-            keepalive: second,
-            warntime: second * 5,
-            deadtime: second * 10,
-            initdead: second * 20,
-            deadping: second * 10,
-            margin: second,
-        },
-        quorum: QuorumPolicy::Off,
-        auto_failback: false,
-        failback_delay: Duration::ZERO,
-        follow_connectivity: false,
-        health: crate::model::health::Health::default(),
-        groups: vec![],
-        digest: 7,
+        ..Cluster::new(
+            &["alice", "bob"].map(NodeName::new),
+            Timing::usual(second, second * 10),
+        )
     }
 }
 

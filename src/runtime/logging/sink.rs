@@ -1,5 +1,5 @@
-//! A thread for each place, behind a bounded queue: a disk, a pipe or a log daemon that hangs costs log lines, and
-//! never the time of those who have something to say. What is lost is counted, and told where that still works.
+//! A thread for each log target, behind a bounded queue. A disk, pipe or log daemon that hangs costs log lines and never
+//! blocks the daemon. Lost lines are counted and reported on the targets that still work.
 
 use std::io;
 use std::sync::Arc;
@@ -10,51 +10,51 @@ use std::time::{Duration, Instant};
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::place::{Line, Place};
+use super::target::{LogLine, LogTarget};
 
-/// Lines that may wait for a place. A busy day of a cluster has fewer.
-const DEPTH: usize = 1024;
-/// How long a place may take to be opened before it counts as hanging.
-const OPENS: Duration = Duration::from_secs(1);
+/// Lines that may wait for a target; a busy day of a cluster has fewer.
+const QUEUE_DEPTH: usize = 1024;
+/// Time to open a target before it counts as hanging.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The near end of a place.
-pub struct Sink {
-    /// For people.
+/// A log target and the queue to its thread.
+pub struct LogSink {
+    /// Its name in messages.
     pub name: String,
     pub level: LevelFilter,
-    queue: SyncSender<Arc<Line>>,
-    tally: Arc<Tally>,
+    queue: SyncSender<Arc<LogLine>>,
+    counts: Arc<LineCounts>,
 }
 
 #[derive(Default)]
-struct Tally {
+struct LineCounts {
     waiting: AtomicU64,
     lost: AtomicU64,
-    /// Lost lines that the place itself has not been told of.
-    untold: AtomicU64,
+    /// Lost lines that are not reported on the target itself yet.
+    unreported: AtomicU64,
     full: AtomicBool,
 }
 
-impl Sink {
-    /// Starts its thread, which opens the place: even that may hang.
+impl LogSink {
+    /// Starts the thread, which opens the target: even that may hang.
     ///
     /// # Errors
-    /// A sentence. A place that hangs is kept: it may come back.
+    /// A sentence. A target that hangs is kept, because it may recover.
     pub fn start(
         name: String,
         level: LevelFilter,
-        open: impl FnOnce() -> io::Result<Place> + Send + 'static,
-    ) -> (Option<Sink>, Option<String>) {
-        let (queue, lines) = mpsc::sync_channel(DEPTH);
+        open: impl FnOnce() -> io::Result<LogTarget> + Send + 'static,
+    ) -> (Option<LogSink>, Option<String>) {
+        let (queue, lines) = mpsc::sync_channel(QUEUE_DEPTH);
         let (ready, is_ready) = mpsc::sync_channel(1);
-        let tally = Arc::new(Tally::default());
+        let counts = Arc::new(LineCounts::default());
         let body = {
-            let tally = Arc::clone(&tally);
+            let counts = Arc::clone(&counts);
             move || match open() {
-                Ok(place) => {
-                    // Who waited may have lost patience.
+                Ok(target) => {
+                    // The caller may have stopped waiting.
                     drop(ready.send(Ok(())));
-                    write_all(place, &lines, &tally);
+                    write_all(target, &lines, &counts);
                 }
                 Err(e) => drop(ready.send(Err(e))),
             }
@@ -66,81 +66,81 @@ impl Sink {
         if let Err(e) = started {
             return (None, Some(format!("cannot log to {name}: {e}")));
         }
-        let trouble = match is_ready.recv_timeout(OPENS) {
+        let problem = match is_ready.recv_timeout(OPEN_TIMEOUT) {
             Ok(Ok(())) => None,
             Ok(Err(e)) => return (None, Some(format!("cannot log to {name}: {e}"))),
             Err(_) => Some(format!(
-                "{name} cannot be opened for the log: it hangs (nobody reads it, or its disk is gone?)"
+                "cannot open {name} for the log: it hangs (a pipe that nobody reads, or a failed disk?)"
             )),
         };
-        let sink = Sink {
+        let sink = LogSink {
             name,
             level,
             queue,
-            tally,
+            counts,
         };
-        (Some(sink), trouble)
+        (Some(sink), problem)
     }
 
-    /// Hands a line over. True when it is the first that finds the queue full.
-    pub fn give(&self, line: &Arc<Line>) -> bool {
-        self.tally.waiting.fetch_add(1, Ordering::Relaxed);
+    /// Queues a line. True when it is the first to find the queue full.
+    pub fn push(&self, line: &Arc<LogLine>) -> bool {
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send(Arc::clone(line)).is_ok() {
             return false;
         }
-        self.tally.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.tally.lost();
-        !self.tally.full.swap(true, Ordering::Relaxed)
+        self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.counts.add_lost();
+        !self.counts.full.swap(true, Ordering::Relaxed)
     }
 
-    /// How many lines it has lost.
+    /// The number of lost lines.
     pub fn lost(&self) -> u64 {
-        self.tally.lost.load(Ordering::Relaxed)
+        self.counts.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything is written, but no longer than that.
+    /// Waits until everything is written, but not beyond `until`.
     pub fn flush(&self, until: Instant) {
-        while self.tally.waiting.load(Ordering::Acquire) > 0 && Instant::now() < until {
+        while self.counts.waiting.load(Ordering::Acquire) > 0 && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
 
-impl Tally {
-    fn lost(&self) {
+impl LineCounts {
+    fn add_lost(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
-        self.untold.fetch_add(1, Ordering::Relaxed);
+        self.unreported.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn write_all(mut place: Place, lines: &Receiver<Arc<Line>>, tally: &Tally) {
+fn write_all(mut target: LogTarget, lines: &Receiver<Arc<LogLine>>, counts: &LineCounts) {
     while let Ok(line) = lines.recv() {
-        // A full disk or a missing folder must not end the daemon.
-        let written = place.write(&line);
-        let waiting = tally.waiting.fetch_sub(1, Ordering::Release);
+        // A full disk or a missing folder must not stop the daemon.
+        let written = target.write(&line);
+        let waiting = counts.waiting.fetch_sub(1, Ordering::Release);
         if written.is_err() {
-            tally.lost();
+            counts.add_lost();
         } else if waiting <= 1 {
-            tally.full.store(false, Ordering::Relaxed);
-            tell_lost(&mut place, &line.when, tally);
+            counts.full.store(false, Ordering::Relaxed);
+            report_lost(&mut target, &line.when, counts);
         }
     }
 }
 
-/// The place took no lines for a while: its reader shall know that some are missing here.
-fn tell_lost(place: &mut Place, when: &str, tally: &Tally) {
-    let count = tally.untold.swap(0, Ordering::Relaxed);
+/// Says on a target that works again how many lines are missing there.
+fn report_lost(target: &mut LogTarget, when: &str, counts: &LineCounts) {
+    let count = counts.unreported.swap(0, Ordering::Relaxed);
     if count == 0 {
         return;
     }
-    let line = Line {
+    let line = LogLine {
         level: Level::WARN,
         when: when.to_owned(),
         text: format!(
-            "the last {count} log lines before this one were lost: they could not be written here"
+            "{count} log lines before this one were lost, because they could not be written here"
         ),
     };
-    if place.write(&line).is_err() {
-        tally.untold.fetch_add(count, Ordering::Relaxed);
+    if target.write(&line).is_err() {
+        counts.unreported.fetch_add(count, Ordering::Relaxed);
     }
 }

@@ -4,33 +4,33 @@ use std::sync::mpsc;
 
 use super::*;
 
-fn line(text: String) -> Line {
-    Line {
+fn line(text: String) -> LogLine {
+    LogLine {
         level: Level::INFO,
         when: "now".into(),
         text,
     }
 }
 
-/// A FIFO without a reader hangs at open; the other place hears of it, and nothing waits.
+/// A FIFO without a reader hangs at open; the other target gets a line about it, and nothing waits.
 #[test]
-fn a_place_that_hangs_costs_its_own_lines_and_nothing_else() {
+fn a_target_that_hangs_loses_its_own_lines_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let (fifo, file) = (folder.path().join("fifo"), folder.path().join("file"));
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let open = |path: &std::path::Path| {
         let path = path.to_owned();
         let name = path.display().to_string();
-        Sink::start(name, LevelFilter::INFO, || Place::file(path))
+        LogSink::start(name, LevelFilter::INFO, || LogTarget::file(path))
     };
-    let ((hung, said), (well, nothing)) = (open(&fifo), open(&file));
-    assert!(said.unwrap().contains("it hangs"));
-    assert_eq!(nothing, None);
-    let log = Log(vec![hung.unwrap(), well.unwrap()]);
+    let ((hung, problem), (works, no_problem)) = (open(&fifo), open(&file));
+    assert!(problem.unwrap().contains("it hangs"));
+    assert_eq!(no_problem, None);
+    let log = Log(vec![hung.unwrap(), works.unwrap()]);
     let (done, is_done) = mpsc::channel();
     std::thread::spawn(move || {
         for n in 0..3000 {
-            log.tell(line(format!("sentence {n}.")));
+            log.write(line(format!("sentence {n}.")));
             if n % 100 == 0 {
                 log.0[1].flush(Instant::now() + Duration::from_secs(60));
             }
@@ -40,21 +40,22 @@ fn a_place_that_hangs_costs_its_own_lines_and_nothing_else() {
     });
     let log = is_done.recv_timeout(Duration::from_secs(60)).unwrap();
     let lost: Vec<_> = log.lost().collect();
-    let [(place, count)] = lost.as_slice() else {
+    let [(target, count)] = lost.as_slice() else {
         panic!("{lost:?}");
     };
-    assert!(place.ends_with("/fifo") && *count >= 1900, "{lost:?}");
+    assert!(target.ends_with("/fifo") && *count >= 1900, "{lost:?}");
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains("INFO sentence 2999.\n"));
-    assert_eq!(text.matches("takes no log lines any more").count(), 1);
-    // Somebody reads it at last: what was kept comes, and how much was lost.
+    assert_eq!(text.matches("does not accept log lines").count(), 1);
+    // Now somebody reads it: the queued lines arrive, and a line that says how many were lost.
     let mut reader = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(&fifo)
         .unwrap();
     let (mut read, end) = (Vec::new(), Instant::now() + Duration::from_secs(60));
-    let all = |read: &[u8]| String::from_utf8_lossy(read).contains("were lost: they could not");
+    let all =
+        |read: &[u8]| String::from_utf8_lossy(read).contains("were lost, because they could not");
     while !all(&read) {
         assert!(Instant::now() < end, "{}", String::from_utf8_lossy(&read));
         // Nothing there yet, or the file is being opened anew for the next line.
@@ -64,7 +65,7 @@ fn a_place_that_hangs_costs_its_own_lines_and_nothing_else() {
     let text = String::from_utf8_lossy(&read);
     assert!(text.contains("INFO sentence 0.\n"), "{text}");
     assert!(
-        text.contains(&format!("the last {count} log lines")),
+        text.contains(&format!("{count} log lines before this one")),
         "{text}"
     );
 }

@@ -80,18 +80,13 @@ impl HeardFromPeers {
 pub(super) mod tests {
     use super::*;
     use crate::model::Term;
-    use crate::model::heartbeat::{GroupReport, Intent, Reach};
+    use crate::model::heartbeat::GroupReport;
     use std::time::Duration;
 
     /// A heartbeat of bob about the group db.
     pub fn heartbeat(sequence: u64, state: GroupState, term: u64) -> Heartbeat {
         Heartbeat {
-            src: NodeName::new("bob"),
-            generation: Generation(1),
-            sequence: Sequence(sequence),
-            phase: Phase::Active,
             deadtime: Duration::from_secs(2),
-            heard: Vec::new(),
             groups: vec![GroupReport {
                 group: GroupName::new("db"),
                 state,
@@ -100,12 +95,7 @@ pub(super) mod tests {
                 offer: None,
                 to: None,
             }],
-            reach: Reach::default(),
-            quorate: true,
-            intent: Intent::default(),
-            failed_checks: vec![],
-            peer_messages: vec![],
-            digest: 0,
+            ..Heartbeat::new(NodeName::new("bob"), Generation(1), Sequence(sequence))
         }
     }
 

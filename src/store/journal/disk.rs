@@ -1,9 +1,9 @@
-//! The journal's sled store, with every call guarded.
+//! The journal's sled store. Panics inside sled are caught.
 //!
-//! Measured of sled 0.34: a damaged store may panic while it is opened, or open with rows missing and fail
-//! only when it is read through; a full disk stops it opening. So a store counts as good when it
-//! was opened *and* read through, all under `catch_unwind`, and every value carries its own checksum. Rows
-//! that vanished without an error show as gaps in the numbers, or by the missing mark of a whole store.
+//! As measured with sled 0.34, a damaged store may panic when it is opened, or open with rows missing and fail only when it is
+//! read. It cannot be opened on a full disk. So a store counts as good only after it was opened *and* read to its end, all
+//! under `catch_unwind`, and every value has a checksum of its own. Rows that vanished without an error show as gaps in the
+//! numbers; when all of them vanished, the mark is missing.
 
 use std::fs::File;
 use std::io;
@@ -13,52 +13,52 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{ON_DISK, Query, newest};
+use super::{JournalQuery, MAX_ENTRIES_ON_DISK, newest_matching};
 use crate::model::journal::Entry;
 
 /// The first byte of each value; the next four are the CRC-32 of the JSON that follows.
 const VERSION: u8 = 1;
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 /// sled's page cache. Entries are written once and seldom read.
-const CACHE: u64 = 256 * 1024;
+const PAGE_CACHE_BYTES: u64 = 256 * 1024;
 
-/// Why there is no store.
+/// Why the store cannot be opened.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum OpenError {
-    /// What is there is damaged.
+pub(super) enum JournalOpenError {
+    /// It is damaged.
     Damaged(String),
-    /// What is there may be good, but the system does not let us.
+    /// It may be good, but the system does not let us open it.
     Unusable(String),
 }
 
-/// Written when a store is made; its key comes after those of all entries.
+/// Written when a store is made. Its key sorts after those of all entries.
 const MARK: ([u8; 9], &[u8]) = ([0xff; 9], b"had journal 1");
 
 /// The open store: entries by a number that grows.
-pub(super) struct Disk {
+pub(super) struct JournalDisk {
     store: sled::Db,
     next: u64,
     entries: usize,
-    /// How many entries were found missing or damaged at the opening, where sled itself found nothing.
+    /// How many entries were missing or damaged when it was opened, without sled reporting an error.
     pub(super) lost: u64,
 }
 
-impl Disk {
-    pub(super) fn open(folder: &Path) -> Result<Disk, OpenError> {
+impl JournalDisk {
+    pub(super) fn open(folder: &Path) -> Result<JournalDisk, JournalOpenError> {
         refuse_when_locked(folder)?;
         match catch_unwind(|| open_and_read(folder)) {
             Ok(Ok(disk)) => Ok(disk),
-            Ok(Err(error)) => Err(judge(&error)),
-            Err(panic) => Err(OpenError::Damaged(panic_text(&*panic))),
+            Ok(Err(error)) => Err(open_error(&error)),
+            Err(panic) => Err(JournalOpenError::Damaged(panic_text(&*panic))),
         }
     }
 
-    /// Adds an entry and removes the oldest where there are too many.
+    /// Adds an entry, and removes the oldest when there are too many.
     pub(super) fn append(&mut self, entry: &Entry) -> Result<(), String> {
         let value = encode(entry).map_err(|error| error.to_string())?;
         let key = self.next.to_be_bytes();
-        let full = self.entries >= ON_DISK;
-        guard(|| {
+        let full = self.entries >= MAX_ENTRIES_ON_DISK;
+        catch_panic(|| {
             self.store.insert(key, value)?;
             if full {
                 self.store.pop_min()?;
@@ -70,9 +70,9 @@ impl Disk {
         Ok(())
     }
 
-    /// The newest entries that fit, oldest first.
-    pub(super) fn last(&self, query: &Query) -> Result<Vec<Entry>, String> {
-        guard(|| {
+    /// The newest entries that match, oldest first.
+    pub(super) fn last(&self, query: &JournalQuery) -> Result<Vec<Entry>, String> {
+        catch_panic(|| {
             let mut failure = None;
             let values = self
                 .store
@@ -80,41 +80,41 @@ impl Disk {
                 .values()
                 .rev()
                 .map_while(|value| value.map_err(|error| failure = Some(error)).ok());
-            let found = newest(values.filter_map(|value| decode(&value)), query);
+            let found = newest_matching(values.filter_map(|value| decode(&value)), query);
             failure.map_or(Ok(found), Err)
         })
     }
 
-    /// Closes the store, which flushes what is not on the disk yet.
+    /// Writes everything to the disk and closes the store.
     pub(super) fn close(self) -> Result<(), String> {
-        guard(|| self.store.flush().map(drop))?;
-        guard(|| {
+        catch_panic(|| self.store.flush().map(drop))?;
+        catch_panic(|| {
             drop(self);
             Ok(())
         })
     }
 }
 
-/// sled reports a lock as some error; asked beforehand, it is told from damage.
-fn refuse_when_locked(folder: &Path) -> Result<(), OpenError> {
+/// sled does not distinguish a locked store from a damaged one, so the lock is tried first.
+fn refuse_when_locked(folder: &Path) -> Result<(), JournalOpenError> {
     let Ok(file) = File::open(folder.join("db")) else {
         return Ok(());
     };
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Err((_, Errno::EWOULDBLOCK)) => {
             let text = "another process has it open".to_owned();
-            Err(OpenError::Unusable(text))
+            Err(JournalOpenError::Unusable(text))
         }
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-fn open_and_read(folder: &Path) -> sled::Result<Disk> {
+fn open_and_read(folder: &Path) -> sled::Result<JournalDisk> {
     let existed = folder.join("db").exists();
     let store = sled::Config::default()
         .path(folder)
         .mode(sled::Mode::LowSpace)
-        .cache_capacity(CACHE)
+        .cache_capacity(PAGE_CACHE_BYTES)
         .open()?;
     let found = read_through(&store)?;
     if existed && !found.marked {
@@ -125,7 +125,7 @@ fn open_and_read(folder: &Path) -> sled::Result<Disk> {
         store.insert(MARK.0, MARK.1)?;
         store.flush()?;
     }
-    Ok(Disk {
+    Ok(JournalDisk {
         store,
         next: found.next,
         entries: found.entries,
@@ -134,16 +134,16 @@ fn open_and_read(folder: &Path) -> sled::Result<Disk> {
 }
 
 #[derive(Default)]
-struct Found {
+struct StoreContent {
     next: u64,
     entries: usize,
     lost: u64,
     marked: bool,
 }
 
-/// Reads every row, removes those that are of no use, and counts what is missing.
-fn read_through(store: &sled::Db) -> sled::Result<Found> {
-    let mut found = Found::default();
+/// Reads every row, removes unusable ones, and counts what is missing.
+fn read_through(store: &sled::Db) -> sled::Result<StoreContent> {
+    let mut found = StoreContent::default();
     for row in store.iter() {
         let (key, value) = row?;
         if *key == MARK.0 {
@@ -162,8 +162,8 @@ fn read_through(store: &sled::Db) -> sled::Result<Found> {
     Ok(found)
 }
 
-/// Damage, or a system that refuses?
-fn judge(error: &sled::Error) -> OpenError {
+/// Tells damage from a refusal of the system.
+fn open_error(error: &sled::Error) -> JournalOpenError {
     use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
     match error {
         sled::Error::Io(io)
@@ -172,15 +172,15 @@ fn judge(error: &sled::Error) -> OpenError {
                 InvalidData | InvalidInput | Other | UnexpectedEof
             ) =>
         {
-            OpenError::Unusable(io.to_string())
+            JournalOpenError::Unusable(io.to_string())
         }
-        sled::Error::ReportableBug(text) => OpenError::Damaged(text.clone()),
-        damage => OpenError::Damaged(damage.to_string()),
+        sled::Error::ReportableBug(text) => JournalOpenError::Damaged(text.clone()),
+        damage => JournalOpenError::Damaged(damage.to_string()),
     }
 }
 
-/// Calls sled; a panic of its own is an error.
-fn guard<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
+/// Calls sled; a panic in it becomes an error.
+fn catch_panic<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(panic) => Err(panic_text(&*panic)),
@@ -192,7 +192,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without words");
+        .unwrap_or("no message");
     let first = text.lines().next().unwrap_or_default();
     format!("sled panicked: {first}")
 }

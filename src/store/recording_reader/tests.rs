@@ -5,7 +5,7 @@ use super::*;
 /// What a folder with these two files says.
 fn refused(older: Option<&str>, newer: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap();
-    for (path, text) in files(folder.path()).iter().zip([older, newer]) {
+    for (path, text) in recording_paths(folder.path()).iter().zip([older, newer]) {
         if let Some(text) = text {
             fs::write(path, text).unwrap();
         }
@@ -19,10 +19,13 @@ fn what_is_no_recording_is_refused_by_name() {
     assert!(refused(None, Some("")).contains("there is no recording"));
     let foreign = "auth 1\n1 sha1 secret\n";
     let why = refused(None, Some(foreign));
-    assert!(why.ends_with("/recording is no recording of had"), "{why}");
+    assert!(
+        why.ends_with("/recording is not a recording of had"),
+        "{why}"
+    );
     let why = refused(Some(foreign), None);
     assert!(
-        why.ends_with("/recording.old is no recording of had"),
+        why.ends_with("/recording.old is not a recording of had"),
         "{why}"
     );
 
@@ -35,7 +38,7 @@ fn what_is_no_recording_is_refused_by_name() {
     assert!(why.contains("is empty"), "{why}");
     fs::write(&path, [0xff; 4096]).unwrap();
     let why = RecordingReader::open(&path).unwrap_err();
-    assert!(why.contains("no recording of had"), "{why}");
+    assert!(why.contains("not a recording of had"), "{why}");
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn a_file_that_goes_wrong_after_its_first_bytes_is_damage_with_its_place() {
 #[test]
 fn a_file_that_took_the_place_of_the_older_meanwhile_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
-    let [older, newer] = files(folder.path());
+    let [older, newer] = recording_paths(folder.path());
     fs::write(&newer, "{\"had recording\":1}\n").unwrap();
     fs::hard_link(&newer, &older).unwrap();
     let recording = RecordingReader::open(folder.path()).unwrap();

@@ -1,4 +1,4 @@
-//! The two files.
+//! The two files of a recording: gathers lines, rotates the files, and recovers from errors of the disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -8,111 +8,114 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::files;
+use super::recording_paths;
 use crate::engine::ActionDigest;
 use crate::engine::Event;
 use crate::model::Time;
 use crate::model::decision::Level;
 use crate::replay::recording_format::{RecordingEncoder, RecordingStart};
 
-/// Lines are gathered for so long, or until they are so many bytes.
-const GATHER: Duration = Duration::from_secs(1);
-const GATHERED: usize = 64 * 1024;
-/// After an error the disk is tried again.
-pub(super) const AGAIN: Duration = Duration::from_secs(60);
+/// Gathered lines are written after this time,
+const MAX_GATHER_TIME: Duration = Duration::from_secs(1);
+/// or at this size.
+const MAX_GATHERED_BYTES: usize = 64 * 1024;
+/// After an error, the disk is tried again after this time.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What is on disk and what is on its way there.
+/// The files and the lines that are not written yet.
 pub(super) struct RecordingFiles {
     older: PathBuf,
     newer: PathBuf,
-    /// What one file may hold.
-    half: u64,
-    /// The newer one, with its length.
+    /// The size limit of one file.
+    max_file_bytes: u64,
+    /// The newer file, when it is open, with its length.
     file: Option<(File, u64)>,
     gathered: Vec<u8>,
-    since: Instant,
+    flushed_at: Instant,
     encoder: RecordingEncoder,
-    /// Whether there is a state that events can follow.
-    follows: bool,
-    /// Tells the feed that a state is wanted.
-    wanted: Arc<AtomicBool>,
-    /// A state was asked for, to begin a new file with.
-    turning: bool,
-    /// When the disk is tried again.
-    again: Option<Instant>,
-    /// Its failure has been told.
-    told: bool,
-    say: Box<dyn Fn(Level, String) + Send>,
+    /// Whether a state is written that events can follow.
+    has_state: bool,
+    /// Asks the feed for a state.
+    state_wanted: Arc<AtomicBool>,
+    /// A state was asked for to start the next file with.
+    rotating: bool,
+    /// When to try the disk again after an error.
+    retry_at: Option<Instant>,
+    /// Whether the current failure is logged.
+    failure_logged: bool,
+    log: Box<dyn Fn(Level, String) + Send>,
 }
 
 impl RecordingFiles {
     pub fn new(
         folder: &Path,
         size: u64,
-        wanted: Arc<AtomicBool>,
-        say: Box<dyn Fn(Level, String) + Send>,
+        state_wanted: Arc<AtomicBool>,
+        log: Box<dyn Fn(Level, String) + Send>,
     ) -> RecordingFiles {
-        let [older, newer] = files(folder);
+        let [older, newer] = recording_paths(folder);
         RecordingFiles {
             older,
             newer,
-            half: size / 2,
+            max_file_bytes: size / 2,
             file: None,
             gathered: Vec::new(),
-            since: Instant::now(),
+            flushed_at: Instant::now(),
             encoder: RecordingEncoder::default(),
-            follows: false,
-            wanted,
-            turning: false,
-            again: None,
-            told: false,
-            say,
+            has_state: false,
+            state_wanted,
+            rotating: false,
+            retry_at: None,
+            failure_logged: false,
+            log,
         }
     }
 
-    /// Takes a state: in a new file, where this one is nearly full.
-    pub fn begin(&mut self, begin: &RecordingStart, now: Instant) {
-        self.follows = false;
+    /// Writes a state, into a new file when this one is nearly full.
+    pub fn write_state(&mut self, begin: &RecordingStart, now: Instant) {
+        self.has_state = false;
         match self.encoder.start_line(begin) {
-            // A state that fills the file leaves no room for what follows.
-            Ok(line) if as_u64(line.len()) > self.half / 2 => self.too_small(line.len()),
-            Ok(line) => {
-                let written = self.write_begin(&line);
-                self.judge(written, now);
+            // A state of this size would leave no room for events.
+            Ok(line) if as_u64(line.len()) > self.max_file_bytes / 2 => {
+                self.log_too_small(line.len());
             }
-            Err(e) => self.judge(Err(e.into()), now),
+            Ok(line) => {
+                let written = self.write_state_line(&line);
+                self.note_result(written, now);
+            }
+            Err(e) => self.note_result(Err(e.into()), now),
         }
     }
 
-    fn write_begin(&mut self, line: &[u8]) -> io::Result<()> {
+    fn write_state_line(&mut self, line: &[u8]) -> io::Result<()> {
         self.flush()?;
         if self.file.is_none() {
-            self.give_up_too_long()?;
-            self.file = Some(open(&self.newer)?);
+            self.remove_oversized()?;
+            self.file = Some(open_to_append(&self.newer)?);
         }
         let len = self.file.as_ref().map_or(0, |(_, len)| *len);
         if len > 0 && len + as_u64(line.len()) > self.nearly_full() {
-            self.turn()?;
+            self.rotate()?;
         }
         self.gathered.extend_from_slice(line);
         self.flush()?;
-        self.turning = false;
-        self.follows = true;
+        self.rotating = false;
+        self.has_state = true;
         Ok(())
     }
 
     /// The newer file becomes the older one.
-    fn turn(&mut self) -> io::Result<()> {
+    fn rotate(&mut self) -> io::Result<()> {
         self.file = None;
         fs::rename(&self.newer, &self.older)?;
-        self.file = Some(open(&self.newer)?);
+        self.file = Some(open_to_append(&self.newer)?);
         Ok(())
     }
 
-    /// The size may have been lowered since these were written.
-    fn give_up_too_long(&self) -> io::Result<()> {
+    /// Removes files that are over the limit: it may have been lowered since they were written.
+    fn remove_oversized(&self) -> io::Result<()> {
         for path in [&self.older, &self.newer] {
-            if fs::metadata(path).is_ok_and(|m| m.len() > self.half) {
+            if fs::metadata(path).is_ok_and(|m| m.len() > self.max_file_bytes) {
                 fs::remove_file(path)?;
             }
         }
@@ -120,48 +123,48 @@ impl RecordingFiles {
     }
 
     fn nearly_full(&self) -> u64 {
-        self.half - self.half / 8
+        self.max_file_bytes - self.max_file_bytes / 8
     }
 
-    /// Takes an event. Where there is no room it is dropped: the next state tells how many.
-    pub fn event(&mut self, at: Time, event: Event, digest: ActionDigest) {
-        if !self.follows {
+    /// Writes an event. It is dropped when there is no room; the next state says how many were.
+    pub fn write_event(&mut self, at: Time, event: Event, digest: ActionDigest) {
+        if !self.has_state {
             return;
         }
         let Ok(line) = self.encoder.input_line(at, event, digest) else {
-            self.follows = false;
-            return self.wanted.store(true, Ordering::Relaxed);
+            self.has_state = false;
+            return self.state_wanted.store(true, Ordering::Relaxed);
         };
         let written = self.file.as_ref().map_or(0, |(_, len)| *len);
         let len = written + as_u64(self.gathered.len() + line.len());
-        self.follows = len <= self.half;
-        if len > self.nearly_full() && !self.turning {
-            self.turning = true;
-            self.wanted.store(true, Ordering::Relaxed);
+        self.has_state = len <= self.max_file_bytes;
+        if len > self.nearly_full() && !self.rotating {
+            self.rotating = true;
+            self.state_wanted.store(true, Ordering::Relaxed);
         }
-        if self.follows {
+        if self.has_state {
             self.gathered.extend_from_slice(&line);
         }
-        if self.gathered.len() >= GATHERED {
+        if self.gathered.len() >= MAX_GATHERED_BYTES {
             let flushed = self.flush();
-            self.judge(flushed, Instant::now());
+            self.note_result(flushed, Instant::now());
         }
     }
 
-    /// Nothing waits to be taken: writes what has been gathered for long enough, or all at the end.
-    pub fn rest(&mut self, now: Instant, last: bool) {
-        if last || now.duration_since(self.since) >= GATHER {
+    /// Called when the queue is empty: writes what was gathered for long enough, or everything at the end.
+    pub fn flush_if_due(&mut self, now: Instant, last: bool) {
+        if last || now.duration_since(self.flushed_at) >= MAX_GATHER_TIME {
             let flushed = self.flush();
-            self.judge(flushed, now);
+            self.note_result(flushed, now);
         }
-        if self.again.is_some_and(|again| now >= again) {
-            self.again = None;
-            self.wanted.store(true, Ordering::Relaxed);
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+            self.state_wanted.store(true, Ordering::Relaxed);
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.since = Instant::now();
+        self.flushed_at = Instant::now();
         if self.gathered.is_empty() {
             return Ok(());
         }
@@ -173,49 +176,49 @@ impl RecordingFiles {
         if written.is_ok() {
             *len += as_u64(bytes.len());
         } else {
-            // No half of a line, and no state that lacks its events; when that fails too, a reader will notice.
+            // Leaves neither half a line nor a state without its events. If that fails, too, the reader notices.
             file.set_len(*len).ok();
         }
         written
     }
 
-    fn judge(&mut self, result: io::Result<()>, now: Instant) {
+    fn note_result(&mut self, result: io::Result<()>, now: Instant) {
         match result {
-            Ok(()) if self.told && self.follows => {
-                self.told = false;
-                let text = format!("{} is written again", self.newer.display());
-                (self.say)(Level::Info, text);
+            Ok(()) if self.failure_logged && self.has_state => {
+                self.failure_logged = false;
+                let text = format!("recording to {} works again", self.newer.display());
+                (self.log)(Level::Info, text);
             }
             Ok(()) => {}
             Err(e) => {
                 self.file = None;
-                self.follows = false;
-                self.again = Some(now + AGAIN);
-                self.tell(format!(
-                    "cannot record in {}: {e}; had goes on without and tries again each minute; mend the disk, or say `record off` in ha.cf",
+                self.has_state = false;
+                self.retry_at = Some(now + RETRY_AFTER);
+                self.log_failure(format!(
+                    "cannot write the recording {}: {e}; had runs on without it and tries again every minute. Check the disk, or set `record off` in ha.cf",
                     self.newer.display()
                 ));
             }
         }
     }
 
-    fn too_small(&mut self, state: usize) {
+    fn log_too_small(&mut self, state: usize) {
         let least = as_u64(state).saturating_mul(8).div_ceil(1024 * 1024);
-        self.tell(format!(
-            "nothing is recorded: `record` in ha.cf is too small for so many groups; at least {least}M is needed"
+        self.log_failure(format!(
+            "recording is off: `record` in ha.cf is too small for this number of groups; set it to at least {least}M"
         ));
     }
 
-    /// Once, until it is well again.
-    fn tell(&mut self, text: String) {
-        if !std::mem::replace(&mut self.told, true) {
-            (self.say)(Level::Warning, text);
+    /// Logs a failure once, until recording works again.
+    fn log_failure(&mut self, text: String) {
+        if !std::mem::replace(&mut self.failure_logged, true) {
+            (self.log)(Level::Warning, text);
         }
     }
 }
 
-/// Opens a file to add to it, and its length. A line that a loss of power has cut off is ended.
-fn open(path: &Path) -> io::Result<(File, u64)> {
+/// Opens a file to append to it, with its length. A line that a power cut left incomplete is ended.
+fn open_to_append(path: &Path) -> io::Result<(File, u64)> {
     let mut options = OpenOptions::new();
     options.append(true).read(true).create(true).mode(0o600);
     let mut file = options.open(path)?;

@@ -4,9 +4,9 @@ use std::sync::mpsc::{Receiver, channel};
 
 use nix::mount::MsFlags;
 
-use super::recording_files::AGAIN;
+use super::recording_files::RETRY_AFTER;
 use super::*;
-use crate::model::cluster::{QuorumPolicy, Timing};
+use crate::model::cluster::Timing;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::replay::player::{ReplayEvent, ReplayPlayer};
 use crate::store::recording_reader::RecordingReader;
@@ -23,55 +23,42 @@ fn cluster(groups: usize) -> Cluster {
         steps: vec![],
     };
     Cluster {
-        me: me.clone(),
-        nodes: vec![me.clone(), NodeName::new("bob")],
         links: vec![LinkName::new("eth0")],
-        pings: vec![],
-        timing: Timing {
-            keepalive: second,
-            warntime: second * 5,
-            deadtime: second * 10,
-            initdead: second * 20,
-            deadping: second * 10,
-            margin: second,
-        },
-        quorum: QuorumPolicy::Off,
-        auto_failback: false,
-        failback_delay: Duration::ZERO,
-        follow_connectivity: false,
-        health: crate::model::health::Health::default(),
         groups: (0..groups).map(group).collect(),
-        digest: 7,
+        ..Cluster::new(
+            &["alice", "bob"].map(NodeName::new),
+            Timing::usual(second, second * 10),
+        )
     }
 }
 
-/// An engine that is recorded, as the heartbeat thread does it.
-struct Recorded {
+/// An engine that is recorded as in the heartbeat thread.
+struct RecordedEngine {
     feed: RecordingFeed,
     engine: Engine,
     now: Time,
 }
 
-impl Recorded {
-    fn new(mut feed: RecordingFeed, groups: usize) -> Recorded {
+impl RecordedEngine {
+    fn new(mut feed: RecordingFeed, groups: usize) -> RecordedEngine {
         let now = Time(1_000_000_000);
         let kept = PersistentState::default();
-        feed.fresh(now, &cluster(groups), &kept);
+        feed.record_start(now, &cluster(groups), &kept);
         let (engine, first) = Engine::new(cluster(groups), kept, now);
-        feed.ordered(&first);
-        Recorded { feed, engine, now }
+        feed.record_actions(&first);
+        RecordedEngine { feed, engine, now }
     }
 
-    fn tell(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         self.now = self.now + Duration::from_millis(100);
-        self.feed.tell(self.now, &event, &self.engine);
+        self.feed.record_event(self.now, &event, &self.engine);
         let actions = self.engine.handle(self.now, event);
-        self.feed.ordered(&actions);
+        self.feed.record_actions(&actions);
     }
 
-    fn tell_many(&mut self, count: usize) {
+    fn handle_many(&mut self, count: usize) {
         for n in 0..count {
-            self.tell(if n % 2 == 0 {
+            self.handle(if n % 2 == 0 {
                 Event::DeadlineReached
             } else {
                 Event::Carrier {
@@ -86,24 +73,24 @@ impl Recorded {
 /// The queue by hand, without a thread.
 struct Bed {
     files: RecordingFiles,
-    messages: Receiver<Message>,
+    messages: Receiver<RecordingMessage>,
     said: Receiver<(Level, String)>,
     now: Instant,
 }
 
 impl Bed {
     fn new(folder: &Path, size: u64) -> (Bed, RecordingFeed) {
-        let (queue, messages) = sync_channel(QUEUE);
-        let wanted = Arc::new(AtomicBool::new(false));
+        let (queue, messages) = sync_channel(QUEUE_DEPTH);
+        let state_wanted = Arc::new(AtomicBool::new(false));
         let (say, said) = channel();
         let say = move |level, text| say.send((level, text)).unwrap();
-        let files = RecordingFiles::new(folder, size, Arc::clone(&wanted), Box::new(say));
+        let files = RecordingFiles::new(folder, size, Arc::clone(&state_wanted), Box::new(say));
         let feed = RecordingFeed {
             queue,
-            wanted,
+            state_wanted,
             lost: true,
-            life: Time(77),
-            next: 0,
+            started_at: Time(77),
+            next_number: 0,
             digest: ActionDigest::default(),
         };
         let now = Instant::now();
@@ -120,11 +107,13 @@ impl Bed {
     fn write(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             match message {
-                Message::RecordingStart(begin) => self.files.begin(&begin, self.now),
-                Message::Event(at, event, digest) => self.files.event(at, event, digest),
+                RecordingMessage::RecordingStart(begin) => self.files.write_state(&begin, self.now),
+                RecordingMessage::Event(at, event, digest) => {
+                    self.files.write_event(at, event, digest);
+                }
             }
         }
-        self.files.rest(self.now, true);
+        self.files.flush_if_due(self.now, true);
     }
 
     fn said(&self) -> Vec<String> {
@@ -134,7 +123,7 @@ impl Bed {
 
 fn on_disk(folder: &Path) -> u64 {
     let len = |path: &PathBuf| fs::metadata(path).map_or(0, |m| m.len());
-    files(folder).iter().map(len).sum()
+    recording_paths(folder).iter().map(len).sum()
 }
 
 /// What a replay of the folder sees, but for inputs and orders; and how many inputs.
@@ -162,8 +151,8 @@ fn what_is_told_can_be_replayed_and_only_the_owner_reads_it() {
     let (said, saying) = channel();
     let say = move |level, text| said.send((level, text)).unwrap();
     let (recorder, feed) = RecordingWriter::open(folder.path(), MB, say).unwrap();
-    let mut recorded = Recorded::new(feed, 2);
-    recorded.tell_many(500);
+    let mut recorded = RecordedEngine::new(feed, 2);
+    recorded.handle_many(500);
     drop(recorded);
     assert!(recorder.close(Duration::from_secs(60)));
     let (odd, inputs) = replayed(folder.path());
@@ -178,10 +167,10 @@ fn what_is_told_can_be_replayed_and_only_the_owner_reads_it() {
 fn both_files_together_never_take_more_than_was_granted() {
     let folder = tempfile::tempdir().unwrap();
     let (mut bed, feed) = Bed::new(folder.path(), MB);
-    let mut recorded = Recorded::new(feed, 2);
+    let mut recorded = RecordedEngine::new(feed, 2);
     let mut most = 0;
     for _ in 0..600 {
-        recorded.tell_many(100);
+        recorded.handle_many(100);
         bed.write();
         most = most.max(on_disk(folder.path()));
         assert!(most <= MB, "{most}");
@@ -200,11 +189,11 @@ fn both_files_together_never_take_more_than_was_granted() {
 fn a_burst_that_is_too_much_for_a_small_ring_is_cut_and_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let (mut bed, feed) = Bed::new(folder.path(), 64 * 1024);
-    let mut recorded = Recorded::new(feed, 2);
+    let mut recorded = RecordedEngine::new(feed, 2);
     // More than the queue takes, and more than fits into a file.
-    recorded.tell_many(QUEUE + 100);
+    recorded.handle_many(QUEUE_DEPTH + 100);
     bed.write();
-    recorded.tell_many(3);
+    recorded.handle_many(3);
     bed.write();
     assert!(on_disk(folder.path()) <= 64 * 1024);
     let (odd, _) = replayed(folder.path());
@@ -218,9 +207,9 @@ fn a_daemon_goes_on_where_the_last_one_ended_also_in_the_middle_of_a_line() {
     let folder = tempfile::tempdir().unwrap();
     for life in 0..3 {
         let (mut bed, mut feed) = Bed::new(folder.path(), MB);
-        feed.life = Time(life);
-        let mut recorded = Recorded::new(feed, 2);
-        recorded.tell_many(50);
+        feed.started_at = Time(life);
+        let mut recorded = RecordedEngine::new(feed, 2);
+        recorded.handle_many(50);
         bed.write();
         let path = folder.path().join("recording");
         let text = fs::read(&path).unwrap();
@@ -238,15 +227,15 @@ fn a_daemon_goes_on_where_the_last_one_ended_also_in_the_middle_of_a_line() {
 fn a_size_that_was_lowered_holds_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (mut bed, feed) = Bed::new(folder.path(), 4 * MB);
-    let mut recorded = Recorded::new(feed, 2);
+    let mut recorded = RecordedEngine::new(feed, 2);
     for _ in 0..400 {
-        recorded.tell_many(100);
+        recorded.handle_many(100);
         bed.write();
     }
     assert!(on_disk(folder.path()) > MB);
     let (mut bed, feed) = Bed::new(folder.path(), MB);
-    let mut recorded = Recorded::new(feed, 2);
-    recorded.tell_many(100);
+    let mut recorded = RecordedEngine::new(feed, 2);
+    recorded.handle_many(100);
     bed.write();
     let left = on_disk(folder.path());
     assert!(left > 0 && left <= MB, "{left}");
@@ -257,8 +246,8 @@ fn a_size_that_was_lowered_holds_at_once() {
 fn a_state_that_is_too_large_is_refused_with_the_size_that_is_needed() {
     let folder = tempfile::tempdir().unwrap();
     let (mut bed, feed) = Bed::new(folder.path(), MB);
-    let mut recorded = Recorded::new(feed, 9000);
-    recorded.tell_many(10);
+    let mut recorded = RecordedEngine::new(feed, 9000);
+    recorded.handle_many(10);
     bed.write();
     let said = bed.said();
     assert_eq!(said.len(), 1);
@@ -269,8 +258,8 @@ fn a_state_that_is_too_large_is_refused_with_the_size_that_is_needed() {
     let words = said[0].split_whitespace();
     let mut size = words.filter_map(|w| w.strip_suffix('M')?.parse::<u64>().ok());
     let (mut bed, feed) = Bed::new(folder.path(), size.next_back().unwrap() * MB);
-    let mut recorded = Recorded::new(feed, 9000);
-    recorded.tell_many(10);
+    let mut recorded = RecordedEngine::new(feed, 9000);
+    recorded.handle_many(10);
     bed.write();
     assert_eq!(bed.said(), [""; 0]);
     assert_eq!(replayed(folder.path()).1, 10);
@@ -280,9 +269,9 @@ fn a_state_that_is_too_large_is_refused_with_the_size_that_is_needed() {
 fn a_full_disk_is_told_once_and_tried_again() {
     on_tmpfs("size=200k", |folder| {
         let (mut bed, feed) = Bed::new(folder, 16 * MB);
-        let mut recorded = Recorded::new(feed, 2);
+        let mut recorded = RecordedEngine::new(feed, 2);
         for _ in 0..100 {
-            recorded.tell_many(100);
+            recorded.handle_many(100);
             bed.write();
         }
         let said = bed.said();
@@ -298,12 +287,12 @@ fn a_full_disk_is_told_once_and_tried_again() {
         );
 
         remount(folder, MsFlags::empty(), "size=2m");
-        recorded.tell_many(10);
+        recorded.handle_many(10);
         bed.write();
         assert_eq!(bed.said(), [""; 0], "not before its time");
-        bed.now += AGAIN;
+        bed.now += RETRY_AFTER;
         bed.write();
-        recorded.tell_many(10);
+        recorded.handle_many(10);
         bed.write();
         let said = bed.said();
         assert!(
@@ -324,22 +313,22 @@ fn a_disk_that_is_read_only_or_no_folder_at_all_is_told_and_harms_nothing() {
     on_tmpfs("size=2m", |folder| {
         remount(folder, MsFlags::MS_RDONLY, "");
         let (mut bed, feed) = Bed::new(folder, MB);
-        let mut recorded = Recorded::new(feed, 2);
-        recorded.tell_many(10);
+        let mut recorded = RecordedEngine::new(feed, 2);
+        recorded.handle_many(10);
         bed.write();
-        recorded.tell_many(10);
+        recorded.handle_many(10);
         bed.write();
         let said = bed.said();
         assert!(said.len() == 1 && said[0].contains("Read-only"), "{said:?}");
         remount(folder, MsFlags::empty(), "");
-        bed.now += AGAIN;
+        bed.now += RETRY_AFTER;
         bed.write();
-        recorded.tell_many(10);
+        recorded.handle_many(10);
         bed.write();
         assert_eq!(replayed(folder).1, 10);
     });
     let (mut bed, feed) = Bed::new(Path::new("/proc/no/such/folder"), MB);
-    Recorded::new(feed, 2).tell_many(10);
+    RecordedEngine::new(feed, 2).handle_many(10);
     bed.write();
     assert_eq!(bed.said().len(), 1);
 }

@@ -24,8 +24,12 @@ impl Bed {
         self.folder.path().join("heartbeat")
     }
 
-    fn open(&self) -> Opened {
-        open(&self.state(), &self.heartbeat(), CLOCK).unwrap()
+    fn open(&self) -> OpenedState {
+        self.open_at(CLOCK)
+    }
+
+    fn open_at(&self, clock: u64) -> OpenedState {
+        open_at(&self.state(), &self.heartbeat(), clock).unwrap()
     }
 }
 
@@ -54,6 +58,20 @@ fn a_first_start_takes_the_clock_and_each_further_one_more() {
     let second = bed.open();
     assert_eq!(second.kept.generation, Generation(CLOCK + 1));
     assert_eq!(second.uuid, uuid);
+}
+
+/// What `hbgenmethod time` promises; it holds for `file`, too.
+#[test]
+fn the_generation_follows_the_clock_and_never_falls_behind_the_last_one() {
+    let bed = Bed::new();
+    for (clock, wanted) in [
+        (CLOCK, CLOCK),
+        (CLOCK + 500, CLOCK + 500),
+        (CLOCK - 500, CLOCK + 501),
+        (CLOCK + 501, CLOCK + 502),
+    ] {
+        assert_eq!(bed.open_at(clock).kept.generation, Generation(wanted));
+    }
 }
 
 #[test]
@@ -112,7 +130,7 @@ fn whatever_damages_the_file_it_is_set_aside_and_said() {
     assert!(opened.kept.standby.is_empty());
     let warning = opened.warnings.join("\n");
     assert!(
-        warning.contains("is damaged (its checksum is wrong), it is now "),
+        warning.contains("is damaged (its checksum is wrong); it was renamed to "),
         "{warning}"
     );
     let aside = warning
@@ -129,7 +147,7 @@ fn whatever_damages_the_file_it_is_set_aside_and_said() {
 fn two_daemons_do_not_share_a_folder() {
     let bed = Bed::new();
     let first = bed.open();
-    let refused = open(&bed.state(), &bed.heartbeat(), CLOCK).unwrap_err();
+    let refused = open_at(&bed.state(), &bed.heartbeat(), CLOCK).unwrap_err();
     assert!(
         refused.to_string().contains("in use by another had"),
         "{refused}"
@@ -153,7 +171,7 @@ fn a_folder_that_cannot_be_written_still_gives_a_growing_generation() {
 #[test]
 fn on_a_full_disk_what_was_kept_is_read_and_stays() {
     on_tmpfs("size=64k", |folder| {
-        let start = |clock| open(folder, Path::new("/nonexistent"), clock).unwrap();
+        let start = |clock| open_at(folder, Path::new("/nonexistent"), clock).unwrap();
         start(CLOCK).file.save(&wishes()).unwrap();
         assert!(fs::write(folder.join("filler"), vec![1; 1 << 20]).is_err());
         let opened = start(CLOCK + 1000);
@@ -174,7 +192,7 @@ fn on_a_full_disk_what_was_kept_is_read_and_stays() {
 #[test]
 fn on_a_read_only_disk_what_was_kept_is_read_and_a_second_daemon_refused() {
     on_tmpfs("size=64k", |folder| {
-        let start = || open(folder, Path::new("/nonexistent"), CLOCK);
+        let start = || open_at(folder, Path::new("/nonexistent"), CLOCK);
         start().unwrap().file.save(&wishes()).unwrap();
         remount(folder, MsFlags::MS_RDONLY, "size=64k");
         let opened = start().unwrap();

@@ -7,7 +7,7 @@ use crate::model::drbd::Standing;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
 use crate::model::keys::{Key, Method};
-use crate::model::peer_message::{Fenced, PeerMessage, PeerMessageBody, Question, Reply};
+use crate::model::peer_message::{Fenced, PeerMessage, PeerMessageBody, PeerQuestion, PeerReply};
 use crate::model::{GroupName, LinkName, Term};
 use crate::wire::decode;
 
@@ -53,10 +53,6 @@ fn usual(groups: usize) -> Heartbeat {
         }),
     };
     Heartbeat {
-        src: NodeName::new("bob"),
-        generation: Generation(0x6b00_e1a0),
-        sequence: Sequence(0x23_4567),
-        phase: Phase::Active,
         deadtime: Duration::from_secs(8),
         heard: vec![Heard {
             node: alice.clone(),
@@ -70,11 +66,12 @@ fn usual(groups: usize) -> Heartbeat {
             answering: 1,
             configured: 1,
         },
-        quorate: true,
-        intent: Intent::default(),
-        failed_checks: Vec::new(),
-        peer_messages: Vec::new(),
         digest: 0x9f86_d081_884c_7d65,
+        ..Heartbeat::new(
+            NodeName::new("bob"),
+            Generation(0x6b00_e1a0),
+            Sequence(0x23_4567),
+        )
     }
 }
 
@@ -313,13 +310,15 @@ fn failed_check() -> impl Strategy<Value = FailedCheck> {
 
 fn peer_message() -> impl Strategy<Value = PeerMessage> {
     let body = prop_oneof![
-        ".{0,9}".prop_map(|r| PeerMessageBody::Ask(Question::Drbd(r))),
+        ".{0,9}".prop_map(|r| PeerMessageBody::Ask(PeerQuestion::Drbd(r))),
         (".{0,9}", any::<bool>()).prop_map(|(resource, primary)| PeerMessageBody::Ask(
-            Question::Outdate { resource, primary }
+            PeerQuestion::Outdate { resource, primary }
         )),
         ".{0,9}".prop_map(|why| PeerMessageBody::Reply(Err(why))),
-        Just(PeerMessageBody::Reply(Ok(Reply::Outdate(Fenced::Ahead)))),
-        any::<u64>().prop_map(|ago| PeerMessageBody::Reply(Ok(Reply::Drbd(Standing {
+        Just(PeerMessageBody::Reply(Ok(PeerReply::Outdate(
+            Fenced::Ahead
+        )))),
+        any::<u64>().prop_map(|ago| PeerMessageBody::Reply(Ok(PeerReply::Drbd(Standing {
             ahead_for: Some(ago),
             ..Standing::default()
         })))),

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use had::engine::{Action, Burden, Call, Command, Engine, Event, Outcome, PersistentState};
 use had::model::cluster::{Cluster, QuorumPolicy};
-use had::model::heartbeat::{
-    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
-};
+use had::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Recognition};
 use had::model::status::Liveness;
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term, Time};
 use had::sim::World;
@@ -217,10 +215,6 @@ impl Alone {
             links: vec![LinkName::new("eth0")],
         }));
         let heartbeat = Heartbeat {
-            src: NodeName::new(name),
-            generation: Generation(voice.life),
-            sequence: Sequence(voice.sequence),
-            phase: Phase::Active,
             deadtime: secs(2),
             heard,
             groups: voice
@@ -228,15 +222,16 @@ impl Alone {
                 .then(|| voice.report.clone())
                 .into_iter()
                 .collect(),
-            reach: Reach::default(),
-            quorate: true,
             intent: Intent {
                 back_within: voice.back_within,
                 ..Intent::default()
             },
-            failed_checks: Vec::new(),
-            peer_messages: Vec::new(),
             digest: 1,
+            ..Heartbeat::new(
+                NodeName::new(name),
+                Generation(voice.life),
+                Sequence(voice.sequence),
+            )
         };
         let link = LinkName::new("eth0");
         self.tell(Event::Heard {

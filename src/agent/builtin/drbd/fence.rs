@@ -11,7 +11,7 @@ use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 use crate::model::NodeName;
 use crate::model::drbd::{Disk, Role, State};
-use crate::model::peer_message::{Fenced, Question, Reply};
+use crate::model::peer_message::{Fenced, PeerQuestion, PeerReply};
 
 /// The pause between two checks of a connection whose loss DRBD has not noticed yet.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ pub trait Peers: Send + Sync {
     /// Whether this side has lost quorum, so that another side may continue without it.
     async fn in_minority(&self) -> bool;
     /// Asks all of them. Waits until each has answered or is dead.
-    async fn ask(&self, question: Question, limits: &Limits) -> Vec<(NodeName, PeerAnswer)>;
+    async fn ask(&self, question: PeerQuestion, limits: &Limits) -> Vec<(NodeName, PeerAnswer)>;
 }
 
 /// The answer of a node.
@@ -37,7 +37,7 @@ pub enum PeerAnswer {
     /// It is alive, but did not answer in time.
     Silent,
     /// It answered; an error is a text for an administrator.
-    Said(Result<Reply, String>),
+    Said(Result<PeerReply, String>),
 }
 
 /// No other nodes: for commands that concern this node alone.
@@ -53,7 +53,7 @@ impl Peers for NoPeers {
         false
     }
 
-    async fn ask(&self, _: Question, _: &Limits) -> Vec<(NodeName, PeerAnswer)> {
+    async fn ask(&self, _: PeerQuestion, _: &Limits) -> Vec<(NodeName, PeerAnswer)> {
         Vec::new()
     }
 }
@@ -78,8 +78,10 @@ impl PeerVerdict {
     pub fn from_answers(resource: &str, answers: &[(NodeName, PeerAnswer)]) -> Self {
         let node_with = |wanted: Fenced| {
             let mut all = answers.iter();
-            all.find(|(_, a)| matches!(a, PeerAnswer::Said(Ok(Reply::Outdate(f))) if *f == wanted))
-                .map(|(node, _)| node.clone())
+            all.find(
+                |(_, a)| matches!(a, PeerAnswer::Said(Ok(PeerReply::Outdate(f))) if *f == wanted),
+            )
+            .map(|(node, _)| node.clone())
         };
         for newer in [Fenced::Primary, Fenced::Ahead] {
             if let Some(node) = node_with(newer) {
@@ -95,7 +97,7 @@ impl PeerVerdict {
         let unknown = |(node, answer): &(NodeName, PeerAnswer)| match answer {
             PeerAnswer::Silent => Some(format!("{node} is alive but does not answer")),
             PeerAnswer::Said(Err(why)) => Some(format!("{node}: {why}")),
-            PeerAnswer::Said(Ok(Reply::Outdate(Fenced::NotUp))) => Some(format!(
+            PeerAnswer::Said(Ok(PeerReply::Outdate(Fenced::NotUp))) => Some(format!(
                 "{resource} is not up on {node}: drbdadm up {resource} there"
             )),
             PeerAnswer::Said(Ok(_)) | PeerAnswer::Gone => None,
@@ -124,8 +126,8 @@ impl PeerVerdict {
 ///
 /// # Errors
 /// A text for the administrator on the other side.
-pub async fn answer_peer(question: &Question, limits: &Limits) -> Result<Reply, String> {
-    let (Question::Drbd(resource) | Question::Outdate { resource, .. }) = question;
+pub async fn answer_peer(question: &PeerQuestion, limits: &Limits) -> Result<PeerReply, String> {
+    let (PeerQuestion::Drbd(resource) | PeerQuestion::Outdate { resource, .. }) = question;
     if !arguments::is_name(resource) {
         return Err(format!(
             "`{resource}` cannot be the name of a DRBD resource"
@@ -133,12 +135,14 @@ pub async fn answer_peer(question: &Question, limits: &Limits) -> Result<Reply, 
     }
     let answered = async {
         if !kernel::is_configured(resource, limits).await? {
-            return Ok(Reply::NotConfigured);
+            return Ok(PeerReply::NotConfigured);
         }
         Ok(match question {
-            Question::Drbd(_) => Reply::Drbd(kernel::read_standing(resource, limits).await?),
-            Question::Outdate { primary, .. } => {
-                Reply::Outdate(outdate(resource, *primary, limits).await?)
+            PeerQuestion::Drbd(_) => {
+                PeerReply::Drbd(kernel::read_standing(resource, limits).await?)
+            }
+            PeerQuestion::Outdate { primary, .. } => {
+                PeerReply::Outdate(outdate(resource, *primary, limits).await?)
             }
         })
     };
@@ -199,8 +203,8 @@ mod tests {
 
     #[test]
     fn the_worst_answer_counts_and_has_the_code_that_drbd_knows() {
-        let fenced = |f| PeerAnswer::Said(Ok(Reply::Outdate(f)));
-        let none = PeerAnswer::Said(Ok(Reply::NotConfigured));
+        let fenced = |f| PeerAnswer::Said(Ok(PeerReply::Outdate(f)));
+        let none = PeerAnswer::Said(Ok(PeerReply::NotConfigured));
         for (answers, codes) in [
             (vec![], (5, 5)),
             (vec![PeerAnswer::Gone], (5, 5)),
@@ -229,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_peer_names_is_not_given_to_a_program_unseen() {
         let limits = Limits::within(Duration::from_secs(60), &crate::agent::Abort::new());
-        let said = answer_peer(&Question::Drbd("--help".into()), &limits).await;
+        let said = answer_peer(&PeerQuestion::Drbd("--help".into()), &limits).await;
         assert!(said.unwrap_err().contains("cannot be the name"));
     }
 }

@@ -27,7 +27,7 @@ use crate::agent::builtin::filesystem::mountinfo::MountTable;
 use crate::agent::exec::system_tool;
 use crate::agent::{Agent, AgentError, Limits, Status};
 use crate::model::drbd::{Role, State};
-use crate::model::peer_message::{Fenced, Question};
+use crate::model::peer_message::{Fenced, PeerQuestion};
 
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -105,7 +105,7 @@ impl Drbd {
     /// Without a connection: asks the other nodes for the state of the peer's data, so that no side starts with outdated data.
     async fn check_peer_data(&self, state: &State, limits: &Limits) -> Result<(), AgentError> {
         let resource = &self.resource;
-        let question = Question::Outdate {
+        let question = PeerQuestion::Outdate {
             resource: resource.clone(),
             primary: false,
         };

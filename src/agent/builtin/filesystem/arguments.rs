@@ -93,7 +93,7 @@ impl MountArguments {
     }
 
     /// Whether an option is set.
-    pub fn has_option(&self, name: &str) -> bool {
+    fn has_option(&self, name: &str) -> bool {
         self.options.iter().any(|o| o == name)
     }
 

@@ -224,7 +224,7 @@ fn providers(env: &ScriptEnv) -> Vec<String> {
 }
 
 /// All agents of a provider.
-pub fn agents_of(provider: &str, env: &ScriptEnv) -> Vec<String> {
+fn agents_of(provider: &str, env: &ScriptEnv) -> Vec<String> {
     let folder = env.ocf_root.join("resource.d").join(provider);
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries

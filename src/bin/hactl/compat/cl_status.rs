@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use had::control::api::{Answer, Request};
-use had::control::client::{Client, ClientError};
+use had::control::api::{ControlAnswer, Request};
+use had::control::client::{ClientError, ControlClient};
 use had::model::heartbeat::{GroupState, Phase};
 use had::model::status::{LinkStatus, Liveness, NodeStatus, Status};
 
@@ -44,14 +44,14 @@ enum Trouble {
     /// Wrong usage.
     Usage,
     /// The daemon does not run, or it refused the request.
-    Client(ClientError),
+    ControlClient(ClientError),
     /// The daemon sent an answer of another kind.
     UnexpectedAnswer,
 }
 
 impl From<ClientError> for Trouble {
     fn from(error: ClientError) -> Self {
-        Trouble::Client(error)
+        Trouble::ControlClient(error)
     }
 }
 
@@ -120,12 +120,12 @@ fn run_subcommand(command: &str, words: &Words<'_>, socket: &Path) -> Result<Fac
     }
 }
 
-fn request(socket: &Path, request: &Request) -> Result<Answer, Trouble> {
-    Ok(Client::connect(socket)?.ask(request, TIMEOUT)?)
+fn request(socket: &Path, request: &Request) -> Result<ControlAnswer, Trouble> {
+    Ok(ControlClient::connect(socket)?.ask(request, TIMEOUT)?)
 }
 
 fn status(socket: &Path) -> Result<Status, Trouble> {
-    let Answer::Status(status) = request(socket, &Request::Status)? else {
+    let ControlAnswer::Status(status) = request(socket, &Request::Status)? else {
         return Err(Trouble::UnexpectedAnswer);
     };
     Ok(*status)
@@ -134,7 +134,7 @@ fn status(socket: &Path) -> Result<Status, Trouble> {
 fn hbstatus(words: &Words<'_>, socket: &Path) -> Result<Fact, Trouble> {
     let status = match status(socket) {
         Ok(status) => status,
-        Err(Trouble::Client(ClientError::NoDaemon { .. } | ClientError::Closed)) => {
+        Err(Trouble::ControlClient(ClientError::NoDaemon { .. } | ClientError::Closed)) => {
             return Ok(Fact {
                 text: "Heartbeat is stopped on this machine.\n".to_owned(),
                 code: 1,
@@ -271,7 +271,7 @@ fn hbparameter(name: &str, socket: &Path) -> Result<Fact, Trouble> {
         return Ok(success(concat!(env!("CARGO_PKG_VERSION"), "\n")));
     }
     let name = name.to_owned();
-    let Answer::Done(value) = request(socket, &Request::Parameter { name })? else {
+    let ControlAnswer::Done(value) = request(socket, &Request::Parameter { name })? else {
         return Err(Trouble::UnexpectedAnswer);
     };
     Ok(success(value + "\n"))
@@ -368,7 +368,7 @@ fn print_trouble(trouble: &Trouble) -> ExitCode {
             eprint!("{USAGE}");
             BAD_PARAMETER
         }
-        Trouble::Client(error) => {
+        Trouble::ControlClient(error) => {
             eprintln!("cl_status: {error}");
             match error {
                 ClientError::TimedOut { .. } => TIMED_OUT,

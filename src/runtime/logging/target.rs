@@ -1,4 +1,4 @@
-//! Where log lines end up. Every write here may hang; each place has a thread of its own for that.
+//! The targets of the log. Every write here may block, so each target has a thread of its own.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -7,74 +7,80 @@ use std::path::PathBuf;
 
 use tracing::Level;
 
-/// A sentence for the log.
+/// One line of the log.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct LogLine {
     pub level: Level,
-    /// Local wall-clock time, for people.
+    /// Local wall-clock time.
     pub when: String,
     pub text: String,
 }
 
-/// One of the places.
+/// Where lines are written to.
 #[derive(Debug)]
-pub enum Place {
-    /// Standard error; in colours on a terminal.
+pub enum LogTarget {
+    /// Standard error, in colours on a terminal.
     Console { colours: bool },
-    /// Opened anew for each line, so that a rotation needs no signal.
+    /// A file, opened again for each line, so that log rotation needs no signal.
     File(PathBuf),
-    /// RFC 3164 lines to /dev/log.
+    /// Syslog: RFC 3164 lines to /dev/log.
     Syslog { socket: UnixDatagram, facility: u8 },
-    /// journald's own protocol.
+    /// journald, in its own protocol.
     Journal(UnixDatagram),
 }
 
 const SYSLOG: &str = "/dev/log";
 const JOURNAL: &str = "/run/systemd/journal/socket";
-/// The longest sentence that is sure to fit a datagram.
-const LONGEST: usize = 48 * 1024;
+/// The longest text that fits into a datagram in any case.
+const MAX_TEXT_BYTES: usize = 48 * 1024;
 
-impl Place {
+impl LogTarget {
     /// Standard error.
-    pub fn console() -> Place {
+    pub fn console() -> LogTarget {
         let colours = io::stderr().is_terminal();
-        Place::Console { colours }
+        LogTarget::Console { colours }
     }
 
-    /// A file that can be written now.
-    pub fn file(path: PathBuf) -> io::Result<Place> {
+    /// A file. It is an error when it cannot be written now.
+    pub fn file(path: PathBuf) -> io::Result<LogTarget> {
         append_to(&path)?;
-        Ok(Place::File(path))
+        Ok(LogTarget::File(path))
     }
 
-    /// The log daemon of the machine.
-    pub fn syslog(facility: &str) -> io::Result<Place> {
+    /// The syslog daemon of this machine.
+    pub fn syslog(facility: &str) -> io::Result<LogTarget> {
         let facility = facility_code(facility).ok_or(io::ErrorKind::InvalidInput)?;
         let socket = UnixDatagram::unbound()?;
         socket.connect(SYSLOG)?;
-        Ok(Place::Syslog { socket, facility })
+        Ok(LogTarget::Syslog { socket, facility })
     }
 
-    /// journald, where it reads our standard error: it then knows more of each line than a text.
-    pub fn journal() -> Option<Place> {
+    /// journald, when it reads our standard error. Its own protocol also carries the priority of each line.
+    pub fn journal() -> Option<LogTarget> {
         std::env::var_os("JOURNAL_STREAM")?;
         let socket = UnixDatagram::unbound().ok()?;
         socket.connect(JOURNAL).ok()?;
-        Some(Place::Journal(socket))
+        Some(LogTarget::Journal(socket))
     }
 
-    /// Writes a line, however long that takes.
-    pub fn write(&mut self, line: &Line) -> io::Result<()> {
+    /// Writes a line. Blocks as long as the target does.
+    pub fn write(&mut self, line: &LogLine) -> io::Result<()> {
         match self {
-            Place::Console { colours: true } => io::stderr().write_all(in_colours(line).as_bytes()),
-            Place::Console { colours: false } => io::stderr().write_all(plain(line).as_bytes()),
-            Place::File(path) => append_to(path)?.write_all(plain(line).as_bytes()),
-            Place::Syslog { socket, facility } => {
-                let number = *facility * 8 + severity(line.level);
-                let text = format!("<{number}>had[{}]: {}", std::process::id(), cut(&line.text));
-                send(socket, SYSLOG, text.as_bytes())
+            LogTarget::Console { colours: true } => {
+                io::stderr().write_all(in_colours(line).as_bytes())
             }
-            Place::Journal(socket) => send(socket, JOURNAL, &journal_entry(line)),
+            LogTarget::Console { colours: false } => io::stderr().write_all(plain(line).as_bytes()),
+            LogTarget::File(path) => append_to(path)?.write_all(plain(line).as_bytes()),
+            LogTarget::Syslog { socket, facility } => {
+                let number = *facility * 8 + severity(line.level);
+                let text = format!(
+                    "<{number}>had[{}]: {}",
+                    std::process::id(),
+                    truncated(&line.text)
+                );
+                send_datagram(socket, SYSLOG, text.as_bytes())
+            }
+            LogTarget::Journal(socket) => send_datagram(socket, JOURNAL, &journal_entry(line)),
         }
     }
 }
@@ -83,8 +89,8 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// The daemon at the other end may have been restarted.
-fn send(socket: &UnixDatagram, path: &str, bytes: &[u8]) -> io::Result<()> {
+/// Sends a datagram, and connects again first when the log daemon was restarted.
+fn send_datagram(socket: &UnixDatagram, path: &str, bytes: &[u8]) -> io::Result<()> {
     if socket.send(bytes).is_err() {
         socket.connect(path)?;
         socket.send(bytes)?;
@@ -92,11 +98,11 @@ fn send(socket: &UnixDatagram, path: &str, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn plain(line: &Line) -> String {
+fn plain(line: &LogLine) -> String {
     format!("{} {:>5} {}\n", line.when, line.level.as_str(), line.text)
 }
 
-fn in_colours(line: &Line) -> String {
+fn in_colours(line: &LogLine) -> String {
     let colour = match line.level {
         Level::ERROR => 31,
         Level::WARN => 33,
@@ -116,17 +122,17 @@ fn severity(level: Level) -> u8 {
     }
 }
 
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST);
+fn truncated(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     text.get(..end).unwrap_or_default()
 }
 
-/// Fields as `NAME=value`; the sentence may have line breaks, so its length goes before it.
-fn journal_entry(line: &Line) -> Vec<u8> {
-    let text = cut(&line.text);
+/// Fields as `NAME=value`. The text may have line breaks, so its length goes before it.
+fn journal_entry(line: &LogLine) -> Vec<u8> {
+    let text = truncated(&line.text);
     let length = u64::try_from(text.len()).unwrap_or_default();
     let mut entry = format!(
         "PRIORITY={}\nSYSLOG_IDENTIFIER=had\nMESSAGE\n",
@@ -139,7 +145,7 @@ fn journal_entry(line: &Line) -> Vec<u8> {
     entry
 }
 
-/// The facilities of RFC 3164, section 4.1.1, by their names in syslog.conf.
+/// The number of a facility by its name in syslog.conf (RFC 3164, section 4.1.1).
 fn facility_code(name: &str) -> Option<u8> {
     const NAMES: [&str; 12] = [
         "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
@@ -162,8 +168,8 @@ fn facility_code(name: &str) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> Line {
-        Line {
+    fn line(text: &str) -> LogLine {
+        LogLine {
             level: Level::WARN,
             when: "12:00".into(),
             text: text.into(),
@@ -191,16 +197,16 @@ mod tests {
     }
 
     #[test]
-    fn journald_gets_a_sentence_with_line_breaks_whole() {
+    fn journald_gets_a_text_with_line_breaks_whole() {
         let entry = journal_entry(&line("a\nb"));
         let expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=had\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n";
         assert_eq!(entry, expected);
     }
 
     #[test]
-    fn a_very_long_sentence_is_cut_between_characters() {
-        let text = "é".repeat(LONGEST);
-        assert!(cut(&text).len() <= LONGEST && !cut(&text).is_empty());
-        assert_eq!(cut("short"), "short");
+    fn a_very_long_text_is_cut_between_characters() {
+        let text = "é".repeat(MAX_TEXT_BYTES);
+        assert!(truncated(&text).len() <= MAX_TEXT_BYTES && !truncated(&text).is_empty());
+        assert_eq!(truncated("short"), "short");
     }
 }
