@@ -235,7 +235,7 @@ mod tests {
             ("apache::a::b", "apache[::configfile]"),
         ] {
             let mistake = parameters(word).unwrap_err();
-            assert!(mistake.message.contains("cannot take"), "{word}");
+            assert!(mistake.message.contains("does not take"), "{word}");
             let help = mistake.help.unwrap();
             assert!(
                 help.starts_with(&format!("the form is {form}")),

@@ -432,7 +432,7 @@ fn a_start_waits_for_a_valid_lease() {
         renewed(&run, Time(1)).await;
         abort.abort();
         let error = run.start(&limits).await.unwrap_err().to_string();
-        assert!(error.contains("called off"), "{error}");
+        assert!(error.contains("was aborted"), "{error}");
         assert!(!ip("addr show").contains("10.0.0.50"));
     });
 }

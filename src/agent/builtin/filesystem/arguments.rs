@@ -267,7 +267,7 @@ mod tests {
             ("/dev/sdb1::m", "the directory `m` is not an absolute path"),
             ("/dev/sdb1::/", "the directory `/` is the root directory"),
             ("/dev/sdb1::/a/../b", "contains `..`"),
-            ("LABEL=::/m", "LABEL says nothing"),
+            ("LABEL=::/m", "LABEL has no value"),
             ("/dev/sdb1::/m::ext4::ro::x", "`x` is one argument too many"),
         ];
         for (word, wanted) in cases {

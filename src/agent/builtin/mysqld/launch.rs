@@ -159,7 +159,7 @@ mod tests {
     use crate::agent::Abort;
 
     #[tokio::test]
-    async fn a_left_socket_and_its_lock_go_a_served_one_stays() {
+    async fn a_stale_socket_and_its_lock_are_removed_and_a_served_one_stays() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s.sock");
         let limits = Limits::within(Duration::from_secs(60), &Abort::new());
@@ -170,16 +170,16 @@ mod tests {
 
         let _served = UnixListener::bind(&socket).unwrap();
         let error = free_socket(&socket, &limits).await.unwrap_err().to_string();
-        let own = format!("served by another process, pid {}", std::process::id());
+        let own = format!("in use by another process, pid {}", std::process::id());
         assert!(error.contains(&own), "{error}");
         assert!(socket.exists());
     }
 
     #[test]
-    fn a_directory_that_holds_no_database_is_said_to() {
+    fn a_data_directory_without_a_database_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let error = check_datadir(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("holds no database"), "{error}");
+        assert!(error.contains("contains no database"), "{error}");
         let error = check_datadir(&dir.path().join("x"))
             .unwrap_err()
             .to_string();

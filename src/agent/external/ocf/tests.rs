@@ -148,7 +148,7 @@ async fn the_reason_that_an_agent_names_is_shown_alone() {
     let error = Sandbox::new(body).agent().validate(&within(LONG)).await;
     let text = error.unwrap_err().to_string();
     assert!(
-        text.ends_with("validate-all: exit code 6 (not configured): no such file"),
+        text.ends_with("validate-all failed with exit code 6 (not configured): no such file"),
         "{text}"
     );
 }
@@ -221,16 +221,16 @@ async fn meta_data_is_bounded_in_time_and_length() {
     .await;
     assert_eq!(good.unwrap().short, "x");
     for (body, time, why) in [
-        ("sleep 1000", SHORT, "deadline"),
-        ("yes '<a/>'", SHORT, "deadline"),
-        ("yes '<a/>' | head -c 1000000", LONG, "prints more"),
+        ("sleep 1000", SHORT, "timed out"),
+        ("yes '<a/>'", SHORT, "timed out"),
+        ("yes '<a/>' | head -c 1000000", LONG, "prints too much"),
         ("echo usage; exit 0", LONG, "not XML"),
         (
             "echo cannot >&2; exit 3",
             LONG,
             "failed with exit code 3: cannot",
         ),
-        ("printf '\\377\\376<resource-agent'", LONG, "meta-data:"),
+        ("printf '\\377\\376<resource-agent'", LONG, "meta-data: "),
     ] {
         let error = told(body, time).await.unwrap_err();
         assert!(error.contains(why), "{body}: {error}");

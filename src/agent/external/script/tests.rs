@@ -168,14 +168,14 @@ async fn a_hang_in_any_action_is_a_timeout_that_names_it() {
     let sandbox = hang("start");
     let error = sandbox.script().start(&within(SHORT)).await.unwrap_err();
     assert!(
-        matches!(&error, AgentError::TimedOut(t) if t.contains("two start: still running")),
+        matches!(&error, AgentError::TimedOut(t) if t.contains("two start timed out")),
         "{error:?}"
     );
 
     let sandbox = hang("stop");
     let error = sandbox.script().stop(&within(SHORT)).await.unwrap_err();
     assert!(
-        matches!(&error, AgentError::TimedOut(t) if t.contains("two stop: still running")),
+        matches!(&error, AgentError::TimedOut(t) if t.contains("two stop timed out")),
         "{error:?}"
     );
 
@@ -186,7 +186,7 @@ async fn a_hang_in_any_action_is_a_timeout_that_names_it() {
     };
     let error = script.start(&within(LONG)).await.unwrap_err();
     assert!(
-        matches!(&error, AgentError::TimedOut(t) if t.contains("two status: still running")),
+        matches!(&error, AgentError::TimedOut(t) if t.contains("two status timed out")),
         "{error:?}"
     );
 }
@@ -208,5 +208,5 @@ async fn a_script_that_cannot_be_run_says_so() {
         ..sandbox.script()
     };
     let error = script.stop(&within(LONG)).await.unwrap_err();
-    assert!(error.to_string().contains("cannot run it"), "{error}");
+    assert!(error.to_string().contains("cannot be run"), "{error}");
 }

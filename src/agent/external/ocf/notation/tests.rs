@@ -196,7 +196,7 @@ fn what_is_not_there_is_said_with_what_might_be_meant() {
     assert!(help("ocf:heartbeat:drbd").ends_with("did you mean `ocf:linbit:drbd`?"));
     assert!(help("OCF::Dummy::web").starts_with("`web` is neither name=value nor a file"));
     root.file("ocf/resource.d/heartbeat/Open", "", 0o777);
-    assert!(help("ocf:heartbeat:Open").contains("can be written by others"));
+    assert!(help("ocf:heartbeat:Open").contains("can be written by users other than root"));
 }
 
 #[test]
