@@ -206,5 +206,5 @@ fn mistakes_are_shown_with_their_place_and_what_is_known() {
     said(&sim(&dir, &["--runs", "3", "--script", &file]), 2);
     fs::write(dir.path().join("ha.cf"), "deadtme 3\n").unwrap();
     let page = said(&sim(&dir, &[]), 1);
-    assert!(page.contains("no node line"), "{page}");
+    assert!(page.contains("no `node` directive"), "{page}");
 }
