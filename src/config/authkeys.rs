@@ -219,17 +219,18 @@ impl AuthKeysReader<'_> {
             self.report
                 .error(&whole, "no `auth` line", "name the key that signs: auth 1");
         }
-        if let Some((index, place)) = &self.signing {
-            if !self.keys.contains_key(index) && !self.broken {
-                let listed: Vec<String> = self.keys.keys().map(u8::to_string).collect();
-                let help = if listed.is_empty() {
-                    format!("no key is listed; add a line: {index} sha256 followed by the key")
-                } else {
-                    format!("listed are: {}", listed.join(", "))
-                };
-                self.report
-                    .error(place, format!("key {index} is not in this file"), help);
-            }
+        if let Some((index, place)) = &self.signing
+            && !self.keys.contains_key(index)
+            && !self.broken
+        {
+            let listed: Vec<String> = self.keys.keys().map(u8::to_string).collect();
+            let help = if listed.is_empty() {
+                format!("no key is listed; add a line: {index} sha256 followed by the key")
+            } else {
+                format!("listed are: {}", listed.join(", "))
+            };
+            self.report
+                .error(place, format!("key {index} is not in this file"), help);
         }
         let keys = self
             .keys

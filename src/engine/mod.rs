@@ -136,7 +136,7 @@ impl Engine {
                 outcome,
             } => {
                 self.with_group(&group, |g, _, round| {
-                    g.order_ended(now, order, &outcome, round)
+                    g.order_ended(now, order, &outcome, round);
                 });
             }
             Event::AddressAnswered { group, who } => {

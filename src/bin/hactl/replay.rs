@@ -174,7 +174,7 @@ impl<'a> ReplayPrinter<'a> {
                         world,
                         seen: &seen,
                     };
-                    let json = serde_json::to_string(&json).map_err(|e| Failure::failed(e))?;
+                    let json = serde_json::to_string(&json).map_err(Failure::failed)?;
                     self.text += &(json + "\n");
                 } else {
                     self.print_line(world, wall, &line);

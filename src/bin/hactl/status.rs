@@ -137,7 +137,7 @@ impl Page {
                 self.add_problem(0, &text);
             }
             Phase::Leaving => {
-                self.add_problem(0, "this node is leaving the cluster and stops its groups")
+                self.add_problem(0, "this node is leaving the cluster and stops its groups");
             }
             Phase::Left => self.add_problem(0, "this node has left the cluster"),
         }

@@ -197,7 +197,7 @@ impl Group {
         }
         let spec = self.spec.steps.get(step)?;
         let policy = spec.policy?;
-        let resource = step_name(&spec);
+        let resource = step_name(spec);
         let count = self
             .stack
             .steps

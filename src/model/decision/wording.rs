@@ -127,6 +127,7 @@ fn votes_of(votes: u32, total: u32) -> String {
 
 /// The reason without its decision. [`Decision::reason`] knows better words for some pairs.
 impl fmt::Display for Because {
+    #[allow(clippy::too_many_lines)] // one sentence for each reason
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Heard => write!(f, "heartbeats arrive"),
