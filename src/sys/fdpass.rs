@@ -7,7 +7,7 @@ use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 /// The most descriptors in one message.
-pub const MAX_FDS: usize = 8;
+const MAX_FDS: usize = 8;
 
 /// Sends `bytes` with copies of `fds`. Returns how many bytes were sent; the descriptors are sent with the first.
 ///

@@ -20,11 +20,11 @@ use crate::model::GroupName;
 use crate::sys::netlink::{self, Change};
 
 /// With more removals than this within [`REMOVAL_WINDOW`] the addresses are lost.
-pub const MAX_REMOVALS: usize = 3;
+const MAX_REMOVALS: usize = 3;
 /// The time in which removals are counted.
-pub const REMOVAL_WINDOW: Duration = Duration::from_secs(10);
+const REMOVAL_WINDOW: Duration = Duration::from_secs(10);
 /// Removals so close together count as one.
-pub const BURST: Duration = Duration::from_millis(500);
+const BURST: Duration = Duration::from_millis(500);
 /// How long restoring may fail before the addresses are lost. An interface that is restarted is back by then.
 const MAX_FAILING: Duration = Duration::from_secs(1);
 /// How often it is tried in that time.

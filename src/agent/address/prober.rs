@@ -24,7 +24,7 @@ use crate::sys::netlink::{Link, Netlink};
 use crate::sys::packet::{AnswerReceiver, OutgoingFrame};
 
 /// How long an answer may take. A kernel answers within a millisecond.
-pub const ANSWER_WINDOW: Duration = Duration::from_millis(45);
+const ANSWER_WINDOW: Duration = Duration::from_millis(45);
 /// The time from round to round, for each [`BATCH`] of addresses.
 const ROUND_INTERVAL: Duration = Duration::from_millis(50);
 /// How many addresses are probed per interval: each probe is a broadcast that every machine receives.

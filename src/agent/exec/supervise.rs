@@ -23,7 +23,7 @@ use crate::text::one_line;
 /// The time between TERM and KILL, and the longest that KILL should take.
 pub const GRACE: Duration = Duration::from_secs(2);
 /// How many bytes of output are kept: the last ones.
-pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 /// How many characters of a line are shown.
 const MAX_LINE_CHARS: usize = 400;
 /// How many bytes are read after the exit: more than a pipe holds.
