@@ -319,7 +319,11 @@ fn no_outcome_in_time_is_code_4() {
     });
     let (ended, _) = daemon.run("standby --timeout 50ms");
     assert_eq!(ended.code, Some(4));
-    assert!(ended.err.contains("may still happen"), "{}", ended.err);
+    assert!(
+        ended.err.contains("may still be carried out"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]

@@ -268,7 +268,7 @@ fn a_living_daemon_is_named_and_a_dead_one_replaced() {
     let refused = ControlServer::bind(&path).unwrap_err().to_string();
     assert_eq!(
         refused,
-        format!("already running (pid {})", std::process::id())
+        format!("had is already running (pid {})", std::process::id())
     );
     drop(first);
     assert!(!path.exists());

@@ -161,8 +161,13 @@ fn a_damaged_store_is_set_aside_and_a_new_one_begun() {
         assert_eq!(bed.newest(10), [0, 1, 2], "damage {n}");
         let said = bed.close();
         assert!(said.contains("is damaged"), "damage {n}: {said}");
-        assert!(said.contains("a new one is begun"), "damage {n}: {said}");
-        let aside = said.split("it is now ").nth(1).unwrap().split(',').next();
+        assert!(said.contains("a new one is started"), "damage {n}: {said}");
+        let aside = said
+            .split("it was renamed to ")
+            .nth(1)
+            .unwrap()
+            .split(',')
+            .next();
         assert!(Path::new(aside.unwrap()).join("db").exists(), "{said}");
 
         let bed = Bed::open(&folder);

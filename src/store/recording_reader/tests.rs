@@ -46,7 +46,7 @@ fn a_file_that_goes_wrong_after_its_first_bytes_is_damage_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("recording");
     for (text, wanted) in [
-        (&b"{\"had recording\":1,"[..], ":1: it is cut off"),
+        (&b"{\"had recording\":1,"[..], ":1: the line is cut off"),
         (b"{\"had recording\":1}\n{\"d\":1}\n", ":1: missing field"),
         (b"{\"had recording\":1,\xff\n", ":1: invalid utf-8"),
     ] {

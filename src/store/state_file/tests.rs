@@ -134,10 +134,10 @@ fn whatever_damages_the_file_it_is_set_aside_and_said() {
         "{warning}"
     );
     let aside = warning
-        .split("it is now ")
+        .split("it was renamed to ")
         .nth(1)
         .unwrap()
-        .split(';')
+        .split(". Starting")
         .next()
         .unwrap();
     assert_eq!(fs::read(aside).unwrap(), whole[..whole.len() / 2]);
