@@ -31,7 +31,7 @@ impl Weather {
     };
 
     /// The delays after which copies of one datagram arrive: none, one or two.
-    pub(super) fn arrival_delays(self, random: &mut Random) -> Vec<Duration> {
+    fn arrival_delays(self, random: &mut Random) -> Vec<Duration> {
         let copies = 1 + usize::from(random.chance(self.twice));
         (0..copies)
             .filter_map(|_| {

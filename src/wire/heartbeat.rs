@@ -43,7 +43,7 @@ use crate::model::{Generation, NodeName, Sequence};
 const VERSION: &str = "1";
 
 /// The longest `ld`; /proc/loadavg has fewer than 40 characters.
-pub(super) const LOADAVG_MAX: usize = 40;
+const LOADAVG_MAX: usize = 40;
 
 /// The fields of a heartbeat that only 3.0.6 nodes and logs use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

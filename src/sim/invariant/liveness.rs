@@ -57,7 +57,7 @@ impl LivenessWatch {
     }
 
     /// The time limit.
-    pub fn time_limit(&self, world: &World) -> Duration {
+    fn time_limit(&self, world: &World) -> Duration {
         let t = &world.cluster.timing;
         let removal = |g: &GroupSpec| g.steps.iter().map(|s| s.removal).sum();
         let removal: Duration = world
