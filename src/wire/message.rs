@@ -29,7 +29,7 @@ const TEXT_TAIL: &[u8] = b"<<<\n";
 const TEXT_AUTH: &[u8] = b"auth=";
 
 /// The longest `ALEN:INDEX DIGEST,` or `auth=INDEX DIGEST\n`: that of sha256, with a digit to spare.
-pub(super) const MAX_DIGEST_BYTES: usize = 80;
+const MAX_DIGEST_BYTES: usize = 80;
 
 /// Encodes a newline in a string of the text framing.
 const TEXT_NEWLINE: u8 = 0x13;

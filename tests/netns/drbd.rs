@@ -33,20 +33,20 @@ fn a_question_reaches_the_other_daemon_and_its_answer_comes_back() {
     says(
         5,
         "hactl drbd fence-peer -r db",
-        "no other node with db lives",
+        "no other node with db is alive",
     );
     // That it was asked, and once, however many heartbeats carried the question.
     assert!(wait(|| heard().trim() == "1"), "{}", heard());
     says(
         5,
         "DRBD_RESOURCE=db hactl drbd fence-peer",
-        "no other node with db lives",
+        "no other node with db is alive",
     );
     cluster.sh("alice", &format!("ln -s {HACTL} /run/drbd-peer-outdater"));
     says(
         5,
         "/run/drbd-peer-outdater -p bob -r db -t 60",
-        "no other node with db lives",
+        "no other node with db is alive",
     );
     says(1, "/run/drbd-peer-outdater -r", "usage");
     says(1, "hactl drbd fence-peer", "DRBD_RESOURCE");
@@ -59,10 +59,13 @@ fn who_is_asked_and_dies_is_waited_for_no_longer_than_that_takes() {
     cluster.lab.freeze("bob").unwrap();
     // Fifty minutes, else; and only who is dead is told to be so.
     let said = cluster.exits(5, "alice", "hactl drbd fence-peer -r db -t 3000");
-    assert!(said.contains("no other node with db lives"), "{said}");
+    assert!(said.contains("no other node with db is alive"), "{said}");
     let bob = cluster.status("alice").unwrap();
     let bob = bob.nodes.iter().find(|n| n.name.as_str() == "bob").unwrap();
     assert_eq!(bob.liveness, had::model::status::Liveness::Dead);
     let view = cluster.exits(0, "alice", "hactl drbd db");
-    assert!(view.contains("bob  not known: this node is gone"), "{view}");
+    assert!(
+        view.contains("bob  not known: the node is dead or has left"),
+        "{view}"
+    );
 }
