@@ -65,7 +65,7 @@ fn who_is_asked_and_dies_is_waited_for_no_longer_than_that_takes() {
     assert_eq!(bob.liveness, had::model::status::Liveness::Dead);
     let view = cluster.exits(0, "alice", "hactl drbd db");
     assert!(
-        view.contains("bob  not known: the node is dead or has left"),
+        view.contains("bob  unknown: the node is dead or has left"),
         "{view}"
     );
 }

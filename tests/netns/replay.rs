@@ -84,7 +84,7 @@ fn a_replay_comes_to_the_decisions_of_the_journal_and_another_deadtime_to_others
     }
     assert!(!text.contains("+ node alice is dead"), "{text}");
     let text = cluster.exits(1, "bob", "hactl replay --set deadtime=1h");
-    assert!(text.contains("initdead (4s) must not be less"), "{text}");
+    assert!(text.contains("initdead (4 s) must not be less"), "{text}");
     let text = cluster.exits(2, "bob", "hactl replay --set deadtme=1h");
     assert!(text.contains("did you mean `deadtime`?"), "{text}");
 

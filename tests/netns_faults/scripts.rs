@@ -231,7 +231,7 @@ fn an_address_that_is_removed_again_and_again_is_lost_and_the_group_moves() {
     cluster.until_owner("bob");
     let status = cluster.until_owner_seen("alice", "bob");
     assert!(
-        notes(&status).contains("a network manager?"),
+        notes(&status).contains("if it is a network manager"),
         "{}",
         notes(&status)
     );

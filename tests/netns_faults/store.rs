@@ -83,7 +83,7 @@ fn a_full_disk_is_named_and_the_daemon_runs() {
         "nf-st-full",
         "mkdir -p /var/lib/had; mount -t tmpfs -o size=16k none /var/lib/had; head -c 1000000 /dev/zero > /var/lib/had/filler || true",
         &[
-            "standby and maintenance will not outlive",
+            "standby and maintenance are forgotten when",
             "the history is in memory only",
         ],
     );

@@ -55,7 +55,7 @@ fn a_daemon_that_is_late_says_so_in_time_and_once() {
         .collect();
     assert!(told.len() <= 2, "the start and the trouble: {told:#?}");
     let told = told.last().unwrap();
-    for part in ["WARN", "keepalive 200ms", "or set deadtime"] {
+    for part in ["WARN", "keepalive 200 ms", "or set deadtime"] {
         assert!(told.contains(part), "{part}: {told}");
     }
 }
