@@ -118,7 +118,7 @@ fn a_page_that_answers_500_and_one_that_hangs_move_the_address() {
         served_by(&cluster, to);
         let why = cluster.sh(from, "hactl why");
         assert!(
-            why.contains("check web fails: status 500, not 200"),
+            why.contains("check web fails: status 500 instead of 200"),
             "{why}"
         );
     };

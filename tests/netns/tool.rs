@@ -61,7 +61,7 @@ fn commands_wait_and_say_the_outcome_and_exit_as_documented() {
     // It is told that nothing came of it yet; what was asked for happens all the same.
     cluster.sh("bob", "touch /run/first.slow");
     let said = cluster.exits(4, "alice", "hactl takeover --timeout 300ms 10.0.0.100");
-    assert_says(&said, &["300ms"]);
+    assert_says(&said, &["300 ms"]);
     cluster.sh("bob", "rm /run/first.slow");
     cluster.until_owner("10.0.0.100", "alice");
 }
@@ -267,7 +267,7 @@ fn the_manual_of_a_script_stands_at_its_head() {
     assert_says(
         &shown,
         &[
-            "/etc/ha.d/resource.d/mariadb_role\n\nWhich of some MariaDB servers is written to",
+            "/etc/ha.d/resource.d/mariadb_role\n\nDecides which of several MariaDB servers is the writer",
             "\n  mariadb_role::ADDRESSES",
             "env MARIADB_ROLE_LAG=30",
         ],

@@ -65,6 +65,10 @@ impl fmt::Display for What {
             Self::LinkDown(n, l) => write!(f, "node {n} is not heard on {l}"),
             Self::PingUp(n) => write!(f, "ping node {n} answers"),
             Self::PingDown(n) => write!(f, "ping node {n} does not answer"),
+            // With `quorum off` or `ignore` a side may act whatever it counts.
+            Self::QuorumGained { votes, total } if *votes < votes_needed(*total) => {
+                write!(f, "votes do not limit this node: quorum is off or ignored")
+            }
             Self::QuorumGained { votes, total } => {
                 write!(f, "quorum gained: {}", votes_of(*votes, *total))
             }
@@ -122,7 +126,12 @@ impl fmt::Display for What {
 
 /// Such as `1 of 3 votes, 2 needed`.
 fn votes_of(votes: u32, total: u32) -> String {
-    format!("{votes} of {total} votes, {} needed", total / 2 + 1)
+    format!("{votes} of {total} votes, {} needed", votes_needed(total))
+}
+
+/// More than half.
+fn votes_needed(total: u32) -> u32 {
+    total / 2 + 1
 }
 
 /// The reason without its decision. [`Decision::reason`] knows better words for some pairs.
@@ -253,6 +262,10 @@ mod tests {
             (
                 node(What::QuorumLost { votes, total }, Because::VotesCounted),
                 "quorum lost: 1 of 3 votes, 2 needed",
+            ),
+            (
+                node(What::QuorumGained { votes, total }, Because::VotesCounted),
+                "votes do not limit this node: quorum is off or ignored",
             ),
             (
                 node(What::Gap(stopped), Because::NodeWasStopped),
