@@ -1,6 +1,6 @@
 //! From configuration files to runnable things, for the daemon, `hactl check`, `hactl agent` and the simulator alike.
 //!
-//! * [`assemble`]: the configuration, the agent behind each resource word, and what the engine needs;
+//! * [`mod@assemble`]: the configuration, the agent behind each resource word, and what the engine needs;
 //! * [`watch_plan`]: which resources and checks are probed, and how often;
 //! * [`hooks`]: the programs that are notified;
 //! * [`reload_plan`]: what a reload would change;

@@ -1,8 +1,8 @@
 //! The daemon: the engine connected to the network, the agents and the clients.
 //!
-//! It has two halves. [`heartbeat_thread`] owns sockets, clock and engine; `receive`, `send` and `ping` belong to it.
+//! It has two halves. `heartbeat_thread` owns sockets, clock and engine; `receive`, `send` and `ping` belong to it.
 //! [`daemon`] is the slow half: agents (`perform`), clients (`serve`), notifications, the log and the disk. The two talk
-//! over the channels of [`engine_handle`], and the heartbeat thread never waits for the slow half.
+//! over the channels of `engine_handle`, and the heartbeat thread never waits for the slow half.
 
 mod counters;
 pub mod daemon;

@@ -35,7 +35,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
 /// Receives into `buffer`. Also returns the descriptors of the message. Zero bytes mean that the other side has closed.
 ///
 /// # Errors
-/// As `recvmsg(2)`; also if there are more descriptors than [`MAX_FDS`].
+/// As `recvmsg(2)`; also if there are more descriptors than `MAX_FDS`.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = cmsg_space!([RawFd; MAX_FDS]);
     let mut parts = [IoSliceMut::new(buffer)];

@@ -1,7 +1,7 @@
 //! Restores addresses that something else removed, such as a network manager or an administrator.
 //!
-//! The kernel reports a removal within milliseconds. An address that is removed more than [`MAX_REMOVALS`] times within
-//! [`REMOVAL_WINDOW`] is reported as lost: something fights for it. Removals within [`BURST`] count as one, because
+//! The kernel reports a removal within milliseconds. An address that is removed more than `MAX_REMOVALS` times within
+//! `REMOVAL_WINDOW` is reported as lost: something fights for it. Removals within `BURST` count as one, because
 //! `ip address flush` removes restored addresses again until none is left.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,7 +19,7 @@ use crate::agent::address::virtual_address::VirtualAddress;
 use crate::model::GroupName;
 use crate::sys::netlink::{self, Change};
 
-/// With more removals than this within [`REMOVAL_WINDOW`] the addresses are lost.
+/// With more removals than this within `REMOVAL_WINDOW` the addresses are lost.
 const MAX_REMOVALS: usize = 3;
 /// The time in which removals are counted.
 const REMOVAL_WINDOW: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ struct GuardedStep {
 }
 
 impl AddressGuard {
-    /// Starts to watch. The channel needs no bound: after [`MAX_REMOVALS`] restorations a step is lost.
+    /// Starts to watch. The channel needs no bound: after `MAX_REMOVALS` restorations a step is lost.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<GuardEvent>) {
         let (tx, rx) = mpsc::unbounded_channel();
         let kept: Arc<Mutex<GuardedSteps>> = Arc::default();
@@ -223,7 +223,7 @@ fn too_often(restored: &[VirtualAddress]) -> String {
 }
 
 impl GuardedStep {
-    /// Counts a removal. Returns how many bursts there were within [`REMOVAL_WINDOW`], including this one.
+    /// Counts a removal. Returns how many bursts there were within `REMOVAL_WINDOW`, including this one.
     fn count_removals(&mut self, now: Instant) -> usize {
         self.times = self.times.saturating_add(1);
         let last = self.recent.back();

@@ -1,6 +1,6 @@
 //! Asks the network whether another machine still has the addresses of a group, before this node takes them over.
 //!
-//! A round sends one probe for each address. An answer is reported at once. If nobody answers within [`ANSWER_WINDOW`], that
+//! A round sends one probe for each address. An answer is reported at once. If nobody answers within `ANSWER_WINDOW`, that
 //! silence is reported with the time of the round. It counts only if every probe was sent: an interface without carrier
 //! receives nothing and proves nothing. Answers from this node's own hardware addresses are ignored.
 

@@ -66,7 +66,7 @@ pub enum Streams {
     Split,
 }
 
-/// The last [`MAX_OUTPUT_BYTES`] of a stream.
+/// The last `MAX_OUTPUT_BYTES` of a stream.
 #[derive(Debug, Default)]
 pub struct Captured {
     tail: VecDeque<u8>,

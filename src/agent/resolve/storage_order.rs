@@ -30,7 +30,7 @@ const SHARED_STORAGE: [&str; 14] = [
 ];
 
 /// Gathers words into steps: consecutive addresses become one step, whose deadlines are the longest of its members. Only the
-/// names count; nothing is looked up on this machine. `guarded` are the words for [`wait_for_storage`].
+/// names count; nothing is looked up on this machine. `guarded` are the words for `wait_for_storage`.
 pub fn steps(words: &[(&Token, Timeouts)], guarded: &[String]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for (token, timeouts) in words {
