@@ -46,7 +46,7 @@ pub(super) fn describe_check(rule: &CheckRule) -> String {
         "and its groups move as soon as another node can run them"
     };
     format!(
-        "check {}: {} {}; before the first success and after {} this node is no candidate, {then}; {} make it one again\n",
+        "check {}: {} {}; before the first success and after {} this node takes no groups, {then}; after {} it takes groups again\n",
         rule.policy.name,
         rule.probe,
         pace(rule.pace),

@@ -42,7 +42,7 @@ pub enum ClientError {
         after: Duration,
     },
     /// The daemon ended or closed the connection.
-    #[error("had closed the connection")]
+    #[error("the daemon closed the connection")]
     Closed,
     /// The daemon is of another release.
     #[error(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Command;
 use super::group::Group;
-use super::placement::choose_node;
+use super::placement::{choose_node, why_no_other};
 use super::{Action, Engine};
 use crate::model::cluster::GroupSpec;
 use crate::model::decision::{Because, What};
@@ -120,10 +120,10 @@ impl Engine {
             return Ok(());
         }
         let others = group.other_candidates(&self.view, &self.round);
-        match choose_node(&others) {
-            Ok(_) => Ok(()),
-            Err(why) => Err(format!("{name} stays here: {why}")),
+        if choose_node(&others).is_ok() {
+            return Ok(());
         }
+        Err(format!("{name} stays here: {}", why_no_other(&others)))
     }
 
     fn end_standby(&mut self, groups: &[GroupName]) -> String {

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::command::{CommandKind, PendingCommand};
 use super::group::Group;
-use super::placement::choose_node;
+use super::placement::{choose_node, why_no_other};
 use crate::model::NodeName;
 use crate::model::Time;
 use crate::model::heartbeat::GroupState;
@@ -73,10 +73,11 @@ impl Engine {
             return Progress::Waiting;
         }
         let others = group.other_candidates(&self.view, &self.round);
-        match choose_node(&others) {
-            Ok(_) => Progress::Waiting,
-            Err(why) => Progress::Failed(format!("{name} starts here again: {why}")),
+        if choose_node(&others).is_ok() {
+            return Progress::Waiting;
         }
+        let why = why_no_other(&others);
+        Progress::Failed(format!("{name} starts here again: {why}"))
     }
 
     fn takeover_progress(&self, group: &Group) -> Progress {

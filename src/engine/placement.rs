@@ -71,9 +71,17 @@ fn next_choice(preferred: Option<&Candidate>, pool: &[&Candidate], chosen: &Cand
     } else if others.iter().all(|c| c.load > chosen.load) {
         "has the fewest groups"
     } else {
-        "comes first in ha.cf"
+        "is the best choice by ping nodes, number of groups and order in ha.cf"
     };
     format!("{first}, and {} {second}", chosen.name)
+}
+
+/// Why none of the other nodes can run the group.
+pub(super) fn why_no_other(others: &[Candidate]) -> String {
+    if others.is_empty() {
+        return "there is no other node".to_owned();
+    }
+    format!("no other node can run it: {}", all_ineligible(others))
 }
 
 fn all_ineligible(candidates: &[Candidate]) -> String {

@@ -185,7 +185,7 @@ impl Engine {
             note(
                 true,
                 format!(
-                    "not heard on {}{why}: the redundant link is down",
+                    "not heard on {}{why}: check the cable, the switch and the firewall of this link",
                     link.name
                 ),
             );

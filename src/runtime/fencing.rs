@@ -149,7 +149,7 @@ impl PeerLoss {
     async fn yield_to(&self, node: &NodeName) -> Result<ControlAnswer, Refusal> {
         self.detach_disk().await.map_err(|e| log_failure(&e))?;
         let text = format!(
-            "{node} has newer data of {} than this node, which was stopped meanwhile; its disk was detached here, and its group is stopped here",
+            "{node} is Primary of {0} or has newer data of it, so this node must not go on (was it paused?); the disk of {0} was detached here, and its group is stopped here",
             self.resource
         );
         if let Some((group, step)) = &self.group_step {

@@ -168,7 +168,7 @@ async fn start_and_run(folders: Folders) -> Result<bool, String> {
         tracing::info!("had ends");
     } else {
         tracing::error!(
-            "the heartbeat thread has failed; had ends, and resources stay up for the next had to find"
+            "the heartbeat thread has failed; the daemon exits. Resources keep running, and the daemon finds them when it starts again"
         );
     }
     Ok(ended_in_order)

@@ -121,7 +121,10 @@ fn standby_without_anybody_to_take_it_is_refused_and_changes_nothing() {
     world.crash("bob");
     world.run_for(secs(5));
     let refused = standby(&mut world, "alice", true).unwrap_err();
-    assert_eq!(refused, "db stays here: no node can run it: bob is dead");
+    assert_eq!(
+        refused,
+        "db stays here: no other node can run it: bob is dead"
+    );
     world.run_for(secs(5));
     assert_eq!(world.runs_on("db"), ["alice"]);
 }

@@ -60,7 +60,7 @@ fn policy() -> impl Strategy<Value = Option<Policy>> {
 fn behaviour() -> impl Strategy<Value = Behaviour> {
     prop_oneof![
         time().prop_map(Behaviour::Works),
-        Just(Behaviour::Fails("it does not want to".into())),
+        Just(Behaviour::Fails("simulated failure".into())),
         Just(Behaviour::FailsHalfDone),
         Just(Behaviour::Hangs),
     ]

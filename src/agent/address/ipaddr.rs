@@ -176,8 +176,8 @@ impl Addresses {
         }
         if now + EARLY_EXPIRY >= state.ttl_end {
             // The TTL may have ended before this renewal, though the lease is valid.
-            let why = "which the kernel had removed because had renewed it too late; find what blocks or slows this \
-                       machine, or set a longer deadtime";
+            let why = "which the kernel had removed because this daemon renewed it too late; find what blocks or slows \
+                       this machine, or set a longer deadtime";
             return self.restore_missing(&mut state, why).await;
         }
         state.ttl_end = self.add_all().await?;

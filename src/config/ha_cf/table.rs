@@ -60,7 +60,7 @@ const FACILITIES: &[&str] = &[
 ];
 const NO_SERIAL: &str = "heartbeats are sent over IP only";
 const USE_IP: &str = "use ucast, mcast or bcast on a second interface";
-const NOT_BUILT: &str = "there is no such medium";
+const NOT_BUILT: &str = "had does not implement it";
 const NO_FENCING: &str = "there are no STONITH plugins, and running without the fencing that this file asks for could destroy data";
 const FENCE_HELP: &str = "remove the line only if the cluster may run without fencing; a ping node or a third node gives quorum";
 const PACEMAKER: &str = "had does not work with Pacemaker";

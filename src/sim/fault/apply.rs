@@ -61,7 +61,7 @@ impl World {
                 check,
                 passes,
             } => {
-                let text = (!passes).then_some("it does not want to");
+                let text = (!passes).then_some("simulated failure");
                 self.fail_check(node.as_str(), check, text);
                 true
             }

@@ -153,7 +153,7 @@ impl FaultReader<'_, '_> {
         match self.words.one_of("behaviour", &["take", "fail", "hang"])? {
             "take" => Ok(Behaviour::Works(self.words.time("how long it takes")?)),
             "fail" if self.words.accept("half-done") => Ok(Behaviour::FailsHalfDone),
-            "fail" => Ok(Behaviour::Fails("it does not want to".to_owned())),
+            "fail" => Ok(Behaviour::Fails("simulated failure".to_owned())),
             _ => Ok(Behaviour::Hangs),
         }
     }

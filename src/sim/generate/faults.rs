@@ -337,7 +337,7 @@ impl Generator {
             // An address is there at once or never: until it is, no probe on the wire finds it.
             0 if address => Behaviour::Works(Duration::from_millis(1)),
             0 => Behaviour::Works(self.between(Duration::from_millis(1), Duration::from_secs(12))),
-            _ => Behaviour::Fails("it does not want to".to_owned()),
+            _ => Behaviour::Fails("simulated failure".to_owned()),
         };
         self.push(Fault::Starts(spot, how));
     }
@@ -351,7 +351,7 @@ impl Generator {
         let fails = self.faults.has(FaultKind::FailingStops) && self.random.chance(300);
         let least = Duration::from_millis(1);
         let how = if fails {
-            Behaviour::Fails("it does not want to".to_owned())
+            Behaviour::Fails("simulated failure".to_owned())
         } else {
             Behaviour::Works(self.between(least, most.max(least)))
         };
