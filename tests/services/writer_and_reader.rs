@@ -303,7 +303,7 @@ fn whoever_loses_power_returns_as_a_copy_takes_nothing_and_is_read_from_once_it_
         in_order(
             &log[before..],
             &[
-                "all that was received is applied",
+                "everything that was received is applied",
                 "this server can be written to",
                 "no copy is read from until",
             ],
