@@ -107,6 +107,18 @@ fn every_subcommand_of_hactl_is_in_its_page() {
 }
 
 #[test]
+fn every_fault_of_a_simulation_script_is_in_its_page() {
+    let page = read("packaging/man/hactl.8");
+    for row in had::sim::FAULT_WORDS {
+        let documented = |line: &str| {
+            let mut words = line.split_whitespace();
+            words.next().is_some_and(|w| w == ".It" || w == ".Li") && words.any(|w| w == row.word)
+        };
+        assert!(page.lines().any(documented), "{}", row.word);
+    }
+}
+
+#[test]
 fn every_option_is_in_its_page() {
     let page = read("packaging/man/hactl.8");
     let mut pages = vec![hactl(&[])];

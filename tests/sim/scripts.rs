@@ -354,17 +354,11 @@ fn kinds_of_faults_are_named_and_suggested() {
 }
 
 #[test]
-fn every_word_of_a_script_can_be_read_and_printed_and_is_in_the_manual() {
-    let manual = include_str!("../../packaging/man/hactl.8");
+fn every_word_of_a_script_can_be_read_and_printed() {
     for row in FAULT_WORDS {
         let fault: Fault = row.example.parse().unwrap();
         assert_eq!(fault.to_string(), row.example);
         assert!(row.example.starts_with(row.word) && !row.meaning.is_empty());
-        let documented = |line: &str| {
-            let mut words = line.split_whitespace();
-            words.next().is_some_and(|w| w == ".It" || w == ".Li") && words.any(|w| w == row.word)
-        };
-        assert!(manual.lines().any(documented), "{} in hactl(8)", row.word);
     }
 }
 
