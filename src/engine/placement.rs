@@ -153,7 +153,7 @@ mod tests {
                 "a",
                 "reaches the most",
             ),
-            ("a; b; c preferred ineligible=x", "a", "first in ha.cf"),
+            ("a; b; c preferred ineligible=x", "a", "order in ha.cf"),
         ];
         for (situation, winner, why) in table {
             let all: Vec<Candidate> = situation.split("; ").map(candidate).collect();
