@@ -203,7 +203,7 @@ impl fmt::Display for Because {
             ),
             Self::StuckAt(n) => write!(
                 f,
-                "its stop failed on {n}, so it may still run there; stop it there by hand, then run hactl clear with its name on {n} (if {n} is dead: here)"
+                "its stop failed on {n}, which is dead now, so it may still run there; make sure that it does not, then run hactl clear with the name of the group on this node"
             ),
             Self::NoCandidate(why) => write!(f, "no node can run it: {why}"),
             Self::Unheard(n) => write!(
