@@ -103,3 +103,29 @@ fn without_places(rules: &HealthRules) -> HealthRules {
     }
     rules
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_names_what_needs_a_restart() {
+        let page = include_str!("../../packaging/man/hactl.8");
+        let list = page.split("So is a change that needs").nth(1).unwrap();
+        let list = list.split("A child of").next().unwrap();
+        let words = |text: &str| -> Vec<String> {
+            text.split(|c: char| !c.is_ascii_lowercase())
+                .filter(|word| word.len() > 2)
+                .map(str::to_owned)
+                .collect()
+        };
+        let named = FIXED.map(|(name, _)| name.replace("media", "").replace("and", ""));
+        let mut expected = words(&named.join(" "));
+        let prose = ["hactl", "restart", "the", "links", "and"];
+        let mut manual = words(list);
+        manual.retain(|word| !prose.contains(&word.as_str()));
+        expected.sort();
+        manual.sort();
+        assert_eq!(manual, expected);
+    }
+}

@@ -115,7 +115,7 @@ async fn wait_for_exit(child: &mut Child, name: &str, failfast: bool) -> bool {
     }
     if failfast {
         tracing::error!(
-            "respawn: {name} is marked failfast, for which heartbeat would reboot this node; had does not"
+            "respawn: {name} is marked failfast, for which heartbeat would reboot this node; this daemon does not"
         );
     }
     false
@@ -162,9 +162,17 @@ mod tests {
             found.map(|r| r.task.id())
         };
         let before = task_of(&children, &stays).unwrap();
+        let ended = children.0[1].task.abort_handle();
         children.reconfigure(&[comes.clone(), stays.clone()]);
         assert_eq!(task_of(&children, &stays), Some(before));
         assert!(task_of(&children, &comes).is_some());
         assert_eq!(children.0.len(), 2);
+        let has_ended = async {
+            while !ended.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, has_ended).await.unwrap();
     }
 }
