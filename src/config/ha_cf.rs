@@ -167,16 +167,16 @@ impl HaCfReader<'_> {
 
     fn apply_rule(&mut self, name: &'static str, rule: &DirectiveRule, directive: &Directive) {
         match rule {
-            DirectiveRule::Value(shape) => {
+            DirectiveRule::Value(form) => {
                 self.record(directive);
-                self.read_once(name, shape, directive);
+                self.read_once(name, form, directive);
             }
-            DirectiveRule::NewValue(shape) => {
-                self.read_once(name, shape, directive);
+            DirectiveRule::NewValue(form) => {
+                self.read_once(name, form, directive);
             }
-            DirectiveRule::NoEffect(shape, why) => {
+            DirectiveRule::NoEffect(form, why) => {
                 self.record(directive);
-                if self.read_once(name, shape, directive).is_some() {
+                if self.read_once(name, form, directive).is_some() {
                     let message = format!("`{name}` has no effect: {why}");
                     self.report.warning(&directive.name.place, message, "");
                 }

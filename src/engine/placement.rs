@@ -78,13 +78,13 @@ fn next_choice(preferred: Option<&Candidate>, pool: &[&Candidate], chosen: &Cand
 
 /// Why none of the other nodes can run the group.
 pub(super) fn why_no_other(others: &[Candidate]) -> String {
-    if others.is_empty() {
-        return "there is no other node".to_owned();
-    }
     format!("no other node can run it: {}", all_ineligible(others))
 }
 
 fn all_ineligible(candidates: &[Candidate]) -> String {
+    if candidates.is_empty() {
+        return "there is no other node".to_owned();
+    }
     let each = |c: &Candidate| format!("{} {}", c.name, c.ineligible.as_deref().unwrap_or("may"));
     candidates.iter().map(each).collect::<Vec<_>>().join(", ")
 }
@@ -170,6 +170,10 @@ mod tests {
         assert_eq!(
             because.to_string(),
             "no node can run it: a is-dead, b failed-it"
+        );
+        assert_eq!(
+            why_no_other(&[]),
+            "no other node can run it: there is no other node"
         );
     }
 }

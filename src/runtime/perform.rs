@@ -91,8 +91,8 @@ impl Performer {
         for (name, steps) in groups {
             match self.groups.get(&name) {
                 Some(old) if members(old) == members(&steps) => {
-                    let guard_events = with_deadlines(old, &steps);
-                    self.groups.insert(name, Arc::new(guard_events));
+                    let steps = with_deadlines(old, &steps);
+                    self.groups.insert(name, Arc::new(steps));
                 }
                 Some(_) => {
                     // The new watch plan is for the new members, which do not run yet.

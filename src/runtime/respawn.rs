@@ -44,6 +44,8 @@ impl RespawnChildren {
     /// Kills those that are no longer configured, starts new ones, and leaves the others alone.
     pub fn reconfigure(&mut self, children: &[Respawn]) {
         let mut running = std::mem::take(&mut self.0);
+        // The old ones go first: a new one may need their port.
+        running.retain(|r| children.contains(&r.child));
         for child in children {
             let known = running.iter().position(|r| r.child == *child);
             self.0.push(match known {

@@ -40,7 +40,7 @@ impl HaCfReader<'_> {
     pub(super) fn read_once(
         &mut self,
         slot: &'static str,
-        shape: &ValueForm,
+        form: &ValueForm,
         directive: &Directive,
     ) -> Option<DirectiveValue> {
         let name = &directive.name;
@@ -54,7 +54,7 @@ impl HaCfReader<'_> {
                 .error(&name.place, message, "remove one of the two lines");
             return None;
         }
-        let value = self.read_value(shape, directive);
+        let value = self.read_value(form, directive);
         let place = directive.values.first().map_or(&name.place, |w| &w.place);
         let place = place.clone();
         self.settings.insert(
@@ -68,16 +68,16 @@ impl HaCfReader<'_> {
         value
     }
 
-    fn read_value(&mut self, shape: &ValueForm, directive: &Directive) -> Option<DirectiveValue> {
+    fn read_value(&mut self, form: &ValueForm, directive: &Directive) -> Option<DirectiveValue> {
         let name = directive.name.quoted();
         let Some(word) = directive.values.first() else {
-            let message = format!("{name} needs {}", shape.wanted());
+            let message = format!("{name} needs {}", form.wanted());
             self.report.error(&directive.name.place, message, "");
             return None;
         };
         if let Some(extra) = directive.values.get(1) {
             let unit = ["ms", "us", "s", "sec", "seconds", "m", "h"].contains(&extra.text.as_str());
-            let help = if matches!(shape, ValueForm::Time | ValueForm::Delay) && unit {
+            let help = if matches!(form, ValueForm::Time | ValueForm::Delay) && unit {
                 "write the number and its unit as one word, for example 500ms or 10s"
             } else {
                 "a comment begins with `#`"
@@ -86,9 +86,9 @@ impl HaCfReader<'_> {
                 .error(&extra.place, format!("{name} takes one value"), help);
             return None;
         }
-        let value = parse_value(shape, word);
+        let value = parse_value(form, word);
         if let Err(help) = &value {
-            let message = format!("{} is not {}", word.quoted(), shape.wanted());
+            let message = format!("{} is not {}", word.quoted(), form.wanted());
             self.report.error(&word.place, message, help);
         }
         value.ok()
@@ -133,9 +133,9 @@ impl HaCfReader<'_> {
     }
 }
 
-fn parse_value(shape: &ValueForm, word: &SourceWord) -> Result<DirectiveValue, String> {
+fn parse_value(form: &ValueForm, word: &SourceWord) -> Result<DirectiveValue, String> {
     let text = word.text.as_str();
-    match shape {
+    match form {
         ValueForm::Delay => delay(text).map(DirectiveValue::Time),
         ValueForm::Time => time(text).map(DirectiveValue::Time),
         ValueForm::Flag => boolean(text)

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_end_from_before_counts_until_it_is_given_up() {
+    fn an_end_from_before_counts_until_it_is_given_up() {
         let view = view(QuorumPolicy::Stop);
         let bob = NodeName::new("bob");
         let mut right = Right::from_before(at(50));

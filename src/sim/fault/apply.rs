@@ -219,8 +219,8 @@ impl World {
             return true;
         };
         for link in self.links_of(path.link.as_ref()) {
-            let step_key = (path.from.clone(), path.to.clone(), link);
-            self.local_weather.insert(step_key, weather);
+            let link_key = (path.from.clone(), path.to.clone(), link);
+            self.local_weather.insert(link_key, weather);
         }
         true
     }
