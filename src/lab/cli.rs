@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use nix::sys::signal::{SigSet, Signal};
@@ -25,6 +25,13 @@ macro_rules! say {
 
 /// How often `probe` asks.
 const PROBE_EVERY: Duration = Duration::from_millis(5);
+
+/// Time for a daemon to start, or to refuse its configuration.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two looks at a daemon that starts.
+const START_POLL: Duration = Duration::from_millis(20);
+/// A daemon logs this when it has accepted its configuration.
+const STARTS: &str = " starts on ";
 
 /// Run a whole cluster in namespaces on this machine: try your own configuration, and break things
 #[derive(Args, Debug)]
@@ -143,8 +150,37 @@ fn up(
     let mut plan = plan(dir, &name).map_err(LabError::Plan)?;
     plan.start &= !no_start;
     let lab = Lab::up_in_background(&plan)?;
+    let all_run = !plan.start || wait_for_daemons(&lab)?;
     print_status(&lab.status()?);
-    Ok(ExitCode::SUCCESS)
+    Ok(if all_run {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Waits until each daemon has started or has ended, and prints the log of those that have ended. Whether all run.
+fn wait_for_daemons(lab: &Lab) -> Result<bool, LabError> {
+    let until = Instant::now() + START_TIMEOUT;
+    let hosts = lab.status()?.hosts.into_iter();
+    let mut all_run = true;
+    for node in hosts.filter(|h| h.member).map(|h| h.name) {
+        // With `logfile` in ha.cf the log is elsewhere; then only the process tells.
+        while !lab.log(&node)?.contains(STARTS) && Instant::now() < until {
+            if lab.had_pid(&node)?.is_none() {
+                break;
+            }
+            std::thread::sleep(START_POLL);
+        }
+        if lab.had_pid(&node)?.is_none() {
+            all_run = false;
+            say!(
+                "had did not start on {node}:\n{}",
+                lab.log(&node)?.trim_end()
+            );
+        }
+    }
+    Ok(all_run)
 }
 
 /// The lab of that name, or the only one there is.

@@ -35,6 +35,12 @@ impl HostDisk {
             return Ok(());
         };
         copy_tree(config, &self.0.join("ha.d"))?;
+        // A checkout is readable for everybody, and the daemon refuses such keys.
+        let keys = self.0.join("ha.d/authkeys");
+        if keys.exists() {
+            fs::set_permissions(&keys, fs::Permissions::from_mode(0o600))
+                .doing(|| format!("cannot set the mode of {}", keys.display()))?;
+        }
         if lines.is_empty() {
             return Ok(());
         }

@@ -13,6 +13,7 @@ mod drbd;
 mod groups;
 mod health;
 mod interface;
+mod lab_up;
 mod media;
 mod mysql;
 mod notify;

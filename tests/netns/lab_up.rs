@@ -1,0 +1,62 @@
+//! `hactl lab up` as the README shows it: with the files of a fresh clone, and with files that a daemon refuses.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn lab(name: &str, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .args(["lab", "--name", name])
+        .args(words)
+        .output()
+        .unwrap()
+}
+
+/// The sample configuration, with keys that everybody can read, as after a checkout.
+fn checkout() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("ha.d");
+    for file in ["ha.cf", "haresources", "authkeys"] {
+        fs::copy(sample.join(file), dir.path().join(file)).unwrap();
+    }
+    let keys = dir.path().join("authkeys");
+    fs::set_permissions(keys, fs::Permissions::from_mode(0o644)).unwrap();
+    dir
+}
+
+/// Runs it, ends the lab, and returns whether it succeeded, with all that it printed.
+fn up_and_down(name: &str, dir: &Path) -> (bool, String) {
+    let name = format!("{name}-{}", std::process::id());
+    let output = lab(&name, &["up", dir.to_str().unwrap()]);
+    lab(&name, &["down"]);
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+#[test]
+fn the_sample_starts_as_it_comes_out_of_a_clone() {
+    let dir = checkout();
+    let (started, text) = up_and_down("up-sample", dir.path());
+    assert!(started, "{text}");
+    assert_eq!(text.matches("had is running").count(), 2, "{text}");
+}
+
+#[test]
+fn a_daemon_that_does_not_start_is_an_error_with_its_reason() {
+    let dir = checkout();
+    fs::write(
+        dir.path().join("haresources"),
+        "alice 192.168.1.100/24/eth0 no-such-script\n",
+    )
+    .unwrap();
+    let (started, text) = up_and_down("up-refused", dir.path());
+    assert!(!started, "{text}");
+    assert!(
+        text.contains("there is no resource `no-such-script`"),
+        "{text}"
+    );
+}
