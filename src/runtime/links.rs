@@ -73,12 +73,8 @@ mod tests {
 
     fn link(name: &str, carrier: bool) -> Link {
         Link {
-            index: 1,
-            name: name.into(),
-            mac: None,
-            up: true,
             carrier,
-            arp: true,
+            ..Link::sample(1, name)
         }
     }
 

@@ -155,16 +155,8 @@ mod tests {
 
     fn described(args: &[&str]) -> String {
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-        let link = |index, name: &str| Link {
-            index,
-            name: name.to_owned(),
-            mac: None,
-            up: true,
-            carrier: true,
-            arp: true,
-        };
         let network = Network {
-            links: vec![link(1, "lo"), link(2, "eth0")],
+            links: vec![Link::sample(1, "lo"), Link::sample(2, "eth0")],
             routes: vec![],
         };
         let agent = SendArp::new(&args, "t", Path::new("/x"), &network, &Netlink::new());

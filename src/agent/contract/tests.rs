@@ -1,8 +1,8 @@
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use super::*;
 use crate::agent::exec::environment::ScriptEnv;
+use crate::agent::exec::testing::write_program;
 use crate::agent::external::script::Script;
 use crate::model::NodeName;
 use crate::model::cluster;
@@ -22,14 +22,7 @@ impl Sandbox {
         let dir = tempfile::tempdir().unwrap();
         let on = dir.path().join("on");
         let text = format!("#!/bin/sh\nON={}\n{body}\n", on.display());
-        let (new, path) = (dir.path().join("new"), dir.path().join("script"));
-        std::fs::write(&new, text).unwrap();
-        let copied = std::process::Command::new("cp")
-            .arg(new)
-            .arg(&path)
-            .status();
-        assert!(copied.unwrap().success());
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&dir.path().join("script"), &text);
         Sandbox(dir)
     }
 

@@ -14,6 +14,8 @@ pub mod runner;
 pub mod safe_path;
 pub mod supervise;
 pub mod system_tool;
+#[cfg(test)]
+pub mod testing;
 
 use std::os::unix::process::ExitStatusExt;
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::agent::builtin::drbd::fence::NoPeers;
+use crate::agent::exec::testing::write_program;
 use crate::model::NodeName;
 use crate::sys::netlink::{Link, Route};
 
@@ -68,14 +69,7 @@ fn token(word: &str) -> Token {
 }
 
 fn network() -> Network {
-    let eth0 = Link {
-        index: 2,
-        name: "eth0".into(),
-        mac: None,
-        up: true,
-        carrier: true,
-        arp: true,
-    };
+    let eth0 = Link::sample(2, "eth0");
     let route = |destination: &str, prefix| Route {
         destination: destination.parse().unwrap(),
         prefix,
@@ -216,15 +210,8 @@ async fn with_agent(meta: &str, word: &str) -> Result<ResolvedStep, MemberProble
     let folder = Folder::new();
     let path = folder.0.path().join("ocf/resource.d/heartbeat");
     fs::create_dir_all(&path).unwrap();
-    let (new, agent) = (folder.0.path().join("new"), path.join("LVM"));
-    fs::write(&new, format!("#!/bin/sh\necho '{meta}'\n")).unwrap();
-    // Copied: a test that forks meanwhile would hold a file written here open.
-    let copied = std::process::Command::new("cp")
-        .arg(new)
-        .arg(&agent)
-        .status();
-    assert!(copied.unwrap().success());
-    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!("#!/bin/sh\necho '{meta}'\n");
+    write_program(&path.join("LVM"), &text);
     let mut env = ScriptEnv::new(NodeName::new("alice"), folder.0.path());
     env.ocf_root = folder.0.path().join("ocf");
     let tokens = [token(word)];

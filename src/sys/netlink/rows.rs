@@ -95,6 +95,21 @@ pub struct Link {
     pub arp: bool,
 }
 
+#[cfg(test)]
+impl Link {
+    /// An interface that is up.
+    pub fn sample(index: u32, name: &str) -> Link {
+        Link {
+            index,
+            name: name.to_owned(),
+            mac: None,
+            up: true,
+            carrier: true,
+            arp: true,
+        }
+    }
+}
+
 /// A unicast route of the main table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {

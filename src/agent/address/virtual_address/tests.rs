@@ -1,16 +1,5 @@
 use super::*;
 
-fn link(index: u32, name: &str) -> Link {
-    Link {
-        index,
-        name: name.to_owned(),
-        mac: None,
-        up: true,
-        carrier: true,
-        arp: true,
-    }
-}
-
 fn route(network: &str, prefix: u8, index: u32, metric: u32) -> Route {
     Route {
         destination: network.parse().unwrap(),
@@ -25,10 +14,10 @@ fn route(network: &str, prefix: u8, index: u32, metric: u32) -> Route {
 fn network() -> Network {
     Network {
         links: vec![
-            link(1, "lo"),
-            link(2, "eth0"),
-            link(3, "eth1"),
-            link(4, "eth2"),
+            Link::sample(1, "lo"),
+            Link::sample(2, "eth0"),
+            Link::sample(3, "eth1"),
+            Link::sample(4, "eth2"),
         ],
         routes: vec![
             route("0.0.0.0", 0, 2, 0),

@@ -1,8 +1,8 @@
 use super::*;
 use crate::agent::Abort;
+use crate::agent::exec::testing::write_program;
 use crate::agent::external::ocf::notation::Given;
 use crate::model::NodeName;
-use std::os::unix::fs::PermissionsExt;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(200);
@@ -18,15 +18,7 @@ impl Sandbox {
             "#!/bin/sh\nLOG={}\necho $1 >> $LOG\n{body}\n",
             log.display()
         );
-        // Written beside and copied: a test that forks meanwhile would hold the file open for writing.
-        let (new, path) = (dir.path().join("new"), dir.path().join("Agent"));
-        std::fs::write(&new, text).unwrap();
-        let copied = std::process::Command::new("cp")
-            .arg(new)
-            .arg(&path)
-            .status();
-        assert!(copied.unwrap().success());
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&dir.path().join("Agent"), &text);
         Sandbox(dir)
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::agent::Abort;
+use crate::agent::exec::testing::write_program;
 use crate::model::NodeName;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -15,15 +15,7 @@ impl Sandbox {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let text = format!("#!/bin/sh\nLOG={}\n{body}\n", log.display());
-        let path = dir.path().join("script");
-        // Written beside and renamed: a test that forks meanwhile would hold the file open for writing.
-        std::fs::write(dir.path().join("new"), text).unwrap();
-        std::process::Command::new("cp")
-            .arg(dir.path().join("new"))
-            .arg(&path)
-            .status()
-            .unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&dir.path().join("script"), &text);
         Sandbox(dir)
     }
 
