@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use had::model::promise::{ClusterShape, Exception};
+
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -412,4 +414,32 @@ fn the_files_of_the_protocol_exist() {
         }
     }
     assert_eq!(placed, protocol_rules(&protocol), "each rule has its files");
+}
+
+/// A text without markup and line breaks, and in lower case: the manual begins its items with capitals.
+fn plain(text: &str) -> String {
+    let words = text.split_whitespace().map(|w| w.replace("**", ""));
+    let words: Vec<String> = words.filter(|w| !w.starts_with('.')).collect();
+    words.join(" ").replace('`', "").to_lowercase()
+}
+
+#[test]
+fn the_promise_is_the_same_in_every_text() {
+    for page in ["README.md", "src/engine/PROTOCOL.md", "packaging/man/had.7"] {
+        let text = plain(&read(page));
+        for shape in ClusterShape::ALL {
+            for words in [shape.name(), shape.one_owner()] {
+                assert!(text.contains(&plain(words)), "{page} lacks: {words}");
+            }
+        }
+        for exception in Exception::ALL {
+            let words = exception.text();
+            assert!(text.contains(&plain(words)), "{page} lacks: {words}");
+        }
+    }
+    let readme = read("README.md");
+    for shape in ClusterShape::ALL {
+        let row = format!("| {} | {} |\n", shape.name(), shape.one_owner());
+        assert!(readme.contains(&row), "README.md lacks the row: {row}");
+    }
 }

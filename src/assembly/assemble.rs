@@ -22,6 +22,7 @@ use crate::config::{self, Config, GroupLine};
 use crate::model::GroupName;
 use crate::model::NodeName;
 use crate::model::cluster::{Cluster, GroupSpec, Timeouts};
+use crate::model::promise::ClusterShape;
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
 use crate::text::{Mistake, Place, Problems, count};
@@ -309,8 +310,11 @@ impl Assembled {
 
 /// The last lines of a check that found no error: the size of the cluster, and the number of problems.
 pub(super) fn counts(cluster: &Cluster, problems: &Problems) -> String {
+    let shape = ClusterShape::of(cluster);
     format!(
-        "{}: {}, {}, {}, {}\n{}\n",
+        "one owner for each group ({}): {}\n{}: {}, {}, {}, {}\n{}\n",
+        shape.name(),
+        shape.one_owner().replace("**", ""),
         cluster.me,
         count(cluster.nodes.len(), "node"),
         count(cluster.links.len(), "link"),

@@ -1,26 +1,24 @@
-//! Rules 6 and 15: votes, and the end of a lease. Each node and each ping node has a vote; a side with more than half of
-//! them has quorum. A lease ends when so many confirmations are old that the rest no longer make a quorum.
+//! Rules 6 and 15: votes, and the end of a lease. `model::votes` says who has how many; a side with more than half of all
+//! has quorum. A lease ends when so many confirmations are old that the rest no longer make a quorum.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Time;
 use crate::model::cluster::Timing;
+use crate::model::votes::VoteShares;
 
 /// Votes counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Votes {
     pub ours: u32,
     pub total: u32,
+    pub needed: u32,
 }
 
 impl Votes {
     /// More than half.
-    pub fn needed(total: u32) -> u32 {
-        total / 2 + 1
-    }
-
     pub fn are_enough(self) -> bool {
-        self.ours >= Self::needed(self.total)
+        self.ours >= self.needed
     }
 }
 
@@ -33,25 +31,48 @@ pub(super) struct Ping {
     pub up: bool,
 }
 
-/// When a lease ends that rests on these confirmations of peers and ping nodes. Each is the time at which we sent what was
-/// confirmed. Our own vote needs no confirmation. `Time::NEVER` if our own vote is enough.
-pub(super) fn lease_end(confirmed: &[Time], total: u32, timing: &Timing) -> Time {
-    let Some(others_needed) = Votes::needed(total).checked_sub(1).filter(|n| *n > 0) else {
-        return Time::NEVER;
-    };
-    let mut newest_first: Vec<Time> = confirmed.to_vec();
+/// When the arbiter confirmed a right: the newest time at or after which more than half of the ping nodes were asked and
+/// answered. None without an arbiter, or when too few have ever answered.
+pub(super) fn arbiter_confirmed(pings: &[Ping], shares: VoteShares) -> Option<Time> {
+    if !shares.has_arbiter() {
+        return None;
+    }
+    let mut newest_first: Vec<Time> = pings.iter().filter_map(|p| p.answered).collect();
     newest_first.sort_unstable_by(|a, b| b.cmp(a));
-    let last_needed = usize::try_from(others_needed - 1).unwrap_or(usize::MAX);
-    newest_first
-        .get(last_needed)
-        .filter(|at| **at > Time::ZERO)
-        .map_or(Time::ZERO, |at| *at + timing.lease())
+    newest_first.get(shares.pings_needed() - 1).copied()
+}
+
+/// When a lease ends that rests on these confirmations. Each is the time at which we sent what was confirmed, and the
+/// votes of who confirmed it. Our own votes need no confirmation. `Time::NEVER` if no other votes are needed.
+pub(super) fn lease_end(confirmed: &[(Time, u32)], others_needed: u32, timing: &Timing) -> Time {
+    if others_needed == 0 {
+        return Time::NEVER;
+    }
+    let mut newest_first = confirmed.to_vec();
+    newest_first.sort_unstable_by(|a, b| b.cmp(a));
+    let mut votes = 0;
+    let last_needed = newest_first.iter().find(|(_, share)| {
+        votes += share;
+        votes >= others_needed
+    });
+    last_needed
+        .filter(|(at, _)| *at > Time::ZERO)
+        .map_or(Time::ZERO, |(at, _)| *at + timing.lease())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    /// When each confirmed with how many votes, how many are needed, when the right ends.
+    type LeaseRow = (&'static [(u64, u32)], u32, Time);
+    /// The nodes, when each ping node answered, when the arbiter confirmed.
+    type ArbiterRow = (usize, &'static [Option<u64>], Option<Time>);
+
+    fn at(seconds: u64) -> Time {
+        Time(seconds * 1_000_000_000)
+    }
 
     #[test]
     fn a_right_ends_with_the_last_confirmation_that_quorum_needs() {
@@ -64,28 +85,46 @@ mod tests {
             deadping: s(10),
             margin: s(2),
         };
-        let at = |n: u64| Time(n * 1_000_000_000);
-        let table: [(&[u64], u32, Option<u64>); 7] = [
-            (&[100], 3, Some(108)),
-            (&[], 3, None),
-            (&[100, 103], 3, Some(111)),
-            (&[100, 103], 4, Some(108)),
-            (&[100], 4, None),
-            (&[100, 101, 102, 103], 5, Some(110)),
-            (&[], 1, Some(0)),
+        let table: [LeaseRow; 9] = [
+            (&[(100, 1)], 1, at(108)),
+            (&[], 1, Time::ZERO),
+            (&[(100, 1), (103, 1)], 1, at(111)),
+            (&[(100, 1), (103, 1)], 2, at(108)),
+            (&[(100, 1)], 2, Time::ZERO),
+            (&[(100, 1), (101, 1), (102, 1), (103, 1)], 2, at(110)),
+            (&[], 0, Time::NEVER),
+            (&[(100, 2)], 2, at(108)),
+            (&[(100, 2), (103, 1)], 2, at(108)),
         ];
-        for (confirmed, total, expected) in table {
-            let confirmed: Vec<Time> = confirmed.iter().map(|n| at(*n)).collect();
-            let expected = match expected {
-                Some(0) => Time::NEVER,
-                Some(n) => at(n),
-                None => Time::ZERO,
-            };
+        for (confirmed, needed, expected) in table {
+            let confirmed: Vec<(Time, u32)> = confirmed.iter().map(|(s, v)| (at(*s), *v)).collect();
             assert_eq!(
-                lease_end(&confirmed, total, &timing),
+                lease_end(&confirmed, needed, &timing),
                 expected,
-                "{confirmed:?} of {total}"
+                "{confirmed:?}, {needed} needed"
             );
+        }
+    }
+
+    #[test]
+    fn the_arbiter_confirms_with_more_than_half_of_the_ping_nodes() {
+        let ping = |answered: &Option<u64>| Ping {
+            name: "gateway".to_owned(),
+            answered: answered.map(at),
+            up: answered.is_some(),
+        };
+        let table: [ArbiterRow; 5] = [
+            (2, &[Some(5)], Some(at(5))),
+            (2, &[Some(5), None], None),
+            (2, &[Some(5), Some(7)], Some(at(5))),
+            (2, &[Some(5), Some(7), Some(9)], Some(at(7))),
+            (3, &[Some(5)], None),
+        ];
+        for (nodes, answered, expected) in table {
+            let pings: Vec<Ping> = answered.iter().map(ping).collect();
+            let shares = VoteShares::new(nodes, pings.len());
+            let told = format!("{nodes} nodes, {answered:?}");
+            assert_eq!(arbiter_confirmed(&pings, shares), expected, "{told}");
         }
     }
 }

@@ -78,34 +78,24 @@ impl View {
         peer.is_deaf(&self.cluster.timing)
     }
 
-    /// Rule 15. All votes there are. A peer that left does not count. But with a ping node the nodes count as two at
-    /// least: otherwise the last one would be its own majority while the other comes back elsewhere.
-    ///
-    /// Nodes that left may also come back unheard, count everybody, and be a majority themselves. So they lower the total
-    /// only so far that a quorum here always takes half of the nodes, rounded up: then too few others are left for a
-    /// second quorum. Without this limit three nodes of which two left ran a group twice.
-    pub fn total_votes(&self) -> u32 {
-        let left = self
-            .peers
-            .iter()
-            .filter(|p| p.liveness == Liveness::Left)
-            .count();
-        let all = self.cluster.nodes.len();
-        let needed = all.div_ceil(2);
-        let mut nodes = all.saturating_sub(left).max(needed.saturating_sub(1) * 2);
-        if !self.pings.is_empty() {
-            nodes = nodes.max(2);
+    /// Rule 15. The votes of this side.
+    pub fn votes(&self) -> Votes {
+        let shares = self.cluster.vote_shares();
+        let peers = self.living().filter(|p| !self.is_deaf(p));
+        let peers: u32 = peers.map(|p| shares.of_node(p.rank)).sum();
+        let answering = self.pings.iter().filter(|p| p.up).count();
+        Votes {
+            ours: shares.of_node(self.rank) + peers + shares.of_arbiter(answering),
+            total: shares.total(),
+            needed: shares.needed(),
         }
-        u32::try_from(nodes + self.pings.len()).unwrap_or(u32::MAX)
     }
 
-    pub fn votes(&self) -> Votes {
-        let peers = self.living().filter(|p| !self.is_deaf(p)).count();
-        let pings = self.pings.iter().filter(|p| p.up).count();
-        Votes {
-            ours: u32::try_from(1 + peers + pings).unwrap_or(u32::MAX),
-            total: self.total_votes(),
-        }
+    /// Whether a peer would have quorum with nobody but itself and the ping nodes it reaches.
+    pub fn has_quorum_alone(&self, peer: &Peer) -> bool {
+        let shares = self.cluster.vote_shares();
+        let arbiter = shares.of_arbiter(usize::from(peer.reach.answering));
+        shares.of_node(peer.rank) + arbiter >= shares.needed()
     }
 
     pub fn reach(&self) -> Reach {

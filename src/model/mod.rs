@@ -10,8 +10,10 @@ pub mod journal;
 pub mod keys;
 pub mod medium;
 pub mod peer_message;
+pub mod promise;
 pub mod status;
 pub mod token;
+pub mod votes;
 
 use std::fmt;
 use std::ops::{Add, Sub};

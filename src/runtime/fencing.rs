@@ -25,6 +25,7 @@ use crate::model::heartbeat::GroupState;
 use crate::model::peer_message::{Fenced, PeerQuestion};
 use crate::model::status::{Liveness, NodeStatus, Status};
 use crate::model::token::Token;
+use crate::model::votes::VoteShares;
 use crate::model::{GroupName, NodeName};
 
 /// Time between two checks of votes and connection.
@@ -53,15 +54,19 @@ fn may_go_on(status: &Status, since: Duration) -> MayGoOn {
         return MayGoOn::No;
     }
     let fresh = |heard: Option<Duration>| heard.is_some_and(|ago| ago < since);
-    let votes = |n: &&NodeStatus| match n.liveness {
+    let votes = |n: &NodeStatus| match n.liveness {
         Liveness::Here => true,
         Liveness::Active => fresh(n.silent_for),
         _ => false,
     };
-    let nodes = status.nodes.iter().filter(votes).count();
+    let shares = VoteShares::new(status.nodes.len(), status.pings.len());
+    let nodes = status.nodes.iter().enumerate();
+    let nodes: u32 = nodes
+        .filter(|(_, node)| votes(node))
+        .map(|(rank, _)| shares.of_node(rank))
+        .sum();
     let pings = status.pings.iter().filter(|p| fresh(p.answered)).count();
-    let votes = u32::try_from(nodes.saturating_add(pings)).unwrap_or(u32::MAX);
-    if votes.saturating_mul(2) > status.quorum.total {
+    if nodes + shares.of_arbiter(pings) >= shares.needed() {
         MayGoOn::Yes
     } else {
         MayGoOn::Unknown

@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::invariant::{DoubleOwnership, Violation};
 use crate::engine::ActionDigest;
 use crate::model::decision::Decision;
+use crate::model::promise::NotPromised;
 use crate::model::{GroupName, NodeName};
 
 /// The result of a run.
@@ -19,7 +20,7 @@ pub struct RunReport {
     /// Every moment in which a group ran on two nodes.
     pub doubles: Vec<DoubleOwnership>,
     /// Why no promise rules out two owners for this cluster under these faults; none if one does.
-    pub unpromised: Option<String>,
+    pub not_promised: Option<NotPromised>,
     /// Each group's downtime.
     pub groups: BTreeMap<GroupName, Downtime>,
     /// All faults and decisions, in order.

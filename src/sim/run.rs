@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::invariant::{Invariant, LivenessWatch, Outlook, unpromised};
+use super::invariant::{Invariant, LivenessWatch, Outlook, not_promised};
 use super::report::{RunReport, TimelineEntry, TimelineEvent};
 use super::script::FaultScript;
 use super::world::World;
@@ -14,8 +14,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Runs a script to its end, or to the first broken promise.
 pub fn run(script: &FaultScript) -> RunReport {
     let mut world = script.setup.world();
-    let unpromised = unpromised(script);
-    world.owners.promised = unpromised.is_none();
+    let not_promised = not_promised(script);
+    world.owners.promised = not_promised.is_none();
     let mut unsettled = Vec::new();
     if apply_faults(script, &mut world) {
         unsettled = wait_until_settled(script, &mut world);
@@ -23,7 +23,7 @@ pub fn run(script: &FaultScript) -> RunReport {
     RunReport {
         violations: std::mem::take(&mut world.broken),
         doubles: world.doubles(),
-        unpromised,
+        not_promised,
         groups: {
             let groups = world.cluster.groups.iter();
             groups

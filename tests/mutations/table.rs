@@ -224,20 +224,20 @@ pub const TABLE: &[Mutation] = &[
     m(
         "6: the margin is forgotten",
         "quorum.rs",
-        ".map_or(Time::ZERO, |at| *at + timing.lease())",
-        ".map_or(Time::ZERO, |at| *at + timing.deadtime + timing.margin)",
+        ".map_or(Time::ZERO, |(at, _)| *at + timing.lease())",
+        ".map_or(Time::ZERO, |(at, _)| *at + timing.deadtime + timing.margin)",
     ),
     m(
         "6: half of the votes is enough",
-        "quorum.rs",
-        "        total / 2 + 1",
-        "        total.div_ceil(2)",
+        "group/right.rs",
+        "        let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));",
+        "        let others_needed = (shares.needed() - 1).saturating_sub(shares.of_node(view.rank));",
     ),
     m(
         "6: the newest confirmation is enough for the lease",
         "quorum.rs",
-        "usize::try_from(others_needed - 1)",
-        "usize::try_from(others_needed.min(1) - 1)",
+        "        votes += share;",
+        "        votes += others_needed.max(*share);",
     ),
     m(
         "6: a ping node's answer counts from when it came",
@@ -292,8 +292,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "8: a deaf peer has a vote",
         "view.rs",
-        "self.living().filter(|p| !self.is_deaf(p)).count()",
-        "self.living().count()",
+        "        let peers = self.living().filter(|p| !self.is_deaf(p));",
+        "        let peers = self.living();",
     ),
     m(
         "8: a deaf peer is a candidate",
@@ -548,16 +548,16 @@ pub const TABLE: &[Mutation] = &[
         "            let phase = if clean || true { Phase::Left } else { Phase::Leaving };",
     ),
     m(
-        "15: nodes that left lower the votes to one",
-        "view.rs",
-        "        let mut nodes = all.saturating_sub(left).max(needed.saturating_sub(1) * 2);",
-        "        let mut nodes = all.saturating_sub(left).max(needed.min(1));",
+        "15: nodes that left lower the votes that a lease needs",
+        "group/right.rs",
+        "        let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));",
+        "        let left = view.peers.iter().filter(|p| p.liveness == Liveness::Left).count();\n        let others_needed = ((shares.total() - u32::try_from(left).unwrap_or(0)) / 2 + 1).saturating_sub(shares.of_node(view.rank));",
     ),
     m(
-        "15: a clean stop of one of two leaves the other without quorum",
-        "view.rs",
-        "        let mut nodes = all.saturating_sub(left).max(needed.saturating_sub(1) * 2);",
-        "        let mut nodes = all.max(left).max(needed);",
+        "15: ping nodes have a vote among three nodes",
+        "quorum.rs",
+        "    if !shares.has_arbiter() {",
+        "    if pings.is_empty() {",
     ),
     m(
         "24: a right is stretched for a restart that nobody heard of",

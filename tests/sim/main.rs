@@ -26,6 +26,7 @@ mod rights;
 mod rules;
 mod scripts;
 mod swarm;
+mod votes;
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ fn what_once_broke_a_promise_breaks_none_now() {
         );
         let report = run(&script);
         assert_eq!(
-            report.unpromised, None,
+            report.not_promised, None,
             "{name} proves nothing about owners"
         );
         assert!(
@@ -64,7 +64,7 @@ fn a_replay_of_any_script_tells_its_story() {
     println!("{}", report.story());
     println!(
         "violations: {:#?}\nunpromised: {:?}\nunsettled: {:?}",
-        report.violations, report.unpromised, report.unsettled
+        report.violations, report.not_promised, report.unsettled
     );
     for (group, downtime) in &report.groups {
         println!("{group}: {downtime:?}");

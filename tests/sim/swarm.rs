@@ -31,7 +31,7 @@ struct ClassResults {
     runs: u64,
     steps: u64,
     simulated: Duration,
-    unpromised: u64,
+    not_promised: u64,
     unsettled: u64,
     wrong: Vec<(u64, String)>,
 }
@@ -46,9 +46,9 @@ impl SwarmClass {
         if let Some(violation) = report.first() {
             return Some(violation.to_string());
         }
-        let unpromised = report.unpromised.as_ref().filter(|_| self.one_owner)?;
+        let not_promised = report.not_promised.as_ref().filter(|_| self.one_owner)?;
         Some(format!(
-            "seed {seed} is outside of its own class: {unpromised}"
+            "seed {seed} is outside of its own class: {not_promised}"
         ))
     }
 }
@@ -90,7 +90,7 @@ pub fn swarm(class: &SwarmClass, runs: u64) {
         tally.runs += 1;
         tally.steps += report.steps;
         tally.simulated += report.simulated;
-        tally.unpromised += u64::from(report.unpromised.is_some());
+        tally.not_promised += u64::from(report.not_promised.is_some());
         tally.unsettled += u64::from(!report.unsettled.is_empty());
         tally
             .wrong
@@ -105,7 +105,7 @@ pub fn swarm(class: &SwarmClass, runs: u64) {
         tally.steps,
         tally.simulated.as_secs_f64() / 3600.0,
         begun.elapsed(),
-        tally.unpromised,
+        tally.not_promised,
         tally.unsettled,
         tally.wrong.len()
     );

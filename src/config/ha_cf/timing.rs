@@ -250,6 +250,7 @@ fn quorum_policy(reader: &mut HaCfReader<'_>) -> QuorumPolicy {
     let arbiter =
         nodes > 2 || !reader.lists.pings.is_empty() || reader.settings.contains_key("ping");
     let alone = nodes == 2 && !arbiter && !reader.lists.nodes_unclear;
+    advise_on_ping_nodes(reader);
     let set = reader
         .text("quorum")
         .and_then(|word| QuorumPolicy::parse(&word));
@@ -271,6 +272,19 @@ fn quorum_policy(reader: &mut HaCfReader<'_>) -> QuorumPolicy {
             }
             QuorumPolicy::Off
         }
+    }
+}
+
+/// The ping nodes of a pair are its arbiter, for a node that reaches more than half of them.
+fn advise_on_ping_nodes(reader: &mut HaCfReader<'_>) {
+    let (nodes, pings) = (reader.lists.nodes.len(), reader.lists.pings.len());
+    if nodes == 2 && pings > 0 && pings.is_multiple_of(2) && !reader.lists.nodes_unclear {
+        let message = format!(
+            "{pings} ping nodes: when a node is alone, it goes on only while it reaches {} of them",
+            pings / 2 + 1
+        );
+        let help = "use one or three, or put several addresses into one ping_group";
+        reader.report.note(&reader.whole, message, help);
     }
 }
 

@@ -6,7 +6,6 @@ use super::stack::{ProbeResult, StopOrder};
 use super::state::LocalState;
 use crate::engine::Action;
 use crate::engine::peer::Peer;
-use crate::engine::quorum::Votes;
 use crate::engine::round::Round;
 use crate::engine::view::View;
 use crate::model::decision::{Because, What};
@@ -97,8 +96,7 @@ impl Group {
             && peer.phase == Phase::Active
             && !peer.intent.standby.contains(&self.spec.name)
             && peer.groups.get(&self.spec.name).is_some_and(|r| r.can);
-        let has_quorum_alone = !view.counts_votes()
-            || 1 + u32::from(peer.reach.answering) >= Votes::needed(view.total_votes());
+        let has_quorum_alone = !view.counts_votes() || view.has_quorum_alone(peer);
         let vouched = || {
             view.living()
                 .filter(|p| p.name != peer.name && !view.is_deaf(p))

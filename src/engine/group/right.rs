@@ -74,15 +74,15 @@ impl Right {
         if !view.has_leases() {
             return Time::NEVER;
         }
-        let counts = |name: &NodeName| {
-            view.peer(name)
-                .is_some_and(|p| p.liveness != Liveness::Left)
-        };
-        let peers = self.supports.iter().filter(|(name, _)| counts(name));
-        let pings = view.pings.iter().filter_map(|p| p.answered);
-        let confirmed: Vec<Time> = peers.map(|(_, at)| *at).chain(pings).collect();
-        quorum::lease_end(&confirmed, view.total_votes(), &view.cluster.timing)
-            .max(self.end_from_before)
+        let shares = view.cluster.vote_shares();
+        let peers = self.supports.iter().filter_map(|(name, at)| {
+            let peer = view.peer(name)?;
+            (peer.liveness != Liveness::Left).then_some((*at, shares.of_node(peer.rank)))
+        });
+        let arbiter = quorum::arbiter_confirmed(&view.pings, shares).map(|at| (at, 1));
+        let confirmed: Vec<(Time, u32)> = peers.chain(arbiter).collect();
+        let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));
+        quorum::lease_end(&confirmed, others_needed, &view.cluster.timing).max(self.end_from_before)
     }
 
     pub fn publish_from(&mut self, now: Time) {

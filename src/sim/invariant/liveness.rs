@@ -257,13 +257,14 @@ fn blocked_here(
 }
 
 fn enough_votes(world: &World, name: &NodeName) -> bool {
-    let pings = world.cluster.pings.len();
-    let seen = (0..pings)
+    let shares = world.cluster.vote_shares();
+    let seen = (0..world.cluster.pings.len())
         .filter(|p| !world.blind.contains(&(name.clone(), *p)))
         .count();
-    let alive = world.machines.values().filter(|m| m.alive()).count();
-    let all = world.machines.len() + pings;
-    (alive + seen) * 2 > all
+    let nodes = world.cluster.nodes.iter().enumerate();
+    let alive = nodes.filter(|(_, node)| world.machines.get(node).is_some_and(Machine::alive));
+    let votes: u32 = alive.map(|(rank, _)| shares.of_node(rank)).sum();
+    votes + shares.of_arbiter(seen) >= shares.needed()
 }
 
 fn describe_states(world: &World, group: &GroupName) -> String {

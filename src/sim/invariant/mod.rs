@@ -23,7 +23,7 @@ use crate::model::{GroupName, NodeName, Time};
 
 pub(super) use liveness::{LivenessWatch, Outlook};
 pub use one_owner::DoubleOwnership;
-pub(super) use one_owner::{OwnershipWatch, unpromised};
+pub(super) use one_owner::{OwnershipWatch, not_promised};
 
 /// The invariants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,29 +1,18 @@
 //! 1. No group runs on two nodes.
 //!
-//! What a cluster promises depends on its votes, and [`unpromised`] says it exactly: a script for which it returns none
-//! must never show two owners. In short:
+//! `model::promise` has the promise as one table; [`not_promised`] says which row or exception of it a script meets. A
+//! script that meets none must never show two owners.
 //!
-//! * votes counted, and an odd number of nodes with at most one ping node, or no ping node: addresses always, as long as
-//!   kernels drop the addresses of a dead daemon or an address probe reaches it;
-//! * the same with other resources: as long as no daemon dies or freezes alone, and stops take no longer than `removal`;
-//!   without fencing, nobody else can stop what such a node runs;
-//! * two nodes and a ping node, or any number where both sides of a cut may have enough votes because both reach the
-//!   ping nodes (an even number of nodes and one ping node, or two or more ping nodes): as long as whole nodes are cut
-//!   off, one fault at a time, each two deadtimes or more after the one before;
-//! * votes not counted: addresses as long as the probe reaches the other node, other resources as long as the nodes hear
-//!   each other. Even then two nodes that start within the same round of probes both succeed, because neither had the
-//!   address when the other probed. This is excused if the later owner sent its last round of probes before the earlier
-//!   owner's address was up.
-//!
-//! Nothing is promised if a machine is suspended together with its clock, because nothing inside can notice; after a wrong
-//! statement of an administrator (`clear`, or `takeover --force` without a look); if a probe reports a running
-//! resource as stopped; and if nodes have different times in their configurations.
+//! One case is judged by what happened, not by the script. Without votes, two nodes that start within the same round of
+//! probes both succeed, because neither had the address when the other probed. That is the end of the row "two nodes, no
+//! ping node": it is excused if the later owner sent its last round of probes before the earlier owner's address was up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::Command;
 use crate::model::cluster::QuorumPolicy;
+use crate::model::promise::{ClusterShape, Exception, NotPromised};
 use crate::model::{GroupName, NodeName, Time};
 use crate::sim::fault::Fault;
 use crate::sim::invariant::Invariant;
@@ -146,32 +135,34 @@ impl World {
 }
 
 /// Why no promise rules out two owners in this script; none if one does.
-pub(in crate::sim) fn unpromised(script: &FaultScript) -> Option<String> {
+pub(in crate::sim) fn not_promised(script: &FaultScript) -> Option<NotPromised> {
     let cluster = &script.setup.cluster;
-    let has = |is: &dyn Fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
-    if has(&|f| matches!(f, Fault::Suspend(_))) {
-        return because(
-            "a suspended machine goes on as if nothing had happened until it hears from the others",
-        );
-    }
-    if has(&|f| matches!(f, Fault::Looks(_, ProbeBehaviour::Says(false)))) {
-        return because("an agent reports a running resource as stopped");
-    }
-    if has(&is_blind_command) {
-        return because("an administrator uses clear or --force without having looked");
-    }
-    if has(&|f| matches!(f, Fault::Reconfigure(_, s) if s.is_about_rights())) {
-        return because("nodes have different times in their configurations");
+    let exception = script
+        .steps
+        .iter()
+        .find_map(|(_, fault)| exception_of(fault));
+    if let Some(exception) = exception {
+        return Some(NotPromised::Exception(exception));
     }
     match cluster.quorum {
         QuorumPolicy::Stop => by_votes(script),
-        QuorumPolicy::Freeze | QuorumPolicy::Ignore | QuorumPolicy::Off => by_probe(script),
+        QuorumPolicy::Freeze | QuorumPolicy::Ignore | QuorumPolicy::Off => {
+            by_probe(script).then(|| NotPromised::Shape(ClusterShape::of(cluster)))
+        }
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // so that each rule reads as one line
-fn because(words: &str) -> Option<String> {
-    Some(words.to_owned())
+/// The exception that a fault is, whatever the cluster.
+fn exception_of(fault: &Fault) -> Option<Exception> {
+    match fault {
+        Fault::Suspend(_) => Some(Exception::SuspendedMachine),
+        Fault::Looks(_, ProbeBehaviour::Says(false)) => Some(Exception::WrongStatus),
+        Fault::Reconfigure(_, setting) if setting.is_about_rights() => {
+            Some(Exception::DifferentTimes)
+        }
+        _ if is_blind_command(fault) => Some(Exception::BlindCommand),
+        _ => None,
+    }
 }
 
 fn is_blind_command(fault: &Fault) -> bool {
@@ -231,57 +222,50 @@ fn only_addresses(script: &FaultScript) -> bool {
     steps.all(|s| s.addresses)
 }
 
-fn by_votes(script: &FaultScript) -> Option<String> {
+fn by_votes(script: &FaultScript) -> Option<NotPromised> {
     let setup = &script.setup;
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
-    if both_sides_may_have_quorum(script) && !one_clean_fault_at_a_time(script) {
-        return because(
-            "ping nodes may give both sides enough votes; then only one cut of a whole node at a time is safe",
-        );
+    let shape = ClusterShape::of(&setup.cluster);
+    let parted = has(loses_heartbeats) || dies_alone(script);
+    if shape == ClusterShape::PairWithPingNode && parted && !one_clean_fault_at_a_time(script) {
+        return Some(NotPromised::Shape(shape));
     }
-    if only_addresses(script) {
-        let kept = !setup.kernel_leases && dies_alone(script) && has(is_cut);
-        let unseen = "kernels keep the addresses of a dead daemon, and cuts hide them from probes";
-        return kept.then(|| unseen.to_owned());
-    }
-    if dies_alone(script) {
-        return because(
-            "a daemon dies or freezes alone and leaves resources running that are not addresses",
-        );
-    }
-    slow_stop(script)
-}
-
-/// Whether both sides of a cut may have enough votes, because both reach the ping nodes: with two nodes, with any even
-/// number of nodes and one ping node, and with two or more ping nodes. A node that left also lowers the total.
-fn both_sides_may_have_quorum(script: &FaultScript) -> bool {
-    let cluster = &script.setup.cluster;
-    let (nodes, pings) = (cluster.nodes.len(), cluster.pings.len());
-    let needed = nodes.midpoint(pings) + 1;
-    let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
-    let both = nodes + 2 * pings >= 2 * needed || has(is_leave);
-    pings > 0 && both && (has(loses_heartbeats) || dies_alone(script))
+    let dies = dies_alone(script);
+    let stays = if only_addresses(script) {
+        dies && !setup.kernel_leases && has(is_cut)
+    } else {
+        dies
+    };
+    let exception = if stays {
+        Some(Exception::DeadDaemon)
+    } else if only_addresses(script) {
+        None
+    } else {
+        slow_stop(script)
+    };
+    exception.map(NotPromised::Exception)
 }
 
 /// Whether a stop may take longer than a survivor waits for it.
-fn slow_stop(script: &FaultScript) -> Option<String> {
-    let long = script.steps.iter().any(|(_, fault)| match fault {
-        Fault::Stops(spot, how) => {
-            let group = script.setup.group(&spot.group);
-            let step = group.and_then(|g| g.steps.get(spot.step));
-            match how {
-                Behaviour::Works(time) => step.is_none_or(|s| *time > s.removal.max(AT_ONCE)),
-                _ => true,
-            }
+fn slow_stop(script: &FaultScript) -> Option<Exception> {
+    let long = script.steps.iter().find_map(|(_, fault)| {
+        let Fault::Stops(spot, how) = fault else {
+            return None;
+        };
+        let group = script.setup.group(&spot.group);
+        let step = group.and_then(|g| g.steps.get(spot.step));
+        match how {
+            Behaviour::Works(time) => step
+                .is_none_or(|s| *time > s.removal.max(AT_ONCE))
+                .then_some(Exception::SlowStop),
+            _ => Some(Exception::FailedStop),
         }
-        _ => false,
     });
     let silent = script
         .steps
         .iter()
         .any(|(_, f)| loses_heartbeats(f) || matches!(f, Fault::Crash(_)));
-    (long && silent)
-        .then(|| "a stop fails or takes longer than removal while a node is not heard".to_owned())
+    long.filter(|_| silent)
 }
 
 /// Whether faults are far enough apart, and only whole nodes are cut off.
@@ -308,9 +292,10 @@ fn one_clean_fault_at_a_time(script: &FaultScript) -> bool {
     })
 }
 
-fn by_probe(script: &FaultScript) -> Option<String> {
+/// Without votes: whether nodes that do not hear each other may both start a group, because no probe stops them.
+fn by_probe(script: &FaultScript) -> bool {
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
-    if has(|f| {
+    let forced = has(|f| {
         matches!(
             f,
             Fault::Command {
@@ -318,17 +303,11 @@ fn by_probe(script: &FaultScript) -> Option<String> {
                 ..
             }
         )
-    }) {
-        return because("votes are not counted, and --force overrides the probe");
+    });
+    if forced || only_addresses(script) {
+        return forced || has(is_cut);
     }
-    if only_addresses(script) {
-        let hidden = "votes are not counted, and cuts hide addresses from probes";
-        return has(is_cut).then(|| hidden.to_owned());
-    }
-    let parted =
-        has(loses_heartbeats) || dies_alone(script) || has(|f| matches!(f, Fault::Late(..)));
-    let unseen = "votes are not counted, and nodes that do not hear each other see only addresses";
-    parted.then(|| unseen.to_owned())
+    has(loses_heartbeats) || dies_alone(script) || has(|f| matches!(f, Fault::Late(..)))
 }
 
 #[cfg(test)]
@@ -349,7 +328,7 @@ mod tests {
     fn two_owners_are_seen_where_they_are_not_promised_away() {
         let cut = script("off", "cut a b");
         let report = run(&cut);
-        assert!(report.unpromised.is_some());
+        assert!(report.not_promised.is_some());
         assert_eq!(report.doubles.len(), 1, "{report:?}");
         assert!(report.violations.is_empty());
         let mut world = cut.setup.world();
@@ -364,20 +343,23 @@ mod tests {
 
     #[test]
     fn what_is_promised_is_told_from_what_is_not() {
-        assert_eq!(unpromised(&script("off", "block a b")), None);
-        assert_eq!(unpromised(&script("off", "clear a db after a look")), None);
-        assert!(unpromised(&script("off", "clear a db")).is_some());
-        assert!(unpromised(&script("off", "looks at db step 1 on a say stopped")).is_some());
-        assert!(unpromised(&script("off", "reconfigure a deadtime 3s")).is_some());
+        assert_eq!(not_promised(&script("off", "block a b")), None);
         assert_eq!(
-            unpromised(&script("off", "reconfigure a auto_failback on")),
+            not_promised(&script("off", "clear a db after a look")),
             None
         );
-        assert_eq!(unpromised(&script("stop", "cut a b")), None);
+        assert!(not_promised(&script("off", "clear a db")).is_some());
+        assert!(not_promised(&script("off", "looks at db step 1 on a say stopped")).is_some());
+        assert!(not_promised(&script("off", "reconfigure a deadtime 3s")).is_some());
+        assert_eq!(
+            not_promised(&script("off", "reconfigure a auto_failback on")),
+            None
+        );
+        assert_eq!(not_promised(&script("stop", "cut a b")), None);
         let mut pair = script("stop", "cut a b");
         pair.setup.cluster.pings = World::new(&[]).ping("gateway").cluster.pings;
-        assert!(unpromised(&pair).is_some());
+        assert!(not_promised(&pair).is_some());
         pair.setup.cluster.nodes.push(NodeName::new("c"));
-        assert_eq!(unpromised(&pair), None);
+        assert_eq!(not_promised(&pair), None);
     }
 }

@@ -103,7 +103,7 @@ impl RunsSummary {
             self.not_promised = self
                 .not_promised
                 .take()
-                .or_else(|| report.unpromised.clone());
+                .or_else(|| report.not_promised.map(|why| why.to_string()));
             self.worst = self.worst.take().or_else(|| Some(script.clone()));
         }
         self.down_at_the_end += u64::from(!report.unsettled.is_empty());

@@ -150,7 +150,12 @@ impl<'a> FinishedRun<'a> {
                 text += &format!("    {step}\n");
             }
         }
-        if let Some(why) = self.report.unpromised.as_ref().filter(|_| !all.is_empty()) {
+        if let Some(why) = self
+            .report
+            .not_promised
+            .as_ref()
+            .filter(|_| !all.is_empty())
+        {
             text += &format!("    had cannot prevent this here: {why}\n");
             text += &format!("    {}\n", advice(&self.script.setup.cluster));
         }
@@ -232,7 +237,7 @@ impl<'a> FinishedRun<'a> {
             steps: self.report.steps,
             groups: self.group_times(),
             two_owners: self.two_owners(),
-            not_promised: self.report.unpromised.clone(),
+            not_promised: self.report.not_promised.map(|why| why.to_string()),
             broken_promises: self
                 .report
                 .violations
