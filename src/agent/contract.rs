@@ -92,7 +92,7 @@ pub async fn run_tests(
         }
     }
     if violations > 0 && started && !subject.clean_up().await {
-        let why = "it could not be stopped: check what is left of it";
+        let why = "it could not be stopped after the test: stop what still runs by hand";
         report(
             "leaves nothing behind",
             &TestResult::Violated(why.to_owned()),

@@ -87,7 +87,8 @@ pub fn ocf_metadata(dir: &Path, word: &str) -> Result<(String, MetaData), String
         token.text = format!("ocf::{word}");
     }
     let env = script_env(dir).0;
-    let plan = notation::plan(&token, &env).ok_or("this is no OCF agent")?;
+    let plan =
+        notation::plan(&token, &env).ok_or_else(|| format!("`{word}` is not an OCF agent"))?;
     let plan = plan.map_err(|m| mistake_text(&m))?;
     let limits = Limits::within(Timeouts::default().monitor, &Abort::new());
     let meta = runtime()?.block_on(read_metadata(&plan.path, &env, &limits))?;
@@ -146,7 +147,7 @@ async fn resolve_word(
         first.map_or_else(String::new, |p| with_help(&p.message, p.help.as_deref()))
     })?;
     let step = steps.into_iter().next();
-    step.ok_or_else(|| format!("{} is no resource", token.text))
+    step.ok_or_else(|| format!("{} is not a resource", token.text))
 }
 
 /// The environment of scripts, from the configuration if that has no errors.

@@ -59,7 +59,7 @@ pub(super) fn describe_check(rule: &CheckRule) -> String {
 pub(super) fn describe_drbd_check(policy: &CheckPolicy, probe: &Probe) -> String {
     let group = policy.group.as_ref().map_or("", GroupName::as_str);
     format!(
-        "check {}: {probe}; while its data here is not the newest, this node is no candidate for {group}, but keeps it\n",
+        "check {}: {probe}; while its data here is not the newest, this node does not take {group}, but keeps it if it runs here\n",
         policy.name
     )
 }
@@ -79,7 +79,7 @@ pub(super) fn describe_failback_when(rule: &CheckRule, preferred: bool) -> Strin
 fn pace(pace: Pace) -> String {
     let every = duration_for_people(pace.every);
     let timeout = duration_for_people(pace.timeout);
-    format!("every {every}, at most {timeout} each")
+    format!("every {every}, timeout {timeout}")
 }
 
 fn times(number: u32, noun: &str) -> String {

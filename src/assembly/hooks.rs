@@ -62,10 +62,7 @@ impl Hooks {
             let names = hook.programs().unwrap_or_default();
             let names: Vec<String> = names.iter().map(|p| p.display().to_string()).collect();
             let timeout = duration_for_people(hook.timeout);
-            format!(
-                "{what}: {}, at most {timeout} each\n",
-                names.join(", then ")
-            )
+            format!("{what}: {}, timeout {timeout}\n", names.join(", then "))
         };
         let notify = self.notify.iter();
         let groups = notify.map(|h| {

@@ -45,15 +45,15 @@ fn groups(old: &[GroupSpec], new: &[GroupSpec]) -> Vec<String> {
     for group in new {
         match find(old, group) {
             None => lines.push(format!(
-                "group {}: new; it is started on {} once every node has it: reload them all",
+                "group {}: new; it is started on {} once every node has this configuration: reload them all",
                 group.name, group.preferred
             )),
             Some(before) if members(&before) != members(group) => lines.push(format!(
-                "group {}: its resources changed; where it runs it is stopped, and started anew once every node has it",
+                "group {}: its resources changed; it is stopped where it runs, and started again once every node has this configuration: reload them all",
                 group.name
             )),
             Some(before) if before.preferred != group.preferred => lines.push(format!(
-                "group {}: preferred node {} becomes {}; it is not touched",
+                "group {}: its preferred node changes from {} to {}; the group stays where it is",
                 group.name, before.preferred, group.preferred
             )),
             Some(_) => {}

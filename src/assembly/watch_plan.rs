@@ -248,11 +248,11 @@ mod tests {
         expect(
             &text,
             &[
-                "127.0.0.3/8/lo: its own status every 1 s, at most 20 s each; after 1 failure it fails here and the group moves",
-                "Delay::1: its own status every 5 s, at most 20 s each; after 2 failures in a row it is restarted in place",
+                "127.0.0.3/8/lo: its own status every 1 s, timeout 20 s; after 1 failure it fails here and the group moves",
+                "Delay::1: its own status every 5 s, timeout 20 s; after 2 failures in a row it is restarted in place",
                 "at most 3 times within 10 min; after that it fails here and the group moves",
-                "check up: link lo every 1 s, at most 1 s each; before the first success and after 2 failures in a row this node takes no groups",
-                "failback_when: tcp 127.0.0.1:9 every 5 s, at most 5 s each; groups that prefer this node come back only while it succeeds here",
+                "check up: link lo every 1 s, timeout 1 s; before the first success and after 2 failures in a row this node takes no groups",
+                "failback_when: tcp 127.0.0.1:9 every 5 s, timeout 5 s; groups that prefer this node come back only while it succeeds here",
             ],
         );
         let text = checked("failback_when tcp 127.0.0.1:9\n", "b");

@@ -130,7 +130,7 @@ fn the_programs_to_notify_are_checked_beforehand() {
     let check = cluster.sh("alice", "hactl check");
     let d = "/etc/ha.d/notify.d";
     let told = format!(
-        "notified when a group is online, offline, failed or stuck here: {d}/10-writes, then {d}/20-waits, then {d}/30-complains, at most 5 s each"
+        "notified when a group is online, offline, failed or stuck here: {d}/10-writes, then {d}/20-waits, then {d}/30-complains, timeout 5 s"
     );
     assert!(check.contains(&told), "{check}");
     assert!(check.contains("notified when a node is active or dead: /etc/ha.d/rc.d/status"));

@@ -206,7 +206,11 @@ fn event_after_restoring(
             if now.saturating_duration_since(since) < MAX_FAILING {
                 return None;
             }
-            format!("an address was removed and cannot be restored: {error}")
+            let first = run.addresses.list().first().map(ToString::to_string);
+            format!(
+                "{} was removed and cannot be restored: {error}",
+                first.unwrap_or_default()
+            )
         }
     };
     kept.remove(key);

@@ -81,7 +81,7 @@ async fn has_address(netlink: &Netlink, address: &VirtualAddress) -> bool {
 /// Sends an ARP request from the address to each gateway, which learns the address when it answers.
 pub async fn update_gateways(netlink: &Netlink, address: &VirtualAddress, gateways: &[Ipv4Addr]) {
     if let Err(error) = send_requests(netlink, address, gateways).await {
-        tracing::warn!(%error, %address, "cannot announce an address to its gateways");
+        tracing::warn!("cannot announce {address} to its gateways: {error}");
     }
 }
 
@@ -112,7 +112,10 @@ async fn send_requests(
 async fn announce_once(netlink: &Netlink, addresses: &[VirtualAddress]) {
     if let Err(error) = send_announcement(netlink, addresses).await {
         let first = addresses.first().map(ToString::to_string);
-        tracing::warn!(%error, address = first, "cannot announce addresses");
+        tracing::warn!(
+            "cannot announce {} to the network: {error}",
+            first.unwrap_or_default()
+        );
     }
 }
 

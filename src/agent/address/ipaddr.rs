@@ -92,7 +92,11 @@ impl Addresses {
         let addresses = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(error) = addresses.renew_in_kernel().await {
-                tracing::warn!(%error, "cannot renew the lifetime of addresses");
+                let first = addresses.list.first().map(ToString::to_string);
+                tracing::warn!(
+                    "cannot renew the lifetime of {}, after which the kernel removes it: {error}",
+                    first.unwrap_or_default()
+                );
             }
         });
     }

@@ -143,7 +143,10 @@ impl AddressWatch {
                 sockets = None;
                 if !logged {
                     logged = true;
-                    tracing::warn!(group = %self.group, %error, "cannot probe who has the addresses");
+                    tracing::warn!(
+                        "{}: cannot check whether another machine has its addresses: {error}",
+                        self.group
+                    );
                 }
             }
             sleep_until(began + interval).await;
@@ -274,7 +277,7 @@ impl ProbeSockets {
             late += u32::from(Instant::now() > until);
             if late > MAX_BACKLOG {
                 return Err(io::Error::other(
-                    "too much traffic on the network to find an answer",
+                    "too much ARP or neighbour traffic: a reply to the probe could not be found in it",
                 ));
             }
         }

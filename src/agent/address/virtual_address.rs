@@ -99,7 +99,7 @@ pub fn remark(argument: &str, network: &Network) -> Option<Mistake> {
         interface, prefix, ..
     } = complete(written, network).ok()?;
     let message = format!(
-        "{ip} is in no network of this node; it would be put on {interface}, which only has a route over a gateway"
+        "{ip} is in no network of this node; it would be put on {interface}, which reaches it only through a gateway"
     );
     let help = format!(
         "check the address; if it is correct, write the interface: {ip}/{prefix}/{interface}"

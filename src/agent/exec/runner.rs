@@ -23,7 +23,7 @@ pub async fn probe_steps(steps: &[ResolvedStep], held: bool, abort: &Abort) -> V
             Ok(Status::Running) => Some(true),
             Ok(Status::Unclear) if held => {
                 tracing::warn!(
-                    "status of {} reports neither \"running\" nor \"stopped\"; this node had it, so its state counts as unknown",
+                    "status of {} reports neither \"running\" nor \"stopped\"; this node ran it before, so its state counts as unknown",
                     step.step.members.join(" ")
                 );
                 None

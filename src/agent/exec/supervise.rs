@@ -204,7 +204,7 @@ impl Group {
             && let Err(error) = killpg(group, signal)
             && error != nix::errno::Errno::ESRCH
         {
-            tracing::warn!(%group, %signal, %error, "cannot signal a process group");
+            tracing::warn!("cannot send {signal} to process group {group}: {error}");
         }
     }
 

@@ -114,7 +114,7 @@ impl RawActions for Script {
             StatusWords::Running => Ok(Status::Running),
             StatusWords::Stopped => Ok(Status::Stopped),
             StatusWords::Unclear => Err(AgentError::Failed(format!(
-                "{} status prints neither `running` nor `stopped`; its exit code does not count",
+                "{} status prints neither `running` nor `stopped`; its exit code is ignored",
                 self.describe()
             ))),
         }
@@ -155,7 +155,7 @@ impl Script {
         }
         if report.output.cut {
             return Err(AgentError::Failed(format!(
-                "{what} printed too much to be judged"
+                "{what} printed too much output to be evaluated"
             )));
         }
         Ok(classify_status(&report.output.text()))

@@ -81,7 +81,11 @@ impl Catalog {
         let unit = match self.units.get(name) {
             Some(Ok(unit)) => unit,
             Some(Err(why)) => return Err(Mistake::new(why)),
-            None => return Err(Mistake::new(format!("systemd was not asked for {name}"))),
+            None => {
+                return Err(Mistake::new(format!(
+                    "internal error: unit {name} was not looked up; please report it"
+                )));
+            }
         };
         unit.check_usable(name)?;
         let (start, stop) = unit.timeouts();

@@ -81,7 +81,7 @@ const OBSOLETE: [(&str, &str, &str); 4] = [
     ),
     (
         "WinPopup",
-        "it sent messages to the messenger service of Windows, which no Windows has had since 2006",
+        "it sent messages to the Messenger service of Windows, which was removed in Windows Vista",
         "use MailTo::address",
     ),
     (

@@ -197,7 +197,7 @@ fn all_problems_of_a_group_come_at_once() {
         "resource.d/open can be written by users other than root (mode 0777)",
         "is not executable (mode 0644)",
         "there is no OCF agent heartbeat:nginx",
-        "systemd was not asked",
+        "was not looked up",
         "there is no script /no/such",
     ];
     for (problem, wanted) in problems.iter().zip(wanted) {

@@ -186,7 +186,7 @@ fn what_is_in_no_network_here_is_remarked_unless_its_interface_is_written() {
     }
     assert_eq!(
         remarked("192.168.5.5/24").unwrap(),
-        "192.168.5.5 is in no network of this node; it would be put on eth0, which only has a route over a gateway"
+        "192.168.5.5 is in no network of this node; it would be put on eth0, which reaches it only through a gateway"
     );
 }
 

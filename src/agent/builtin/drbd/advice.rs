@@ -70,10 +70,10 @@ fn disk_obstacle(resource: &str, disk: &Disk, state: &State) -> Option<NextStep>
         Disk::Inconsistent if state.is_synced_from_peer() => NextStep::Wait(syncing(state)),
         Disk::Outdated if met => NextStep::Wait(syncing(state)),
         Disk::Outdated => NextStep::Refuse(format!(
-            "Outdated: the data of {resource} here is older than its peer's; start the peer, and it is synchronised by itself. Only if the peer and what was written there are lost for good: drbdadm primary --force {resource}"
+            "Outdated: the data of {resource} here is older than its peer's; start the peer, and DRBD synchronises it. Only if the peer and what was written there are lost for good: drbdadm primary --force {resource}"
         )),
         Disk::Inconsistent => NextStep::Refuse(format!(
-            "Inconsistent: the data of {resource} here is incomplete; start the peer, and it is synchronised by itself. On a new pair choose the good side once: drbdadm primary --force {resource}"
+            "Inconsistent: the data of {resource} here is incomplete; start the peer, and DRBD synchronises it. On a new pair choose the good side once: drbdadm primary --force {resource}"
         )),
         Disk::Diskless | Disk::Failed | Disk::Detaching => NextStep::Refuse(format!(
             "{disk}: {resource} has no disk on this node: it was detached or it failed (see dmesg); repair it, then drbdadm attach {resource}"

@@ -94,7 +94,7 @@ impl Drbd {
         let left = self.promote(limits).await?;
         if left.is_some() && begun.elapsed() > PEER_DEATH_WAIT {
             return Err(AgentError::Failed(format!(
-                "{}: {} ({state}); a side that may write is not taken over",
+                "{}: {} ({state}); this node does not become Primary while the peer may still write",
                 self.resource,
                 advice::UNHEARD_PRIMARY
             )));
@@ -136,7 +136,7 @@ impl Drbd {
             }
         };
         Err(AgentError::Failed(format!(
-            "{resource} is not connected to its peer ({state}), and {why}; repair the replication link (hactl drbd {resource} shows both sides); it then continues by itself"
+            "{resource} is not connected to its peer ({state}), and {why}; repair the replication link (hactl drbd {resource} shows both sides); the start then continues automatically"
         )))
     }
 

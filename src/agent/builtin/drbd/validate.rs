@@ -78,7 +78,7 @@ pub fn remark(resource: &str, dump: &str) -> Option<String> {
         )),
         (Some(_), Some(_)) => None,
         (None, _) => Some(format!(
-            "{resource} has no `fencing`: if only its replication link is cut, the data of the other side is marked as outdated only when it is needed, and every takeover from a dead node waits for the stop of what uses the resource; write `fencing resource-and-stonith;` into `net` (with the module 8.4 into `disk`) and `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`, drbd.conf(5)"
+            "{resource} has no `fencing`: when its replication link is cut, the peer's data is not marked as outdated until a node wants to become Primary, and every takeover from a dead node waits until the stop timeouts of what uses the resource have passed; write `fencing resource-and-stonith;` into `net` (with the module 8.4 into `disk`) and `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`, see drbd.conf(5)"
         )),
         (Some(_), None) => Some(format!(
             "{resource} has `fencing` but no handler: write `handlers {{ fence-peer \"/usr/sbin/hactl drbd fence-peer\"; }}`"

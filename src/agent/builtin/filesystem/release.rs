@@ -155,8 +155,8 @@ impl Release<'_> {
     async fn unmount(&mut self, mount: &Mount) -> Result<(), AgentError> {
         if mount.point != self.identity.point {
             tracing::info!(
-                mount = %mount.point.display(),
-                "unmounting a mount inside, or another mount of, {}",
+                "unmounting {} first: it is mounted inside {} or is another mount of it",
+                mount.point.display(),
                 self.args.source
             );
         }
@@ -196,7 +196,10 @@ impl Release<'_> {
                 send_signal(pid, &target, signal)
             });
             if let Err(error) = sent.await? {
-                tracing::warn!(%error, pid, "cannot signal a user of the mount");
+                tracing::warn!(
+                    "cannot signal process {pid}, which uses {}: {error}",
+                    self.args.directory.display()
+                );
             }
         }
         Ok(())
@@ -236,7 +239,7 @@ impl Release<'_> {
         let names = users.iter().map(ToString::to_string);
         let names: Vec<String> = names.chain(others.iter().cloned()).collect();
         if names.is_empty() {
-            text += ": nothing is known that holds it";
+            text += ": cannot find what uses it";
         } else {
             text += ": held by ";
             text += &names.join("; ");

@@ -33,7 +33,10 @@ pub async fn before_mount(
         return Ok(()); // mount(8) decides about an unknown type
     };
     if system_tool::find(&[&format!("fsck.{kind}")]).is_none() {
-        tracing::info!(device = %device.display(), "not checked before the mount: there is no fsck.{kind}");
+        tracing::info!(
+            "{} is not checked before the mount: there is no fsck.{kind}",
+            device.display()
+        );
         return Ok(());
     }
     let words = [
@@ -47,7 +50,11 @@ pub async fn before_mount(
     match done.code {
         Some(0) => Ok(()),
         Some(code) if code < ERRORS_LEFT => {
-            tracing::warn!(device = %device.display(), "fsck repaired the file system: {}", done.message);
+            tracing::warn!(
+                "fsck repaired the file system on {}: {}",
+                device.display(),
+                done.message
+            );
             Ok(())
         }
         _ => Err(AgentError::Failed(format!(

@@ -44,7 +44,7 @@ pub async fn query_replication(
             }
         }
     }
-    let message = "it knows no statement about replication";
+    let message = "the server supports none of the statements that show replication (SHOW REPLICA STATUS and its older forms)";
     Err(AgentError::Failed(message.to_owned()))
 }
 

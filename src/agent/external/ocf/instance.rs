@@ -42,7 +42,7 @@ fn refused(path: &Path, number: usize, line: &str) -> Mistake {
         "{}:{number}: `{line}` is not NAME=value; the file is not run by a shell",
         path.display()
     ))
-    .help("write OCF_RESKEY_name=value or OCF_RESKEY_name='value with blanks'")
+    .help("write OCF_RESKEY_name=value or OCF_RESKEY_name='value with spaces'")
 }
 
 fn parameter(line: &str) -> Option<Given> {

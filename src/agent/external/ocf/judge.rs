@@ -70,7 +70,7 @@ pub fn remarks(plan: &Plan, meta: &MetaData) -> Vec<Mistake> {
     }
     if meta.has("promote") {
         let message = format!(
-            "{kind} has a promoted role, but had only starts and stops it and never promotes it"
+            "{kind} has a promoted role, but the daemon only starts and stops it and never promotes it"
         );
         remarks.push(Mistake::new(message));
     }
