@@ -65,7 +65,7 @@ impl AuthKeysReader<'_> {
         }
         if let Some(word) = words.iter().find(|w| w.unreadable().is_some()) {
             let message =
-                "this word contains control characters, odd blanks or bytes that are not UTF-8";
+                "this word contains control characters, unusual spaces or bytes that are not UTF-8";
             self.refuse_line(
                 &word.place,
                 message,

@@ -211,7 +211,7 @@ impl HaCfReader<'_> {
         let stem_known = stem.len() < word.len() && table::find(stem).is_some();
         let near = nearest(word, table::names());
         let help = if stem_known {
-            format!("write `{stem}`, a blank and the value: ha.cf has no `=` or `:`")
+            format!("write `{stem}`, a space and the value: ha.cf has no `=` or `:`")
         } else if let Some(near) = near {
             format!("did you mean `{near}`?")
         } else if after_comment && name.place.column == 1 {

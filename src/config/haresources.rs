@@ -68,7 +68,7 @@ fn logical_line_words<'a>(
         let glued = next.code().chars().next().is_some_and(|c| !is_blank(c));
         if cut && glued {
             let message = "the `\\` joins the words on both sides of it into one";
-            report.error(&end, message, "put a blank before it");
+            report.error(&end, message, "put a space before it");
         }
         line = next;
         words.extend(physical_line_words(line, report));
@@ -85,7 +85,7 @@ fn first_line_words(line: &SourceLine, report: &mut Problems) -> Vec<SourceWord>
         if bare || (words.len() == 1 && !part.ends_with(is_blank)) {
             let message =
                 "heartbeat's daemon reads the `\\` as part of the node name, its script does not";
-            report.error(&end, message, "begin the line with the node, then a blank");
+            report.error(&end, message, "begin the line with the node, then a space");
         }
     }
     words
@@ -120,7 +120,7 @@ fn why_refused(word: &SourceWord) -> Option<(String, &'static str)> {
         let message = "a `\\` that is not the last character of its line does not continue it";
         return Some((
             message.to_owned(),
-            "remove what stands after it, blanks too",
+            "remove what stands after it, spaces too",
         ));
     }
     word.unreadable()

@@ -46,14 +46,14 @@ pub enum ClientError {
     Closed,
     /// The daemon is of another release.
     #[error(
-        "had uses version {0} of the control protocol and hactl uses version {VERSION}; install both from the same release"
+        "the daemon uses version {0} of the control protocol and hactl uses version {VERSION}; install both from the same release"
     )]
     Version(u32),
     /// The answer cannot be read.
-    #[error("cannot read the answer of had: {0}")]
+    #[error("cannot read the daemon's answer: {0}")]
     Garbled(#[source] serde_json::Error),
     /// A system call failed.
-    #[error("the connection to had failed: {0}")]
+    #[error("the connection to the daemon failed: {0}")]
     Io(#[source] io::Error),
     /// The daemon refused.
     #[error("{0}")]

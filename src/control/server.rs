@@ -54,7 +54,7 @@ pub enum BindError {
         pid: Option<u32>,
     },
     /// Something else has the path of the socket.
-    #[error("{} is not a socket; move it away", .0.display())]
+    #[error("{} exists and is not a socket; rename or remove it", .0.display())]
     NotASocket(PathBuf),
     /// A system call failed.
     #[error("cannot {what} {}: {source}", path.display())]
@@ -87,7 +87,7 @@ impl ControlServer {
         {
             fs::create_dir_all(folder)
                 .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)))
-                .map_err(io_error("make the folder", folder))?;
+                .map_err(io_error("create the folder", folder))?;
         }
         let pid_file = lock_pid_file(&path.with_extension("pid"))?;
         remove_old_socket(path)?;

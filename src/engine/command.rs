@@ -214,7 +214,8 @@ impl Engine {
             ));
         }
         if owner.digest.is_some_and(|d| d != self.view.cluster.digest) {
-            let help = "make the files equal and reload both nodes";
+            let help =
+                "make ha.cf and haresources equal on both nodes, then run hactl reload on both";
             return Err(format!(
                 "{name} stays on {}: its configuration differs from that of this node; {help}",
                 owner.name

@@ -85,8 +85,9 @@ fn all_ineligible(candidates: &[Candidate]) -> String {
     if candidates.is_empty() {
         return "there is no other node".to_owned();
     }
-    let each = |c: &Candidate| format!("{} {}", c.name, c.ineligible.as_deref().unwrap_or("may"));
-    candidates.iter().map(each).collect::<Vec<_>>().join(", ")
+    let each = |c: &Candidate| Some(format!("{} {}", c.name, c.ineligible.as_deref()?));
+    let all: Vec<String> = candidates.iter().filter_map(each).collect();
+    all.join(", ")
 }
 
 #[cfg(test)]

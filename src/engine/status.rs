@@ -181,7 +181,11 @@ impl Engine {
             );
         }
         for link in peer.links.iter().filter(|l| peer.is_living() && !l.up) {
-            let why = if link.carrier { "" } else { " (no carrier)" };
+            let why = if link.carrier {
+                ""
+            } else {
+                " (no carrier here)"
+            };
             note(
                 true,
                 format!(

@@ -44,7 +44,7 @@ pub struct Status {
 /// How long after its own deadlines the heartbeat loop acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatenessStatus {
-    /// The delay that the timeouts in ha.cf allow for.
+    /// The delay that the times in ha.cf tolerate.
     pub carries: Duration,
     /// Delays in the last minute.
     pub recent: Spread,

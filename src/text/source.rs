@@ -140,7 +140,7 @@ impl SourceWord {
     }
 
     /// Why this word is not readable text, and what to do: control characters, bytes that are not UTF-8, characters that
-    /// are invisible or only look like blanks.
+    /// are invisible or only look like spaces.
     pub fn unreadable(&self) -> Option<(String, &'static str)> {
         let odd = |c: &char| {
             c.is_whitespace() || *c == char::REPLACEMENT_CHARACTER || printable_char(*c) != *c
@@ -153,8 +153,8 @@ impl SourceWord {
             }
             c if c.is_control() => ("the control character", "remove it"),
             c if c.is_whitespace() || matches!(c, '\u{200b}' | '\u{feff}') => (
-                "a character that only looks like a blank,",
-                "type ordinary blanks; text copied from a web page often has others",
+                "a character that only looks like a space:",
+                "type ordinary spaces; text copied from a web page often has others",
             ),
             _ => ("the invisible character", "remove it"),
         };

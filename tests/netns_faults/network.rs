@@ -108,7 +108,7 @@ fn a_pulled_cable_is_known_at_once_and_moves_nothing() {
     );
     let notes = &peer(&status, "bob").notes;
     assert!(
-        notes.iter().any(|n| n.contains("eth1 (no carrier)")),
+        notes.iter().any(|n| n.contains("eth1 (no carrier here)")),
         "{notes:?}"
     );
     pass(2 * DEADTIME);

@@ -312,7 +312,7 @@ fn read_owner_option(reader: &mut HaCfReader<'_>, word: &SourceWord) -> Option<b
         "stays" => Some(true),
         "goes" => Some(false),
         other => {
-            let message = format!("{} is not stays or goes", word.quoted());
+            let message = format!("{} is neither `stays` nor `goes`", word.quoted());
             let help = did_you_mean(other, ["stays", "goes"]);
             reader.report.error(&word.place, message, help);
             None

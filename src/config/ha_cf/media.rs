@@ -178,7 +178,7 @@ fn read_multicast_options(
     if number_hops == Some(0) {
         reader.report.warning(
             &hops.place,
-            "a ttl of 0 never leaves this machine",
+            "with a ttl of 0 no packet leaves this machine",
             "a ttl of 1 reaches the local network",
         );
     }

@@ -187,7 +187,7 @@ pub(super) fn read_crm(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
     match boolean(&word.text) {
         Some(false) => {}
         None if !known.contains(&word.text.as_str()) => {
-            let message = format!("{} is not on or off", word.quoted());
+            let message = format!("{} is neither `on` nor `off`", word.quoted());
             reader.report.error(&word.place, message, "write off");
         }
         _ => {

@@ -130,7 +130,7 @@ fn read_mysql(reader: &mut HaCfReader<'_>, rest: &[SourceWord]) -> Option<Probe>
         Some((word, [wrong, ..])) if word.text == "replica" => {
             let all = ["lag"].into_iter().chain(super::health::OPTIONS);
             let help = did_you_mean(&wrong.text, all);
-            let message = format!("{} is not lag", wrong.quoted());
+            let message = format!("expected `lag`, found {}", wrong.quoted());
             reader.report.error(&wrong.place, message, help);
             return None;
         }
@@ -169,7 +169,10 @@ fn report_unknown_mysql_word(reader: &mut HaCfReader<'_>, word: &SourceWord) {
         }
         text => did_you_mean(text, all),
     };
-    let message = format!("{} is neither a socket nor replica", word.quoted());
+    let message = format!(
+        "{} is neither the path of a socket nor `replica`",
+        word.quoted()
+    );
     reader.report.error(&word.place, message, help);
 }
 
@@ -248,7 +251,7 @@ fn read_http_option(
     if !known.contains(&name.text.as_str()) {
         let all = known.into_iter().chain(super::health::OPTIONS);
         let help = did_you_mean(&name.text, all);
-        let message = format!("{} is not status or contains", name.quoted());
+        let message = format!("{} is neither `status` nor `contains`", name.quoted());
         reader.report.error(&name.place, message, help);
         return None;
     }

@@ -122,7 +122,7 @@ pub(super) fn read_notify(reader: &mut HaCfReader<'_>, directive: &Directive<'_>
                 nothing if nothing.is_empty() => "write a line for each path".to_owned(),
                 guess => guess,
             };
-            let message = format!("{} is not timeout", word.quoted());
+            let message = format!("expected `timeout`, found {}", word.quoted());
             return reader.report.error(&word.place, message, help);
         }
     };
@@ -251,7 +251,10 @@ fn read_deadline(
         "monitor" => &mut rule.monitor,
         _ => {
             let help = did_you_mean(&action.text, ["start", "stop", "monitor"]);
-            let message = format!("{} is not start, stop or monitor", action.quoted());
+            let message = format!(
+                "{} is none of `start`, `stop` and `monitor`",
+                action.quoted()
+            );
             reader.report.error(&action.place, message, help);
             return None;
         }

@@ -88,7 +88,7 @@ impl HaCfReader<'_> {
         }
         let value = parse_value(form, word);
         if let Err(help) = &value {
-            let message = format!("{} is not {}", word.quoted(), form.wanted());
+            let message = format!("{} {}", word.quoted(), form.refusal());
             self.report.error(&word.place, message, help);
         }
         value.ok()

@@ -37,7 +37,7 @@ pub(super) enum ValueForm {
 }
 
 impl ValueForm {
-    /// The words after "needs" and "is not".
+    /// The words after "needs".
     pub fn wanted(&self) -> String {
         match self {
             ValueForm::Time | ValueForm::Delay => "a time".to_owned(),
@@ -47,6 +47,15 @@ impl ValueForm {
             ValueForm::Text => "a word".to_owned(),
             ValueForm::Path => "a path".to_owned(),
             ValueForm::Size => "off or a size from 1M to 1G".to_owned(),
+        }
+    }
+
+    /// The words after a value that has another form.
+    pub fn refusal(&self) -> String {
+        match self {
+            ValueForm::Flag => "is neither `on` nor `off`".to_owned(),
+            ValueForm::Size => "is neither `off` nor a size from 1M to 1G".to_owned(),
+            other => format!("is not {}", other.wanted()),
         }
     }
 }
@@ -61,7 +70,7 @@ const FACILITIES: &[&str] = &[
 const NO_SERIAL: &str = "heartbeats are sent over IP only";
 const USE_IP: &str = "use ucast, mcast or bcast on a second interface";
 const NOT_BUILT: &str = "had does not implement it";
-const NO_FENCING: &str = "there are no STONITH plugins, and running without the fencing that this file asks for could destroy data";
+const NO_FENCING: &str = "the daemon has no STONITH plugins, and running without the fencing that this file asks for could destroy data";
 const FENCE_HELP: &str = "remove the line only if the cluster may run without fencing; a ping node or a third node gives quorum";
 const PACEMAKER: &str = "had does not work with Pacemaker";
 
@@ -97,7 +106,7 @@ const TABLE: &[(&str, DirectiveRule)] = &[
         "quorum_server",
         DirectiveRule::NoEffect(
             ValueForm::Text,
-            "quorum servers are not asked; use ping nodes or a third node",
+            "quorum servers are not supported; use ping nodes or a third node",
         ),
     ),
     // Times, quorum, failback and health.
@@ -181,11 +190,17 @@ const TABLE: &[(&str, DirectiveRule)] = &[
     ),
     (
         "coredumps",
-        DirectiveRule::NoEffect(ValueForm::Flag, "the system decides about core files"),
+        DirectiveRule::NoEffect(
+            ValueForm::Flag,
+            "core dumps follow the limits and core_pattern of the system (systemd: LimitCORE=)",
+        ),
     ),
     (
         "coreroot",
-        DirectiveRule::NoEffect(ValueForm::Path, "the system decides about core files"),
+        DirectiveRule::NoEffect(
+            ValueForm::Path,
+            "core dumps follow the limits and core_pattern of the system (systemd: LimitCORE=)",
+        ),
     ),
     (
         "normalpoll",
@@ -195,7 +210,7 @@ const TABLE: &[(&str, DirectiveRule)] = &[
         "use_apphbd",
         DirectiveRule::NoEffect(
             ValueForm::Flag,
-            "there is no apphbd; systemd watches the daemon",
+            "apphbd is not used; the service manager restarts the daemon",
         ),
     ),
     // The protocol.

@@ -203,7 +203,7 @@ fn judge_margin(reader: &mut HaCfReader<'_>, timing: &Timing, times: &GivenTimes
         }
         if margin < MIN_MARGIN {
             let message = format!(
-                "margin ({}) is short: a busy machine may act later than that",
+                "margin ({}) is short: if this machine is busy for longer, it may stop a group only after another node has started it",
                 duration_for_people(margin)
             );
             reader.report.warning(place, message, "write 100ms or more");
@@ -335,7 +335,7 @@ fn read_failback(
     let meaning = read(&text);
     match meaning {
         None => {
-            let message = format!("{} is not on or off", word.quoted());
+            let message = format!("{} is neither `on` nor `off`", word.quoted());
             reader.report.error(&word.place, message, "");
         }
         Some((_, "")) => {}

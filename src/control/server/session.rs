@@ -249,12 +249,15 @@ fn parse(line: &[u8]) -> Result<Request, Refusal> {
         version: u32,
     }
     let bad_request = |error: serde_json::Error| {
-        Refusal::new(RefusalCode::BadRequest, format!("not a request: {error}"))
+        Refusal::new(
+            RefusalCode::BadRequest,
+            format!("cannot read the request: {error}"),
+        )
     };
     let envelope: Envelope = serde_json::from_slice(line).map_err(bad_request)?;
     if envelope.version != VERSION {
         let text = format!(
-            "hactl uses version {} of the control protocol and had uses version {VERSION}; install both from the same release",
+            "hactl uses version {} of the control protocol and the daemon uses version {VERSION}; install both from the same release",
             envelope.version
         );
         return Err(Refusal::new(RefusalCode::Version, text));

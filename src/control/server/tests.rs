@@ -278,7 +278,7 @@ fn a_living_daemon_is_named_and_a_dead_one_replaced() {
     drop(ControlServer::bind(&path).unwrap());
     fs::write(&path, "precious").unwrap();
     let refused = ControlServer::bind(&path).unwrap_err().to_string();
-    assert!(refused.contains("is not a socket"), "{refused}");
+    assert!(refused.contains("exists and is not a socket"), "{refused}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 

@@ -164,8 +164,7 @@ impl Group {
     /// Rule 10. The probe gets neither an answer nor silence. What keeps it from asking would also keep the address from
     /// working.
     fn probe_gave_up(&mut self, now: Time, round: &mut Round) {
-        let text =
-            "the network cannot be asked whether its address still answers: check the interface";
+        let text = "cannot check whether another machine still answers for its addresses: check the interface and the log";
         self.right.give_up();
         self.note_failure(now, text.to_owned());
         self.state = LocalState::Failed;
