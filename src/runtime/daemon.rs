@@ -98,12 +98,16 @@ impl Daemon {
         if let Some(journal) = self.journal.take()
             && !journal.close(DISK_CLOSE_TIMEOUT)
         {
-            tracing::warn!("the last entries of the journal may be missing: the disk is too slow");
+            tracing::warn!(
+                "the last entries of the journal may be missing: the disk did not finish writing in time"
+            );
         }
         if let Some(recording_writer) = self.recording_writer.take()
             && !recording_writer.close(DISK_CLOSE_TIMEOUT)
         {
-            tracing::warn!("the end of the recording may be missing: the disk is too slow");
+            tracing::warn!(
+                "the end of the recording may be missing: the disk did not finish writing in time"
+            );
         }
         ended_in_order
     }
@@ -223,7 +227,7 @@ impl Daemon {
                     .await;
             if !closed.is_ok_and(|closed| closed) {
                 return tracing::warn!(
-                    "the disk takes too long to close the recording; recording is off until had is restarted"
+                    "the recording could not be closed in time (slow disk?); recording is off until had is restarted"
                 );
             }
         }
@@ -275,7 +279,7 @@ pub(super) async fn keep_saving(
             Ok(Err(e)) if !logged => {
                 logged = true;
                 tracing::error!(
-                    "cannot save terms, generation and standby: {e}; had runs on without, but forgets them when it restarts: check the disk"
+                    "cannot save terms, generation and standby: {e}; the daemon continues, but loses them when it restarts. Check the disk"
                 );
             }
             Ok(Err(_)) | Err(_) => {}

@@ -205,7 +205,7 @@ impl PeerLoss {
             sleep(CHECK_EVERY).await;
         }
         let text = format!(
-            "writes on {} are blocked: its peer is gone, and this node has too few confirmed votes to go on without it",
+            "writes on {} are blocked: its peer is not connected, and too few nodes and ping nodes have confirmed that this node may go on without it; repair the replication link",
             self.resource
         );
         Err(Refusal::new(RefusalCode::Busy, text))
@@ -232,7 +232,7 @@ impl PeerLoss {
     async fn detach_disk(&self) -> Result<(), AgentError> {
         let resource = &self.resource;
         tracing::error!(
-            "{resource}: this node must not go on. Its disk is detached until the group is stopped, so that nothing is written that the other node lacks. I/O errors of its users are expected."
+            "{resource}: this node must not go on. The disk of the resource is detached until its group is stopped, so that nothing is written that the other node lacks. Processes that use it will get I/O errors."
         );
         let limits = Limits::within(COMMAND_TIMEOUT, &Abort::new());
         let state = kernel::read_state(resource, &limits).await?;

@@ -99,7 +99,7 @@ fn open(
         // Under a flood some task is always ready; the timer must be checked all the same.
         .event_interval(TURNS)
         .build()
-        .map_err(|e| format!("cannot make the heartbeat runtime: {e}"))?;
+        .map_err(|e| format!("cannot create the heartbeat runtime: {e}"))?;
     let heartbeat_loop = runtime.block_on(async { HeartbeatLoop::open(setup, inbox, out) })?;
     Ok((runtime, heartbeat_loop))
 }
@@ -140,7 +140,7 @@ impl HeartbeatLoop {
         out: OutputSender,
     ) -> Result<HeartbeatLoop, String> {
         raise_priority(setup.priority, &out);
-        let alarm = Alarm::new().map_err(|e| format!("cannot make a timer: {e}"))?;
+        let alarm = Alarm::new().map_err(|e| format!("cannot create a timer: {e}"))?;
         let counters = Arc::new(Counters::default());
         let (accepted, received) = mpsc::channel(RECEIVED_DEPTH);
         let authenticator = Arc::new(Authenticator::new(

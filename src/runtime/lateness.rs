@@ -91,7 +91,7 @@ impl Lateness {
         }
         (start_is_over && self.warned_at.is_none()).then(|| {
             let text = format!(
-                "the heartbeat loop was at most {} late since the start; the times in ha.cf tolerate {}",
+                "since the start the heartbeat loop has been at most {} late; the times in ha.cf tolerate {}",
                 duration_for_people(worst),
                 duration_for_people(self.tolerated())
             );

@@ -61,7 +61,7 @@ pub fn start(logging: &Logging) -> (Arc<Log>, Vec<String>) {
         .try_init()
         .is_err()
     {
-        problems.push("the log was already set up".to_owned());
+        problems.push("internal error: logging was already initialised; the log directives of ha.cf have no effect".to_owned());
     }
     (log, problems)
 }

@@ -81,7 +81,7 @@ fn run(folders: Folders) -> Result<bool, String> {
         .max_blocking_threads(2)
         .thread_stack_size(256 * 1024)
         .build()
-        .map_err(|e| format!("cannot make the runtime: {e}"))?;
+        .map_err(|e| format!("cannot create the runtime: {e}"))?;
     runtime.block_on(start_and_run(folders))
 }
 
@@ -238,7 +238,7 @@ fn open_lease_file(folders: &Folders) -> Option<LeaseFile> {
     LeaseFile::new(&folders.run)
         .map_err(|e| {
             tracing::warn!(
-                "cannot keep leases in {}: {e}; after a restart, had stops the groups that it finds running",
+                "cannot keep leases in {}: {e}; after a restart, the daemon stops the groups that it finds running",
                 folders.run.display()
             );
         })

@@ -205,7 +205,7 @@ impl Performer {
             && let Err(e) = leases.save(&self.lease_ends)
         {
             tracing::warn!(
-                "cannot save the leases: {e}; after a restart, had stops the groups that it finds running"
+                "cannot save the leases: {e}; after a restart, the daemon stops the groups that it finds running"
             );
             self.leases = None;
         }
@@ -222,7 +222,9 @@ impl Performer {
         for (group, until) in &self.lease_ends {
             for addresses in self.addresses(group) {
                 if let Err(e) = addresses.extend_to(*until).await {
-                    tracing::warn!("{group}: its addresses may be removed before had is back: {e}");
+                    tracing::warn!(
+                        "{group}: the kernel may remove its addresses before the daemon has restarted: {e}"
+                    );
                 }
             }
         }

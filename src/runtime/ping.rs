@@ -44,7 +44,7 @@ impl PingNodes {
             .flat_map(|(node, ping)| ping.addresses.iter().map(move |a| (node, *a)))
             .unzip();
         let pinger = Pinger::open(targets)
-            .map_err(|e| format!("cannot ping: {e}; had needs root, or CAP_NET_RAW"))?;
+            .map_err(|e| format!("cannot ping: {e}; the daemon needs root or CAP_NET_RAW. Ping nodes count as not answering"))?;
         let pinger = Arc::new(pinger);
         let open_requests = OpenRequests::default();
         let receiving = tokio::spawn(receive_replies(

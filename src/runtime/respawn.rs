@@ -117,7 +117,7 @@ async fn wait_for_exit(child: &mut Child, name: &str, failfast: bool) -> bool {
     }
     if failfast {
         tracing::error!(
-            "respawn: {name} is marked failfast, for which heartbeat would reboot this node; this daemon does not"
+            "respawn: {name} is marked failfast: heartbeat would reboot this node now, but this daemon does not"
         );
     }
     false

@@ -240,7 +240,7 @@ fn open_disk(folder: &std::path::Path, log: &dyn Fn(String)) -> Result<JournalDi
             if disk.lost > 0 {
                 let (lost, folder) = (disk.lost, folder.display());
                 log(format!(
-                    "the journal in {folder} was damaged and lost {}",
+                    "the journal in {folder} was damaged: {} could not be read and are dropped",
                     count(usize::try_from(lost).unwrap_or(usize::MAX), "entry")
                 ));
             }

@@ -69,7 +69,7 @@ fn in_folder(folder: &Path) -> Result<Vec<RecordingFile>, String> {
     }
     if files.is_empty() {
         return Err(format!(
-            "there is no recording in {}; `record 16M` in ha.cf makes had write one",
+            "there is no recording in {}; to get one, write `record 16M` into ha.cf and run hactl reload",
             folder.display()
         ));
     }

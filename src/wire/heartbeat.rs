@@ -199,7 +199,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
     let known = Known::new(&src, generation, &heard);
     let groups = read_list(m, "g", |word| fields::read_group(word, &known))?;
     let (phase, quorate, reach) =
-        read_me(needed(m, "me")?).ok_or(Refused::Malformed("cannot read the field me"))?;
+        read_me(needed(m, "me")?).ok_or(Refused::Malformed("cannot read the field `me`"))?;
     Ok(Heartbeat {
         sequence: Sequence(number(needed(m, "seq")?)?),
         phase,

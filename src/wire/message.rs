@@ -248,7 +248,7 @@ impl<'a> Message<'a> {
     }
 
     fn from_netstrings(mut rest: &'a [u8]) -> Result<Self, Refused> {
-        const CUT: Refused = Refused::Malformed("a field does not end where it says");
+        const CUT: Refused = Refused::Malformed("the length of a field is wrong");
         let mut fields = Vec::new();
         while !rest.is_empty() {
             let (length, tail) = split_once(rest, b':').ok_or(CUT)?;
@@ -268,7 +268,7 @@ impl<'a> Message<'a> {
         let message = Message { fields };
         if message.to_text() != body {
             return Err(Refused::Malformed(
-                "text that a sender would write otherwise",
+                "not in the exact form that heartbeat writes",
             ));
         }
         Ok(message)

@@ -165,7 +165,7 @@ fn an_offer_ends_with_the_wish_behind_it() {
     assert_eq!(world.at("alice").stops, 0);
     let ended = decisions(&world, "alice")
         .iter()
-        .any(|d| d.ends_with("withdrew its offer to bob: there is no reason any more to move it"));
+        .any(|d| d.ends_with("withdrew its offer to bob: there is no longer a reason to move it"));
     assert!(ended, "{}", story(&world));
 }
 

@@ -94,7 +94,7 @@ impl fmt::Display for What {
             Self::Stuck => write!(f, "stuck: its stop failed, so it may still run here"),
             Self::FailureExpired => write!(f, "its failure here no longer counts"),
             Self::Held => write!(f, "not started"),
-            Self::Commanded(c) => write!(f, "command of an administrator: {c}"),
+            Self::Commanded(c) => write!(f, "administrator command: {c}"),
             Self::Leaving => write!(f, "this node leaves the cluster and stops all its groups"),
             Self::Announced => write!(f, "announcing its addresses again"),
             Self::NewGeneration(g) => write!(f, "continuing with generation {g}"),
@@ -208,7 +208,7 @@ impl fmt::Display for Because {
             Self::NoCandidate(why) => write!(f, "no node can run it: {why}"),
             Self::Unheard(n) => write!(
                 f,
-                "{n} does not receive our heartbeats and will take it over; check the firewall on {n} and the network path to it"
+                "{n} does not receive our heartbeats and may take it over; check the firewall on {n} and the network path to it"
             ),
             Self::BetterTarget(n) => write!(f, "{n} should get it instead"),
             Self::Reconfigured => write!(f, "the configuration changed"),
@@ -217,7 +217,7 @@ impl fmt::Display for Because {
                 "{n} knows a later generation of this node, so this node's state file was lost or is an old copy"
             ),
             Self::Healed => write!(f, "another node may have announced them"),
-            Self::Expired => write!(f, "its time has passed"),
+            Self::Expired => write!(f, "failures are remembered only for a limited time"),
             Self::Finished => write!(f, "all steps are done"),
             Self::CheckFails(check) => write!(f, "this node {check}"),
             Self::NobodyBetter { check, others } => {
@@ -232,10 +232,10 @@ impl fmt::Display for Because {
                 f,
                 "this node was stopped meanwhile, and another node may have taken it over"
             ),
-            Self::WaitOver => write!(f, "the wait for nodes that are not heard is over"),
+            Self::WaitOver => write!(f, "every other node is heard, has left or counts as dead"),
             Self::OfferedBy(n) => write!(f, "{n} offers it"),
             Self::CannotRun(n, why) => write!(f, "{n} {why}"),
-            Self::NoReasonToMove => write!(f, "there is no reason any more to move it"),
+            Self::NoReasonToMove => write!(f, "there is no longer a reason to move it"),
             Self::Maintenance => write!(f, "it is in maintenance"),
             Self::GivenAway => write!(f, "an administrator told this node to give it away"),
             Self::NobodyElse => write!(f, "no other node can run it, so it is tried again here"),
@@ -303,7 +303,7 @@ mod tests {
             ),
             (
                 group(What::Commanded("standby".into()), Because::Administrator),
-                "web: command of an administrator: standby",
+                "web: administrator command: standby",
             ),
             (
                 group(What::Stuck, Because::Agent("busy".into())),

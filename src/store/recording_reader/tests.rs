@@ -15,7 +15,7 @@ fn refused(older: Option<&str>, newer: Option<&str>) -> String {
 
 #[test]
 fn what_is_no_recording_is_refused_by_name() {
-    assert!(refused(None, None).contains("`record 16M` in ha.cf"));
+    assert!(refused(None, None).contains("write `record 16M` into ha.cf"));
     assert!(refused(None, Some("")).contains("there is no recording"));
     let foreign = "auth 1\n1 sha1 secret\n";
     let why = refused(None, Some(foreign));

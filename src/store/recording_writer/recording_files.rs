@@ -195,7 +195,7 @@ impl RecordingFiles {
                 self.has_state = false;
                 self.retry_at = Some(now + RETRY_AFTER);
                 self.log_failure(format!(
-                    "cannot write the recording {}: {e}; had runs on without it and tries again every minute. Check the disk, or set `record off` in ha.cf",
+                    "cannot write the recording {}: {e}; the daemon continues without it and tries again every minute. Check the disk, or set `record off` in ha.cf",
                     self.newer.display()
                 ));
             }

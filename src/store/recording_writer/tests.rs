@@ -277,7 +277,7 @@ fn a_full_disk_is_told_once_and_tried_again() {
         let said = bed.said();
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(
-            said[0].contains("No space left") && said[0].contains("runs on without it"),
+            said[0].contains("No space left") && said[0].contains("continues without it"),
             "{said:?}"
         );
         let before = replayed(folder);

@@ -51,7 +51,9 @@ async fn watch_loop(tx: mpsc::Sender<Change>) {
                 forward(messages, &tx).await;
                 task.abort();
             }
-            Err(error) => tracing::warn!(%error, "cannot watch for network changes; trying again"),
+            Err(error) => {
+                tracing::warn!("cannot watch for network changes: {error}; trying again");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
