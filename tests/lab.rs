@@ -513,7 +513,7 @@ fn two_labs_do_not_hear_each_other() {
         .unwrap_err()
         .to_string();
     assert!(
-        again.contains("runs already; end it with: hactl lab down"),
+        again.contains("is already running; end it with: hactl lab down"),
         "{again}"
     );
     drop(one);

@@ -75,7 +75,7 @@ fn two_nodes_without_an_arbiter_both_run_it_behind_a_cut_cable() {
     for line in [
         "TWO OWNERS: IPaddr::10.0.0.100/24/eth0 ran on alice and bob",
         "    at 60.00 s cut alice bob\n",
-        "had cannot prevent this here: ",
+        "this cannot be prevented with this configuration and these faults: ",
         "add `ping GATEWAY` to ha.cf",
     ] {
         assert!(page.contains(line), "{line} is missing in\n{page}");

@@ -10,18 +10,18 @@ use had::runtime;
 /// Cluster resource manager in the style of Linux-HA heartbeat.
 ///
 /// Reads ha.cf, haresources and authkeys, watches the other nodes, and moves groups of resources between them.
-/// Stays in the foreground. SIGTERM: give up all groups in order and say goodbye. SIGHUP: read the configuration anew.
-/// See had(8); hactl(8) shows and commands it.
+/// Stays in the foreground. SIGTERM: stop all groups in order and leave the cluster. SIGHUP: read the configuration again.
+/// See had(8); hactl(8) shows its state and controls it.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Folder of ha.cf, haresources, authkeys and resource.d
     #[arg(long, value_name = "DIR", default_value = "/etc/ha.d")]
     config: PathBuf,
-    /// Folder for what must outlive a boot: generation, terms, standby, journal
+    /// Folder for what must survive a reboot: generation, terms, standby, journal
     #[arg(long, value_name = "DIR", default_value = "/var/lib/had")]
     state: PathBuf,
-    /// Folder for the control socket and what lives until the next boot
+    /// Folder for the control socket and other files that are needed only until the next boot
     #[arg(long, value_name = "DIR", default_value = "/run/had")]
     run: PathBuf,
 }

@@ -39,12 +39,12 @@ pub enum LabAction {
         /// The node
         host: String,
     },
-    /// Let them run again
+    /// Let the processes of a frozen node run again
     Thaw {
         /// The node
         host: String,
     },
-    /// Let nothing pass between two nodes, or between one node and all others
+    /// Block all traffic between two nodes, or between one node and all others
     Cut {
         /// One node
         a: String,
@@ -64,7 +64,7 @@ pub enum LabAction {
         /// The other node
         b: Option<String>,
     },
-    /// Lose this share of all frames
+    /// Drop this percentage of all frames
     Loss {
         /// 0 to 100
         #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
@@ -95,7 +95,7 @@ pub enum LabAction {
         /// The card
         link: Option<String>,
     },
-    /// Plug it in again
+    /// Plug the cable of a node's network card in again, or those of all its cards
     Plug {
         /// The node
         host: String,

@@ -75,7 +75,7 @@ impl Lab {
             drop(pipe);
             drop(child.wait());
             let said = if said.trim().is_empty() {
-                "the lab's supervisor died without a word"
+                "the lab's supervisor ended without an error message"
             } else {
                 said.trim_end()
             };

@@ -142,7 +142,7 @@ fn node_addresses(
     let (nodes, peers) = (from.nodes.len(), card.peers.len());
     if peers > nodes {
         return Err(LabError::Plan(format!(
-            "ha.cf has ucast lines to {peers} addresses on {}, but only {nodes} nodes; whose are they?",
+            "ha.cf has ucast lines to {peers} addresses on {}, but only {nodes} nodes; remove the addresses that belong to no node",
             card.name
         )));
     }

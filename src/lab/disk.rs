@@ -79,7 +79,7 @@ impl HostDisk {
             MsFlags::MS_REC | MsFlags::MS_PRIVATE,
             None::<&str>,
         )
-        .doing(|| "cannot make the mounts private".to_owned())?;
+        .doing(|| "cannot set the mounts to private".to_owned())?;
         self.bind_over("/etc/ha.d", "ha.d")?;
         self.bind_over("/var/lib/had", "lib")?;
         self.bind_over("/var/log", "log")?;
@@ -115,7 +115,7 @@ impl HostDisk {
             let (from, to) = (entry.path(), stage.join(entry.file_name()));
             let kind = entry
                 .file_type()
-                .doing(|| format!("cannot look at {}", from.display()))?;
+                .doing(|| format!("cannot read the type of {}", from.display()))?;
             if entry.file_name() == name {
                 continue;
             }
@@ -128,7 +128,7 @@ impl HostDisk {
             if kind.is_dir() {
                 make_dir(&to)?;
             } else {
-                File::create(&to).doing(|| format!("cannot make {}", to.display()))?;
+                File::create(&to).doing(|| format!("cannot create {}", to.display()))?;
             }
             bind(&from, &to)?;
         }
@@ -140,7 +140,7 @@ impl HostDisk {
             MsFlags::MS_MOVE,
             None::<&str>,
         )
-        .doing(|| format!("cannot lay a copy over {}", parent.display()))
+        .doing(|| format!("cannot mount a copy over {}", parent.display()))
     }
 }
 
@@ -183,7 +183,7 @@ pub fn make_dir(path: &Path) -> Result<(), LabError> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     };
-    made.doing(|| format!("cannot make the folder {}", path.display()))
+    made.doing(|| format!("cannot create the folder {}", path.display()))
 }
 
 /// A folder's name, owner and mode.

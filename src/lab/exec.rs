@@ -121,7 +121,7 @@ fn own(argv: &[&str]) -> Vec<String> {
 
 fn memory_file() -> Result<File, LabError> {
     let fd = memfd_create("output", MFdFlags::MFD_CLOEXEC)
-        .doing(|| "cannot make a file in memory".to_owned())?;
+        .doing(|| "cannot create a file in memory".to_owned())?;
     Ok(File::from(fd))
 }
 

@@ -124,7 +124,7 @@ impl Host {
         let mut slot = lock(&self.running);
         if slot.is_some() {
             return Err(LabError::Refused(format!(
-                "{} is on already",
+                "{} is already on",
                 self.plan.name
             )));
         }
@@ -132,9 +132,11 @@ impl Host {
         // A thread of its own, because it leaves this machine's namespaces for good.
         let made = std::thread::scope(|scope| {
             let worker = scope.spawn(|| self.make());
-            worker
-                .join()
-                .unwrap_or_else(|_| Err(LabError::Refused("the booting thread died".to_owned())))
+            worker.join().unwrap_or_else(|_| {
+                Err(LabError::Refused(
+                    "internal error while booting the host (panic); please report it".to_owned(),
+                ))
+            })
         });
         let StartedInit {
             taps,
@@ -216,7 +218,8 @@ impl Host {
             | CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC;
-        unshare(spaces).doing(|| "cannot make namespaces (CAP_SYS_ADMIN is needed)".to_owned())?;
+        unshare(spaces)
+            .doing(|| "cannot create namespaces (CAP_SYS_ADMIN is needed)".to_owned())?;
         sethostname(&self.plan.name).doing(|| "cannot set the hostname".to_owned())?;
         let netlink = LabNetlink::open()?;
         netlink.loopback_up()?;
@@ -255,7 +258,7 @@ impl Host {
 }
 
 fn start_init(log: File) -> Result<(Child, OwnedFd), LabError> {
-    let doing = || "cannot start the first process".to_owned();
+    let doing = || "cannot start the first process of the host".to_owned();
     unshare(CloneFlags::CLONE_NEWPID).doing(doing)?;
     let (ours, theirs) = socketpair(
         AddressFamily::Unix,
@@ -301,7 +304,7 @@ impl RunningHost {
                 Err(LabError::Refused(why))
             }
             _ => Err(LabError::Refused(
-                "the host died, or did not answer".to_owned(),
+                "the host stopped or did not answer; see hactl lab status".to_owned(),
             )),
         }
     }
@@ -326,7 +329,7 @@ impl RunningHost {
             return Err(LabError::Refused("the command line is too long".to_owned()));
         }
         fdpass::send(self.orders.as_fd(), &bytes, fds)
-            .doing(|| "the host does not listen".to_owned())?;
+            .doing(|| "cannot send a request to the host".to_owned())?;
         Ok(())
     }
 
@@ -357,10 +360,12 @@ fn receive(socket: &OwnedFd) -> Result<InitMessage, LabError> {
     let (n, _) = fdpass::receive(socket.as_fd(), &mut buffer)
         .doing(|| "the host does not answer".to_owned())?;
     if n == 0 {
-        return Err(LabError::Refused("the first process has ended".to_owned()));
+        return Err(LabError::Refused(
+            "the first process of the host has ended".to_owned(),
+        ));
     }
     serde_json::from_slice(buffer.get(..n).unwrap_or_default())
-        .map_err(|e| LabError::Refused(format!("the host says what nobody understands: {e}")))
+        .map_err(|e| LabError::Refused(format!("cannot read the answer of the host: {e}")))
 }
 
 fn first_note(socket: &OwnedFd) -> Result<(), LabError> {
@@ -372,7 +377,7 @@ fn first_note(socket: &OwnedFd) -> Result<(), LabError> {
     );
     if ready.doing(|| "cannot wait for the host".to_owned())? == 0 {
         return Err(LabError::Refused(
-            "the first process says nothing".to_owned(),
+            "the first process of the host did not report in time".to_owned(),
         ));
     }
     match receive(socket)? {
@@ -392,7 +397,7 @@ fn no_tap(card: &str, source: std::io::Error) -> LabError {
         _ => "",
     };
     LabError::System {
-        doing: format!("cannot make the interface {card}{remedy}"),
+        doing: format!("cannot create the interface {card}{remedy}"),
         source,
     }
 }

@@ -163,7 +163,7 @@ fn spawn(argv: &[String], fds: Vec<OwnedFd>) -> io::Result<i32> {
     let Ok([stdin, stdout, stderr]) = <[OwnedFd; 3]>::try_from(fds) else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "three open files must come along",
+            "internal error: stdin, stdout and stderr were not passed",
         ));
     };
     let child = Command::new(program)

@@ -34,9 +34,11 @@ pub fn in_namespace<T: Send>(
             enter_namespace(netns)?;
             work()
         });
-        worker
-            .join()
-            .unwrap_or_else(|_| Err(LabError::Refused("a thread of the lab died".to_owned())))
+        worker.join().unwrap_or_else(|_| {
+            Err(LabError::Refused(
+                "internal error in the lab (panic); please report it".to_owned(),
+            ))
+        })
     })
 }
 

@@ -159,7 +159,7 @@ fn name_is_plain(what: &str, name: &str) -> Result<(), LabError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if name.is_empty() || name.len() > 63 || name.starts_with('.') || !name.chars().all(plain) {
         return Err(LabError::Plan(format!(
-            "\"{name}\" cannot be the name of a {what}: 1 to 63 letters, digits, dots, dashes, none of them first a dot"
+            "\"{name}\" cannot be the name of a {what}: use 1 to 63 letters, digits, dashes, underscores, colons and dots; the first must not be a dot"
         )));
     }
     Ok(())
@@ -173,7 +173,7 @@ fn interface_name_fits(host: &str, name: &str) -> Result<(), LabError> {
         return Ok(());
     }
     Err(LabError::Plan(format!(
-        "\"{name}\" cannot be an interface of {host}: 1 to 15 bytes, no blank, slash, colon or percent sign, and not lo"
+        "\"{name}\" cannot be an interface of {host}: 1 to 15 bytes, no space, slash, colon or percent sign, and not lo"
     )))
 }
 

@@ -393,6 +393,7 @@ fn kill_when_caller_goes(
 }
 
 fn three_files(fds: Vec<OwnedFd>) -> Result<[OwnedFd; 3], LabError> {
-    <[OwnedFd; 3]>::try_from(fds)
-        .map_err(|_| LabError::Refused("stdin, stdout and stderr must come along".to_owned()))
+    <[OwnedFd; 3]>::try_from(fds).map_err(|_| {
+        LabError::Refused("internal error: stdin, stdout and stderr were not passed".to_owned())
+    })
 }

@@ -41,11 +41,11 @@ pub fn labs_dir() -> Result<PathBuf, LabError> {
 fn make_private(path: &Path) -> Result<(), LabError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(e).doing(|| format!("cannot make the folder {}", path.display()));
+            return Err(e).doing(|| format!("cannot create the folder {}", path.display()));
         }
         _ => {}
     }
-    let is = fs::symlink_metadata(path).doing(|| format!("cannot look at {}", path.display()))?;
+    let is = fs::symlink_metadata(path).doing(|| format!("cannot check {}", path.display()))?;
     if !is.is_dir() || is.uid() != geteuid().as_raw() {
         return Err(LabError::Refused(format!(
             "{} belongs to somebody else; remove it",
@@ -105,8 +105,9 @@ impl ClaimedFolder {
         make_private(dir)?;
         let handle = File::open(dir).doing(doing)?;
         let Ok(lock) = Flock::lock(handle, FlockArg::LockExclusiveNonblock) else {
-            let text =
-                format!("the lab {name} runs already; end it with: hactl lab down --name {name}");
+            let text = format!(
+                "the lab {name} is already running; end it with: hactl lab down --name {name}"
+            );
             return Err(LabError::Refused(text));
         };
         // Left by a lab that was killed.

@@ -48,7 +48,7 @@ impl Switch {
     /// Starts a switch without ports for this many hosts and segments.
     pub fn start(hosts: usize, segments: usize) -> Result<Switch, LabError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-            .doing(|| "cannot make an epoll instance".to_owned())?;
+            .doing(|| "cannot create an epoll instance".to_owned())?;
         let switch = Switch {
             epoll: Arc::new(epoll),
             state: Arc::new(Mutex::new(SwitchState {

@@ -54,7 +54,7 @@ impl FromStr for FaultProfile {
                 let near = did_you_mean(word, known());
                 let all = known().collect::<Vec<_>>().join(", ");
                 return Err(format!(
-                    "unknown kind of fault `{word}`; {near} known are {all}"
+                    "unknown kind of fault `{word}`; {near} the kinds are {all}"
                 ));
             };
             faults.kinds.insert(*kind);

@@ -88,7 +88,9 @@ fn wait_until_settled(script: &FaultScript, world: &mut World) -> Vec<String> {
     }
     match outlook {
         Outlook::CannotRun(why) => why,
-        Outlook::Waiting => vec!["the run ended before everything had settled".to_owned()],
+        Outlook::Waiting => vec![
+            "the run ended before everything had settled; simulate longer with --for".to_owned(),
+        ],
         Outlook::Settled | Outlook::Broken(_) => Vec::new(),
     }
 }

@@ -149,7 +149,7 @@ impl<'a> ScriptLine<'a> {
         let all = if known.is_empty() {
             "there are none".to_owned()
         } else {
-            format!("known are {}", known.join(", "))
+            format!("possible here: {}", known.join(", "))
         };
         let help = if near.is_empty() {
             all
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(
             mistake.to_string(),
             "3:7: unknown fault `crahs`\n     3 | at 1s crahs alice # a comment\n       |       ^^^^^\n       \
-             = did you mean `crash`? (known are crash, heal)"
+             = did you mean `crash`? (possible here: crash, heal)"
         );
     }
 }

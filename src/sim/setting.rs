@@ -168,7 +168,7 @@ fn positive(words: &mut ScriptLine<'_>) -> Result<Duration, ScriptError> {
     let time = words.time("a time")?;
     if time.is_zero() {
         let word = again.next("a time")?;
-        return Err(words.at_word(word, "this time must be longer than nothing", ""));
+        return Err(words.at_word(word, "this time must be greater than 0", ""));
     }
     Ok(time)
 }

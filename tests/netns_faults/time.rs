@@ -45,7 +45,7 @@ fn a_daemon_that_is_late_says_so_in_time_and_once() {
     );
     let page = cluster.run("bob", &["hactl", "status"]);
     assert!(
-        page.contains("the timeouts in ha.cf allow for 600 ms"),
+        page.contains("the times in ha.cf tolerate a delay of 600 ms"),
         "{page}"
     );
     let log = cluster.lab.log("bob").unwrap();

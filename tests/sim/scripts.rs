@@ -299,7 +299,7 @@ fn every_mistake_is_told_with_its_place_and_what_is_known() {
         "7:4: `1x` is not a time",
         "8:17: a node is missing here",
         "9:12: unexpected word `all`",
-        "10:1: `nodes` is there twice",
+        "10:1: `nodes` is already given above",
     ];
     for (mistake, wanted) in all.iter().zip(wanted) {
         assert!(mistake.starts_with(wanted), "{mistake}\nwanted: {wanted}");

@@ -21,7 +21,7 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(20);
 /// The subcommands of `hactl agent`.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Start and stop a resource, twice each, with a monitor after each, and report where its agent breaks the contract
+    /// Start and stop a resource, twice each, with a monitor after each, and report what its agent does wrong
     Test {
         /// The resource, written as in haresources: such as nginx::/etc/nginx/web.conf or ocf:heartbeat:Dummy
         #[arg(value_name = "RESOURCE")]
@@ -78,10 +78,12 @@ fn test_agent(dir: &Path, word: &str, socket: &Path) -> Result<ExitCode, Failure
     let mut tell = |what: &str, step: &TestResult| drop(print(&step_line(what, step)));
     let broken = agents::test_agent(dir, word, &mut tell).map_err(Failure::failed)?;
     if broken == 0 {
-        print_text(&format!("{word} keeps the contract\n"))?;
+        print_text(&format!("{word} passes all tests\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::failed(format!("{word} breaks the contract")))
+    Err(Failure::failed(format!(
+        "{word} fails the tests marked with !"
+    )))
 }
 
 /// The group that the resource belongs to, if the daemon runs.

@@ -21,8 +21,8 @@ const GROUPS: &str = "GROUP is one of:
   all        all groups
   local      groups whose preferred node is this one
   foreign    groups whose preferred node is another one
-  failback   groups that are not on their preferred node: `standby` gives away the
-             foreign ones, `takeover` fetches the local ones
+  failback   groups that are not on their preferred node: `standby` moves the
+             foreign ones away, `takeover` moves the local ones here
   NAME       one group: its name as in haresources, or the first argument of that name
              (10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1)";
 

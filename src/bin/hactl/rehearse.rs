@@ -73,7 +73,7 @@ fn programs() -> Result<(PathBuf, PathBuf), String> {
         Ok((had, hactl))
     } else {
         Err(format!(
-            "{} is missing: build it with cargo build",
+            "{} is missing: it must be in the same folder as hactl",
             had.display()
         ))
     }

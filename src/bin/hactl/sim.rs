@@ -42,7 +42,7 @@ Faults of a script:
 Kinds of random faults:
 {}
 Exit codes:
-  0  no group ran on two nodes, and in the end every group ran that could
+  0  no group ran on two nodes, and at the end every group that could run was running
   1  otherwise; or the folder or the script cannot be used
   2  wrong usage",
         table(&words),

@@ -107,7 +107,7 @@ impl Page {
         self.add_line(Tone::Plain, "  ", &life);
         if late.recent.max * 2 >= late.carries {
             let text = format!(
-                "the timeouts in ha.cf allow for {}; the log of this node says what to do",
+                "the times in ha.cf tolerate a delay of {}; the log of this node says what to do",
                 duration_for_people(late.carries)
             );
             // Not counted as a problem, for it passes within a minute. Red, because the next one may be a problem.

@@ -101,8 +101,8 @@ pub const FAULT_WORDS: [FaultWord; 36] = [
     node_word!("crash", "crash alice", "the machine loses its power", Crash),
     node_word!("start", "start alice", "start the daemon, and the machine if it is off", Start),
     node_word!("kill", "kill alice", "kill the daemon; what it started runs on", Kill),
-    node_word!("freeze", "freeze alice", "the daemon stands still; kernel, clock and agents run on", Freeze),
-    node_word!("suspend", "suspend alice", "the whole machine stands still, and its clock", Suspend),
+    node_word!("freeze", "freeze alice", "the daemon is stopped (SIGSTOP); kernel, clock and agents keep running", Freeze),
+    node_word!("suspend", "suspend alice", "the whole machine and its clock are stopped", Suspend),
     word!("thaw", "thaw alice", "end freeze or suspend (thaw alice deaf: what was sent meanwhile is lost)",
         |r| Ok(Fault::Thaw { node: r.node()?, deaf: r.words.accept("deaf") }),
         Fault::Thaw { node, deaf } => with().node(node).text_if(*deaf, "deaf")),
@@ -110,7 +110,7 @@ pub const FAULT_WORDS: [FaultWord; 36] = [
     word!("drift", "drift alice 200ppm", "the clock runs fast (or slow: -200ppm)",
         |r| Ok(Fault::Drift(r.node()?, r.drift()?)),
         Fault::Drift(node, ppm) => with().node(node).text(format_args!("{ppm}ppm"))),
-    word!("late", "late alice 50ms", "the daemon wakes up to this late",
+    word!("late", "late alice 50ms", "the daemon wakes up late, by up to this time",
         |r| Ok(Fault::Late(r.node()?, r.words.time("how late at most")?)),
         Fault::Late(node, most) => with().node(node).text(duration_in_files(*most))),
     word!("cut", "cut alice to bob on eth0", "nothing passes (cut alice bob: both ways, on all links)",
@@ -119,7 +119,7 @@ pub const FAULT_WORDS: [FaultWord; 36] = [
             Ok(Fault::Cut { a, b, way, link: r.link()? })
         },
         Fault::Cut { a, b, way, link } => with().between(a, b, *way).link(link.as_ref())),
-    word!("block", "block alice bob", "heartbeats alone are lost (alice to bob: one way)",
+    word!("block", "block alice bob", "only heartbeats are lost (alice to bob: one way)",
         |r| {
             let (a, b, way) = r.between()?;
             Ok(Fault::Block { a, b, way })
@@ -137,8 +137,8 @@ pub const FAULT_WORDS: [FaultWord; 36] = [
         "lose, double and delay heartbeats, everywhere or on one path (weather calm: no more)",
         |r| Ok(Fault::Weather(r.weather()?, r.path()?)),
         Fault::Weather(weather, path) => with().text(weather).path(path.as_ref())),
-    behaviour_word!("starts", "of", "starts of web step 2 on bob fail", "how starts go (or: take 90s, hang, fail half-done)", Starts, behaviour),
-    behaviour_word!("stops", "of", "stops of web step 2 on bob hang", "how stops go (or: take 90s, fail, fail half-done)", Stops, behaviour),
+    behaviour_word!("starts", "of", "starts of web step 2 on bob fail", "how starts end from now on (or: take 90s, hang, fail half-done)", Starts, behaviour),
+    behaviour_word!("stops", "of", "stops of web step 2 on bob hang", "how stops end from now on (or: take 90s, fail, fail half-done)", Stops, behaviour),
     behaviour_word!("looks", "at", "looks at web step 2 on bob say stopped", "what a probe finds (or: say running, fail, hang)", Looks, probe_behaviour),
     step_word!("lose", "lose web step 2 on bob", "it dies, and the daemon notices", Lose),
     step_word!("die", "die web step 2 on bob", "it dies, and only its monitor notices", Die),

@@ -54,14 +54,14 @@ macro_rules! fault_kinds {
 // The order decides which faults a seed gives.
 fault_kinds! {
     Cuts, "cuts", "links between nodes are cut, both ways or one way", [cut, cut, isolate, heal];
-    Blocks, "blocks", "heartbeats alone are lost between two nodes", [block, block, heal];
+    Blocks, "blocks", "only heartbeats are lost between two nodes", [block, block, heal];
     Isolation, "isolation", "a node is cut off from all nodes and ping nodes", [isolate, heal];
     Blindness, "blindness", "single nodes do not reach a ping node", [blind];
     Crash, "crash", "machines lose their power, and boot", [crash, boot, boot];
     LostStore, "lost-store", "a machine that is off loses its saved state", [lose_store];
     Kill, "kill", "daemons are killed; what they started runs on", [kill, boot, boot];
-    Freeze, "freeze", "daemons stand still; kernel and clock run on", [freeze, thaw, thaw];
-    Suspend, "suspend", "whole machines stand still, and their clocks", [suspend, thaw];
+    Freeze, "freeze", "daemons are stopped (SIGSTOP); kernel and clock keep running", [freeze, thaw, thaw];
+    Suspend, "suspend", "whole machines and their clocks are stopped", [suspend, thaw];
     Weather, "weather", "heartbeats are lost, late, doubled or overtaken", [weather];
     Time, "time", "clocks drift, and daemons wake late", [time];
     Commands, "commands", "standby, takeover, clear", [standby, takeover, unstandby, clear];

@@ -1,4 +1,4 @@
-//! 4. No takeover before deadtime, or before initdead after a start, unless the peer said goodbye.
+//! 4. No takeover before deadtime, or before initdead after a start, unless the peer announced that it leaves.
 //!
 //! Promised under every fault. A node waits initdead for a peer that it has not heard since it started. For a peer that
 //! reported the group as anything but down it waits deadtime, and also as long as the peer announced to be away.

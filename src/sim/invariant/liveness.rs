@@ -273,9 +273,12 @@ fn describe_states(world: &World, group: &GroupName) -> String {
         format!("{node} {}", state.map_or("none", GroupState::as_str))
     });
     let states: Vec<String> = states.collect();
-    let runs = world.runs_on(group.as_str()).join(" and ");
+    let runs = match world.runs_on(group.as_str()) {
+        none if none.is_empty() => "no node".to_owned(),
+        some => some.join(" and "),
+    };
     format!(
-        "{group} runs on [{runs}] long after the last fault; states: {}",
+        "{group} runs on {runs} long after the last fault; states: {}",
         states.join(", ")
     )
 }

@@ -34,7 +34,7 @@ pub enum Invariant {
     StoppedFirst,
     /// A group whose stop failed does not count as stopped.
     FailedStop,
-    /// No takeover before deadtime or initdead, unless the peer said goodbye.
+    /// No takeover before deadtime or initdead, unless the peer announced that it leaves.
     Deadtime,
     /// A node that wakes late does not declare peers dead, and a paused node does not act on what it knew before.
     Past,
@@ -66,7 +66,7 @@ impl Invariant {
             Invariant::StoppedFirst => "no group is started before it has stopped on its old node",
             Invariant::FailedStop => "a group whose stop failed does not count as stopped",
             Invariant::Deadtime => {
-                "no takeover before deadtime or initdead, unless the peer said goodbye"
+                "no takeover before deadtime or initdead, unless the peer announced that it leaves"
             }
             Invariant::Past => {
                 "no living peer is declared dead, and no node acts on what it knew before a pause"

@@ -97,7 +97,7 @@ impl HeaderReader {
             return reader.words.end();
         }
         if self.seen.contains(first.text) {
-            let message = format!("`{}` is there twice", first.text);
+            let message = format!("`{}` is already given above", first.text);
             return Err(words.at_word(first, message, "remove one of the two lines"));
         }
         self.common_line(first, &mut words)?;
@@ -126,10 +126,10 @@ impl HeaderReader {
             "machine" => self.machine(words)?,
             _ if self.given => {
                 let known = ["at", "seed", "for", "kernel_leases", "machine"];
-                let mut mistake = words.unknown(
-                    first,
-                    "line for a script with a configuration folder",
-                    known.into_iter(),
+                let mut mistake = words.unknown(first, "line", known.into_iter());
+                mistake.message = format!(
+                    "`{}` is not allowed in a script that is run with a configuration folder",
+                    first.text
                 );
                 mistake.help += "; nodes, groups and times come from the configuration";
                 return Err(mistake);
@@ -358,7 +358,10 @@ impl HeaderReader {
         }
         if timing.keepalive >= timing.deadtime || timing.deadtime > timing.initdead {
             let help = "keepalive must be shorter than deadtime, and deadtime at most initdead";
-            missing("the times do not fit together".to_owned(), help);
+            missing(
+                "keepalive, deadtime and initdead contradict each other".to_owned(),
+                help,
+            );
         }
     }
 }

@@ -24,7 +24,7 @@ const USAGE: &str = "usage: cl_status SUBCOMMAND [OPTIONS] [PARAMETERS]
   clientstatus NODE CLIENT [MS] online, offline, join or leave
   rscstatus                     none, local, foreign, all or transition
   hbparameter -p NAME           the value of a directive
-  -m with any of them: for people
+  -m with any of them: print sentences instead of single words
 ";
 
 /// heartbeat's tool gave up after 5 s.

@@ -146,14 +146,18 @@ impl DemoStage {
         for host in self.lab.status()?.hosts {
             let has = host.addresses.iter().any(|a| a.address == ADDRESS);
             if has != (host.name == owner) {
-                let verb = if has { "has" } else { "does not have" };
+                let verb = if has {
+                    "unexpectedly has"
+                } else {
+                    "still does not have"
+                };
                 return Ok(Some(format!("{} {verb} the address", host.name)));
             }
         }
         for node in in_touch {
             if !self.sees(node, owner, in_touch) {
                 return Ok(Some(format!(
-                    "{node} does not see {owner} as the owner, or not all nodes"
+                    "{node} does not see {owner} as the owner, or does not hear all nodes"
                 )));
             }
         }
@@ -279,7 +283,7 @@ impl DemoFolder {
     }
 
     fn trouble(&self, e: &io::Error) -> String {
-        format!("cannot make {}: {e}", self.0.display())
+        format!("cannot create {}: {e}", self.0.display())
     }
 }
 

@@ -83,7 +83,9 @@ impl ReplayWording {
             ),
             ReplayEvent::Fails(text) => line(
                 "FAILS",
-                format!("the engine panics here; this is a bug in had: {text}"),
+                format!(
+                    "the engine of this hactl panics here; this is a bug, please report it: {text}"
+                ),
             ),
             ReplayEvent::Unreadable(why) => line(
                 "DAMAGE",
@@ -106,7 +108,10 @@ impl ReplayWording {
         }
         let text = match event {
             Event::PeerMessages(letters) => {
-                format!("each heartbeat carries {}", count(letters.len(), "message"))
+                format!(
+                    "from now on each heartbeat carries {}",
+                    count(letters.len(), "message")
+                )
             }
             Event::Heard { heartbeat, .. } if !self.all => self.peer_report(heartbeat)?,
             Event::Done {

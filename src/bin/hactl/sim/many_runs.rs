@@ -137,7 +137,7 @@ impl RunsSummary {
         }
         if self.down_at_the_end > 0 {
             text += &format!(
-                "in {} a group is down at the end because no node can run it\n",
+                "in {} not every group was running at the end; run one of them alone to see why\n",
                 runs(self.down_at_the_end)
             );
         }
@@ -171,7 +171,7 @@ impl RunsSummary {
             .as_deref()
             .unwrap_or("two nodes started the group within the same round of probes");
         format!(
-            "{}\n    had cannot prevent this here: {why}\n    {}\n",
+            "{}\n    this cannot be prevented with this configuration and these faults: {why}\n    {}\n",
             screen.paint(Tone::Bad, &line),
             self.advice
         )

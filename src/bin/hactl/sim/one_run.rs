@@ -156,7 +156,9 @@ impl<'a> FinishedRun<'a> {
             .as_ref()
             .filter(|_| !all.is_empty())
         {
-            text += &format!("    had cannot prevent this here: {why}\n");
+            text += &format!(
+                "    this cannot be prevented with this configuration and these faults: {why}\n"
+            );
             text += &format!("    {}\n", advice(&self.script.setup.cluster));
         }
         text

@@ -66,12 +66,12 @@ pub(super) fn monitor_text(watch: &WatchStatus) -> Option<String> {
         ));
     }
     if watch.restarts > 0 {
-        let forgotten = watch
-            .forgotten_in
-            .map(duration_for_people)
-            .unwrap_or_default();
+        let forgotten = watch.forgotten_in.map_or_else(String::new, |time| {
+            let time = duration_for_people(time);
+            format!(" (the oldest restart no longer counts in {time})")
+        });
         parts.push(format!(
-            "restarted in place {} of {} times (the oldest is forgotten in {forgotten})",
+            "restarted in place {} of {} times{forgotten}",
             watch.restarts, watch.budget
         ));
     }

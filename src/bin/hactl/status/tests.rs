@@ -383,7 +383,7 @@ fn the_scheduling_delay_is_shown_and_what_the_timeouts_allow_when_that_matters()
     status.lateness.as_mut().unwrap().recent = spread(ms(50));
     let page = render_status(&status, WIDE);
     assert!(
-        page.contains("the timeouts in ha.cf allow for 100 ms"),
+        page.contains("the times in ha.cf tolerate a delay of 100 ms"),
         "{page}"
     );
 }
@@ -421,7 +421,7 @@ fn checks_and_monitors_are_shown_with_their_numbers() {
 ! sql            failing for 90 s, last run 1 s ago: connection refused
   failback_when  failing for 90 s, last run 1 s ago: 30 s behind";
     assert_eq!(part(&page, "Checks of this node"), expected, "{page}");
-    let line = "running; monitor failed 1 of 2 times: nginx does not run; restarted in place 1 of 3 times (the oldest is forgotten in";
+    let line = "running; monitor failed 1 of 2 times: nginx does not run; restarted in place 1 of 3 times (the oldest restart no longer counts in";
     assert!(page.contains(line), "{page}");
     assert!(page.contains("1 problem, marked with !"), "{page}");
 }
