@@ -10,19 +10,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::sys::pidfd::PidFd;
+use crate::sys::process::{ProcessStat, all_pids, program_name};
 
 /// A process, found by its name or by its pid file.
 pub(super) struct ProcessProbe {
     wanted: String,
     /// The process that the last run found.
     found: watch::Sender<Option<Arc<PidFd>>>,
-}
-
-/// What /proc says of one process.
-struct Stat {
-    comm: String,
-    state: char,
-    parent: i32,
 }
 
 impl ProcessProbe {
@@ -74,52 +68,26 @@ fn by_file(path: &Path) -> Result<i32, String> {
         .ok()
         .filter(|pid| *pid > 0)
         .ok_or_else(|| format!("{shown} contains no process number"))?;
-    match stat(pid) {
-        Some(stat) if lives(&stat) => Ok(pid),
+    match ProcessStat::read(pid) {
+        Some(stat) if stat.is_alive() => Ok(pid),
         _ => Err(format!("{shown} names process {pid}, which does not run")),
     }
 }
 
 /// The process of that name whose parent has another name: the main process, not one of its workers.
 fn by_name(name: &str) -> Option<i32> {
-    let entries = fs::read_dir("/proc").ok()?.flatten();
-    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    let mut named: Vec<(i32, Stat)> = pids
-        .filter_map(|pid| Some((pid, stat(pid)?)))
-        .filter(|(pid, stat)| lives(stat) && is_called(*pid, stat, name))
+    let is_called = |pid: i32, stat: &ProcessStat| {
+        stat.name == name || program_name(pid).as_deref() == Some(name)
+    };
+    let mut named: Vec<(i32, ProcessStat)> = all_pids()
+        .filter_map(|pid| Some((pid, ProcessStat::read(pid)?)))
+        .filter(|(pid, stat)| stat.is_alive() && is_called(*pid, stat))
         .collect();
     named.sort_by_key(|(pid, _)| *pid);
     let main = named
         .iter()
         .find(|(_, stat)| !named.iter().any(|(pid, _)| *pid == stat.parent));
     main.or(named.first()).map(|(pid, _)| *pid)
-}
-
-fn lives(stat: &Stat) -> bool {
-    !matches!(stat.state, 'Z' | 'X' | 'x')
-}
-
-fn is_called(pid: i32, stat: &Stat, name: &str) -> bool {
-    let program = fs::read_link(format!("/proc/{pid}/exe"));
-    let file = program.ok().and_then(|p| {
-        let file = p.file_name()?.to_str()?.to_owned();
-        // The kernel adds this if an upgrade replaced the file.
-        Some(file.trim_end_matches(" (deleted)").to_owned())
-    });
-    file.as_deref() == Some(name) || stat.comm == name
-}
-
-fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may have any in it.
-    let (_, rest) = text.split_once('(')?;
-    let (comm, rest) = rest.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    Some(Stat {
-        comm: comm.to_owned(),
-        state: fields.next()?.chars().next()?,
-        parent: fields.next()?.parse().ok()?,
-    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod netlink;
 pub mod packet;
 pub mod peer;
 pub mod pidfd;
+pub mod process;
 pub mod realtime;
 pub mod tap;
 pub mod terminal;

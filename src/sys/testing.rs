@@ -1,12 +1,13 @@
 //! Two network namespaces joined by a wire, for tests. They vanish with the thread that made them.
 
 use std::fs::File;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use tokio::runtime::Builder;
+
+use super::machine::ip;
 
 /// `left` has 10.9.0.1 and fd09::1, `right` has 10.9.0.2 and fd09::2; the interfaces are called so too.
 pub struct Wire {
@@ -88,12 +89,4 @@ fn await_up(interface: &str) {
         assert!(Instant::now() < deadline, "{interface} does not come up");
         thread::sleep(Duration::from_millis(2));
     }
-}
-
-/// Runs the program `ip` in the namespace of this thread; gives what it prints.
-pub fn ip(words: &str) -> String {
-    let done = Command::new("ip").args(words.split(' ')).output().unwrap();
-    let text = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "ip {words}: {text}");
-    String::from_utf8(done.stdout).unwrap()
 }

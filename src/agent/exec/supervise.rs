@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use std::{fs, future, io};
+use std::{future, io};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::agent::Limits;
+use crate::sys::process::{ProcessStat, all_pids};
 use crate::text::one_line;
 
 /// The time between TERM and KILL, and the longest that KILL should take.
@@ -222,16 +223,8 @@ impl Drop for Group {
 
 /// Whether a process group has a living member. Zombies do not count.
 pub fn has_living(group: i32) -> bool {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut stats = entries.filter_map(|e| fs::read_to_string(e.path().join("stat")).ok());
-    stats.any(|stat| {
-        // The name may contain anything; after it come state, parent and group.
-        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' '));
-        let mut fields = fields.into_iter().flatten();
-        let state = fields.next();
-        let number = fields.nth(1).and_then(|n| n.parse().ok());
-        number == Some(group) && !matches!(state, Some("Z" | "X"))
-    })
+    let mut stats = all_pids().filter_map(ProcessStat::read);
+    stats.any(|stat| stat.group == group && stat.is_alive())
 }
 
 /// The reading ends of both streams.
@@ -345,8 +338,8 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
 
     fn alive(pid: &str) -> bool {
-        // A zombie counts as dead.
-        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+        let stat = pid.parse().ok().and_then(ProcessStat::read);
+        stat.is_some_and(|stat| stat.is_alive())
     }
 
     #[tokio::test]

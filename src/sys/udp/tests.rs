@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use super::*;
 use crate::model::LinkName;
 use crate::model::medium::{Medium, Target};
-use crate::sys::testing::{Wire, ip, on_a_wire};
+use crate::sys::machine::ip;
+use crate::sys::testing::{Wire, on_a_wire};
 
 const LONG: Duration = Duration::from_secs(30);
 const PORT: u16 = 694;

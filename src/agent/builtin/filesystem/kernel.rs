@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::mountinfo::{Device, MountTable};
+use crate::sys::process::{ProcessStat, all_pids};
 
 /// Everything that keeps one of these mount points, or the file system with this number, busy.
 pub fn holders(points: &[PathBuf], whole: Option<Device>) -> Vec<String> {
@@ -53,22 +54,20 @@ fn exports(inside: &dyn Fn(&Path) -> bool) -> Vec<String> {
 
 /// One process of each other mount namespace that has the file system.
 fn other_namespaces(device: Device) -> Vec<String> {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
     let mut seen: HashSet<PathBuf> = namespace("thread-self").into_iter().collect();
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.parse::<i32>().is_err() || !namespace(&name).is_some_and(|n| seen.insert(n)) {
+    for pid in all_pids() {
+        if !namespace(&pid.to_string()).is_some_and(|n| seen.insert(n)) {
             continue;
         }
-        let bytes = fs::read(entry.path().join("mountinfo")).unwrap_or_default();
+        let bytes = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
         let mounts = MountTable::parse(&bytes).unwrap_or_default().0;
         for mount in mounts.iter().filter(|m| m.device == device) {
-            let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            let command = ProcessStat::read(pid).map_or_else(String::new, |stat| stat.name);
             let point = mount.point.display();
             found.push(format!(
-                "the mount namespace of {} (pid {name}), where it is mounted on {point} (nsenter -t {name} -m umount {point})",
-                command.trim_end()
+                "the mount namespace of {command} (pid {pid}), where it is mounted on {point} (nsenter -t {pid} -m umount {point})"
             ));
         }
     }

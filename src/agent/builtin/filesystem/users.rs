@@ -15,9 +15,8 @@ use nix::sys::stat::{fstat, major, minor};
 use nix::unistd::{Uid, User as Account};
 
 use super::mountinfo::{Device, MountTable};
+use crate::sys::process::{ProcessStat, all_pids};
 
-/// The flag of a kernel thread, which no signal reaches.
-const KERNEL_THREAD: u64 = 0x0020_0000;
 /// How many files of a process a text names.
 const MAX_NAMED: usize = 3;
 
@@ -99,9 +98,7 @@ impl fmt::Display for MountUser {
 /// rare, so threads are searched only if no process is found.
 pub fn find_users(target: &MountSet) -> Vec<MountUser> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
-    let pids: Vec<i32> = pids.filter(|pid| *pid > 1 && *pid != own).collect();
+    let pids: Vec<i32> = all_pids().filter(|pid| *pid > 1 && *pid != own).collect();
     let search = |threads| {
         pids.iter()
             .filter_map(move |pid| inspect(*pid, target, threads))
@@ -126,8 +123,8 @@ pub fn find_user(pid: i32, target: &MountSet) -> Option<MountUser> {
 
 fn inspect(pid: i32, target: &MountSet, threads: bool) -> Option<MountUser> {
     let folder = PathBuf::from(format!("/proc/{pid}"));
-    let (command, flags) = stat(&fs::read(folder.join("stat")).ok()?)?;
-    if flags & KERNEL_THREAD != 0 {
+    let stat = ProcessStat::read(pid)?;
+    if stat.is_kernel_thread() {
         return None;
     }
     let mut uses = uses_of_task(&folder, target);
@@ -142,19 +139,10 @@ fn inspect(pid: i32, target: &MountSet, threads: bool) -> Option<MountUser> {
     uses.extend(mapped_files(&folder, target));
     (!uses.is_empty()).then(|| MountUser {
         pid,
-        command,
+        command: stat.name,
         owner: owner(&folder),
         uses,
     })
-}
-
-/// Name and flags out of `/proc/PID/stat`. The name may have blanks and brackets.
-fn stat(bytes: &[u8]) -> Option<(String, u64)> {
-    let text = String::from_utf8_lossy(bytes);
-    let (before, after) = text.rsplit_once(") ")?;
-    let (_, name) = before.split_once('(')?;
-    // state, ppid, pgrp, session, tty, tpgid, flags
-    Some((name.to_owned(), after.split(' ').nth(6)?.parse().ok()?))
 }
 
 fn uses_of_task(folder: &Path, target: &MountSet) -> Vec<String> {
@@ -253,15 +241,6 @@ fn owner(folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_name_of_a_process_may_hold_anything() {
-        let line = b"42 (a) R 1 (b) S 1 42 42 0 -1 4194560 100 0";
-        assert_eq!(stat(line), Some(("a) R 1 (b".to_owned(), 4_194_560)));
-        let kernel = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0";
-        assert_ne!(stat(kernel).unwrap().1 & KERNEL_THREAD, 0);
-        assert_eq!(stat(b"42 (x"), None);
-    }
 
     #[test]
     fn a_line_of_maps_is_taken_apart() {

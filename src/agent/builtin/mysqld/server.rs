@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::settings::SERVERS;
 use crate::agent::exec::blocking::run_blocking;
 use crate::agent::{AgentError, Limits};
+use crate::sys::process::{all_pids, program_name};
 
 /// A running server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,25 +36,20 @@ pub async fn find_servers(
 ) -> Result<Vec<DatabaseServer>, AgentError> {
     let datadir = datadir.to_owned();
     let search = move || {
-        let wanted = identity(&datadir);
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| {
-            is_server(*pid) && wanted.is_some() && working_dir_identity(*pid) == wanted
-        })
-        .map(|pid| DatabaseServer {
-            pid,
-            unit: unit(pid),
-        })
-        .collect()
+        all_pids()
+            .filter(|pid| is_server_on(*pid, &datadir))
+            .map(|pid| DatabaseServer {
+                pid,
+                unit: unit(pid),
+            })
+            .collect()
     };
     run_blocking(limits, "look for the database server", search).await
 }
 
 /// Whether a process still is a server on this data directory.
 pub fn is_server_on(pid: i32, datadir: &Path) -> bool {
-    let wanted = identity(datadir);
-    is_server(pid) && wanted.is_some() && working_dir_identity(pid) == wanted
+    is_server(pid) && identity(datadir).is_some_and(|id| working_dir_identity(pid) == Some(id))
 }
 
 /// Whether a process is ending: it has no working directory any more.
@@ -71,11 +67,7 @@ pub fn working_dir(pid: i32) -> String {
 }
 
 fn is_server(pid: i32) -> bool {
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    let name = exe.file_name().unwrap_or_default().to_string_lossy();
-    // After an upgrade the file of the old program is deleted.
-    let name = name.strip_suffix(" (deleted)").unwrap_or(&name);
-    SERVERS.contains(&name)
+    program_name(pid).is_some_and(|name| SERVERS.contains(&name.as_str()))
 }
 
 /// The identity of the working directory, which does not depend on its path.
