@@ -55,6 +55,13 @@ pub const CLUSTER_SETTINGS: [ClusterSetting; 9] = [
     setting!("auto_failback", Switch, auto_failback),
 ];
 
+/// Changes the setting of this name.
+pub fn change_setting(cluster: &mut Cluster, name: &str, value: SettingValue) {
+    if let Some(setting) = CLUSTER_SETTINGS.iter().find(|s| s.name == name) {
+        (setting.set)(cluster, value);
+    }
+}
+
 /// What differs between two clusters: name, old value, new value.
 pub fn changed_settings(
     old: &Cluster,

@@ -44,7 +44,6 @@ pub use random::Random;
 pub use report::{RunReport, TimelineEntry, TimelineEvent};
 pub use run::run;
 pub use script::FaultScript;
-pub use script_words::ScriptError;
 pub use setting::ScriptSetting;
 pub use setup::{ClusterSetup, MachineCondition};
 pub use shrink::{ShrunkScript, shrink};

@@ -21,9 +21,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::script_words::ScriptError;
 use super::setup::ClusterSetup;
-use crate::text::duration_in_files;
+use crate::text::{Problems, duration_in_files};
 
 /// A cluster, and what happens to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ impl FaultScript {
     ///
     /// # Errors
     /// All errors, in the order of the lines.
-    pub fn read(text: &str) -> Result<FaultScript, Vec<ScriptError>> {
+    pub fn read(text: &str) -> Result<FaultScript, Problems> {
         read::read(text, None)
     }
 
@@ -49,7 +48,7 @@ impl FaultScript {
     ///
     /// # Errors
     /// All errors, in the order of the lines.
-    pub fn read_for(text: &str, setup: ClusterSetup) -> Result<FaultScript, Vec<ScriptError>> {
+    pub fn read_for(text: &str, setup: ClusterSetup) -> Result<FaultScript, Problems> {
         read::read(text, Some(setup))
     }
 

@@ -1,54 +1,16 @@
 //! The words of a script line, and errors that point at one of them.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::text::{DURATION_FORM, did_you_mean, parse_duration, printable_char};
+use crate::text::{DURATION_FORM, Place, Problem, Severity, did_you_mean, parse_duration};
+
+/// The name of a script in its problems, until the reader of the file puts the real one there.
+pub(super) const SCRIPT: &str = "script";
 
 /// The longest duration in a script. It also keeps arithmetic on times far from overflow.
 const MAX_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
-/// An error shows no more of its line.
-const MAX_EXCERPT_CHARS: usize = 160;
-
-/// An error in a script: where it is, what is wrong, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScriptError {
-    /// The line, from 1.
-    pub line: usize,
-    /// The first character on the line, from 1.
-    pub column: usize,
-    /// The number of characters to mark.
-    pub width: usize,
-    /// The whole line.
-    pub text: String,
-    /// What is wrong, in one sentence without a full stop.
-    pub message: String,
-    /// What to do about it; may be empty.
-    pub help: String,
-}
-
-impl fmt::Display for ScriptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: String = self
-            .text
-            .chars()
-            .take(MAX_EXCERPT_CHARS)
-            .map(printable_char)
-            .collect();
-        let pad = self.column.saturating_sub(1).min(MAX_EXCERPT_CHARS);
-        let marks = "^".repeat(self.width.clamp(1, MAX_EXCERPT_CHARS));
-        writeln!(f, "{}:{}: {}", self.line, self.column, self.message)?;
-        writeln!(f, "{:>6} | {shown}", self.line)?;
-        write!(f, "       | {:pad$}{marks}", "")?;
-        if !self.help.is_empty() {
-            write!(f, "\n       = {}", self.help)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ScriptError {}
-
 /// One word of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScriptWord<'a> {
@@ -100,7 +62,7 @@ impl<'a> ScriptLine<'a> {
     }
 
     /// Takes the next word; `wanted` names it in the error if there is none.
-    pub fn next(&mut self, wanted: &str) -> Result<ScriptWord<'a>, ScriptError> {
+    pub fn next(&mut self, wanted: &str) -> Result<ScriptWord<'a>, Problem> {
         let Some(word) = self.all.get(self.at).copied() else {
             return Err(self.after(format!("{wanted} is missing here")));
         };
@@ -116,7 +78,7 @@ impl<'a> ScriptLine<'a> {
     }
 
     /// Takes the next word, which must be `wanted`.
-    pub fn expect(&mut self, wanted: &str) -> Result<(), ScriptError> {
+    pub fn expect(&mut self, wanted: &str) -> Result<(), Problem> {
         let word = self.next(&format!("`{wanted}`"))?;
         if word.text == wanted {
             return Ok(());
@@ -129,7 +91,7 @@ impl<'a> ScriptLine<'a> {
     }
 
     /// Takes the next word, which must be one of `known`.
-    pub fn one_of(&mut self, what: &str, known: &[&'a str]) -> Result<&'a str, ScriptError> {
+    pub fn one_of(&mut self, what: &str, known: &[&'a str]) -> Result<&'a str, Problem> {
         let word = self.next(what)?;
         let found = known.iter().find(|k| **k == word.text);
         found
@@ -143,7 +105,7 @@ impl<'a> ScriptLine<'a> {
         word: ScriptWord<'_>,
         what: &str,
         known: impl Iterator<Item = &'b str>,
-    ) -> ScriptError {
+    ) -> Problem {
         let known: Vec<&str> = known.collect();
         let near = did_you_mean(word.text, known.iter().copied());
         let all = if known.is_empty() {
@@ -159,7 +121,7 @@ impl<'a> ScriptLine<'a> {
         self.at_word(word, format!("unknown {what} `{}`", word.text), help)
     }
 
-    pub fn time(&mut self, what: &str) -> Result<Duration, ScriptError> {
+    pub fn time(&mut self, what: &str) -> Result<Duration, Problem> {
         let word = self.next(what)?;
         let time = parse_duration(word.text).filter(|time| *time <= MAX_TIME);
         time.ok_or_else(|| {
@@ -169,7 +131,7 @@ impl<'a> ScriptLine<'a> {
     }
 
     /// Takes a percentage; returns thousandths.
-    pub fn share(&mut self, what: &str) -> Result<u32, ScriptError> {
+    pub fn share(&mut self, what: &str) -> Result<u32, Problem> {
         let word = self.next(what)?;
         let share = word.text.strip_suffix('%').and_then(thousandths);
         share.ok_or_else(|| {
@@ -185,7 +147,7 @@ impl<'a> ScriptLine<'a> {
         suffix: &str,
         least: i64,
         most: i64,
-    ) -> Result<i64, ScriptError> {
+    ) -> Result<i64, Problem> {
         let word = self.next(what)?;
         let digits = word.text.strip_suffix(suffix);
         let number = digits
@@ -203,12 +165,12 @@ impl<'a> ScriptLine<'a> {
             })
     }
 
-    pub fn on_or_off(&mut self) -> Result<bool, ScriptError> {
+    pub fn on_or_off(&mut self) -> Result<bool, Problem> {
         Ok(self.one_of("switch", &["on", "off"])? == "on")
     }
 
     /// The error for a word that is left at the end of the line.
-    pub fn end(&mut self) -> Result<(), ScriptError> {
+    pub fn end(&mut self) -> Result<(), Problem> {
         match self.all.get(self.at).copied() {
             None => Ok(()),
             Some(word) => Err(self.at_word(word, format!("unexpected word `{}`", word.text), "")),
@@ -220,27 +182,29 @@ impl<'a> ScriptLine<'a> {
         word: ScriptWord<'_>,
         message: impl Into<String>,
         help: impl Into<String>,
-    ) -> ScriptError {
-        ScriptError {
-            line: self.line,
-            column: word.column,
-            width: word.text.chars().count(),
-            text: self.text.to_owned(),
-            message: message.into(),
-            help: help.into(),
-        }
+    ) -> Problem {
+        let width = word.text.chars().count();
+        self.problem(word.column, width, message.into(), help.into())
     }
 
     /// An error that points behind the last word.
-    fn after(&self, message: String) -> ScriptError {
+    fn after(&self, message: String) -> Problem {
         let end = |w: &ScriptWord| w.column + w.text.chars().count() + 1;
-        ScriptError {
-            line: self.line,
-            column: self.all.last().map_or(1, end),
-            width: 1,
-            text: self.text.to_owned(),
+        self.problem(self.all.last().map_or(1, end), 1, message, String::new())
+    }
+
+    fn problem(&self, column: usize, width: usize, message: String, help: String) -> Problem {
+        Problem {
+            severity: Severity::Error,
+            place: Place {
+                file: Path::new(SCRIPT).into(),
+                line: self.line,
+                column,
+                width,
+                text: self.text.into(),
+            },
             message,
-            help: String::new(),
+            help: (!help.is_empty()).then_some(help),
         }
     }
 }
@@ -303,7 +267,7 @@ mod tests {
         let mistake = words.one_of("fault", &["crash", "heal"]).unwrap_err();
         assert_eq!(
             mistake.to_string(),
-            "3:7: unknown fault `crahs`\n     3 | at 1s crahs alice # a comment\n       |       ^^^^^\n       \
+            "error: script:3:7: unknown fault `crahs`\n     3 | at 1s crahs alice # a comment\n       |       ^^^^^\n       \
              = did you mean `crash`? (possible here: crash, heal)"
         );
     }

@@ -9,16 +9,7 @@ use had::sim::{FaultScript, run};
 
 fn read(path: &Path) -> FaultScript {
     let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    match FaultScript::read(&text) {
-        Ok(script) => script,
-        Err(mistakes) => {
-            let all: String = mistakes
-                .iter()
-                .map(|m| format!("{}:{m}\n", path.display()))
-                .collect();
-            panic!("{all}");
-        }
-    }
+    FaultScript::read(&text).unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display()))
 }
 
 #[test]

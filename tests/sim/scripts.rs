@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use had::engine::Command;
 use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step};
+use had::model::cluster_setting::SettingValue;
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{
@@ -98,11 +99,12 @@ fn quorum() -> impl Strategy<Value = QuorumPolicy> {
 
 fn setting() -> impl Strategy<Value = ScriptSetting> {
     prop_oneof![
-        positive().prop_map(ScriptSetting::Deadtime),
-        positive().prop_map(ScriptSetting::Margin),
-        quorum().prop_map(ScriptSetting::Quorum),
-        any::<bool>().prop_map(ScriptSetting::AutoFailback),
-        time().prop_map(ScriptSetting::FailbackDelay),
+        positive().prop_map(|t| ScriptSetting::Cluster("deadtime", SettingValue::Time(t))),
+        positive().prop_map(|t| ScriptSetting::Cluster("margin", SettingValue::Time(t))),
+        quorum().prop_map(|q| ScriptSetting::Cluster("quorum", SettingValue::Quorum(q))),
+        any::<bool>()
+            .prop_map(|on| ScriptSetting::Cluster("auto_failback", SettingValue::Switch(on))),
+        time().prop_map(|t| ScriptSetting::Cluster("failback_delay", SettingValue::Time(t))),
         any::<bool>().prop_map(ScriptSetting::FollowConnectivity),
         (group(), node()).prop_map(|(g, n)| ScriptSetting::Preferred(g, n)),
         group().prop_map(ScriptSetting::Without),
@@ -289,7 +291,7 @@ fn every_mistake_is_told_with_its_place_and_what_is_known() {
     let text = "nodes alice bob\ngroup db on alise\nstep address : 10.0.0.1\nkeepalive 2x\n\
                 at 1s crash carol\nat 1s crahs bob\nat 1x crash bob\nat 1s cut alice\nat 1s heal all\nnodes alice\n";
     let mistakes = FaultScript::read(text).unwrap_err();
-    let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let all: Vec<String> = mistakes.list.iter().map(ToString::to_string).collect();
     let wanted = [
         "2:13: unknown node `alise`",
         "3:1: a step belongs below its group",
@@ -302,7 +304,8 @@ fn every_mistake_is_told_with_its_place_and_what_is_known() {
         "10:1: `nodes` is already given above",
     ];
     for (mistake, wanted) in all.iter().zip(wanted) {
-        assert!(mistake.starts_with(wanted), "{mistake}\nwanted: {wanted}");
+        let wanted = format!("error: script:{wanted}");
+        assert!(mistake.starts_with(&wanted), "{mistake}\nwanted: {wanted}");
     }
     assert_eq!(all.len(), wanted.len(), "{all:#?}");
     assert!(all[0].contains("did you mean `alice`?"), "{}", all[0]);
@@ -316,7 +319,7 @@ fn a_check_of_a_group_that_is_not_there_is_a_mistake() {
     };
     assert!(FaultScript::read(&text("db")).is_ok());
     let mistakes = FaultScript::read(&text("bd")).unwrap_err();
-    let told = mistakes[0].to_string();
+    let told = mistakes.to_string();
     assert!(
         told.contains("check disk is for the unknown group bd"),
         "{told}"
@@ -335,9 +338,8 @@ fn a_script_for_a_given_cluster_may_not_describe_one() {
     assert_eq!((good.setup.seed, good.steps.len()), (5, 1));
     let bad = FaultScript::read_for("nodes a b\nat 1s crash alice\n", setup).unwrap_err();
     assert!(
-        bad[0].to_string().contains("come from the configuration"),
-        "{}",
-        bad[0]
+        bad.to_string().contains("come from the configuration"),
+        "{bad}"
     );
 }
 

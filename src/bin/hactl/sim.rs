@@ -168,12 +168,11 @@ fn from_file(path: &Path, setup: ClusterSetup) -> Result<FaultScript, Failure> {
     } else {
         FaultScript::read_for(&text, setup)
     };
-    let mut script = script.map_err(|mistakes| {
-        let each = mistakes.iter().map(|m| format!("{}:{m}", path.display()));
-        Failure::failed(format!(
-            "the script cannot be read\n{}",
-            each.collect::<Vec<_>>().join("\n")
-        ))
+    let mut script = script.map_err(|mut problems| {
+        for problem in &mut problems.list {
+            problem.place.file = path.into();
+        }
+        Failure::failed(format!("the script cannot be read\n{problems}"))
     })?;
     let starts = |(at, f): &(Duration, Fault)| at.is_zero() && matches!(f, Fault::Start(_));
     if !complete && !script.steps.iter().any(starts) {

@@ -6,7 +6,7 @@ use super::timing::default_initdead;
 use crate::config::values::{boolean, delay, time};
 use crate::model::cluster::{Cluster, QuorumPolicy, Timing};
 use crate::model::cluster_setting::{
-    CLUSTER_SETTINGS, ClusterSetting, SettingValue, changed_settings,
+    CLUSTER_SETTINGS, ClusterSetting, SettingValue, change_setting, changed_settings,
 };
 use crate::text::{did_you_mean, duration_for_people};
 
@@ -37,9 +37,7 @@ impl SettingOverrides {
         let was = cluster.timing;
         let set = |new: &mut Cluster| {
             for (name, value) in &self.0 {
-                if let Some(setting) = CLUSTER_SETTINGS.iter().find(|s| s.name == *name) {
-                    (setting.set)(new, *value);
-                }
+                change_setting(new, name, *value);
             }
         };
         set(&mut new);

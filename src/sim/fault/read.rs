@@ -9,18 +9,19 @@ use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::controls::CutDirection;
 use crate::sim::machine::{Behaviour, ProbeBehaviour};
 use crate::sim::network::Weather;
-use crate::sim::script_words::{ScriptError, ScriptLine};
+use crate::sim::script_words::ScriptLine;
 use crate::sim::setting::ScriptSetting;
 use crate::sim::setup::ClusterSetup;
+use crate::text::Problem;
 
 /// The most that a clock may drift, in millionths.
 const MAX_DRIFT_PPM: i64 = 10_000;
 
 impl FromStr for Fault {
-    type Err = ScriptError;
+    type Err = Problem;
 
     /// Takes any name; a script checks names against its header.
-    fn from_str(text: &str) -> Result<Fault, ScriptError> {
+    fn from_str(text: &str) -> Result<Fault, Problem> {
         let mut reader = FaultReader {
             words: ScriptLine::split(1, text),
             setup: None,
@@ -38,7 +39,7 @@ pub(in crate::sim) struct FaultReader<'w, 's> {
 }
 
 impl FaultReader<'_, '_> {
-    pub fn fault(&mut self) -> Result<Fault, ScriptError> {
+    pub fn fault(&mut self) -> Result<Fault, Problem> {
         let word = self.words.next("a fault")?;
         match FAULT_WORDS.iter().find(|row| row.word == word.text) {
             Some(row) => (row.read)(self),
@@ -51,8 +52,8 @@ impl FaultReader<'_, '_> {
     /// Reads a command at a node, and `after a look` behind it.
     pub(super) fn command(
         &mut self,
-        read: fn(&mut Self) -> Result<Command, ScriptError>,
-    ) -> Result<Fault, ScriptError> {
+        read: fn(&mut Self) -> Result<Command, Problem>,
+    ) -> Result<Fault, Problem> {
         let (node, command) = (self.node()?, read(self)?);
         let looked = self.words.accept("after");
         if looked {
@@ -66,20 +67,20 @@ impl FaultReader<'_, '_> {
         })
     }
 
-    pub(super) fn back_within(&mut self) -> Result<Duration, ScriptError> {
+    pub(super) fn back_within(&mut self) -> Result<Duration, Problem> {
         self.words.expect("back")?;
         self.words.expect("within")?;
         self.words.time("how long the others wait")
     }
 
-    pub(super) fn drift(&mut self) -> Result<i32, ScriptError> {
+    pub(super) fn drift(&mut self) -> Result<i32, Problem> {
         let ppm = self
             .words
             .number("a drift", "ppm", -MAX_DRIFT_PPM, MAX_DRIFT_PPM)?;
         Ok(i32::try_from(ppm).unwrap_or(0))
     }
 
-    pub(super) fn between(&mut self) -> Result<(NodeName, NodeName, CutDirection), ScriptError> {
+    pub(super) fn between(&mut self) -> Result<(NodeName, NodeName, CutDirection), Problem> {
         let a = self.node()?;
         let way = if self.words.accept("to") {
             CutDirection::OneWay
@@ -89,7 +90,7 @@ impl FaultReader<'_, '_> {
         Ok((a, self.node()?, way))
     }
 
-    pub(super) fn link(&mut self) -> Result<Option<LinkName>, ScriptError> {
+    pub(super) fn link(&mut self) -> Result<Option<LinkName>, Problem> {
         if !self.words.accept("on") {
             return Ok(None);
         }
@@ -104,7 +105,7 @@ impl FaultReader<'_, '_> {
         }
     }
 
-    pub(super) fn path(&mut self) -> Result<Option<NetworkPath>, ScriptError> {
+    pub(super) fn path(&mut self) -> Result<Option<NetworkPath>, Problem> {
         if !self.words.accept("from") {
             return Ok(None);
         }
@@ -115,7 +116,7 @@ impl FaultReader<'_, '_> {
         Ok(Some(NetworkPath { from, to, link }))
     }
 
-    pub(super) fn weather(&mut self) -> Result<Weather, ScriptError> {
+    pub(super) fn weather(&mut self) -> Result<Weather, Problem> {
         let mut weather = Weather::CALM;
         if self.words.accept("calm") {
             return Ok(weather);
@@ -149,7 +150,7 @@ impl FaultReader<'_, '_> {
         }
     }
 
-    pub(super) fn behaviour(&mut self) -> Result<Behaviour, ScriptError> {
+    pub(super) fn behaviour(&mut self) -> Result<Behaviour, Problem> {
         match self.words.one_of("behaviour", &["take", "fail", "hang"])? {
             "take" => Ok(Behaviour::Works(self.words.time("how long it takes")?)),
             "fail" if self.words.accept("half-done") => Ok(Behaviour::FailsHalfDone),
@@ -158,7 +159,7 @@ impl FaultReader<'_, '_> {
         }
     }
 
-    pub(super) fn probe_behaviour(&mut self) -> Result<ProbeBehaviour, ScriptError> {
+    pub(super) fn probe_behaviour(&mut self) -> Result<ProbeBehaviour, Problem> {
         match self
             .words
             .one_of("behaviour of a probe", &["say", "fail", "hang"])?
@@ -172,7 +173,7 @@ impl FaultReader<'_, '_> {
         }
     }
 
-    pub(super) fn check(&mut self) -> Result<(String, NodeName, bool), ScriptError> {
+    pub(super) fn check(&mut self) -> Result<(String, NodeName, bool), Problem> {
         let word = self.words.next("a check")?;
         if let Some(s) = self.setup.filter(|s| !s.has_check(word.text)) {
             return Err(self.words.unknown(word, "check", s.checks()));
@@ -183,7 +184,7 @@ impl FaultReader<'_, '_> {
         Ok((word.text.to_owned(), node, how == "passes"))
     }
 
-    pub(super) fn step(&mut self) -> Result<StepLocation, ScriptError> {
+    pub(super) fn step(&mut self) -> Result<StepLocation, Problem> {
         let group = self.group()?;
         self.words.expect("step")?;
         let of = self.setup.and_then(|s| s.group(&group));
@@ -195,7 +196,7 @@ impl FaultReader<'_, '_> {
         Ok(StepLocation { node, group, step })
     }
 
-    pub fn node(&mut self) -> Result<NodeName, ScriptError> {
+    pub fn node(&mut self) -> Result<NodeName, Problem> {
         let word = self.words.next("a node")?;
         let node = NodeName::new(word.text);
         match self.setup {
@@ -207,7 +208,7 @@ impl FaultReader<'_, '_> {
         }
     }
 
-    pub(super) fn ping(&mut self) -> Result<Option<String>, ScriptError> {
+    pub(super) fn ping(&mut self) -> Result<Option<String>, Problem> {
         if self.words.is_empty() {
             return Ok(None);
         }
@@ -220,7 +221,7 @@ impl FaultReader<'_, '_> {
         Ok(Some(word.text.to_owned()))
     }
 
-    pub(super) fn group(&mut self) -> Result<GroupName, ScriptError> {
+    pub(super) fn group(&mut self) -> Result<GroupName, Problem> {
         let word = self.words.next("a group")?;
         let group = GroupName::new(word.text);
         match self.setup {
@@ -233,7 +234,7 @@ impl FaultReader<'_, '_> {
     }
 
     /// At least one group, up to the end of the line or to `after a look`.
-    pub(super) fn groups(&mut self) -> Result<Vec<GroupName>, ScriptError> {
+    pub(super) fn groups(&mut self) -> Result<Vec<GroupName>, Problem> {
         let mut groups = vec![self.group()?];
         while self.words.peek().is_some_and(|w| w != "after") {
             groups.push(self.group()?);
@@ -241,7 +242,7 @@ impl FaultReader<'_, '_> {
         Ok(groups)
     }
 
-    pub(super) fn setting(&mut self) -> Result<ScriptSetting, ScriptError> {
+    pub(super) fn setting(&mut self) -> Result<ScriptSetting, Problem> {
         let first = self.words.next("a setting")?;
         match first.text {
             "preferred" => {
@@ -254,7 +255,7 @@ impl FaultReader<'_, '_> {
             other => {
                 let setting = ScriptSetting::read(other, &mut self.words)?;
                 let more = ["preferred", "without", "with", "whole"];
-                let known = ScriptSetting::WORDS.iter().chain(&more).copied();
+                let known = ScriptSetting::words().chain(more);
                 setting.ok_or_else(|| self.words.unknown(first, "setting", known))
             }
         }

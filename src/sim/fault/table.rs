@@ -9,9 +9,8 @@ use super::{Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::controls::CutDirection;
-use crate::sim::script_words::ScriptError;
 use crate::sim::setting::ScriptSetting;
-use crate::text::duration_in_files;
+use crate::text::{Problem, duration_in_files};
 
 /// A word that begins a fault in a script.
 pub struct FaultWord {
@@ -21,7 +20,7 @@ pub struct FaultWord {
     pub example: &'static str,
     /// What it does, in a few words.
     pub meaning: &'static str,
-    pub(super) read: fn(&mut FaultReader<'_, '_>) -> Result<Fault, ScriptError>,
+    pub(super) read: fn(&mut FaultReader<'_, '_>) -> Result<Fault, Problem>,
     /// What follows the word; none for a fault of another word.
     print: for<'f> fn(&'f Fault) -> Option<FaultArguments<'f>>,
 }

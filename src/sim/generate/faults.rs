@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Generator;
 use crate::engine::Command;
 use crate::model::cluster::GroupSpec;
+use crate::model::cluster_setting::SettingValue;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::controls::CutDirection;
 use crate::sim::fault::{Fault, NetworkPath, StepLocation};
@@ -433,8 +434,11 @@ impl Generator {
         let (node, group) = (self.node(), self.group());
         let delay = Duration::from_secs(self.random.below(6));
         let setting = match self.random.below(7) {
-            0 => ScriptSetting::AutoFailback(self.random.chance(500)),
-            1 => ScriptSetting::FailbackDelay(delay),
+            0 => {
+                let on = SettingValue::Switch(self.random.chance(500));
+                ScriptSetting::Cluster("auto_failback", on)
+            }
+            1 => ScriptSetting::Cluster("failback_delay", SettingValue::Time(delay)),
             2 => ScriptSetting::FollowConnectivity(self.random.chance(500)),
             3 => ScriptSetting::Preferred(group, self.node()),
             4 => ScriptSetting::Without(group),

@@ -1,6 +1,7 @@
 //! Reads a script line by line, and finds all its errors at once.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use super::FaultScript;
@@ -9,10 +10,11 @@ use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Policy};
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::fault::Fault;
 use crate::sim::fault::read::FaultReader;
-use crate::sim::script_words::{ScriptError, ScriptLine, ScriptWord};
+use crate::sim::script_words::{SCRIPT, ScriptLine, ScriptWord};
 use crate::sim::setting::ScriptSetting;
 use crate::sim::setup::{ClusterSetup, MachineCondition, default_step};
 use crate::sim::world::default_cluster;
+use crate::text::{Place, Problem, Problems};
 
 /// Reading stops after this many errors.
 const MAX_ERRORS: usize = 50;
@@ -38,10 +40,7 @@ struct HeaderReader {
     seen: BTreeSet<String>,
 }
 
-pub(super) fn read(
-    text: &str,
-    given: Option<ClusterSetup>,
-) -> Result<FaultScript, Vec<ScriptError>> {
+pub(super) fn read(text: &str, given: Option<ClusterSetup>) -> Result<FaultScript, Problems> {
     let mut header = HeaderReader {
         given: given.is_some(),
         setup: given.unwrap_or_else(|| ClusterSetup::new(default_cluster(&[]))),
@@ -49,7 +48,7 @@ pub(super) fn read(
         deadping: false,
         seen: BTreeSet::new(),
     };
-    let (mut mistakes, mut steps, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut problems, mut steps, mut notes) = (Problems::default(), Vec::new(), Vec::new());
     let mut first = true;
     for (number, line) in text.lines().enumerate() {
         if let Some(note) = line.strip_prefix('#').filter(|_| first) {
@@ -61,16 +60,16 @@ pub(super) fn read(
             continue;
         }
         first = false;
-        if let Err(mistake) = header.line(words, &mut steps) {
-            mistakes.push(mistake);
+        if let Err(problem) = header.line(words, &mut steps) {
+            problems.list.push(problem);
         }
-        if mistakes.len() >= MAX_ERRORS {
-            return Err(mistakes);
+        if problems.list.len() >= MAX_ERRORS {
+            return Err(problems);
         }
     }
-    header.finish(&mut mistakes);
-    if !mistakes.is_empty() {
-        return Err(mistakes);
+    header.finish(&mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
     }
     steps.sort_by_key(|(at, _)| *at);
     Ok(FaultScript {
@@ -85,7 +84,7 @@ impl HeaderReader {
         &mut self,
         mut words: ScriptLine<'_>,
         steps: &mut Vec<(Duration, Fault)>,
-    ) -> Result<(), ScriptError> {
+    ) -> Result<(), Problem> {
         let first = words.next("a line")?;
         if first.text == "at" {
             let at = words.time("when")?;
@@ -112,7 +111,7 @@ impl HeaderReader {
         &mut self,
         first: ScriptWord<'a>,
         words: &mut ScriptLine<'a>,
-    ) -> Result<(), ScriptError> {
+    ) -> Result<(), Problem> {
         match first.text {
             "seed" => {
                 let word = words.next("a number")?;
@@ -126,13 +125,14 @@ impl HeaderReader {
             "machine" => self.machine(words)?,
             _ if self.given => {
                 let known = ["at", "seed", "for", "kernel_leases", "machine"];
-                let mut mistake = words.unknown(first, "line", known.into_iter());
-                mistake.message = format!(
+                let mut problem = words.unknown(first, "line", known.into_iter());
+                problem.message = format!(
                     "`{}` is not allowed in a script that is run with a configuration folder",
                     first.text
                 );
-                mistake.help += "; nodes, groups and times come from the configuration";
-                return Err(mistake);
+                let source = "; nodes, groups and times come from the configuration";
+                problem.help = problem.help.map(|help| help + source);
+                return Err(problem);
             }
             _ => self.cluster_line(first, words)?,
         }
@@ -143,7 +143,7 @@ impl HeaderReader {
         &mut self,
         first: ScriptWord<'a>,
         words: &mut ScriptLine<'a>,
-    ) -> Result<(), ScriptError> {
+    ) -> Result<(), Problem> {
         match first.text {
             "nodes" => self.nodes(words),
             "links" => {
@@ -178,15 +178,11 @@ impl HeaderReader {
                         "kernel_leases",
                     ];
                     let last = ["machine", "seed", "for"];
-                    let known = more
-                        .iter()
-                        .chain(&ScriptSetting::WORDS)
-                        .chain(&last)
-                        .copied();
+                    let known = more.into_iter().chain(ScriptSetting::words()).chain(last);
                     return Err(words.unknown(first, "script line", known));
                 };
-                self.margin |= matches!(setting, ScriptSetting::Margin(_));
-                self.deadping |= matches!(setting, ScriptSetting::Deadping(_));
+                self.margin |= other == "margin";
+                self.deadping |= other == "deadping";
                 let before = self.setup.cluster.clone();
                 setting.set(&mut self.setup.cluster, &before);
                 Ok(())
@@ -194,7 +190,7 @@ impl HeaderReader {
         }
     }
 
-    fn nodes(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
+    fn nodes(&mut self, words: &mut ScriptLine<'_>) -> Result<(), Problem> {
         let mut again = words.clone();
         let nodes = names(words, "a node", NodeName::new)?;
         for (i, node) in nodes.iter().enumerate() {
@@ -214,7 +210,7 @@ impl HeaderReader {
         Ok(())
     }
 
-    fn group(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
+    fn group(&mut self, words: &mut ScriptLine<'_>) -> Result<(), Problem> {
         let word = words.next("a group")?;
         let name = GroupName::new(word.text);
         if self.setup.group(&name).is_some() {
@@ -240,7 +236,7 @@ impl HeaderReader {
         &mut self,
         first: ScriptWord<'a>,
         words: &mut ScriptLine<'a>,
-    ) -> Result<(), ScriptError> {
+    ) -> Result<(), Problem> {
         let kind = words.one_of("kind of step", &["address", "script"])?;
         let mut step = default_step(kind == "address");
         loop {
@@ -267,7 +263,7 @@ impl HeaderReader {
         Ok(())
     }
 
-    fn check(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
+    fn check(&mut self, words: &mut ScriptLine<'_>) -> Result<(), Problem> {
         let word = words.next("a check")?;
         if self.setup.has_check(word.text) || word.text == FAILBACK_WHEN {
             let message = format!("there is already a check named {}", word.text);
@@ -294,7 +290,7 @@ impl HeaderReader {
         Ok(())
     }
 
-    fn machine(&mut self, words: &mut ScriptLine<'_>) -> Result<(), ScriptError> {
+    fn machine(&mut self, words: &mut ScriptLine<'_>) -> Result<(), Problem> {
         let mut reader = FaultReader {
             words: words.clone(),
             setup: Some(&self.setup),
@@ -317,19 +313,12 @@ impl HeaderReader {
     }
 
     /// Errors that only the whole header shows.
-    fn finish(&mut self, mistakes: &mut Vec<ScriptError>) {
+    fn finish(&mut self, problems: &mut Problems) {
         if self.given {
             return;
         }
         let mut missing = |message: String, help: &str| {
-            mistakes.push(ScriptError {
-                line: 1,
-                column: 1,
-                width: 1,
-                text: String::new(),
-                message,
-                help: help.to_owned(),
-            });
+            problems.error(&Place::whole(Path::new(SCRIPT)), message, help);
         };
         let cluster = &mut self.setup.cluster;
         if cluster.nodes.is_empty() {
@@ -376,7 +365,7 @@ fn policy_of(step: &mut Step) -> &mut Policy {
     })
 }
 
-fn count(words: &mut ScriptLine<'_>, least: i64) -> Result<u32, ScriptError> {
+fn count(words: &mut ScriptLine<'_>, least: i64) -> Result<u32, Problem> {
     let count = words.number("a number", "", least, 1000)?;
     Ok(u32::try_from(count).unwrap_or(1))
 }
@@ -385,7 +374,7 @@ fn names<T>(
     words: &mut ScriptLine<'_>,
     what: &str,
     name: impl Fn(&str) -> T,
-) -> Result<Vec<T>, ScriptError> {
+) -> Result<Vec<T>, Problem> {
     let mut all = vec![name(words.next(what)?.text)];
     while !words.is_empty() {
         all.push(name(words.next(what)?.text));

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use had::model::cluster::{Cluster, QuorumPolicy};
+use had::model::cluster_setting::CLUSTER_SETTINGS;
 use had::model::decision::Level;
 use had::sim::{
-    DoubleOwnership, FaultProfile, FaultScript, RunReport, ScriptSetting, ShrunkScript,
-    TimelineEvent, World, run, shrink,
+    DoubleOwnership, FaultProfile, FaultScript, RunReport, ShrunkScript, TimelineEvent, World, run,
+    shrink,
 };
 use had::text::count;
 use serde::Serialize;
@@ -260,14 +261,9 @@ pub fn cluster_summary(script: &FaultScript, faults: Option<&FaultProfile>) -> S
         .iter()
         .map(had::model::NodeName::as_str)
         .collect();
-    let t = &cluster.timing;
-    let settings = [
-        ScriptSetting::Keepalive(t.keepalive),
-        ScriptSetting::Warntime(t.warntime),
-        ScriptSetting::Deadtime(t.deadtime),
-        ScriptSetting::Initdead(t.initdead),
-        ScriptSetting::Quorum(cluster.quorum),
-    ];
+    let shown = ["keepalive", "warntime", "deadtime", "initdead", "quorum"];
+    let settings = CLUSTER_SETTINGS.iter().filter(|s| shown.contains(&s.name));
+    let settings = settings.map(|s| format!("{} {}", s.name, (s.value)(cluster)));
     let faults = faults.map_or(String::new(), |f| format!("; faults: {f}"));
     format!(
         "seed {}: {}; {}, {}, {}{faults}\n{}\n\n",
@@ -276,7 +272,7 @@ pub fn cluster_summary(script: &FaultScript, faults: Option<&FaultProfile>) -> S
         count(cluster.links.len(), "link"),
         count(cluster.pings.len(), "ping node"),
         count(cluster.groups.len(), "group"),
-        settings.map(|s| s.to_string()).join(", ")
+        settings.collect::<Vec<_>>().join(", ")
     )
 }
 
