@@ -39,6 +39,11 @@ fn script(folder: &Path) -> Script {
     }
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
 fn for_people(error: &AgentError) {
     let text = error.to_string();
     let length = text.chars().count();
@@ -51,10 +56,7 @@ fn for_people(error: &AgentError) {
 fn nothing_that_a_script_prints_does_harm() {
     let folder = tempfile::tempdir().unwrap();
     let script = script(folder.path());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let target = Target {
         name: "agent",
         runs: 150,
@@ -95,10 +97,7 @@ fn nothing_that_a_script_prints_does_harm() {
 fn endless_output_ends_with_its_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let script = script(folder.path());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     for source in ["/dev/zero", "/dev/urandom"] {
         let says = folder.path().join("says");
         fs::remove_file(&says).ok();

@@ -7,10 +7,10 @@ use crate::common::{Blueprint, Cluster, TIMES, wait};
 const ADDRESS: &str = "10.0.0.100";
 const GROUP: &str = "IPaddr";
 
-/// Nobody has it, and it is announced all the same.
+/// An address that nobody has. It is announced all the same.
 const NOWHERE: &str = "10.0.0.200";
 
-/// An address of which the gateway is told each second, and one that nobody has.
+/// An address that is announced to the gateway every second, and one that nobody has.
 fn told(name: &str) -> Cluster {
     let ha_cf = format!("{TIMES}bcast eth0\nauto_failback off\nnode alice bob\nping 10.0.0.254\n");
     let lines = format!(
@@ -29,7 +29,7 @@ fn told(name: &str) -> Cluster {
     cluster
 }
 
-/// What the gateway sees of questions and announcements, a line each.
+/// Records the ARP requests and announcements that the gateway sees, one per line.
 fn listen(cluster: &Cluster) -> SpawnedProgram {
     let tcpdump = "exec tcpdump -lne -i eth0 arp > /var/log/arp 2> /var/log/tcpdump";
     let job = cluster
@@ -49,7 +49,7 @@ fn listen(cluster: &Cluster) -> SpawnedProgram {
     job
 }
 
-/// How many lines say both.
+/// How many lines contain both.
 fn heard(cluster: &Cluster, from: &str, what: &str) -> usize {
     let text = cluster.sh("gateway", "cat /var/log/arp");
     let lines = text.lines();
@@ -78,7 +78,7 @@ fn a_gateway_is_told_again_and_again_by_the_owner_alone() {
     more(&alice, question, 3);
     more(&alice, "who-has 10.0.0.100 tell 10.0.0.100", 2);
 
-    // It was announced when its group came up, before we listened. What is not there is not called for again.
+    // It was announced when its group came up, before we listened. The address that nobody has is not announced again.
     assert_eq!(
         heard(
             &cluster,
@@ -88,14 +88,14 @@ fn a_gateway_is_told_again_and_again_by_the_owner_alone() {
         0
     );
 
-    // Somebody has told the gateway something else.
+    // Another machine has announced the address to the gateway.
     cluster.sh(
         "gateway",
         "ip neigh replace 10.0.0.100 lladdr 02:00:00:00:00:99 nud reachable dev eth0",
     );
     cluster.until_neighbour("gateway", ADDRESS, "alice", "eth0");
 
-    // The next daemon goes on with it.
+    // The next daemon continues with it.
     cluster.lab.kill_had("alice").unwrap();
     cluster.lab.start_had("alice").unwrap();
     cluster.until_active(&["alice", "bob"]);

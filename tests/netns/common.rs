@@ -1,4 +1,4 @@
-//! What the namespace tests share: a cluster made from the text of its files, and events waited for with a deadline.
+//! Shared by the namespace tests: a cluster from the texts of its files, and waits with a deadline.
 
 use std::fs;
 use std::net::IpAddr;
@@ -16,17 +16,16 @@ use tempfile::TempDir;
 pub const HACTL: &str = env!("CARGO_BIN_EXE_hactl");
 pub const HAD: &str = env!("CARGO_BIN_EXE_had");
 
-/// Short times, but long enough for a machine that does other things too.
+/// Short times, but long enough for a busy machine.
 pub const TIMES: &str = "keepalive 200ms\nwarntime 1\ndeadtime 2\ninitdead 4\n";
 
-/// A wait fails only when this long nothing has come of it.
+/// How long a wait may take before it fails.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// How often the owners of addresses are looked at.
+/// How often the owners of addresses are sampled.
 const SAMPLE: Duration = Duration::from_millis(10);
 
-/// A resource script that does nothing but remember: its calls in `/var/log/calls`, the environment of each start
-/// in `/var/log/NAME.env`, and whether it runs in `/run`, which does not outlive a crash. While there is a `/run/NAME.slow`
-/// its stop does not end.
+/// A resource script that only records: its calls in `/var/log/calls`, the environment of the last start in
+/// `/var/log/NAME.env`, and whether it runs in `/run`, which is lost in a crash. Its stop hangs while `/run/NAME.slow` exists.
 pub const STAND_IN: &str = "#!/bin/sh
 name=${0##*/}
 echo \"$name $*\" >> /var/log/calls
@@ -42,17 +41,17 @@ pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A cluster before it is built. The segments are named like the interfaces.
+/// A cluster before it is built. Each segment has the name of its interface.
 pub struct Blueprint {
     folder: TempDir,
     plan: LabPlan,
     watched: Vec<IpAddr>,
-    /// Members with an ha.cf of their own, and its text.
+    /// Nodes with their own ha.cf, and its text.
     own: Vec<(String, String)>,
 }
 
 impl Blueprint {
-    /// From the text of its two files. `authkeys` is sha1; write another with [`Blueprint::file`].
+    /// From the texts of the two files. `authkeys` has a sha1 key; [`Blueprint::file`] can replace it.
     pub fn new(name: &str, ha_cf: &str, haresources: &str) -> Blueprint {
         let plan = LabPlan {
             name: format!("{name}-{}", std::process::id()),
@@ -85,7 +84,7 @@ impl Blueprint {
         self.file(&format!("resource.d/{name}"), text, 0o755)
     }
 
-    /// Adds a member with its cards (`eth0 10.0.0.1/24 fd00::1/64`), and the lines that only its ha.cf has.
+    /// Adds a node with its cards (`eth0 10.0.0.1/24 fd00::1/64`) and lines for its own ha.cf.
     pub fn node(mut self, name: &str, cards: &[&str], lines: &[&str]) -> Blueprint {
         self.plan.nodes.push(NodePlan {
             name: name.to_owned(),
@@ -96,7 +95,7 @@ impl Blueprint {
         self
     }
 
-    /// Adds a host called `gateway` on a segment (`eth0 10.0.0.254/24`).
+    /// Adds the host `gateway` on a segment (`eth0 10.0.0.254/24`).
     pub fn gateway(mut self, place: &str) -> Blueprint {
         let Iface {
             segment, addresses, ..
@@ -126,19 +125,19 @@ impl Blueprint {
         self
     }
 
-    /// One member's ha.cf is another text.
+    /// Gives one node its own ha.cf.
     pub fn ha_cf_of(mut self, node: &str, text: &str) -> Blueprint {
         self.own.push((node.to_owned(), text.to_owned()));
         self
     }
 
-    /// The daemons are not started.
+    /// Does not start the daemons.
     pub fn idle(mut self) -> Blueprint {
         self.plan.start = false;
         self
     }
 
-    /// Boots it, and watches its addresses from then on.
+    /// Boots it and begins to watch its addresses.
     pub fn up(mut self) -> Cluster {
         let mut folders = Vec::new();
         for (node, text) in &self.own {
@@ -190,8 +189,8 @@ fn card(text: &str) -> Iface {
     }
 }
 
-/// A cluster that runs. When it is dropped, no watched address may ever have had two owners; when its test fails, it
-/// prints what its daemons have written.
+/// A running cluster. When it is dropped, it fails if a watched address ever had two owners. If the test fails, it prints the
+/// logs of its daemons.
 pub struct Cluster {
     pub lab: Lab,
     nodes: Vec<String>,
@@ -217,7 +216,7 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    /// Everything that helps to understand a failure.
+    /// Prints everything that helps to understand a failure.
     fn tell_all(&mut self) {
         if let Some(Ok(report)) = self.sampler.take().map(RunningSampler::finish) {
             eprintln!("==== two owners: {:?}", report.double);
@@ -229,7 +228,7 @@ impl Cluster {
         }
     }
 
-    /// Ends the watch over the addresses so far, asserts that none had two owners, and begins another.
+    /// Ends the watch of the addresses, asserts that none had two owners, and begins another.
     pub fn owners_so_far(&mut self) -> SamplerReport {
         let next = self.lab.sampler(&self.watched, SAMPLE).unwrap();
         let report = self.sampler.replace(next).unwrap().finish().unwrap();
@@ -237,19 +236,30 @@ impl Cluster {
         report
     }
 
+    /// Who had each of these addresses since the last call, in order. The moments without an owner are left out.
+    pub fn owners_of<const N: usize>(&mut self, addresses: [&str; N]) -> [Vec<String>; N] {
+        let report = self.owners_so_far();
+        addresses.map(|address| {
+            let of = report.owners.iter().filter(|o| o.1 == ip(address));
+            of.filter(|o| !o.2.is_empty())
+                .map(|o| o.2.join("+"))
+                .collect()
+        })
+    }
+
     /// Runs a program in a host.
     pub fn run(&self, host: &str, command: &str) -> ExecOutput {
         self.lab.exec(host, &["sh", "-c", command]).unwrap()
     }
 
-    /// The same, must succeed; what it wrote to stdout.
+    /// Runs a program that must succeed. Returns its stdout.
     pub fn sh(&self, host: &str, command: &str) -> String {
         let output = self.run(host, command);
         assert!(output.success(), "{command} on {host}: {output:?}");
         output.stdout
     }
 
-    /// Runs a program in a host and demands an exit code; what it wrote, stdout first.
+    /// Runs a program that must end with this exit code. Returns its stdout and stderr.
     pub fn exits(&self, code: i32, host: &str, command: &str) -> String {
         let output = self.run(host, command);
         assert_eq!(
@@ -260,7 +270,7 @@ impl Cluster {
         output.stdout + &output.stderr
     }
 
-    /// What a node's daemon says, if it answers.
+    /// The status of a node, if its daemon answers.
     pub fn status(&self, node: &str) -> Option<Status> {
         let output = self
             .lab
@@ -270,7 +280,7 @@ impl Cluster {
         Some(serde_json::from_str(&output.stdout).unwrap())
     }
 
-    /// Waits until a node's status shows it.
+    /// Waits until the status of a node meets a condition.
     pub fn until_status(&self, node: &str, what: &str, is: impl Fn(&Status) -> bool) {
         let mut last = None;
         let waited = wait(|| {
@@ -293,8 +303,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until all nodes that answer name this owner of a group, and at least one does, and the owner says that
-    /// it is up. The group may be named by the beginning of its name.
+    /// Waits until every node that answers names this owner of a group, and the owner itself reports it as online. `group` may be
+    /// the beginning of the name.
     pub fn until_owner(&self, group: &str, owner: &str) {
         for node in &self.nodes {
             if node == owner || self.status(node).is_some() {
@@ -305,7 +315,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until a host's ARP cache has the owner's card for an address, and that without a word from that host.
+    /// Waits until a host's ARP cache has the owner's card for an address. The host itself sends nothing.
     pub fn until_neighbour(&self, host: &str, address: &str, owner: &str, card: &str) {
         let wanted = self.lab.mac(owner, card).unwrap();
         assert!(wanted.is_some());
@@ -313,7 +323,7 @@ impl Cluster {
         assert!(waited, "{host} does not know {owner}'s card for {address}");
     }
 
-    /// The calls of the stand-ins on a node since the last time; those of `status` too.
+    /// The calls of the stand-ins on a node since the last call, `status` included.
     pub fn calls(&self, node: &str) -> Vec<String> {
         let text = self.sh(node, "touch /var/log/calls; cat /var/log/calls");
         self.sh(node, ": > /var/log/calls");
@@ -321,7 +331,7 @@ impl Cluster {
     }
 }
 
-/// The group whose name begins so.
+/// The group whose name begins with this.
 pub fn group_of<'s>(status: &'s Status, name: &str) -> &'s GroupStatus {
     let mut groups = status.groups.iter();
     let found = groups.find(|g| g.name.as_str().starts_with(name));
@@ -337,7 +347,7 @@ fn owned(group: &GroupStatus, owner: &str) -> bool {
             .any(|(node, state)| node.as_str() == owner && *state == Online)
 }
 
-/// Asks again and again, until it is so or the deadline has passed.
+/// Waits for a condition. Returns false after the deadline.
 pub fn wait(mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + DEADLINE;
     while !condition() {

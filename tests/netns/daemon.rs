@@ -1,11 +1,11 @@
-//! The daemon as a process: what it logs, whom it runs again, what it tells the service manager.
+//! The daemon as a process: its log, what it restarts, what it tells the service manager.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::common::{Blueprint, Cluster, HAD, TIMES, wait};
 
-/// One node alone, with more lines of ha.cf.
+/// A single node with more lines in ha.cf.
 fn alone(name: &str, lines: &str, child: &str) -> Blueprint {
     let ha_cf = format!("{TIMES}bcast eth0\nauto_failback off\nnode a\n{lines}");
     Blueprint::new(name, &ha_cf, "a 10.0.0.101\n")
@@ -14,7 +14,7 @@ fn alone(name: &str, lines: &str, child: &str) -> Blueprint {
         .watch(&["10.0.0.101"])
 }
 
-/// Ends for the third time as one that wants no more.
+/// Exits with 1 twice, and then with 100, which asks not to be restarted.
 const CHILD: &str = "#!/bin/sh
 echo \"$(id -un)\" >> /var/log/child
 [ \"$(wc -l < /var/log/child)\" -lt 3 ] || exit 100
@@ -47,7 +47,7 @@ fn children_are_run_again_until_they_want_no_more_and_files_have_the_log() {
     );
 }
 
-/// What the service manager is told until it hears this.
+/// Everything that the service manager is told up to this message.
 fn told(socket: &UnixDatagram, awaited: &str) -> Vec<String> {
     let mut told = Vec::new();
     let mut buffer = [0; 512];
@@ -90,8 +90,8 @@ fn the_service_manager_hears_ready_signs_of_life_and_the_end() {
     assert_eq!(cluster.sh("a", "ip -o addr show to 10.0.0.101"), "");
 }
 
-/// A daemon whose slow half hangs can stop no group any more, so the service manager shall end it: here on a lease file
-/// that is a pipe which nobody reads.
+/// A daemon whose main thread hangs cannot stop groups, so the service manager must end it. Here it hangs on a lease file that
+/// is a pipe without a reader.
 #[test]
 fn a_daemon_whose_slow_half_hangs_gives_no_sign_of_life() {
     let cluster: Cluster = alone("hangs", "", "").idle().up();
@@ -113,7 +113,7 @@ fn a_daemon_whose_slow_half_hangs_gives_no_sign_of_life() {
     cluster.sh("a", "mkfifo /run/had/leases.new");
     let hangs = || !cluster.run("a", "timeout 2 hactl status").success();
     assert!(wait(hangs), "the slow half goes on");
-    // What was said before it hung.
+    // Messages from before it hung.
     socket.set_nonblocking(true).unwrap();
     while socket.recv(&mut [0; 512]).is_ok() {}
     socket.set_nonblocking(false).unwrap();

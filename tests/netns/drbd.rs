@@ -1,5 +1,5 @@
-//! What daemons ask each other beside who owns what: DRBD's questions. DRBD itself needs a kernel of its own and is tried in
-//! virtual machines (`tests/run vm`); here nobody has the resource, which each node must be asked to know.
+//! The questions about DRBD that daemons ask each other. DRBD itself needs its own kernel and is tested in virtual machines
+//! (`tests/run vm`). Here nobody has the resource, and each node must be asked to find that out.
 
 use crate::common::{Blueprint, Cluster, HACTL, TIMES, wait};
 
@@ -25,7 +25,7 @@ fn a_question_reaches_the_other_daemon_and_its_answer_comes_back() {
         assert!(said.contains(wanted), "no \"{wanted}\" in:\n{said}");
     };
     says(0, "hactl drbd", "no group in haresources uses DRBD");
-    // Otherwise it would say that bob did not answer.
+    // Without this it would report that bob did not answer.
     says(0, "hactl drbd db", "no node that answers has it");
     let asked = "asked to outdate the data here: this node does not have the resource";
     let heard = || cluster.sh("bob", &format!("grep -c '{asked}' /var/log/ha-log || true"));
@@ -35,7 +35,7 @@ fn a_question_reaches_the_other_daemon_and_its_answer_comes_back() {
         "hactl drbd fence-peer -r db",
         "no other node with db is alive",
     );
-    // That it was asked, and once, however many heartbeats carried the question.
+    // It was asked once, although many heartbeats carried the question.
     assert!(wait(|| heard().trim() == "1"), "{}", heard());
     says(
         5,
@@ -57,7 +57,7 @@ fn a_question_reaches_the_other_daemon_and_its_answer_comes_back() {
 fn who_is_asked_and_dies_is_waited_for_no_longer_than_that_takes() {
     let cluster = pair("drbd-dies");
     cluster.lab.freeze("bob").unwrap();
-    // Fifty minutes, else; and only who is dead is told to be so.
+    // Otherwise after fifty minutes. Only a dead node is reported as dead.
     let said = cluster.exits(5, "alice", "hactl drbd fence-peer -r db -t 3000");
     assert!(said.contains("no other node with db is alive"), "{said}");
     let bob = cluster.status("alice").unwrap();

@@ -5,22 +5,9 @@ use had::model::heartbeat::GroupState;
 use had::model::status::CheckState;
 
 use crate::common::{Blueprint, Cluster, TIMES, group_of, wait};
+use crate::web::{NODES, WEB, blueprint, served_by};
 
-const NODES: [&str; 2] = ["master-node", "slave-node"];
-const WEB: &str = "10.11.7.235";
-
-/// Answers with the name of its node.
-const NGINX_CONF: &str = "user root;
-pid /run/nginx.pid;
-error_log /var/log/nginx.log;
-events {}
-http {
-    access_log off;
-    server { listen 80; location / { return 200 $hostname; } }
-}
-";
-
-/// nginx runs on both nodes, whoever has the address, as in the published setup.
+/// nginx runs on both nodes, as in the published setup. Only the address moves.
 fn two_servers(name: &str, lines: &str) -> Cluster {
     let cluster = blueprint(name, lines, "master-node IPaddr::10.11.7.235/24/ens192\n")
         .idle()
@@ -34,37 +21,20 @@ fn two_servers(name: &str, lines: &str) -> Cluster {
     cluster
 }
 
-fn blueprint(name: &str, lines: &str, haresources: &str) -> Blueprint {
-    let ha_cf = format!(
-        "{TIMES}ucast ens192 10.11.7.231\nucast ens192 10.11.7.232\nnode master-node\nnode slave-node\n\
-         env NGINX=/etc/ha.d/nginx\n{lines}"
-    );
-    let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/resource.d/nginx");
-    let start = "#!/bin/sh\nexec /usr/sbin/nginx -c /etc/ha.d/nginx.conf \"$@\"\n";
-    Blueprint::new(name, &ha_cf, haresources)
-        .script("nginx", &std::fs::read_to_string(agent).unwrap())
-        .file("nginx.conf", NGINX_CONF, 0o644)
-        .file("nginx", start, 0o755)
-        .node("master-node", &["ens192 10.11.7.231/24"], &[])
-        .node("slave-node", &["ens192 10.11.7.232/24"], &[])
-        .client("ens192 10.11.7.9/24")
-        .watch(&[WEB])
+/// nginx runs where the address is, as a resource.
+fn one_server(name: &str, lines: &str) -> Cluster {
+    let cluster = blueprint(
+        name,
+        lines,
+        "master-node IPaddr::10.11.7.235/24/ens192 nginx\n",
+    )
+    .up();
+    served_by(&cluster, "master-node");
+    cluster.until_active(&NODES);
+    cluster
 }
 
-const FETCH: &str = "timeout 1 bash -c 'exec 3<>/dev/tcp/10.11.7.235/80; printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; sed 1,/^.$/d <&3' 2>&1";
-
-/// The address is there, and its page is its node's.
-fn served_by(cluster: &Cluster, node: &str) {
-    cluster.until_owner("IPaddr", node);
-    let page = || cluster.run("client", FETCH).stdout;
-    assert!(
-        wait(|| page() == node),
-        "{WEB} is not served by {node}: {}",
-        page()
-    );
-}
-
-/// The master process of nginx, as its file names it.
+/// The pid of nginx's master process.
 fn master(cluster: &Cluster, node: &str) -> String {
     cluster
         .run(node, "cat /run/nginx.pid")
@@ -93,11 +63,10 @@ fn check_is(cluster: &Cluster, node: &str, wanted: CheckState) {
     });
 }
 
-/// Who had the address since the last time, in order.
+/// Who had the address since the last call, in order.
 fn owners(cluster: &mut Cluster) -> Vec<String> {
-    let report = cluster.owners_so_far();
-    let owners = report.owners.into_iter().map(|o| o.2.join("+"));
-    owners.filter(|o| !o.is_empty()).collect()
+    let [owners] = cluster.owners_of([WEB]);
+    owners
 }
 
 #[test]
@@ -130,13 +99,13 @@ fn a_page_that_answers_500_and_one_that_hangs_move_the_address() {
     check_is(&cluster, "master-node", CheckState::Good);
     served_by(&cluster, "slave-node");
 
-    // Hung: connections are accepted by the kernel, and nobody answers.
+    // It hangs: the kernel accepts connections, and nobody answers.
     cluster.sh("slave-node", "pkill -STOP -x nginx");
     served_by(&cluster, "master-node");
     let why = cluster.sh("slave-node", "hactl why");
     assert!(why.contains("check web fails: no answer in time"), "{why}");
 
-    // Both are ill: a sick service is better than none, and its owner says so.
+    // Both fail their checks: a failing service is better than none, and its owner says so.
     cluster.sh("master-node", "pkill -STOP -x nginx");
     check_is(&cluster, "master-node", CheckState::Failed);
     cluster.until_status("master-node", "it says why it keeps it", |s| {
@@ -157,18 +126,14 @@ fn a_page_that_answers_500_and_one_that_hangs_move_the_address() {
 
 #[test]
 fn a_dead_web_server_is_restarted_in_place_and_a_broken_one_moves() {
-    // Nobody would look for a minute: the end of the process tells by itself.
-    let mut cluster = blueprint(
+    // The next monitor is a minute away: the end of the process is noticed by itself.
+    let mut cluster = one_server(
         "monitor-nginx",
         "auto_failback off\nmonitor nginx process /run/nginx.pid every 1m fall 1 restart 3 within 10m\n",
-        "master-node IPaddr::10.11.7.235/24/ens192 nginx\n",
-    )
-    .up();
-    served_by(&cluster, "master-node");
-    cluster.until_active(&NODES);
+    );
     for times in 1..=2 {
         let before = master(&cluster, "master-node");
-        // It may be back before anybody could see that it was gone.
+        // It may be back before anybody sees that it was gone.
         cluster.sh("master-node", "pkill -KILL -x nginx");
         let back = || {
             let now = master(&cluster, "master-node");
@@ -239,7 +204,7 @@ fn a_group_follows_the_gateway_and_stays_when_nobody_reaches_it() {
     cluster.until_owner("IPaddr", "slave-node");
     let why = cluster.sh("master-node", "hactl why");
     assert!(why.contains("slave-node reaches more ping nodes"), "{why}");
-    // Now nobody reaches it: nothing moves.
+    // Now no node reaches it: nothing moves.
     cluster
         .lab
         .cut("slave-node", "gateway", None, LinkDirection::Both)
@@ -254,7 +219,7 @@ fn a_group_follows_the_gateway_and_stays_when_nobody_reaches_it() {
     assert_eq!(owners(&mut cluster), ["master-node", "slave-node"]);
 }
 
-/// On a node that fails its check the address is not; where both are well it stays.
+/// The address leaves a node that fails its check, and stays when both nodes pass again.
 fn moves_away_and_stays(cluster: &mut Cluster, fail: &str, mend: &str, says: &str) {
     for node in NODES {
         check_is(cluster, node, CheckState::Good);
@@ -273,26 +238,17 @@ fn moves_away_and_stays(cluster: &mut Cluster, fail: &str, mend: &str, says: &st
 
 #[test]
 fn a_port_that_refuses_moves_the_address() {
-    let mut cluster = blueprint(
+    let mut cluster = two_servers(
         "check-tcp",
         "auto_failback off\ncheck web tcp 127.0.0.1:80 every 200ms timeout 1s fall 2\n",
-        "master-node IPaddr::10.11.7.235/24/ens192\n",
-    )
-    .idle()
-    .up();
-    for node in NODES {
-        cluster.sh(node, "/etc/ha.d/nginx");
-        cluster.lab.start_had(node).unwrap();
-    }
-    served_by(&cluster, "master-node");
-    cluster.until_active(&NODES);
+    );
     let says = "check web fails: 127.0.0.1:80: Connection refused";
     moves_away_and_stays(&mut cluster, KILL, "/etc/ha.d/nginx", says);
 }
 
 #[test]
 fn the_end_of_a_process_is_noticed_long_before_the_next_look() {
-    // An hour from look to look: what is seen sooner was told by the kernel.
+    // The check runs every hour: whatever is noticed sooner came from the kernel.
     let lines = "auto_failback off\ncheck beat process beat every 1h fall 1\n";
     let begin = "cp /usr/bin/sleep /run/beat && setsid /run/beat 1h </dev/null >/dev/null 2>&1 &";
     let mut cluster = blueprint(
@@ -324,7 +280,7 @@ fn the_end_of_a_process_is_noticed_long_before_the_next_look() {
 
 #[test]
 fn a_cable_that_is_pulled_moves_the_address_at_once_and_plugged_in_is_good_at_once() {
-    // Heartbeats have a card of their own; nobody looks at the other one for an hour.
+    // Heartbeats have their own card. The other one is checked every hour.
     let ha_cf = format!(
         "{TIMES}ucast ens224 10.11.8.231\nucast ens224 10.11.8.232\nnode master-node\nnode slave-node\n\
          auto_failback off\ncheck uplink link ens192 every 1h fall 1\n"
@@ -394,14 +350,7 @@ fn a_group_goes_back_when_failback_when_says_yes_there() {
 
 #[test]
 fn what_is_watched_can_be_changed_while_it_runs() {
-    let mut cluster = blueprint(
-        "reload-health",
-        "auto_failback off\n",
-        "master-node IPaddr::10.11.7.235/24/ens192 nginx\n",
-    )
-    .up();
-    served_by(&cluster, "master-node");
-    cluster.until_active(&NODES);
+    let mut cluster = one_server("reload-health", "auto_failback off\n");
     let more = "monitor nginx process nginx every 1h restart 3\ncheck uplink link ens192 every 1h";
     for node in NODES {
         cluster.sh(node, &format!("echo '{more}' >> /etc/ha.d/ha.cf"));
@@ -444,7 +393,7 @@ fn a_ping_group_is_lost_with_its_last_member_only() {
         cut.unwrap();
     };
     cut("gateway");
-    // Long enough that a lone ping node would be lost, and the loss be acted upon.
+    // Long enough for a single ping node to be lost, and for what follows from that.
     let sent = |s: &had::model::status::Status| s.counters["heartbeats sent"];
     let before = sent(&cluster.status("master-node").unwrap());
     cluster.until_status("master-node", "time passes", |s| sent(s) > before + 30);

@@ -1,11 +1,11 @@
-//! Interfaces that are made anew under a running daemon.
+//! Interfaces that are created again under a running daemon.
 
 use crate::common::{Blueprint, TIMES, wait};
 use had::model::status::Status;
 
-/// Makes the bridge that heartbeats travel on; it is not up yet.
+/// Makes the bridge for heartbeats. It is not up yet.
 const MAKE: &str = "ip link add hb0 type bridge && ip link set eth1 master hb0";
-/// Takes the port on the new bridge for itself until `/run/let-go` is there.
+/// Occupies the port on the new bridge until `/run/let-go` exists.
 const THIEF: &str = r"perl -MSocket -e '
     socket(S, AF_INET, SOCK_DGRAM, 0) or die $!;
     setsockopt(S, SOL_SOCKET, 25, pack(q(Z16), q(hb0))) or die $!;
@@ -18,7 +18,7 @@ fn hears_on(status: &Status, link: &str) -> bool {
     links.any(|l| l.link.as_str() == link && l.hears)
 }
 
-/// The port was taken when the interface came back, and nothing ever changes on the interface after that.
+/// The port is occupied when the interface comes back, and nothing changes on the interface after that.
 #[test]
 fn a_port_that_was_taken_on_a_new_interface_is_listened_on_once_it_is_free() {
     let media = "ucast eth0 10.0.0.1\nucast eth0 10.0.0.2\n";

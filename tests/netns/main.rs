@@ -1,4 +1,4 @@
-//! The usual course, with real daemons, on real kernels: every node in namespaces of its own. Needs root.
+//! Real daemons on the real kernel, each node in its own namespaces. Needs root.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,3 +20,4 @@ mod notify;
 mod replay;
 mod seeds;
 mod tool;
+mod web;

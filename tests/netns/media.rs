@@ -1,4 +1,4 @@
-//! Each medium carries a pair that comes up and hands over; and an address of IPv6 moves like one of IPv4.
+//! A pair starts and hands over on each medium, and an IPv6 address moves like an IPv4 one.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use had::model::status::{Liveness, Status};
 
 use crate::common::{Blueprint, Cluster, TIMES, ip};
 
-/// A pair with two networks, and these media.
+/// A pair with two networks and these media.
 fn pair(name: &str, media: &str, haresources: &str) -> Cluster {
     let ha_cf = format!("{TIMES}{media}auto_failback off\nnode alice bob\n");
     let cluster = Blueprint::new(name, &ha_cf, haresources)
@@ -28,7 +28,7 @@ fn pair(name: &str, media: &str, haresources: &str) -> Cluster {
     cluster
 }
 
-/// How many links there are, each heard both ways.
+/// Whether there are this many links, each heard in both directions.
 fn links(status: &Status, count: usize) -> bool {
     let peer = status.nodes.iter().find(|n| n.liveness != Liveness::Here);
     peer.is_some_and(|p| {
@@ -132,7 +132,7 @@ fn an_address_of_ipv6_moves_and_the_client_follows() {
     }
     cluster.lab.crash("alice").unwrap();
     cluster.until_owner("IPv6addr", "bob");
-    // A single question that is on its way to the dead one is not asked again.
+    // A single request that is on its way to the dead node is not repeated.
     cluster.until_neighbour("client", "fd00::100", "bob", "eth0");
     cluster.sh("client", "ping -6 -c 1 -W 5 fd00::100");
 }

@@ -1,5 +1,4 @@
-//! A database on two nodes, with the files of its users as they were published. Only the disk and the database are
-//! stand-ins.
+//! A database on two nodes with the files that its users published. Only the disk and the database are stand-ins.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,13 +15,13 @@ fn published(name: &str) -> String {
     .unwrap()
 }
 
-/// Its heartbeat's times are long, but nobody waits for them when both nodes start together.
+/// Its times are long, but nothing waits for them when both nodes start together.
 fn mysql(name: &str) -> Cluster {
-    // One comment was broken in two on its way to print.
+    // A comment was broken into two lines when it was published.
     let of_test6 = published("ha.cf").replace("节点\n恢复", "节点恢复");
     let of_test7 = of_test6.replace("ucast eth0 10.1.88.179", "ucast eth0 10.1.88.175");
     assert_ne!(of_test6, of_test7);
-    // Without its path it would be the built-in, which no stand-in can be.
+    // Without the path it would be the built-in agent, which a stand-in cannot replace.
     let of_both = published("haresources").replace(" mysqld\n", " /etc/ha.d/resource.d/mysqld\n");
     assert!(of_both.contains("resource.d/mysqld"));
     Blueprint::new(name, &of_test6, &of_both)
@@ -46,7 +45,7 @@ const STARTED: [&str; 4] = [
 ];
 const STOPPED: [&str; 2] = ["mysqld stop", "mysqld_umount stop"];
 
-/// The calls of a start or a stop. Looks at what does not change may come before and after.
+/// The calls of a start or a stop. Monitors may come before and after.
 fn assert_calls(cluster: &Cluster, node: &str, wanted: &[&str]) {
     let calls = cluster.calls(node);
     let found = calls.windows(wanted.len()).any(|w| w == wanted);
@@ -80,7 +79,7 @@ fn the_published_files_start_stop_and_take_over_in_order() {
     assert_calls(&cluster, "test6", &STARTED);
 }
 
-/// The address has the label that the line asks for.
+/// Asserts that the address has the label of its line.
 fn labelled(cluster: &Cluster, node: &str) {
     let addresses = cluster.lab.addresses(node).unwrap();
     let found = addresses.iter().find(|a| a.address.to_string() == ADDRESS);
@@ -102,7 +101,7 @@ fn its_scripts_get_the_environment_that_heartbeat_gave() {
     assert_eq!(env, BTreeMap::from(ENVIRONMENT));
 }
 
-/// From heartbeat itself, its shellfuncs, and each directive in force.
+/// Variables of heartbeat, of its shellfuncs, and of each directive.
 const ENVIRONMENT: [(&str, &str); 35] = [
     ("HA_BIN", "/usr/lib/heartbeat"),
     ("HA_CURHOST", "test6"),

@@ -1,15 +1,15 @@
-//! Programs that are told what becomes of a group and of a node.
+//! Programs that are notified about groups and nodes.
 
 use crate::common::{Blueprint, Cluster, TIMES, wait};
 
 const NODES: [&str; 2] = ["alice", "bob"];
 const ADDRESS: &str = "10.0.0.100";
 
-/// Writes down what it is told, all of it.
+/// Records everything that it is told.
 const WRITES: &str = "#!/bin/sh
 echo \"$HA_NOTIFY_SEQUENCE $HA_NOTIFY_FROM $HA_NOTIFY_TO +$HA_NOTIFY_SKIPPED $HA_NOTIFY_GROUP on $HA_CURHOST: $HA_NOTIFY_REASON\" >> /var/log/told
 ";
-/// Holds up all that comes after it while there is a file.
+/// Holds up everything after it while a file exists.
 const WAITS: &str = "#!/bin/sh
 while [ -e /run/wait ]; do sleep 0.02; done
 echo \"waited with $HA_NOTIFY_TO\" >> /var/log/told
@@ -42,7 +42,7 @@ fn cluster(name: &str, lines: &str) -> Cluster {
     cluster
 }
 
-/// Waits until a file of a node has so many lines.
+/// Waits until a file on a node has this many lines.
 fn lines(cluster: &Cluster, node: &str, file: &str, many: usize) -> Vec<String> {
     let read = || {
         let text = cluster.sh(node, &format!("touch {file}; cat {file}"));
@@ -90,12 +90,12 @@ fn programs_are_told_in_order_with_both_states_and_the_reason_whatever_the_other
     );
     said("/etc/ha.d/notify.d/30-complains failed with exit code 3: no such mailbox");
 
-    // The end of the daemon is told too, before it is gone.
+    // The end of the daemon is reported too, before it is gone.
     cluster.lab.stop_had("bob").unwrap();
     let told = lines(&cluster, "bob", TOLD, 4);
     assert!(told[2].contains("online offline"), "{told:?}");
 
-    // Of nodes, with heartbeat's words.
+    // Notifications about nodes, with heartbeat's words.
     let nodes = lines(&cluster, "alice", "/var/log/nodes", 2);
     assert_eq!(nodes, ["status: bob is active", "status: bob is dead"]);
 }
@@ -107,7 +107,7 @@ fn what_happens_while_a_program_is_busy_is_told_as_one() {
     cluster.sh("alice", "touch /run/wait; hactl standby");
     cluster.until_owner(ADDRESS, "bob");
     lines(&cluster, "alice", TOLD, 3);
-    // To and fro, and to: of that only the end is news.
+    // It moves there, back, and there again: only the end is reported.
     cluster.sh("alice", "hactl standby off; hactl takeover");
     cluster.sh("bob", "hactl takeover");
     cluster.sh("alice", "hactl takeover");

@@ -1,4 +1,4 @@
-//! What a real daemon recorded, replayed on its node.
+//! A replay of what a real daemon recorded, on its node.
 
 use had::model::decision::Decision;
 
@@ -22,14 +22,14 @@ fn pair(name: &str, record: &str) -> Cluster {
     cluster
 }
 
-/// The sentences of the journal, in order.
+/// The messages of the journal, in order.
 fn journal(cluster: &Cluster, node: &str) -> Vec<String> {
     let text = cluster.exits(0, node, "hactl history -n 1000");
     // Time and level are 30 characters.
     text.lines().map(|line| line[30..].to_owned()).collect()
 }
 
-/// The sentences of the decisions that a replay comes to.
+/// The messages of the decisions in a replay.
 fn replayed(cluster: &Cluster, node: &str) -> Vec<String> {
     let text = cluster.exits(0, node, "hactl replay --json");
     let decision = |line: &str| {
@@ -88,7 +88,7 @@ fn a_replay_comes_to_the_decisions_of_the_journal_and_another_deadtime_to_others
     let text = cluster.exits(2, "bob", "hactl replay --set deadtme=1h");
     assert!(text.contains("did you mean `deadtime`?"), "{text}");
 
-    // Whoever reads it learns no key.
+    // It contains no key.
     cluster.exits(1, "bob", "grep -r a-key-for-a-test /var/lib/had/recording");
     cluster.exits(1, "bob", "hactl replay /etc/ha.d/haresources");
 }
@@ -97,7 +97,7 @@ fn a_replay_comes_to_the_decisions_of_the_journal_and_another_deadtime_to_others
 fn a_daemon_that_is_killed_is_recorded_to_its_last_second_and_its_next_life_too() {
     let cluster = pair("replay-killed", "record 4M\n");
     let replay = || cluster.run("alice", "hactl replay").stdout;
-    // What is younger than a second may be lost.
+    // The last second may be lost.
     assert!(wait(|| replay().contains("10.0.0.100 is online")));
     cluster.lab.kill_had("alice").unwrap();
     cluster.lab.start_had("alice").unwrap();

@@ -1,4 +1,4 @@
-//! What our first users run.
+//! The setups of our first users.
 
 use std::time::Duration;
 
@@ -6,49 +6,20 @@ use had::lab::SpawnedProgram;
 use had::model::status::Liveness;
 use nix::sys::signal::Signal;
 
-use crate::common::{Blueprint, Cluster, TIMES, ip, wait};
+use crate::common::{Cluster, ip, wait};
+use crate::web::{FETCH, NODES, WEB, blueprint, page, served_by};
 
-const NODES: [&str; 2] = ["master-node", "slave-node"];
-/// No planned move is silent this long; it is usually a few milliseconds.
+/// No planned move may take this long. A few milliseconds are usual.
 const SANE: Duration = Duration::from_secs(1);
 
-const WEB: &str = "10.11.7.235";
-
-/// Answers with the name of its node.
-const NGINX_CONF: &str = "user root;
-pid /run/nginx.pid;
-error_log /var/log/nginx.log;
-events {}
-http {
-    access_log off;
-    server { listen 80; location / { return 200 $hostname; } }
-}
-";
-
-/// A web server behind an address, on two nodes.
+/// A web server and its address as one group on two nodes.
 fn web(name: &str, auto_failback: &str) -> Cluster {
-    let ha_cf = format!(
-        "{TIMES}ucast ens192 10.11.7.231\nucast ens192 10.11.7.232\nauto_failback {auto_failback}\n\
-         node master-node\nnode slave-node\nenv NGINX=/etc/ha.d/nginx\n"
-    );
-    let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/resource.d/nginx");
-    let cluster = Blueprint::new(
+    let cluster = blueprint(
         name,
-        &ha_cf,
+        &format!("auto_failback {auto_failback}\n"),
         "master-node IPaddr::10.11.7.235/24/ens192 nginx\n",
     )
-    .script("nginx", &std::fs::read_to_string(agent).unwrap())
-    .file("nginx.conf", NGINX_CONF, 0o644)
-    .file(
-        "nginx",
-        "#!/bin/sh\nexec /usr/sbin/nginx -c /etc/ha.d/nginx.conf \"$@\"\n",
-        0o755,
-    )
-    .node("master-node", &["ens192 10.11.7.231/24"], &[])
-    .node("slave-node", &["ens192 10.11.7.232/24"], &[])
     .gateway("ens192 10.11.7.254/24")
-    .client("ens192 10.11.7.9/24")
-    .watch(&[WEB])
     .up();
     served_by(&cluster, "master-node");
     cluster.sh("gateway", "ping -c 1 -W 5 10.11.7.235");
@@ -56,28 +27,12 @@ fn web(name: &str, auto_failback: &str) -> Cluster {
     cluster
 }
 
-/// Prints the page, or fails.
-const FETCH: &str = "timeout 1 bash -c 'exec 3<>/dev/tcp/10.11.7.235/80; printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; sed 1,/^.$/d <&3' 2>&1";
-
-fn fetch(cluster: &Cluster) -> String {
-    cluster.run("client", FETCH).stdout
-}
-
-/// The group is there, its page is its node's, and the gateway sends to it.
-fn served_by(cluster: &Cluster, node: &str) {
-    cluster.until_owner("IPaddr", node);
-    assert!(
-        wait(|| fetch(cluster) == node),
-        "{WEB} is not served by {node}"
-    );
-}
-
 fn moved_to(cluster: &Cluster, node: &str) {
     served_by(cluster, node);
     cluster.until_neighbour("gateway", WEB, node, "ens192");
 }
 
-/// Measures the silence of the address while something is done.
+/// Measures how long the address is silent during an action.
 fn silence(cluster: &Cluster, what: &str, act: impl FnOnce()) -> Duration {
     let probe = cluster
         .lab
@@ -89,7 +44,7 @@ fn silence(cluster: &Cluster, what: &str, act: impl FnOnce()) -> Duration {
     report.longest_gap
 }
 
-/// Fetches the page again and again until the client is asked what it got.
+/// A client that fetches the page again and again.
 struct Visitor(SpawnedProgram);
 
 impl Visitor {
@@ -103,7 +58,7 @@ impl Visitor {
         visitor
     }
 
-    /// Prints how many pages came from whom, and how many did not come.
+    /// Prints how many pages came from each node, and how many did not come.
     fn report(self, cluster: &Cluster, what: &str) {
         cluster
             .lab
@@ -117,8 +72,8 @@ impl Visitor {
     }
 }
 
-/// Waits for the next page of this node. A fetch that the move cut off takes a second to give up, so whoever
-/// moves the address on before that has shown the visitor nothing.
+/// Waits for the next page of this node. A fetch that a move cut off takes a second to give up, so the address must not move
+/// again before that.
 fn visitor_is_served_by(cluster: &Cluster, node: &str) {
     let last = "tail -n 1 /var/log/pages";
     let page = || cluster.run("client", last).stdout;
@@ -151,7 +106,7 @@ fn the_owner_of_a_web_address_is_stopped_cleanly() {
     visitor_is_served_by(&cluster, "slave-node");
     visitor.report(&cluster, "clean stop");
     assert!(gap < SANE, "{gap:?}");
-    // Not by its silence: deadtime was not waited for.
+    // It said that it leaves, so deadtime was not waited for.
     let status = cluster.status("slave-node").unwrap();
     assert_eq!(status.nodes[0].liveness, Liveness::Left);
     let log = cluster.lab.log("slave-node").unwrap();
@@ -181,7 +136,7 @@ fn twenty_returns_with_auto_failback_off_move_nothing() {
         cluster.lab.restart("master-node").unwrap();
         for round in 0..20 {
             cluster.until_active(&NODES);
-            assert_eq!(fetch(&cluster), "slave-node");
+            assert_eq!(page(&cluster), "slave-node");
             match round % 3 {
                 0 => cluster.lab.restart("master-node").unwrap(),
                 1 => {

@@ -1,4 +1,4 @@
-//! The tool, from inside the nodes.
+//! `hactl` and heartbeat's tools, run on the nodes.
 
 use crate::common::{Blueprint, Cluster, HACTL, STAND_IN, TIMES, group_of, wait};
 
@@ -48,7 +48,7 @@ fn commands_wait_and_say_the_outcome_and_exit_as_documented() {
     let said = cluster.exits(0, "alice", "hactl standby");
     assert_says(&said, &["10.0.0.100 runs on bob"]);
     cluster.until_owner("10.0.0.100", "bob");
-    // It had waited: everything was done when it came back.
+    // It waited: everything was done when it returned.
     assert_eq!(cluster.calls("alice").last().unwrap(), "first stop");
     cluster.exits(0, "alice", "hactl standby off");
 
@@ -58,7 +58,7 @@ fn commands_wait_and_say_the_outcome_and_exit_as_documented() {
     let said = cluster.exits(3, "client", "hactl status");
     assert_says(&said, &["had"]);
 
-    // It is told that nothing came of it yet; what was asked for happens all the same.
+    // It reports that there is no result yet. The command takes effect all the same.
     cluster.sh("bob", "touch /run/first.slow");
     let said = cluster.exits(4, "alice", "hactl takeover --timeout 300ms 10.0.0.100");
     assert_says(&said, &["300 ms"]);
@@ -160,7 +160,7 @@ fn a_reload_touches_what_changed_and_nothing_else() {
     }
     cluster.until_owner("10.0.0.101", "bob");
     cluster.until_owner("10.0.0.100", "alice");
-    // The other directive is in force too: what is taken goes home by itself.
+    // The other directive is in force too: a group that was taken over returns home.
     cluster.lab.crash("bob").unwrap();
     cluster.until_owner("10.0.0.101", "alice");
     cluster.lab.restart("bob").unwrap();
@@ -249,7 +249,7 @@ fn check_remarks_an_address_in_no_network_of_this_node() {
         );
         let here = cluster.exits(0, "alice", "hactl check");
         assert_eq!(here.contains(remark), remarked, "{address}: {here}");
-        // Of another node's networks this one knows nothing.
+        // This node does not know the networks of another.
         let there = cluster.exits(0, "alice", "hactl check --node bob");
         assert!(!there.contains(remark), "{address}: {there}");
     }

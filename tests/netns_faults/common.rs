@@ -181,6 +181,18 @@ impl Cluster {
         cluster
     }
 
+    /// Builds the usual one without starting its daemons.
+    pub fn idle(name: &str) -> Cluster {
+        let start = false;
+        Cluster::up(
+            name,
+            &Setup {
+                start,
+                ..Setup::default()
+            },
+        )
+    }
+
     /// Builds one of that plan, with a sampler of these addresses; no daemon runs.
     pub fn of(plan: &LabPlan, dir: TempDir, addresses: &[IpAddr]) -> Cluster {
         let lab = Lab::up(plan).unwrap();
@@ -320,6 +332,19 @@ impl Cluster {
                 }
             })
             .collect()
+    }
+
+    /// Asserts that alice started the group once, and that nothing was ever stopped.
+    pub fn only_the_first_start(&self) {
+        let calls = self.calls();
+        let told: Vec<_> = calls
+            .iter()
+            .map(|c| (c.node.as_str(), c.what.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [("alice", "web start begin"), ("alice", "web start end")]
+        );
     }
 
     /// Every process of a node whose command line contains the text.

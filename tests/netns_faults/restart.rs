@@ -8,19 +8,6 @@ use crate::common::*;
 
 const OFF: &str = "quorum off\n";
 
-/// The group was started once, by alice, and nothing was ever stopped.
-fn only_the_first_start(cluster: &Cluster) {
-    let calls = cluster.calls();
-    let told: Vec<_> = calls
-        .iter()
-        .map(|c| (c.node.as_str(), c.what.as_str()))
-        .collect();
-    assert_eq!(
-        told,
-        [("alice", "web start begin"), ("alice", "web start end")]
-    );
-}
-
 fn adopted(name: &str, ha_cf: &str, end: impl Fn(&Cluster)) {
     let mut cluster = Cluster::up(
         name,
@@ -45,7 +32,7 @@ fn adopted(name: &str, ha_cf: &str, end: impl Fn(&Cluster)) {
         probed.longest_gap < Duration::from_millis(100),
         "{probed:?}"
     );
-    only_the_first_start(&cluster);
+    cluster.only_the_first_start();
     let log = cluster.lab.log("alice").unwrap();
     assert!(log.contains("kept running"), "{log}");
     let report = cluster.never_two_owners();
@@ -164,7 +151,7 @@ fn a_freeze_shorter_than_deadtime_moves_nothing() {
     pass(DEADTIME);
     cluster.until_owner("alice");
     cluster.until_owner_seen("bob", "alice");
-    only_the_first_start(&cluster);
+    cluster.only_the_first_start();
     cluster.never_two_owners();
 }
 
@@ -325,7 +312,7 @@ fn after_damage(name: &str, damage: &str, says: &[&str]) {
     // It writes again, whatever it lost.
     let history = cluster.run("alice", &["hactl", "history"]);
     assert!(history.contains("kept running"), "{history}");
-    only_the_first_start(&cluster);
+    cluster.only_the_first_start();
     cluster.never_two_owners();
 }
 
@@ -396,7 +383,7 @@ fn a_second_daemon_on_a_node_is_refused_in_plain_words() {
     );
     // The first one was not disturbed.
     assert_eq!(owners(&cluster.status("alice")), ["alice"]);
-    only_the_first_start(&cluster);
+    cluster.only_the_first_start();
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Agents as members of a group, under two daemons.
+//! OCF agents as members of a group, with two daemons.
 
 use crate::common::{Blueprint, Cluster, TIMES};
 
-/// An LSB script as Debian's: `status` speaks, and exits with 3.
+/// An LSB script like Debian's: `status` prints a text and exits with 3.
 const LSB: &str = "#!/bin/sh
 ### BEGIN INIT INFO
 # Provides: had-test
@@ -67,11 +67,11 @@ fn a_group_of_every_kind_of_agent_moves_in_order() {
     let gone = "test ! -e /run/first && test ! -e /run/web && test ! -e /run/had-test.on && ! pgrep -x sleep";
     cluster.sh("alice", gone);
 
-    // The tool does not touch what the daemon manages, wherever it runs.
+    // `hactl agent test` does not touch a resource that the daemon manages, wherever it runs.
     let refused = cluster.exits(1, "alice", "hactl agent test OCF::Dummy::web");
     assert!(refused.contains("which the daemon manages"), "{refused}");
 
-    // A daemon that was killed finds all of it running.
+    // A killed daemon finds everything still running.
     cluster.lab.kill_had("bob").unwrap();
     cluster.lab.start_had("bob").unwrap();
     cluster.until_owner("10.0.0.100", "bob");
@@ -95,7 +95,7 @@ fn a_node_that_lacks_the_program_gives_the_group_to_the_other() {
         );
         cluster.sh(node, &line);
     }
-    // The daemon whose service it is runs on one node alone.
+    // The daemon of the service runs on one node only.
     cluster.sh("bob", "xinetd -f /run/xinetd.conf -pidfile /run/xinetd.pid");
     for node in ["alice", "bob"] {
         cluster.lab.start_had(node).unwrap();

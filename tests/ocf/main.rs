@@ -1,5 +1,5 @@
-//! Agents of the package `resource-agents`, real ones, in namespaces of their own. Needs root, `/dev/net/tun`, loop devices,
-//! and the packages that `tests/run` installs.
+//! The real agents of the package `resource-agents` in namespaces. Needs root, `/dev/net/tun`, loop devices, and the packages
+//! that `tests/run` installs.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

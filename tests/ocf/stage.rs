@@ -1,4 +1,4 @@
-//! A node on which agents are tried out, with what they manage: files of its own, laid over this machine's.
+//! A node to test agents on. Its own files are mounted over those of this machine.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use crate::common::{Blueprint, Cluster, HACTL, TIMES};
 
-/// Some agents wait for many seconds by themselves; this is for a machine that does other things too.
+/// Some agents wait for many seconds. This allows for a busy machine, too.
 const PATIENCE: Duration = Duration::from_secs(240);
-/// Where the package keeps its agents.
+/// The folder of the package's agents.
 pub const AGENTS: &str = "/usr/lib/ocf/resource.d/heartbeat";
 
 /// A node without a daemon.
@@ -29,20 +29,20 @@ impl Stage {
             .idle()
             .up();
         let folder = tempfile::tempdir().unwrap();
-        // Daemons that do not run as root must get in.
+        // Daemons that do not run as root must be able to enter it.
         let opened = Command::new("chmod").arg("755").arg(folder.path()).status();
         assert!(opened.unwrap().success());
-        // ocf-tester expects what systemd makes at boot.
+        // ocf-tester expects a folder that systemd makes at boot.
         cluster.sh("alice", "mkdir -p -m 1755 /run/resource-agents");
         Stage { cluster, folder }
     }
 
-    /// For files that agents need; seen under the same path in the node.
+    /// The folder for files of agents. The node sees it under the same path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Writes a file into [`Stage::path`], in which `@` stands for that path. Its whole path.
+    /// Writes a file into [`Stage::path`], with `@` replaced by that path. Returns the path of the file.
     pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.path().join(name);
         let text = text.replace('@', &self.path().display().to_string());
@@ -56,7 +56,7 @@ impl Stage {
         lab.exec_within("alice", argv, PATIENCE).unwrap()
     }
 
-    /// What we say of an agent with these parameters: whether it keeps the contract, and all that was printed.
+    /// The verdict of `hactl agent test` on an agent with these parameters, and the output.
     pub fn ours(&self, agent: &str, parameters: &[&str]) -> (bool, String) {
         let mut word = format!("ocf:heartbeat:{agent}");
         for parameter in parameters {
@@ -65,7 +65,7 @@ impl Stage {
         verdict(self.run(&[HACTL, "agent", "test", &word]))
     }
 
-    /// What the package's own tester says of it.
+    /// The verdict of the package's own tester.
     pub fn theirs(&self, agent: &str, parameters: &[&str]) -> (bool, String) {
         let path = format!("{AGENTS}/{agent}");
         let mut argv = vec!["ocf-tester", "-n", agent];
@@ -76,7 +76,7 @@ impl Stage {
         verdict(self.run(&argv))
     }
 
-    /// Both must say so, and each says why where they do not.
+    /// Asserts that both testers come to this verdict.
     pub fn agree(&self, keeps: bool, agent: &str, parameters: &[&str]) -> String {
         let (ours, ours_said) = self.ours(agent, parameters);
         let (theirs, theirs_said) = self.theirs(agent, parameters);
@@ -93,7 +93,7 @@ fn verdict(output: ExecOutput) -> (bool, String) {
     (code == 0, output.stdout + &output.stderr)
 }
 
-/// A loop device on a file. Detached when dropped, or else it would outlive the test.
+/// A loop device on a file. It is detached when this is dropped.
 pub struct Loop(pub String);
 
 impl Loop {

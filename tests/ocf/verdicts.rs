@@ -1,5 +1,5 @@
-//! What we say of an agent after a walk through its contract, and what the package's own `ocf-tester` says: they agree. The
-//! same agents under both, with the same parameters, on real services.
+//! `hactl agent test` and the package's own `ocf-tester` agree about the same agents with the same parameters, on real
+//! services.
 
 use std::fs;
 use std::process::Command;
@@ -23,7 +23,7 @@ fn the_description_of_every_agent_of_the_package_is_understood() {
             .env("OCF_ROOT", "/usr/lib/ocf")
             .output()
             .unwrap();
-        // Some are written in Python for libraries that are not installed, and say nothing.
+        // Some are Python programs whose libraries are not installed. They print nothing.
         if output.stdout.is_empty() && !output.status.success() {
             continue;
         }
@@ -83,7 +83,7 @@ fn addresses_routes_and_ports() {
     assert!(!held.contains("10.0.0.77"), "left behind: {held}");
     stage.agree(true, "SendArp", &["ip=10.0.0.78", "nic=eth0"]);
     stage.agree(true, "Route", &["destination=10.9.0.0/24", "device=eth0"]);
-    // Of Debian 12 it leaves its rule behind, for it cannot read what its iptables prints; no look of its own tells.
+    // That of Debian 12 leaves its rule behind: it cannot read the output of its iptables. Its monitor does not notice.
     let port = ["protocol=tcp", "portno=9999", "action=block"];
     stage.agree(true, "portblock", &port);
 }
@@ -105,7 +105,7 @@ fn programs_without_a_network() {
         "symlink",
         &[&format!("link={link}"), &format!("target={target}")],
     );
-    // It answers an action that it does not know with 2, where the contract wants 3.
+    // It exits with 2 for an unknown action, where the contract wants 3.
     let said = stage.agree(
         false,
         "Delay",
@@ -117,7 +117,7 @@ fn programs_without_a_network() {
 #[test]
 fn mail() {
     let stage = Stage::new("ocf-mail");
-    // Agents call `mail`; this one keeps what it is to send.
+    // Agents call `mail`. This one stores the mail.
     stage
         .cluster
         .sh("alice", "mount -t tmpfs none /usr/local/bin");
@@ -192,7 +192,7 @@ fn xinetd() {
         );
         stage.file(name, &text)
     };
-    // It does not start without a service.
+    // Without a service it does not start.
     let files = [service("echo", "yes"), service("discard", "no")].join(" ");
     let config = stage.file("xinetd.conf", "defaults\n{\n}\nincludedir /etc/xinetd.d\n");
     stage.cluster.sh(
@@ -208,7 +208,7 @@ fn xinetd() {
     assert!(!kept && said.contains("xinetd.d/none not found"), "{said}");
 }
 
-/// `ocf-tester` goes on to promote it, for which it needs Pacemaker and without which it never ends. So here we are alone.
+/// `ocf-tester` would also promote it, which needs Pacemaker and never ends without. So only our own verdict is tested.
 #[test]
 fn mysql_is_driven_by_us_alone() {
     let stage = Stage::new("ocf-mysql");
@@ -236,8 +236,8 @@ fn mysql_is_driven_by_us_alone() {
     assert!(said.contains("has a promoted role"), "{said}");
 }
 
-/// `mariadb` demands to be promoted by Pacemaker. LVM and RAID need a kernel with them, which few test machines have; where it is
-/// missing, both testers must say that the agent cannot be run, and not that it is good.
+/// `mariadb` requires Pacemaker to promote it. LVM and RAID need support in the kernel, which few test machines have. Without it
+/// both testers must report that the agent cannot run.
 #[test]
 fn what_cannot_run_here_is_said_by_both() {
     let stage = Stage::new("ocf-none");

@@ -1,40 +1,19 @@
-//! A mount that is in use when it is to be stopped: its users go, and nobody else.
+//! Stopping a mount that is in use: its users are ended, and nobody else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use had::agent::builtin::filesystem::Filesystem;
 use had::agent::{Agent, AgentError, Status};
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
-use crate::common::{
-    Disk, Log, Process, alone, filesystem, folder, limits, path, sh, wait, within,
-};
+use crate::common::{Log, Place, Process, alone, filesystem, limits, path, sh, wait, within};
 use crate::filesystem::mounted;
-
-struct Place {
-    folder: TempDir,
-    disk: Disk,
-    point: PathBuf,
-    agent: Filesystem,
-}
 
 impl Place {
     async fn mounted() -> Place {
-        let folder = folder();
-        let disk = Disk::ext4(&folder, "db");
-        let point = folder.path().join("m");
-        fs::create_dir(&point).unwrap();
-        let agent = filesystem(&[path(&disk.device), path(&point), "ext4"]);
-        agent.start(&limits()).await.unwrap();
-        let place = Place {
-            folder,
-            disk,
-            point,
-            agent,
-        };
+        let place = Place::ext4();
+        place.agent.start(&limits()).await.unwrap();
         for name in ["file", "data"] {
             fs::write(place.point.join(name), "x".repeat(8192)).unwrap();
         }
@@ -45,7 +24,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// A process that has begun when this returns: the shell command, then a sleep.
+    /// Runs the shell command and then sleeps. Returns once it sleeps.
     fn process(&self, name: &str, command: &str) -> Process {
         let ready = self.at(&format!("{name}.ready"));
         let process = Process::start(&format!(
@@ -136,7 +115,7 @@ fn a_file_that_is_only_mapped_and_a_root_directory_count_too() {
     alone(async {
         let place = Place::mounted().await;
         let point = shown(&place.point);
-        // A library of the mount, whose descriptor is closed once it is mapped.
+        // A library on the mount. Its descriptor is closed once it is mapped.
         sh(&format!(
             "cp $(ldd /bin/sleep | awk '/libc.so/ {{print $3}}') {point}/lib.so"
         ));

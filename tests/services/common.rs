@@ -1,4 +1,4 @@
-//! What the tests of services share: a mount namespace of their own, disks in files, and the log of the agents.
+//! Shared by the tests of services: a private mount namespace, disks in files, and the log of the agents.
 
 use std::fmt::{self, Write};
 use std::fs;
@@ -22,12 +22,12 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use crate::cluster::{Blueprint, Cluster};
 
-/// A wait fails only when this long nothing has come of it.
+/// How long a wait may take before it fails.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Begins the names of folders, so that loop devices of a test that was killed can be found and freed by the next.
+/// The prefix of all folders. By it, the next test finds and frees the loop devices of a test that was killed.
 const PREFIX: &str = "had-services-";
 
-/// Runs a test in a thread that has a mount namespace of its own, with all that it starts.
+/// Runs a test, and all that it starts, in a thread with its own mount namespace.
 pub fn alone(test: impl Future<Output = ()> + Send + 'static) {
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
@@ -43,7 +43,7 @@ pub fn alone(test: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// Waits until it says that so many checks of this node pass and no other fails; `failback_when` may say what it wants.
+/// Waits until this many checks of this node pass and no other fails. `failback_when` does not count.
 pub fn until_well(cluster: &Cluster, node: &str, checks: usize) {
     cluster.until_status(node, "its checks are good", |s| {
         let mut those = s.checks.iter().filter(|c| c.name != "failback_when");
@@ -60,7 +60,7 @@ pub fn folder() -> TempDir {
     dir
 }
 
-/// Detaches loop devices on files of tests that do not live any more.
+/// Detaches loop devices of tests that have ended.
 fn free_left_devices() {
     for device in fs::read_dir("/sys/block").unwrap().flatten() {
         let file = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
@@ -79,7 +79,7 @@ fn free_left_devices() {
     }
 }
 
-/// A cluster from a folder of `ha.d/examples`, as it is; only that its secrets are nobody else's, which git cannot keep.
+/// A cluster from a folder of `ha.d/examples`. Only the mode of its secrets is changed, because git cannot keep that.
 pub fn example(name: &str, example: &str) -> Blueprint {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("ha.d/examples")
@@ -98,21 +98,21 @@ pub fn example(name: &str, example: &str) -> Blueprint {
     blueprint
 }
 
-/// Runs a shell command that must succeed; what it wrote.
+/// Runs a shell command that must succeed. Returns its output.
 pub fn sh(command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
     assert!(output.status.success(), "{command}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A file that is a block device until it is dropped.
+/// A file as a block device, until this is dropped.
 pub struct Disk {
     pub image: PathBuf,
     pub device: PathBuf,
 }
 
 impl Disk {
-    /// Makes one with a file system; `make` is what stands before the file, as in `mkfs.ext4 -L db`.
+    /// Makes one with a file system. `make` is the command without the file, such as `mkfs.ext4 -L db`.
     pub fn new(folder: &TempDir, name: &str, megabytes: u32, make: &str) -> Disk {
         let image = folder.path().join(format!("{name}.img"));
         let shown = image.display();
@@ -135,6 +135,36 @@ impl Drop for Disk {
     }
 }
 
+/// A mount point and an ext4 disk for it.
+pub struct Place {
+    pub agent: Filesystem,
+    pub point: PathBuf,
+    pub disk: Disk,
+    pub folder: TempDir,
+}
+
+impl Place {
+    /// Makes both. Nothing is mounted.
+    pub fn ext4() -> Place {
+        let folder = folder();
+        let disk = Disk::ext4(&folder, "db");
+        let point = folder.path().join("m");
+        fs::create_dir(&point).unwrap();
+        let agent = filesystem(&[path(&disk.device), path(&point), "ext4"]);
+        Place {
+            agent,
+            point,
+            disk,
+            folder,
+        }
+    }
+
+    /// The agent of the same mount with these options.
+    pub fn with_options(&self, options: &str) -> Filesystem {
+        filesystem(&[path(&self.disk.device), path(&self.point), "ext4", options])
+    }
+}
+
 /// The agent of a word's arguments.
 pub fn filesystem(args: &[&str]) -> Filesystem {
     let args: Vec<String> = args.iter().map(ToString::to_string).collect();
@@ -149,7 +179,7 @@ pub fn within(seconds: u64) -> Limits {
     Limits::within(Duration::from_secs(seconds), &Abort::new())
 }
 
-/// Long enough for whatever is to succeed.
+/// Long enough for anything that should succeed.
 pub fn limits() -> Limits {
     within(60)
 }
@@ -158,7 +188,7 @@ pub fn limits() -> Limits {
 pub struct Process(pub Child);
 
 impl Process {
-    /// By a shell command, which is to become (`exec`) what is meant.
+    /// Starts it by a shell command, which should `exec` the program.
     pub fn start(command: &str) -> Process {
         let mut process = Command::new("sh");
         process.args(["-c", command]).stdin(Stdio::null());
@@ -177,7 +207,7 @@ impl Process {
         self.0.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end: the signal that did it.
+    /// Waits for its end. Returns the signal that ended it.
     pub fn ended_by(&mut self) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;
         wait("its end", || !self.runs());
@@ -192,7 +222,7 @@ impl Drop for Process {
     }
 }
 
-/// Asks again and again, until it is so or the deadline has passed.
+/// Waits for a condition. Fails after the deadline.
 pub fn wait(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !condition() {
@@ -206,7 +236,7 @@ pub fn wait(what: &str, mut condition: impl FnMut() -> bool) {
 pub struct Log(Arc<Mutex<String>>);
 
 impl Log {
-    /// Catches it until the guard is dropped.
+    /// Collects it until the guard is dropped.
     pub fn catch() -> (Log, tracing::subscriber::DefaultGuard) {
         let log = Log::default();
         let subscriber = tracing_subscriber::registry().with(log.clone());
@@ -224,7 +254,7 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
     }
 }
 
-/// Writes the sentence of an event, a line for each.
+/// Writes the message of each event as a line.
 struct Words<'a>(&'a mut String);
 
 impl tracing::field::Visit for Words<'_> {

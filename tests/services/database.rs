@@ -17,7 +17,7 @@ use crate::common::{
     Disk, Log, Process, alone, filesystem, folder, limits, path, sh, wait, within,
 };
 
-/// A server that needs little.
+/// The configuration of a small server.
 const SMALL: &str = "[mysqld]
 innodb_buffer_pool_size=8M
 innodb_log_file_size=4M
@@ -61,7 +61,7 @@ pub fn install(datadir: &Path) {
     ));
 }
 
-/// The configuration of a server with its files in this folder; a place of its own for what is said twice.
+/// Writes the configuration of a server with its files in this folder. `more` is added to it.
 pub fn configuration(folder: &Path, more: &str) -> PathBuf {
     let file = folder.join("my.cnf");
     let shown = folder.display();
@@ -77,7 +77,7 @@ struct Server {
 }
 
 impl Server {
-    /// Installed, not started.
+    /// Installs a server without starting it.
     fn new(more: &str) -> Server {
         let folder = folder();
         let run = folder.path().join("run");
@@ -116,7 +116,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// Nothing of a test may live on, however it ended.
+    /// However the test ended, nothing of it may stay running.
     fn drop(&mut self) {
         let data = fs::canonicalize(self.at("data")).unwrap_or_default();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -157,12 +157,12 @@ fn it_starts_answers_and_stops_in_a_session_of_its_own() {
                 .collect::<Vec<_>>(),
             [&pid.to_string(), "mysql"]
         );
-        // What stays open on the mount of the data keeps that from being undone.
+        // A file that stays open on the mount would keep it from being unmounted.
         let files = fs::read_dir("/proc/self/fd").unwrap();
         let open = files.filter_map(|f| fs::read_link(f.unwrap().path()).ok());
         let ours: Vec<PathBuf> = open.filter(|f| f.starts_with(server.at(""))).collect();
         assert_eq!(ours, Vec::<PathBuf>::new());
-        // The next daemon knows it.
+        // The next daemon recognises it.
         assert_eq!(server.again().monitor(&limits()).await, Ok(Status::Running));
         for _ in 0..2 {
             server.again().stop(&limits()).await.unwrap();
@@ -179,7 +179,7 @@ fn a_word_without_arguments_means_the_server_of_the_packages() {
         let folder = folder();
         let data = folder.path().join("data");
         install(&data);
-        // Its places are this machine's own, so others are laid over them; and its port is that of a network of its own.
+        // Its paths and its port are those of this machine, so other folders are mounted there, in a network namespace.
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         sh("ip link set lo up");
         sh(&format!("mount --bind {} /var/lib/mysql", data.display()));
@@ -214,7 +214,7 @@ fn killed_it_is_stopped_and_what_it_left_hinders_no_start() {
         });
         assert_eq!(server.agent.monitor(&limits()).await, Ok(Status::Stopped));
         assert!(server.at("run/sock").exists() && server.at("run/pid").exists());
-        // The number in both is one that lives.
+        // The pid in both files is that of a living process.
         fs::write(server.at("run/pid"), "1\n").unwrap();
         fs::write(server.at("run/sock.lock"), "1\n").unwrap();
         let (log, guard) = Log::catch();
@@ -264,7 +264,7 @@ fn one_that_does_not_shut_down_in_time_is_killed_and_that_is_said() {
         let exe = format!("/proc/{}/exe", stubborn.pid());
         wait("it", || fs::read_link(&exe).is_ok_and(|exe| exe == program));
         let (log, guard) = Log::catch();
-        // What ends is reaped elsewhere, as a server's own parent would.
+        // Reap the server when it ends, as its own parent would.
         let reaper = std::thread::spawn(move || stubborn.ended_by());
         server.agent.stop(&within(2)).await.unwrap();
         drop(guard);

@@ -7,13 +7,13 @@ use had::agent::builtin::filesystem::Filesystem;
 use had::agent::builtin::filesystem::mountinfo::{Mount, MountTable};
 use had::agent::{Agent, AgentError, Status};
 
-use crate::common::{Disk, Log, alone, filesystem, folder, limits, path, sh, within};
+use crate::common::{Disk, Log, Place, alone, filesystem, folder, limits, path, sh, within};
 
 pub fn mounted(point: &Path) -> Option<Mount> {
     MountTable::read().unwrap().top(point).cloned()
 }
 
-/// Start and stop, each twice, with looks between.
+/// Starts it twice and stops it twice, with a monitor after each.
 async fn through_the_contract(agent: &Filesystem, point: &Path, what: &str) {
     assert_eq!(
         agent.monitor(&limits()).await,
@@ -87,16 +87,13 @@ fn whatever_can_be_mounted_goes_through_the_contract() {
 #[test]
 fn options_arrive_and_the_next_daemon_finds_the_mount() {
     alone(async {
-        let folder = folder();
-        let disk = Disk::ext4(&folder, "db");
-        let point = folder.path().join("m");
-        fs::create_dir(&point).unwrap();
-        let make = || filesystem(&[path(&disk.device), path(&point), "ext4", "noatime,nodev"]);
+        let place = Place::ext4();
+        let make = || place.with_options("noatime,nodev");
         make().start(&limits()).await.unwrap();
-        let mount = mounted(&point).unwrap();
+        let mount = mounted(&place.point).unwrap();
         assert!(mount.options.contains("noatime") && mount.options.contains("nodev"));
         assert_eq!(make().monitor(&limits()).await, Ok(Status::Running));
-        assert!(!point.join(".had-probe").exists());
+        assert!(!place.point.join(".had-probe").exists());
         make().stop(&limits()).await.unwrap();
     });
 }
@@ -174,7 +171,7 @@ fn a_damaged_file_system_without_a_journal_is_mended_or_refused_never_forced() {
         let device = disk.device.display();
         let agent = filesystem(&[path(&disk.device), path(&point), "ext2"]);
         let (log, guard) = Log::catch();
-        // Wrong counts only: fsck -p may mend that.
+        // Only wrong counts, which fsck -p may repair.
         sh(&format!(
             "debugfs -w -R 'ssv free_blocks_count 7' {device} 2>&1; debugfs -w -R 'ssv state 0' {device} 2>&1"
         ));
@@ -187,7 +184,7 @@ fn a_damaged_file_system_without_a_journal_is_mended_or_refused_never_forced() {
         );
         drop(guard);
 
-        // The root directory is gone: that is for a person to decide.
+        // The root directory is gone. A person has to decide about that.
         sh(&format!(
             "debugfs -w -R 'clri <2>' {device} 2>&1; debugfs -w -R 'ssv state 0' {device} 2>&1"
         ));
@@ -202,38 +199,27 @@ fn a_damaged_file_system_without_a_journal_is_mended_or_refused_never_forced() {
 #[test]
 fn a_disk_that_cannot_be_written_is_not_started_as_if_it_could() {
     alone(async {
-        let folder = folder();
-        let disk = Disk::ext4(&folder, "db");
-        let point = folder.path().join("m");
-        fs::create_dir(&point).unwrap();
-        let device = disk.device.display();
+        let place = Place::ext4();
+        let device = place.disk.device.display();
         sh(&format!(
             "losetup -d {device}; losetup -r {device} {}",
-            disk.image.display()
+            place.disk.image.display()
         ));
-        let words = [path(&disk.device), path(&point), "ext4"];
-        let error = filesystem(&words)
-            .start(&limits())
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = place.agent.start(&limits()).await.unwrap_err().to_string();
         assert!(error.contains("read-only"), "{error}");
-        filesystem(&words).stop(&limits()).await.unwrap();
-        assert_eq!(mounted(&point), None);
-        let asked = [path(&disk.device), path(&point), "ext4", "ro"];
-        filesystem(&asked).start(&limits()).await.unwrap();
-        filesystem(&asked).stop(&limits()).await.unwrap();
+        place.agent.stop(&limits()).await.unwrap();
+        assert_eq!(mounted(&place.point), None);
+        let asked = place.with_options("ro");
+        asked.start(&limits()).await.unwrap();
+        asked.stop(&limits()).await.unwrap();
     });
 }
 
 #[test]
 fn a_mount_that_turned_read_only_is_not_well() {
     alone(async {
-        let folder = folder();
-        let disk = Disk::ext4(&folder, "db");
-        let point = folder.path().join("m");
-        fs::create_dir(&point).unwrap();
-        let agent = filesystem(&[path(&disk.device), path(&point), "ext4"]);
+        let place = Place::ext4();
+        let (agent, point) = (&place.agent, &place.point);
         agent.start(&limits()).await.unwrap();
         sh(&format!("mount -o remount,ro '{}'", point.display()));
         let error = agent.monitor(&limits()).await.unwrap_err().to_string();
@@ -272,13 +258,10 @@ fn a_full_file_system_is_well_and_that_it_is_full_is_said_once() {
 #[test]
 fn a_disk_that_hangs_holds_up_no_look_and_gathers_no_heap_of_them() {
     alone(async {
-        let folder = folder();
-        let disk = Disk::ext4(&folder, "db");
-        let point = folder.path().join("m");
-        fs::create_dir(&point).unwrap();
-        let agent = filesystem(&[path(&disk.device), path(&point), "ext4"]);
+        let place = Place::ext4();
+        let (agent, point) = (&place.agent, &place.point);
         agent.start(&limits()).await.unwrap();
-        // Writers now wait inside the kernel, where no signal reaches them.
+        // Writers now hang inside the kernel, where no signal reaches them.
         sh(&format!("fsfreeze -f {}", point.display()));
         let first = agent.monitor(&within(1)).await;
         let second = agent.monitor(&limits()).await;

@@ -1,5 +1,5 @@
-//! `ha.d/examples/forum-pair`: nginx and MariaDB on two machines, an address inside and one outside, files that are pushed, cron
-//! on the owner; as its users published it with a shell loop.
+//! `ha.d/examples/forum-pair`: nginx and MariaDB on two machines, an inside and an outside address, pushed files, and cron on
+//! the owner. Its users published it with a shell loop.
 
 use std::fs;
 
@@ -17,14 +17,14 @@ const INSIDE: &str = "192.168.146.214";
 const OUTSIDE: &str = "72.249.146.214";
 const GROUP: &str = "rsync_push";
 
-/// A page of PHP, which says where it was made.
+/// A PHP page with the name of its node.
 const SITE: &str = "server { listen 80; location / { fastcgi_pass unix:/run/forum.sock;
 fastcgi_param SCRIPT_FILENAME /srv/www/index.php; fastcgi_param REQUEST_METHOD $request_method; } }";
 const PAGE: &str = "<?php echo gethostname();";
 const PHP: &str = "[global]\nerror_log = /var/log/php.log\n[www]\nuser = www-data\nlisten = /run/forum.sock\n\
      listen.owner = root\npm = static\npm.max_children = 2\n";
 
-/// All runs on both nodes, and the first has the addresses. cron alone is a stand-in, that remembers whether it runs.
+/// Everything runs on both nodes, and the first has the addresses. Only cron is a stand-in.
 fn forum(name: &str) -> Cluster {
     let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/resource.d/rsync_push");
     let cluster = example(name, "forum-pair")
@@ -41,7 +41,7 @@ fn forum(name: &str) -> Cluster {
             &[],
         )
         .gateway("eth0 192.168.146.1/24")
-        // The gateway outside, behind which the visitors are.
+        // The outside gateway. The visitors are behind it.
         .client("eth1 72.249.146.193/24")
         .watch(&[INSIDE, OUTSIDE])
         .idle()
@@ -73,7 +73,7 @@ fn forum(name: &str) -> Cluster {
     cluster
 }
 
-/// Both addresses are there, with the pages, and cron and the pushing are there and nowhere else.
+/// Waits until this node serves pages on the outside address. It alone must have both addresses, cron and rsync_push.
 fn served_by(cluster: &Cluster, node: &str) {
     cluster.until_owner(GROUP, node);
     web::until_page(cluster, OUTSIDE, node);
@@ -94,17 +94,9 @@ fn served_by(cluster: &Cluster, node: &str) {
     }
 }
 
-/// Who had both addresses since the last time, in order.
+/// Asserts who has had both addresses since the last call, in order.
 fn were_on(cluster: &mut Cluster, nodes: &[&str]) {
-    let report = cluster.owners_so_far();
-    for address in [INSIDE, OUTSIDE] {
-        let of = report.owners.iter().filter(|o| o.1.to_string() == address);
-        let owners: Vec<String> = of
-            .map(|o| o.2.join("+"))
-            .filter(|o| !o.is_empty())
-            .collect();
-        assert_eq!(owners, nodes, "{address}");
-    }
+    assert_eq!(cluster.owners_of([INSIDE, OUTSIDE]), [nodes, nodes]);
 }
 
 fn until_file(cluster: &Cluster, node: &str, text: &str) {
@@ -118,7 +110,7 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     cluster.sh("web1", "echo one > /srv/www/page");
     were_on(&mut cluster, &["web1"]);
 
-    // nginx is dead for good: all of it moves, and what was pushed last is there.
+    // nginx cannot be started again: the group moves, and the files of the last push are there.
     web::break_configuration(&cluster, "web1");
     web::kill(&cluster, "web1");
     served_by(&cluster, "web2");
@@ -126,7 +118,7 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     let why = cluster.sh("web1", "hactl why");
     assert!(why.contains("check page fails"), "{why}");
 
-    // The files and the rows change meanwhile, and the copy on the first node applies nothing for an hour.
+    // Meanwhile files and rows change, and the replica on the first node is delayed by an hour.
     cluster.sh(
         "web2",
         "echo two > /srv/www/page; touch -d 'now + 1 minute' /srv/www/page",
@@ -154,7 +146,7 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     let why = cluster.sh("web2", "hactl why");
     assert!(why.contains("s behind"), "{why}");
 
-    // A copy that is broken never has caught up.
+    // A broken replica never catches up.
     mariadb::sql(&cluster, "web1", "stop slave sql_thread");
     waits("are not applied");
     served_by(&cluster, "web2");
@@ -172,7 +164,7 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     were_on(&mut cluster, &["web1", "web2", "web1"]);
 }
 
-/// As the published script did. It was told once before it listens, when the addresses came up.
+/// As the published script did. It was also called once before we listened, when the addresses came up.
 #[test]
 fn each_gateway_is_told_of_its_address_again() {
     let cluster = forum("forum-arp");
@@ -195,7 +187,7 @@ fn a_dead_database_or_machine_moves_both_addresses_and_a_cut_network_none() {
     let mut cluster = forum("forum-faults");
     were_on(&mut cluster, &["web1"]);
 
-    // Both see their gateways, and each other on one network only: nothing is in doubt.
+    // Both reach their gateways, and each other on one of two networks: nothing is in doubt.
     cluster
         .lab
         .cut("web1", "web2", Some("eth0"), LinkDirection::Both)

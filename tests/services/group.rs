@@ -1,4 +1,4 @@
-//! The stack that people deploy: disk, database, address, on two nodes that share the disk.
+//! A common stack: disk, database and address on two nodes that share the disk.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ struct Stack {
     disk: Disk,
 }
 
-/// A database with a table on a disk of its own, and two nodes to run it; `more` stands in ha.cf.
+/// A database on its own disk, and two nodes to run it. `more` is added to ha.cf.
 fn stack(name: &str, more: &str) -> Stack {
     let folder = folder();
     let disk = Disk::new(&folder, "db", 200, "mkfs.ext4 -q -F");
@@ -69,7 +69,7 @@ impl Stack {
         format!("{}/db", self.folder.path().display())
     }
 
-    /// Through the address, as a client does.
+    /// Sends a query to the virtual address, as a client does.
     fn query(&self, query: &str) -> String {
         let text = self.cluster.sh(
             "client",
@@ -104,7 +104,7 @@ fn the_rows_follow_a_handover_with_users_on_the_disk_and_a_crash() {
     assert_eq!(stack.query("select n from d.t"), "1");
     assert!(!stack.mounted("bob"));
 
-    // A file, a bind mount and a process that does not run are in the way, and one process is not.
+    // An open file, a bind mount and a stopped process are in the way. One other process is not.
     let point = stack.point();
     cluster.sh(
         "alice",
@@ -177,7 +177,7 @@ fn a_disk_that_cannot_be_let_go_is_stuck_and_started_nowhere_else() {
     cluster.sh("alice", &format!("losetup -d {device}"));
     assert!(held, "{log}");
     assert!(!elsewhere);
-    // The administrator has looked, and says so.
+    // The administrator repairs it and says so.
     cluster.sh(
         "alice",
         &format!(

@@ -1,4 +1,4 @@
-//! Mail about a group, by heartbeat's `MailTo` and by a program of `notify`: sent by a real client to a server of ours.
+//! Mail about a group from `MailTo` and from a `notify` program: a real client sends it to our own server.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,12 +10,12 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::cluster::{Blueprint, Cluster, TIMES, wait};
 
-/// What stands for a mail program that was set up to send.
+/// A configured mail program.
 const MAIL: &str = "#!/bin/sh
 exec s-nail -:/ -S v15-compat -S from=had@$HA_CURHOST -S mta=smtp://10.0.0.9:25 -S smtp-auth=none \"$@\"
 ";
 
-/// A mail server in the network of the client. It takes everything and keeps it.
+/// A mail server in the client's network. It accepts and keeps everything.
 #[derive(Clone, Default)]
 struct Server(Arc<Mutex<Vec<String>>>);
 
@@ -38,7 +38,7 @@ impl Server {
         server
     }
 
-    /// One conversation, to its end.
+    /// Serves one connection.
     fn talk(&self, mut stream: &TcpStream) {
         let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
         let mut answer = |text: &str| write!(stream, "{text}\r\n").is_ok();
@@ -65,7 +65,7 @@ impl Server {
         }
     }
 
-    /// Waits for a mail with all of these in it.
+    /// Waits for a mail that contains all of these.
     fn has(&self, wanted: &[&str]) {
         let mails = || self.0.lock().unwrap().clone();
         let is_there = || mails().iter().any(|m| wanted.iter().all(|w| m.contains(w)));
@@ -73,7 +73,7 @@ impl Server {
     }
 }
 
-/// The network of a host of the lab, seen from outside: that of the process there.
+/// The network namespace of a host of the lab, by a process of that host.
 fn namespace_of(cluster: &Cluster, host: &str) -> PathBuf {
     let wanted = cluster.sh(host, "readlink /proc/self/ns/net");
     let mut networks = fs::read_dir("/proc")

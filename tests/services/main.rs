@@ -1,5 +1,5 @@
-//! The built-in agents with what they are for: real file systems on loop devices, and a real MariaDB; and the examples with
-//! theirs.
+//! The built-in agents with real file systems on loop devices and a real MariaDB, and the examples with their real
+//! services.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

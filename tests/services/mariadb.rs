@@ -1,4 +1,4 @@
-//! Real MariaDB servers on the nodes of a lab, each with the files that Debian's packages would give it, which copy each other.
+//! Real MariaDB servers on the nodes of a lab. They have the files of Debian's packages and replicate each other.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use nix::sys::signal::Signal;
 use crate::cluster::{Cluster, wait};
 use crate::database::template;
 
-/// The lines of the published my.cnf but one, `slave-skip-errors`.
+/// The published my.cnf without `slave-skip-errors`.
 const MASTER: &str = "log-bin=mysql-bin
 auto-increment-increment=2
 bind-address=0.0.0.0
 max_connections=10
 ";
-/// Where Debian has it, and what makes a server small.
+/// Debian's paths, and the settings of a small server.
 const SMALL: &str = "[mysqld]
 pid-file=/run/mysqld/mysqld.pid
 log-error=/var/log/mysqld.err
@@ -28,7 +28,7 @@ performance_schema=0
 skip-name-resolve
 ";
 
-/// Starts a server on both nodes, with a table and an account for clients, each a copy of the other.
+/// Starts a server on both nodes, with a table and a client account. Each replicates the other.
 pub fn copy_each_other(cluster: &Cluster, nodes: [&str; 2], places: [&str; 2]) {
     for (node, id) in nodes.into_iter().zip(1..) {
         install(cluster, node, id);
@@ -53,7 +53,7 @@ pub fn copy_each_other(cluster: &Cluster, nodes: [&str; 2], places: [&str; 2]) {
     }
 }
 
-/// Its data and its configuration in the places of Debian's packages, seen by this node alone.
+/// Puts data and configuration into Debian's places, seen by this node only.
 fn install(cluster: &Cluster, node: &str, id: u32) {
     let data = template();
     cluster.sh(
@@ -70,7 +70,7 @@ fn install(cluster: &Cluster, node: &str, id: u32) {
     );
 }
 
-/// Gives it the data that are there, these lines and what makes it small.
+/// Configures a small server on the existing data, with these lines.
 pub fn configure(cluster: &Cluster, node: &str, lines: &str) {
     cluster.sh(
         node,
@@ -82,7 +82,7 @@ pub fn configure(cluster: &Cluster, node: &str, lines: &str) {
     );
 }
 
-/// Comes back when it answers.
+/// Starts the server. Returns when it answers.
 pub fn start(cluster: &Cluster, node: &str) {
     let server = ["mariadbd", "--user=mysql"];
     cluster.lab.spawn(node, &server).unwrap();
@@ -105,7 +105,7 @@ pub fn sql(cluster: &Cluster, node: &str, query: &str) -> String {
     said.trim().to_owned()
 }
 
-/// A client that writes a row after the other, and keeps what was acknowledged and when.
+/// A client that writes row after row, and notes which were acknowledged and when.
 pub struct Writer(SpawnedProgram);
 
 impl Writer {
@@ -117,7 +117,7 @@ impl Writer {
         Writer(cluster.lab.spawn("client", &["sh", "-c", &write]).unwrap())
     }
 
-    /// Waits until a row is acknowledged by this node's server, which has this number, after all that are there.
+    /// Waits until this node's server, which has this id, acknowledges another row.
     pub fn written(cluster: &Cluster, node: &str, id: &str) {
         let there = || {
             let last = cluster.run("client", "tail -n 1 /var/log/acknowledged");
@@ -128,8 +128,8 @@ impl Writer {
         assert!(wait(there), "nothing is written by {node}");
     }
 
-    /// Ends it. All that was acknowledged must be on these nodes, once they have copied each other; how many. It was never told
-    /// that it may not write: who has the address could be written to before it had it.
+    /// Ends it. Returns how many rows were acknowledged; all of them must reach these nodes. No write may have been refused as
+    /// read-only, because a server becomes writable before it gets the address.
     pub fn compare(self, cluster: &Cluster, nodes: [&str; 2]) -> usize {
         let lab = &cluster.lab;
         lab.signal("client", -self.0.pid, Signal::SIGKILL).unwrap();
@@ -151,7 +151,7 @@ impl Writer {
     }
 }
 
-/// The longest time since the last call, or the beginning, in which no row was acknowledged.
+/// The longest time without an acknowledged row since the last call.
 pub fn longest_gap(cluster: &Cluster) -> Duration {
     let text = cluster.sh(
         "client",
@@ -163,7 +163,7 @@ pub fn longest_gap(cluster: &Cluster) -> Duration {
     Duration::from_millis(gaps.max().unwrap_or_default())
 }
 
-/// Prints the gaps of several failures of one kind.
+/// Prints the gaps of several failures of the same kind.
 pub fn print_gaps(of: &str, mut gaps: Vec<Duration>) {
     gaps.sort();
     let (median, worst) = (gaps.get(gaps.len() / 2), gaps.last());

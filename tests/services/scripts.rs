@@ -24,7 +24,7 @@ fn script(name: &str, args: &[&str]) -> Script {
     }
 }
 
-/// Ends php-fpm with this configuration, however the test ended.
+/// Ends the php-fpm with this configuration, however the test ends.
 struct Ends(String);
 
 impl Drop for Ends {
@@ -63,7 +63,7 @@ fn php_fpm_starts_serves_and_stops_as_often_as_asked() {
                 assert_eq!(fpm.monitor(&limits()).await, Ok(Status::Running));
                 UnixStream::connect(at("sock")).unwrap();
             }
-            // A typo hides nothing of what runs, and what does not run does not start with it.
+            // With a typo in the file, php-fpm still counts as running and stops, but does not start.
             config(pid, "pm.max_childs = 1\n");
             assert_eq!(fpm.monitor(&limits()).await, Ok(Status::Running));
             for _ in 0..2 {
@@ -76,7 +76,7 @@ fn php_fpm_starts_serves_and_stops_as_often_as_asked() {
                 error.contains("unknown entry 'pm.max_childs'") && error.contains("exit code 6"),
                 "{error}"
             );
-            // A number that was left over is another's.
+            // An old pid in the file belongs to another process.
             config(pid, "");
             let number = format!("{}\n", std::process::id());
             fs::create_dir_all(at("new")).unwrap();
@@ -87,7 +87,7 @@ fn php_fpm_starts_serves_and_stops_as_often_as_asked() {
     }
 }
 
-/// Each has folders of its own, and takes pushes into them.
+/// Each node accepts pushes into its own folders.
 const RSYNCD: &str = "use chroot = no\nuid = root\ngid = root\nread only = no\nhosts allow = 10.0.0.1 10.0.0.2\n\
      [often]\npath = /srv/often\n[seldom]\npath = /srv/seldom\n";
 
@@ -141,7 +141,7 @@ fn rsync_push_pushes_from_its_owner_and_a_last_time_before_another_takes_over() 
     until(&cluster, "bob", "often/deep/a*", "one");
     until(&cluster, "bob", "seldom/begin", "begin");
 
-    // What is newer over there stays; what was pushed after it shows that it was passed over.
+    // A newer file on the other node is kept. A file that is pushed later shows that it was skipped.
     cluster.sh(
         "alice",
         "echo old > /srv/often/both; touch -d yesterday /srv/often/both",
@@ -152,7 +152,7 @@ fn rsync_push_pushes_from_its_owner_and_a_last_time_before_another_takes_over() 
     until(&cluster, "bob", "often/z", "x");
     assert!(has(&cluster, "bob", "often/both", "newer"));
 
-    // An hour would pass until the next push, but it is moved.
+    // The next push would be in an hour, but the group moves.
     cluster.sh("alice", "echo two > /srv/seldom/last");
     cluster.sh("alice", "hactl standby");
     cluster.until_owner("rsync_push", "bob");
@@ -162,14 +162,14 @@ fn rsync_push_pushes_from_its_owner_and_a_last_time_before_another_takes_over() 
         .stdout;
     assert_eq!(left, "");
 
-    // The other way round likewise.
+    // And in the other direction.
     until(&cluster, "alice", "often/both", "newer");
     cluster.sh("bob", "echo three > /srv/seldom/back");
     cluster.sh("alice", "hactl standby off; hactl takeover");
     cluster.until_owner("rsync_push", "alice");
     assert!(has(&cluster, "alice", "seldom/back", "three"));
 
-    // Nobody is there to push to: the loop goes on and says so, and can be stopped.
+    // The other node is down: the loop continues, reports it, and can be stopped.
     cluster.lab.crash("bob").unwrap();
     let status = "/etc/ha.d/resource.d/rsync_push 10.0.0.1,10.0.0.2 1 /srv/often=often status";
     let says = || {

@@ -1,4 +1,4 @@
-//! `ha.d/examples/two-balancers`: two nginx balancers before two web servers, an address each, preferred crosswise.
+//! `ha.d/examples/two-balancers`: two nginx balancers before two web servers. Each balancer is preferred for one address.
 
 use crate::cluster::{Cluster, group_of, wait};
 use crate::common::{example, until_well};
@@ -8,7 +8,7 @@ const NODES: [&str; 2] = ["test1", "test2"];
 const FIRST: &str = "10.1.88.200";
 const SECOND: &str = "10.1.88.201";
 
-/// As published, but for the algorithm: which web server answers does not matter here, and which balancer asked it is shown.
+/// As published, except for the algorithm: here any web server may answer, and a header names the balancer.
 const BALANCER: &str = "upstream web1 { server 10.1.88.168:80; server 10.1.88.177:80; }
 server { listen 80; add_header Balancer $hostname; proxy_connect_timeout 1s;
 location / { proxy_pass http://web1; proxy_next_upstream http_500 http_502 http_504 error timeout invalid_header; } }
@@ -19,7 +19,7 @@ fn balancers(name: &str) -> Cluster {
     let cluster = example(name, "two-balancers")
         .node("test1", &["eth0 10.1.88.171/24"], &[])
         .node("test2", &["eth0 10.1.88.172/24"], &[])
-        // No members: they have no daemon.
+        // Not members: no daemon runs there.
         .node("web1", &["eth0 10.1.88.168/24"], &[])
         .node("web2", &["eth0 10.1.88.177/24"], &[])
         .gateway("eth0 10.1.88.254/24")
@@ -47,7 +47,7 @@ fn each_has_its_own(cluster: &Cluster) {
     served_by(cluster, SECOND, "test2");
 }
 
-/// The address answers with a page of the web servers, through this balancer.
+/// Waits until the address answers with a web server's page, passed on by this balancer.
 fn served_by(cluster: &Cluster, address: &str, node: &str) {
     cluster.until_owner(address, node);
     let wanted = ("page".to_owned(), node.to_owned());
@@ -55,20 +55,12 @@ fn served_by(cluster: &Cluster, address: &str, node: &str) {
     assert!(wait(|| seen() == wanted), "{address}: {:?}", seen());
 }
 
-/// Who had an address since the last time, in order.
-fn owners(cluster: &mut Cluster, address: &str) -> Vec<String> {
-    let report = cluster.owners_so_far();
-    let of = report.owners.iter().filter(|o| o.1.to_string() == address);
-    let owners = of.map(|o| o.2.join("+"));
-    owners.filter(|o| !o.is_empty()).collect()
-}
-
 #[test]
 fn each_balancer_keeps_its_address_while_it_can_and_the_other_is_not_disturbed() {
     let mut cluster = balancers("balancers");
     cluster.owners_so_far();
 
-    // Killed: started again where it is.
+    // Killed: it is restarted in place.
     let process = || cluster.sh("test1", "cat /run/nginx.pid");
     let before = process();
     let visitor = web::Visitor::new(&cluster, SECOND, "killed");
@@ -76,7 +68,7 @@ fn each_balancer_keeps_its_address_while_it_can_and_the_other_is_not_disturbed()
     assert!(wait(|| process() != before), "it was not started again");
     served_by(&cluster, FIRST, "test1");
 
-    // It cannot be started: its address goes to the other balancer, whose own has not one failed request.
+    // It cannot be started: its address moves to the other balancer, whose own address has no failed request.
     let concerned = web::Visitor::impatient(&cluster, FIRST, "concerned");
     web::break_configuration(&cluster, "test1");
     web::kill(&cluster, "test1");
@@ -86,7 +78,7 @@ fn each_balancer_keeps_its_address_while_it_can_and_the_other_is_not_disturbed()
     assert!(told.contains("[emerg]"), "{told}");
     served_by(&cluster, SECOND, "test2");
 
-    // Repaired: it goes back.
+    // Repaired: the address returns.
     web::mend_configuration(&cluster, "test1");
     each_has_its_own(&cluster);
     concerned.tell_gap("nginx cannot be started, on return");
@@ -94,7 +86,7 @@ fn each_balancer_keeps_its_address_while_it_can_and_the_other_is_not_disturbed()
     let (asked, failed) = visitor.end();
     println!("{asked} pages of the address that was not concerned");
     assert!(failed.is_empty(), "of {asked}: {failed:?}");
-    let report = owners(&mut cluster, FIRST);
+    let [report] = cluster.owners_of([FIRST]);
     assert_eq!(report, ["test1", "test2", "test1"]);
 }
 
@@ -107,7 +99,7 @@ fn a_web_server_that_dies_is_no_business_of_the_cluster() {
     };
     let before = terms(&cluster);
     cluster.lab.crash("web1").unwrap();
-    // Each balancer has asked it in vain, and been answered by the other one.
+    // Each balancer has asked it without an answer, and was then answered by the other server.
     for address in [FIRST, SECOND] {
         for _ in 0..4 {
             web::until_page(&cluster, address, "page");
@@ -121,7 +113,7 @@ fn a_web_server_that_dies_is_no_business_of_the_cluster() {
     }
     each_has_its_own(&cluster);
     assert_eq!(terms(&cluster), before, "no group was touched");
-    assert_eq!(owners(&mut cluster, FIRST), ["test1"]);
+    assert_eq!(cluster.owners_of([FIRST]), [["test1"]]);
 }
 
 /// What is wrong with a balancer.
@@ -136,7 +128,7 @@ enum Ill {
     Left,
 }
 
-/// Does something to a balancer, and says what; `other` is whether the other one is well.
+/// Does something to a balancer and returns what. `other` is whether the other balancer works.
 fn strike(cluster: &Cluster, node: &str, ill: Ill, other: bool, pick: u64) -> (Ill, &'static str) {
     match (ill, pick % 5) {
         (Ill::Broken, _) => {
@@ -157,7 +149,7 @@ fn strike(cluster: &Cluster, node: &str, ill: Ill, other: bool, pick: u64) -> (I
             (Ill::Broken, "broken")
         }
         (Ill::No, 1) if other => {
-            // It may only just be starting.
+            // It may still be starting.
             cluster.sh(node, "until pkill -STOP -x nginx; do sleep 0.05; done");
             (Ill::Hung, "hung")
         }
@@ -177,7 +169,7 @@ fn strike(cluster: &Cluster, node: &str, ill: Ill, other: bool, pick: u64) -> (I
     }
 }
 
-/// `HAD_BALANCER_EVENTS` for more of them, `HAD_BALANCER_SEED` for others.
+/// `HAD_BALANCER_EVENTS` sets their number, `HAD_BALANCER_SEED` chooses others.
 #[test]
 fn whatever_happens_each_address_has_one_owner_while_one_balancer_is_well() {
     let number = |name: &str, usual: u64| {
@@ -211,7 +203,7 @@ fn whatever_happens_each_address_has_one_owner_while_one_balancer_is_well() {
             assert!(wait(served), "{address} is not served by one of {well:?}");
         }
     }
-    // Left alone, each goes home; that no address ever had two owners is seen to throughout.
+    // Without faults each address returns home. That none had two owners is checked throughout.
     for (node, state) in NODES.iter().zip(ill) {
         if state != Ill::No {
             strike(&cluster, node, state, true, 0);

@@ -1,4 +1,4 @@
-//! `ha.d/examples/two-masters`: two MariaDB servers that copy each other, one address, as its users published it for
+//! `ha.d/examples/two-masters`: two MariaDB servers that replicate each other, and one address. Its users published it for
 //! keepalived.
 
 use had::model::status::CheckState;
@@ -16,7 +16,7 @@ struct Masters {
     cluster: Cluster,
 }
 
-/// Both servers run and copy each other, and the first has the address.
+/// Both servers run and replicate each other, and the first has the address.
 fn masters(name: &str) -> Masters {
     masters_of(example(name, "two-masters"))
 }
@@ -64,7 +64,7 @@ impl Masters {
             });
     }
 
-    /// The address is there, and a client is answered by that node's server.
+    /// Waits until the node has the address and its server answers a client there.
     fn served_by(&self, node: &str) {
         self.cluster.until_owner(ADDRESS, node);
         let id = NODES.iter().position(|n| *n == node).unwrap() + 1;
@@ -74,19 +74,18 @@ impl Masters {
     }
 
     fn owners(&mut self) -> Vec<String> {
-        let report = self.cluster.owners_so_far();
-        let owners = report.owners.into_iter().map(|o| o.2.join("+"));
-        owners.filter(|o| !o.is_empty()).collect()
+        let [owners] = self.cluster.owners_of([ADDRESS]);
+        owners
     }
 
-    /// How often a node's diary says something.
+    /// How often a text is in a node's history.
     fn told(&self, node: &str, of: &str) -> usize {
         let history = self.cluster.sh(node, "hactl history");
         history.lines().filter(|l| l.contains(of)).count()
     }
 }
 
-/// What is done to a server, how it is undone, and which check says what of it.
+/// A fault of a server, its repair, and which check reports it with which text.
 struct Deed {
     name: &'static str,
     act: fn(&Masters, &str),
@@ -165,7 +164,7 @@ fn a_server_that_is_stopped_killed_hung_or_full_gives_its_address_to_the_other()
         let once = before.map(|n| n + 1);
         assert_eq!(told(&masters), once, "{name}: {causes:?}");
         (deed.undo)(&masters, owner);
-        // It is back, is well, has copied what it missed, and takes nothing.
+        // It is back, works, has caught up, and takes nothing.
         until_well(&masters.cluster, owner, 3);
         masters.served_by(other);
         assert_eq!(masters.owners(), [owner, other], "{name}");
@@ -183,7 +182,7 @@ fn a_server_that_is_out_of_connections_or_whose_copy_is_broken_is_not_left_in_si
     masters.served_by("master");
     masters.owners();
 
-    // One more than allowed is kept for the administrator, and we take that too.
+    // The server keeps one more connection for the administrator. We take that too.
     let take = "for i in $(seq 20); do mariadb -e 'select sleep(1000)' & done; wait";
     let job = masters.cluster.lab.spawn("master", &["sh", "-c", take]);
     masters.check_is(
@@ -206,14 +205,14 @@ fn a_server_that_is_out_of_connections_or_whose_copy_is_broken_is_not_left_in_si
     masters.check_is("master", "database", CheckState::Good, "it answers");
     assert_eq!(masters.owners(), ["master"]);
 
-    // The same key is written on both before either has copied the other.
+    // Both write the same key before either has replicated the other.
     for node in NODES {
         masters.sql(node, "stop slave sql_thread");
     }
     for node in NODES {
         masters.sql(node, "insert into d.t values (7, @@server_id)");
     }
-    // First the owner's is broken, while the other's is whole still: it stays all the same.
+    // First only the owner's replication is broken: the address stays.
     for node in NODES {
         masters.sql(node, "start slave sql_thread");
         masters.check_is(
@@ -227,7 +226,7 @@ fn a_server_that_is_out_of_connections_or_whose_copy_is_broken_is_not_left_in_si
         assert_eq!(masters.told(node, "check replication fails"), 1);
     }
     masters.served_by("master");
-    // Not even when its server dies: whether to do without the rows that the other lacks is for people to say.
+    // It stays even when its server dies: a person has to decide about the rows that the other lacks.
     masters.signal("master", Signal::SIGKILL);
     masters.check_is("master", "database", CheckState::Failed, "");
     masters
@@ -239,7 +238,7 @@ fn a_server_that_is_out_of_connections_or_whose_copy_is_broken_is_not_left_in_si
         });
     assert_eq!(masters.owners(), ["master"]);
 
-    // They have said it.
+    // A person has decided.
     masters.sql(
         "backup",
         "set sql_log_bin=0; delete from d.t where n = 7; start slave sql_thread",
@@ -264,7 +263,7 @@ fn an_address_goes_back_only_when_the_copy_has_caught_up() {
     masters.served_by("backup");
     masters.owners();
 
-    // It applies nothing for an hour.
+    // Its replica is delayed by an hour.
     masters.sql(
         "master",
         "stop slave; change master to master_delay=3600; start slave",
@@ -285,7 +284,7 @@ fn an_address_goes_back_only_when_the_copy_has_caught_up() {
     let why = masters.cluster.sh("backup", "hactl why");
     assert!(why.contains("s behind"), "{why}");
 
-    // Broken is no better.
+    // A broken replica is no better.
     masters.sql("master", "stop slave sql_thread");
     waits("changes from 192.168.0.203 are not applied");
     masters.served_by("backup");

@@ -1,4 +1,4 @@
-//! nginx for the tests of examples: real, each host's own, started by what stands for systemd; and a client that keeps asking.
+//! nginx on each host, started by a stand-in for systemd, and a client that asks again and again.
 
 use std::cell::Cell;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, wait};
 
-/// What stands for the service manager: nginx is its only service. keepalived is not there any more.
+/// A stand-in for the service manager. It has only nginx, and no keepalived any more.
 const SYSTEMCTL: &str = "#!/bin/sh
 case $* in
 \"restart nginx\") exec nginx -c /run/nginx.conf ;;
@@ -15,14 +15,14 @@ case $* in
 esac
 ";
 
-/// What every nginx here has; `servers` are those of its configuration.
+/// The configuration of nginx with these servers.
 fn configuration(servers: &str) -> String {
     format!(
         "user root;\npid /run/nginx.pid;\nerror_log /var/log/nginx.log;\nevents {{}}\nhttp {{\naccess_log off;\n{servers}\n}}\n"
     )
 }
 
-/// Puts nginx and its manager into a host, and starts it.
+/// Installs nginx and the stand-in on a host, and starts nginx.
 pub fn install(cluster: &Cluster, host: &str, servers: &str) {
     let put = |file: &str, text: &str| {
         cluster.sh(
@@ -36,12 +36,12 @@ pub fn install(cluster: &Cluster, host: &str, servers: &str) {
     cluster.sh(host, "nginx -c /run/nginx.conf");
 }
 
-/// Ends all of nginx; whoever watches over it may start it again.
+/// Kills nginx. Whatever watches it may start it again.
 pub fn kill(cluster: &Cluster, host: &str) {
     cluster.run(host, "pkill -KILL -x nginx");
 }
 
-/// nginx goes on with what runs, but cannot be started any more.
+/// A running nginx continues, but it cannot be started any more.
 pub fn break_configuration(cluster: &Cluster, host: &str) {
     cluster.sh(host, "echo nonsense >> /run/nginx.conf");
 }
@@ -50,13 +50,13 @@ pub fn mend_configuration(cluster: &Cluster, host: &str) {
     cluster.sh(host, "sed -i /nonsense/d /run/nginx.conf");
 }
 
-/// The page of an address as the client gets it; empty where it gets none.
+/// The page that the client gets at an address. Empty if it gets none.
 pub fn page(cluster: &Cluster, address: &str) -> String {
     let ask = format!("curl -gsf -m 5 http://{address}/");
     cluster.run("client", &ask).stdout
 }
 
-/// The page, and the balancer that says it passed it on.
+/// The page, and the balancer that passed it on.
 pub fn page_by(cluster: &Cluster, address: &str) -> (String, String) {
     let ask = format!("curl -gsf -m 5 -D - http://{address}/");
     let answer = cluster.run("client", &ask).stdout;
@@ -76,22 +76,22 @@ pub fn until_page(cluster: &Cluster, address: &str, wanted: &str) {
     );
 }
 
-/// A client that asks an address again and again.
+/// A client that requests the page of an address again and again.
 pub struct Visitor<'c> {
     cluster: &'c Cluster,
     job: SpawnedProgram,
     file: String,
-    /// How many of its lines were looked at for gaps.
+    /// How many of its lines were already searched for gaps.
     looked: Cell<usize>,
 }
 
 impl Visitor<'_> {
-    /// One that waits long for its page, and so is to get it each time.
+    /// A client that waits long, and so should get every page.
     pub fn new<'c>(cluster: &'c Cluster, address: &str, name: &str) -> Visitor<'c> {
         Visitor::with_patience(cluster, address, name, 10)
     }
 
-    /// One that asks anew after a second, to find out how long there is no answer.
+    /// A client that gives up after a second, to measure how long there is no answer.
     pub fn impatient<'c>(cluster: &'c Cluster, address: &str, name: &str) -> Visitor<'c> {
         Visitor::with_patience(cluster, address, name, 1)
     }
@@ -117,7 +117,7 @@ impl Visitor<'_> {
         visitor
     }
 
-    /// The exit code of each time it has asked, and when that was, in milliseconds.
+    /// Exit code and time in milliseconds of each request.
     fn seen(&self) -> Vec<(String, u64)> {
         let text = self
             .cluster
@@ -128,7 +128,7 @@ impl Visitor<'_> {
             .collect()
     }
 
-    /// Waits until it has asked ten times more.
+    /// Waits for ten more requests.
     pub fn asks_on(&self) {
         let before = self.seen().len();
         let more = || self.seen().len() >= before + 10;
@@ -146,13 +146,13 @@ impl Visitor<'_> {
         self.looked.set(seen.len() - 1);
     }
 
-    /// The exit codes of what went wrong.
+    /// The exit codes of the requests that failed.
     pub fn failed(&self) -> Vec<String> {
         let codes = self.seen().into_iter().map(|s| s.0);
         codes.filter(|code| code != "0").collect()
     }
 
-    /// Ends it: how often it asked, and what went wrong.
+    /// Ends it. Returns the number of requests, and the exit codes of those that failed.
     pub fn end(self) -> (usize, Vec<String>) {
         let lab = &self.cluster.lab;
         lab.signal("client", -self.job.pid, Signal::SIGKILL)

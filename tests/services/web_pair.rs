@@ -1,5 +1,5 @@
-//! `ha.d/examples/web-pair`: nginx on two machines, one address of each kind where it answers, watched by the script that its
-//! users published for keepalived.
+//! `ha.d/examples/web-pair`: nginx on two machines with an IPv4 and an IPv6 address, watched by the script that its users
+//! published for keepalived.
 
 use crate::cluster::{Cluster, wait};
 use crate::common::{example, until_well};
@@ -12,7 +12,7 @@ const IPV6: &str = "fd00:11:7::235";
 /// Answers with the name of its node.
 const SERVERS: &str = "server { listen 80; listen [::]:80; location / { return 200 $hostname; } }";
 
-/// nginx runs on both, and the first has the addresses; `change` is made to ha.cf.
+/// nginx runs on both nodes, and the first has the addresses. `change` edits ha.cf.
 fn pair(name: &str, change: impl Fn(&str) -> String) -> Cluster {
     let ha_cf = concat!(env!("CARGO_MANIFEST_DIR"), "/ha.d/examples/web-pair/ha.cf");
     let text = std::fs::read_to_string(ha_cf).unwrap();
@@ -45,17 +45,9 @@ fn served_by(cluster: &Cluster, node: &str) {
     }
 }
 
-/// The addresses were on these, in this order, and on no two at once.
+/// Asserts that both addresses were on these nodes in this order since the last call.
 fn were_on(cluster: &mut Cluster, nodes: &[&str]) {
-    let report = cluster.owners_so_far();
-    for address in [IPV4, IPV6] {
-        let of = report.owners.iter().filter(|o| o.1.to_string() == address);
-        let owners: Vec<String> = of
-            .map(|o| o.2.join("+"))
-            .filter(|o| !o.is_empty())
-            .collect();
-        assert_eq!(owners, nodes, "{address}");
-    }
+    assert_eq!(cluster.owners_of([IPV4, IPV6]), [nodes, nodes]);
 }
 
 fn why(cluster: &Cluster, node: &str, says: &str) {
@@ -69,7 +61,7 @@ fn nginx_that_dies_is_started_again_and_what_is_worse_moves_the_addresses_and_ba
     let mut cluster = pair("web-pair", str::to_owned);
     were_on(&mut cluster, &[master]);
 
-    // Killed: the script starts it again where it is.
+    // Killed: the script restarts it in place.
     let process = || cluster.sh(master, "cat /run/nginx.pid");
     let before = process();
     web::kill(&cluster, master);
@@ -77,7 +69,7 @@ fn nginx_that_dies_is_started_again_and_what_is_worse_moves_the_addresses_and_ba
     served_by(&cluster, master);
     were_on(&mut cluster, &[master]);
 
-    // It cannot be started: the script wants keepalived stopped, and there is none.
+    // It cannot be started: the script tries to stop keepalived, which does not exist.
     web::break_configuration(&cluster, master);
     web::kill(&cluster, master);
     served_by(&cluster, slave);
@@ -90,7 +82,7 @@ fn nginx_that_dies_is_started_again_and_what_is_worse_moves_the_addresses_and_ba
     until_well(&cluster, master, 2);
     were_on(&mut cluster, &[master, slave, master]);
 
-    // It answers with an error, which no count of processes shows.
+    // It answers with an error, which a count of processes does not show.
     cluster.sh(
         master,
         "sed -i 's/return 200/return 500/' /run/nginx.conf && nginx -c /run/nginx.conf -s reload",
@@ -104,7 +96,7 @@ fn nginx_that_dies_is_started_again_and_what_is_worse_moves_the_addresses_and_ba
     served_by(&cluster, master);
     until_well(&cluster, master, 2);
 
-    // It hangs, and its processes are all there.
+    // It hangs, but all its processes are there.
     cluster.sh(master, "pkill -STOP -x nginx");
     served_by(&cluster, slave);
     why(&cluster, master, "check page fails: no answer in time");
@@ -127,7 +119,7 @@ fn without_preemption_the_addresses_stay_where_they_went() {
     were_on(&mut cluster, &[master, slave]);
 }
 
-/// How long a client gets no page, once for each way to fail.
+/// How long a client gets no page, for each kind of failure.
 #[test]
 fn the_gap_of_each_failure_is_short() {
     let [master, slave] = NODES;
@@ -173,7 +165,7 @@ fn the_manager_is_upgraded_killed_and_halted_without_a_failed_request_and_puts_l
     let visitors = [(IPV4, "4"), ("[fd00:11:7::235]", "6")];
     let visitors = visitors.map(|(a, name)| web::Visitor::new(&cluster, a, name));
     for node in NODES {
-        // The service manager starts the new one; here it is us.
+        // Here the test does what the service manager would: it starts the new one.
         cluster.sh(node, "hactl restart --no-wait");
         let started = || cluster.lab.start_had(node).is_ok();
         assert!(wait(started), "the old daemon of {node} does not end");
@@ -183,7 +175,7 @@ fn the_manager_is_upgraded_killed_and_halted_without_a_failed_request_and_puts_l
         cluster.lab.start_had(node).unwrap();
         cluster.until_active(&NODES);
         until_well(&cluster, node, 2);
-        // It stands still, for less than its addresses are lent to the kernel.
+        // The daemon is stopped for less than the lifetime of its addresses in the kernel.
         cluster.sh(
             node,
             "kill -STOP $(pidof had); sleep 1; kill -CONT $(pidof had)",
@@ -191,7 +183,7 @@ fn the_manager_is_upgraded_killed_and_halted_without_a_failed_request_and_puts_l
         cluster.until_active(&NODES);
         until_well(&cluster, node, 2);
     }
-    // Where the addresses are not, it may even be stopped.
+    // On the node without the addresses it may even be stopped.
     cluster.lab.stop_had(slave).unwrap();
     cluster.lab.start_had(slave).unwrap();
     cluster.until_active(&NODES);
@@ -203,7 +195,7 @@ fn the_manager_is_upgraded_killed_and_halted_without_a_failed_request_and_puts_l
     }
     served_by(&cluster, master);
 
-    // Where they are, they move at once: nobody waits in vain, and only what is being answered at that moment can be lost.
+    // On the node with the addresses they move at once. Only requests that are being answered at that moment can fail.
     cluster.lab.stop_had(master).unwrap();
     served_by(&cluster, slave);
     cluster.lab.start_had(master).unwrap();
@@ -228,7 +220,7 @@ fn the_manager_is_upgraded_killed_and_halted_without_a_failed_request_and_puts_l
         );
         println!("{address} was put back after {} ms", took.trim());
     }
-    // Another tool sets the interface up anew, and knows only of what is the node's own.
+    // Another tool configures the interface again, with only the node's own addresses.
     let took = cluster.sh(
         master,
         &format!(

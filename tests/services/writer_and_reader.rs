@@ -1,5 +1,5 @@
-//! `ha.d/examples/writer-and-reader`: two machines that both serve PHP, MariaDB written to on one and read from on the other, as
-//! its users published it for keepalived and Atlas.
+//! `ha.d/examples/writer-and-reader`: two machines that both serve PHP. MariaDB is written on one and read on the other. Its users
+//! published it for keepalived and Atlas.
 
 use std::fs;
 use std::path::Path;
@@ -18,10 +18,10 @@ const PLACES: [&str; 2] = ["192.168.1.100", "192.168.1.101"];
 const INSIDE: &str = "192.168.1.150";
 const OUTSIDE: &str = "10.96.153.239";
 const GROUP: &str = "mariadb_role";
-/// What `hactl status` has of it on each node.
+/// How many checks `hactl status` shows on each node.
 const CHECKS: usize = 3;
 
-/// As published, and a page that says where it was made.
+/// As published, with a page that names its node.
 const SITE: &str = "upstream php-server { server PEER:9000; server 127.0.0.1:9000; keepalive 100; }
 server { listen 80; location / { return 200 $hostname; }
 location ~ \\.php$ { fastcgi_pass php-server; fastcgi_connect_timeout 1s; fastcgi_param SCRIPT_FILENAME /run/www$fastcgi_script_name;
@@ -33,12 +33,12 @@ const SESSION: &str =
 
 struct Site {
     cluster: Cluster,
-    // Dropped last: the data of the servers, which outlive the loss of power.
+    // Dropped last: the data of the servers, which survive a power loss.
     disks: TempDir,
 }
 
-/// Both were switched on for the first time: nothing but an account and a table is there, on the first alone. Then the first is
-/// the writer, and the second its copy.
+/// Both nodes start for the first time, with an account and a table only on the first. Then the first is the writer, and the
+/// second its replica.
 fn site(name: &str) -> Site {
     let mut blueprint = example(name, "writer-and-reader");
     for agent in [GROUP, "haproxy_backend"] {
@@ -87,7 +87,7 @@ fn site(name: &str) -> Site {
         site.cluster.lab.start_had(node).unwrap();
     }
     site.cluster.until_active(&NODES);
-    // Whoever finds out first that nobody has more than it is the writer.
+    // The first node that sees that nobody has more data becomes the writer.
     for node in NODES {
         until_well(&site.cluster, node, CHECKS);
     }
@@ -123,7 +123,7 @@ impl Site {
         disk.display().to_string()
     }
 
-    /// What the system of a node starts, but for the daemon.
+    /// Starts everything that a node starts at boot, except the daemon.
     fn boot(&self, node: &str) {
         let (cluster, id) = (&self.cluster, number(node));
         let disk = self.disk(node);
@@ -144,18 +144,18 @@ impl Site {
         );
     }
 
-    /// Takes the power from a node.
+    /// Switches a node off.
     fn crash(&self, node: &str) {
         self.cluster.lab.crash(node).unwrap();
     }
 
-    /// Gives it power again.
+    /// Switches it on again.
     fn power(&self, node: &str) {
         self.cluster.lab.restart(node).unwrap();
         self.boot(node);
     }
 
-    /// The addresses are there, its server alone can be written to, and is, and the pages come.
+    /// Waits until this node has the addresses, its server alone accepts writes, and pages are served.
     fn served_by(&self, node: &str) {
         self.cluster.until_owner(GROUP, node);
         let ask = "timeout 5 mariadb -N --connect-timeout=1 -h 192.168.1.150 -u shop -pshop -e \
@@ -166,7 +166,7 @@ impl Site {
         web::until_page(&self.cluster, OUTSIDE, node);
     }
 
-    /// A reader is answered by this node's server, which cannot be written to.
+    /// Waits until this node's server, which is read-only, answers a reader.
     fn read_from(&self, node: &str) {
         let wanted = format!("{}\t{}", number(node), u8::from(!self.writes(node)));
         let seen = || self.read();
@@ -187,7 +187,7 @@ impl Site {
         sql(&self.cluster, node, "select @@read_only") == "0"
     }
 
-    /// What `HAProxy` of the owner has for readers.
+    /// The servers that the owner's `HAProxy` has for readers.
     fn readers(&self, owner: &str) -> String {
         let status = "/etc/ha.d/resource.d/haproxy_backend readers status";
         let told = self.cluster.run(owner, status).stdout;
@@ -201,7 +201,7 @@ impl Site {
         assert!(wait(|| is(seen())), "{:?} is read from", seen());
     }
 
-    /// How often the client's session has been asked for.
+    /// How often the client's session was used.
     fn session(&self) -> u32 {
         let ask =
             format!("curl -gsf -m 10 -b /run/cookies -c /run/cookies http://{OUTSIDE}/session.php");
@@ -209,7 +209,7 @@ impl Site {
         answer.parse().unwrap_or(0)
     }
 
-    /// A new session, until both nodes keep it: who has just been without the other may not try it again at once.
+    /// Makes a new session until both nodes have it: a node that was just alone may not try the other again at once.
     fn begin_session(&self) -> u32 {
         self.cluster.sh("client", "rm -f /run/cookies");
         let keeps = |node: &str| {
@@ -230,7 +230,7 @@ impl Site {
         visits
     }
 
-    /// Both nodes answer pages of PHP.
+    /// Waits until both nodes serve PHP pages.
     fn php_on_both(&self) {
         for node in NODES {
             let ask = format!("curl -gsf -m 5 http://{OUTSIDE}/where.php");
@@ -248,14 +248,12 @@ impl Site {
     }
 
     fn owners(&mut self) -> Vec<String> {
-        let report = self.cluster.owners_so_far();
-        let of = report.owners.iter().filter(|o| o.1.to_string() == INSIDE);
-        let owners = of.map(|o| o.2.join("+"));
-        owners.filter(|o| !o.is_empty()).collect()
+        let [owners] = self.cluster.owners_of([INSIDE]);
+        owners
     }
 }
 
-/// These stand in a text in this order.
+/// Asserts that a text contains these in this order.
 fn in_order(text: &str, these: &[&str]) {
     let mut rest = text;
     for this in these {
@@ -266,7 +264,7 @@ fn in_order(text: &str, these: &[&str]) {
     }
 }
 
-/// Times that a machine loses its power: `HAD_WRITER_ROUNDS`, 2 where it is not set. Many of them take longer than nextest allows:
+/// Number of power losses: `HAD_WRITER_ROUNDS`, by default 2. More rounds may take longer than nextest allows:
 /// `HAD_WRITER_ROUNDS=20 cargo test --test services whoever`.
 fn rounds() -> u32 {
     let text = std::env::var("HAD_WRITER_ROUNDS").ok();
@@ -311,7 +309,7 @@ fn whoever_loses_power_returns_as_a_copy_takes_nothing_and_is_read_from_once_it_
         assert_eq!(site.readers(next), "");
         site.read_from(next);
 
-        // It cannot apply anything yet, and so has not caught up.
+        // It cannot apply anything yet, so it has not caught up.
         site.power(dead);
         assert!(!site.writes(dead));
         let hold = "mariadb -e 'lock tables d.t read; select sleep(1000)'";
@@ -346,7 +344,7 @@ fn a_takeover_under_load_loses_no_acknowledged_row() {
     let mut site = site("writer-takeover");
     let writer = Writer::begin(&site.cluster, INSIDE);
     Writer::written(&site.cluster, "server1", "1");
-    // What is open when the server is made read-only is never acknowledged.
+    // A transaction that is open when the server becomes read-only is never acknowledged.
     let open =
         "mariadb -e 'begin; insert into d.t values (1000000, 1); select sleep(1000); commit'";
     site.cluster
@@ -355,12 +353,12 @@ fn a_takeover_under_load_loses_no_acknowledged_row() {
         .unwrap();
     let held = "select count(*) from information_schema.processlist where state = 'User sleep'";
     assert!(wait(|| sql(&site.cluster, "server1", held) == "1"));
-    // What a copy applies from the writer may be open at any moment, and does not count.
+    // A replica may be applying a transaction at any moment. That does not count.
     let open = "select count(*) from information_schema.innodb_trx \
                 join information_schema.processlist on id = trx_mysql_thread_id \
                 where trx_rows_modified > 0 and user <> 'system user'";
     assert_ne!(sql(&site.cluster, "server1", open), "0");
-    // The copy has not even received this one when it is to be the writer.
+    // The replica has not even received this row when it should become the writer.
     let hold = "flock /run/mariadb_role.lock sh -c \
                 'mariadb -e \"stop slave io_thread\"; touch /run/held; sleep 5'";
     site.cluster
@@ -427,7 +425,7 @@ fn a_server_that_hangs_is_ended_and_the_other_is_written_to() {
         "hung: no row was acknowledged for {:?}",
         longest_gap(&site.cluster)
     );
-    // It can do no harm when it goes on.
+    // It does no harm when it continues.
     assert!(!site.cluster.run("server1", "pidof mariadbd").success());
     let log = site.cluster.lab.log("server1").unwrap();
     assert!(log.contains("does not answer; it is killed"), "{log}");
@@ -459,13 +457,13 @@ fn a_copy_that_cannot_apply_what_it_got_is_not_made_the_writer() {
     };
     refused();
 
-    // Not even when there is no other.
+    // Not even when it is the only one.
     site.crash("server1");
     site.check_says("server2", "may have more than this server");
     refused();
     assert_eq!(site.owners(), ["server1"]);
 
-    // Somebody has mended it, and says that it is to go on.
+    // Somebody has repaired it and lets it continue.
     sql(
         &site.cluster,
         "server2",
@@ -487,7 +485,7 @@ fn what_has_rows_that_the_writer_has_not_is_kept_aside_and_they_are_saved() {
     site.served_by("server2");
     sql(&site.cluster, "server2", "insert into d.t values (1, 2)");
 
-    // Somebody who may do anything writes to it before it is a copy.
+    // A superuser writes to it before it is a replica.
     site.power("server1");
     sql(&site.cluster, "server1", "insert into d.t values (4711, 1)");
     site.cluster.lab.start_had("server1").unwrap();
@@ -511,7 +509,7 @@ fn what_has_rows_that_the_writer_has_not_is_kept_aside_and_they_are_saved() {
             .trim(),
         "600"
     );
-    // Neither read from nor the next writer, not even when there is no other.
+    // It is neither read nor made the writer, not even when it is the only one.
     assert_eq!(site.readers("server2"), "");
     site.owners();
     site.cluster.sh("server2", "pkill -KILL mariadbd");
@@ -520,7 +518,7 @@ fn what_has_rows_that_the_writer_has_not_is_kept_aside_and_they_are_saved() {
     site.served_by("server2");
     assert!(!site.owners().contains(&"server1".to_owned()));
 
-    // The file is what it says: applied to the writer, the row is there.
+    // The file has what it promises: applied to the writer, it restores the row.
     site.cluster.sh(
         "server2",
         &format!("cat > /run/extra.sql <<'END'\n{saved}\nEND\n"),
