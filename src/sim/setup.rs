@@ -11,11 +11,6 @@ use crate::model::health::FAILBACK_WHEN;
 use crate::model::{GroupName, NodeName, Time};
 use crate::text::duration_in_files;
 
-/// Deadlines of a step without its own.
-const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(60);
-const DEFAULT_STOP_DEADLINE: Duration = Duration::from_secs(60);
-const DEFAULT_MONITOR_DEADLINE: Duration = Duration::from_secs(20);
-
 /// A cluster that is switched off, and its machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSetup {
@@ -99,12 +94,7 @@ impl ClusterSetup {
 
 /// A step with default deadlines.
 pub(super) fn default_step(addresses: bool) -> Step {
-    let timeouts = Timeouts {
-        start: DEFAULT_START_DEADLINE,
-        stop: DEFAULT_STOP_DEADLINE,
-        monitor: DEFAULT_MONITOR_DEADLINE,
-    };
-    Step::new(Vec::new(), addresses, timeouts)
+    Step::new(Vec::new(), addresses, Timeouts::default())
 }
 
 impl fmt::Display for ClusterSetup {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::swarm::{SwarmClass, swarm};
 use crate::*;
-use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step};
+use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step, Timeouts};
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{ClusterSetup, FaultKind, FaultProfile, MachineCondition, Random};
@@ -72,14 +72,10 @@ fn setup(shape: &ClassShape, random: &mut Random) -> ClusterSetup {
 }
 
 fn step(addresses: bool, removal: Duration) -> Step {
+    let member = if addresses { "10.0.0.1" } else { "script" };
     Step {
-        members: vec![if addresses { "10.0.0.1" } else { "script" }.to_owned()],
-        addresses,
-        start: secs(60),
-        stop: secs(60),
-        monitor: secs(20),
         removal,
-        policy: None,
+        ..Step::new(vec![member.to_owned()], addresses, Timeouts::default())
     }
 }
 

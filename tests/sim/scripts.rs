@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use had::engine::Command;
-use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step};
+use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step, Timeouts};
 use had::model::cluster_setting::SettingValue;
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
@@ -214,13 +214,14 @@ fn setup() -> impl Strategy<Value = ClusterSetup> {
             failback_when: true,
         };
         let step = |addresses, removal| Step {
-            members: vec!["one".into(), "two::three".into()],
-            addresses,
             start: removal,
-            stop: Duration::from_secs(60),
-            monitor: Duration::from_secs(20),
             removal,
             policy,
+            ..Step::new(
+                vec!["one".into(), "two::three".into()],
+                addresses,
+                Timeouts::default(),
+            )
         };
         for name in ["db", "10.0.0.1", "drbddisk::r0"] {
             setup.cluster.groups.push(GroupSpec {

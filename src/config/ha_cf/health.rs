@@ -256,11 +256,7 @@ fn read_option(
         reader.report.error(&name.place, message, help);
         return None;
     }
-    let Some(value) = pair.get(1) else {
-        let message = format!("{} needs a value", name.quoted());
-        reader.report.error(&name.place, message, "");
-        return None;
-    };
+    let value = reader.option_value(pair, "a value")?;
     let twice = match name.text.as_str() {
         "every" => {
             let every = read_duration(reader, value)?;
@@ -298,13 +294,7 @@ fn read_option(
             .replace(read_count(reader, value, 0)?)
             .is_some(),
     };
-    if twice {
-        let message = format!("{} is set twice", name.quoted());
-        let help = "remove one of the two";
-        reader.report.error(&name.place, message, help);
-        return None;
-    }
-    Some(())
+    reader.refuse_second(name, twice)
 }
 
 fn read_owner_option(reader: &mut HaCfReader<'_>, word: &SourceWord) -> Option<bool> {

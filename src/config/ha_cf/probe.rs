@@ -255,11 +255,7 @@ fn read_http_option(
         reader.report.error(&name.place, message, help);
         return None;
     }
-    let Some(value) = pair.get(1) else {
-        let message = format!("{} needs a value", name.quoted());
-        reader.report.error(&name.place, message, "");
-        return None;
-    };
+    let value = reader.option_value(pair, "a value")?;
     let twice = if name.text == "contains" {
         probe.contains.replace(value.text.clone()).is_some()
     } else {
@@ -271,13 +267,7 @@ fn read_http_option(
         }
         std::mem::replace(&mut probe.status, status).is_some()
     };
-    if twice {
-        let message = format!("{} is set twice", name.quoted());
-        let help = "remove one of the two";
-        reader.report.error(&name.place, message, help);
-        return None;
-    }
-    Some(())
+    reader.refuse_second(name, twice)
 }
 
 /// The server's address, the host name for the request, and the path.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::health::read_duration;
 use super::{Directive, HaCfReader};
-use crate::config::values::time;
 use crate::config::{NotifyRule, Respawn, TimeoutRule};
 use crate::text::SourceWord;
 use crate::text::did_you_mean;
@@ -101,7 +101,7 @@ pub(super) fn read_notify(reader: &mut HaCfReader<'_>, directive: &Directive<'_>
     let timeout = match rest {
         [] => NOTIFY_TIMEOUT,
         [word, value] if word.text == "timeout" => {
-            let Some(timeout) = super::health::read_duration(reader, value) else {
+            let Some(timeout) = read_duration(reader, value) else {
                 return;
             };
             timeout
@@ -259,25 +259,8 @@ fn read_deadline(
             return None;
         }
     };
-    let Some(word) = pair.get(1) else {
-        let message = format!("{} needs a time", action.quoted());
-        reader.report.error(&action.place, message, "");
-        return None;
-    };
-    if slot.is_some() {
-        let message = format!("{} is set twice", action.quoted());
-        reader
-            .report
-            .error(&action.place, message, "remove one of the two");
-        return None;
-    }
-    match time(&word.text) {
-        Ok(time) => *slot = Some(time),
-        Err(help) => {
-            let message = format!("{} is not a time", word.quoted());
-            reader.report.error(&word.place, message, help);
-            return None;
-        }
-    }
+    let word = reader.option_value(pair, "a time")?;
+    reader.refuse_second(action, slot.is_some())?;
+    *slot = Some(read_duration(reader, word)?);
     Some(())
 }

@@ -36,6 +36,31 @@ impl HaCfReader<'_> {
         }
     }
 
+    /// The value after the name of an option. Its absence is an error.
+    pub(super) fn option_value<'w>(
+        &mut self,
+        pair: &'w [SourceWord],
+        what: &str,
+    ) -> Option<&'w SourceWord> {
+        let name = pair.first()?;
+        let value = pair.get(1);
+        if value.is_none() {
+            let message = format!("{} needs {what}", name.quoted());
+            self.report.error(&name.place, message, "");
+        }
+        value
+    }
+
+    /// Refuses an option that was set before.
+    pub(super) fn refuse_second(&mut self, name: &SourceWord, is_second: bool) -> Option<()> {
+        if is_second {
+            let message = format!("{} is set twice", name.quoted());
+            let help = "remove one of the two";
+            self.report.error(&name.place, message, help);
+        }
+        (!is_second).then_some(())
+    }
+
     /// Reads the value of a directive that may occur once.
     pub(super) fn read_once(
         &mut self,
