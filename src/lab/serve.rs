@@ -16,7 +16,7 @@ use super::action::LabAction;
 use super::client::STOP_TIMEOUT;
 use super::control::{HostStatus, LabReply, LabRequest, LabStatus, MessageStream, ProgramExit};
 use super::disk::{self, HostDisk};
-use super::host::{Host, RunningHost, lock};
+use super::host::{Host, HostProgram, RunningHost, lock};
 use super::net::{self, LabNetlink};
 use super::plan::LabPlan;
 use super::switch::Switch;
@@ -336,13 +336,14 @@ fn host_status(host: &Host) -> HostStatus {
     }
 }
 
-fn stop_had(host: &str, running: &Arc<RunningHost>) -> Result<(), LabError> {
+/// Takes the program of the daemon.
+fn take_had(host: &str, running: &RunningHost) -> Result<HostProgram, LabError> {
     let taken = lock(&running.had).take();
-    let Some(program) = taken else {
-        return Err(LabError::Refused(format!(
-            "the daemon is not running on {host}"
-        )));
-    };
+    taken.ok_or_else(|| LabError::Refused(format!("the daemon is not running on {host}")))
+}
+
+fn stop_had(host: &str, running: &Arc<RunningHost>) -> Result<(), LabError> {
+    let program = take_had(host, running)?;
     running.signal(program.pid, Signal::SIGTERM as i32)?;
     if program.wait(Some(STOP_TIMEOUT)).is_some() {
         return Ok(());
@@ -355,12 +356,7 @@ fn stop_had(host: &str, running: &Arc<RunningHost>) -> Result<(), LabError> {
 }
 
 fn kill_had(host: &str, running: &Arc<RunningHost>) -> Result<(), LabError> {
-    let taken = lock(&running.had).take();
-    let Some(program) = taken else {
-        return Err(LabError::Refused(format!(
-            "the daemon is not running on {host}"
-        )));
-    };
+    let program = take_had(host, running)?;
     running.signal(program.pid, Signal::SIGKILL as i32)?;
     program.wait(None);
     Ok(())

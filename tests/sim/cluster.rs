@@ -54,11 +54,7 @@ fn a_dead_owner_is_replaced_at_deadtime_and_not_before() {
     let mut world = pair(1);
     let crashed = world.now;
     world.crash("alice");
-    assert!(
-        world.run_until_condition(secs(5), |w| w.runs_on("db") == ["bob"]),
-        "{}",
-        story(&world)
-    );
+    until(&mut world, secs(5), |w| w.runs_on("db") == ["bob"]);
     let took = world.now.since(crashed);
     assert!(
         took >= ms(1800) && took <= DEADTIME + ms(20),

@@ -105,11 +105,7 @@ fn when_nobody_can_start_it_pauses_grow_and_it_comes_back_when_mended() {
     for node in ["alice", "bob"] {
         world.machine(node).start_behaviour.clear();
     }
-    assert!(
-        world.run_until_condition(secs(900), |w| w.runs_on("db").len() == 1),
-        "{}",
-        story(&world)
-    );
+    until(&mut world, secs(900), |w| w.runs_on("db").len() == 1);
     no_double(&world);
 }
 

@@ -9,36 +9,21 @@ fn groups(names: &[&str]) -> Vec<GroupName> {
     names.iter().map(|n| GroupName::new(n)).collect()
 }
 
-fn standby(world: &mut World, node: &str, lasting: bool) -> Result<String, String> {
-    let id = world.command(
-        node,
-        Command::Standby {
-            groups: groups(&["db"]),
-            lasting,
-        },
-    );
-    assert!(
-        world.run_until_condition(secs(200), |w| w.answer(node, id).is_some()),
-        "{}",
-        story(world)
-    );
+/// Gives a command and returns its answer.
+fn answer(world: &mut World, node: &str, command: Command) -> Result<String, String> {
+    let id = world.command(node, command);
+    until(world, secs(300), |w| w.answer(node, id).is_some());
     world.answer(node, id).unwrap()
 }
 
+fn standby(world: &mut World, node: &str, lasting: bool) -> Result<String, String> {
+    let groups = groups(&["db"]);
+    answer(world, node, Command::Standby { groups, lasting })
+}
+
 fn takeover(world: &mut World, node: &str, force: bool) -> Result<String, String> {
-    let id = world.command(
-        node,
-        Command::Takeover {
-            groups: groups(&["db"]),
-            force,
-        },
-    );
-    assert!(
-        world.run_until_condition(secs(300), |w| w.answer(node, id).is_some()),
-        "{}",
-        story(world)
-    );
-    world.answer(node, id).unwrap()
+    let groups = groups(&["db"]);
+    answer(world, node, Command::Takeover { groups, force })
 }
 
 #[test]

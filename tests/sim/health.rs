@@ -42,11 +42,7 @@ fn a_dead_service_is_restarted_in_place_with_all_to_its_right_and_nothing_moves(
     world.die("alice", "db", 1);
     let lost = world.now;
     let back = |w: &mut World| w.at("alice").running[&GroupName::new("db")] == [true; 3];
-    assert!(
-        world.run_until_condition(secs(5), back),
-        "{}",
-        story(&world)
-    );
+    until(&mut world, secs(5), back);
     assert!(
         world.now.since(lost) >= ms(1000),
         "fall 2 was not waited for"
@@ -153,11 +149,7 @@ fn a_restart_in_place_whose_stop_fails_is_stuck() {
     world.on_stop("alice", "db", 2, Behaviour::Fails("will not die".into()));
     world.die("alice", "db", 1);
     let stuck = |w: &mut World| w.state("alice", "db") == Some(GroupState::Stuck);
-    assert!(
-        world.run_until_condition(secs(10), stuck),
-        "{}",
-        story(&world)
-    );
+    until(&mut world, secs(10), stuck);
     world.run_for(secs(60));
     assert_eq!(world.at("bob").starts, 0);
 }
@@ -230,11 +222,7 @@ fn nothing_is_looked_at_in_maintenance() {
         },
     );
     let back = |w: &mut World| w.at("alice").running[&GroupName::new("db")] == [true; 3];
-    assert!(
-        world.run_until_condition(secs(10), back),
-        "{}",
-        story(&world)
-    );
+    until(&mut world, secs(10), back);
 }
 
 #[test]

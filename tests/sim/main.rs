@@ -58,6 +58,12 @@ pub fn settle_on(world: &mut World, group: &str, owner: &str) {
     );
 }
 
+/// Runs until a condition holds.
+pub fn until(world: &mut World, at_most: Duration, is: impl FnMut(&mut World) -> bool) {
+    let is_so = world.run_until_condition(at_most, is);
+    assert!(is_so, "not within {at_most:?}\n{}", story(world));
+}
+
 /// All decisions of all nodes in order, for the message of a failed test.
 pub fn story(world: &World) -> String {
     let names: Vec<String> = world

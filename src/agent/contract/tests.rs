@@ -5,7 +5,7 @@ use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::testing::write_program;
 use crate::agent::external::script::Script;
 use crate::model::NodeName;
-use crate::model::cluster;
+use crate::model::cluster::{self, Timeouts};
 
 /// A script with a state in `$ON`.
 const HONEST: &str = r"
@@ -40,13 +40,9 @@ impl Sandbox {
         };
         let step = ResolvedStep {
             step: cluster::Step {
-                members: vec!["script".to_owned()],
-                addresses: false,
                 start: time,
                 stop: Duration::from_millis(900),
-                monitor: time,
-                removal: Duration::ZERO,
-                policy: None,
+                ..cluster::Step::new(vec!["script".to_owned()], false, Timeouts::default())
             },
             agent: Arc::new(script),
             addresses: None,

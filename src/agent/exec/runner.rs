@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::agent::Agent;
-    use crate::model::cluster::Step;
+    use crate::model::cluster::{Step, Timeouts};
 
     /// Monitors as this result; a start waits for the abort, a stop never ends.
     struct Fake(Result<Status, AgentError>);
@@ -109,13 +109,12 @@ mod tests {
     fn step(look: Result<Status, AgentError>) -> ResolvedStep {
         ResolvedStep {
             step: Step {
-                members: vec!["fake".to_owned(), "two".to_owned()],
-                addresses: false,
-                start: Duration::from_secs(600),
                 stop: Duration::ZERO,
-                monitor: Duration::from_secs(600),
-                removal: Duration::ZERO,
-                policy: None,
+                ..Step::new(
+                    vec!["fake".to_owned(), "two".to_owned()],
+                    false,
+                    Timeouts::default(),
+                )
             },
             agent: Arc::new(Fake(look)),
             addresses: None,

@@ -57,6 +57,10 @@ fn line(request: Request) -> String {
     serde_json::to_string(&line).unwrap() + "\n"
 }
 
+async fn send(client: &mut BufReader<UnixStream>, request: Request) {
+    client.write_all(line(request).as_bytes()).await.unwrap();
+}
+
 async fn response(client: &mut BufReader<UnixStream>) -> Result<ControlAnswer, Refusal> {
     let mut text = String::new();
     tokio::time::timeout(LONG, client.read_line(&mut text))
@@ -108,10 +112,7 @@ async fn bad_lines_are_refused_and_the_next_line_still_serves() {
         client.write_all(bad.as_bytes()).await.unwrap();
         assert_eq!(response(&mut client).await.unwrap_err().code, code, "{bad}");
     }
-    client
-        .write_all(line(Request::Restart).as_bytes())
-        .await
-        .unwrap();
+    send(&mut client, Request::Restart).await;
     bed.call().await.reply.send(Ok(done("still here"))).unwrap();
     assert_eq!(response(&mut client).await.unwrap(), done("still here"));
 }
@@ -156,10 +157,7 @@ async fn silent_clients_delay_nobody_and_too_many_are_refused() {
         silent.push(bed.connect().await);
     }
     let mut client = bed.connect().await;
-    client
-        .write_all(line(Request::Restart).as_bytes())
-        .await
-        .unwrap();
+    send(&mut client, Request::Restart).await;
     bed.call().await.reply.send(Ok(done("served"))).unwrap();
     assert_eq!(response(&mut client).await.unwrap(), done("served"));
 
@@ -202,16 +200,12 @@ async fn a_client_that_says_nothing_is_dropped_in_time() {
 async fn the_reply_closes_when_the_client_leaves_but_not_when_it_only_stops_sending() {
     let mut bed = Bed::new();
     let mut half = bed.connect().await;
-    half.write_all(line(Request::Restart).as_bytes())
-        .await
-        .unwrap();
+    send(&mut half, Request::Restart).await;
     half.shutdown().await.unwrap();
     let patient = bed.call().await;
 
     let mut gone = bed.connect().await;
-    gone.write_all(line(Request::Restart).as_bytes())
-        .await
-        .unwrap();
+    send(&mut gone, Request::Restart).await;
     let mut abandoned = bed.call().await;
     drop(gone);
     tokio::time::timeout(LONG, abandoned.reply.closed())
@@ -227,10 +221,7 @@ async fn the_reply_closes_when_the_client_leaves_but_not_when_it_only_stops_send
 async fn a_subscriber_hears_of_every_change_but_not_more_often_than_it_can_read() {
     let mut bed = Bed::new();
     let mut client = bed.connect().await;
-    client
-        .write_all(line(Request::Subscribe).as_bytes())
-        .await
-        .unwrap();
+    send(&mut client, Request::Subscribe).await;
     let began = std::time::Instant::now();
     for n in 0..3 {
         let call = bed.call().await;
@@ -247,10 +238,7 @@ async fn a_subscriber_hears_of_every_change_but_not_more_often_than_it_can_read(
 async fn a_call_that_the_daemon_drops_is_answered_all_the_same() {
     let mut bed = Bed::new();
     let mut client = bed.connect().await;
-    client
-        .write_all(line(Request::Status).as_bytes())
-        .await
-        .unwrap();
+    send(&mut client, Request::Status).await;
     drop(bed.call().await);
     assert_eq!(
         response(&mut client).await.unwrap_err().code,

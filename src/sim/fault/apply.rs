@@ -5,6 +5,7 @@ use crate::engine::Command;
 use crate::model::cluster::Cluster;
 use crate::model::{GroupName, LinkName, NodeName, Time};
 use crate::sim::controls::CutDirection;
+use crate::sim::machine::Machine;
 use crate::sim::network::Weather;
 use crate::sim::setting::ScriptSetting;
 use crate::sim::world::{GivenCommand, World};
@@ -16,6 +17,22 @@ impl World {
             return false;
         }
         let does = match fault {
+            Fault::Crash(node) => self.do_if(node, |m| m.powered, World::crash),
+            Fault::Start(node) => self.start_node(node),
+            Fault::Kill(node) => {
+                let runs = |m: &Machine| m.engine.is_some() && !m.suspended;
+                self.do_if(node, runs, World::kill)
+            }
+            Fault::Freeze(node) => self.do_if(node, Machine::alive, World::freeze),
+            Fault::Suspend(node) => self.do_if(node, Machine::alive, World::suspend),
+            Fault::Thaw { node, deaf: false } => self.do_if(node, |m| m.frozen, World::thaw),
+            Fault::Thaw { node, deaf: true } => self.do_if(node, |m| m.frozen, World::thaw_deaf),
+            Fault::LoseStore(node) => self.do_if(node, |m| m.engine.is_none(), World::lose_store),
+            Fault::Drift(node, ppm) => self.drift_clock(node, *ppm),
+            Fault::Late(node, most) => {
+                self.machine(node.as_str()).lateness = *most;
+                true
+            }
             Fault::Cut { a, b, way, link } => self.cut_links(a, b, *way, link.as_ref()),
             Fault::Block { a, b, way } => {
                 self.block_heartbeats_one_way(a.as_str(), b.as_str());
@@ -44,8 +61,10 @@ impl World {
                 machine.look_behaviour.insert(step_key(spot), *how);
                 true
             }
-            Fault::Lose(spot) => self.lose_step(spot),
-            Fault::Die(spot) => self.die_step(spot),
+            Fault::Lose(spot) => self.end_step(spot, |world, node, group, step| {
+                world.lose_step_noticed(node, group, step, "it is gone");
+            }),
+            Fault::Die(spot) => self.end_step(spot, World::die),
             Fault::Ail(spot) => {
                 let StepLocation { node, group, step } = spot;
                 self.ail(
@@ -74,7 +93,6 @@ impl World {
             Fault::Reconfigure(node, setting) => self.reconfigure(node, setting),
             Fault::EndAll => self.end_all(),
             Fault::MakeAmends => self.make_amends(),
-            other => self.apply_to_machine(other),
         };
         if does {
             self.note_fault(fault);
@@ -82,68 +100,26 @@ impl World {
         does
     }
 
-    /// Faults of power, daemons and clocks.
-    fn apply_to_machine(&mut self, fault: &Fault) -> bool {
-        match fault {
-            Fault::Crash(node) => {
-                let on = self.at(node.as_str()).powered;
-                if on {
-                    self.crash(node.as_str());
-                }
-                on
-            }
-            Fault::Start(node) => self.start_node(node),
-            Fault::Kill(node) => {
-                let machine = self.at(node.as_str());
-                let runs = machine.engine.is_some() && !machine.suspended;
-                if runs {
-                    self.kill(node.as_str());
-                }
-                runs
-            }
-            Fault::Freeze(node) => {
-                let moves = self.at(node.as_str()).alive();
-                if moves {
-                    self.freeze(node.as_str());
-                }
-                moves
-            }
-            Fault::Suspend(node) => {
-                let moves = self.at(node.as_str()).alive();
-                if moves {
-                    self.suspend(node.as_str());
-                }
-                moves
-            }
-            Fault::Thaw { node, deaf } => {
-                let stands = self.at(node.as_str()).frozen;
-                match (stands, deaf) {
-                    (true, true) => self.thaw_deaf(node.as_str()),
-                    (true, false) => self.thaw(node.as_str()),
-                    (false, _) => {}
-                }
-                stands
-            }
-            Fault::LoseStore(node) => {
-                let off = self.at(node.as_str()).engine.is_none();
-                if off {
-                    self.lose_store(node.as_str());
-                }
-                off
-            }
-            Fault::Drift(node, ppm) => {
-                let now = self.now;
-                let clock = &mut self.machine(node.as_str()).clock;
-                *clock = clock.drift(now, *ppm);
-                self.reschedule(node);
-                true
-            }
-            Fault::Late(node, most) => {
-                self.machine(node.as_str()).lateness = *most;
-                true
-            }
-            _ => false,
+    /// Does something to a machine if a condition holds. Returns whether it does.
+    fn do_if(
+        &mut self,
+        node: &NodeName,
+        is: fn(&Machine) -> bool,
+        act: fn(&mut World, &str),
+    ) -> bool {
+        let does = is(self.at(node.as_str()));
+        if does {
+            act(self, node.as_str());
         }
+        does
+    }
+
+    fn drift_clock(&mut self, node: &NodeName, ppm: i32) -> bool {
+        let now = self.now;
+        let clock = &mut self.machine(node.as_str()).clock;
+        *clock = clock.drift(now, ppm);
+        self.reschedule(node);
+        true
     }
 
     /// Starts the daemon. A machine that was off boots, and its clock begins again.
@@ -225,23 +201,14 @@ impl World {
         true
     }
 
-    fn lose_step(&mut self, spot: &StepLocation) -> bool {
-        let machine = self.at(spot.node.as_str());
-        let steps = machine.running.get(&spot.group);
-        let runs = machine.powered && steps.and_then(|s| s.get(spot.step)) == Some(&true);
+    /// Does something to a step if it runs. Returns whether it does.
+    fn end_step(&mut self, spot: &StepLocation, end: fn(&mut World, &str, &str, usize)) -> bool {
+        let StepLocation { node, group, step } = spot;
+        let machine = self.at(node.as_str());
+        let steps = machine.running.get(group);
+        let runs = machine.powered && steps.and_then(|s| s.get(*step)) == Some(&true);
         if runs {
-            let (node, group) = (spot.node.as_str(), spot.group.as_str());
-            self.lose_step_noticed(node, group, spot.step, "it is gone");
-        }
-        runs
-    }
-
-    fn die_step(&mut self, spot: &StepLocation) -> bool {
-        let machine = self.at(spot.node.as_str());
-        let steps = machine.running.get(&spot.group);
-        let runs = machine.powered && steps.and_then(|s| s.get(spot.step)) == Some(&true);
-        if runs {
-            self.die(spot.node.as_str(), spot.group.as_str(), spot.step);
+            end(self, node.as_str(), group.as_str(), *step);
         }
         runs
     }

@@ -99,21 +99,19 @@ fn many_may_ask_at_once() {
     });
 }
 
+fn end_connection(netlink: &Netlink) -> tokio::task::AbortHandle {
+    let connected = netlink.0.connected.lock().unwrap();
+    let task = connected.as_ref().unwrap().task.abort_handle();
+    task.abort();
+    task
+}
+
 #[test]
 fn a_connection_that_ended_is_made_anew() {
     Machine::with_eth0().run(|| async {
         let netlink = Netlink::new();
         let before = netlink.addresses().await.unwrap();
-        let task = netlink
-            .0
-            .connected
-            .lock()
-            .unwrap()
-            .as_ref()
-            .unwrap()
-            .task
-            .abort_handle();
-        task.abort();
+        let task = end_connection(&netlink);
         while !task.is_finished() {
             tokio::task::yield_now().await;
         }
@@ -127,15 +125,7 @@ fn a_connection_that_ends_under_a_request_is_an_error_and_never_a_success() {
         let netlink = Netlink::new();
         let eth0 = index(&netlink, "eth0").await;
         // Cancelled, but not yet run: the request is still queued on it.
-        netlink
-            .0
-            .connected
-            .lock()
-            .unwrap()
-            .as_ref()
-            .unwrap()
-            .task
-            .abort();
+        end_connection(&netlink);
         let address = [Address::new(eth0, addr("10.0.0.9"), 24)];
         let result = netlink.add_addresses(&address).await;
         let there = ip("addr show").contains("10.0.0.9");
@@ -159,36 +149,17 @@ fn innocents_are_those_that_vanished_with_the_first_of_their_network() {
 fn a_watch_first_says_resync_and_then_what_happens() {
     Machine::with_eth0().run(|| async {
         let mut changes = watch();
-        let mut next = async || {
-            let change = tokio::time::timeout(LONG, changes.recv()).await;
-            change.expect("a change in time").unwrap()
+        assert_eq!(changes.recv().await, Some(Change::Resync));
+        let mut until = async |is: fn(&Change) -> bool| {
+            let wanted = async { while !is(&changes.recv().await.unwrap()) {} };
+            tokio::time::timeout(LONG, wanted).await.expect("in time");
         };
-        assert_eq!(next().await, Change::Resync);
         ip("addr add 10.0.0.9/24 dev eth0");
-        loop {
-            if let Change::AddressAdded(a) = next().await
-                && a.ip == addr("10.0.0.9")
-            {
-                break;
-            }
-        }
+        until(|c| matches!(c, Change::AddressAdded(a) if a.ip == addr("10.0.0.9"))).await;
         ip("addr del 10.0.0.9/24 dev eth0");
-        loop {
-            if let Change::AddressRemoved(a) = next().await
-                && a.ip == addr("10.0.0.9")
-            {
-                break;
-            }
-        }
+        until(|c| matches!(c, Change::AddressRemoved(a) if a.ip == addr("10.0.0.9"))).await;
         ip("link set port down");
-        loop {
-            if let Change::Link(l) = next().await
-                && l.name == "eth0"
-                && !l.carrier
-            {
-                break;
-            }
-        }
+        until(|c| matches!(c, Change::Link(l) if l.name == "eth0" && !l.carrier)).await;
     });
 }
 
