@@ -62,7 +62,7 @@ fn a_thousand_silent_and_a_thousand_babbling_clients_lock_nobody_out() {
     if std::env::var_os(ROLE).is_some() {
         return be_clients();
     }
-    let mut cluster = Cluster::up("nf-clients", &Setup::default());
+    let mut cluster = Cluster::up("nf-clients", &USUAL);
     let pid = cluster.lab.had_pid("alice").unwrap().unwrap();
     let look = |what: &str| cluster.sh("alice", what).parse::<u64>().unwrap();
     let rss = format!("awk '/VmRSS/ {{print $2}}' /proc/{pid}/status");

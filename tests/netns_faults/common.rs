@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use had::lab::{
-    Iface, Lab, LabPlan, NodePlan, PingPlan, ProbeReport, RunningProbe, RunningSampler,
-    SamplerReport,
+    Iface, Lab, LabPlan, LinkDirection, NodePlan, PingPlan, ProbeReport, RunningProbe,
+    RunningSampler, SamplerReport,
 };
 use had::model::heartbeat::GroupState;
 use had::model::status::{GroupStatus, LinkStatus, Liveness, NodeStatus, Status};
@@ -22,10 +22,6 @@ pub const DEADTIME: Duration = Duration::from_secs(3);
 pub const TIMES: &str = "keepalive 200ms\nwarntime 1200ms\ndeadtime 3s\ninitdead 6s\n";
 /// The usual group: an address and a script.
 pub const GROUP: &str = "10.0.0.100/24/eth0";
-/// Its line in haresources.
-pub const LINE: &str = "alice 10.0.0.100/24/eth0 svc::web\n";
-/// The line of a group that is nothing but an address.
-pub const ADDRESS_LINE: &str = "alice 10.0.0.100/24/eth0\n";
 /// The gateway as an arbiter.
 pub const PING: &str = "ping 10.0.0.254\n";
 
@@ -34,7 +30,7 @@ pub fn vip() -> IpAddr {
     IpAddr::from([10, 0, 0, 100])
 }
 
-/// What is not usual about a cluster.
+/// How a cluster is set up.
 pub struct Setup<'a> {
     /// Where heartbeats travel.
     pub links: &'a [&'a str],
@@ -47,14 +43,38 @@ pub struct Setup<'a> {
     pub start: bool,
 }
 
-impl Default for Setup<'_> {
-    fn default() -> Self {
+/// The usual one: an address and a script, with the gateway as arbiter.
+pub const USUAL: Setup<'static> = Setup {
+    links: &["eth0"],
+    times: TIMES,
+    ha_cf: PING,
+    haresources: "alice 10.0.0.100/24/eth0 svc::web\n",
+    start: true,
+};
+/// A group that is nothing but an address.
+pub const ADDRESS: Setup<'static> = USUAL.haresources("alice 10.0.0.100/24/eth0\n");
+
+impl<'a> Setup<'a> {
+    pub const fn times(self, times: &'a str) -> Setup<'a> {
+        Setup { times, ..self }
+    }
+
+    pub const fn ha_cf(self, ha_cf: &'a str) -> Setup<'a> {
+        Setup { ha_cf, ..self }
+    }
+
+    pub const fn haresources(self, haresources: &'a str) -> Setup<'a> {
         Setup {
-            links: &["eth0"],
-            times: TIMES,
-            ha_cf: PING,
-            haresources: LINE,
-            start: true,
+            haresources,
+            ..self
+        }
+    }
+
+    /// The daemons are not started.
+    pub const fn idle(self) -> Setup<'a> {
+        Setup {
+            start: false,
+            ..self
         }
     }
 }
@@ -179,18 +199,6 @@ impl Cluster {
             cluster.until_owner_seen("bob", "alice");
         }
         cluster
-    }
-
-    /// Builds the usual one without starting its daemons.
-    pub fn idle(name: &str) -> Cluster {
-        let start = false;
-        Cluster::up(
-            name,
-            &Setup {
-                start,
-                ..Setup::default()
-            },
-        )
     }
 
     /// Builds one of that plan, with a sampler of these addresses; no daemon runs.
@@ -334,17 +342,22 @@ impl Cluster {
             .collect()
     }
 
+    /// Asserts which starts and stops the scripts told, by node and action.
+    pub fn were_called(&self, wanted: &[(&str, &str)]) {
+        let calls = self.calls();
+        let told = calls.iter().map(|c| (c.node.as_str(), c.what.as_str()));
+        assert_eq!(told.collect::<Vec<_>>(), wanted);
+    }
+
     /// Asserts that alice started the group once, and that nothing was ever stopped.
     pub fn only_the_first_start(&self) {
-        let calls = self.calls();
-        let told: Vec<_> = calls
-            .iter()
-            .map(|c| (c.node.as_str(), c.what.as_str()))
-            .collect();
-        assert_eq!(
-            told,
-            [("alice", "web start begin"), ("alice", "web start end")]
-        );
+        self.were_called(&[("alice", "web start begin"), ("alice", "web start end")]);
+    }
+
+    /// Cuts a node off from all others and from the gateway.
+    pub fn isolate(&self, node: &str) {
+        let way = LinkDirection::Both;
+        self.lab.isolate(node, None, way).unwrap();
     }
 
     /// Every process of a node whose command line contains the text.

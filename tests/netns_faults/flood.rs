@@ -121,9 +121,7 @@ fn flooded(name: &str, media: &str, to: [u8; 4]) {
         name,
         &Setup {
             links: &[],
-            ha_cf: &format!("{PING}{media}"),
-            start: false,
-            ..Setup::default()
+            ..USUAL.ha_cf(&format!("{PING}{media}")).idle()
         },
     );
     let segment = Segment::join(&cluster);

@@ -86,7 +86,7 @@ pub fn undisturbed(cluster: &Cluster) {
 
 #[test]
 fn forged_damaged_old_and_random_datagrams_are_counted_and_change_nothing() {
-    let mut cluster = Cluster::up("nf-hostile", &Setup::default());
+    let mut cluster = Cluster::up("nf-hostile", &USUAL);
     let before = cluster.status("alice");
     let folder = cluster.shared().join("datagrams");
     fs::create_dir(&folder).unwrap();
@@ -150,7 +150,7 @@ fn forged_damaged_old_and_random_datagrams_are_counted_and_change_nothing() {
 
 /// What a shell sends to alice, meanwhile counted on both sides: what bob sent of heartbeats, alice heard.
 fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_least: u64) {
-    let mut cluster = Cluster::up(name, &Setup::default());
+    let mut cluster = Cluster::up(name, &USUAL);
     let probe = cluster.probe();
     let script = script(&cluster);
     let (alice, bob) = (cluster.status("alice"), cluster.status("bob"));
@@ -215,7 +215,13 @@ fn neighbours(name: &str, second: &str, key: &str, counter: &str) {
     let line = "carol 10.0.0.110/24/eth0 svc::other\n";
     let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
     let text = ha_cf(&["alice", "bob"], &["eth0"], PING);
-    write_config(&ours, dir.path(), &text, LINE, "secret-of-this-lab");
+    write_config(
+        &ours,
+        dir.path(),
+        &text,
+        USUAL.haresources,
+        "secret-of-this-lab",
+    );
     let text = ha_cf(&["carol", "dave"], &["eth0"], &format!("{PING}{second}"));
     write_config(&theirs, dir.path(), &text, line, key);
     let nodes = vec![

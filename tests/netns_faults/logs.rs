@@ -19,7 +19,7 @@ fn alone(name: &str, lines: &str) -> Cluster {
         &config,
         dir.path(),
         &text,
-        ADDRESS_LINE,
+        ADDRESS.haresources,
         "secret-of-this-lab",
     );
     let plan = plan(name, vec![node("alice", 1, &config)]);

@@ -8,11 +8,8 @@ use had::model::status::Liveness;
 use crate::common::*;
 
 const TWO: Setup<'_> = Setup {
-    times: TIMES,
     links: &["eth0", "eth1"],
-    ha_cf: PING,
-    haresources: LINE,
-    start: true,
+    ..USUAL
 };
 
 /// Exactly one start, at alice, was ever made.
@@ -41,7 +38,7 @@ fn a_link_that_loses_a_third_moves_nothing() {
 
 #[test]
 fn a_link_that_flaps_faster_than_deadtime_moves_nothing() {
-    let cluster = Cluster::up("nf-flap", &Setup::default());
+    let cluster = Cluster::up("nf-flap", &USUAL);
     let probe = cluster.probe();
     for _ in 0..4 {
         // Well under deadtime even on a machine that stalls for a second.

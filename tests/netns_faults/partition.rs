@@ -9,18 +9,8 @@ use had::model::status::Liveness;
 use crate::common::*;
 
 /// An address alone: its takeover waits for deadtime and for nothing else.
-const ADDRESS: Setup<'_> = Setup {
-    times: TIMES,
-    links: &["eth0"],
-    ha_cf: PING,
-    haresources: ADDRESS_LINE,
-    start: true,
-};
 /// Nobody to ask.
-const NO_ARBITER: Setup<'_> = Setup {
-    ha_cf: "quorum off\n",
-    ..ADDRESS
-};
+const NO_ARBITER: Setup<'_> = ADDRESS.ha_cf("quorum off\n");
 
 /// Heals, and waits until both nodes agree that this one runs the group.
 fn heal_to(cluster: &Cluster, owner: &str) {
@@ -35,10 +25,7 @@ fn the_side_with_the_gateway_runs_the_group_and_the_other_gave_up_first() {
     let mut cluster = Cluster::up("nf-gateway", &ADDRESS);
     let probe = cluster.probe();
     let cut = now();
-    cluster
-        .lab
-        .isolate("alice", None, LinkDirection::Both)
-        .unwrap();
+    cluster.isolate("alice");
     cluster.until_owner("bob");
     cluster.until_log("alice", "10.0.0.100/24/eth0: offline");
     heal_to(&cluster, "bob");
@@ -65,18 +52,12 @@ fn the_side_with_the_gateway_runs_the_group_and_the_other_gave_up_first() {
 fn the_side_with_the_gateway_waits_for_storage_whose_stop_it_cannot_see() {
     let mut cluster = Cluster::up(
         "nf-removal",
-        &Setup {
-            times: TIMES,
-            ha_cf: "ping 10.0.0.254\ntimeout LVM stop 4s\n",
-            haresources: "alice 10.0.0.100/24/eth0 LVM::web\n",
-            ..Setup::default()
-        },
+        &USUAL
+            .ha_cf("ping 10.0.0.254\ntimeout LVM stop 4s\n")
+            .haresources("alice 10.0.0.100/24/eth0 LVM::web\n"),
     );
     cluster.script_does("alice", "stop", "sleep 2");
-    cluster
-        .lab
-        .isolate("alice", None, LinkDirection::Both)
-        .unwrap();
+    cluster.isolate("alice");
     cluster.until_owner("bob");
     let calls = cluster.calls();
     let at = |node: &str, what: &str| {
@@ -97,12 +78,9 @@ fn the_side_with_the_gateway_waits_for_storage_whose_stop_it_cannot_see() {
 
 #[test]
 fn an_isolated_standby_node_starts_nothing() {
-    let mut cluster = Cluster::up("nf-standby", &Setup::default());
+    let mut cluster = Cluster::up("nf-standby", &USUAL);
     let probe = cluster.probe();
-    cluster
-        .lab
-        .isolate("bob", None, LinkDirection::Both)
-        .unwrap();
+    cluster.isolate("bob");
     cluster.until_liveness("bob", "alice", Liveness::Dead);
     cluster.until_liveness("alice", "bob", Liveness::Dead);
     let status = cluster.until_status("bob", "lost quorum", |s| !s.quorum.held);
@@ -122,11 +100,8 @@ fn the_probe_holds_the_second_back(name: &str, ha_cf: &str) {
     let mut cluster = Cluster::up(
         name,
         &Setup {
-            times: TIMES,
             links: &["eth1"],
-            ha_cf,
-            haresources: ADDRESS_LINE,
-            start: true,
+            ..ADDRESS.ha_cf(ha_cf)
         },
     );
     let probe = cluster.probe();
@@ -264,13 +239,7 @@ fn an_owner_that_is_heard_by_nobody_gives_way_in_time_without_an_arbiter() {
 
 /// Nothing of bob reaches alice: she has the group and keeps it; he hears her and sees that she does not hear him.
 fn a_deaf_owner_keeps_it(name: &str, ha_cf: &str) {
-    let mut cluster = Cluster::up(
-        name,
-        &Setup {
-            ha_cf,
-            ..Setup::default()
-        },
-    );
+    let mut cluster = Cluster::up(name, &USUAL.ha_cf(ha_cf));
     let probe = cluster.probe();
     cluster
         .lab

@@ -9,13 +9,7 @@ use crate::common::*;
 const OFF: &str = "quorum off\n";
 
 fn adopted(name: &str, ha_cf: &str, end: impl Fn(&Cluster)) {
-    let mut cluster = Cluster::up(
-        name,
-        &Setup {
-            ha_cf,
-            ..Setup::default()
-        },
-    );
+    let mut cluster = Cluster::up(name, &USUAL.ha_cf(ha_cf));
     let before = cluster.status("alice");
     let probe = cluster.probe();
     end(&cluster);
@@ -75,14 +69,7 @@ fn a_restart_by_hactl_touches_nothing_without_an_arbiter() {
 /// the kernel keeps it until somebody deletes it.
 #[test]
 fn a_killed_daemon_leaves_its_address_until_somebody_deletes_it() {
-    let mut cluster = Cluster::up(
-        "nf-dead",
-        &Setup {
-            ha_cf: "quorum off\nlease off\n",
-            haresources: ADDRESS_LINE,
-            ..Setup::default()
-        },
-    );
+    let mut cluster = Cluster::up("nf-dead", &ADDRESS.ha_cf("quorum off\nlease off\n"));
     let probe = cluster.probe();
     cluster.lab.kill_had("alice").unwrap();
     let status = cluster.until_status("bob", "says why it does not start it", |s| {
@@ -127,13 +114,7 @@ fn delete_by_hand(cluster: &Cluster, node: &str) {
 /// Its right ran out while it was dead: it may not go on as if nothing had been, but in the end one node runs it.
 #[test]
 fn a_daemon_that_comes_back_too_late_ends_with_one_owner() {
-    let mut cluster = Cluster::up(
-        "nf-late",
-        &Setup {
-            haresources: ADDRESS_LINE,
-            ..Setup::default()
-        },
-    );
+    let mut cluster = Cluster::up("nf-late", &ADDRESS);
     cluster.lab.kill_had("alice").unwrap();
     cluster.until_liveness("bob", "alice", Liveness::Dead);
     cluster.start("alice");
@@ -143,7 +124,7 @@ fn a_daemon_that_comes_back_too_late_ends_with_one_owner() {
 
 #[test]
 fn a_freeze_shorter_than_deadtime_moves_nothing() {
-    let mut cluster = Cluster::up("nf-freeze", &Setup::default());
+    let mut cluster = Cluster::up("nf-freeze", &USUAL);
     cluster.lab.freeze("alice").unwrap();
     pass(DEADTIME / 3);
     cluster.lab.thaw("alice").unwrap();
@@ -157,14 +138,7 @@ fn a_freeze_shorter_than_deadtime_moves_nothing() {
 
 /// A frozen node's kernel answers for the address. After the thaw it must hear first, and never act on what it knew.
 fn a_long_freeze(name: &str, ha_cf: &str) {
-    let mut cluster = Cluster::up(
-        name,
-        &Setup {
-            ha_cf,
-            haresources: ADDRESS_LINE,
-            ..Setup::default()
-        },
-    );
+    let mut cluster = Cluster::up(name, &ADDRESS.ha_cf(ha_cf));
     cluster.lab.freeze("alice").unwrap();
     cluster.until_liveness("bob", "alice", Liveness::Dead);
     pass(DEADTIME);
@@ -190,19 +164,10 @@ fn a_freeze_longer_than_deadtime_ends_with_one_owner_without_an_arbiter() {
 /// The frozen node can neither hear nor be heard nor answer: it is taken over, and must find that out first.
 #[test]
 fn a_node_frozen_and_cut_off_gives_way_after_the_thaw() {
-    let mut cluster = Cluster::up(
-        "nf-ice-cut",
-        &Setup {
-            haresources: ADDRESS_LINE,
-            ..Setup::default()
-        },
-    );
+    let mut cluster = Cluster::up("nf-ice-cut", &ADDRESS);
     cluster.lab.freeze("alice").unwrap();
     let frozen = now();
-    cluster
-        .lab
-        .isolate("alice", None, had::lab::LinkDirection::Both)
-        .unwrap();
+    cluster.isolate("alice");
     cluster.until_owner("bob");
     cluster.lab.thaw("alice").unwrap();
     let thawed = now();
@@ -226,7 +191,7 @@ fn a_node_frozen_and_cut_off_gives_way_after_the_thaw() {
 
 #[test]
 fn the_peer_waits_for_a_slow_stop() {
-    let mut cluster = Cluster::up("nf-slow", &Setup::default());
+    let mut cluster = Cluster::up("nf-slow", &USUAL);
     cluster.script_does("alice", "stop", "sleep 4");
     cluster.lab.stop_had("alice").unwrap();
     let status = cluster.until_owner("bob");
@@ -254,11 +219,9 @@ fn the_peer_waits_for_a_slow_stop() {
 fn told_to_end_while_a_start_hangs_it_gives_up_and_says_goodbye() {
     let cluster = Cluster::up(
         "nf-term",
-        &Setup {
-            ha_cf: "ping 10.0.0.254\ntimeout svc start 300s stop 5s monitor 5s\n",
-            start: false,
-            ..Setup::default()
-        },
+        &USUAL
+            .ha_cf("ping 10.0.0.254\ntimeout svc start 300s stop 5s monitor 5s\n")
+            .idle(),
     );
     cluster.script_does("alice", "start", "sleep 98765");
     cluster.start_both();
@@ -273,26 +236,18 @@ fn told_to_end_while_a_start_hangs_it_gives_up_and_says_goodbye() {
     assert_eq!(cluster.processes("alice", "sleep 98765"), [] as [String; 0]);
     cluster.until_log("bob", "node alice has left");
     cluster.until_owner("bob");
-    let calls = cluster.calls();
-    let what: Vec<_> = calls
-        .iter()
-        .map(|c| (c.node.as_str(), c.what.as_str()))
-        .collect();
-    assert_eq!(
-        what,
-        [
-            ("alice", "web start begin"),
-            ("alice", "web stop begin"),
-            ("alice", "web stop end"),
-            ("bob", "web start begin"),
-            ("bob", "web start end")
-        ]
-    );
+    cluster.were_called(&[
+        ("alice", "web start begin"),
+        ("alice", "web stop begin"),
+        ("alice", "web stop end"),
+        ("bob", "web start begin"),
+        ("bob", "web start end"),
+    ]);
 }
 
 /// Kills alice's daemon, does this to her disk, and starts it: it must run, adopt what runs, and say what it found.
 fn after_damage(name: &str, damage: &str, says: &[&str]) {
-    let mut cluster = Cluster::up(name, &Setup::default());
+    let mut cluster = Cluster::up(name, &USUAL);
     let before = cluster.status("alice").generation;
     until(
         "the journal is on the disk",
@@ -361,7 +316,7 @@ fn a_state_folder_that_cannot_be_written_is_named_and_the_daemon_runs() {
 
 #[test]
 fn a_second_daemon_on_a_node_is_refused_in_plain_words() {
-    let cluster = Cluster::up("nf-second", &Setup::default());
+    let cluster = Cluster::up("nf-second", &USUAL);
     let pid = cluster.lab.had_pid("alice").unwrap().unwrap();
     let had = env!("CARGO_BIN_EXE_had");
     let refused = |args: &[&str]| {
@@ -390,12 +345,10 @@ fn a_second_daemon_on_a_node_is_refused_in_plain_words() {
 fn a_bad_configuration_is_refused_with_the_words_of_hactl_check() {
     let cluster = Cluster::up(
         "nf-typo",
-        &Setup {
-            ha_cf: "ping 10.0.0.254\ndeadtim 3\n",
-            haresources: "alice 10.0.0.100/24/eth0 nosuchscript::web\n",
-            start: false,
-            ..Setup::default()
-        },
+        &USUAL
+            .ha_cf("ping 10.0.0.254\ndeadtim 3\n")
+            .haresources("alice 10.0.0.100/24/eth0 nosuchscript::web\n")
+            .idle(),
     );
     let check = cluster.lab.exec("alice", &["hactl", "check"]).unwrap();
     assert!(!check.success());

@@ -14,14 +14,8 @@ const SHORT: &str = "ping 10.0.0.254\ntimeout svc start 2s stop 2s monitor 2s\n"
 const HANG: &str = "trap '' TERM; sh -c \"trap '' TERM; sleep 98765; true\" & sleep 98765; true";
 
 fn cluster(name: &str, start: bool) -> Cluster {
-    Cluster::up(
-        name,
-        &Setup {
-            ha_cf: SHORT,
-            start,
-            ..Setup::default()
-        },
-    )
+    let setup = USUAL.ha_cf(SHORT);
+    Cluster::up(name, &Setup { start, ..setup })
 }
 
 fn nothing_left(cluster: &Cluster, node: &str) {
@@ -176,7 +170,7 @@ fn poison(cluster: &Cluster) {
 
 /// Removes the address by hand; how long it was away. It must come back, be announced and told, and nothing else may move.
 fn removed_by_hand(name: &str, removal: &str) {
-    let mut cluster = Cluster::up(name, &Setup::default());
+    let mut cluster = Cluster::up(name, &USUAL);
     let mac = cluster.lab.mac("alice", "eth0").unwrap();
     poison(&cluster);
     let sampler = cluster
@@ -225,7 +219,7 @@ fn an_interface_flushed_by_hand_has_its_address_back_at_once() {
 
 #[test]
 fn an_address_that_is_removed_again_and_again_is_lost_and_the_group_moves() {
-    let mut cluster = Cluster::up("nf-fight", &Setup::default());
+    let mut cluster = Cluster::up("nf-fight", &USUAL);
     let fight = "while :; do ip address del 10.0.0.100/24 dev eth0 2>/dev/null; sleep 0.1; done";
     cluster.lab.spawn("alice", &["sh", "-c", fight]).unwrap();
     cluster.until_owner("bob");
@@ -244,10 +238,7 @@ fn an_address_that_is_removed_again_and_again_is_lost_and_the_group_moves() {
 fn two_addresses_removed_at_once_are_both_back() {
     let mut cluster = Cluster::up(
         "nf-both",
-        &Setup {
-            haresources: "alice 10.0.0.100/24/eth0 10.0.0.101/24/eth0 svc::web\n",
-            ..Setup::default()
-        },
+        &USUAL.haresources("alice 10.0.0.100/24/eth0 10.0.0.101/24/eth0 svc::web\n"),
     );
     let second = IpAddr::from([10, 0, 0, 101]);
     cluster.sh(

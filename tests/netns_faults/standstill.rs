@@ -26,15 +26,7 @@ fn times(deadtime: u64) -> String {
 
 /// The survivor has the address in the end, and never before the kernel of the other has taken it away.
 fn taken_over(name: &str, fate: &Fate, deadtime: u64, ha_cf: &str) {
-    let mut cluster = Cluster::up(
-        name,
-        &Setup {
-            times: &times(deadtime),
-            ha_cf,
-            haresources: ADDRESS_LINE,
-            ..Setup::default()
-        },
-    );
+    let mut cluster = Cluster::up(name, &ADDRESS.times(&times(deadtime)).ha_cf(ha_cf));
     // With a short deadtime a machine that is busy enough may have moved it already.
     let owner = cluster.agreed_owner();
     let survivor = if owner == "alice" { "bob" } else { "alice" };

@@ -7,7 +7,7 @@ use crate::common::*;
 
 /// Does this to alice's disk, starts both, and wants these words in alice's log; the cluster works as ever.
 fn starts_with(name: &str, damage: &str, says: &[&str]) {
-    let mut cluster = Cluster::idle(name);
+    let mut cluster = Cluster::up(name, &USUAL.idle());
     cluster.sh("alice", damage);
     cluster.start_both();
     cluster.until_owner("alice");
@@ -33,7 +33,7 @@ fn starts_with(name: &str, damage: &str, says: &[&str]) {
 
 /// Does this to alice, starts her daemon with a state folder of its own; what it wrote once the group runs.
 fn starts_with_folder(name: &str, damage: &str, state: &str) -> String {
-    let mut cluster = Cluster::idle(name);
+    let mut cluster = Cluster::up(name, &USUAL.idle());
     cluster.sh("alice", damage);
     let had = env!("CARGO_BIN_EXE_had");
     let command = format!("exec {had} --state {state} > /run/had.log 2>&1");
@@ -111,7 +111,7 @@ fn a_journal_that_another_process_has_locked_is_left_alone_and_the_daemon_runs()
 
 #[test]
 fn damaged_leases_are_named() {
-    let mut cluster = Cluster::up("nf-st-lease", &Setup::default());
+    let mut cluster = Cluster::up("nf-st-lease", &USUAL);
     cluster.lab.kill_had("alice").unwrap();
     cluster.sh("alice", "echo noise > /run/had/leases");
     cluster.start("alice");
@@ -123,7 +123,7 @@ fn damaged_leases_are_named() {
 /// A lock on the state folder is what keeps a second daemon out: whoever holds it, the refusal names the folder.
 #[test]
 fn a_state_folder_that_is_locked_is_refused_in_plain_words() {
-    let cluster = Cluster::idle("nf-st-held");
+    let cluster = Cluster::up("nf-st-held", &USUAL.idle());
     cluster.sh(
         "alice",
         "mkdir -p /var/lib/had; flock /var/lib/had sleep 1000 > /dev/null 2>&1 & while flock -n /var/lib/had true; do sleep 0.05; done",

@@ -26,7 +26,7 @@ fn stumble(cluster: &Cluster) {
 
 #[test]
 fn a_daemon_that_is_late_says_so_in_time_and_once() {
-    let cluster = Cluster::up("nf-stumble", &Setup::default());
+    let cluster = Cluster::up("nf-stumble", &USUAL);
     let before = lateness(&cluster, "bob");
     assert_eq!(before.carries, DEADTIME / 5);
     assert!(
@@ -62,7 +62,7 @@ fn a_daemon_that_is_late_says_so_in_time_and_once() {
 
 #[test]
 fn the_start_ends_with_a_word_on_lateness() {
-    let cluster = Cluster::up("nf-start", &Setup::default());
+    let cluster = Cluster::up("nf-start", &USUAL);
     // Good or bad, as this machine is.
     cluster.until_log("alice", "the heartbeat loop");
     assert!(lateness(&cluster, "alice").life.count > 100);
@@ -80,7 +80,7 @@ fn a_busy_owner_keeps_its_address() {
         &config,
         dir.path(),
         text,
-        ADDRESS_LINE,
+        ADDRESS.haresources,
         "secret-of-this-lab",
     );
     let plan = plan("nf-busy", vec![node("alice", 1, &config)]);
@@ -129,7 +129,13 @@ fn with_shifted_clocks(name: &str) -> Cluster {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("ha.d");
     let text = ha_cf(&["alice", "bob"], &["eth0"], &format!("{TIMES}{PING}"));
-    write_config(&config, dir.path(), &text, LINE, "secret-of-this-lab");
+    write_config(
+        &config,
+        dir.path(),
+        &text,
+        USUAL.haresources,
+        "secret-of-this-lab",
+    );
     let had = dir.path().join("had");
     let script = format!(
         "#!/bin/sh\nexport LD_PRELOAD={} WALL_CLOCK_OFFSET={}/$(uname -n).offset\nexec {} \"$@\"\n",
