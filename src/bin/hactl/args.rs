@@ -26,12 +26,12 @@ const GROUPS: &str = "GROUP is one of:
   NAME       one group: its name as in haresources, or the first argument of that name
              (10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1)";
 
-const REPLAY: &str = "Needs no daemon. An engine gets the recorded inputs of the daemon's engine again, and its decisions are compared
-with the recorded ones; the exit code is 1 if they differ.
+const REPLAY: &str = "Needs no daemon. The recorded inputs are given to the decision engine of this hactl, and its decisions are
+compared with the recorded ones; the exit code is 1 if they differ.
 
-With --set, a second engine with other settings gets the same inputs. Lines that begin with - show what
-happened, lines that begin with + what would have happened. The other nodes do what they did: how they
-would have reacted is not known. Actions end as they did in the recording. An action that is not in the
+With --set, the inputs are also given to a second engine with the changed settings. Lines that begin with
+- show what happened, lines that begin with + what would have happened. The other nodes do what they did:
+how they would have reacted is not known. Actions end as they did in the recording. An action that is not in the
 recording is assumed to succeed, and an address that nobody probed is assumed to be silent.";
 
 /// Show and control a cluster of had daemons

@@ -170,8 +170,12 @@ impl RunsSummary {
             .not_promised
             .as_deref()
             .unwrap_or("two nodes started the group within the same round of probes");
+        let cause = match self.two_owners.as_slice() {
+            [_] => "",
+            _ => "; in one of them",
+        };
         format!(
-            "{}\n    this cannot be prevented with this configuration and these faults: {why}\n    {}\n",
+            "{}\n    this cannot be prevented with this configuration and these faults{cause}: {why}\n    {}\n",
             screen.paint(Tone::Bad, &line),
             self.advice
         )
