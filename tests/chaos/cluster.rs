@@ -23,22 +23,8 @@ const SOON: Duration = Duration::from_secs(30);
 /// How long a daemon may take to stop: longer than all script deadlines together.
 const LEAVES: Duration = Duration::from_secs(40);
 
-/// The resource script: it logs each call, and first does what the file `NODE-ACTION` says.
-const SCRIPT: &str = r#"#!/bin/sh
-dir=DIR
-node=$(uname -n)
-name=$1
-note() { read -r up rest < /proc/uptime; echo "$up $node $name $1 $2" >> $dir/calls; }
-state=/run/svc-$1
-[ "$2" = status ] || note "$2" begin
-[ ! -e "$dir/$node-$2" ] || . "$dir/$node-$2"
-case $2 in
-    start) : > $state ;;
-    stop) rm -f $state ;;
-    status) if [ -e $state ]; then echo running; else echo stopped; fi ;;
-esac
-[ "$2" = status ] || note "$2" end
-"#;
+/// The resource script.
+const SCRIPT: &str = include_str!("../netns_faults/svc.sh");
 
 pub struct ChaosCluster {
     pub class: &'static ChaosClass,

@@ -1,4 +1,4 @@
-//! Clients by the thousand at the control socket: those beyond the seats are refused, root is served, and the cluster notices nothing.
+//! Thousands of clients at the control socket: those over the limit are refused, root is served, and the cluster is not disturbed.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,10 +12,10 @@ use crate::common::*;
 
 const CLIENTS: usize = 1000;
 const ROLE: &str = "HAD_CLIENTS";
-/// For how long clients babble; the silent ones stay as long.
+/// How long the clients stay.
 const LASTS: Duration = Duration::from_secs(4);
 
-/// Half of them connect and say nothing, the others talk nonsense as fast as they may, and come again when they are refused.
+/// Half of them connect and send nothing. The others send nonsense as fast as possible, and reconnect when they are refused.
 fn be_clients() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
@@ -25,7 +25,7 @@ fn be_clients() {
     let mut chunk = [0; 4096];
     while Instant::now() < end {
         for crowd in [&mut silent, &mut babbling] {
-            // The queue of the socket may be full: then the rest comes in the next round.
+            // The queue of the socket may be full. Then the rest connects in the next round.
             while crowd.len() < CLIENTS
                 && let Some(stream) = connect()
             {

@@ -1,4 +1,4 @@
-//! The cluster that these tests stand on: alice and bob on two segments, a gateway and a client on the first.
+//! The cluster of these tests: alice and bob on two segments, a gateway and a client on the first.
 
 use std::fs;
 use std::net::IpAddr;
@@ -15,10 +15,10 @@ use had::model::status::{GroupStatus, LinkStatus, Liveness, NodeStatus, Status};
 use had::model::{NodeName, Time};
 use tempfile::TempDir;
 
-/// How long anything may take that is to happen at all. Never part of what is measured.
+/// How long anything may take that should happen. It is never part of a measurement.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const DEADTIME: Duration = Duration::from_secs(3);
-/// Its line of ha.cf, and those that go with it.
+/// Its line of ha.cf, and the other times.
 pub const TIMES: &str = "keepalive 200ms\nwarntime 1200ms\ndeadtime 3s\ninitdead 6s\n";
 /// The usual group: an address and a script.
 pub const GROUP: &str = "10.0.0.100/24/eth0";
@@ -32,14 +32,14 @@ pub fn vip() -> IpAddr {
 
 /// How a cluster is set up.
 pub struct Setup<'a> {
-    /// Where heartbeats travel.
+    /// The interfaces for heartbeats.
     pub links: &'a [&'a str],
     /// keepalive, warntime, deadtime, initdead.
     pub times: &'a str,
     /// More lines of ha.cf.
     pub ha_cf: &'a str,
     pub haresources: &'a str,
-    /// Whether the daemons are started, and everything awaited.
+    /// Whether to start the daemons and to wait until the group runs.
     pub start: bool,
 }
 
@@ -51,7 +51,7 @@ pub const USUAL: Setup<'static> = Setup {
     haresources: "alice 10.0.0.100/24/eth0 svc::web\n",
     start: true,
 };
-/// A group that is nothing but an address.
+/// A group with only an address.
 pub const ADDRESS: Setup<'static> = USUAL.haresources("alice 10.0.0.100/24/eth0\n");
 
 impl<'a> Setup<'a> {
@@ -70,7 +70,7 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// The daemons are not started.
+    /// Does not start the daemons.
     pub const fn idle(self) -> Setup<'a> {
         Setup {
             start: false,
@@ -79,30 +79,17 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// A cluster that runs. It is judged and taken down when it is dropped.
+/// A running cluster. It is checked and ended when it is dropped.
 pub struct Cluster {
     pub lab: Lab,
-    /// Holds the configuration, and what the scripts are told and tell.
+    /// Has the configuration, and the files of the resource scripts.
     dir: TempDir,
     sampler: Option<RunningSampler>,
     nodes: Vec<String>,
 }
 
-/// The resource script: it tells each call, and does before it what the test has put into `NODE-ACTION`.
-const SCRIPT: &str = r#"#!/bin/sh
-dir=DIR
-node=$(uname -n)
-note() { read -r up rest < /proc/uptime; echo "$up $node $1 $2 $3" >> $dir/calls; }
-state=/run/svc-$1
-[ "$2" = status ] || note "$1" "$2" begin
-[ ! -e "$dir/$node-$2" ] || . "$dir/$node-$2"
-case $2 in
-    start) : > $state ;;
-    stop) rm -f $state ;;
-    status) if [ -e $state ]; then echo running; else echo stopped; fi ;;
-esac
-[ "$2" = status ] || note "$1" "$2" end
-"#;
+/// The resource script.
+const SCRIPT: &str = include_str!("svc.sh");
 
 /// A call of the resource script: when, where, what.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,7 +111,7 @@ pub fn ha_cf(nodes: &[&str], links: &[&str], more: &str) -> String {
     text + "auto_failback off\n" + more
 }
 
-/// Writes a configuration folder whose script tells its calls to `told`.
+/// Writes a configuration folder whose scripts use the folder `told`.
 pub fn write_config(folder: &Path, told: &Path, ha_cf: &str, haresources: &str, key: &str) {
     fs::create_dir_all(folder.join("resource.d")).unwrap();
     fs::write(folder.join("ha.cf"), ha_cf).unwrap();
@@ -132,7 +119,7 @@ pub fn write_config(folder: &Path, told: &Path, ha_cf: &str, haresources: &str, 
     let authkeys = folder.join("authkeys");
     fs::write(&authkeys, format!("auth 1\n1 sha1 {key}\n")).unwrap();
     fs::set_permissions(&authkeys, fs::Permissions::from_mode(0o600)).unwrap();
-    // The same under the name of a script for shared storage, for which a takeover waits.
+    // Also under the name of a script for shared storage, for which a takeover waits.
     for name in ["svc", "LVM"] {
         let script = folder.join("resource.d").join(name);
         fs::write(&script, SCRIPT.replace("DIR", &told.display().to_string())).unwrap();
@@ -178,7 +165,7 @@ pub fn plan(name: &str, nodes: Vec<NodePlan>) -> LabPlan {
 }
 
 impl Cluster {
-    /// Builds one; with `setup.start`, until both nodes are active and alice runs all groups.
+    /// Builds one. With `setup.start` it returns once both nodes are active and alice runs the group.
     pub fn up(name: &str, setup: &Setup<'_>) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("ha.d");
@@ -201,7 +188,7 @@ impl Cluster {
         cluster
     }
 
-    /// Builds one of that plan, with a sampler of these addresses; no daemon runs.
+    /// Builds one of this plan, with a sampler of these addresses. Starts no daemon.
     pub fn of(plan: &LabPlan, dir: TempDir, addresses: &[IpAddr]) -> Cluster {
         let lab = Lab::up(plan).unwrap();
         let sampler = lab.sampler(addresses, Duration::from_millis(10)).unwrap();
@@ -217,28 +204,28 @@ impl Cluster {
         self.lab.start_had(node).unwrap();
     }
 
-    /// Starts alice's daemon and, once it listens, bob's: so she takes part first, and the group begins where it prefers.
+    /// Starts alice's daemon and, once it listens, bob's. So the group starts on its preferred node.
     pub fn start_both(&self) {
         self.start("alice");
         self.until_status("alice", "listens", |_| true);
         self.start("bob");
     }
 
-    /// Waits until a node's status is as wanted.
+    /// Waits until the status of a node meets a condition.
     pub fn until_status(&self, node: &str, what: &str, good: impl Fn(&Status) -> bool) -> Status {
         let see = || self.try_status(node);
         let what = format!("{node}: {what}");
         until(&what, see, |s| s.as_ref().is_some_and(&good)).unwrap()
     }
 
-    /// Waits until this node alone runs the usual group, as it says itself.
+    /// Waits until this node reports that it alone runs the usual group.
     pub fn until_owner(&self, node: &str) -> Status {
         self.until_status(node, "runs the group", |s| {
             owners(s) == [node] && state(s, node) == Some(GroupState::Online)
         })
     }
 
-    /// Waits until one node sees that another (and nobody else) runs the usual group, and that peer is active.
+    /// Waits until one node sees that only another one, which is active, runs the usual group.
     pub fn until_owner_seen(&self, by: &str, owner: &str) -> Status {
         self.until_status(by, "sees the owner", |s| {
             owners(s) == [owner]
@@ -247,7 +234,7 @@ impl Cluster {
         })
     }
 
-    /// Both nodes agree on one owner, whichever it is, and that node has the address.
+    /// Waits until both nodes agree on an owner that has the address. Returns the owner.
     pub fn agreed_owner(&self) -> String {
         let see = || {
             let both = ["alice", "bob"].map(|n| self.try_status(n));
@@ -261,7 +248,7 @@ impl Cluster {
         owner
     }
 
-    /// Waits until a node sees another in that condition.
+    /// Waits until a node sees another in this state.
     pub fn until_liveness(&self, by: &str, of: &str, liveness: Liveness) -> Status {
         self.until_status(by, &format!("sees {of} {liveness:?}"), |s| {
             peer(s, of).liveness == liveness
@@ -297,7 +284,7 @@ impl Cluster {
             .unwrap_or_else(|| panic!("{node} gives no status"))
     }
 
-    /// Runs a tool that must succeed; what it writes to both streams.
+    /// Runs a program that must succeed. Returns its stdout and stderr.
     pub fn run(&self, host: &str, argv: &[&str]) -> String {
         let output = self.lab.exec(host, argv).unwrap();
         assert!(output.success(), "{argv:?} on {host}: {output:?}");
@@ -308,7 +295,7 @@ impl Cluster {
         self.run(host, &["sh", "-c", script]).trim().to_owned()
     }
 
-    /// From now on the script does this on that node before that action.
+    /// Makes the script on a node run this before an action.
     pub fn script_does(&self, node: &str, action: &str, shell: &str) {
         let path = self.dir.path().join(format!("{node}-{action}"));
         let new = path.with_extension("new");
@@ -316,17 +303,17 @@ impl Cluster {
         fs::rename(new, path).unwrap();
     }
 
-    /// From now on the script does the usual again.
+    /// Makes the script work normally again.
     pub fn script_is_well(&self, node: &str, action: &str) {
         fs::remove_file(self.dir.path().join(format!("{node}-{action}"))).unwrap();
     }
 
-    /// The folder that scripts of all nodes see.
+    /// The folder that the scripts of all nodes share.
     pub fn shared(&self) -> &Path {
         self.dir.path()
     }
 
-    /// All starts and stops that the scripts told, in order; `what` is such as "web start begin".
+    /// All recorded starts and stops of the scripts in order. `what` is, for example, "web start begin".
     pub fn calls(&self) -> Vec<Call> {
         let text = fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default();
         text.lines()
@@ -342,7 +329,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Asserts which starts and stops the scripts told, by node and action.
+    /// Asserts which starts and stops were recorded, by node and action.
     pub fn were_called(&self, wanted: &[(&str, &str)]) {
         let calls = self.calls();
         let told = calls.iter().map(|c| (c.node.as_str(), c.what.as_str()));
@@ -369,7 +356,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Asks the virtual address from the client every 5 ms, once it is known to answer.
+    /// Probes the virtual address from the client every 5 ms. It must answer first.
     pub fn probe(&self) -> RunningProbe {
         until(
             "the address answers",
@@ -383,14 +370,14 @@ impl Cluster {
         self.lab.probe(vip(), Duration::from_millis(5)).unwrap()
     }
 
-    /// Ends the sampler and gives its report, after the usual judgement.
+    /// Ends the sampler, asserts that there never were two owners, and returns its report.
     pub fn never_two_owners(&mut self) -> SamplerReport {
         let report = self.sampler_report();
         assert_eq!(report.double, [], "two owners at once: {report:#?}");
         report
     }
 
-    /// Ends the sampler and gives its report unjudged: the test says why there may be two owners.
+    /// Ends the sampler and returns its report. The test must check it for two owners.
     pub fn sampler_report(&mut self) -> SamplerReport {
         self.sampler.take().unwrap().finish().unwrap()
     }
@@ -435,7 +422,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Waits for a condition; what it last saw is told when the time is over.
+/// Waits for a condition. After the deadline it fails with what it last saw.
 pub fn until<T: std::fmt::Debug>(what: &str, see: impl Fn() -> T, good: impl Fn(&T) -> bool) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
@@ -451,7 +438,7 @@ pub fn until<T: std::fmt::Debug>(what: &str, see: impl Fn() -> T, good: impl Fn(
     }
 }
 
-/// Lets time pass: at least so long. For what must *not* happen; everything else has a condition to wait for.
+/// Lets time pass. Only for what must *not* happen: everything else has a condition to wait for.
 pub fn pass(time: Duration) {
     std::thread::sleep(time);
 }
@@ -462,7 +449,7 @@ pub fn group(status: &Status) -> &GroupStatus {
     found.unwrap_or_else(|| panic!("no group {GROUP}: {status:#?}"))
 }
 
-/// Who runs the usual group as far as this view tells.
+/// The owners of the usual group in this status.
 pub fn owners(status: &Status) -> Vec<&str> {
     group(status).owners.iter().map(NodeName::as_str).collect()
 }
@@ -473,18 +460,18 @@ pub fn state(status: &Status, node: &str) -> Option<GroupState> {
     states.iter().find(|s| s.0.as_str() == node).map(|s| s.1)
 }
 
-/// All that status says is not normal about the usual group.
+/// The notes about the usual group.
 pub fn notes(status: &Status) -> String {
     group(status).notes.join("\n")
 }
 
-/// A member.
+/// A node.
 pub fn peer<'s>(status: &'s Status, name: &str) -> &'s NodeStatus {
     let found = status.nodes.iter().find(|n| n.name.as_str() == name);
     found.unwrap_or_else(|| panic!("no node {name}: {status:#?}"))
 }
 
-/// A link to a member.
+/// A link to a node.
 pub fn link<'s>(status: &'s Status, node: &str, link: &str) -> &'s LinkStatus {
     let links = &peer(status, node).links;
     let found = links.iter().find(|l| l.link.as_str() == link);
@@ -502,13 +489,13 @@ pub fn when(report: &SamplerReport, node: &str, held: bool, after: Time) -> Opti
         .map(|o| o.0)
 }
 
-/// Now, on the clock of the sampler's report and of the scripts' calls.
+/// Now, on the clock of the sampler and of the recorded calls.
 pub fn now() -> Time {
     let read = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
     Time::ZERO + Duration::from(read)
 }
 
-/// Prints what a probe measured, for the record.
+/// Prints what a probe measured.
 pub fn tell_gap(what: &str, report: &ProbeReport) {
     println!(
         "MEASURED {what}: longest outage {:.1} ms; {} of {} requests answered",

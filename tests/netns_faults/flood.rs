@@ -1,7 +1,7 @@
-//! Floods at the kernel's own speed, on the very segment and port of the heartbeats, from several senders.
+//! Floods at the speed of the kernel from several senders, on the segment and port of the heartbeats.
 //!
-//! `HAD_FLOOD_RATE` datagrams a second (all senders together) for `HAD_FLOOD_SECONDS`; without them less and shorter, which a
-//! daemon built for tests can bear on a busy machine. What was reached is printed. In full:
+//! `HAD_FLOOD_RATE` sets the datagrams per second of all senders, `HAD_FLOOD_SECONDS` the time. The defaults are low enough for a
+//! debug build on a busy machine. The test prints what it reached. In full:
 //! `HAD_FLOOD_RATE=100000 HAD_FLOOD_SECONDS=10 cargo test --release --test netns_faults flood -- --nocapture`
 
 use std::fs::{self, File};
@@ -27,7 +27,7 @@ fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
 }
 
-/// A process of a host, by its number here: one that lives in its namespaces. (The lab's own go in and out of the network.)
+/// The pid, on this machine, of a process that lives in the namespaces of a host. (The lab's own processes enter and leave them.)
 fn process_of(cluster: &Cluster, host: &str) -> String {
     let theirs = cluster.sh(host, "readlink /proc/self/ns/net /proc/self/ns/uts");
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -45,7 +45,7 @@ fn process_of(cluster: &Cluster, host: &str) -> String {
     found.unwrap_or_else(|| panic!("{host} has no process"))
 }
 
-/// A network namespace with a bridge, to which alice and bob are joined by `fast0`; gone with its last file.
+/// A network namespace with a bridge that connects `fast0` of alice and bob.
 struct Segment(File);
 
 impl Segment {
@@ -72,7 +72,7 @@ impl Segment {
         segment
     }
 
-    /// A socket that sends from there.
+    /// A socket in this namespace.
     fn socket(&self) -> UdpSocket {
         let network = self.0.try_clone().unwrap();
         let made = thread::spawn(move || {
@@ -89,7 +89,7 @@ fn ip(words: &str) {
     assert!(output.status.success(), "ip {words}: {error}");
 }
 
-/// Sends a datagram again and again at a rate; how many times.
+/// Sends a datagram at a rate. Returns how often.
 fn pour(socket: &UdpSocket, to: SocketAddrV4, datagram: &[u8], rate: u64, time: Duration) -> u64 {
     let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
     let slices = vec![[IoSlice::new(datagram)]; BATCH];
@@ -98,7 +98,7 @@ fn pour(socket: &UdpSocket, to: SocketAddrV4, datagram: &[u8], rate: u64, time: 
     let mut sent = 0;
     while begin.elapsed() < time {
         let fd = socket.as_raw_fd();
-        // A full queue of the device refuses; what is not sent is not counted.
+        // The device refuses when its queue is full. Such datagrams are not counted.
         if let Ok(done) = sendmmsg(fd, &mut headers, &slices, &addresses, [], MsgFlags::empty()) {
             sent += done.count() as u64;
         }
@@ -115,7 +115,7 @@ fn memory(cluster: &Cluster, node: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Heartbeats of the other kind of medium on the flooded segment, and nothing else to hear each other by.
+/// The nodes hear each other only by this medium on the flooded segment.
 fn flooded(name: &str, media: &str, to: [u8; 4]) {
     let mut cluster = Cluster::up(
         name,
@@ -170,7 +170,7 @@ fn flooded(name: &str, media: &str, to: [u8; 4]) {
                 "that ha.cf does not name",
                 "replays",
             ];
-            // What bob hears of himself is his own, come back.
+            // Datagrams from bob himself are his own broadcasts.
             let mut heard = kinds
                 .iter()
                 .filter(|kind| node == "alice" || **kind != "replays");

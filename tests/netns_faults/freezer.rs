@@ -1,11 +1,11 @@
-//! The freezer of control groups: a daemon in it stands still without having been sent anything.
+//! The freezer of control groups: it stops a daemon without a signal.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::{Cluster, until};
 
-/// A control group with one daemon in it. When it is dropped the daemon goes on, where it came from.
+/// A control group with one daemon. When it is dropped, the daemon continues in its old group.
 pub struct Freezer {
     group: PathBuf,
     home: PathBuf,
@@ -13,7 +13,7 @@ pub struct Freezer {
 }
 
 impl Freezer {
-    /// Puts a node's daemon into a control group of its own.
+    /// Puts a node's daemon into its own control group.
     pub fn of(cluster: &Cluster, node: &str) -> Freezer {
         let root = root();
         let pid = outside(cluster, node);
@@ -37,7 +37,7 @@ impl Freezer {
         self.turn("0");
     }
 
-    /// The daemon in it was killed: nobody is left to go home.
+    /// The daemon in it was killed, so nothing has to return to the old group.
     pub fn forget(self) {
         fs::remove_dir(&self.group).unwrap();
         std::mem::forget(self);
@@ -63,7 +63,7 @@ impl Drop for Freezer {
             fs::remove_dir(&self.group).unwrap();
             return;
         }
-        // Whatever is left of it after a failure: as much as can be.
+        // After a failure, removes as much as possible.
         drop(fs::write(self.group.join("cgroup.freeze"), "0"));
         drop(fs::write(
             self.home.join("cgroup.procs"),
@@ -84,7 +84,7 @@ fn root() -> PathBuf {
     found[1].into()
 }
 
-/// The number that a node's daemon has outside of its lab.
+/// The pid of a node's daemon outside of the lab.
 fn outside(cluster: &Cluster, node: &str) -> i32 {
     let inside = cluster.lab.had_pid(node).unwrap().unwrap();
     let namespace = cluster.run(node, &["readlink", &format!("/proc/{inside}/ns/pid")]);

@@ -1,4 +1,4 @@
-//! Strangers on the wire: forged, damaged, old and foreign datagrams are counted and change nothing.
+//! Strangers on the network: forged, damaged, old and foreign datagrams are counted and change nothing.
 
 use std::fs;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ fn keys(secret: &str) -> Keys {
     }
 }
 
-/// What would do most harm if it were believed: bob says that he has the group, by an older right than anybody's.
+/// The most harmful heartbeat: bob claims to own the group by the oldest right.
 pub fn harmful(src: &str, generation: u64, sequence: u64) -> Heartbeat {
     Heartbeat {
         deadtime: DEADTIME,
@@ -55,7 +55,7 @@ pub fn signed(heartbeat: &Heartbeat, secret: &str) -> Vec<u8> {
     encode(heartbeat, &envelope, &keys(secret))
 }
 
-/// Sends files as datagrams from the client; each file is one.
+/// Sends each file as a datagram from the client.
 fn send(cluster: &Cluster, to: &str, folder: &Path) {
     let script = format!(
         "for f in {}/*; do cat $f > /dev/udp/{to}/694; done",
@@ -69,7 +69,7 @@ pub fn counted(status: &Status, what: &str) -> u64 {
     status.counters.iter().filter_map(fits).sum()
 }
 
-/// All is as it was before the strangers came.
+/// Asserts that everything is as before.
 pub fn undisturbed(cluster: &Cluster) {
     cluster.until_owner_seen("alice", "alice");
     cluster.until_owner_seen("bob", "alice");
@@ -92,11 +92,11 @@ fn forged_damaged_old_and_random_datagrams_are_counted_and_change_nothing() {
     fs::create_dir(&folder).unwrap();
     let good = signed(&harmful("bob", 1, 1), "secret-of-this-lab");
     let mut datagrams = vec![
-        // Of bob's past: rightly signed, but older than what was heard of him.
+        // An old one of bob's: the signature is right.
         good.clone(),
-        // By one that does not know the secret.
+        // Signed with another secret.
         signed(&harmful("bob", 1 << 40, 1), "another-secret"),
-        // By a node that ha.cf does not name.
+        // From a node that is not in ha.cf.
         signed(&harmful("mallory", 1 << 40, 1), "secret-of-this-lab"),
         b"A".to_vec(),
         vec![0xff; 60_000],
@@ -141,14 +141,14 @@ fn forged_damaged_old_and_random_datagrams_are_counted_and_change_nothing() {
         "a forged generation was believed"
     );
     undisturbed(&cluster);
-    // Told once for each kind, not once for each datagram.
+    // Logged once per kind, not once per datagram.
     let log = cluster.lab.log("alice").unwrap();
     let told = log.matches("rejected a datagram from").count();
     assert!((2..20).contains(&told), "{log}");
     cluster.never_two_owners();
 }
 
-/// What a shell sends to alice, meanwhile counted on both sides: what bob sent of heartbeats, alice heard.
+/// A shell sends datagrams to alice. Meanwhile alice must hear the heartbeats of bob.
 fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_least: u64) {
     let mut cluster = Cluster::up(name, &USUAL);
     let probe = cluster.probe();
@@ -160,7 +160,7 @@ fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_le
     let after = cluster.until_status("alice", "has counted the flood", |s| {
         counted(s, counter) >= at_least
     });
-    // The sixth number of the second line: datagrams for which the daemon's socket had no room.
+    // The sixth number of the second line: datagrams for which a socket had no room.
     let overrun = cluster.sh(
         "alice",
         "grep '^Udp:' /proc/net/snmp | sed -n 2p | cut -d ' ' -f 6",
@@ -173,8 +173,8 @@ fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_le
         counted(&after, "datagrams refused"),
         after.lateness
     );
-    // The two are read one after the other, so the last few heartbeats are in one count only; and of a burst the lab's
-    // own switch may lose a part before the daemon could hear it. Half is far from what silence would be.
+    // The two counts are read one after the other, so the last heartbeats may be in only one of them, and the lab's switch may
+    // lose a part of a burst. Half is still far from silence.
     assert!(2 * (believed + 2) >= sent, "{sent} sent, {believed} heard");
     assert_eq!(counted(&after, "queue was full"), 0);
     assert_eq!(peer(&after, "bob").liveness, Liveness::Active);
@@ -183,7 +183,7 @@ fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_le
     cluster.never_two_owners();
 }
 
-/// A shell writes a line at a time, and each line is a datagram: forty thousand.
+/// A shell writes forty thousand lines, each a datagram.
 #[test]
 fn a_flood_of_pieces_costs_no_heartbeat() {
     let pieces = |_: &Cluster| {
@@ -193,7 +193,7 @@ fn a_flood_of_pieces_costs_no_heartbeat() {
     flooded("nf-pieces", pieces, "malformed datagram", 20_000);
 }
 
-/// Whole datagrams, whose digests must be computed; twenty bursts of a thousand.
+/// Complete datagrams whose signatures must be checked, in twenty bursts of a thousand.
 #[test]
 fn a_flood_of_forgeries_costs_no_heartbeat() {
     let forgeries = |cluster: &Cluster| {
@@ -209,7 +209,7 @@ fn a_flood_of_forgeries_costs_no_heartbeat() {
     flooded("nf-forgeries", forgeries, "digest does not match", 5_000);
 }
 
-/// Two clusters on the same segment and port; every datagram of one reaches the nodes of the other.
+/// Two clusters on the same segment and port. Each receives all datagrams of the other.
 fn neighbours(name: &str, second: &str, key: &str, counter: &str) {
     let dir = tempfile::tempdir().unwrap();
     let line = "carol 10.0.0.110/24/eth0 svc::other\n";
@@ -246,7 +246,7 @@ fn neighbours(name: &str, second: &str, key: &str, counter: &str) {
         let status = cluster.until_status(node, "counts strangers", |s| counted(s, counter) > 10);
         assert_eq!(status.nodes.len(), 2);
     }
-    // Each works for itself: one moves its group, and the other does not notice.
+    // They are independent: one moves its group, and the other does not notice.
     cluster.lab.crash("carol").unwrap();
     cluster.until_status("dave", "has taken over", |s| owned_by(s, "dave"));
     pass(Duration::from_millis(500));

@@ -1,4 +1,4 @@
-//! Logs that nobody reads: pipes that are full, files that hang. They cost lines, and never an address.
+//! Logs that block: full pipes and files that hang. Lines are lost, but never an address.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use had::lab::SpawnedProgram;
 
 use crate::common::*;
 
-/// Everything of this node's own that is quick: a loan of two seconds, and nobody to take over.
+/// A single node whose addresses have a short lifetime in the kernel.
 const ALONE: &str = "quorum off\nkeepalive 50ms\nwarntime 150ms\ndeadtime 300ms\ninitdead 12s\n";
 
-/// One node, whose daemon the test starts by hand.
+/// A single node. The test starts its daemon.
 fn alone(name: &str, lines: &str) -> Cluster {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("ha.d");
@@ -26,7 +26,7 @@ fn alone(name: &str, lines: &str) -> Cluster {
     Cluster::of(&plan, dir, &[vip()])
 }
 
-/// Starts the daemon in a shell, which may prepare something and redirects.
+/// Starts the daemon in a shell, which can redirect its output.
 fn start(cluster: &Cluster, prepare: &str, redirect: &str) -> SpawnedProgram {
     let had = env!("CARGO_BIN_EXE_had");
     let command = format!("{prepare} exec {had} {redirect}");
@@ -38,7 +38,7 @@ fn start(cluster: &Cluster, prepare: &str, redirect: &str) -> SpawnedProgram {
     job
 }
 
-/// Ends a daemon that was started by hand.
+/// Ends a daemon that the test started.
 fn end(cluster: &Cluster, job: SpawnedProgram) {
     cluster.sh("alice", &format!("kill -TERM {}", job.pid));
     let gone = || {
@@ -53,7 +53,7 @@ fn end(cluster: &Cluster, job: SpawnedProgram) {
     );
 }
 
-/// It keeps the address over several loans, answers, and ends; however much there is to say.
+/// It keeps the address for several lifetimes, answers, and ends, however much it logs.
 fn lives_on(mut cluster: Cluster, job: SpawnedProgram) {
     let begin = now();
     for _ in 0..40 {
@@ -75,7 +75,7 @@ fn lives_on(mut cluster: Cluster, job: SpawnedProgram) {
 #[test]
 fn standard_error_that_nobody_reads_costs_no_address() {
     let cluster = alone("nf-pipe", "");
-    // Opened for both, so that the open does not wait for a reader; and full from the beginning.
+    // Opened for reading and writing, so that the open does not wait for a reader. It is full from the beginning.
     let prepare = "mkfifo /run/err; exec 3<>/run/err; head -c 65536 /dev/zero >&3;";
     let job = start(&cluster, prepare, "2>&3");
     lives_on(cluster, job);
@@ -101,7 +101,7 @@ fn a_logfile_that_nobody_reads_costs_no_address() {
 fn lines_that_were_lost_are_counted_and_told_where_that_works() {
     let cluster = alone("nf-lost-lines", "logfile /run/ha-log\n");
     let job = start(&cluster, "mkfifo /run/ha-log;", "2>/run/err");
-    // Each request is a line, and a thousand may wait.
+    // Each request is a line, and the queue has room for a thousand.
     let ask = format!(
         "for ((i = 0; i < 300; i++)); do hactl maintenance on {GROUP}; hactl maintenance off {GROUP}; done"
     );
@@ -118,7 +118,7 @@ fn lines_that_were_lost_are_counted_and_told_where_that_works() {
         1,
         "{told}"
     );
-    // Each line is an opening of its own; a reader that closed after one could miss the next.
+    // Each line opens the file again. A reader that closed after one could miss the next.
     cluster.sh("alice", "touch /run/copy");
     cluster
         .lab

@@ -1,7 +1,7 @@
-//! Faults, with real daemons on the real kernel: a cluster in a lab for each test. Needs root and `/dev/net/tun`.
+//! Faults with real daemons on the real kernel. Each test has a cluster in a lab. Needs root and `/dev/net/tun`.
 //!
-//! While a test runs a sampler looks every 10 ms into all nodes: an address with two owners fails the test, whatever
-//! it is about. A test that has to allow two owners says why, and for how long.
+//! A sampler looks at all nodes every 10 ms. An address with two owners fails any test, unless the test says why and for
+//! how long it allows that.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

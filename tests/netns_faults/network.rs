@@ -1,4 +1,4 @@
-//! Links that lose, flap, hear in one direction only, or have no carrier: as long as one way is left, nothing moves.
+//! Links that lose frames, flap, work in one direction, or have no carrier: as long as one path works, nothing moves.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ const TWO: Setup<'_> = Setup {
     ..USUAL
 };
 
-/// Exactly one start, at alice, was ever made.
+/// Asserts that the group was only ever started once, by alice.
 fn nothing_moved(cluster: &Cluster) {
     cluster.only_the_first_start();
     assert_eq!(owners(&cluster.status("alice")), ["alice"]);

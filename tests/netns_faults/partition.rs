@@ -1,4 +1,4 @@
-//! Nodes that cannot hear each other: one goes on where there is an arbiter, nobody stops twice where there is none.
+//! Nodes that cannot hear each other, with an arbiter and without.
 
 use std::time::Duration;
 
@@ -8,18 +8,17 @@ use had::model::status::Liveness;
 
 use crate::common::*;
 
-/// An address alone: its takeover waits for deadtime and for nothing else.
-/// Nobody to ask.
+/// No arbiter.
 const NO_ARBITER: Setup<'_> = ADDRESS.ha_cf("quorum off\n");
 
-/// Heals, and waits until both nodes agree that this one runs the group.
+/// Heals the network and waits until both nodes agree that this one runs the group.
 fn heal_to(cluster: &Cluster, owner: &str) {
     cluster.lab.heal_all().unwrap();
     cluster.until_owner_seen("alice", owner);
     cluster.until_owner_seen("bob", owner);
 }
 
-/// The owner is cut off from all; bob still sees the gateway. The addresses are given up before bob has them.
+/// The owner is isolated, and bob still reaches the gateway. The owner gives up the addresses before bob takes them.
 #[test]
 fn the_side_with_the_gateway_runs_the_group_and_the_other_gave_up_first() {
     let mut cluster = Cluster::up("nf-gateway", &ADDRESS);
@@ -47,7 +46,7 @@ fn the_side_with_the_gateway_runs_the_group_and_the_other_gave_up_first() {
     assert_eq!(report.owners.last().unwrap().2, ["bob"]);
 }
 
-/// Shared storage needs its time to stop, and nobody can tell the other side when it has: that waits as long as it may take.
+/// Shared storage takes time to stop, and nobody can report its end to the other side, which waits for the longest stop.
 #[test]
 fn the_side_with_the_gateway_waits_for_storage_whose_stop_it_cannot_see() {
     let mut cluster = Cluster::up(
@@ -95,7 +94,7 @@ fn an_isolated_standby_node_starts_nothing() {
     );
 }
 
-/// Heartbeats run on eth1, which is cut; gateway and addresses are on eth0. Both nodes live, and the wire knows it.
+/// Heartbeats use eth1, which is cut. Gateway and addresses are on eth0, where both nodes answer.
 fn the_probe_holds_the_second_back(name: &str, ha_cf: &str) {
     let mut cluster = Cluster::up(
         name,
@@ -142,8 +141,8 @@ fn an_address_that_answers_holds_the_second_back_without_an_arbiter() {
     the_probe_holds_the_second_back("nf-arp-off", "quorum off\n");
 }
 
-/// Two owners are allowed here: the nodes share no wire and have nobody to ask, so each must take the other for dead;
-/// README and `hactl check` say so. It begins after deadtime and ends when they hear each other again.
+/// Two owners are allowed here: without a connection and an arbiter each node takes the other for dead, as README and
+/// `hactl check` say. That begins after deadtime and ends when they hear each other again.
 #[test]
 fn without_an_arbiter_both_run_it_and_after_the_heal_one_stops() {
     let mut cluster = Cluster::up("nf-off", &NO_ARBITER);
@@ -154,7 +153,7 @@ fn without_an_arbiter_both_run_it_and_after_the_heal_one_stops() {
         .unwrap();
     cluster.until_owner("bob");
     cluster.until_owner("alice");
-    // The client now believes bob, who announced last; so the heal must tell it the truth.
+    // The client now sends to bob, who announced last. Healing must correct that.
     let bob = cluster.lab.mac("bob", "eth0").unwrap();
     until(
         "the client believes bob",
@@ -203,7 +202,7 @@ fn without_an_arbiter_both_run_it_and_after_the_heal_one_stops() {
     );
 }
 
-/// Nothing of alice reaches bob, who must take her for dead; she hears that he does not hear her, and gives way first.
+/// Nothing from alice reaches bob, so he takes her for dead. She learns that from his heartbeats, and gives way before.
 fn an_unheard_owner_gives_way(name: &str, setup: &Setup<'_>) {
     let mut cluster = Cluster::up(name, setup);
     let cut = now();
@@ -237,7 +236,7 @@ fn an_owner_that_is_heard_by_nobody_gives_way_in_time_without_an_arbiter() {
     an_unheard_owner_gives_way("nf-mute-off", &NO_ARBITER);
 }
 
-/// Nothing of bob reaches alice: she has the group and keeps it; he hears her and sees that she does not hear him.
+/// Nothing from bob reaches alice: she keeps the group. Bob hears her and sees that she does not hear him.
 fn a_deaf_owner_keeps_it(name: &str, ha_cf: &str) {
     let mut cluster = Cluster::up(name, &USUAL.ha_cf(ha_cf));
     let probe = cluster.probe();

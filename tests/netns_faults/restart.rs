@@ -1,4 +1,4 @@
-//! Daemons that are killed, restarted, frozen, told to end, or find their store damaged.
+//! Daemons that are killed, restarted, frozen or stopped, or find their state damaged.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ fn a_killed_daemon_that_is_back_in_time_finds_all_as_it_was_without_an_arbiter()
 fn hactl_restart(cluster: &Cluster) {
     cluster.run("alice", &["hactl", "restart", "--no-wait"]);
     cluster.until_gone("alice");
-    // The peers wait: it said that it will be back.
+    // The peers wait, because it announced that it will be back.
     let status = cluster.status("bob");
     let notes = &peer(&status, "alice").notes;
     assert!(
@@ -65,8 +65,8 @@ fn a_restart_by_hactl_touches_nothing_without_an_arbiter() {
     adopted("nf-restart-off", OFF, hactl_restart);
 }
 
-/// The machine lives and answers for the address: it is not taken over, however dead the daemon is. With `lease off`
-/// the kernel keeps it until somebody deletes it.
+/// The daemon is dead, but its machine answers for the address, so nobody takes it over. With `lease off` the kernel keeps it
+/// until somebody deletes it.
 #[test]
 fn a_killed_daemon_leaves_its_address_until_somebody_deletes_it() {
     let mut cluster = Cluster::up("nf-dead", &ADDRESS.ha_cf("quorum off\nlease off\n"));
@@ -111,7 +111,7 @@ fn delete_by_hand(cluster: &Cluster, node: &str) {
     );
 }
 
-/// Its right ran out while it was dead: it may not go on as if nothing had been, but in the end one node runs it.
+/// Its right ended while the daemon was dead, so it may not simply continue. In the end one node runs the group.
 #[test]
 fn a_daemon_that_comes_back_too_late_ends_with_one_owner() {
     let mut cluster = Cluster::up("nf-late", &ADDRESS);
@@ -136,7 +136,7 @@ fn a_freeze_shorter_than_deadtime_moves_nothing() {
     cluster.never_two_owners();
 }
 
-/// A frozen node's kernel answers for the address. After the thaw it must hear first, and never act on what it knew.
+/// A frozen node's kernel answers for the address. After the thaw the daemon must first listen.
 fn a_long_freeze(name: &str, ha_cf: &str) {
     let mut cluster = Cluster::up(name, &ADDRESS.ha_cf(ha_cf));
     cluster.lab.freeze("alice").unwrap();
@@ -161,7 +161,7 @@ fn a_freeze_longer_than_deadtime_ends_with_one_owner_without_an_arbiter() {
     a_long_freeze("nf-ice-off", OFF);
 }
 
-/// The frozen node can neither hear nor be heard nor answer: it is taken over, and must find that out first.
+/// A frozen node that is cut off does not answer, so it is taken over. After the thaw it must find that out first.
 #[test]
 fn a_node_frozen_and_cut_off_gives_way_after_the_thaw() {
     let mut cluster = Cluster::up("nf-ice-cut", &ADDRESS);
@@ -174,8 +174,8 @@ fn a_node_frozen_and_cut_off_gives_way_after_the_thaw() {
     cluster.until_log("alice", "10.0.0.100/24/eth0: offline");
     cluster.lab.heal_all().unwrap();
     cluster.until_owner_seen("alice", "bob");
-    // Her kernel has taken the address from the frozen alice, at most 1.25 s after the right: so long two owners are
-    // allowed, because nobody reaches her to ask.
+    // Alice's kernel removes the address at most 1.25 s after the end of her right. Two owners are allowed until then, because
+    // no probe reaches her.
     let report = cluster.sampler_report();
     let gone = when(&report, "alice", false, frozen).unwrap();
     println!(
@@ -232,7 +232,7 @@ fn told_to_end_while_a_start_hangs_it_gives_up_and_says_goodbye() {
         "MEASURED end of a daemon whose start hangs: {:?}",
         begin.elapsed()
     );
-    // The hanging start itself would have taken 300 s.
+    // The start itself would have hung for 300 s.
     assert_eq!(cluster.processes("alice", "sleep 98765"), [] as [String; 0]);
     cluster.until_log("bob", "node alice has left");
     cluster.until_owner("bob");
@@ -245,7 +245,7 @@ fn told_to_end_while_a_start_hangs_it_gives_up_and_says_goodbye() {
     ]);
 }
 
-/// Kills alice's daemon, does this to her disk, and starts it: it must run, adopt what runs, and say what it found.
+/// Kills alice's daemon, damages her disk, and starts it again: it must run, adopt the group, and report the damage.
 fn after_damage(name: &str, damage: &str, says: &[&str]) {
     let mut cluster = Cluster::up(name, &USUAL);
     let before = cluster.status("alice").generation;
@@ -257,14 +257,14 @@ fn after_damage(name: &str, damage: &str, says: &[&str]) {
     cluster.lab.kill_had("alice").unwrap();
     cluster.sh("alice", damage);
     cluster.start("alice");
-    // A generation that was lost is taken from the clock, which counts seconds; bob then tells that it is used up.
+    // A lost generation comes from the clock in seconds. If that is too small, bob reports it.
     cluster.until_status("alice", "takes a new generation", |s| s.generation > before);
     cluster.until_owner("alice");
     cluster.until_owner_seen("bob", "alice");
     for text in says {
         cluster.until_log("alice", text);
     }
-    // It writes again, whatever it lost.
+    // It can write again.
     let history = cluster.run("alice", &["hactl", "history"]);
     assert!(history.contains("kept running"), "{history}");
     cluster.only_the_first_start();

@@ -10,7 +10,7 @@ use crate::common::*;
 
 /// Short deadlines for the script.
 const SHORT: &str = "ping 10.0.0.254\ntimeout svc start 2s stop 2s monitor 2s\n";
-/// Hangs, and so does a grandchild; neither heeds TERM.
+/// Hangs together with a grandchild. Both ignore TERM.
 const HANG: &str = "trap '' TERM; sh -c \"trap '' TERM; sleep 98765; true\" & sleep 98765; true";
 
 fn cluster(name: &str, start: bool) -> Cluster {
@@ -22,7 +22,7 @@ fn nothing_left(cluster: &Cluster, node: &str) {
     assert_eq!(cluster.processes(node, "sleep 98765"), [] as [String; 0]);
 }
 
-/// How often a script was called so.
+/// How often a script was called like this.
 fn count(cluster: &Cluster, node: &str, what: &str) -> usize {
     let calls = cluster.calls();
     calls
@@ -31,7 +31,7 @@ fn count(cluster: &Cluster, node: &str, what: &str) -> usize {
         .count()
 }
 
-/// Alice, the preferred node, cannot start it: it goes to bob, and she says why.
+/// Alice, the preferred node, cannot start it: it moves to bob, and she says why.
 fn a_bad_start(name: &str, action: &str, does: &str, why: &[&str]) {
     let mut cluster = cluster(name, false);
     cluster.script_does("alice", action, does);
@@ -47,7 +47,7 @@ fn a_bad_start(name: &str, action: &str, does: &str, why: &[&str]) {
         notes(s).contains("failed on alice")
     });
     assert_eq!(owners(&seen), ["bob"]);
-    // Forgiven: she could take it again, and nothing moves for that.
+    // After `clear` she could run it again, but nothing moves.
     cluster.script_is_well("alice", action);
     let said = cluster.run("alice", &["hactl", "clear", GROUP]);
     assert!(said.contains("its failure here is forgotten"), "{said}");
@@ -92,7 +92,7 @@ fn a_look_that_hangs_is_a_failure_and_the_group_goes_elsewhere() {
     );
 }
 
-/// What alice could not stop may still run: nobody starts it, whatever becomes of her, until a person has looked.
+/// What alice could not stop may still run. Nobody starts it until a person has looked, even if she dies.
 fn a_bad_stop(name: &str, does: &str, why: &str) {
     let mut cluster = cluster(name, true);
     cluster.script_does("alice", "stop", does);
@@ -162,13 +162,13 @@ fn a_stuck_group_that_is_mended_and_cleared_on_its_node_goes_on() {
     cluster.never_two_owners();
 }
 
-/// What the client's neighbour table is poisoned with: an entry that only an announcement can mend.
+/// A wrong entry for the client's neighbour table, which only an announcement can repair.
 fn poison(cluster: &Cluster) {
     let words = "ip neigh replace 10.0.0.100 lladdr 02:00:00:00:00:01 dev eth0 nud stale";
     cluster.sh("client", words);
 }
 
-/// Removes the address by hand; how long it was away. It must come back, be announced and told, and nothing else may move.
+/// Removes the address by hand. It must come back, be announced and logged. Returns how long it was away.
 fn removed_by_hand(name: &str, removal: &str) {
     let mut cluster = Cluster::up(name, &USUAL);
     let mac = cluster.lab.mac("alice", "eth0").unwrap();
@@ -207,8 +207,8 @@ fn an_address_removed_by_hand_is_back_at_once_announced_and_told() {
     removed_by_hand("nf-hand", "ip address del 10.0.0.100/24 dev eth0");
 }
 
-/// `flush` removes until nothing is left, several times over: one mishap, not a fight. The node's own address, which it
-/// takes along, is the test's to put back.
+/// `flush` removes everything, several times in a row. That counts as one removal. The test itself restores the node's own
+/// address.
 #[test]
 fn an_interface_flushed_by_hand_has_its_address_back_at_once() {
     removed_by_hand(
@@ -233,7 +233,7 @@ fn an_address_that_is_removed_again_and_again_is_lost_and_the_group_moves() {
     cluster.never_two_owners();
 }
 
-/// Every address of a group is looked after, also those that are not the first.
+/// Every address of a group is guarded, not only the first.
 #[test]
 fn two_addresses_removed_at_once_are_both_back() {
     let mut cluster = Cluster::up(
@@ -253,7 +253,7 @@ fn two_addresses_removed_at_once_are_both_back() {
     cluster.never_two_owners();
 }
 
-/// A group that is stuck stays, though the configuration no longer has it; and whoever has seen to it can say so.
+/// A stuck group stays when it is removed from the configuration, and it can still be cleared.
 #[test]
 fn a_stuck_group_that_was_configured_away_can_be_cleared_by_its_name() {
     let mut cluster = cluster("nf-stuck-away", true);

@@ -1,5 +1,5 @@
-//! Daemons that are killed and stay dead, or stand still, while their kernel lives and answers for their addresses: the
-//! kernel takes the addresses when their loan ends, and only then has the survivor them. With deadtimes from 300 ms to 10 s.
+//! Daemons that stay dead or are stopped while their kernel answers for their addresses. The kernel removes the addresses when
+//! their lifetime ends, and only then the survivor takes them. With deadtimes from 300 ms to 10 s.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::freezer::Freezer;
 
 const OFF: &str = "quorum off\n";
 
-/// What befalls the owner's daemon.
+/// What happens to the owner's daemon.
 enum Fate {
     Killed,
     /// SIGSTOP.
@@ -24,10 +24,10 @@ fn times(deadtime: u64) -> String {
     format!("keepalive {keepalive}ms\nwarntime {warntime}ms\ndeadtime {deadtime}ms\ninitdead 12s\n")
 }
 
-/// The survivor has the address in the end, and never before the kernel of the other has taken it away.
+/// The survivor takes the address, but not before the other kernel has removed it.
 fn taken_over(name: &str, fate: &Fate, deadtime: u64, ha_cf: &str) {
     let mut cluster = Cluster::up(name, &ADDRESS.times(&times(deadtime)).ha_cf(ha_cf));
-    // With a short deadtime a machine that is busy enough may have moved it already.
+    // With a short deadtime a busy machine may have moved it already.
     let owner = cluster.agreed_owner();
     let survivor = if owner == "alice" { "bob" } else { "alice" };
     let pid = cluster.lab.had_pid(&owner).unwrap().unwrap();
@@ -40,7 +40,7 @@ fn taken_over(name: &str, fate: &Fate, deadtime: u64, ha_cf: &str) {
         Fate::Frozen => freezer.freeze(),
     }
     cluster.until_owner(survivor);
-    // It may stay so for as long as it likes.
+    // The daemon may stay like this.
     pass(Duration::from_millis(deadtime));
     cluster.until_owner(survivor);
     let back = now();
@@ -69,20 +69,20 @@ fn taken_over(name: &str, fate: &Fate, deadtime: u64, ha_cf: &str) {
         taken.since(gone)
     );
     assert!(lost <= taken, "{report:#?}");
-    // Only a machine that stood still itself may have moved it since.
+    // It may have moved since only if the survivor itself was too late.
     assert!(
         !calm || (end == survivor && when(&report, &owner, true, lost.max(Time(1))).is_none()),
         "{owner} had it again, it was back at {back:?}: {report:#?}"
     );
 }
 
-/// Whether the survivor itself was never so late that others could take it for dead.
+/// Whether the survivor was never so late that others could take it for dead.
 fn calm(cluster: &Cluster, survivor: &str, deadtime: u64) -> bool {
     let late = cluster.status(survivor).lateness.unwrap().life.max;
     late < Duration::from_millis(deadtime / 4)
 }
 
-/// In its log and in its status; and it takes part again.
+/// It reports it in its log and its status, and takes part again.
 fn knows_what_it_lost(cluster: &Cluster, node: &str) {
     cluster.until_log(node, "this node was stopped for");
     cluster.until_log(node, "10.0.0.100/24/eth0: offline");

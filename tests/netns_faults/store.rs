@@ -1,11 +1,11 @@
-//! State folders that are of no use, with the real daemon: it runs all the same and says in one place what was lost and what
-//! follows. (Truncated, noisy, lost, and read-only ones that it finds after a crash are in `restart.rs`.)
+//! Unusable state folders: the daemon runs all the same and says once what was lost and what follows. (What it finds after a
+//! crash is in `restart.rs`.)
 
 use had::model::status::Liveness;
 
 use crate::common::*;
 
-/// Does this to alice's disk, starts both, and wants these words in alice's log; the cluster works as ever.
+/// Damages alice's disk and starts both. Alice's log must contain these texts once, and the cluster must work.
 fn starts_with(name: &str, damage: &str, says: &[&str]) {
     let mut cluster = Cluster::up(name, &USUAL.idle());
     cluster.sh("alice", damage);
@@ -19,10 +19,10 @@ fn starts_with(name: &str, damage: &str, says: &[&str]) {
     for text in says {
         assert_eq!(log.matches(text).count(), 1, "{text:?} once: {log}");
     }
-    // What decides is kept in memory, and the journal too: both are there to be asked.
+    // State and journal are kept in memory and can be queried.
     let history = cluster.run("alice", &["hactl", "history"]);
     assert!(history.contains("online"), "{history}");
-    // A generation without a disk still grows, so a second life is heard.
+    // Without a disk the generation still grows, so a restarted daemon is heard.
     let before = cluster.status("alice").generation;
     cluster.lab.kill_had("alice").unwrap();
     cluster.start("alice");
@@ -31,7 +31,7 @@ fn starts_with(name: &str, damage: &str, says: &[&str]) {
     cluster.never_two_owners();
 }
 
-/// Does this to alice, starts her daemon with a state folder of its own; what it wrote once the group runs.
+/// Damages something of alice and starts her daemon with this state folder. Returns its output once the group runs.
 fn starts_with_folder(name: &str, damage: &str, state: &str) -> String {
     let mut cluster = Cluster::up(name, &USUAL.idle());
     cluster.sh("alice", damage);
@@ -89,7 +89,7 @@ fn folders_in_place_of_the_files_are_named_and_the_daemon_runs() {
     );
 }
 
-/// Root may read what nobody may, so wrong modes do no harm; a folder of somebody else's neither.
+/// Root can use a folder whatever its mode and owner.
 #[test]
 fn a_state_folder_of_another_owner_and_mode_is_used() {
     starts_with(
@@ -120,7 +120,7 @@ fn damaged_leases_are_named() {
     cluster.never_two_owners();
 }
 
-/// A lock on the state folder is what keeps a second daemon out: whoever holds it, the refusal names the folder.
+/// A lock on the state folder keeps a second daemon out. The refusal names the folder, whoever has the lock.
 #[test]
 fn a_state_folder_that_is_locked_is_refused_in_plain_words() {
     let cluster = Cluster::up("nf-st-held", &USUAL.idle());

@@ -1,4 +1,4 @@
-//! Time that is short, or jumps: a busy machine, a daemon that is late, a wall clock that is a day off.
+//! A busy machine, a late daemon, and a wall clock that jumps.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ fn lateness(cluster: &Cluster, node: &str) -> LatenessStatus {
     cluster.status(node).lateness.unwrap()
 }
 
-/// Stops bob's daemon for less than warntime, as far as the machine allows.
+/// Stops bob's daemon for less than warntime, unless the machine is too busy.
 fn stumble(cluster: &Cluster) {
     let pid = cluster.lab.had_pid("bob").unwrap().unwrap();
     cluster.sh(
@@ -63,13 +63,13 @@ fn a_daemon_that_is_late_says_so_in_time_and_once() {
 #[test]
 fn the_start_ends_with_a_word_on_lateness() {
     let cluster = Cluster::up("nf-start", &USUAL);
-    // Good or bad, as this machine is.
+    // It depends on this machine whether they are good.
     cluster.until_log("alice", "the heartbeat loop");
     assert!(lateness(&cluster, "alice").life.count > 100);
 }
 
-/// A busy owner that lives never loses its address to its own kernel: eight processes for two processors, no real-time
-/// priority, a short deadtime, and nobody who would take over.
+/// A busy daemon never loses its address to its own kernel: eight processes on two processors, no real-time priority, a short
+/// deadtime, and no other node.
 #[test]
 fn a_busy_owner_keeps_its_address() {
     let dir = tempfile::tempdir().unwrap();
@@ -90,7 +90,7 @@ fn a_busy_owner_keeps_its_address() {
     let spin =
         "for i in 1 2 3 4 5 6 7 8; do (while :; do :; done) & done; sleep 25; kill $(jobs -p)";
     let running = cluster.lab.spawn("alice", &["bash", "-c", spin]).unwrap();
-    // What the machine gives an ordinary process: where that stands still for a second, so may the daemon.
+    // The longest pause of an ordinary process: the daemon may pause as long.
     let (mut last, mut longest) = (now(), Duration::ZERO);
     let pid = running.pid.to_string();
     while cluster
@@ -113,7 +113,7 @@ fn a_busy_owner_keeps_its_address() {
     );
 }
 
-/// Builds what shifts the wall clock of one program, and no other clock. (libfaketime shifts timers of every clock.)
+/// Builds a library that shifts only the wall clock of a program. (libfaketime shifts the timers of all clocks.)
 fn build_wall_clock(folder: &Path) -> PathBuf {
     let (source, library) = (folder.join("wall_clock.c"), folder.join("wall_clock.so"));
     fs::write(&source, include_str!("wall_clock.c")).unwrap();
@@ -124,7 +124,7 @@ fn build_wall_clock(folder: &Path) -> PathBuf {
     library
 }
 
-/// A cluster whose daemons read the offset of their wall clock from a file each; the other clocks are the machine's.
+/// A cluster where each daemon reads the offset of its wall clock from a file. The other clocks are those of the machine.
 fn with_shifted_clocks(name: &str) -> Cluster {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("ha.d");
@@ -159,7 +159,7 @@ fn with_shifted_clocks(name: &str) -> Cluster {
     cluster
 }
 
-/// The wall clock of a node's daemon jumps to so far from the true time.
+/// Sets the offset of the wall clock of a node's daemon.
 fn shift(cluster: &Cluster, node: &str, seconds: i32) {
     let path = cluster.shared().join(format!("{node}.offset"));
     let new = path.with_extension("new");
@@ -167,7 +167,7 @@ fn shift(cluster: &Cluster, node: &str, seconds: i32) {
     fs::rename(new, path).unwrap();
 }
 
-/// The days that stand before the lines of a node's log.
+/// The days in the lines of a node's log.
 fn days(cluster: &Cluster, node: &str) -> BTreeSet<String> {
     let log = cluster.lab.log(node).unwrap();
     let first = log.lines().filter_map(|l| l.split(' ').next());
@@ -182,10 +182,10 @@ fn a_wall_clock_that_jumps_a_day_either_way_changes_nothing() {
     let mut cluster = with_shifted_clocks("nf-jump");
     for (node, days) in [("alice", 1), ("bob", -1), ("alice", -1), ("bob", 1)] {
         shift(&cluster, node, days * 24 * 3600);
-        // Longer than deadtime: a deadline by that clock would have come, or never come.
+        // Longer than deadtime: a deadline on that clock would come at once or never.
         pass(DEADTIME + DEADTIME / 3);
         cluster.until_owner_seen(node, "alice");
-        // Something for its log.
+        // Writes a line into its log.
         cluster.run(node, &["hactl", "maintenance", "off", GROUP]);
     }
     let calm = |node| lateness(&cluster, node).life.max < DEADTIME / 4;
@@ -204,7 +204,7 @@ fn a_wall_clock_that_jumps_a_day_either_way_changes_nothing() {
             "bob is dead",
             "stopping here",
         ] {
-            // Only a machine that stood still itself may say so.
+            // Allowed only if the machine itself was stopped.
             assert!(!calm || !log.contains(bad), "{bad}: {log}");
         }
     }
