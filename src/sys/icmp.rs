@@ -216,7 +216,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::sys::testing::on_a_wire;
+    use crate::sys::machine::on_a_wire;
 
     const LONG: Duration = Duration::from_secs(30);
 
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn both_families_answer_and_equal_addresses_are_told_apart() {
         on_a_wire(async |wire| {
-            let list = addresses(&["10.9.0.2", "fd09::2", "10.9.0.2", "10.9.0.77", "10.9.0.1"]);
+            let list = addresses(&["10.0.0.2", "fd00::2", "10.0.0.2", "10.0.0.77", "10.0.0.1"]);
             let pinger = wire.left(|| Pinger::open(list)).unwrap();
             for sequence in [0, 1, 0xffff] {
                 assert!(pinger.ping_all(sequence).is_empty());
@@ -242,7 +242,7 @@ mod tests {
                     seen.push(reply.target);
                 }
                 seen.sort_unstable();
-                assert_eq!(seen, [0, 1, 2, 4], "10.9.0.77 is nobody");
+                assert_eq!(seen, [0, 1, 2, 4], "10.0.0.77 is nobody");
             }
         });
     }
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_target_that_cannot_be_pinged_is_reported() {
         on_a_wire(async |wire| {
-            let list = addresses(&["10.9.0.2", "192.0.2.1"]);
+            let list = addresses(&["10.0.0.2", "192.0.2.1"]);
             let pinger = wire.left(|| Pinger::open(list)).unwrap();
             let failed = pinger.ping_all(1);
             let [(1, error)] = failed.as_slice() else {
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn replies_to_others_are_not_heard() {
         on_a_wire(async |wire| {
-            let list = || addresses(&["10.9.0.2", "fd09::2"]);
+            let list = || addresses(&["10.0.0.2", "fd00::2"]);
             let ours = wire.left(|| Pinger::open(list())).unwrap();
             let mut same_id = wire.left(|| Pinger::open(list())).unwrap();
             same_id.cookie ^= 1;
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn the_kernel_keeps_other_ids_and_requests_away() {
         on_a_wire(async |wire| {
-            let list = || addresses(&["10.9.0.2", "fd09::2"]);
+            let list = || addresses(&["10.0.0.2", "fd00::2"]);
             let ours = wire.left(|| Pinger::open(list())).unwrap();
             let mut other_id = wire.left(|| Pinger::open(list())).unwrap();
             other_id.id ^= 1;

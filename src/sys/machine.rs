@@ -3,11 +3,14 @@
 
 #![allow(clippy::missing_panics_doc)]
 
+use std::fs::File;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
+use tokio::runtime::Builder;
 
 type Job = Box<dyn FnOnce(&tokio::runtime::Runtime) + Send>;
 
@@ -25,10 +28,7 @@ impl Machine {
         let thread = std::thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests run as root");
             tid_tx.send(nix::unistd::gettid().as_raw()).unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             for job in queue {
                 job(&runtime);
             }
@@ -59,19 +59,17 @@ impl Machine {
         machine
     }
 
-    /// Two machines on one cable, `eth0` at either end: 10.0.0.1 and 10.0.0.2, fd00::1 and fd00::2.
+    /// Two machines on one cable, as [`Wire`] has them.
     pub fn pair() -> (Self, Self) {
-        let (a, b) = (Machine::new(), Machine::new());
-        let tid = b.tid;
-        a.ip(&format!(
-            "link add eth0 type veth peer name eth0 netns {tid}"
-        ));
-        for (machine, n) in [(&a, 1), (&b, 2)] {
-            machine.ip("link set eth0 up");
-            machine.ip(&format!("addr add 10.0.0.{n}/24 brd + dev eth0"));
-            machine.ip(&format!("addr add fd00::{n}/64 dev eth0 nodad"));
-        }
-        (a, b)
+        let Wire { left, right } = Wire::new();
+        (left, right)
+    }
+
+    /// Does something in this machine's network, in the calling thread, which stays there.
+    fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
+        let network = File::open(format!("/proc/self/task/{}/ns/net", self.tid)).unwrap();
+        setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+        work()
     }
 
     /// Runs a task here and waits for it.
@@ -122,5 +120,65 @@ impl Drop for Machine {
             // A failed test has said its word already.
             thread.join().ok();
         }
+    }
+}
+
+/// Two machines on one cable, `eth0` at either end: `left` has 10.0.0.1 and fd00::1, `right` has 10.0.0.2 and fd00::2.
+pub(crate) struct Wire {
+    left: Machine,
+    right: Machine,
+}
+
+/// Runs a test with a wire, in its own thread and runtime. What it opens in a machine can then be used from anywhere.
+pub(crate) fn on_a_wire(test: impl AsyncFnOnce(&Wire) + Send + 'static) {
+    let body = move || {
+        let wire = Wire::new();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test(&wire));
+    };
+    if let Err(panic) = std::thread::spawn(body).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+impl Wire {
+    fn new() -> Wire {
+        let wire = Wire {
+            left: Machine::new(),
+            right: Machine::new(),
+        };
+        wire.join();
+        wire
+    }
+
+    /// Lays the cable.
+    pub fn join(&self) {
+        let tid = self.right.tid;
+        self.left.ip(&format!(
+            "link add eth0 type veth peer name eth0 netns {tid}"
+        ));
+        for (machine, n) in [(&self.left, 1), (&self.right, 2)] {
+            machine.ip(&format!("addr add 10.0.0.{n}/24 brd + dev eth0"));
+            machine.ip(&format!("addr add fd00::{n}/64 dev eth0 nodad"));
+            machine.ip("link set eth0 up");
+        }
+        // An interface that has just come up drops for a while what is sent.
+        for machine in [&self.left, &self.right] {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !machine.ip("link show eth0").contains("state UP") {
+                assert!(Instant::now() < deadline, "eth0 does not come up");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+
+    /// Does something in the network of the left machine.
+    pub fn left<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.left.enter(work)
+    }
+
+    /// Does something in the network of the right machine.
+    pub fn right<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.right.enter(work)
     }
 }

@@ -16,6 +16,4 @@ pub mod process;
 pub mod realtime;
 pub mod tap;
 pub mod terminal;
-#[cfg(test)]
-mod testing;
 pub mod udp;

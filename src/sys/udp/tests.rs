@@ -9,8 +9,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::model::LinkName;
 use crate::model::medium::{Medium, Target};
-use crate::sys::machine::ip;
-use crate::sys::testing::{Wire, on_a_wire};
+use crate::sys::machine::{Wire, ip, on_a_wire};
 
 const LONG: Duration = Duration::from_secs(30);
 const PORT: u16 = 694;
@@ -52,14 +51,14 @@ fn all_kinds(interface: &str, peer: u8) -> Vec<Medium> {
         medium(
             &link("ucast"),
             interface,
-            unicast(&format!("10.9.0.{peer}")),
+            unicast(&format!("10.0.0.{peer}")),
         ),
         medium(&link("bcast"), interface, Target::Broadcast),
         medium(&link("mcast"), interface, multicast(false)),
         medium(
             &link("ucast6"),
             interface,
-            unicast(&format!("fd09::{peer}")),
+            unicast(&format!("fd00::{peer}")),
         ),
         medium(&link("mcast6"), interface, multicast6(false)),
     ]
@@ -75,8 +74,8 @@ fn receiver(media: &[Medium]) -> UdpReceiver {
 }
 
 fn left_to_right(wire: &Wire) -> (UdpSender, UdpReceiver) {
-    let sender = wire.left(|| UdpSender::open(&medium("l", "left", unicast("10.9.0.2"))));
-    let receiver = wire.right(|| receiver(&[medium("r", "right", unicast("10.9.0.1"))]));
+    let sender = wire.left(|| UdpSender::open(&medium("l", "eth0", unicast("10.0.0.2"))));
+    let receiver = wire.right(|| receiver(&[medium("r", "eth0", unicast("10.0.0.1"))]));
     (sender.unwrap(), receiver)
 }
 
@@ -103,7 +102,7 @@ fn await_error(sender: &UdpSender) {
 #[test]
 fn every_kind_of_medium_arrives_on_its_own_link() {
     on_a_wire(async |wire| {
-        let (here, there) = (all_kinds("left", 2), all_kinds("right", 1));
+        let (here, there) = (all_kinds("eth0", 2), all_kinds("eth0", 1));
         let v4 = wire.right(|| receiver(&there[..3]));
         let v6 = wire.right(|| receiver(&there[3..]));
         for (ours, theirs) in here.iter().zip(&there) {
@@ -120,7 +119,7 @@ fn every_kind_of_medium_arrives_on_its_own_link() {
                 (ours.link.to_string(), theirs.link.to_string())
             );
             if from.is_ipv4() {
-                assert_eq!(from, IpAddr::from([10, 9, 0, 1]));
+                assert_eq!(from, IpAddr::from([10, 0, 0, 1]));
             }
         }
     });
@@ -129,8 +128,8 @@ fn every_kind_of_medium_arrives_on_its_own_link() {
 #[test]
 fn an_unexpected_kind_counts_for_the_link_there_is() {
     on_a_wire(async |wire| {
-        let receiver = wire.right(|| receiver(&[medium("only", "right", Target::Broadcast)]));
-        let sender = wire.left(|| UdpSender::open(&medium("l", "left", unicast("10.9.0.2"))));
+        let receiver = wire.right(|| receiver(&[medium("only", "eth0", Target::Broadcast)]));
+        let sender = wire.left(|| UdpSender::open(&medium("l", "eth0", unicast("10.0.0.2"))));
         sent(&sender.unwrap(), "x");
         assert_eq!(hear(&receiver).await.2, "only");
     });
@@ -140,10 +139,10 @@ fn an_unexpected_kind_counts_for_the_link_there_is() {
 fn an_interface_without_an_address_still_broadcasts() {
     on_a_wire(async |wire| {
         let medium = |interface| medium("b", interface, Target::Broadcast);
-        let receiver = wire.right(|| receiver(&[medium("right")]));
+        let receiver = wire.right(|| receiver(&[medium("eth0")]));
         let sender = wire.left(|| {
-            ip("-4 address flush dev left");
-            UdpSender::open(&medium("left")).unwrap()
+            ip("-4 address flush dev eth0");
+            UdpSender::open(&medium("eth0")).unwrap()
         });
         sent(&sender, "no address");
         let (text, from, _) = hear(&receiver).await;
@@ -152,9 +151,9 @@ fn an_interface_without_an_address_still_broadcasts() {
             ("no address", Ipv4Addr::UNSPECIFIED.into())
         );
         // The source follows the interface without opening anew.
-        wire.left(|| ip("address add 10.9.0.7/24 dev left"));
+        wire.left(|| ip("address add 10.0.0.7/24 dev eth0"));
         sent(&sender, "an address");
-        assert_eq!(hear(&receiver).await.1, IpAddr::from([10, 9, 0, 7]));
+        assert_eq!(hear(&receiver).await.1, IpAddr::from([10, 0, 0, 7]));
     });
 }
 
@@ -163,17 +162,17 @@ fn an_interface_without_an_address_still_broadcasts() {
 fn an_address_without_a_broadcast_address_broadcasts_all_the_same() {
     on_a_wire(async |wire| {
         let medium = |interface| medium("b", interface, Target::Broadcast);
-        let receiver = wire.right(|| receiver(&[medium("right")]));
+        let receiver = wire.right(|| receiver(&[medium("eth0")]));
         let sender = wire.left(|| {
-            ip("-4 address flush dev left");
-            ip("address add 10.9.0.7/24 dev left");
-            UdpSender::open(&medium("left")).unwrap()
+            ip("-4 address flush dev eth0");
+            ip("address add 10.0.0.7/24 dev eth0");
+            UdpSender::open(&medium("eth0")).unwrap()
         });
         sent(&sender, "no broadcast");
         let (text, from, _) = hear(&receiver).await;
         assert_eq!(
             (text.as_str(), from),
-            ("no broadcast", IpAddr::from([10, 9, 0, 7]))
+            ("no broadcast", IpAddr::from([10, 0, 0, 7]))
         );
     });
 }
@@ -182,9 +181,9 @@ fn an_address_without_a_broadcast_address_broadcasts_all_the_same() {
 fn multicast_is_heard_by_the_sender_only_when_wanted() {
     on_a_wire(async |wire| {
         for target in [multicast as fn(bool) -> Target, multicast6] {
-            let receiver = wire.left(|| receiver(&[medium("m", "left", target(false))]));
+            let receiver = wire.left(|| receiver(&[medium("m", "eth0", target(false))]));
             for loopback in [false, true] {
-                let medium = medium("m", "left", target(loopback));
+                let medium = medium("m", "eth0", target(loopback));
                 let sender = wire.left(|| UdpSender::open(&medium)).unwrap();
                 sent(&sender, &format!("loop {loopback}"));
             }
@@ -197,11 +196,11 @@ fn multicast_is_heard_by_the_sender_only_when_wanted() {
 #[test]
 fn a_refusal_is_told_and_the_datagram_that_met_it_still_goes_out() {
     on_a_wire(async |wire| {
-        let sender = wire.left(|| UdpSender::open(&medium("l", "left", unicast("10.9.0.2"))));
+        let sender = wire.left(|| UdpSender::open(&medium("l", "eth0", unicast("10.0.0.2"))));
         let sender = sender.unwrap();
         sent(&sender, "nobody is there");
         await_error(&sender);
-        let receiver = wire.right(|| receiver(&[medium("r", "right", unicast("10.9.0.1"))]));
+        let receiver = wire.right(|| receiver(&[medium("r", "eth0", unicast("10.0.0.1"))]));
         let result = sender.send(b"somebody is there");
         assert!(matches!(result, SendOutcome::Refused), "{result:?}");
         assert_eq!(hear(&receiver).await.0, "somebody is there");
@@ -213,7 +212,7 @@ fn a_refusal_is_told_and_the_datagram_that_met_it_still_goes_out() {
 #[test]
 fn a_peer_that_stays_away_refuses_without_failing() {
     on_a_wire(async |wire| {
-        let sender = wire.left(|| UdpSender::open(&medium("l", "left", unicast("10.9.0.2"))));
+        let sender = wire.left(|| UdpSender::open(&medium("l", "eth0", unicast("10.0.0.2"))));
         let sender = sender.unwrap();
         sent(&sender, "1");
         await_error(&sender);
@@ -225,9 +224,9 @@ fn a_peer_that_stays_away_refuses_without_failing() {
 #[test]
 fn a_line_with_our_own_address_is_harmless() {
     on_a_wire(async |wire| {
-        for own in ["10.9.0.1", "fd09::1"] {
+        for own in ["10.0.0.1", "fd00::1"] {
             let sender = wire
-                .left(|| UdpSender::open(&medium("l", "left", unicast(own))))
+                .left(|| UdpSender::open(&medium("l", "eth0", unicast(own))))
                 .unwrap();
             for _ in 0..3 {
                 sent(&sender, "to ourselves");
@@ -274,8 +273,8 @@ fn an_interface_made_anew_is_taken_again() {
             ..medium("m", interface, target)
         };
         let targets = [multicast(false), multicast6(false)];
-        let mut hearing = targets.map(|t| wire.right(|| self::receiver(&[group("right", t)])));
-        wire.left(|| ip("link delete left"));
+        let mut hearing = targets.map(|t| wire.right(|| self::receiver(&[group("eth0", t)])));
+        wire.left(|| ip("link delete eth0"));
         let text = wire.left(|| sender.reopen()).unwrap_err().to_string();
         assert!(text.contains("No such device"), "{text}");
         wire.join();
@@ -295,7 +294,7 @@ fn an_interface_made_anew_is_taken_again() {
         sent(&sender, "again");
         assert_eq!(hear(&receiver).await.0, "again");
         for (target, heard) in targets.into_iter().zip(&hearing) {
-            let sender = wire.left(|| UdpSender::open(&group("left", target)));
+            let sender = wire.left(|| UdpSender::open(&group("eth0", target)));
             sent(&sender.unwrap(), "again");
             assert_eq!(hear(heard).await.0, "again");
         }
@@ -305,15 +304,15 @@ fn an_interface_made_anew_is_taken_again() {
 #[test]
 fn errors_name_the_medium_and_the_remedy() {
     on_a_wire(async |wire| {
-        let missing = medium("x", "eth7", unicast("10.9.0.2"));
+        let missing = medium("x", "eth7", unicast("10.0.0.2"));
         let text = UdpSender::open(&missing).unwrap_err().to_string();
-        assert!(text.contains("10.9.0.2 on eth7"), "{text}");
+        assert!(text.contains("10.0.0.2 on eth7"), "{text}");
         let text = UdpReceiver::open(&listen_points(&[missing])[0])
             .unwrap_err()
             .to_string();
         assert!(text.contains("eth7, UDP port 694"), "{text}");
 
-        let media = [medium("r", "right", unicast("10.9.0.1"))];
+        let media = [medium("r", "eth0", unicast("10.0.0.1"))];
         let _first = wire.right(|| receiver(&media));
         let second = wire
             .right(|| UdpReceiver::open(&listen_points(&media)[0]))
@@ -321,9 +320,9 @@ fn errors_name_the_medium_and_the_remedy() {
         assert_eq!(second.kind(), ErrorKind::AddrInUse);
         assert!(second.to_string().contains("another had"), "{second}");
 
-        let down = medium("l", "left", unicast("10.9.0.2"));
+        let down = medium("l", "eth0", unicast("10.0.0.2"));
         let text = wire.left(|| {
-            ip("link set left down");
+            ip("link set eth0 down");
             UdpSender::open(&down).unwrap_err().to_string()
         });
         assert!(text.contains("is the interface up?"), "{text}");
@@ -333,7 +332,7 @@ fn errors_name_the_medium_and_the_remedy() {
 #[test]
 fn lines_of_one_interface_share_a_receiver() {
     let mut media = all_kinds("eth0", 1);
-    media.push(medium("eth0/ucast", "eth0", unicast("10.9.0.2")));
+    media.push(medium("eth0/ucast", "eth0", unicast("10.0.0.2")));
     media.push(medium("eth1", "eth1", unicast("10.9.1.2")));
     media.push(Medium {
         port: 695,
@@ -355,11 +354,11 @@ fn lines_of_one_interface_share_a_receiver() {
 #[test]
 fn a_burst_waits_until_it_is_read() {
     on_a_wire(async |wire| {
-        let ear = &listen_points(&[medium("left", "left", unicast("10.9.0.2"))])[0];
+        let ear = &listen_points(&[medium("eth0", "eth0", unicast("10.0.0.2"))])[0];
         let receiver = wire.left(|| UdpReceiver::open(ear).unwrap());
-        let sender = wire.right(|| std::net::UdpSocket::bind("10.9.0.2:0").unwrap());
+        let sender = wire.right(|| std::net::UdpSocket::bind("10.0.0.2:0").unwrap());
         for _ in 0..500 {
-            sender.send_to(&[7; 1000], ("10.9.0.1", PORT)).unwrap();
+            sender.send_to(&[7; 1000], ("10.0.0.1", PORT)).unwrap();
         }
         let mut buffer = [0; 2000];
         let mut heard = 0;
