@@ -88,7 +88,8 @@ fn two_nodes_without_an_arbiter_both_run_it_behind_a_cut_cable() {
 
 #[test]
 fn the_report_shows_the_timing_as_ha_cf_has_it() {
-    let page = said(&sim(&folder("ping 10.0.0.254\n"), &["--seed", "1"]), 0);
+    let options = ["--seed", "1", "--faults", "crash"];
+    let page = said(&sim(&folder("ping 10.0.0.254\n"), &options), 0);
     let timing = "keepalive 1s, warntime 5s, deadtime 10s, initdead 30s, quorum stop";
     assert!(page.contains(timing), "{page}");
 }

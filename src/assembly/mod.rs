@@ -153,7 +153,7 @@ mod tests {
         fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
         let (text, good) = check_elsewhere(dir.path(), None);
         assert!(text.starts_with(
-            "group on a: 10.0.0.1/24/ens8, nosuchscript\none owner for each group (two nodes and a ping node): if a"
+            "group on a: 10.0.0.1/24/ens8, nosuchscript\none owner for each group (two nodes and a ping node): always"
         ));
         let end = "\na: 2 nodes, 1 link, 1 ping node, 1 group\nno errors\n";
         assert!(good && text.ends_with(end), "{text}");

@@ -3,7 +3,8 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Config;
-use crate::model::cluster_setting::{CLUSTER_SETTINGS, SettingValue};
+use crate::model::cluster::Cluster;
+use crate::model::cluster_setting::{CLUSTER_SETTINGS, ClusterSetting, SettingValue};
 
 /// The first eight bytes of the SHA-256 of [`canonical_text`]. It does not depend on the build or on `config.digest`.
 pub(super) fn config_digest(config: &Config) -> u64 {
@@ -43,7 +44,11 @@ fn canonical_text(config: &Config) -> String {
         line(&["timeout", &rule.name, &times.join(" ")]);
     }
     let cluster = config.cluster(Vec::new());
-    for setting in &CLUSTER_SETTINGS {
+    let usual_relay = Cluster::relays_by_default(config.nodes.len(), config.pings.len());
+    // Left out where it is as usual, so that a version without it agrees.
+    let counts =
+        |setting: &&ClusterSetting| setting.name != "relay" || cluster.relay != usual_relay;
+    for setting in CLUSTER_SETTINGS.iter().filter(counts) {
         let value = match (setting.value)(&cluster) {
             SettingValue::Time(time) => time.as_millis().to_string(),
             SettingValue::Switch(on) => on.to_string(),

@@ -21,7 +21,7 @@ use self::settings::{DirectiveValue, GivenDirective};
 use self::table::DirectiveRule;
 use super::HostFacts;
 use super::{Config, HealthRules, Logging, NotifyRule, Respawn, TimeoutRule};
-use crate::model::cluster::{PingNode, Timing};
+use crate::model::cluster::{Cluster, PingNode, Timing};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
 use crate::model::{LinkName, NodeName};
@@ -235,6 +235,10 @@ impl HaCfReader<'_> {
         let (timing, quorum) = timing::read_timing(&mut self);
         let directives = self.with_defaults(&timing, auto_failback);
         media::name_links(&mut self.lists.media);
+        let (nodes, pings) = (self.lists.nodes.len(), self.lists.pings.len());
+        let relay_by_default = Cluster::relays_by_default(nodes, pings);
+        let relay = self.flag("relay", relay_by_default);
+        timing::check_relay(&mut self, relay, &timing);
         let lists = &mut self.lists;
         let mut links: Vec<LinkName> = Vec::new();
         for (medium, _) in &lists.media {
@@ -274,6 +278,7 @@ impl HaCfReader<'_> {
                 debug: self.small_number("debug", 0),
             },
             lease: self.flag("lease", true),
+            relay,
             realtime: self.flag("realtime", true),
             rtprio: self.number("rtprio").and_then(|n| i32::try_from(n).ok()),
             uuid_from_name: self.text("uuidfrom").is_some_and(|m| m == "nodename"),

@@ -60,6 +60,8 @@ pub struct Config {
     /// Whether groups move to the node that reaches more ping nodes: `respawn ... ipfail`, whatever its path. It is not run
     /// as a child.
     pub follow_connectivity: bool,
+    /// Whether heartbeats also go through the ping nodes, where two nodes do not reach each other.
+    pub relay: bool,
     /// UDP port of `bcast` and `ucast` media.
     pub udpport: u16,
     /// Name of the cluster. It separates two clusters on one network.
@@ -107,6 +109,7 @@ impl Config {
             nodes: self.nodes.clone(),
             links: self.links.clone(),
             pings: self.pings.clone(),
+            relay: self.relay,
             timing: self.timing,
             quorum: self.quorum,
             auto_failback: self.auto_failback,

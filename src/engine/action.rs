@@ -5,13 +5,20 @@ use serde::{Deserialize, Serialize};
 use super::event::{OrderId, PersistentState};
 use crate::model::decision::Decision;
 use crate::model::heartbeat::Heartbeat;
-use crate::model::{GroupName, Time};
+use crate::model::{GroupName, NodeName, Time};
 
 /// An order to the runtime.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Send this heartbeat on every link, now.
     Send(Box<Heartbeat>),
+    /// Send this heartbeat to these nodes through every ping node, now.
+    Relay {
+        /// The nodes.
+        to: Vec<NodeName>,
+        /// The same as in the [`Action::Send`] before it.
+        heartbeat: Box<Heartbeat>,
+    },
     /// Send an echo request to every ping node. Each answer is an [`super::Event::Pong`].
     Ping,
     /// Do this to a group. It ends in [`super::Event::Done`]. There are never two at a time for one group.

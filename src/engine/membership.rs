@@ -142,6 +142,10 @@ impl Engine {
         for peer in &mut self.view.peers {
             judge_peer_silence(peer, now, &timing, &mut notes);
         }
+        if self.view.cluster.relay && notes.iter().any(|n| matches!(n.what, What::PeerLate(_))) {
+            // The next heartbeat goes by the relay: there is no time to lose until deadtime.
+            self.publisher.request_answer();
+        }
         for ping in &mut self.view.pings {
             if ping.up && ping.answered.is_none_or(|at| now >= at + timing.deadping) {
                 ping.up = false;
@@ -238,7 +242,7 @@ impl Engine {
                 Liveness::Dead | Liveness::Left | Liveness::Here => {}
             }
             let up = peer.links.iter().filter(|l| l.up);
-            due.extend(up.filter_map(|l| l.last_heard).map(|at| at + t.deadtime));
+            due.extend(up.filter_map(|l| Some(l.last_heard? + l.silence_limit(t))));
         }
         if !self.view.joined && self.view.listen_until > self.now {
             due.push(self.view.listen_until);
@@ -306,11 +310,12 @@ fn judge_peer_silence(
 ) {
     let silent = now.since(peer.last_heard);
     for link in &mut peer.links {
-        let quiet = link.last_heard.is_none_or(|at| now >= at + timing.deadtime);
+        let limit = link.silence_limit(timing);
+        let quiet = link.last_heard.is_none_or(|at| now >= at + limit);
         if link.up && quiet {
             link.up = false;
             let what = What::LinkDown(peer.name.clone(), link.name.clone());
-            notes.push(Decision::node(what, Because::SilentFor(timing.deadtime)));
+            notes.push(Decision::node(what, Because::SilentFor(limit)));
         }
     }
     if peer.is_deaf(timing) && !peer.deafness_reported {

@@ -11,6 +11,7 @@
 //! * `checks`: checks of this node;
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
+//! * `relay`: heartbeats that bounce off a ping node;
 //! * `reconfigure`: a new configuration; `round`: the orders of one round.
 
 pub mod action;
@@ -27,6 +28,7 @@ mod placement;
 mod publish;
 mod quorum;
 mod reconfigure;
+mod relay;
 mod round;
 mod sent;
 mod status;
@@ -51,6 +53,7 @@ use group::Group;
 use peer::Peer;
 use publish::Publisher;
 use quorum::Ping;
+use relay::RelayPacer;
 use round::Round;
 use sent::SentLog;
 use view::View;
@@ -62,6 +65,8 @@ pub struct Engine {
     groups: Vec<Group>,
     round: Round,
     publisher: Publisher,
+    #[serde(default)]
+    relay_pacer: RelayPacer,
     pending: Vec<PendingCommand>,
     kept: PersistentState,
     /// Orders to save that have not been answered, each with the ceilings that it brings to disk.
@@ -95,6 +100,7 @@ impl Engine {
             groups,
             round,
             publisher: Publisher::new(now),
+            relay_pacer: RelayPacer::default(),
             pending: Vec::new(),
             kept,
             saving: Vec::new(),
@@ -191,6 +197,7 @@ impl Engine {
 
     /// Counts votes, and the groups of each node.
     fn count_votes_and_loads(&mut self) {
+        self.view.update_arbiter();
         let votes = self.view.votes();
         let enough = match self.view.cluster.quorum {
             QuorumPolicy::Stop | QuorumPolicy::Freeze => votes.are_enough(),
@@ -342,6 +349,7 @@ fn new_view(cluster: Cluster, kept: &PersistentState, now: Time) -> View {
         gap: None,
         leaving: false,
         quorate: false,
+        arbiter_reach: None,
         loads: BTreeMap::new(),
         cluster,
     }
@@ -354,7 +362,7 @@ fn peers_of(cluster: &Cluster, now: Time, initdead: Duration) -> Vec<Peer> {
         .enumerate()
         .filter(|(_, n)| **n != cluster.me);
     others
-        .map(|(rank, name)| Peer::new(name.clone(), rank, &cluster.links, now, initdead))
+        .map(|(rank, name)| Peer::new(name.clone(), rank, cluster, now, initdead))
         .collect()
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checks;
 use super::loss::HeartbeatLoss;
-use crate::model::cluster::Timing;
+use super::relay;
+use crate::model::cluster::{Cluster, Timing};
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
 use crate::model::status::Liveness;
@@ -48,6 +49,15 @@ pub(super) struct Peer {
     /// The links on which it says it hears us.
     pub hears_us_on: Vec<LinkName>,
     pub links: Vec<PeerLink>,
+    /// When a heartbeat was last relayed to it.
+    pub relayed_at: Time,
+    /// Since when each heartbeat is relayed to it; never while that is not needed.
+    pub relay_since: Time,
+    /// Until when.
+    pub relay_until: Time,
+    /// Whether its newest heartbeat came by a relay, which carries only some of them: what is missing before the next one
+    /// is no loss.
+    pub newest_was_relayed: bool,
     /// Whether its daemon refused a heartbeat since it was last heard.
     pub refused: bool,
     /// What was recorded about it already, so that it is recorded once.
@@ -63,6 +73,8 @@ pub(super) struct PeerLink {
     pub sequence: Sequence,
     pub up: bool,
     pub carrier: bool,
+    /// Whether it goes through a ping node.
+    pub relay: bool,
 }
 
 /// What a heartbeat that came in counts for.
@@ -78,15 +90,29 @@ pub(super) enum Hearing {
     Old,
 }
 
+impl PeerLink {
+    /// A link is down after so much silence.
+    pub fn silence_limit(&self, timing: &Timing) -> Duration {
+        if self.relay {
+            relay::SILENCE_LIMIT.max(timing.deadtime)
+        } else {
+            timing.deadtime
+        }
+    }
+}
+
 impl Peer {
-    pub fn new(name: NodeName, rank: usize, links: &[LinkName], now: Time, init: Duration) -> Self {
-        let link = |l: &LinkName| PeerLink {
-            name: l.clone(),
+    pub fn new(name: NodeName, rank: usize, cluster: &Cluster, now: Time, init: Duration) -> Self {
+        let link = |name: LinkName, relay: bool| PeerLink {
+            name,
             last_heard: None,
             sequence: Sequence(0),
             up: false,
             carrier: true,
+            relay,
         };
+        let direct = cluster.links.iter().map(|l| link(l.clone(), false));
+        let relays = cluster.relay_links().map(|l| link(l, true));
         Peer {
             name,
             rank,
@@ -109,7 +135,11 @@ impl Peer {
             misses: 0,
             acked: None,
             hears_us_on: Vec::new(),
-            links: links.iter().map(link).collect(),
+            links: direct.chain(relays).collect(),
+            relayed_at: Time::ZERO,
+            relay_since: Time::NEVER,
+            relay_until: Time::ZERO,
+            newest_was_relayed: false,
             refused: false,
             deafness_reported: false,
             difference_reported: false,
@@ -132,6 +162,7 @@ impl Peer {
             Some(_) if heartbeat.sequence > self.sequence => Hearing::Newest,
             Some(_) => Hearing::Copy,
         };
+        let relayed = self.links.iter().any(|l| l.relay && l.name == *link);
         match hearing {
             Hearing::Old => return hearing,
             Hearing::Copy => {
@@ -142,12 +173,14 @@ impl Peer {
                 };
             }
             Hearing::Restarted => self.forget_life(now),
-            Hearing::Newest if self.generation.is_some() => {
-                let missed = heartbeat.sequence.0.saturating_sub(self.sequence.0);
-                self.loss.count(missed.saturating_sub(1));
+            Hearing::Newest if self.generation.is_some() && !relayed => {
+                let missed = heartbeat.sequence.0.saturating_sub(self.sequence.0) - 1;
+                let unknown = self.newest_was_relayed;
+                self.loss.count(if unknown { 0 } else { missed });
             }
             Hearing::Newest => {}
         }
+        self.newest_was_relayed = relayed;
         self.generation = Some(heartbeat.generation);
         self.sequence = heartbeat.sequence;
         self.last_heard = now;
@@ -190,6 +223,7 @@ impl Peer {
         self.loss = HeartbeatLoss::default();
         self.misses = 0;
         self.acked = None;
+        self.hears_us_on.clear();
         self.active_since = now;
         self.difference_reported = false;
         for link in &mut self.links {

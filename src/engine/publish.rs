@@ -10,7 +10,7 @@ use crate::model::cluster::Timing;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
 use crate::model::peer_message::PeerMessage;
-use crate::model::{GroupName, Sequence, Time};
+use crate::model::{GroupName, NodeName, Sequence, Time};
 
 /// This many extra heartbeats may follow each other at once; after that one each [`TOKEN_INTERVAL`].
 const MAX_BURST: u32 = 8;
@@ -230,26 +230,30 @@ impl Engine {
         if parts.is_empty() {
             parts.push(Vec::new());
         }
+        let relay_to = self.choose_relay_targets(now, parts.len());
         for groups in parts {
-            self.send_part(
-                now,
-                Heartbeat {
-                    groups,
-                    ..heartbeat.clone()
-                },
-            );
+            let part = Heartbeat {
+                groups,
+                ..heartbeat.clone()
+            };
+            self.send_part(now, part, &relay_to);
         }
         self.publisher.published = Some(published);
         self.publisher.last_sent = now;
         self.publisher.deferred = false;
     }
 
-    fn send_part(&mut self, now: Time, mut heartbeat: Heartbeat) {
+    fn send_part(&mut self, now: Time, mut heartbeat: Heartbeat, relay_to: &[NodeName]) {
         self.publisher.sequence = Sequence(self.publisher.sequence.0.saturating_add(1));
         heartbeat.sequence = self.publisher.sequence;
         let keep = self.view.cluster.timing.deadtime * 2;
         self.view.sent.add(self.publisher.sequence, now, keep);
-        self.round.out.push(Action::Send(Box::new(heartbeat)));
+        let heartbeat = Box::new(heartbeat);
+        self.round.out.push(Action::Send(heartbeat.clone()));
+        if !relay_to.is_empty() {
+            let to = relay_to.to_vec();
+            self.round.out.push(Action::Relay { to, heartbeat });
+        }
     }
 
     /// Whether nothing is left to stop. What is stuck or in maintenance stays as it is.

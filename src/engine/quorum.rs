@@ -31,6 +31,15 @@ pub(super) struct Ping {
     pub up: bool,
 }
 
+/// How long the arbiter has answered without a gap. Both are times of sending.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct ArbiterReach {
+    /// Of the first request that was answered after the last gap.
+    pub since: Time,
+    /// Of the newest request that was answered.
+    pub newest: Time,
+}
+
 /// When the arbiter confirmed a right: the newest time at or after which more than half of the ping nodes were asked and
 /// answered. None without an arbiter, or when too few have ever answered.
 pub(super) fn arbiter_confirmed(pings: &[Ping], shares: VoteShares) -> Option<Time> {

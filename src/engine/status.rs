@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::group::{Group, GroupFailure, StepState};
-use super::peer::Peer;
+use super::peer::{Peer, PeerLink};
 use super::placement::choose_node;
 use super::{Engine, Round};
 use crate::model::cluster::QuorumPolicy;
@@ -106,10 +106,11 @@ impl Engine {
 
     fn peer_status(&self, peer: &Peer, now: Time) -> NodeStatus {
         let heard = peer.generation.is_some();
-        let link = |l: &super::peer::PeerLink| LinkStatus {
+        let link = |l: &PeerLink| LinkStatus {
             link: l.name.clone(),
             hears: l.up,
             heard: peer.is_living().then(|| peer.hears_us_on.contains(&l.name)),
+            relay: l.relay,
         };
         NodeStatus {
             name: peer.name.clone(),
@@ -180,7 +181,8 @@ impl Engine {
                 },
             );
         }
-        for link in peer.links.iter().filter(|l| peer.is_living() && !l.up) {
+        let silent = |l: &&PeerLink| peer.is_living() && !l.up && !l.relay;
+        for link in peer.links.iter().filter(silent) {
             let why = if link.carrier {
                 ""
             } else {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::checks::{self, Checks};
 use super::peer::Peer;
 use super::placement::Candidate;
-use super::quorum::{Ping, Votes};
+use super::quorum::{ArbiterReach, Ping, Votes, arbiter_confirmed};
 use super::sent::SentLog;
 use crate::model::cluster::{Cluster, QuorumPolicy};
 use crate::model::heartbeat::{Phase, Reach};
@@ -36,6 +36,8 @@ pub(super) struct View {
     pub leaving: bool,
     /// Whether this side had enough votes when they were last counted.
     pub quorate: bool,
+    #[serde(default)]
+    pub arbiter_reach: Option<ArbiterReach>,
     /// How many groups each peer holds or claims.
     pub loads: BTreeMap<NodeName, usize>,
 }
@@ -88,6 +90,56 @@ impl View {
             ours: shares.of_node(self.rank) + peers + shares.of_arbiter(answering),
             total: shares.total(),
             needed: shares.needed(),
+        }
+    }
+
+    /// Rules 6 and 27. From when on the arbiter confirms our rights. An answer counts only if the peer, had it reached the ping node
+    /// then too, would have heard us: because our heartbeats were relayed, or because it did hear us and has said so.
+    pub fn arbiter_confirmed(&self) -> Option<Time> {
+        let answered = arbiter_confirmed(&self.pings, self.cluster.vote_shares())?;
+        let heard_us = |p: &Peer| match p.liveness {
+            Liveness::Left => answered,
+            _ if answered >= p.relay_since => answered,
+            _ => answered.min(p.acked.unwrap_or(Time::ZERO)),
+        };
+        let peers = self.peers.iter().filter(|_| self.cluster.relay);
+        Some(peers.map(heard_us).min().unwrap_or(answered))
+    }
+
+    /// Notes since when the arbiter has answered without a gap.
+    pub fn update_arbiter(&mut self) {
+        let shares = self.cluster.vote_shares();
+        let limit = self.max_answer_gap();
+        self.arbiter_reach = arbiter_confirmed(&self.pings, shares).map(|newest| {
+            let steady = self.arbiter_reach.filter(|r| newest <= r.newest + limit);
+            let since = steady.map_or(newest, |r| r.since);
+            ArbiterReach { since, newest }
+        });
+    }
+
+    /// Two answers of a ping node that are further apart have a gap between them, in which a heartbeat that a peer relayed
+    /// may have been lost. It is less than margin, because a peer that reached the ping node in the gap ends its lease that
+    /// much sooner than we take it for dead.
+    fn max_answer_gap(&self) -> Duration {
+        let t = &self.cluster.timing;
+        t.margin
+            .saturating_sub(t.keepalive)
+            .max(t.keepalive + t.keepalive / 2)
+    }
+
+    /// Rule 27. From when on the arbiter's vote lets this node start what a peer that is not heard may still hold: when it
+    /// has answered for deadtime without a gap. Had the peer reached it too meanwhile, we would have heard the peer through
+    /// it; before, the peer may have been the one that reached it, and its lease lasts that long. `Time::NEVER` while it does
+    /// not answer.
+    pub fn arbiter_is_ours_from(&self, now: Time) -> Time {
+        if !self.cluster.vote_shares().has_arbiter() {
+            return Time::ZERO;
+        }
+        match self.arbiter_reach {
+            Some(r) if now <= r.newest + self.max_answer_gap() => {
+                r.since + self.cluster.timing.deadtime
+            }
+            _ => Time::NEVER,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Policy};
-use super::{GroupName, NodeName};
+use super::{GroupName, LinkName, NodeName};
 
 /// The part of the configuration on which decisions rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +15,12 @@ pub struct Cluster {
     /// All members in the order of ha.cf; the earlier has the better right between equals.
     pub nodes: Vec<NodeName>,
     /// Names of the links, in the order of ha.cf.
-    pub links: Vec<super::LinkName>,
+    pub links: Vec<LinkName>,
     /// Ping nodes and ping groups, each with one vote.
     pub pings: Vec<PingNode>,
+    /// Whether heartbeats also go through the ping nodes (`relay`).
+    #[serde(default)]
+    pub relay: bool,
     /// How long is long.
     pub timing: Timing,
     /// What becomes of the groups of a side that has no quorum.
@@ -48,6 +51,7 @@ impl Cluster {
             nodes: nodes.to_vec(),
             links: Vec::new(),
             pings: Vec::new(),
+            relay: false,
             timing,
             quorum: QuorumPolicy::Off,
             auto_failback: false,
@@ -57,6 +61,20 @@ impl Cluster {
             groups: Vec::new(),
             digest: 1,
         }
+    }
+}
+
+impl Cluster {
+    /// Whether heartbeats go through the ping nodes unless ha.cf says otherwise: where both nodes of a pair would have the
+    /// vote of the ping nodes.
+    pub fn relays_by_default(nodes: usize, pings: usize) -> bool {
+        nodes == 2 && pings > 0
+    }
+
+    /// The links that go through the ping nodes, one for each.
+    pub fn relay_links(&self) -> impl Iterator<Item = LinkName> {
+        let pings = self.pings.iter().filter(|_| self.relay);
+        pings.map(|ping| LinkName::relay(&ping.name))
     }
 }
 

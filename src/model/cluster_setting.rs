@@ -43,7 +43,7 @@ macro_rules! setting {
 }
 
 /// All of them. The order is that of the digest which nodes compare, so it stays.
-pub const CLUSTER_SETTINGS: [ClusterSetting; 9] = [
+pub const CLUSTER_SETTINGS: [ClusterSetting; 10] = [
     setting!("keepalive", Time, timing.keepalive),
     setting!("warntime", Time, timing.warntime),
     setting!("deadtime", Time, timing.deadtime),
@@ -53,6 +53,7 @@ pub const CLUSTER_SETTINGS: [ClusterSetting; 9] = [
     setting!("failback_delay", Time, failback_delay),
     setting!("quorum", Quorum, quorum),
     setting!("auto_failback", Switch, auto_failback),
+    setting!("relay", Switch, relay),
 ];
 
 /// Changes the setting of this name.

@@ -209,6 +209,8 @@ pub enum Because {
     AddressAnswers(String),
     /// Its addresses are being probed; they have not been silent for long enough yet.
     ProbeRuns,
+    /// The ping nodes have not answered for deadtime without a gap, so a peer that is not heard may have had their vote.
+    PingGap,
     /// A peer has not agreed yet.
     WaitsFor(NodeName),
     /// A dead peer may still be stopping it, for this long at most.

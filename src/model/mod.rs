@@ -136,4 +136,23 @@ impl LinkName {
     pub fn new(name: &str) -> Self {
         LinkName(name.to_owned())
     }
+
+    /// The path through a ping node or ping group.
+    pub fn relay(ping: &str) -> Self {
+        LinkName(format!("via {ping}"))
+    }
+
+    /// How something travels on it: `on eth0`, `via 10.0.0.254`.
+    pub fn by(&self) -> String {
+        if self.is_relay() {
+            self.0.clone()
+        } else {
+            format!("on {}", self.0)
+        }
+    }
+
+    /// Whether it goes through a ping node.
+    pub fn is_relay(&self) -> bool {
+        self.0.starts_with("via ")
+    }
 }

@@ -125,6 +125,9 @@ pub struct LinkStatus {
     pub hears: bool,
     /// Whether the peer hears the viewing node on it; `None` if the peer is silent.
     pub heard: Option<bool>,
+    /// Whether it goes through a ping node.
+    #[serde(default)]
+    pub relay: bool,
 }
 
 /// One ping node.

@@ -17,6 +17,7 @@ use super::listeners::{Listener, open_listeners};
 use super::ping::PingNodes;
 use super::receive::{Authenticator, Received};
 use super::recording_engine::RecordingEngine;
+use super::relay::HeartbeatRelay;
 use super::send::HeartbeatSender;
 use super::service_manager::ServiceWatchdog;
 use crate::engine::{Action, Event, PersistentState};
@@ -113,6 +114,8 @@ struct HeartbeatLoop {
     received: mpsc::Receiver<Received>,
     sender: HeartbeatSender,
     pings: Option<PingNodes>,
+    relay: Option<HeartbeatRelay>,
+    cluster_name: String,
     watchdog: Option<ServiceWatchdog>,
     authenticator: Arc<Authenticator>,
     listeners: Vec<Listener>,
@@ -152,6 +155,12 @@ impl HeartbeatLoop {
         let listeners = open_listeners(&setup.media, &authenticator)?;
         let sender = HeartbeatSender::open(&setup);
         let pings = PingNodes::open(&setup.cluster, &authenticator)?;
+        let relay = HeartbeatRelay::open(
+            &setup.cluster,
+            &setup.cluster_name,
+            &setup.media,
+            &authenticator,
+        )?;
         let timing = setup.cluster.timing;
         let now = clock::now();
         let lateness = Lateness::new(now, timing, setup.priority.is_some());
@@ -165,6 +174,8 @@ impl HeartbeatLoop {
             received,
             sender,
             pings,
+            relay,
+            cluster_name: setup.cluster_name,
             watchdog: ServiceWatchdog::from_environment(),
             authenticator,
             listeners,
@@ -278,11 +289,18 @@ impl HeartbeatLoop {
 
     fn give_received(&mut self, received: Received) -> bool {
         if let Received::Heartbeat {
-            from, heartbeat, ..
+            link,
+            from,
+            heartbeat,
         } = &received
         {
             let peer = &heartbeat.src;
-            self.sender.learn_peer_address(*from, peer);
+            if !link.is_relay() {
+                self.sender.learn_peer_address(*from, peer);
+                if let Some(relay) = &mut self.relay {
+                    relay.learn(peer, *from);
+                }
+            }
             let messages = &heartbeat.peer_messages;
             let had_some = if messages.is_empty() {
                 self.sent_messages.remove(peer)
@@ -334,6 +352,12 @@ impl HeartbeatLoop {
             Ok(pings) => self.pings = pings,
             Err(text) => self.out.log(Level::Error, text),
         }
+        self.relay = None;
+        let (name, media) = (&self.cluster_name, &self.media);
+        match HeartbeatRelay::open(&new.cluster, name, media, &self.authenticator) {
+            Ok(relay) => self.relay = relay,
+            Err(text) => self.out.log(Level::Error, text),
+        }
         self.sender
             .reconfigure(&new.cluster, new.hopfudge, new.keys);
         self.warntime = new.cluster.timing.warntime;
@@ -367,10 +391,16 @@ impl HeartbeatLoop {
         for action in actions {
             match action {
                 // This node stood still after the engine wrote it. Others may have acted since: it is out of date.
-                Action::Send(_) if clock::now().since(self.ordered_at) > self.warntime => {}
+                Action::Send(_) | Action::Relay { .. }
+                    if clock::now().since(self.ordered_at) > self.warntime => {}
                 Action::Send(heartbeat) => {
                     refusals.extend(self.sender.send(&heartbeat, &self.out));
                     self.counters.heartbeat_sent();
+                }
+                Action::Relay { to, heartbeat } => {
+                    if let Some(relay) = &mut self.relay {
+                        relay.send(&to, &self.sender.encode(&heartbeat));
+                    }
                 }
                 Action::Ping => {
                     if let Some(pings) = &mut self.pings {

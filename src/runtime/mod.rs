@@ -20,6 +20,7 @@ mod perform;
 mod ping;
 mod receive;
 mod recording_engine;
+mod relay;
 mod respawn;
 mod send;
 mod serve;

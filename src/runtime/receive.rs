@@ -166,7 +166,8 @@ impl Authenticator {
         })
     }
 
-    fn authenticate(&self, link: &LinkName, bytes: &[u8], from: SocketAddr) {
+    /// Judges a datagram that came on a link.
+    pub fn authenticate(&self, link: &LinkName, bytes: &[u8], from: SocketAddr) {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         let heartbeat = match wire::decode(bytes, &rules.keys, &self.cluster_name) {
             Ok(heartbeat) => heartbeat,

@@ -66,15 +66,21 @@ impl HeartbeatSender {
     /// Sends a heartbeat on every medium and returns an event for each peer that refused it. Other errors are logged.
     pub fn send(&mut self, heartbeat: &Heartbeat, out: &OutputSender) -> Vec<Event> {
         let now = clock::now();
+        let bytes = self.encode(heartbeat);
+        let media = self.media.iter_mut();
+        media.filter_map(|m| m.send(&bytes, now, out)).collect()
+    }
+
+    /// The signed datagram of a heartbeat.
+    pub fn encode(&mut self, heartbeat: &Heartbeat) -> Vec<u8> {
+        let now = clock::now();
         self.envelope.wall_seconds = clock::wall_seconds();
         let age = now.since(self.load_average_read_at);
         if age > LOAD_AVERAGE_MAX_AGE || self.envelope.loadavg.is_empty() {
             self.load_average_read_at = now;
             self.envelope.loadavg = load_average();
         }
-        let bytes = wire::encode(heartbeat, &self.envelope, &self.keys);
-        let media = self.media.iter_mut();
-        media.filter_map(|m| m.send(&bytes, now, out)).collect()
+        wire::encode(heartbeat, &self.envelope, &self.keys)
     }
 
     /// Remembers which peer sends from a unicast address, so that a refusal from there names it.

@@ -172,9 +172,16 @@ impl World {
             .insert((NodeName::new(from), NodeName::new(to)));
     }
 
+    /// Loses every heartbeat that one machine sends to another through a ping node.
+    pub fn block_relay_one_way(&mut self, from: &str, to: &str) {
+        self.relay_blocked
+            .insert((NodeName::new(from), NodeName::new(to)));
+    }
+
     /// Ends all cuts and blocks.
     pub fn heal(&mut self) {
         self.cuts.clear();
+        self.relay_blocked.clear();
         self.blocked.clear();
     }
 

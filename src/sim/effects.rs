@@ -26,6 +26,11 @@ impl World {
                     self.watch_send(by, &heartbeat);
                     self.send(by, &heartbeat);
                 }
+                Action::Relay { to, heartbeat } => {
+                    for peer in to {
+                        self.relay(by, &peer, &heartbeat);
+                    }
+                }
                 Action::Ping => self.ping_all(by),
                 Action::Run { group, order, call } => self.start_call(by, group, order, call),
                 Action::Abort(group) => self.abort_call(by, &group),
@@ -68,6 +73,7 @@ impl World {
                 machine.exited = true;
             }
             Action::Send(_)
+            | Action::Relay { .. }
             | Action::Ping
             | Action::Run { .. }
             | Action::Abort(_)

@@ -41,6 +41,15 @@ pub enum Fault {
         /// Both ways or one.
         way: CutDirection,
     },
+    /// Loses the heartbeats between two nodes that go through ping nodes, as a network that drops forged sources does.
+    BlockRelay {
+        /// The node that is not heard.
+        a: NodeName,
+        /// The node that does not hear it.
+        b: NodeName,
+        /// Both ways or one.
+        way: CutDirection,
+    },
     /// Cuts a node from all others and from the ping nodes.
     Isolate(NodeName),
     /// A ping node, or all of them, no longer answers a node.

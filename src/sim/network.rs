@@ -85,6 +85,34 @@ impl World {
         }
     }
 
+    /// Through each ping node that both machines reach. It is lost on the way to the ping node or on the way back.
+    pub(super) fn relay(&mut self, from: &NodeName, to: &NodeName, heartbeat: &Heartbeat) {
+        let path = (from.clone(), to.clone());
+        if self.relay_blocked.contains(&path) || !self.machines.contains_key(to) {
+            return;
+        }
+        for (at, ping) in self.cluster.pings.clone().iter().enumerate() {
+            let reaches = |node: &NodeName| !self.blind.contains(&(node.clone(), at));
+            if !reaches(from) || !reaches(to) {
+                continue;
+            }
+            let weather = self.weather;
+            let there = weather.arrival_delays(&mut self.random);
+            let back = weather.arrival_delays(&mut self.random);
+            for after in there
+                .into_iter()
+                .flat_map(|t| back.iter().map(move |b| t + *b))
+            {
+                let event = Event::Heard {
+                    link: LinkName::relay(&ping.name),
+                    heartbeat: Box::new(heartbeat.clone()),
+                };
+                let to = to.clone();
+                self.schedule(after, ScheduledEvent::Arrive { to, event });
+            }
+        }
+    }
+
     pub(super) fn ping_all(&mut self, by: &NodeName) {
         let Some((life, sent)) = self.life_and_clock(by) else {
             return;

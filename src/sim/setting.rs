@@ -53,7 +53,7 @@ impl ScriptSetting {
                 let policy = words.one_of("policy", &known)?;
                 SettingValue::Quorum(QuorumPolicy::parse(policy).unwrap_or(QuorumPolicy::Off))
             }
-            "auto_failback" => SettingValue::Switch(words.on_or_off()?),
+            "auto_failback" | "relay" => SettingValue::Switch(words.on_or_off()?),
             "failback_delay" => SettingValue::Time(words.time("a time")?),
             _ => SettingValue::Time(positive(words)?),
         };

@@ -113,6 +113,7 @@ pub struct World {
     pub(super) local_weather: BTreeMap<(NodeName, NodeName, LinkName), Weather>,
     pub(super) cuts: BTreeSet<(NodeName, NodeName, LinkName)>,
     pub(super) blocked: BTreeSet<(NodeName, NodeName)>,
+    pub(super) relay_blocked: BTreeSet<(NodeName, NodeName)>,
     pub(super) blind: BTreeSet<(NodeName, usize)>,
     pub(super) owners: OwnershipWatch,
     pub(super) services: BTreeMap<GroupName, ServiceWatch>,
@@ -152,6 +153,7 @@ impl World {
             local_weather: BTreeMap::new(),
             cuts: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            relay_blocked: BTreeSet::new(),
             blind: BTreeSet::new(),
             owners: OwnershipWatch::default(),
             services: BTreeMap::new(),
@@ -170,7 +172,7 @@ impl World {
         self
     }
 
-    /// Adds a ping node that answers everybody; votes are counted from now on.
+    /// Adds a ping node that answers everybody. Votes are counted from now on, and two nodes relay through it.
     #[must_use]
     pub fn ping(mut self, name: &str) -> World {
         self.cluster.pings.push(PingNode {
@@ -178,6 +180,7 @@ impl World {
             addresses: Vec::new(),
         });
         self.cluster.quorum = QuorumPolicy::Stop;
+        self.cluster.relay = self.cluster.nodes.len() == 2;
         self
     }
 

@@ -14,6 +14,7 @@ pub mod peer;
 pub mod pidfd;
 pub mod process;
 pub mod realtime;
+pub mod relay;
 pub mod tap;
 pub mod terminal;
 pub mod udp;

@@ -136,7 +136,7 @@ fn raw_socket() -> io::Result<Socket> {
 
 /// Registers the socket with the runtime.
 #[allow(unsafe_code)]
-fn registered(socket: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
+pub(super) fn registered(socket: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: a `Socket` owns its descriptor, always names the same one, and closes it only when dropped.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest)? })
 }
@@ -160,7 +160,7 @@ fn advertisements_only() -> [SockFilter; 6] {
 
 /// The address of an interface for sending and binding; neither nix nor socket2 can build one.
 #[allow(unsafe_code)]
-fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
+pub(super) fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
     let index = libc::c_int::try_from(index).map_err(io::Error::other)?;
     let family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
     let length =

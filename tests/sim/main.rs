@@ -20,6 +20,7 @@ mod parts;
 mod promise;
 mod promises;
 mod recording;
+mod relay;
 mod replays;
 mod restart;
 mod rights;

@@ -42,6 +42,7 @@ fn when_both_see_the_gateway_the_probe_on_the_wire_holds_the_second_back() {
     let mut world = World::new(&["alice", "bob"])
         .links(1)
         .ping("gateway")
+        .with(|c| c.relay = false)
         .group("db", "alice", 0);
     world.start_all();
     settle_on(&mut world, "db", "alice");
@@ -153,6 +154,8 @@ fn freeze_keeps_what_runs_without_quorum() {
 fn force_overrules_an_address_that_still_answers() {
     let mut world = pair_with_gateway(0);
     world.block_heartbeats("alice", "bob");
+    world.block_relay_one_way("alice", "bob");
+    world.block_relay_one_way("bob", "alice");
     world.run_for(secs(10));
     assert_eq!(world.state("bob", "db"), Some(GroupState::Claiming));
     world.command(

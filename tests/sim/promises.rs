@@ -45,6 +45,7 @@ fn setup(shape: &ClassShape, random: &mut Random) -> ClusterSetup {
         let addresses = Vec::new();
         cluster.pings.push(PingNode { name, addresses });
     }
+    cluster.relay = many == 2 && shape.pings > 0;
     cluster.quorum = shape.quorum;
     for group in ["g1", "g2"]
         .iter()
@@ -435,7 +436,28 @@ fn two_and_gateway(r: &mut Random) -> ClusterSetup {
 }
 
 #[test]
-fn two_nodes_and_a_gateway_bear_clean_cuts() {
+fn two_nodes_that_relay_through_a_gateway_never_run_an_address_twice() {
+    let kinds = [
+        FaultKind::Cuts,
+        FaultKind::Blocks,
+        FaultKind::Isolation,
+        FaultKind::Blindness,
+        FaultKind::Crash,
+        FaultKind::Kill,
+        FaultKind::Freeze,
+        FaultKind::Commands,
+        FaultKind::Leave,
+        FaultKind::FailingStarts,
+        FaultKind::Restart,
+        FaultKind::LostStore,
+        FaultKind::Time,
+    ];
+    let faults = FaultProfile::from_kinds(&kinds);
+    holds("two and gateway", two_and_gateway, faults);
+}
+
+#[test]
+fn two_nodes_and_a_gateway_without_relay_bear_clean_cuts() {
     let kinds = [
         FaultKind::Isolation,
         FaultKind::Crash,
@@ -444,12 +466,13 @@ fn two_nodes_and_a_gateway_bear_clean_cuts() {
         FaultKind::Commands,
         FaultKind::Leave,
         FaultKind::FailingStarts,
+        FaultKind::Relay,
     ];
     let faults = FaultProfile {
         quiet: Some(secs(4)),
         ..FaultProfile::from_kinds(&kinds)
     };
-    holds("two and gateway", two_and_gateway, faults);
+    holds("two and gateway, relay blocked", two_and_gateway, faults);
 }
 
 #[test]

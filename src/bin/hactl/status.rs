@@ -205,6 +205,13 @@ impl Page {
 
     fn add_link(&mut self, link: &LinkStatus, indent: usize) {
         let name = &link.link;
+        if link.relay && !(link.hears && link.heard != Some(false)) {
+            // The cluster works without it, so this is no problem.
+            let text = format!(
+                "{name}: nothing comes through; this network drops relayed heartbeats, so a cut between the nodes cannot be told from a crash"
+            );
+            return self.add_line(Tone::Plain, &" ".repeat(indent), &text);
+        }
         let text = match (link.hears, link.heard) {
             (true, Some(true)) => {
                 let first = " ".repeat(indent);

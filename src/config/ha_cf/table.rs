@@ -117,6 +117,7 @@ const TABLE: &[(&str, DirectiveRule)] = &[
     ("deadping", DirectiveRule::Value(ValueForm::Time)),
     ("margin", DirectiveRule::NewValue(ValueForm::Time)),
     ("lease", DirectiveRule::NewValue(ValueForm::Flag)),
+    ("relay", DirectiveRule::NewValue(ValueForm::Flag)),
     (
         "quorum",
         DirectiveRule::NewValue(ValueForm::OneOf(&["stop", "freeze", "ignore", "off"])),

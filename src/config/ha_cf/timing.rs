@@ -235,6 +235,22 @@ fn judge_margin(reader: &mut HaCfReader<'_>, timing: &Timing, times: &GivenTimes
     reader.report.warning(&place, message, help);
 }
 
+/// Whether there is time, from the moment at which a peer is late, for a relayed heartbeat and its acknowledgement to keep a
+/// lease. Rule 27: relayed datagrams are at least 50 ms apart.
+pub(super) fn check_relay(reader: &mut HaCfReader<'_>, relay: bool, timing: &Timing) {
+    let exchange = timing.keepalive.max(Duration::from_millis(50)) * 2;
+    let need = timing.warntime + exchange;
+    if relay && timing.lease() < need && timing.lease() >= timing.warntime + timing.keepalive {
+        let message = format!(
+            "a cut between the nodes may stop groups before relayed heartbeats arrive: deadtime - margin ({}) is less than warntime and two heartbeats ({})",
+            duration_for_people(timing.lease()),
+            duration_for_people(need)
+        );
+        let help = "use a shorter warntime or a longer deadtime";
+        reader.report.note(&reader.whole, message, help);
+    }
+}
+
 /// The shortest deadtime that fits the other times.
 fn enough_deadtime(timing: &Timing, margin_is_set: bool) -> Duration {
     let need = timing.warntime + timing.keepalive;

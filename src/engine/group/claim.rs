@@ -200,7 +200,7 @@ impl Group {
             .map(|(peer, recognises)| Because::Hearsay { peer, recognises })
     }
 
-    /// Rules 5, 6 and 10. What still stands between our claim and the start.
+    /// Rules 5, 6, 10 and 27. What still stands between our claim and the start.
     pub(super) fn objection_to_start(&self, now: Time, view: &View) -> Option<Because> {
         let waits = view
             .peers
@@ -212,7 +212,25 @@ impl Group {
         if view.counts_votes() && (!view.quorate || now >= self.right.ends_at(view)) {
             return Some(Because::NoQuorum);
         }
+        if self.awaits_arbiter(now, view) {
+            return Some(Because::PingGap);
+        }
         self.probe_objection(now, view)
+    }
+
+    /// Rule 27. Whether a peer that is not heard may be the one that reached the arbiter until a moment ago. One that has
+    /// just left holds nothing.
+    fn awaits_arbiter(&self, now: Time, view: &View) -> bool {
+        let deadtime = view.cluster.timing.deadtime;
+        let unheard = |p: &Peer| match p.liveness {
+            Liveness::Dead => true,
+            Liveness::Left => now >= p.last_heard + deadtime,
+            _ => false,
+        };
+        view.has_leases()
+            && !self.wishes.forced
+            && view.peers.iter().any(unheard)
+            && now < view.arbiter_is_ours_from(now)
     }
 
     fn peer_objection(&self, peer: &Peer, now: Time, view: &View) -> Option<Because> {

@@ -87,11 +87,15 @@ impl Group {
     }
 
     /// Rule 8. Whether a peer that has not heard us for almost deadtime is about to take us for dead and could then start
-    /// the group by itself. It could not if a third node hears us and recognises us, for it hears of us from there. A
-    /// peer that was silent itself gets the time of two heartbeats to say that it hears us: otherwise a cut that heals
-    /// shortly before deadtime would stop everything.
+    /// the group by itself. A peer that was silent itself gets the time of two heartbeats to say that it hears us:
+    /// otherwise a cut that heals shortly before deadtime would stop everything.
     fn may_act_without_us(&self, peer: &Peer, now: Time, view: &View) -> bool {
-        let unheard = now >= peer.takes_us_for_dead_at(&view.cluster.timing);
+        now >= peer.takes_us_for_dead_at(&view.cluster.timing) && self.could_start_alone(peer, view)
+    }
+
+    /// Rule 8. Whether a peer that took us for dead could start the group by itself. It could not if a third node hears us
+    /// and recognises us, for it hears of us from there.
+    fn could_start_alone(&self, peer: &Peer, view: &View) -> bool {
         let able = peer.liveness == Liveness::Active
             && peer.phase == Phase::Active
             && !peer.intent.standby.contains(&self.spec.name)
@@ -102,7 +106,7 @@ impl Group {
                 .filter(|p| p.name != peer.name && !view.is_deaf(p))
                 .any(|p| self.recognises_us(p, view))
         };
-        unheard && able && has_quorum_alone && !vouched()
+        able && has_quorum_alone && !vouched()
     }
 
     /// Rule 9. When two nodes hold the group, the one that keeps it announces its addresses when it sees the other and
@@ -147,7 +151,13 @@ impl Group {
     /// Until when the runtime may keep the addresses, if anything runs by right.
     fn lasts_until(&self, now: Time, view: &View) -> Option<Time> {
         let timing = &view.cluster.timing;
-        let lease = || self.right.ends_at(view).min(now + timing.lease());
+        // Rule 8 ends the right too, also when this daemon is dead by then.
+        let alone = view.living().filter(|p| self.could_start_alone(p, view));
+        let taken_over = alone.map(|p| p.takes_us_for_dead_at(timing)).min();
+        let lease = || {
+            let end = self.right.ends_at(view).min(now + timing.lease());
+            end.min(taken_over.unwrap_or(Time::NEVER))
+        };
         match &self.state {
             // What was found running is held under the old right until it is known whose it is. In maintenance it shall
             // outlive even the daemon.

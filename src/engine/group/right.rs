@@ -79,7 +79,7 @@ impl Right {
             let peer = view.peer(name)?;
             (peer.liveness != Liveness::Left).then_some((*at, shares.of_node(peer.rank)))
         });
-        let arbiter = quorum::arbiter_confirmed(&view.pings, shares).map(|at| (at, 1));
+        let arbiter = view.arbiter_confirmed().map(|at| (at, 1));
         let confirmed: Vec<(Time, u32)> = peers.chain(arbiter).collect();
         let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));
         quorum::lease_end(&confirmed, others_needed, &view.cluster.timing).max(self.end_from_before)
@@ -140,6 +140,7 @@ mod tests {
             nodes: ["alice", "bob", "carol"].map(NodeName::new).to_vec(),
             links: Vec::new(),
             pings: Vec::new(),
+            relay: false,
             timing: Timing {
                 keepalive: s(1),
                 warntime: s(5),

@@ -61,8 +61,8 @@ impl fmt::Display for What {
                 f,
                 "the configuration on {n} differs from ours; groups do not move until ha.cf and haresources agree"
             ),
-            Self::LinkUp(n, l) => write!(f, "node {n} is heard on {l}"),
-            Self::LinkDown(n, l) => write!(f, "node {n} is not heard on {l}"),
+            Self::LinkUp(n, l) => write!(f, "node {n} is heard {}", l.by()),
+            Self::LinkDown(n, l) => write!(f, "node {n} is not heard {}", l.by()),
             Self::PingUp(n) => write!(f, "ping node {n} answers"),
             Self::PingDown(n) => write!(f, "ping node {n} does not answer"),
             // With `quorum off` or `ignore` a side may act whatever it counts.
@@ -193,6 +193,10 @@ impl fmt::Display for Because {
             Self::AddressAnswers(who) => write!(
                 f,
                 "split brain suspected: one of its addresses still answers ({who}); stop what runs there, or override with hactl takeover --force"
+            ),
+            Self::PingGap => write!(
+                f,
+                "the ping node must first answer for deadtime without a gap, because the other node may have had its vote until then"
             ),
             Self::ProbeRuns => write!(f, "checking that no machine answers for its addresses"),
             Self::WaitsFor(n) => write!(f, "{n} has not agreed yet"),

@@ -41,6 +41,13 @@ impl World {
                 }
                 true
             }
+            Fault::BlockRelay { a, b, way } => {
+                self.block_relay_one_way(a.as_str(), b.as_str());
+                if *way == CutDirection::Both {
+                    self.block_relay_one_way(b.as_str(), a.as_str());
+                }
+                !self.cluster.pings.is_empty()
+            }
             Fault::Isolate(node) => self.isolate(node),
             Fault::Blind(node, ping) => self.set_pings_visible(node, ping.as_deref(), false),
             Fault::See(node, ping) => self.set_pings_visible(node, ping.as_deref(), true),

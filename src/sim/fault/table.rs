@@ -96,7 +96,7 @@ macro_rules! command_word {
 
 /// All words, in the order in which help shows them.
 #[rustfmt::skip] // a row for each word
-pub const FAULT_WORDS: [FaultWord; 36] = [
+pub const FAULT_WORDS: [FaultWord; 37] = [
     node_word!("crash", "crash alice", "the machine loses its power", Crash),
     node_word!("start", "start alice", "start the daemon, and the machine if it is off", Start),
     node_word!("kill", "kill alice", "kill the daemon; what it started runs on", Kill),
@@ -124,6 +124,12 @@ pub const FAULT_WORDS: [FaultWord; 36] = [
             Ok(Fault::Block { a, b, way })
         },
         Fault::Block { a, b, way } => with().between(a, b, *way)),
+    word!("block-relay", "block-relay alice bob", "heartbeats through ping nodes are lost (alice to bob: one way)",
+        |r| {
+            let (a, b, way) = r.between()?;
+            Ok(Fault::BlockRelay { a, b, way })
+        },
+        Fault::BlockRelay { a, b, way } => with().between(a, b, *way)),
     node_word!("isolate", "isolate alice", "cut off from all nodes and ping nodes", Isolate),
     word!("blind", "blind alice gw", "a ping node does not answer (blind alice: none does)",
         |r| Ok(Fault::Blind(r.node()?, r.ping()?)),

@@ -78,6 +78,7 @@ fault_kinds! {
     Deaths, "deaths", "resources die or fail, and only their monitor notices", [die, die, ail, mend_agents];
     Checks, "checks", "health checks of nodes fail, and pass again", [check];
     Reconfigure, "reconfigure", "nodes read different configurations", [reconfigure];
+    Relay, "relay", "heartbeats through ping nodes are lost, both ways or one way", [block_relay, heal];
 }
 
 const NOBODY: &str = "nobody";
@@ -176,6 +177,12 @@ impl Generator {
         let (a, b) = self.two_nodes();
         let way = self.cut_direction();
         self.push(Fault::Block { a, b, way });
+    }
+
+    fn block_relay(&mut self) {
+        let (a, b) = self.two_nodes();
+        let way = self.cut_direction();
+        self.push(Fault::BlockRelay { a, b, way });
     }
 
     fn blind(&mut self) {

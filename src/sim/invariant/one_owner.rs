@@ -227,7 +227,8 @@ fn by_votes(script: &FaultScript) -> Option<NotPromised> {
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
     let shape = ClusterShape::of(&setup.cluster);
     let parted = has(loses_heartbeats) || dies_alone(script);
-    if shape == ClusterShape::PairWithPingNode && parted && !one_clean_fault_at_a_time(script) {
+    let unheard = parted && relay_may_fail(script);
+    if shape == ClusterShape::PairWithPingNode && unheard && !one_clean_fault_at_a_time(script) {
         return Some(NotPromised::Shape(shape));
     }
     let dies = dies_alone(script);
@@ -244,6 +245,16 @@ fn by_votes(script: &FaultScript) -> Option<NotPromised> {
         slow_stop(script)
     };
     exception.map(NotPromised::Exception)
+}
+
+/// Whether two nodes that both reach the ping node may still not hear each other.
+fn relay_may_fail(script: &FaultScript) -> bool {
+    let fails = |f: &Fault| match f {
+        Fault::BlockRelay { .. } => true,
+        Fault::Weather(weather, _) => *weather != Weather::CALM,
+        _ => false,
+    };
+    !script.setup.cluster.relay || script.steps.iter().any(|(_, f)| fails(f))
 }
 
 /// Whether a stop may take longer than a survivor waits for it.
@@ -281,6 +292,7 @@ fn one_clean_fault_at_a_time(script: &FaultScript) -> bool {
             fault,
             Fault::Cut { .. }
                 | Fault::Block { .. }
+                | Fault::BlockRelay { .. }
                 | Fault::Blind(..)
                 | Fault::Weather(..)
                 | Fault::Drift(..)

@@ -264,6 +264,14 @@ impl ReplayWording {
             }
             Action::Exit => return Some(line("end", "the daemon ends")),
             Action::Send(heartbeat) => format!("sends heartbeat {}", heartbeat.sequence.0),
+            Action::Relay { to, heartbeat } => format!(
+                "relays heartbeat {} to {} through the ping nodes",
+                heartbeat.sequence.0,
+                to.iter()
+                    .map(NodeName::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
             Action::Ping => "pings the ping nodes".to_owned(),
             Action::Abort(group) => format!("{group}: aborts its running action"),
             Action::WatchAddresses { group, on: true } => {

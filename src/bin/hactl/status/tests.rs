@@ -21,6 +21,7 @@ fn link(link: &str, hears: bool, heard: Option<bool>) -> LinkStatus {
         link: LinkName::new(link),
         hears,
         heard,
+        relay: false,
     }
 }
 

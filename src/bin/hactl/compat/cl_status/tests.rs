@@ -7,6 +7,7 @@ fn node(name: &str, liveness: Liveness) -> NodeStatus {
         link: LinkName::new(name),
         hears,
         heard: None,
+        relay: false,
     };
     let here = liveness == Liveness::Here;
     NodeStatus {

@@ -1,0 +1,336 @@
+//! The second half of the faults: rules 11 to 27, and what no rule says.
+
+use crate::table::{Mutation, m};
+
+/// These mutations.
+pub const TABLE: &[Mutation] = &[
+    // Rule 11: restart.
+    m(
+        "11: a node promises something before it knows what runs here",
+        "group/recognition.rs",
+        "if !view.joined || self.state() == GroupState::Unknown {",
+        "if !view.joined {",
+    ),
+    m(
+        "11: what was found running is adopted beside a holder",
+        "group/ownership.rs",
+        "            if let Some(holder) = self.held_elsewhere(view) {",
+        "            if let Some(holder) = self.held_elsewhere(view).filter(|_| false) {",
+    ),
+    m(
+        "11: what was found running is adopted after its lease",
+        "group/ownership.rs",
+        "            if view.has_leases() && now >= self.right.ends_at(view) {\n                self.begin_stop",
+        "            if false {\n                self.begin_stop",
+    ),
+    m(
+        "11: what was found running is adopted before everybody was heard",
+        "group/ownership.rs",
+        "        if !view.joined || (!view.quorate && !frozen) {",
+        "        if false {",
+    ),
+    m(
+        "11: what runs is taken for not running",
+        "group/ownership.rs",
+        "            ProbeResult::AllRun => self.decide_found(now, view, round, frozen),",
+        "            ProbeResult::AllRun => self.state = LocalState::Offline,",
+    ),
+    m(
+        "11: what runs in part is left as it is",
+        "group/ownership.rs",
+        "                self.begin_stop(Because::FoundPartly(what), StopOrder::AddressesFirst, round);",
+        "                drop(what);\n                self.state = LocalState::Offline;",
+    ),
+    m(
+        "11: a lease stretched for a restart outlives what the peers grant",
+        "group/definition.rs",
+        "at.min(usual).max(now",
+        "at.max(now",
+    ),
+    m(
+        "24: a daemon that came back early and has not probed yet is not waited for",
+        "peer.rs",
+        "            None if looks => self.back_by,\n",
+        "",
+    ),
+    // Rule 12: a gap in our own time.
+    m(
+        "12: a gap is not noticed",
+        "mod.rs",
+        "        if gap > self.view.cluster.timing.warntime {",
+        "        if gap > self.view.cluster.timing.warntime * 1000 {",
+    ),
+    m(
+        "12: peers are believed after a gap",
+        "membership.rs",
+        "            peer.liveness = Liveness::Init;\n            peer.init_deadline = peer.init_deadline.max(now + deadtime);",
+        "            peer.init_deadline = peer.init_deadline.max(now + deadtime);",
+    ),
+    m(
+        "12: nobody is listened for after a gap",
+        "membership.rs",
+        "        self.view.listen_until = now + deadtime;",
+        "        self.view.listen_until = now;",
+    ),
+    m(
+        "12: a claim outlives a gap",
+        "group/ownership.rs",
+        "            LocalState::Claiming => self.withdraw_claim(Because::NodeWasStopped, round),",
+        "            LocalState::Claiming => {}",
+    ),
+    m(
+        "12: what is held outlives a gap and its lease",
+        "group/ownership.rs",
+        "                if lost && !self.in_maintenance(view) {",
+        "                if false && lost {",
+    ),
+    m(
+        "12: what was being started in a gap is not judged anew",
+        "group/work.rs",
+        "        if stood_still {",
+        "        if stood_still && false {",
+    ),
+    // Rule 13: generations.
+    m(
+        "13: a lost store is not noticed",
+        "membership.rs",
+        "            self.notice_lost_store(&heartbeat.src, heard.generation);\n            return;",
+        "            return;",
+    ),
+    m(
+        "13: the next life takes the number that was seen",
+        "membership.rs",
+        "        let next = Generation(seen.0.saturating_add(1));",
+        "        let next = seen;",
+    ),
+    m(
+        "13: heartbeats of an older life are believed",
+        "peer.rs",
+        "            Some(g) if heartbeat.generation < g => Hearing::Old,",
+        "            Some(g) if heartbeat.generation < g => Hearing::Newest,",
+    ),
+    m(
+        "13: old heartbeats of this life are believed",
+        "peer.rs",
+        "            Some(_) if heartbeat.sequence > self.sequence => Hearing::Newest,",
+        "            Some(_) if heartbeat.sequence != self.sequence => Hearing::Newest,",
+    ),
+    m(
+        "13: what a peer's former life published still counts",
+        "peer.rs",
+        "            Hearing::Restarted => self.forget_life(now),",
+        "            Hearing::Restarted => {}",
+    ),
+    // Rules 14, 15, 20 and 24: failures, leaving, votes.
+    m(
+        "20: a failed stop is taken for stopped",
+        "group/stack.rs",
+        "        } else if self.stop_errors.is_empty() {",
+        "        } else if true {",
+    ),
+    m(
+        "20: only the last stop's failure counts",
+        "group/stack.rs",
+        "            self.set_step(step, ResourceState::Stopped, None);\n        }\n        self.stop_next",
+        "            self.set_step(step, ResourceState::Stopped, None);\n            self.stop_errors.clear();\n        }\n        self.stop_next",
+    ),
+    m(
+        "20: a stop that timed out is a success",
+        "group/stack.rs",
+        "        Outcome::Succeeded | Outcome::Seen(_) => None,\n        Outcome::Failed(text) | Outcome::TimedOut(text) => Some(text.clone()),",
+        "        Outcome::Succeeded | Outcome::Seen(_) | Outcome::TimedOut(_) => None,\n        Outcome::Failed(text) => Some(text.clone()),",
+    ),
+    m(
+        "20: a failed start is not undone",
+        "group/work.rs",
+        "                self.begin_stop(Because::Agent(text), StopOrder::Reverse, round);\n            }\n            WorkEnd::Down",
+        "                self.state = LocalState::Stopping { because: Because::Agent(text), waits_to_begin: None, keeps_right: true, offer: None };\n                self.steps_down(round);\n            }\n            WorkEnd::Down",
+    ),
+    m(
+        "14: a failed node stays a candidate for itself",
+        "group/candidates.rs",
+        "            () if failed => Some(\"failed to run it\".to_owned()),",
+        "            () if failed && false => Some(\"failed to run it\".to_owned()),",
+    ),
+    m(
+        "14: a failure never expires",
+        "group/failure.rs",
+        "        if now >= failure.expires_at || (now >= failure.retry_at && alone()) {",
+        "        if false && alone() {",
+    ),
+    m(
+        "14: goodbye is published before all is down",
+        "publish.rs",
+        "        if self.view.leaving && !self.publisher.is_saying_goodbye() && self.given_up() {",
+        "        if self.view.leaving && !self.publisher.is_saying_goodbye() {",
+    ),
+    m(
+        "14: a node that leaves with something stuck says that all is clean",
+        "publish.rs",
+        "            let phase = if clean { Phase::Left } else { Phase::Leaving };",
+        "            let phase = if clean || true { Phase::Left } else { Phase::Leaving };",
+    ),
+    m(
+        "15: nodes that left lower the votes that a lease needs",
+        "group/right.rs",
+        "        let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));",
+        "        let left = view.peers.iter().filter(|p| p.liveness == Liveness::Left).count();\n        let others_needed = ((shares.total() - u32::try_from(left).unwrap_or(0)) / 2 + 1).saturating_sub(shares.of_node(view.rank));",
+    ),
+    m(
+        "15: ping nodes have a vote among three nodes",
+        "quorum.rs",
+        "    if !shares.has_arbiter() {",
+        "    if pings.is_empty() {",
+    ),
+    m(
+        "27: nothing is relayed",
+        "relay.rs",
+        "        now < self.relay_until || now >= self.relayed_at + PROBE_INTERVAL",
+        "        now >= self.relayed_at + PROBE_INTERVAL",
+    ),
+    m(
+        "27: the relay ends as soon as the peer was heard",
+        "relay.rs",
+        "            self.relay_until = now + timing.deadtime;",
+        "            self.relay_until = now + timing.keepalive;",
+    ),
+    m(
+        "27: the arbiter confirms a right that the peer cannot know of",
+        "view.rs",
+        "            _ => answered.min(p.acked.unwrap_or(Time::ZERO)),",
+        "            _ => answered,",
+    ),
+    m(
+        "27: the arbiter's vote counts although it answers only now",
+        "group/claim.rs",
+        "            && now < view.arbiter_is_ours_from(now)",
+        "            && now == Time::NEVER",
+    ),
+    m(
+        "8: the kernel keeps an address that a peer is about to take over",
+        "group/ownership.rs",
+        "            end.min(taken_over.unwrap_or(Time::NEVER))",
+        "            end",
+    ),
+    m(
+        "24: a right is stretched for a restart that nobody heard of",
+        "group/ownership.rs",
+        "        if longer && told && !(alone",
+        "        if longer && !(alone",
+    ),
+    // Rules 17 to 26, and what no rule says.
+    m(
+        "20: steps are stopped in the order in which they are started",
+        "group/stack.rs",
+        "let mut rest: Vec<usize> = (0..self.steps.len()).collect();",
+        "let mut rest: Vec<usize> = (0..self.steps.len()).rev().collect();",
+    ),
+    m(
+        "20: the end of another order counts",
+        "group/stack.rs",
+        "            Work::Starting { order: o, step } if o == order => {",
+        "            Work::Starting { order: _, step } => {",
+    ),
+    m(
+        "21: a lost resource is not noticed",
+        "group/monitoring.rs",
+        "        if up && !self.in_maintenance(view) {",
+        "        if false && up && !self.in_maintenance(view) {",
+    ),
+    m(
+        "21: nothing is monitored",
+        "group/monitoring.rs",
+        "        let on = monitored\n            && self.state.is_online()",
+        "        let on = false\n            && self.state.is_online()",
+    ),
+    m(
+        "21: one good result makes all bad ones forgotten",
+        "group/monitoring.rs",
+        "            if self.passing >= policy.rise {",
+        "            if self.passing >= 1 {",
+    ),
+    m(
+        "21: one bad result is enough",
+        "group/monitoring.rs",
+        "        failed && self.failing >= policy.fall",
+        "        failed",
+    ),
+    m(
+        "21: restarts are not counted",
+        "group/monitoring.rs",
+        "        if spent >= policy.restart {",
+        "        if policy.restart == 0 {",
+    ),
+    m(
+        "21: a restart in place stops one step only",
+        "group/monitoring.rs",
+        "            self.stack.restart(step, &self.spec, round);",
+        "            self.stack.restart(self.spec.steps.len() - 1, &self.spec, round);",
+    ),
+    m(
+        "22: a node that fails a check stays a candidate",
+        "checks.rs",
+        "    let found = checks.iter().find(|a| a.makes_ineligible(group));",
+        "    let found = checks.iter().find(|a| a.makes_ineligible(group) && a.pending);",
+    ),
+    m(
+        "22: a group stays on a node that fails a check",
+        "checks.rs",
+        "        let failed = driving.find(|a| a.makes_ineligible(group))?;",
+        "        let failed = driving.find(|a| !a.makes_ineligible(group))?;",
+    ),
+    m(
+        "22: a check with `owner stays` drives the owner away",
+        "checks.rs",
+        "c.state == CheckState::Failed && !c.policy.stays;",
+        "c.state == CheckState::Failed;",
+    ),
+    m(
+        "17: failback does not wait for failback_when",
+        "checks.rs",
+        "    let waits = checks.iter().find(|a| a.check == FAILBACK_WHEN)?;",
+        "    let waits = checks.iter().find(|a| a.check == FAILBACK_WHEN && a.pending)?;",
+    ),
+    m(
+        "loop: a deadline that has come is asked for again at once",
+        "mod.rs",
+        "        soonest.max(self.now + Duration::from_millis(1))",
+        "        soonest.min(self.now)",
+    ),
+    m(
+        "26: changes are not sent before the next keepalive, and claims are not answered",
+        "publish.rs",
+        "        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {",
+        "        if on_time || dense {",
+    ),
+    m(
+        "26: no heartbeat is sent unless something changes",
+        "publish.rs",
+        "        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {",
+        "        if (changed || whole && !on_time) && self.publisher.take_token(now) {",
+    ),
+    m(
+        "18: a command is never answered",
+        "outcome.rs",
+        "                Progress::Waiting if now >= pending.until => {",
+        "                Progress::Waiting if now >= pending.until && false => {",
+    ),
+    m(
+        "19: a group in maintenance is moved",
+        "group/mod.rs",
+        "        self.wishes.maintenance || view.peers.iter().any(|p| p.maintains(&self.spec.name))",
+        "        self.wishes.maintenance && view.peers.iter().any(|p| p.maintains(&self.spec.name))",
+    ),
+    m(
+        "memory: orders to save are never forgotten",
+        "mod.rs",
+        "        self.saving.retain(|(v, _)| *v > version);",
+        "        self.saving.retain(|(v, _)| *v > 0 || version == 0);",
+    ),
+    m(
+        "memory: what was sent is never forgotten",
+        "sent.rs",
+        "while self.0.len() > MAX_REMEMBERED\n            || self.0.front().is_some_and(|(_, at)| *at + keep < now)",
+        "while self.0.len() > MAX_REMEMBERED * 1000\n            || self.0.front().is_some_and(|(_, at)| *at + keep * 1000 < now)",
+    ),
+];
