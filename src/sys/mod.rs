@@ -6,6 +6,7 @@ pub mod fdpass;
 pub mod icmp;
 pub mod kmsg;
 pub mod local_time;
+pub mod lock_file;
 #[cfg(test)]
 pub mod machine;
 pub mod netlink;

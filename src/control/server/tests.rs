@@ -270,6 +270,55 @@ fn a_living_daemon_is_named_and_a_dead_one_replaced() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
+/// Before, any user could lock the world-readable pid file, and the daemon did not start.
+#[test]
+fn other_users_cannot_lock_the_pid_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.sock");
+    let pid_file = folder.path().join("had.pid");
+    fs::write(&pid_file, "1\n").unwrap();
+    fs::set_permissions(&pid_file, Permissions::from_mode(0o644)).unwrap();
+    let stranger = File::open(&pid_file).unwrap();
+    let _held = Flock::lock(stranger, nix::fcntl::FlockArg::LockShared).unwrap();
+    let server = ControlServer::bind(&path).unwrap();
+    assert_eq!(fs::metadata(&pid_file).unwrap().mode() & 0o777, 0o600);
+    drop(server);
+}
+
+/// A daemon of a version whose pid file everybody could read.
+#[test]
+fn an_older_daemon_that_listens_is_respected() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.sock");
+    let pid_file = folder.path().join("had.pid");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    fs::write(&pid_file, "7\n").unwrap();
+    fs::set_permissions(&pid_file, Permissions::from_mode(0o644)).unwrap();
+    let _held = Flock::lock(
+        File::open(&pid_file).unwrap(),
+        nix::fcntl::FlockArg::LockExclusive,
+    );
+    let refused = ControlServer::bind(&path).unwrap_err().to_string();
+    assert_eq!(refused, "had is already running (pid 7)");
+}
+
+#[test]
+fn a_folder_that_others_can_write_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    fs::create_dir(&run).unwrap();
+    for mode in [0o1777, 0o775] {
+        fs::set_permissions(&run, Permissions::from_mode(mode)).unwrap();
+        let refused = ControlServer::bind(&run.join("had.sock")).unwrap_err();
+        let refused = refused.to_string();
+        let wanted = format!(
+            "{} belongs to user 0 and has mode {mode:04o}",
+            run.display()
+        );
+        assert!(refused.starts_with(&wanted), "{refused}");
+    }
+}
+
 #[test]
 fn without_a_daemon_the_client_says_so() {
     let folder = tempfile::tempdir().unwrap();
