@@ -52,7 +52,7 @@ use crate::store::lease::{LeaseFile, Leases};
 use crate::store::recording_writer::RecordingFeed;
 use crate::store::state_file::StateFile;
 use crate::sys::netlink::Netlink;
-use crate::text::{Problems, count};
+use crate::text::{Problems, count, mask_secrets, printable_lines};
 
 /// Control requests that may wait for the daemon; the server refuses more as busy.
 const CALLS_DEPTH: usize = 64;
@@ -65,7 +65,8 @@ pub fn main(folders: Folders) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(text) => {
-            eprintln!("{}\nhad did not start", text.trim_end());
+            let text = printable_lines(&mask_secrets(text.trim_end()));
+            eprintln!("{text}\nhad did not start");
             ExitCode::FAILURE
         }
     }
