@@ -11,6 +11,7 @@ pub mod assemble;
 mod describe;
 pub mod hooks;
 pub mod reload_plan;
+mod trust;
 pub mod watch_plan;
 
 use std::path::{Path, PathBuf};
