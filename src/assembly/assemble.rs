@@ -53,7 +53,7 @@ pub async fn assemble(
     netlink: &Netlink,
     peers: &Arc<dyn Peers>,
 ) -> Result<Assembled, Problems> {
-    let network = Network::read(netlink)
+    let mut network = Network::read(netlink)
         .await
         .map_err(|e| problem_without_line(&folders.config, &e.to_string()))?;
     let loaded = match config::load(&folders.config, node) {
@@ -68,6 +68,8 @@ pub async fn assemble(
     let (config, mut report) = (loaded.config, loaded.warnings);
     trust::judge_files(&folders.config, &mut report);
     trust::judge_children(&config.respawn, &mut report);
+    // Those that are missing now are reported as warnings.
+    network.expected = config.media.iter().map(|m| m.interface.clone()).collect();
     let env = Arc::new(environment(&config, folders));
     let timeouts = |token: &Token, usual| timeouts(&config, token, usual);
     let catalog = Catalog::ask(resource_words(&config.groups), &env).await;

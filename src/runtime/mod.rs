@@ -25,6 +25,7 @@ mod send;
 mod serve;
 mod service_manager;
 mod signals;
+mod wait_for_interface;
 mod watcher;
 
 use std::process::ExitCode;
@@ -89,6 +90,9 @@ fn run(folders: Folders) -> Result<bool, String> {
 async fn start_and_run(folders: Folders) -> Result<bool, String> {
     let netlink = Netlink::new();
     let node = own_name();
+    if !wait_for_interface::wait_for_interface(&folders, &node).await? {
+        return Ok(true);
+    }
     let (peer_client, orders) = PeerClient::new();
     let peers: Arc<dyn Peers> = Arc::new(peer_client.clone());
     let Assembled {
