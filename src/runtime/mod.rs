@@ -25,6 +25,7 @@ mod send;
 mod serve;
 mod service_manager;
 mod signals;
+mod source_filter;
 mod wait_for_interface;
 mod watcher;
 
