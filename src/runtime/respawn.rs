@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent::exec::safe_path;
 use crate::config::Respawn;
+use crate::sys::oom;
 
 /// The exit code of a child that is not to be started again; heartbeat's convention.
 const DO_NOT_RESTART: i32 = 100;
@@ -132,7 +133,9 @@ fn start(respawn: &Respawn) -> Result<Child, String> {
     let (program, args) = respawn.command.split_first().ok_or("no command is named")?;
     // It may have become unsafe since the daemon has read its configuration.
     safe_path::check(Path::new(program)).map_err(|mistake| mistake.message)?;
-    Command::new(program)
+    let mut command = Command::new(program);
+    oom::unspare_child(&mut command);
+    command
         .args(args)
         .uid(user.uid.as_raw())
         .gid(user.gid.as_raw())

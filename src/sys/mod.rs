@@ -10,6 +10,7 @@ pub mod lock_file;
 #[cfg(test)]
 pub mod machine;
 pub mod netlink;
+pub mod oom;
 pub mod packet;
 pub mod peer;
 pub mod pidfd;
