@@ -93,6 +93,52 @@ async fn a_request_reaches_the_daemon_and_its_answer_the_client() {
     );
 }
 
+/// Whatever is answered, to whomever.
+#[tokio::test]
+async fn no_answer_has_a_password_or_steers_a_terminal() {
+    let mut bed = Bed::new();
+    let mut client = bed.connect().await;
+    let hostile = "x::passwd=hidden \u{1b}]0;title\u{7}";
+    for outcome in [
+        Ok(done(hostile)),
+        Err(Refusal::new(RefusalCode::Failed, hostile)),
+    ] {
+        client
+            .write_all(line(Request::Restart).as_bytes())
+            .await
+            .unwrap();
+        bed.call().await.reply.send(outcome).unwrap();
+        let mut text = String::new();
+        client.read_line(&mut text).await.unwrap();
+        assert!(text.contains("x::passwd=***"), "{text}");
+        assert!(
+            !text.contains("hidden") && !text.contains("\\u001b") && !text.contains("\\u0007"),
+            "{text}"
+        );
+    }
+}
+
+/// An older daemon, or one that is not ours.
+#[test]
+fn a_client_believes_no_daemon_to_be_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let response = Response {
+            version: VERSION,
+            result: Ok(done("\u{1b}[2Jpasswd=hidden")),
+        };
+        let text = serde_json::to_string(&response).unwrap();
+        writeln!(stream, "{text}").unwrap();
+    });
+    let mut client = ControlClient::connect(&path).unwrap();
+    let answer = client.ask(&Request::Restart, LONG).unwrap();
+    assert_eq!(answer, done("\u{fffd}[2Jpasswd=***"));
+    daemon.join().unwrap();
+}
+
 #[tokio::test]
 async fn bad_lines_are_refused_and_the_next_line_still_serves() {
     let mut bed = Bed::new();
