@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,4 +91,147 @@ fn the_template_is_never_picked_up_as_a_resource() {
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("resource.d/template");
     let mode = fs::metadata(template).unwrap().permissions().mode();
     assert_eq!(mode & 0o111, 0);
+}
+
+/// A server that lives, a client and an `ss` that say what a test wants, and no other program than `mariadb_role` needs.
+struct MariadbRole {
+    dir: tempfile::TempDir,
+    server: Child,
+}
+
+impl MariadbRole {
+    /// The client is a shell script; `pids` are those that listen at the socket, where `SERVER` is the living one.
+    fn new(client: Option<&str>, pids: &[&str]) -> MariadbRole {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let tools = "sh awk grep cut sed head tail tr cat echo readlink flock date touch ip";
+        for tool in tools.split(' ') {
+            let path = format!("command -v {tool}");
+            let found = Command::new("sh").args(["-c", &path]).output().unwrap();
+            let found = String::from_utf8(found.stdout).unwrap();
+            let found = found.trim();
+            if found.starts_with('/') {
+                std::os::unix::fs::symlink(found, at(tool)).unwrap();
+            }
+        }
+        fs::copy("/bin/sleep", at("mariadbd")).unwrap();
+        let server = Command::new(at("mariadbd")).arg("1000").spawn().unwrap();
+        let listeners: Vec<String> = pids
+            .iter()
+            .map(|pid| pid.replace("SERVER", &server.id().to_string()))
+            .map(|pid| format!("(\"x\",pid={pid},fd=4)"))
+            .collect();
+        let listeners = listeners.join(",");
+        let ss = format!(
+            "[ \"$1\" = -K ] || echo 'u_str LISTEN 0 80 /run/mysqld/mysqld.sock 1 * 0 users:({listeners})'"
+        );
+        let role = MariadbRole { dir, server };
+        role.tool("ss", &ss);
+        role.tool("sleep", "");
+        role.tool("my_print_defaults", "");
+        // Time passes at once.
+        role.tool("timeout", "shift; \"$@\"");
+        if let Some(client) = client {
+            role.tool("mariadb", &format!("cat >/dev/null; {client}"));
+        }
+        role
+    }
+
+    fn tool(&self, name: &str, script: &str) {
+        let path = self.dir.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The exit code and the output of a stop.
+    fn stop(&self) -> (Option<i32>, String) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("resource.d/mariadb_role");
+        let output = Command::new("/usr/bin/timeout")
+            .args(["--kill-after=1", "30", "/bin/sh"])
+            .arg(script)
+            .args(["10.99.0.1", "stop"])
+            .env_clear()
+            .env("PATH", self.dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said + &errors)
+    }
+
+    fn lives(&mut self) -> bool {
+        self.server.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for MariadbRole {
+    fn drop(&mut self) {
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}
+
+/// Reaps the server as its parent would; `kill -0` would find the zombie for ever.
+fn reaped(role: &mut MariadbRole) -> (Option<i32>, String) {
+    std::thread::scope(|scope| {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(role.server.id()).unwrap());
+        scope.spawn(move || nix::sys::wait::waitpid(pid, None));
+        let (code, said) = role.stop();
+        // Ends the thread where the server was left alone.
+        let lives = nix::sys::signal::kill(pid, None).is_ok();
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).ok();
+        (
+            code,
+            format!("{}{said}", if lives { "lives: " } else { "dead: " }),
+        )
+    })
+}
+
+const TOO_MANY: &str = "echo 'ERROR 1040 (HY000): Too many connections'; exit 1";
+
+#[test]
+fn a_stop_leaves_a_server_alone_that_has_no_free_connection() {
+    let mut role = MariadbRole::new(Some(TOO_MANY), &["SERVER"]);
+    let (code, said) = role.stop();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("runs but cannot be asked"), "{said}");
+    assert!(said.contains("Too many connections"), "{said}");
+    assert!(role.lives());
+
+    // It waits for one: here the third attempt finds it, and the server is no writer.
+    let client = format!(
+        "echo >>\"$0.asked\"; [ $(grep -c '' \"$0.asked\") -gt 2 ] || {{ {TOO_MANY}; }}; printf '1\\t-\\n'"
+    );
+    let mut role = MariadbRole::new(Some(&client), &["SERVER"]);
+    let (code, said) = role.stop();
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(role.lives());
+}
+
+#[test]
+fn a_stop_without_a_client_program_kills_no_server() {
+    let mut role = MariadbRole::new(None, &["SERVER"]);
+    let (code, said) = role.stop();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot be made read-only"), "{said}");
+    assert!(role.lives());
+    // Nothing runs, so nothing can be written to.
+    let role = MariadbRole::new(None, &[]);
+    assert_eq!(role.stop().0, Some(0));
+}
+
+#[test]
+fn a_stop_kills_only_the_server_that_hangs_and_not_what_activates_it() {
+    let refused = "echo \"ERROR 2002 (HY000): Can't connect to local server\"; exit 1";
+    let role = MariadbRole::new(Some(refused), &["1"]);
+    let (code, said) = role.stop();
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+
+    for client in [refused, "exit 124"] {
+        let mut role = MariadbRole::new(Some(client), &["SERVER", "1"]);
+        let (code, said) = reaped(&mut role);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.starts_with("dead: the server (process "), "{said}");
+        assert!(said.contains("does not answer; it is killed"), "{said}");
+    }
 }

@@ -76,6 +76,57 @@ fn directives() -> BTreeSet<String> {
     names
 }
 
+/// The settings of a section of the unit file.
+fn unit_settings(section: &str) -> Vec<String> {
+    let unit = read("packaging/had.service");
+    let lines = unit.lines().skip_while(|l| *l != format!("[{section}]"));
+    let lines = lines.skip(1).take_while(|l| !l.starts_with('['));
+    lines
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Each of these keeps the daemon alive, or its services when it is not.
+#[test]
+fn the_unit_does_not_give_the_daemon_up() {
+    assert!(unit_settings("Unit").contains(&"StartLimitIntervalSec=0".to_owned()));
+    let service = unit_settings("Service");
+    for wanted in [
+        "Type=notify",
+        "Restart=always",
+        "RestartSec=1s",
+        "KillMode=process",
+        "OOMPolicy=continue",
+        "OOMScoreAdjust=-900",
+        "TasksMax=infinity",
+        "RuntimeDirectoryPreserve=restart",
+        "StateDirectoryMode=0700",
+    ] {
+        assert!(
+            service.contains(&wanted.to_owned()),
+            "{wanted}: {service:?}"
+        );
+    }
+}
+
+/// With the program in the place where these tests have it.
+#[test]
+fn systemd_understands_the_unit() {
+    let unit = read("packaging/had.service").replace("/usr/sbin/had", env!("CARGO_BIN_EXE_had"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.service");
+    fs::write(&path, unit).unwrap();
+    let verified = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(&path)
+        .output();
+    let output = verified.expect("systemd-analyze (apt install systemd)");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let ours: Vec<&str> = said.lines().filter(|l| l.contains("had.service")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
 fn same(what: &str, programs: &BTreeSet<String>, manual: &BTreeSet<String>) {
     let missing: Vec<_> = programs.difference(manual).collect();
     let invented: Vec<_> = manual.difference(programs).collect();

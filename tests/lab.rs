@@ -610,7 +610,7 @@ unset XDG_RUNTIME_DIR
 until grep . {dir}/out/said >/dev/null 2>&1; do sleep 0.01; done
 grep '^ready$' {dir}/out/said
 {hactl} lab exec --name {name} alice -- ping -c 1 -W 5 10.0.0.2
-{hactl} lab exec --name {name} bob -- sh -c 'echo uid $(id -u) on $(hostname); ls /etc/ha.d'
+{hactl} lab exec --name {name} bob -- sh -c 'echo uid $(id -u) on $(hostname); ls /etc/ha.d; {hactl} check; true'
 {hactl} lab crash --name {name} bob
 {hactl} lab restart --name {name} bob
 {hactl} lab exec --name {name} alice -- ping -c 1 -W 5 10.0.0.2
@@ -636,6 +636,12 @@ END
         out.contains("uid 0 on bob") && out.contains("ha.cf"),
         "{out}"
     );
+    // The root of this machine is nobody there, and its folders are trusted all the same.
+    assert!(
+        out.contains("/etc/ha.d/haresources: cannot be read"),
+        "{out}"
+    );
+    assert!(!out.contains("belongs to user"), "{out}");
     assert!(!Path::new("/tmp/had-lab-65534").join(&name).exists());
     assert_eq!(processes(&name), [] as [String; 0]);
 }

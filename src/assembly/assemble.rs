@@ -9,7 +9,7 @@ use super::describe::{
 };
 use super::hooks::Hooks;
 use super::watch_plan::{self, WatchPlan, plan_watches};
-use super::{Folders, own_name};
+use super::{Folders, own_name, trust};
 use crate::agent::address::virtual_address::Network;
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::builtin::filesystem;
@@ -53,18 +53,23 @@ pub async fn assemble(
     netlink: &Netlink,
     peers: &Arc<dyn Peers>,
 ) -> Result<Assembled, Problems> {
-    let network = Network::read(netlink)
+    let mut network = Network::read(netlink)
         .await
         .map_err(|e| problem_without_line(&folders.config, &e.to_string()))?;
     let loaded = match config::load(&folders.config, node) {
         Ok(loaded) => loaded,
-        Err(report) => {
+        Err(mut report) => {
+            trust::judge_files(&folders.config, &mut report);
             return Err(
                 with_resource_problems(report, folders, node, &network, netlink, peers).await,
             );
         }
     };
     let (config, mut report) = (loaded.config, loaded.warnings);
+    trust::judge_files(&folders.config, &mut report);
+    trust::judge_children(&config.respawn, &mut report);
+    // Those that are missing now are reported as warnings.
+    network.expected = config.media.iter().map(|m| m.interface.clone()).collect();
     let env = Arc::new(environment(&config, folders));
     let timeouts = |token: &Token, usual| timeouts(&config, token, usual);
     let catalog = Catalog::ask(resource_words(&config.groups), &env).await;

@@ -11,6 +11,7 @@ pub mod assemble;
 mod describe;
 pub mod hooks;
 pub mod reload_plan;
+mod trust;
 pub mod watch_plan;
 
 use std::path::{Path, PathBuf};
@@ -138,6 +139,35 @@ mod tests {
             "haresources:1:20:",
             "\n3 errors",
             ": had would not start\n",
+        ] {
+            assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let child = at("child");
+        let ha_cf = format!("node a b\nbcast lo\nrespawn root {}\n", child.display());
+        fs::write(at("ha.cf"), ha_cf).unwrap();
+        fs::write(at("haresources"), "a 127.0.0.3/8/lo\n").unwrap();
+        fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
+        fs::write(&child, "#!/bin/sh\n").unwrap();
+        for (name, mode) in [
+            ("authkeys", 0o600),
+            ("haresources", 0o664),
+            ("child", 0o775),
+        ] {
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let (text, good) = check(dir.path(), &NodeName::new("a"));
+        assert!(!good);
+        for wrong in [
+            "/haresources can be written by users other than root (mode 0664)",
+            "ha.cf:3:14: ",
+            "/child can be written by users other than root (mode 0775)",
+            "\n2 errors",
         ] {
             assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
         }

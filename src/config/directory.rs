@@ -35,15 +35,14 @@ pub fn load_on(
     let mut report = Problems::default();
     let report = &mut report;
     let ha_cf_path = dir.join("ha.cf");
-    let modes = |forbidden| if machine.checks_modes { forbidden } else { 0 };
-    let ha_cf = read_file(&ha_cf_path, modes(0o002), report)
+    let ha_cf = read_file(&ha_cf_path, report)
         .map(|text| ha_cf::parse(&text, &ha_cf_path, machine, report));
     if let (Some(ha_cf), Some(node)) = (&ha_cf, node) {
         judge_self(ha_cf, node, &ha_cf_path, report);
     }
     let nodes = ha_cf.as_ref().and_then(known_nodes);
     let path = dir.join("haresources");
-    let groups = read_file(&path, modes(0o002), report).map(|text| {
+    let groups = read_file(&path, report).map(|text| {
         let groups = haresources::parse(&text, &path, nodes.as_deref(), report);
         if groups.is_empty() && !report.list.iter().any(|p| *p.place.file == *path) {
             report.warning(
@@ -55,8 +54,10 @@ pub fn load_on(
         groups
     });
     let path = dir.join("authkeys");
-    let keys =
-        read_file(&path, modes(0o077), report).map(|text| authkeys::parse(&text, &path, report));
+    if machine.checks_modes {
+        judge_secrecy(&path, report);
+    }
+    let keys = read_file(&path, report).map(|text| authkeys::parse(&text, &path, report));
     if let (Some(ha_cf), Some(keys)) = (&ha_cf, &keys) {
         judge_crc(ha_cf, keys, report);
     }
@@ -126,24 +127,21 @@ impl HostFacts {
     }
 }
 
-/// Reads one file. `forbidden` are the mode bits that it must not have.
-fn read_file(path: &Path, forbidden: u32, report: &mut Problems) -> Option<String> {
+/// Reads one file.
+fn read_file(path: &Path, report: &mut Problems) -> Option<String> {
     let whole = Place::whole(path);
     // Opening a pipe would block.
-    let meta = fs::metadata(path);
-    if meta.as_ref().is_ok_and(|m| !m.is_file()) {
+    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
         report.error(&whole, "is not a regular file", "");
         return None;
     }
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-    let (meta, file) = match opened {
-        Ok(opened) => opened,
+    let file = match File::open(path) {
+        Ok(file) => file,
         Err(error) => {
             report.error(&whole, format!("cannot be read: {error}"), "");
             return None;
         }
     };
-    judge_mode(&meta, forbidden, &whole, path, report);
     let mut bytes = Vec::new();
     if let Err(error) = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes) {
         report.error(&whole, format!("cannot be read: {error}"), "");
@@ -157,19 +155,16 @@ fn read_file(path: &Path, forbidden: u32, report: &mut Problems) -> Option<Strin
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn judge_mode(meta: &Metadata, forbidden: u32, whole: &Place, path: &Path, report: &mut Problems) {
-    let mode = meta.permissions().mode() & 0o7777;
-    if mode & forbidden == 0 {
+/// Only the owner may read the keys.
+fn judge_secrecy(path: &Path, report: &mut Problems) {
+    let Ok(meta) = fs::metadata(path) else {
         return;
-    }
-    if forbidden == 0o002 {
-        let message = format!(
-            "can be written by anybody (mode {mode:04o}), and the programs it names run as root"
-        );
-        report.warning(whole, message, format!("chmod o-w {}", path.display()));
-    } else {
+    };
+    let mode = meta.permissions().mode() & 0o7777;
+    if meta.is_file() && mode & 0o077 != 0 {
         let message = format!("can be read or written by group or others (mode {mode:04o})");
-        report.error(whole, message, format!("chmod 600 {}", path.display()));
+        let help = format!("chmod 600 {}", path.display());
+        report.error(&Place::whole(path), message, help);
     }
 }
 

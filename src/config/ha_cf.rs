@@ -76,6 +76,7 @@ pub fn parse(text: &str, file: &Path, machine: &HostFacts, report: &mut Problems
         directives: Vec::new(),
         lists: Lists::default(),
         media_seen: false,
+        missing_interfaces: Vec::new(),
     };
     let crlf = (Severity::Warning, "the CR is ignored");
     let mut commented = false;
@@ -99,6 +100,8 @@ struct HaCfReader<'a> {
     directives: Vec<(String, String)>,
     lists: Lists,
     media_seen: bool,
+    /// The interfaces that this machine does not have, with what may help.
+    missing_interfaces: Vec<(SourceWord, String)>,
 }
 
 /// A line with a directive.
@@ -231,6 +234,7 @@ impl HaCfReader<'_> {
 
     fn finish(mut self) -> HaCf {
         self.judge_presence();
+        media::report_missing_interfaces(&mut self);
         let auto_failback = self.auto_failback();
         let (timing, quorum) = timing::read_timing(&mut self);
         let directives = self.with_defaults(&timing, auto_failback);

@@ -139,7 +139,7 @@ pub struct Logging {
 }
 
 /// A child that the daemon runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Respawn {
     /// The user as whom it runs.
     pub user: String,
@@ -147,6 +147,15 @@ pub struct Respawn {
     pub command: Vec<String>,
     /// Whether the node must not go on when it ends abnormally.
     pub failfast: bool,
+    /// Where the program stands in ha.cf.
+    pub place: Place,
+}
+
+/// It is the same child wherever its line stands.
+impl PartialEq for Respawn {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.user, &self.command, self.failfast) == (&other.user, &other.command, other.failfast)
+    }
 }
 
 /// `timeout NAME start T stop T monitor T`.

@@ -9,11 +9,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::model::NodeName;
 use crate::model::drbd::Standing;
 use crate::model::journal::Entry;
 use crate::model::status::Status;
+use crate::text::{mask_secrets, printable_lines};
 
 /// The version of this protocol. A daemon answers another version with [`RefusalCode::Version`].
 pub const VERSION: u32 = 1;
@@ -262,6 +264,23 @@ pub enum RefusalCode {
     Failed,
 }
 
+/// Makes all texts of an answer fit to be shown to anybody on a terminal: resource words may have passwords, and agents and
+/// peers may have put anything into their messages.
+pub fn make_harmless(answer: &mut Value) {
+    let harmless = |text: &str| printable_lines(&mask_secrets(text));
+    match answer {
+        Value::String(text) => *text = harmless(text),
+        Value::Array(items) => items.iter_mut().for_each(make_harmless),
+        Value::Object(fields) => {
+            for (key, mut value) in std::mem::take(fields) {
+                make_harmless(&mut value);
+                fields.insert(harmless(&key), value);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,6 +302,18 @@ mod tests {
         let text = r#"{"version":1,"request":{"do":"standby","words":["all"],"lasting":true,"wait":true}}"#;
         assert_eq!(serde_json::to_string(&line).unwrap(), text);
         assert_eq!(parse(text).unwrap(), line);
+    }
+
+    #[test]
+    fn an_answer_steers_no_terminal_and_has_no_password() {
+        let mut answer = serde_json::json!({
+            "x::passwd=hidden": ["a\u{1b}[2Jb\nc", 1, null, {"error": "x::passwd=hidden: \u{202e}no"}]
+        });
+        make_harmless(&mut answer);
+        let wanted = serde_json::json!({
+            "x::passwd=***": ["a\u{fffd}[2Jb\nc", 1, null, {"error": "x::passwd=***: \u{fffd}no"}]
+        });
+        assert_eq!(answer, wanted);
     }
 
     #[test]

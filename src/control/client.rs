@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::api::{ControlAnswer, Refusal, Request, RequestLine, Response, VERSION};
+use super::api::{ControlAnswer, Refusal, Request, RequestLine, Response, VERSION, make_harmless};
 use crate::text::duration_for_people;
 
 /// A longer answer is an error.
@@ -173,8 +174,11 @@ fn decode(line: &[u8]) -> Result<ControlAnswer, ClientError> {
     struct Envelope {
         version: u32,
     }
-    let envelope: Envelope = serde_json::from_slice(line).map_err(ClientError::Garbled)?;
-    match serde_json::from_slice::<Response>(line) {
+    let mut value: Value = serde_json::from_slice(line).map_err(ClientError::Garbled)?;
+    // The daemon may be an older one, or not be ours at all.
+    make_harmless(&mut value);
+    let envelope = Envelope::deserialize(&value).map_err(ClientError::Garbled)?;
+    match Response::deserialize(value) {
         // The refusal of another release can still be read.
         Ok(Response {
             result: Err(refusal),

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::model::{GroupName, NodeName};
-use crate::text::nearest;
+use crate::text::{mask_secrets, nearest};
 
 /// Which way groups are to move: it decides what `failback` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub fn select_group(word: &str, groups: &[(GroupName, NodeName)]) -> Result<Grou
     let fits: Vec<&GroupName> = groups
         .iter()
         .map(|(name, _)| name)
-        .filter(|name| name.as_str() == word)
+        .filter(|name| name.as_str() == word || mask_secrets(name.as_str()) == word)
         .collect();
     let fits = if fits.is_empty() {
         let by_argument = |name: &&GroupName| abbreviations(name.as_str()).contains(&word);
@@ -190,6 +190,14 @@ mod tests {
             pick(&["10.1.88.200"], Direction::Away).unwrap(),
             ["10.1.88.200/24"]
         );
+    }
+
+    #[test]
+    fn a_group_is_found_by_the_name_that_is_shown() {
+        let name = GroupName::new("ocf:heartbeat:x::passwd=hidden");
+        let groups = [(name.clone(), NodeName::new("alice"))];
+        let found = select_group("ocf:heartbeat:x::passwd=***", &groups);
+        assert_eq!(found.unwrap(), name);
     }
 
     #[test]

@@ -8,20 +8,22 @@
 mod caller;
 mod session;
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
+use nix::unistd::geteuid;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::api::{ControlAnswer, Refusal, Request};
+use crate::sys::lock_file::{LockError, lock_private};
 pub use caller::Caller;
 use session::ClientSession;
 
@@ -56,6 +58,19 @@ pub enum BindError {
     /// Something else has the path of the socket.
     #[error("{} exists and is not a socket; rename or remove it", .0.display())]
     NotASocket(PathBuf),
+    /// Others could replace the socket, the pid file and the leases.
+    #[error(
+        "{} belongs to user {owner} and has mode {mode:04o}: only its owner, who runs had, may be able to write there; chown {} and chmod 755 it",
+        path.display(), geteuid()
+    )]
+    OthersWrite {
+        /// The folder.
+        path: PathBuf,
+        /// Its user ID.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+    },
     /// A system call failed.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
@@ -89,7 +104,8 @@ impl ControlServer {
                 .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)))
                 .map_err(io_error("create the folder", folder))?;
         }
-        let pid_file = lock_pid_file(&path.with_extension("pid"))?;
+        refuse_writable_folder(path)?;
+        let pid_file = lock_pid_file(path)?;
         remove_old_socket(path)?;
         let listener = std::os::unix::net::UnixListener::bind(path)
             .map_err(io_error("bind the socket", path))?;
@@ -192,30 +208,52 @@ fn io_error<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Bin
     }
 }
 
+/// Only we may be able to make files beside the socket.
+fn refuse_writable_folder(socket: &Path) -> Result<(), BindError> {
+    let folder = match socket.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let meta = fs::metadata(folder).map_err(io_error("inspect", folder))?;
+    if meta.uid() == geteuid().as_raw() && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(BindError::OthersWrite {
+        path: folder.to_owned(),
+        owner: meta.uid(),
+        mode: meta.mode() & 0o7777,
+    })
+}
+
 /// Locks the pid file and writes our process ID into it.
-fn lock_pid_file(path: &Path) -> Result<Flock<File>, BindError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .open(path)
-        .map_err(io_error("open the pid file", path))?;
-    let mut locked = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+fn lock_pid_file(socket: &Path) -> Result<Flock<File>, BindError> {
+    let path = &socket.with_extension("pid");
+    let mut locked = match lock_private(path, || is_listened_on(socket)) {
         Ok(locked) => locked,
-        Err((file, Errno::EWOULDBLOCK)) => {
+        Err(LockError::Held(file)) => {
             return Err(BindError::Running {
                 pid: read_pid(&file),
             });
         }
-        Err((_, errno)) => return Err(io_error("lock the pid file", path)(errno.into())),
+        Err(LockError::Io(error)) => return Err(io_error("lock the pid file", path)(error)),
     };
     locked
         .set_len(0)
         .and_then(|()| writeln!(locked, "{}", std::process::id()))
         .map_err(io_error("write the pid file", path))?;
     Ok(locked)
+}
+
+/// Whether a daemon, running or frozen, has the socket.
+fn is_listened_on(socket: &Path) -> bool {
+    let connected = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)
+        .and_then(|client| client.connect(&SockAddr::unix(socket)?));
+    !connected.is_err_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        )
+    })
 }
 
 fn read_pid(file: &File) -> Option<u32> {

@@ -245,7 +245,8 @@ fn mirror_folders(from: &Path, to: &Path, except: &[&str]) {
     }
 }
 
-/// Copies files, folders, links and modes. Sockets and devices in a configuration folder are left out.
+/// Copies files, folders, links and modes, but without the right of others to write, which a umask of 002 gives and the daemon
+/// refuses. Sockets and devices in a configuration folder are left out.
 fn copy_tree(from: &Path, to: &Path) -> Result<(), LabError> {
     let doing = |path: &Path| format!("cannot copy {}", path.display());
     for entry in fs::read_dir(from).doing(|| doing(from))? {
@@ -255,13 +256,17 @@ fn copy_tree(from: &Path, to: &Path) -> Result<(), LabError> {
         if kind.is_dir() {
             make_dir(&target)?;
             copy_tree(&source, &target)?;
-            let mode = entry.metadata().doing(|| doing(&source))?.permissions();
-            fs::set_permissions(&target, mode).doing(|| doing(&source))?;
         } else if kind.is_symlink() {
             let points_to = fs::read_link(&source).doing(|| doing(&source))?;
             symlink(points_to, &target).doing(|| doing(&source))?;
         } else if kind.is_file() {
             fs::copy(&source, &target).doing(|| doing(&source))?;
+        }
+        if !kind.is_symlink() && target.exists() {
+            let meta = entry.metadata().doing(|| doing(&source))?;
+            let mode = meta.permissions().mode() & !0o022;
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode))
+                .doing(|| doing(&source))?;
         }
     }
     Ok(())
@@ -279,7 +284,7 @@ mod tests {
         fs::create_dir(from.path().join("resource.d")).unwrap();
         let script = from.path().join("resource.d/web");
         fs::write(&script, "#!/bin/sh\n").unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o750)).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o770)).unwrap();
         symlink("ha.cf", from.path().join("link")).unwrap();
         let host = HostPlan {
             name: "alice".into(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::GroupName;
 use super::decision::{Decision, Level};
+use crate::text::{mask_secrets, printable};
 
 /// One entry of the node's journal. Text and level are kept beside the decision, because a later version may word or rate the
 /// decision differently.
@@ -28,7 +29,7 @@ impl Entry {
             at_ms,
             level: decision.level(),
             group: decision.group.clone(),
-            text: decision.to_string(),
+            text: printable(&mask_secrets(&decision.to_string())),
             decision,
         }
     }

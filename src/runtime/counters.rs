@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::source_filter::Unexpected;
 use crate::model::status::OLD_HEARTBEATS;
 use crate::wire::Refused;
 
@@ -16,6 +17,8 @@ pub struct Counters {
     receive_failed: AtomicU64,
     rejected: Mutex<BTreeMap<Refused, u64>>,
     unknown_nodes: AtomicU64,
+    unexpected_source: AtomicU64,
+    unexpected_ttl: AtomicU64,
     old_heartbeats: AtomicU64,
 }
 
@@ -50,6 +53,15 @@ impl Counters {
         self.old_heartbeats.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A datagram was dropped unread; true when it is the first of its kind.
+    pub fn datagram_dropped(&self, why: Unexpected) -> bool {
+        let counter = match why {
+            Unexpected::Source => &self.unexpected_source,
+            Unexpected::Ttl => &self.unexpected_ttl,
+        };
+        counter.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
     /// A datagram was rejected; true when it is the first of its kind.
     pub fn datagram_rejected(&self, why: Refused) -> bool {
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,6 +85,14 @@ impl Counters {
                 &self.unknown_nodes,
             ),
             (OLD_HEARTBEATS, &self.old_heartbeats),
+            (
+                "datagrams dropped unread: not from an address of a peer",
+                &self.unexpected_source,
+            ),
+            (
+                "datagrams dropped unread: from farther away than the peer",
+                &self.unexpected_ttl,
+            ),
         ];
         let mut counts: BTreeMap<String, u64> = named
             .iter()

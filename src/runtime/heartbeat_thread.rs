@@ -152,7 +152,7 @@ impl HeartbeatLoop {
             accepted,
             out.clone(),
         ));
-        let listeners = open_listeners(&setup.media, &authenticator)?;
+        let listeners = open_listeners(&setup.media, &authenticator, &out)?;
         let sender = HeartbeatSender::open(&setup);
         let pings = PingNodes::open(&setup.cluster, &authenticator)?;
         let relay = HeartbeatRelay::open(
@@ -329,6 +329,11 @@ impl HeartbeatLoop {
                 let mut status = self.engine.status(clock::now());
                 for (name, count) in self.counters.non_zero() {
                     *status.counters.entry(name).or_default() += count;
+                }
+                let me = status.nodes.iter_mut().find(|n| n.name == status.node);
+                let problems = self.listeners.iter().filter_map(Listener::problem);
+                if let Some(me) = me {
+                    me.notes.extend(problems);
                 }
                 status.lateness = Some(self.lateness.status(clock::now()));
                 // The client may have gone away.

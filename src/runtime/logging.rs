@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Logging;
 use crate::sys::local_time::LocalTime;
-use crate::text::printable_lines;
+use crate::text::{mask_secrets, printable_lines};
 use sink::LogSink;
 use target::{LogLine, LogTarget};
 
@@ -123,7 +123,7 @@ impl<S: tracing::Subscriber> Layer<S> for LogLayer {
         self.0.write(LogLine {
             level: *event.metadata().level(),
             when: LocalTime::now().to_string(),
-            text: printable_lines(&event_text.0),
+            text: printable_lines(&mask_secrets(&event_text.0)),
         });
     }
 }

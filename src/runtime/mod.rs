@@ -26,6 +26,8 @@ mod send;
 mod serve;
 mod service_manager;
 mod signals;
+mod source_filter;
+mod wait_for_interface;
 mod watcher;
 
 use std::process::ExitCode;
@@ -53,7 +55,7 @@ use crate::store::lease::{LeaseFile, Leases};
 use crate::store::recording_writer::RecordingFeed;
 use crate::store::state_file::StateFile;
 use crate::sys::netlink::Netlink;
-use crate::text::{Problems, count};
+use crate::text::{Problems, count, mask_secrets, printable_lines};
 
 /// Control requests that may wait for the daemon; the server refuses more as busy.
 const CALLS_DEPTH: usize = 64;
@@ -66,7 +68,8 @@ pub fn main(folders: Folders) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(text) => {
-            eprintln!("{}\nhad did not start", text.trim_end());
+            let text = printable_lines(&mask_secrets(text.trim_end()));
+            eprintln!("{text}\nhad did not start");
             ExitCode::FAILURE
         }
     }
@@ -89,6 +92,9 @@ fn run(folders: Folders) -> Result<bool, String> {
 async fn start_and_run(folders: Folders) -> Result<bool, String> {
     let netlink = Netlink::new();
     let node = own_name();
+    if !wait_for_interface::wait_for_interface(&folders, &node).await? {
+        return Ok(true);
+    }
     let (peer_client, orders) = PeerClient::new();
     let peers: Arc<dyn Peers> = Arc::new(peer_client.clone());
     let Assembled {

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::agent::exec::hook::{self, Hook};
 use crate::assembly::hooks::Hooks;
 use crate::model::decision::{Decision, What};
+use crate::text::{mask_secrets, printable};
 
 /// The state before the first notification.
 const UNKNOWN: &str = "unknown";
@@ -79,10 +80,10 @@ impl Notification {
     fn words(&self) -> Vec<(&'static str, String)> {
         match &self.subject {
             Subject::Group(group) => vec![
-                ("HA_NOTIFY_GROUP", group.clone()),
+                ("HA_NOTIFY_GROUP", mask_secrets(group)),
                 ("HA_NOTIFY_FROM", self.from.to_owned()),
                 ("HA_NOTIFY_TO", self.to.to_owned()),
-                ("HA_NOTIFY_REASON", self.reason.clone()),
+                ("HA_NOTIFY_REASON", printable(&mask_secrets(&self.reason))),
                 ("HA_NOTIFY_SEQUENCE", self.sequence.to_string()),
                 ("HA_NOTIFY_SKIPPED", self.skipped.to_string()),
             ],

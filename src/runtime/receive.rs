@@ -1,5 +1,5 @@
 //! Authenticates what arrives. What passes goes to the engine; the rest is counted. A forged datagram costs one digest
-//! and nothing more.
+//! at most, and most of them not even that, see [`SourceFilter`].
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,12 +12,14 @@ use tokio::task::JoinHandle;
 use super::counters::Counters;
 use super::engine_handle::{NewConfiguration, OutputSender};
 use super::heartbeat_thread::HeartbeatSetup;
+use super::source_filter::{SourceFilter, UNEXPECTED_PER_SECOND, Unexpected};
 use crate::engine::Event;
 use crate::model::decision::Level;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::keys::Keys;
 use crate::model::{Generation, LinkName, NodeName, Sequence, Time};
-use crate::sys::udp::UdpReceiver;
+use crate::sys::clock;
+use crate::sys::udp::{Arrival, UdpReceiver};
 use crate::wire::message::MAX_BYTES;
 use crate::wire::{self, Refused};
 
@@ -62,6 +64,7 @@ pub struct Authenticator {
     rules: RwLock<Rules>,
     newest: Mutex<BTreeMap<NodeName, NewestHeartbeat>>,
     cluster_name: String,
+    filter: SourceFilter,
     counters: Arc<Counters>,
     accepted: mpsc::Sender<Received>,
     out: OutputSender,
@@ -120,6 +123,7 @@ impl Authenticator {
             }),
             newest: Mutex::default(),
             cluster_name: setup.cluster_name.clone(),
+            filter: SourceFilter::new(&setup.media),
             counters,
             accepted,
             out,
@@ -136,6 +140,7 @@ impl Authenticator {
         // A member that was removed and added again is new to the engine, too.
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.clear();
+        self.filter.forget();
     }
 
     /// Passes on the answer of a ping node.
@@ -156,7 +161,7 @@ impl Authenticator {
                 }
                 if let Ok(arrival) = receiver.receive(&mut buffer).await {
                     let bytes = buffer.get(..arrival.length).unwrap_or_default();
-                    authenticator.authenticate(arrival.link, bytes, arrival.from);
+                    authenticator.authenticate(&arrival, bytes);
                 } else {
                     authenticator.counters.receive_failed();
                     // A socket whose interface is gone fails at once, again and again.
@@ -166,8 +171,14 @@ impl Authenticator {
         })
     }
 
-    /// Judges a datagram that came on a link.
-    pub fn authenticate(&self, link: &LinkName, bytes: &[u8], from: SocketAddr) {
+    /// Judges a datagram that has arrived.
+    pub fn authenticate(&self, arrival: &Arrival<'_>, bytes: &[u8]) {
+        let Arrival { link, from, .. } = *arrival;
+        if !arrival.to_all
+            && let Err(why) = self.filter.admit(clock::now(), from.ip(), arrival.ttl)
+        {
+            return self.count_dropped(why, arrival);
+        }
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         let heartbeat = match wire::decode(bytes, &rules.keys, &self.cluster_name) {
             Ok(heartbeat) => heartbeat,
@@ -188,6 +199,10 @@ impl Authenticator {
             self.counters.old_heartbeat();
         } else {
             self.counters.heartbeat_accepted();
+            if !arrival.to_all {
+                let peer = &heartbeat.src;
+                self.filter.learn(peer, link, from.ip(), arrival.ttl);
+            }
             self.pass_on(Received::Heartbeat {
                 link: link.clone(),
                 from: from.ip(),
@@ -200,6 +215,25 @@ impl Authenticator {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let of_peer = newest.entry(heartbeat.src.clone()).or_default();
         of_peer.accept(link, heartbeat)
+    }
+
+    fn count_dropped(&self, why: Unexpected, arrival: &Arrival<'_>) {
+        let first = self.counters.datagram_dropped(why);
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        if !first || !rules.log_bad_packets {
+            return;
+        }
+        let Arrival {
+            link, from, ttl, ..
+        } = arrival;
+        let what = match why {
+            Unexpected::Source => "which is no address of a peer".to_owned(),
+            Unexpected::Ttl => format!("with TTL {ttl}, lower than that of the peer's heartbeats"),
+        };
+        let text = format!(
+            "dropped a datagram from {from} on {link}, {what}: more than {UNEXPECTED_PER_SECOND} of them arrive in a second (logged once; hactl status has the count)"
+        );
+        self.out.log(Level::Warning, text);
     }
 
     fn log_rejected(&self, why: Refused, link: &LinkName, from: SocketAddr) {
@@ -275,8 +309,14 @@ mod tests {
         let (accepted, _received) = mpsc::channel(1);
         let authenticator = Authenticator::new(&setup, Arc::default(), accepted, out);
         let mut is_logged = |bytes: &[u8]| {
-            let from = SocketAddr::from(([10, 0, 0, 9], 694));
-            authenticator.authenticate(&LinkName::new("eth0"), bytes, from);
+            let arrival = Arrival {
+                length: bytes.len(),
+                from: SocketAddr::from(([10, 0, 0, 9], 694)),
+                link: &LinkName::new("eth0"),
+                to_all: false,
+                ttl: 255,
+            };
+            authenticator.authenticate(&arrival, bytes);
             outputs.try_recv().is_ok()
         };
         assert!(!is_logged(b"neither framing"));

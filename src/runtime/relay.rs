@@ -14,6 +14,7 @@ use crate::model::medium::{Medium, Target};
 use crate::model::{LinkName, NodeName, Time};
 use crate::sys::clock;
 use crate::sys::relay::{RelayReceiver, RelaySender};
+use crate::sys::udp::Arrival;
 
 /// More datagrams in a second are dropped unread: both nodes together send fewer than half of that.
 const MAX_RECEIVED_PER_SECOND: u32 = 100;
@@ -151,7 +152,15 @@ async fn receive_relayed(
             continue;
         };
         if let Some(link) = links.get(&from).filter(|_| budget.take(clock::now())) {
-            authenticator.authenticate(link, &bytes, (from, 0).into());
+            let arrival = Arrival {
+                length: bytes.len(),
+                from: (from, 0).into(),
+                link,
+                // Its source is a ping node, which the filter of unicast sources does not know.
+                to_all: true,
+                ttl: 0,
+            };
+            authenticator.authenticate(&arrival, &bytes);
         }
         // A flood must not keep this node from sending.
         tokio::task::yield_now().await;

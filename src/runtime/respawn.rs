@@ -1,6 +1,7 @@
 //! The children of `respawn`: started with the daemon, restarted when they exit, killed when it ends.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,9 @@ use nix::unistd::User;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use crate::agent::exec::safe_path;
 use crate::config::Respawn;
+use crate::sys::oom;
 
 /// The exit code of a child that is not to be started again; heartbeat's convention.
 const DO_NOT_RESTART: i32 = 100;
@@ -128,7 +131,11 @@ fn start(respawn: &Respawn) -> Result<Child, String> {
         .map_err(|e| e.to_string())?
         .ok_or_else(|| format!("there is no user {}", respawn.user))?;
     let (program, args) = respawn.command.split_first().ok_or("no command is named")?;
-    Command::new(program)
+    // It may have become unsafe since the daemon has read its configuration.
+    safe_path::check(Path::new(program)).map_err(|mistake| mistake.message)?;
+    let mut command = Command::new(program);
+    oom::unspare_child(&mut command);
+    command
         .args(args)
         .uid(user.uid.as_raw())
         .gid(user.gid.as_raw())
@@ -142,12 +149,14 @@ fn start(respawn: &Respawn) -> Result<Child, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Place;
 
     fn child(command: &str) -> Respawn {
         Respawn {
             user: "root".to_owned(),
             command: command.split(' ').map(str::to_owned).collect(),
             failfast: false,
+            place: Place::whole(Path::new("ha.cf")),
         }
     }
 

@@ -15,13 +15,14 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::{Durable, replace_file, set_aside};
 use crate::engine::PersistentState;
 use crate::model::Generation;
+use crate::sys::lock_file::{self, LockError};
 
 /// Where heartbeat keeps its generation and its UUID.
 const HEARTBEAT_STATE: &str = "/var/lib/heartbeat";
@@ -142,23 +143,43 @@ fn open_at(state: &Path, heartbeat: &Path, clock: u64) -> Result<OpenedState, In
     })
 }
 
-/// Locks the folder itself, which also works on a read-only disk.
+/// Makes the state folder inaccessible to others and locks the file `lock` in it.
 fn lock_folder(state: &Path, warnings: &mut Vec<String>) -> Result<Option<Flock<File>>, InUse> {
-    let folder = fs::create_dir_all(state).and_then(|()| File::open(state));
-    let locked = match folder {
-        Ok(folder) => Flock::lock(folder, FlockArg::LockExclusiveNonblock),
-        Err(error) => {
-            let state = state.display();
-            warnings.push(format!("cannot use the state folder {state}: {error}"));
-            return Ok(None);
+    let shown = state.display();
+    if let Err(error) = fs::create_dir_all(state).and_then(|()| File::open(state).map(drop)) {
+        warnings.push(format!("cannot use the state folder {shown}: {error}"));
+        return Ok(None);
+    }
+    let private = match lock_file::make_folder_private(state) {
+        Ok(before) => {
+            if let Some((owner, mode)) = before.filter(|(owner, _)| *owner != geteuid().as_raw()) {
+                warnings.push(format!(
+                    "the state folder {shown} belonged to user {owner} (mode {mode:04o}); now only had can use it"
+                ));
+            }
+            true
         }
+        Err(error) => {
+            warnings.push(format!(
+                "cannot keep others out of the state folder {shown}: {error}"
+            ));
+            false
+        }
+    };
+    let locked = match lock_file::lock_private(&state.join("lock"), || private) {
+        // A read-only disk; the folder itself can be locked there.
+        Err(LockError::Io(_)) => File::open(state)
+            .map_err(LockError::from)
+            .and_then(lock_file::lock),
+        locked => locked,
     };
     match locked {
         Ok(lock) => Ok(Some(lock)),
-        Err((_, Errno::EWOULDBLOCK)) => Err(InUse(state.to_owned())),
-        Err((_, errno)) => {
-            let state = state.display();
-            warnings.push(format!("cannot lock the state folder {state}: {errno}"));
+        Err(LockError::Held(_)) if private => Err(InUse(state.to_owned())),
+        // Anybody can hold it.
+        Err(LockError::Held(_)) => Ok(None),
+        Err(LockError::Io(error)) => {
+            warnings.push(format!("cannot lock the state folder {shown}: {error}"));
             Ok(None)
         }
     }

@@ -6,9 +6,11 @@ pub mod fdpass;
 pub mod icmp;
 pub mod kmsg;
 pub mod local_time;
+pub mod lock_file;
 #[cfg(test)]
 pub mod machine;
 pub mod netlink;
+pub mod oom;
 pub mod packet;
 pub mod peer;
 pub mod pidfd;

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use super::{Place, count, printable_char};
+use super::secret::secrets;
+use super::{Place, count, mask_secrets, printable_char, printable_lines};
 
 /// Problems kept of one reading. A file that is no configuration at all would earn a hundred thousand.
 const MAX_PROBLEMS: usize = 200;
@@ -161,12 +162,13 @@ impl fmt::Display for Problem {
         if place.line > 0 {
             write!(f, "{}:{}:", place.line, place.column)?;
         }
-        write!(f, " {}", self.message)?;
+        let shown = |text: &str| printable_lines(&mask_secrets(text));
+        write!(f, " {}", shown(&self.message))?;
         if place.line > 0 {
             write_excerpt(f, place)?;
         }
         if let Some(help) = &self.help {
-            write!(f, "\n       = {help}")?;
+            write!(f, "\n       = {}", shown(help))?;
         }
         Ok(())
     }
@@ -182,9 +184,14 @@ fn write_excerpt(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
         0
     };
     let before = if skip > 0 { "..." } else { "" };
+    let hidden = secrets(&place.text);
     let line: Vec<char> = place
         .text
-        .chars()
+        .char_indices()
+        .map(|(at, c)| {
+            let secret = hidden.iter().any(|range| range.contains(&at));
+            if secret { '*' } else { c }
+        })
         .skip(skip)
         .take(MAX_EXCERPT_CHARS)
         .map(printable_char)
@@ -251,6 +258,17 @@ mod tests {
         report.warning(&at("deadtime 1s", 10, 2), "odd", "");
         assert_eq!(report.summary(), "1 error, 1 warning");
         assert_eq!(Problems::default().summary(), "no errors");
+    }
+
+    #[test]
+    fn no_password_and_no_sequence_is_shown() {
+        let mut report = Problems::default();
+        let place = at("a x::passwd=hidden::b=1 c", 25, 1);
+        report.error(&place, "x::passwd=hidden: \u{1b}[2Jno", "write pass=hidden");
+        assert_eq!(
+            report.to_string(),
+            "error: ha.d/ha.cf:7:25: x::passwd=***: \u{fffd}[2Jno\n     7 | a x::passwd=******::b=1 c\n       |                         ^\n       = write pass=***\n"
+        );
     }
 
     #[test]

@@ -55,13 +55,16 @@ pub fn signed(heartbeat: &Heartbeat, secret: &str) -> Vec<u8> {
     encode(heartbeat, &envelope, &keys(secret))
 }
 
-/// Sends each file as a datagram from the client.
-fn send(cluster: &Cluster, to: &str, folder: &Path) {
+/// Makes a host send with the TTL of heartbeats.
+const HEARTBEAT_TTL: &str = "echo 255 > /proc/sys/net/ipv4/ip_default_ttl";
+
+/// Sends each file as a datagram from the address of a peer.
+fn send(cluster: &Cluster, from: &str, to: &str, folder: &Path) {
     let script = format!(
-        "for f in {}/*; do cat $f > /dev/udp/{to}/694; done",
+        "{HEARTBEAT_TTL}; for f in {}/*; do cat $f > /dev/udp/{to}/694; done",
         folder.display()
     );
-    cluster.run("client", &["bash", "-c", &script]);
+    cluster.run(from, &["bash", "-c", &script]);
 }
 
 pub fn counted(status: &Status, what: &str) -> u64 {
@@ -122,8 +125,8 @@ fn forged_damaged_old_and_random_datagrams_are_counted_and_change_nothing() {
     for (n, bytes) in datagrams.iter().enumerate() {
         fs::write(folder.join(format!("{n:05}")), bytes).unwrap();
     }
-    for node in ["10.0.0.1", "10.0.0.2"] {
-        send(&cluster, node, &folder);
+    for (from, to) in [("bob", "10.0.0.1"), ("alice", "10.0.0.2")] {
+        send(&cluster, from, to, &folder);
     }
     let status = cluster.until_status("alice", "has counted them", |s| {
         counted(s, "datagrams refused") >= datagrams.len() as u64 - 2
@@ -149,13 +152,19 @@ fn forged_damaged_old_and_random_datagrams_are_counted_and_change_nothing() {
 }
 
 /// A shell sends datagrams to alice. Meanwhile alice must hear the heartbeats of bob.
-fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_least: u64) {
+fn flooded(
+    name: &str,
+    from: &str,
+    script: impl Fn(&Cluster) -> String,
+    counter: &str,
+    at_least: u64,
+) {
     let mut cluster = Cluster::up(name, &USUAL);
     let probe = cluster.probe();
     let script = script(&cluster);
     let (alice, bob) = (cluster.status("alice"), cluster.status("bob"));
     let begin = now();
-    cluster.run("client", &["bash", "-c", &script]);
+    cluster.run(from, &["bash", "-c", &script]);
     let took = now().since(begin);
     let after = cluster.until_status("alice", "has counted the flood", |s| {
         counted(s, counter) >= at_least
@@ -183,30 +192,50 @@ fn flooded(name: &str, script: impl Fn(&Cluster) -> String, counter: &str, at_le
     cluster.never_two_owners();
 }
 
-/// A shell writes forty thousand lines, each a datagram.
+const UNREAD: &str = "dropped unread: not from an address of a peer";
+
+/// A shell writes forty thousand lines, each a datagram. They come from no peer, so hardly any is read.
 #[test]
 fn a_flood_of_pieces_costs_no_heartbeat() {
     let pieces = |_: &Cluster| {
         "exec 3> /dev/udp/10.0.0.1/694; for ((i = 0; i < 20000; i++)); do printf '###\n(2)t=status\n' >&3; done"
             .to_owned()
     };
-    flooded("nf-pieces", pieces, "malformed datagram", 20_000);
+    flooded("nf-pieces", "client", pieces, UNREAD, 30_000);
 }
 
-/// Complete datagrams whose signatures must be checked, in twenty bursts of a thousand.
+/// Complete datagrams from the address of bob, whose signatures must be checked, in twenty bursts of a thousand.
 #[test]
 fn a_flood_of_forgeries_costs_no_heartbeat() {
-    let forgeries = |cluster: &Cluster| {
+    let what = "digest does not match";
+    flooded("nf-forgeries", "bob", forgeries(HEARTBEAT_TTL), what, 5_000);
+}
+
+/// The same from a host that is no peer: most signatures are not checked.
+#[test]
+fn a_flood_from_no_peer_is_dropped_unread() {
+    flooded("nf-stranger", "client", forgeries("true"), UNREAD, 5_000);
+}
+
+/// The same from the address of bob, as if from behind a router.
+#[test]
+fn a_flood_from_farther_away_than_the_peer_is_dropped_unread() {
+    let farther = "echo 254 > /proc/sys/net/ipv4/ip_default_ttl";
+    let what = "dropped unread: from farther away";
+    flooded("nf-farther", "bob", forgeries(farther), what, 5_000);
+}
+
+fn forgeries(first: &str) -> impl Fn(&Cluster) -> String {
+    move |cluster: &Cluster| {
         let forged = signed(&harmful("bob", 1 << 40, 1), "another-secret");
         let file = cluster.shared().join("forged");
         fs::write(&file, forged.repeat(1000)).unwrap();
         format!(
-            "for ((i = 0; i < 20; i++)); do dd status=none if={} bs={} > /dev/udp/10.0.0.1/694; done",
+            "{first}; for ((i = 0; i < 20; i++)); do dd status=none if={} bs={} > /dev/udp/10.0.0.1/694; done",
             file.display(),
             forged.len()
         )
-    };
-    flooded("nf-forgeries", forgeries, "digest does not match", 5_000);
+    }
 }
 
 /// Two clusters on the same segment and port. Each receives all datagrams of the other.

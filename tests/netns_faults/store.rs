@@ -120,13 +120,37 @@ fn damaged_leases_are_named() {
     cluster.never_two_owners();
 }
 
-/// A lock on the state folder keeps a second daemon out. The refusal names the folder, whoever has the lock.
+/// Whoever is no root can open neither the folder nor the pid file, so they cannot lock the daemon out.
+#[test]
+fn other_users_cannot_keep_the_daemon_from_starting() {
+    let cluster = Cluster::up("nf-st-flock", &USUAL.idle());
+    let hold = |path: &str| {
+        format!(
+            "setpriv --reuid 65534 --clear-groups flock {path} sleep 1000 > /dev/null 2>&1 & while flock -n {path} true; do sleep 0.05; done"
+        )
+    };
+    cluster.sh(
+        "alice",
+        "mkdir -p -m 755 /run/had; echo 1 > /run/had/had.pid; chmod 755 /var/lib/had",
+    );
+    for path in ["/run/had/had.pid", "/var/lib/had"] {
+        cluster.sh("alice", &hold(path));
+    }
+    cluster.start_both();
+    cluster.until_owner("alice");
+    for path in ["/run/had/had.pid", "/var/lib/had", "/var/lib/had/lock"] {
+        let open = format!("! setpriv --reuid 65534 --clear-groups flock -n {path} true");
+        cluster.sh("alice", &open);
+    }
+}
+
+/// A lock in the state folder keeps a second daemon out. The refusal names the folder, whoever has the lock.
 #[test]
 fn a_state_folder_that_is_locked_is_refused_in_plain_words() {
     let cluster = Cluster::up("nf-st-held", &USUAL.idle());
     cluster.sh(
         "alice",
-        "mkdir -p /var/lib/had; flock /var/lib/had sleep 1000 > /dev/null 2>&1 & while flock -n /var/lib/had true; do sleep 0.05; done",
+        "cd /var/lib/had; chmod 700 .; umask 077; touch lock; flock lock sleep 1000 > /dev/null 2>&1 & while flock -n /var/lib/had/lock true; do sleep 0.05; done",
     );
     let output = cluster
         .lab

@@ -91,7 +91,7 @@ pub fn example(name: &str, example: &str) -> Blueprint {
             .unwrap()
             .permissions()
             .mode();
-        let secret = ["./authkeys", "./replication.cnf"].contains(&path);
+        let secret = ["./authkeys", "./replication.cnf", "./rsyncd.secrets"].contains(&path);
         let others = if secret { 0o600 } else { 0o777 };
         blueprint = blueprint.file(path, &text, mode & others);
     }

@@ -89,6 +89,7 @@ fn php_fpm_starts_serves_and_stops_as_often_as_asked() {
 
 /// Each node accepts pushes into its own folders.
 const RSYNCD: &str = "use chroot = no\nuid = root\ngid = root\nread only = no\nhosts allow = 10.0.0.1 10.0.0.2\n\
+     auth users = had\nsecrets file = /etc/ha.d/rsyncd.secrets\n\
      [often]\npath = /srv/often\n[seldom]\npath = /srv/seldom\n";
 
 fn pushed() -> Cluster {
@@ -101,6 +102,7 @@ fn pushed() -> Cluster {
     let cluster = Blueprint::new("rsync-push", &ha_cf, &haresources)
         .script("rsync_push", &fs::read_to_string(agent).unwrap())
         .file("rsyncd.conf", RSYNCD, 0o644)
+        .file("rsyncd.secrets", "had:secret-of-the-test\n", 0o600)
         .node("alice", &["eth0 10.0.0.1/24"], &[])
         .node("bob", &["eth0 10.0.0.2/24"], &[])
         .gateway("eth0 10.0.0.254/24")
@@ -140,6 +142,16 @@ fn rsync_push_pushes_from_its_owner_and_a_last_time_before_another_takes_over() 
     );
     until(&cluster, "bob", "often/deep/a*", "one");
     until(&cluster, "bob", "seldom/begin", "begin");
+
+    // The address of a node is not enough to write here.
+    for user in ["", "had@"] {
+        let push = format!(
+            "echo x > /run/x; RSYNC_PASSWORD=wrong rsync /run/x {user}10.0.0.2::often/stranger"
+        );
+        let refused = cluster.run("alice", &push);
+        assert!(refused.stderr.contains("auth failed"), "{refused:?}");
+    }
+    assert!(!cluster.run("bob", "test -e /srv/often/stranger").success());
 
     // A newer file on the other node is kept. A file that is pushed later shows that it was skipped.
     cluster.sh(

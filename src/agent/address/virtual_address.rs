@@ -42,6 +42,8 @@ pub struct Network {
     pub links: Vec<Link>,
     /// All unicast routes of the main table.
     pub routes: Vec<Route>,
+    /// Names of interfaces that do not exist now but may appear.
+    pub expected: Vec<String>,
 }
 
 impl Network {
@@ -50,6 +52,7 @@ impl Network {
         Ok(Network {
             links: netlink.links().await?,
             routes: netlink.routes().await?,
+            expected: Vec::new(),
         })
     }
 
@@ -75,7 +78,7 @@ struct WrittenAddress {
 
 /// Reads an argument and completes it for this machine.
 pub fn resolve(argument: &str, network: &Network) -> Result<VirtualAddress, Mistake> {
-    complete(parse(argument)?, network)
+    complete(&parse(argument)?, network)
 }
 
 /// Checks the form of an argument; does not ask the machine.
@@ -97,7 +100,7 @@ pub fn remark(argument: &str, network: &Network) -> Option<Mistake> {
     }
     let VirtualAddress {
         interface, prefix, ..
-    } = complete(written, network).ok()?;
+    } = complete(&written, network).ok()?;
     let message = format!(
         "{ip} is in no network of this node; it would be put on {interface}, which reaches it only through a gateway"
     );
@@ -247,8 +250,14 @@ fn parse_broadcast(text: &str, ip: IpAddr) -> Result<Ipv4Addr, Mistake> {
         .map_err(|_| Mistake::new(format!("`{text}` is not a broadcast address")))
 }
 
-fn complete(written: WrittenAddress, network: &Network) -> Result<VirtualAddress, Mistake> {
+fn complete(written: &WrittenAddress, network: &Network) -> Result<VirtualAddress, Mistake> {
     let named = written.interface.as_deref();
+    if let (Some(name), Some(prefix)) = (named, written.prefix)
+        && network.link(name).is_none()
+        && network.expected.iter().any(|e| e == name)
+    {
+        return finish(written, name, prefix);
+    }
     let named = named
         .map(|name| {
             network
@@ -258,8 +267,16 @@ fn complete(written: WrittenAddress, network: &Network) -> Result<VirtualAddress
         .transpose()?;
     let (link, prefix) = match (named, written.prefix) {
         (Some(link), Some(prefix)) => (link, prefix),
-        (named, prefix) => find_route(&written, named, prefix, network)?,
+        (named, prefix) => find_route(written, named, prefix, network)?,
     };
+    finish(written, &link.name, prefix)
+}
+
+fn finish(
+    written: &WrittenAddress,
+    interface: &str,
+    prefix: u8,
+) -> Result<VirtualAddress, Mistake> {
     if let Some(network_part) = not_a_host(written.ip, prefix) {
         return Err(Mistake::new(format!(
             "{} is the {network_part} address of its network (/{prefix}); no node can have it",
@@ -269,8 +286,8 @@ fn complete(written: WrittenAddress, network: &Network) -> Result<VirtualAddress
     Ok(VirtualAddress {
         ip: written.ip,
         prefix,
-        interface: link.name.clone(),
-        label: written.label,
+        interface: interface.to_owned(),
+        label: written.label.clone(),
         broadcast: written.broadcast.or(broadcast(written.ip, prefix)),
     })
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::time::sleep;
 
 use crate::agent::{Agent, AgentError, Limits, Status};
-use crate::text::Mistake;
+use crate::text::{Mistake, mask_secrets};
 
 /// How long `Delay` waits by default.
 const DEFAULT_DELAY: Duration = Duration::from_secs(10);
@@ -88,7 +88,7 @@ pub(in crate::agent) struct RunMarker(PathBuf);
 impl RunMarker {
     pub fn new(run_dir: &Path, token: &str) -> Self {
         // A token may contain `/`, which must not become a folder.
-        let name: String = token
+        let name: String = mask_secrets(token)
             .bytes()
             .map(|b| match b {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => char::from(b).to_string(),

@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::agent::Limits;
+use crate::sys::oom;
 use crate::sys::process::{ProcessStat, all_pids};
 use crate::text::one_line;
 
@@ -151,6 +152,7 @@ fn spawn(mut command: Command, streams: Streams) -> io::Result<(Child, Pipes)> {
         .stdout(writer)
         .stderr(error_writer)
         .process_group(0);
+    oom::unspare_child(&mut command);
     let child = command.spawn()?;
     Ok((child, Pipes { output, errors }))
     // Dropping `command` closes our copies of the writing ends.

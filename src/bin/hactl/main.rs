@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use had::control::client::ClientError;
+use had::text::{mask_secrets, printable_lines};
 
 /// Why a command did not succeed.
 struct Failure {
@@ -96,7 +97,8 @@ fn main() -> ExitCode {
     match commands::run(cli) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("hactl: {}", failure.text);
+            let text = printable_lines(&mask_secrets(&failure.text));
+            eprintln!("hactl: {text}");
             ExitCode::from(failure.code)
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use had::sys::terminal;
+use had::text::{mask_secrets, printable_lines};
 
 /// What the terminal can show.
 #[derive(Clone, Copy)]
@@ -80,10 +81,37 @@ impl Screen {
     }
 }
 
+/// The sequences that [`Screen::paint`] and a page that is refreshed use.
+const OWN_SEQUENCES: [&str; 5] = [
+    "\x1b[0m",
+    "\x1b[1m",
+    "\x1b[32m",
+    "\x1b[31m",
+    "\x1b[H\x1b[2J",
+];
+
+/// The text with no other sequences than ours and without passwords: what agents, peers and files say is part of it.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\x1b') {
+        let (before, after) = rest.split_at(at);
+        shown += &printable_lines(before);
+        let own = OWN_SEQUENCES.iter().find(|own| after.starts_with(**own));
+        let taken = own.map_or(1, |own| own.len());
+        shown += own.copied().unwrap_or("\u{fffd}");
+        rest = after.get(taken..).unwrap_or_default();
+    }
+    mask_secrets(&(shown + &printable_lines(rest)))
+}
+
 /// Writes to standard output. If the reader has gone (`hactl status | head -1`), the program ends without an error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out
+        .write_all(harmless(text).as_bytes())
+        .and_then(|()| out.flush())
+    {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => result,
     }
@@ -113,6 +141,15 @@ mod tests {
             "  ! one two three\n    four\n    averyverylongwordindeed\n    x\n"
         );
         assert_eq!(screen(20, false).wrap(Tone::Plain, "- ", ""), "- \n");
+    }
+
+    #[test]
+    fn only_our_own_sequences_reach_the_terminal() {
+        let page = screen(80, true).paint(Tone::Bad, "a\x1b]0;title\x07 passwd=hidden\n");
+        assert_eq!(
+            harmless(&format!("\x1b[H\x1b[2J{page}b\u{9b}31m\x1b")),
+            "\x1b[H\x1b[2J\x1b[31ma\u{fffd}]0;title\u{fffd} passwd=***\n\x1b[0mb\u{fffd}31m\u{fffd}"
+        );
     }
 
     #[test]

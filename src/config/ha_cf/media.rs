@@ -23,10 +23,9 @@ pub(super) fn read_bcast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>)
             .error(&directive.name.place, message, "for example: bcast eth0");
     }
     for interface in &directive.values {
-        if interface_exists(reader, interface) {
-            let port = port_for_media(reader);
-            add_medium(reader, interface, port, Target::Broadcast, &interface.place);
-        }
+        note_missing_interface(reader, interface);
+        let port = port_for_media(reader);
+        add_medium(reader, interface, port, Target::Broadcast, &interface.place);
     }
 }
 
@@ -56,10 +55,8 @@ fn read_unicast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, six: boo
             "an interface and the address of a peer",
         );
     };
-    let known = interface_exists(reader, interface);
-    if let Some(address) = read_peer_address(reader, peer, six)
-        && known
-    {
+    note_missing_interface(reader, interface);
+    if let Some(address) = read_peer_address(reader, peer, six) {
         let port = port_for_media(reader);
         add_medium(
             reader,
@@ -130,7 +127,7 @@ fn read_multicast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, six: b
     let [interface, group, port, hops, loopback] = directive.values.as_slice() else {
         return report_value_count(reader, directive, 5, wanted);
     };
-    let known = interface_exists(reader, interface);
+    note_missing_interface(reader, interface);
     let of_family = |ip: &IpAddr| ip.is_multicast() && ip.is_ipv6() == six;
     let address = group.text.parse().ok().filter(of_family);
     if address.is_none() {
@@ -149,7 +146,7 @@ fn read_multicast(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, six: b
         reader.report.error(&group.place, message, help);
     }
     let options = read_multicast_options(reader, port, hops, loopback);
-    let (true, Some(address), Some((port, hops, loopback))) = (known, address, options) else {
+    let (Some(address), Some((port, hops, loopback))) = (address, options) else {
         return;
     };
     let target = match address {
@@ -226,12 +223,13 @@ fn report_value_count(
     }
 }
 
-pub(super) fn interface_exists(reader: &mut HaCfReader<'_>, word: &SourceWord) -> bool {
+/// Remembers an interface that this machine does not have (now), with what may help.
+pub(super) fn note_missing_interface(reader: &mut HaCfReader<'_>, word: &SourceWord) {
     let Some(known) = &reader.machine.interfaces else {
-        return true;
+        return;
     };
     if known.contains(&word.text) {
-        return true;
+        return;
     }
     let help = match nearest(&word.text, known.iter().map(String::as_str)) {
         Some(near) => format!(
@@ -240,9 +238,25 @@ pub(super) fn interface_exists(reader: &mut HaCfReader<'_>, word: &SourceWord) -
         ),
         None => format!("this machine has: {}", known.join(", ")),
     };
-    let message = format!("there is no interface {}", word.quoted());
-    reader.report.error(&word.place, message, help);
-    false
+    reader.missing_interfaces.push((word.clone(), help));
+}
+
+/// Reports the missing interfaces. With one that heartbeats can use, `had` starts and waits for the others.
+pub(super) fn report_missing_interfaces(reader: &mut HaCfReader<'_>) {
+    let known = reader.machine.interfaces.iter().flatten();
+    let media = &reader.lists.media;
+    let known: Vec<&String> = known.collect();
+    let usable = media.iter().any(|(m, _)| known.contains(&&m.interface));
+    for (word, help) in std::mem::take(&mut reader.missing_interfaces) {
+        let message = format!("there is no interface {}", word.quoted());
+        if usable {
+            let message =
+                format!("{message} now; had starts without it and uses it when it appears");
+            reader.report.warning(&word.place, message, help);
+        } else {
+            reader.report.error(&word.place, message, help);
+        }
+    }
 }
 
 fn add_medium(

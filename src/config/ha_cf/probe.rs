@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::HaCfReader;
-use super::media::interface_exists;
+use super::media::note_missing_interface;
 use crate::config::values::number;
 use crate::model::health::{HttpProbe, MysqlProbe, Probe, Replica};
 use crate::text::SourceWord;
@@ -28,7 +28,8 @@ pub(super) fn read_probe_words(reader: &mut HaCfReader<'_>, words: &[SourceWord]
         "process" => read_process(reader, kind, rest),
         "link" => {
             let interface = only_word(reader, kind, rest, "link eth0")?;
-            interface_exists(reader, interface).then(|| Probe::Link(interface.text.clone()))
+            note_missing_interface(reader, interface);
+            Some(Probe::Link(interface.text.clone()))
         }
         "mysql" => read_mysql(reader, rest),
         _ => None,

@@ -72,12 +72,14 @@ fn read_child(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, failfast: 
         return reader.report.error(&command.place, message, "");
     }
     if user_known {
+        let place = command.place.clone();
         let user = user.text.clone();
         let command = words.iter().skip(1).map(|w| w.text.clone()).collect();
         reader.lists.respawn.push(Respawn {
             user,
             command,
             failfast,
+            place,
         });
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Caller, ClientSlot, ControlCall};
 use crate::control::api::{
-    ControlAnswer, Refusal, RefusalCode, Request, RequestLine, Response, VERSION,
+    ControlAnswer, Refusal, RefusalCode, Request, RequestLine, Response, VERSION, make_harmless,
 };
 
 /// The longest request line of a client.
@@ -271,13 +271,15 @@ fn parse(line: &[u8]) -> Result<Request, Refusal> {
     })
 }
 
-/// Encodes a response as a line.
+/// Encodes a response as a line. Any user may read it.
 fn encode(result: RequestResult) -> Vec<u8> {
     let response = Response {
         version: VERSION,
         result,
     };
-    let mut line = serde_json::to_vec(&response).unwrap_or_default();
+    let mut value = serde_json::to_value(&response).unwrap_or_default();
+    make_harmless(&mut value);
+    let mut line = serde_json::to_vec(&value).unwrap_or_default();
     line.push(b'\n');
     line
 }

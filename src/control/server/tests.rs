@@ -93,6 +93,52 @@ async fn a_request_reaches_the_daemon_and_its_answer_the_client() {
     );
 }
 
+/// Whatever is answered, to whomever.
+#[tokio::test]
+async fn no_answer_has_a_password_or_steers_a_terminal() {
+    let mut bed = Bed::new();
+    let mut client = bed.connect().await;
+    let hostile = "x::passwd=hidden \u{1b}]0;title\u{7}";
+    for outcome in [
+        Ok(done(hostile)),
+        Err(Refusal::new(RefusalCode::Failed, hostile)),
+    ] {
+        client
+            .write_all(line(Request::Restart).as_bytes())
+            .await
+            .unwrap();
+        bed.call().await.reply.send(outcome).unwrap();
+        let mut text = String::new();
+        client.read_line(&mut text).await.unwrap();
+        assert!(text.contains("x::passwd=***"), "{text}");
+        assert!(
+            !text.contains("hidden") && !text.contains("\\u001b") && !text.contains("\\u0007"),
+            "{text}"
+        );
+    }
+}
+
+/// An older daemon, or one that is not ours.
+#[test]
+fn a_client_believes_no_daemon_to_be_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let response = Response {
+            version: VERSION,
+            result: Ok(done("\u{1b}[2Jpasswd=hidden")),
+        };
+        let text = serde_json::to_string(&response).unwrap();
+        writeln!(stream, "{text}").unwrap();
+    });
+    let mut client = ControlClient::connect(&path).unwrap();
+    let answer = client.ask(&Request::Restart, LONG).unwrap();
+    assert_eq!(answer, done("\u{fffd}[2Jpasswd=***"));
+    daemon.join().unwrap();
+}
+
 #[tokio::test]
 async fn bad_lines_are_refused_and_the_next_line_still_serves() {
     let mut bed = Bed::new();
@@ -268,6 +314,55 @@ fn a_living_daemon_is_named_and_a_dead_one_replaced() {
     let refused = ControlServer::bind(&path).unwrap_err().to_string();
     assert!(refused.contains("exists and is not a socket"), "{refused}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+/// Before, any user could lock the world-readable pid file, and the daemon did not start.
+#[test]
+fn other_users_cannot_lock_the_pid_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.sock");
+    let pid_file = folder.path().join("had.pid");
+    fs::write(&pid_file, "1\n").unwrap();
+    fs::set_permissions(&pid_file, Permissions::from_mode(0o644)).unwrap();
+    let stranger = File::open(&pid_file).unwrap();
+    let _held = Flock::lock(stranger, nix::fcntl::FlockArg::LockShared).unwrap();
+    let server = ControlServer::bind(&path).unwrap();
+    assert_eq!(fs::metadata(&pid_file).unwrap().mode() & 0o777, 0o600);
+    drop(server);
+}
+
+/// A daemon of a version whose pid file everybody could read.
+#[test]
+fn an_older_daemon_that_listens_is_respected() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("had.sock");
+    let pid_file = folder.path().join("had.pid");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    fs::write(&pid_file, "7\n").unwrap();
+    fs::set_permissions(&pid_file, Permissions::from_mode(0o644)).unwrap();
+    let _held = Flock::lock(
+        File::open(&pid_file).unwrap(),
+        nix::fcntl::FlockArg::LockExclusive,
+    );
+    let refused = ControlServer::bind(&path).unwrap_err().to_string();
+    assert_eq!(refused, "had is already running (pid 7)");
+}
+
+#[test]
+fn a_folder_that_others_can_write_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    fs::create_dir(&run).unwrap();
+    for mode in [0o1777, 0o775] {
+        fs::set_permissions(&run, Permissions::from_mode(mode)).unwrap();
+        let refused = ControlServer::bind(&run.join("had.sock")).unwrap_err();
+        let refused = refused.to_string();
+        let wanted = format!(
+            "{} belongs to user 0 and has mode {mode:04o}",
+            run.display()
+        );
+        assert!(refused.starts_with(&wanted), "{refused}");
+    }
 }
 
 #[test]

@@ -69,3 +69,25 @@ fn a_target_that_hangs_loses_its_own_lines_and_nothing_else() {
         "{text}"
     );
 }
+
+#[test]
+fn a_line_has_no_password_and_steers_no_terminal() {
+    use tracing_subscriber::layer::SubscriberExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let target = path.clone();
+    let open = || LogTarget::file(target);
+    let (sink, problem) = LogSink::start("log".to_owned(), LevelFilter::INFO, open);
+    assert_eq!(problem, None);
+    let log = Arc::new(Log(vec![sink.unwrap()]));
+    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log)));
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!("started x::passwd=hidden as \u{1b}[2Jroot");
+    });
+    log.0[0].flush(Instant::now() + Duration::from_secs(60));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.ends_with("INFO started x::passwd=*** as \u{fffd}[2Jroot\n"),
+        "{text}"
+    );
+}

@@ -2,6 +2,7 @@ use super::*;
 use crate::model::{GroupName, Term, Time};
 use crate::store::test_disk::{on_tmpfs, remount};
 use nix::mount::MsFlags;
+use std::os::unix::fs::PermissionsExt as _;
 
 const CLOCK: u64 = 1_700_000_000;
 
@@ -154,6 +155,21 @@ fn two_daemons_do_not_share_a_folder() {
     );
     drop(first);
     bed.open();
+}
+
+/// Before, any user could lock the folder, and the daemon did not start.
+#[test]
+fn other_users_cannot_lock_the_folder() {
+    let bed = Bed::new();
+    fs::create_dir_all(bed.state()).unwrap();
+    fs::set_permissions(bed.state(), fs::Permissions::from_mode(0o755)).unwrap();
+    let stranger = File::open(bed.state()).unwrap();
+    let _held = Flock::lock(stranger, nix::fcntl::FlockArg::LockShared).unwrap();
+    let opened = bed.open();
+    assert_eq!(opened.warnings, Vec::<String>::new());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&bed.state()), 0o700);
+    assert_eq!(mode(&bed.state().join("lock")), 0o600);
 }
 
 #[test]

@@ -82,6 +82,10 @@ impl ListenPoint {
         self.v6
     }
 
+    fn listens_to(&self, destination: Destination) -> bool {
+        self.links.iter().any(|(d, _)| *d == destination)
+    }
+
     /// The link for a kind of destination; the first link if none fits, because the peer's ha.cf differs.
     fn link(&self, addressed: Destination) -> Option<&LinkName> {
         let fits = self.links.iter().find(|(a, _)| *a == addressed);
@@ -106,6 +110,10 @@ pub struct Arrival<'a> {
     pub from: SocketAddr,
     /// The link on which it arrived.
     pub link: &'a LinkName,
+    /// Whether it came by a broadcast or multicast that this point listens to.
+    pub to_all: bool,
+    /// Its TTL or hop limit: one less for each router on the way. Zero if the kernel does not tell.
+    pub ttl: u8,
 }
 
 impl UdpReceiver {
@@ -161,7 +169,7 @@ impl UdpReceiver {
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<Arrival<'_>> {
-        let mut control = nix::cmsg_space!(libc::in6_pktinfo);
+        let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
         let mut parts = [IoSliceMut::new(buffer)];
         let message: RecvMsg<'_, '_, SockaddrStorage> = recvmsg(
             self.socket.as_raw_fd(),
@@ -170,11 +178,14 @@ impl UdpReceiver {
             MsgFlags::MSG_DONTWAIT,
         )?;
         let from = message.address.as_ref().and_then(socket_address);
-        let link = self.point.link(destination(&message));
+        let destination = destination(&message);
+        let link = self.point.link(destination);
         Ok(Arrival {
             length: message.bytes,
             from: from.ok_or(io::ErrorKind::InvalidData)?,
             link: link.ok_or(io::ErrorKind::InvalidData)?,
+            to_all: destination != Destination::Us && self.point.listens_to(destination),
+            ttl: time_to_live(&message),
         })
     }
 }
@@ -186,10 +197,12 @@ fn open_receiver(point: &ListenPoint) -> io::Result<(UdpSocket, u32)> {
         socket.set_only_v6(true)?;
         socket.set_multicast_all_v6(false)?;
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        socket.set_recv_hoplimit_v6(true)?;
         Ipv6Addr::UNSPECIFIED.into()
     } else {
         socket.set_multicast_all_v4(false)?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
         Ipv4Addr::UNSPECIFIED.into()
     };
     join_groups(&socket, point, index)?;
@@ -247,6 +260,14 @@ fn destination(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Destination {
         }
     }
     Destination::Us
+}
+
+fn time_to_live(message: &RecvMsg<'_, '_, SockaddrStorage>) -> u8 {
+    let ttl = message.cmsgs().into_iter().flatten().find_map(|c| match c {
+        ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => Some(ttl),
+        _ => None,
+    });
+    ttl.and_then(|ttl| u8::try_from(ttl).ok()).unwrap_or(0)
 }
 
 fn describe(point: &ListenPoint) -> String {

@@ -13,6 +13,9 @@ use crate::model::medium::{Medium, Target};
 /// The TOS value "low delay", as heartbeat sets for unicast.
 const LOW_DELAY: u32 = 0x10;
 
+/// The greatest TTL. What arrives with it was sent on the same network.
+const HEARTBEAT_TTL: u32 = 255;
+
 /// The outcome of sending a datagram.
 #[derive(Debug)]
 pub enum SendOutcome {
@@ -113,8 +116,11 @@ fn open_sender(medium: &Medium) -> io::Result<(Socket, SendMode)> {
     let mode = match *target {
         Target::Unicast(peer) if is_own_address(peer)? => SendMode::Ourselves,
         Target::Unicast(peer) => {
-            if !v6 {
+            if v6 {
+                socket.set_unicast_hops_v6(HEARTBEAT_TTL)?;
+            } else {
                 socket.set_tos_v4(LOW_DELAY)?;
+                socket.set_ttl_v4(HEARTBEAT_TTL)?;
             }
             socket.connect(&scoped_address(peer, *port, index).into())?;
             SendMode::Connected

@@ -82,7 +82,14 @@ fn left_to_right(wire: &Wire) -> (UdpSender, UdpReceiver) {
 async fn hear(receiver: &UdpReceiver) -> (String, IpAddr, String) {
     let mut buffer = [0; 2000];
     let received = timeout(LONG, receiver.receive(&mut buffer)).await;
-    let Arrival { length, from, link } = received.unwrap().unwrap();
+    let Arrival {
+        length,
+        from,
+        link,
+        to_all,
+        ttl,
+    } = received.unwrap().unwrap();
+    assert!(to_all || ttl == 255, "{ttl}");
     let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
     (text, from.ip(), link.as_str().to_owned())
 }

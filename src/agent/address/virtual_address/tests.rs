@@ -26,6 +26,7 @@ fn network() -> Network {
             route("10.1.88.0", 24, 2, 0),
             route("fd00::", 64, 3, 256),
         ],
+        expected: vec!["eth0".to_owned(), "eth7".to_owned()],
     }
 }
 
@@ -36,6 +37,18 @@ fn shown(argument: &str) -> String {
             None => address.to_string(),
         },
         Err(mistake) => format!("error: {}", mistake.message),
+    }
+}
+
+/// One that ha.cf uses for heartbeats may appear later; any other is a mistake.
+#[test]
+fn a_missing_interface_may_be_named_if_it_is_expected() {
+    assert_eq!(
+        shown("10.9.9.9/24/eth7"),
+        "10.9.9.9/24 on eth7 brd 10.9.9.255"
+    );
+    for missing in ["10.9.9.9//eth7", "10.9.9.9/24/eth8"] {
+        assert!(shown(missing).starts_with("error: there is no interface"));
     }
 }
 

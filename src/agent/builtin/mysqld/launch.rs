@@ -16,6 +16,7 @@ use super::server;
 use super::settings::ServerSettings;
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
+use crate::sys::oom;
 use crate::sys::pidfd::PidFd;
 
 /// A server that was just started.
@@ -54,6 +55,7 @@ pub async fn launch_server(
             .stdin(Stdio::null())
             .stdout(output()?)
             .stderr(output()?);
+        oom::unspare_child(&mut command);
         let child = command.spawn()?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok());
         let process = PidFd::open(pid.unwrap_or_default())?;

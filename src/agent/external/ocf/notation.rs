@@ -14,8 +14,7 @@ use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::safe_path;
 use crate::agent::resolve::heartbeat_names;
 use crate::model::token::Token;
-use crate::text::Mistake;
-use crate::text::did_you_mean;
+use crate::text::{Mistake, did_you_mean, mask_secrets};
 
 /// The provider of heartbeat's own agents.
 const USUAL_PROVIDER: &str = "heartbeat";
@@ -282,7 +281,7 @@ fn suggestion(wanted: &Wanted, env: &ScriptEnv) -> String {
 }
 
 /// The name of a resource for its agent, which makes file names of it. It is the same at each start and on each node, and
-/// differs for each word.
+/// differs for each word. A secret is not part of it.
 fn instance_name(kind: &str, token: &Token) -> String {
     let apart = token.text.split("::").next();
     let agent = if apart.is_some_and(|first| first.eq_ignore_ascii_case("ocf")) {
@@ -295,7 +294,7 @@ fn instance_name(kind: &str, token: &Token) -> String {
     if arguments.is_empty() {
         return kind.to_owned();
     }
-    let arguments = arguments.join("_");
+    let arguments = mask_secrets(&arguments.join("::")).replace("::", "_");
     let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     let name: String = arguments
         .chars()
@@ -305,7 +304,7 @@ fn instance_name(kind: &str, token: &Token) -> String {
     if name == arguments {
         return format!("{kind}_{name}");
     }
-    let hash = Sha256::digest(token.text.as_bytes());
+    let hash = Sha256::digest(mask_secrets(&token.text));
     let short = hash
         .iter()
         .take(3)

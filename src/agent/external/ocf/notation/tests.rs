@@ -230,6 +230,9 @@ fn each_word_has_a_name_of_its_own_that_may_be_a_file() {
     let names: std::collections::BTreeSet<String> =
         words.iter().map(|w| name("apache", w)).collect();
     assert_eq!(names.len(), words.len());
+    let secret = name("x", "ocf:heartbeat:x::passwd=hidden");
+    assert_eq!(secret, name("x", "ocf:heartbeat:x::passwd=changed"));
+    assert!(secret.starts_with("x_passwd____-"), "{secret}");
     let long = name("x", &format!("x::{}", "ü/".repeat(500)));
     assert!(long.len() < 100 && !long.contains('/'), "{long}");
 }
