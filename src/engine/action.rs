@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{OrderId, PersistentState};
 use crate::model::decision::Decision;
 use crate::model::heartbeat::Heartbeat;
+use crate::model::peer_message::PeerMessage;
 use crate::model::{GroupName, NodeName, Time};
 
 /// An order to the runtime.
@@ -18,6 +19,13 @@ pub enum Action {
         to: Vec<NodeName>,
         /// The same as in the [`Action::Send`] before it.
         heartbeat: Box<Heartbeat>,
+    },
+    /// Pass on what a peer says to other layers; an empty list once it has nothing more to say.
+    PeerMessages {
+        /// The peer.
+        from: NodeName,
+        /// All of it.
+        messages: Vec<PeerMessage>,
     },
     /// Send an echo request to every ping node. Each answer is an [`super::Event::Pong`].
     Ping,

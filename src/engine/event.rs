@@ -1,6 +1,7 @@
 //! Everything that can happen to the engine.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -183,4 +184,7 @@ pub struct PersistentState {
     pub yielding: Vec<GroupName>,
     /// Groups in maintenance.
     pub maintenance: Vec<GroupName>,
+    /// The deadtimes of peers that differ from ours. Their rights last that long.
+    #[serde(default)]
+    pub deadtimes: BTreeMap<NodeName, Duration>,
 }

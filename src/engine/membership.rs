@@ -1,6 +1,8 @@
 //! Which peers, links and ping nodes are alive, judged by what is heard and by silence; and what a gap in our own time
 //! does to that knowledge.
 
+use std::time::Duration;
+
 use super::peer::{Hearing, Peer};
 use super::{Engine, Group, View};
 use crate::model::decision::{Because, Decision, What};
@@ -12,12 +14,14 @@ impl Engine {
     /// An authenticated heartbeat came in.
     pub(super) fn take_heartbeat(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) {
         let mut notes = Vec::new();
+        let fresh = is_fresh(heartbeat, now, &self.view);
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
+            self.view.take_stranger(now, heartbeat, fresh);
             return;
         };
         let groups = &self.groups;
         let ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
-        let hearing = peer.take_heartbeat(now, link, heartbeat, ours);
+        let hearing = peer.take_heartbeat(now, link, heartbeat, fresh, ours);
         if hearing == Hearing::Old {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;
@@ -30,6 +34,10 @@ impl Engine {
         if hearing == Hearing::Copy {
             return;
         }
+        if fresh {
+            self.pass_on_messages(heartbeat);
+        }
+        self.remember_deadtime(&heartbeat.src, heartbeat.deadtime);
         self.take_acknowledgement(heartbeat);
         self.take_terms(heartbeat);
         self.compare_configuration(&heartbeat.src, heartbeat.digest);
@@ -49,6 +57,32 @@ impl Engine {
         self.update_joined();
     }
 
+    /// Rule 28. What a peer says to other layers is passed on, and once more when it has nothing more to say.
+    fn pass_on_messages(&mut self, heartbeat: &Heartbeat) {
+        let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
+            return;
+        };
+        let messages = heartbeat.peer_messages.clone();
+        let had_some = std::mem::replace(&mut peer.sent_messages, !messages.is_empty());
+        if had_some || !messages.is_empty() {
+            let from = heartbeat.src.clone();
+            self.round
+                .out
+                .push(super::Action::PeerMessages { from, messages });
+        }
+    }
+
+    /// A peer's rights last as long as its own deadtime says: also for our next life, which may never hear it.
+    fn remember_deadtime(&mut self, peer: &NodeName, deadtime: Duration) {
+        let ours = self.view.cluster.timing.deadtime;
+        let known = self.view.deadtimes.get(peer).copied();
+        if known.unwrap_or(ours) == deadtime {
+            return;
+        }
+        self.view.deadtimes.insert(peer.clone(), deadtime);
+        self.round.save = true;
+    }
+
     /// What the peer has heard of us. Our rights rest on that, and it shows if our store was lost.
     fn take_acknowledgement(&mut self, heartbeat: &Heartbeat) {
         let Some(heard) = heartbeat.heard.iter().find(|h| h.node == *self.view.me()) else {
@@ -62,7 +96,7 @@ impl Engine {
             return;
         }
         let sent = (heard.generation == self.view.generation)
-            .then(|| self.view.sent.sent_at(heard.sequence))
+            .then(|| self.view.sent.find(heard.sequence))
             .flatten();
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
             return;
@@ -70,11 +104,14 @@ impl Engine {
         peer.hears_us_on.clone_from(&heard.links);
         peer.misses = heard.loss;
         let Some(sent) = sent else { return };
-        peer.acked = Some(peer.acked.map_or(sent, |a| a.max(sent)));
+        if peer.acked.is_none_or(|before| sent.at >= before) {
+            peer.acked = Some(sent.at);
+            peer.acked_lease = sent.lease;
+        }
         if peer.deafness_reported && !peer.is_deaf(&self.view.cluster.timing) {
             peer.deafness_reported = false;
         }
-        self.take_support(heartbeat, sent);
+        self.take_support(heartbeat, sent.at);
     }
 
     /// Rule 6. A peer that recognises us confirms our right from the time at which we sent what it acknowledges. Only for
@@ -156,6 +193,7 @@ impl Engine {
         self.round
             .out
             .extend(notes.into_iter().map(super::Action::Record));
+        self.view.forget_strangers(now);
         self.update_joined();
     }
 
@@ -182,7 +220,8 @@ impl Engine {
         for group in &mut self.groups {
             group.after_gap(began, now, had_peers, &self.view, &mut self.round);
         }
-        let deadtime = self.view.cluster.timing.deadtime;
+        let timing = self.view.cluster.timing;
+        let deadtime = self.view.longest_deadtime();
         for peer in self
             .view
             .peers
@@ -190,7 +229,7 @@ impl Engine {
             .filter(|p| p.is_living() || p.liveness == Liveness::Init)
         {
             peer.liveness = Liveness::Init;
-            peer.init_deadline = peer.init_deadline.max(now + deadtime);
+            peer.init_deadline = peer.init_deadline.max(now + peer.dead_after(&timing));
             peer.active_since = now;
         }
         // A peer that was dead or had left may be back since. Until we have listened for it, nothing is decided.
@@ -238,18 +277,31 @@ impl Engine {
             match peer.liveness {
                 Liveness::Init => due.push(peer.init_deadline),
                 Liveness::Active => due.push(peer.last_heard + t.warntime),
-                Liveness::Late => due.push((peer.last_heard + t.deadtime).max(peer.back_by)),
+                Liveness::Late => {
+                    due.push((peer.last_heard + peer.dead_after(t)).max(peer.back_by));
+                }
                 Liveness::Dead | Liveness::Left | Liveness::Here => {}
             }
             let up = peer.links.iter().filter(|l| l.up);
             due.extend(up.filter_map(|l| Some(l.last_heard? + l.silence_limit(t))));
         }
+        due.extend(self.view.stranger_deadlines().filter(|at| *at > self.now));
         if !self.view.joined && self.view.listen_until > self.now {
             due.push(self.view.listen_until);
         }
         let up = self.view.pings.iter().filter(|p| p.up);
         due.extend(up.filter_map(|p| p.answered).map(|at| at + t.deadping));
     }
+}
+
+/// Rule 28. Whether a heartbeat says that its sender hears this life of ours: it names a heartbeat that we sent less than
+/// deadtime ago. Only such a heartbeat cannot be an old one that somebody sends again.
+fn is_fresh(heartbeat: &Heartbeat, now: Time, view: &View) -> bool {
+    let us = heartbeat.heard.iter().find(|h| h.node == *view.me());
+    let sent = us
+        .filter(|h| h.generation == view.generation)
+        .and_then(|h| view.sent.find(h.sequence));
+    sent.is_some_and(|s| now < s.at + view.cluster.timing.deadtime)
 }
 
 fn mark_link_up(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {
@@ -337,7 +389,9 @@ fn judge_peer_silence(
                 },
             ));
         }
-        Liveness::Active | Liveness::Late if silent >= timing.deadtime && now >= peer.back_by => {
+        Liveness::Active | Liveness::Late
+            if silent >= peer.dead_after(timing) && now >= peer.back_by =>
+        {
             peer.liveness = Liveness::Dead;
             notes.push(Decision::node(
                 What::PeerDead(peer.name.clone()),

@@ -12,7 +12,7 @@
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
 //! * `relay`: heartbeats that bounce off a ping node;
-//! * `reconfigure`: a new configuration; `round`: the orders of one round.
+//! * `reconfigure`: a new configuration; `stranger`: nodes that it no longer has; `round`: the orders of one round.
 
 pub mod action;
 mod checks;
@@ -32,6 +32,7 @@ mod relay;
 mod round;
 mod sent;
 mod status;
+mod stranger;
 mod view;
 
 pub use action::{Action, Call};
@@ -250,6 +251,7 @@ impl Engine {
             standby: named(|g| g.wishes().standby),
             yielding: named(|g| g.wishes().yielding),
             maintenance: named(|g| g.wishes().maintenance),
+            deadtimes: self.view.deadtimes.clone(),
         };
         self.saves += 1;
         self.saving.push((self.saves, self.round.ceilings.clone()));
@@ -329,7 +331,11 @@ fn counts_as_load(state: GroupState) -> bool {
 
 fn new_view(cluster: Cluster, kept: &PersistentState, now: Time) -> View {
     let initdead = cluster.timing.initdead;
-    let peers = peers_of(&cluster, now, initdead);
+    let mut peers = peers_of(&cluster, now, initdead);
+    for peer in &mut peers {
+        peer.deadtime = kept.deadtimes.get(&peer.name).copied().unwrap_or_default();
+        peer.init_deadline = peer.init_deadline.max(now + peer.deadtime);
+    }
     let pings = cluster.pings.iter().map(|p| new_ping(&p.name)).collect();
     let mut checks = Checks::default();
     checks.take_definition(&cluster.health, now);
@@ -349,6 +355,9 @@ fn new_view(cluster: Cluster, kept: &PersistentState, now: Time) -> View {
         gap: None,
         leaving: false,
         quorate: false,
+        deadtimes: kept.deadtimes.clone(),
+        strangers: Vec::new(),
+        former_digest: None,
         arbiter_reach: None,
         loads: BTreeMap::new(),
         cluster,

@@ -46,6 +46,16 @@ pub(super) struct Peer {
     pub misses: u16,
     /// When we sent the newest of our heartbeats that it has acknowledged.
     pub acked: Option<Time>,
+    /// How long a right lasts by the deadtime that this heartbeat published. The peer takes us for dead no sooner than that.
+    pub acked_lease: Duration,
+    /// The deadtime that it published last; zero before.
+    pub deadtime: Duration,
+    /// Whether its newest heartbeat was fresh (rule 28).
+    pub fresh: bool,
+    /// Since when none of its heartbeats was fresh.
+    pub unfresh_since: Time,
+    /// Whether its last fresh heartbeat carried messages for other layers.
+    pub sent_messages: bool,
     /// The links on which it says it hears us.
     pub hears_us_on: Vec<LinkName>,
     pub links: Vec<PeerLink>,
@@ -134,6 +144,11 @@ impl Peer {
             loss: HeartbeatLoss::default(),
             misses: 0,
             acked: None,
+            acked_lease: cluster.timing.lease(),
+            deadtime: Duration::ZERO,
+            fresh: false,
+            unfresh_since: now,
+            sent_messages: false,
             hears_us_on: Vec::new(),
             links: direct.chain(relays).collect(),
             relayed_at: Time::ZERO,
@@ -153,6 +168,7 @@ impl Peer {
         now: Time,
         link: &LinkName,
         heartbeat: &Heartbeat,
+        fresh: bool,
         ours: impl Fn(&GroupName) -> bool,
     ) -> Hearing {
         let hearing = match self.generation {
@@ -185,10 +201,17 @@ impl Peer {
         self.sequence = heartbeat.sequence;
         self.last_heard = now;
         self.refused = false;
-        self.phase = heartbeat.phase;
         self.reach = heartbeat.reach;
         self.quorate = heartbeat.quorate;
-        self.intent = heartbeat.intent.clone();
+        self.deadtime = heartbeat.deadtime;
+        self.take_freshness(now, fresh);
+        self.phase = match heartbeat.phase {
+            Phase::Left if !fresh => Phase::Leaving,
+            phase => phase,
+        };
+        if fresh {
+            self.intent = heartbeat.intent.clone();
+        }
         self.failed_checks = checks::limit_received(&heartbeat.failed_checks);
         self.digest = Some(heartbeat.digest);
         for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
@@ -197,12 +220,26 @@ impl Peer {
         // Until the new daemon has probed, its kernel keeps the addresses as long as the former daemon announced.
         let looks = self.groups.values().any(|r| r.state == GroupState::Unknown);
         self.back_by = match heartbeat.intent.back_within {
-            Some(within) => now + within,
+            Some(within) if fresh => now + within,
+            Some(_) => self.back_by,
             None if looks => self.back_by,
             None => Time::ZERO,
         };
         self.count_for_link(now, link, heartbeat.sequence);
         hearing
+    }
+
+    /// Rule 28. Notes whether its newest heartbeat is fresh.
+    fn take_freshness(&mut self, now: Time, fresh: bool) {
+        if self.fresh && !fresh {
+            self.unfresh_since = now;
+        }
+        self.fresh = fresh;
+    }
+
+    /// Rule 28. Whether it has been heard for so long without saying that it hears us that it no longer blocks.
+    pub fn blocks_no_longer(&self, now: Time, timing: &Timing) -> bool {
+        self.is_living() && !self.fresh && now >= self.unfresh_since + timing.initdead
     }
 
     /// Counts a heartbeat for its link. False if that link has brought it or a newer one before.
@@ -223,6 +260,7 @@ impl Peer {
         self.loss = HeartbeatLoss::default();
         self.misses = 0;
         self.acked = None;
+        self.intent = Intent::default();
         self.hears_us_on.clear();
         self.active_since = now;
         self.difference_reported = false;
@@ -249,9 +287,19 @@ impl Peer {
         self.is_living() && self.last_heard > self.unheard_since() + timing.deadtime
     }
 
+    /// How long a right lasts that rests on what it has acknowledged.
+    pub fn lease_by(&self, timing: &Timing) -> Duration {
+        timing.lease().min(self.acked_lease)
+    }
+
+    /// How long it is silent before it counts as dead: by its own deadtime too, because its rights last that long.
+    pub fn dead_after(&self, timing: &Timing) -> Duration {
+        timing.deadtime.max(self.deadtime)
+    }
+
     /// Rule 8. When it may take us for dead and act without us, because it does not say that it hears us.
     pub fn takes_us_for_dead_at(&self, timing: &Timing) -> Time {
-        let lease = self.unheard_since() + timing.lease();
+        let lease = self.unheard_since() + self.lease_by(timing);
         lease.max(self.heard_again + timing.keepalive * 2)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::sent::SentHeartbeat;
 use super::{Action, Engine, Group, loss};
 use crate::model::cluster::Timing;
 use crate::model::health::FailedCheck;
@@ -54,6 +55,7 @@ struct Published {
     intent: Intent,
     failed_checks: Vec<FailedCheck>,
     peer_messages: Vec<PeerMessage>,
+    digest: u64,
 }
 
 /// The goodbye of this daemon.
@@ -246,8 +248,13 @@ impl Engine {
     fn send_part(&mut self, now: Time, mut heartbeat: Heartbeat, relay_to: &[NodeName]) {
         self.publisher.sequence = Sequence(self.publisher.sequence.0.saturating_add(1));
         heartbeat.sequence = self.publisher.sequence;
-        let keep = self.view.cluster.timing.deadtime * 2;
-        self.view.sent.add(self.publisher.sequence, now, keep);
+        let timing = &self.view.cluster.timing;
+        let sent = SentHeartbeat {
+            at: now,
+            lease: timing.lease(),
+        };
+        let keep = timing.deadtime * 2;
+        self.view.sent.add(self.publisher.sequence, sent, keep);
         let heartbeat = Box::new(heartbeat);
         self.round.out.push(Action::Send(heartbeat.clone()));
         if !relay_to.is_empty() {
@@ -323,7 +330,7 @@ impl Engine {
             },
             failed_checks: self.view.checks.failed_checks(),
             peer_messages: self.publisher.peer_messages.clone(),
-            digest: self.view.cluster.digest,
+            digest: self.view.former_digest.unwrap_or(self.view.cluster.digest),
         }
     }
 }
@@ -351,5 +358,6 @@ fn published_part(heartbeat: &Heartbeat) -> Published {
         intent: heartbeat.intent.clone(),
         failed_checks: heartbeat.failed_checks.clone(),
         peer_messages: heartbeat.peer_messages.clone(),
+        digest: heartbeat.digest,
     }
 }

@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::Time;
-use crate::model::cluster::Timing;
 use crate::model::votes::VoteShares;
 
 /// Votes counted.
@@ -51,30 +50,26 @@ pub(super) fn arbiter_confirmed(pings: &[Ping], shares: VoteShares) -> Option<Ti
     newest_first.get(shares.pings_needed() - 1).copied()
 }
 
-/// When a lease ends that rests on these confirmations. Each is the time at which we sent what was confirmed, and the
-/// votes of who confirmed it. Our own votes need no confirmation. `Time::NEVER` if no other votes are needed.
-pub(super) fn lease_end(confirmed: &[(Time, u32)], others_needed: u32, timing: &Timing) -> Time {
+/// When a lease ends that rests on these confirmations. Each has the time at which it ends, and the votes of who confirmed.
+/// Our own votes need no confirmation. `Time::NEVER` if no other votes are needed.
+pub(super) fn lease_end(confirmed: &[(Time, u32)], others_needed: u32) -> Time {
     if others_needed == 0 {
         return Time::NEVER;
     }
-    let mut newest_first = confirmed.to_vec();
-    newest_first.sort_unstable_by(|a, b| b.cmp(a));
+    let mut latest_first = confirmed.to_vec();
+    latest_first.sort_unstable_by(|a, b| b.cmp(a));
     let mut votes = 0;
-    let last_needed = newest_first.iter().find(|(_, share)| {
+    let last_needed = latest_first.iter().find(|(_, share)| {
         votes += share;
         votes >= others_needed
     });
-    last_needed
-        .filter(|(at, _)| *at > Time::ZERO)
-        .map_or(Time::ZERO, |(at, _)| *at + timing.lease())
+    last_needed.map_or(Time::ZERO, |(end, _)| *end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    /// When each confirmed with how many votes, how many are needed, when the right ends.
+    /// When each confirmation ends and its votes, how many are needed, when the right ends.
     type LeaseRow = (&'static [(u64, u32)], u32, Time);
     /// The nodes, when each ping node answered, when the arbiter confirmed.
     type ArbiterRow = (usize, &'static [Option<u64>], Option<Time>);
@@ -85,30 +80,21 @@ mod tests {
 
     #[test]
     fn a_right_ends_with_the_last_confirmation_that_quorum_needs() {
-        let s = Duration::from_secs;
-        let timing = Timing {
-            keepalive: s(1),
-            warntime: s(5),
-            deadtime: s(10),
-            initdead: s(20),
-            deadping: s(10),
-            margin: s(2),
-        };
         let table: [LeaseRow; 9] = [
-            (&[(100, 1)], 1, at(108)),
+            (&[(100, 1)], 1, at(100)),
             (&[], 1, Time::ZERO),
-            (&[(100, 1), (103, 1)], 1, at(111)),
-            (&[(100, 1), (103, 1)], 2, at(108)),
+            (&[(100, 1), (103, 1)], 1, at(103)),
+            (&[(100, 1), (103, 1)], 2, at(100)),
             (&[(100, 1)], 2, Time::ZERO),
-            (&[(100, 1), (101, 1), (102, 1), (103, 1)], 2, at(110)),
+            (&[(100, 1), (101, 1), (102, 1), (103, 1)], 2, at(102)),
             (&[], 0, Time::NEVER),
-            (&[(100, 2)], 2, at(108)),
-            (&[(100, 2), (103, 1)], 2, at(108)),
+            (&[(100, 2)], 2, at(100)),
+            (&[(100, 2), (103, 1)], 2, at(100)),
         ];
         for (confirmed, needed, expected) in table {
             let confirmed: Vec<(Time, u32)> = confirmed.iter().map(|(s, v)| (at(*s), *v)).collect();
             assert_eq!(
-                lease_end(&confirmed, needed, &timing),
+                lease_end(&confirmed, needed),
                 expected,
                 "{confirmed:?}, {needed} needed"
             );

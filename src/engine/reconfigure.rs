@@ -23,6 +23,8 @@ impl Engine {
             .position(|n| *n == cluster.me)
             .unwrap_or(usize::MAX);
         self.view.checks.take_definition(&cluster.health, now);
+        let before = self.view.cluster.digest;
+        self.view.former_digest = self.view.former_digest.or(Some(before));
         self.view.cluster = cluster;
         // A new node is waited for before anything is decided.
         self.update_joined();
@@ -50,6 +52,9 @@ impl Engine {
             *peer = kept;
         }
         self.view.peers = peers;
+        for gone in old.iter().filter(|o| !cluster.nodes.contains(&o.name)) {
+            self.view.peer_was_removed(now, gone);
+        }
     }
 
     fn reconfigure_groups(&mut self, cluster: &Cluster) {
@@ -69,8 +74,12 @@ impl Engine {
         }
     }
 
-    /// Forgets groups that are no longer configured, once nothing of them runs here.
+    /// Forgets groups that are no longer configured, once nothing of them runs here, and the former configuration once
+    /// nothing of that runs. Until then its digest is the one that is published.
     pub(super) fn forget_removed(&mut self) {
         self.groups.retain(|g| !g.is_gone());
+        if !self.groups.iter().any(Group::runs_former_definition) {
+            self.view.former_digest = None;
+        }
     }
 }

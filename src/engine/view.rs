@@ -10,6 +10,7 @@ use super::peer::Peer;
 use super::placement::Candidate;
 use super::quorum::{ArbiterReach, Ping, Votes, arbiter_confirmed};
 use super::sent::SentLog;
+use super::stranger::Stranger;
 use crate::model::cluster::{Cluster, QuorumPolicy};
 use crate::model::heartbeat::{Phase, Reach};
 use crate::model::status::Liveness;
@@ -36,6 +37,12 @@ pub(super) struct View {
     pub leaving: bool,
     /// Whether this side had enough votes when they were last counted.
     pub quorate: bool,
+    /// The deadtimes of peers that differ from ours, also from before our start.
+    pub deadtimes: BTreeMap<NodeName, Duration>,
+    /// Nodes that are heard and not configured.
+    pub strangers: Vec<Stranger>,
+    /// The digest of the configuration before, while something of that still runs.
+    pub former_digest: Option<u64>,
     #[serde(default)]
     pub arbiter_reach: Option<ArbiterReach>,
     /// How many groups each peer holds or claims.
@@ -53,6 +60,13 @@ impl View {
 
     pub fn living(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter().filter(|p| p.is_living())
+    }
+
+    /// The longest deadtime of all nodes.
+    pub fn longest_deadtime(&self) -> Duration {
+        let timing = &self.cluster.timing;
+        let peers = self.peers.iter().map(|p| p.dead_after(timing));
+        peers.max().unwrap_or(timing.deadtime)
     }
 
     /// Rules 2 and 12. Whether every peer has been heard, or was waited for long enough.
@@ -93,9 +107,16 @@ impl View {
         }
     }
 
-    /// Rules 6 and 27. From when on the arbiter confirms our rights. An answer counts only if the peer, had it reached the ping node
+    /// Rules 6 and 27. When a right ends that rests on the arbiter. An answer counts only if the peer, had it reached the ping node
     /// then too, would have heard us: because our heartbeats were relayed, or because it did hear us and has said so.
-    pub fn arbiter_confirmed(&self) -> Option<Time> {
+    pub fn arbiter_lease_end(&self) -> Option<Time> {
+        let timing = &self.cluster.timing;
+        let confirmed = self.arbiter_confirmed()?;
+        let known = self.peers.iter().map(|p| p.lease_by(timing)).min();
+        Some(confirmed + known.unwrap_or(timing.lease()))
+    }
+
+    fn arbiter_confirmed(&self) -> Option<Time> {
         let answered = arbiter_confirmed(&self.pings, self.cluster.vote_shares())?;
         let heard_us = |p: &Peer| match p.liveness {
             Liveness::Left => answered,
@@ -136,9 +157,7 @@ impl View {
             return Time::ZERO;
         }
         match self.arbiter_reach {
-            Some(r) if now <= r.newest + self.max_answer_gap() => {
-                r.since + self.cluster.timing.deadtime
-            }
+            Some(r) if now <= r.newest + self.max_answer_gap() => r.since + self.longest_deadtime(),
             _ => Time::NEVER,
         }
     }

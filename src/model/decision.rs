@@ -209,6 +209,10 @@ pub enum Because {
     AddressAnswers(String),
     /// Its addresses are being probed; they have not been silent for long enough yet.
     ProbeRuns,
+    /// A node that is no longer in ha.cf still runs it.
+    HeldByStranger(NodeName),
+    /// It is new or changed here, and this node has another configuration, by which it may run a part of it.
+    OtherConfiguration(NodeName),
     /// The ping nodes have not answered for deadtime without a gap, so a peer that is not heard may have had their vote.
     PingGap,
     /// A peer has not agreed yet.

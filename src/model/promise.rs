@@ -88,8 +88,8 @@ pub enum Exception {
     ForeignStart,
     /// An agent that says "stopped" of what runs.
     WrongStatus,
-    /// Nodes with different times.
-    DifferentTimes,
+    /// Nodes with different `quorum` or `relay`.
+    DifferentQuorum,
     /// An administrator's statement that is not true.
     BlindCommand,
 }
@@ -103,7 +103,7 @@ impl Exception {
         Self::SuspendedMachine,
         Self::ForeignStart,
         Self::WrongStatus,
-        Self::DifferentTimes,
+        Self::DifferentQuorum,
         Self::BlindCommand,
     ];
 
@@ -130,7 +130,7 @@ impl Exception {
                 "a service that systemd or a person starts beside the cluster: it runs until `had` looks at it"
             }
             Self::WrongStatus => "an agent that reports a running service as stopped",
-            Self::DifferentTimes => "times in ha.cf that differ between nodes",
+            Self::DifferentQuorum => "`quorum` or `relay` in ha.cf that differ between nodes",
             Self::BlindCommand => {
                 "`hactl clear` or `takeover --force` without checking that the group runs nowhere else"
             }

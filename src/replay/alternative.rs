@@ -149,6 +149,10 @@ impl AlternativeRun {
                 mut heartbeat,
             } => {
                 self.translate_acknowledged(&mut heartbeat);
+                if let Some(engine) = &self.engine {
+                    // The settings are tried on all nodes.
+                    heartbeat.deadtime = engine.cluster().timing.deadtime;
+                }
                 if self.diverged {
                     self.translate_recognition(&mut heartbeat);
                 }

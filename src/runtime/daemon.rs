@@ -148,7 +148,11 @@ impl Daemon {
             }
             Action::Reply { id, result } => self.waiting.reply(id, result),
             // The heartbeat thread does these itself.
-            Action::Send(_) | Action::Relay { .. } | Action::Ping | Action::Exit => {}
+            Action::Send(_)
+            | Action::Relay { .. }
+            | Action::PeerMessages { .. }
+            | Action::Ping
+            | Action::Exit => {}
         }
     }
 

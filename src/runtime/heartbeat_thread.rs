@@ -3,7 +3,6 @@
 //! It has a thread and a tokio runtime of its own. It sends by itself; all other orders of the engine go over a channel
 //! to the slow half ([`super::perform`]), which reports back through an [`Input`].
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,11 +20,11 @@ use super::relay::HeartbeatRelay;
 use super::send::HeartbeatSender;
 use super::service_manager::ServiceWatchdog;
 use crate::engine::{Action, Event, PersistentState};
+use crate::model::Time;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
-use crate::model::{NodeName, Time};
 use crate::store::recording_writer::RecordingFeed;
 use crate::sys::clock::{self, Alarm};
 use crate::sys::realtime;
@@ -121,8 +120,6 @@ struct HeartbeatLoop {
     listeners: Vec<Listener>,
     media: Vec<Medium>,
     counters: Arc<Counters>,
-    /// Nodes whose last heartbeat carried messages for the slow half.
-    sent_messages: BTreeSet<NodeName>,
     first_actions: Vec<Action>,
     /// When the engine gave the orders that are carried out now.
     ordered_at: Time,
@@ -181,7 +178,6 @@ impl HeartbeatLoop {
             listeners,
             media: setup.media,
             counters,
-            sent_messages: BTreeSet::new(),
             first_actions,
             ordered_at: clock::now(),
             warntime: timing.warntime,
@@ -301,17 +297,6 @@ impl HeartbeatLoop {
                     relay.learn(peer, *from);
                 }
             }
-            let messages = &heartbeat.peer_messages;
-            let had_some = if messages.is_empty() {
-                self.sent_messages.remove(peer)
-            } else {
-                self.sent_messages.insert(peer.clone());
-                true
-            };
-            if had_some {
-                self.out
-                    .send(Output::PeerMessages(peer.clone(), messages.clone()));
-            }
         }
         self.give_event(received.into_event())
     }
@@ -406,6 +391,9 @@ impl HeartbeatLoop {
                     if let Some(relay) = &mut self.relay {
                         relay.send(&to, &self.sender.encode(&heartbeat));
                     }
+                }
+                Action::PeerMessages { from, messages } => {
+                    self.out.send(Output::PeerMessages(from, messages));
                 }
                 Action::Ping => {
                     if let Some(pings) = &mut self.pings {

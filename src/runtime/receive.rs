@@ -23,6 +23,8 @@ use crate::sys::udp::{Arrival, UdpReceiver};
 use crate::wire::message::MAX_BYTES;
 use crate::wire::{self, Refused};
 
+/// With so many senders, further ones that are not configured are dropped. Each of them knows the key.
+const MAX_SENDERS: usize = 128;
 /// Pause of a socket after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(20);
 
@@ -193,11 +195,12 @@ impl Authenticator {
         if heartbeat.src == self.me {
             return; // Our own, come back by broadcast or multicast.
         }
-        if !rules.nodes.contains(&heartbeat.src) {
+        let known = rules.nodes.contains(&heartbeat.src);
+        if !known {
+            // Only the engine can tell whether it still runs something of ours.
             self.counters.unknown_node();
-        } else if !self.is_new(link, &heartbeat) {
-            self.counters.old_heartbeat();
-        } else {
+        }
+        if self.is_new(link, &heartbeat, known) {
             self.counters.heartbeat_accepted();
             if !arrival.to_all {
                 let peer = &heartbeat.src;
@@ -208,11 +211,16 @@ impl Authenticator {
                 from: from.ip(),
                 heartbeat: Box::new(heartbeat),
             });
+        } else {
+            self.counters.old_heartbeat();
         }
     }
 
-    fn is_new(&self, link: &LinkName, heartbeat: &Heartbeat) -> bool {
+    fn is_new(&self, link: &LinkName, heartbeat: &Heartbeat, known: bool) -> bool {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known && newest.len() >= MAX_SENDERS && !newest.contains_key(&heartbeat.src) {
+            return false;
+        }
         let of_peer = newest.entry(heartbeat.src.clone()).or_default();
         of_peer.accept(link, heartbeat)
     }

@@ -74,6 +74,7 @@ impl World {
             }
             Action::Send(_)
             | Action::Relay { .. }
+            | Action::PeerMessages { .. }
             | Action::Ping
             | Action::Run { .. }
             | Action::Abort(_)

@@ -99,10 +99,10 @@ impl ScriptSetting {
         values.into_iter().chain([follow])
     }
 
-    /// Whether nodes that differ in it may judge silence and rights differently.
+    /// Whether nodes that differ in it may judge rights differently. Times are no such setting: they are published.
     pub(super) fn is_about_rights(&self) -> bool {
         match self {
-            ScriptSetting::Cluster(name, _) => !["auto_failback", "failback_delay"].contains(name),
+            ScriptSetting::Cluster(name, _) => ["quorum", "relay"].contains(name),
             ScriptSetting::FollowConnectivity(_)
             | ScriptSetting::Preferred(..)
             | ScriptSetting::Without(_)

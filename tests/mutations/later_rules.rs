@@ -183,6 +183,48 @@ pub const TABLE: &[Mutation] = &[
         "    if pings.is_empty() {",
     ),
     m(
+        "10: a peer is dead after our deadtime, whatever its own",
+        "peer.rs",
+        "        timing.deadtime.max(self.deadtime)",
+        "        timing.deadtime",
+    ),
+    m(
+        "6: a longer deadtime counts before the peers know of it",
+        "peer.rs",
+        "        timing.lease().min(self.acked_lease)",
+        "        timing.lease()",
+    ),
+    m(
+        "25: a changed group is started beside another configuration",
+        "group/claim.rs",
+        "        self.awaits_agreement = other.is_some();",
+        "        self.awaits_agreement = other.is_some() && false;\n        if !self.awaits_agreement { return None; }",
+    ),
+    m(
+        "25: the new digest is published while the old definition runs",
+        "publish.rs",
+        "self.view.former_digest.unwrap_or(self.view.cluster.digest)",
+        "self.view.cluster.digest",
+    ),
+    m(
+        "25: what a removed node holds is started",
+        "stranger.rs",
+        "            s.holds.contains(group)",
+        "            s.holds.contains(group) && false",
+    ),
+    m(
+        "28: every heartbeat is fresh",
+        "membership.rs",
+        "    sent.is_some_and(|s| now < s.at + view.cluster.timing.deadtime)",
+        "    sent.is_none_or(|s| now < s.at + view.cluster.timing.deadtime * 1000)",
+    ),
+    m(
+        "28: who hears nobody blocks for ever",
+        "peer.rs",
+        "        self.is_living() && !self.fresh && now >= self.unfresh_since + timing.initdead",
+        "        self.is_living() && !self.fresh && now >= self.unfresh_since + timing.initdead * 1000",
+    ),
+    m(
         "27: nothing is relayed",
         "relay.rs",
         "        now < self.relay_until || now >= self.relayed_at + PROBE_INTERVAL",

@@ -8,9 +8,11 @@
 )]
 #![allow(clippy::cast_precision_loss, clippy::format_collect)] // times and stories, for people to read
 
+mod agreement;
 mod cluster;
 mod failures;
 mod found;
+mod freshness;
 mod handover;
 mod health;
 mod lab_found;
@@ -97,6 +99,13 @@ pub fn decisions(world: &World, name: &str) -> Vec<String> {
         .iter()
         .map(|(_, d): &(_, Decision)| d.to_string())
         .collect()
+}
+
+/// Runs until a group is online at one of these nodes.
+pub fn settle_on_one_of(world: &mut World, group: &str, nodes: &[&str]) {
+    let on_one = |w: &mut World| matches!(w.runs_on(group)[..], [one] if nodes.contains(&one));
+    let settled = world.run_until_condition(secs(120), on_one);
+    assert!(settled, "{group} is on none of {nodes:?}\n{}", story(world));
 }
 
 pub fn no_double(world: &World) {

@@ -21,6 +21,10 @@ impl Group {
         if !view.joined || view.leaving || self.removed || self.in_maintenance(view) {
             return;
         }
+        if let Some(because) = self.elsewhere_by_other_files(now, view) {
+            self.report_blocked(because, round);
+            return;
+        }
         match self.reason_to_claim(view, round) {
             Ok(Some(Because::NextChoice(_))) if self.preferred_gets_ready(now, view) => {
                 self.reported.blocked_because = None;
@@ -29,6 +33,20 @@ impl Group {
             Ok(None) => self.reported.blocked_because = None,
             Err(why) => self.report_blocked(why, round),
         }
+    }
+
+    /// Rule 25. A node that still runs it, or a part of it, by another configuration than ours.
+    fn elsewhere_by_other_files(&mut self, now: Time, view: &View) -> Option<Because> {
+        if let Some(stranger) = view.held_by_stranger(now, &self.spec.name) {
+            return Some(Because::HeldByStranger(stranger.clone()));
+        }
+        if !self.awaits_agreement || self.wishes.forced {
+            return None;
+        }
+        let differs = |p: &&Peer| p.digest.is_some_and(|d| d != view.cluster.digest);
+        let other = view.living().find(differs).map(|p| p.name.clone());
+        self.awaits_agreement = other.is_some();
+        other.map(Because::OtherConfiguration)
     }
 
     /// Whether the preferred node was heard only a moment ago: it may still be counting votes and probing what runs
@@ -209,6 +227,9 @@ impl Group {
         if waits.is_some() {
             return waits;
         }
+        if let Some(stranger) = view.held_by_stranger(now, &self.spec.name) {
+            return Some(Because::HeldByStranger(stranger.clone()));
+        }
         if view.counts_votes() && (!view.quorate || now >= self.right.ends_at(view)) {
             return Some(Because::NoQuorum);
         }
@@ -252,7 +273,13 @@ impl Group {
                 // A peer that cannot hear us can never agree. Where more than half of the nodes recognise us,
                 // nobody else can be recognised by as many, and its silence need not hold us up.
                 let outvoted = quiet && view.is_deaf(peer) && self.majority_of_nodes(view);
-                if agrees || outvoted { None } else { waits }
+                // Rule 28. One that hears nobody, and has nothing of it, must not hold the cluster for ever.
+                let ignored = quiet && peer.blocks_no_longer(now, &view.cluster.timing);
+                if agrees || outvoted || ignored {
+                    None
+                } else {
+                    waits
+                }
             }
         }
     }
@@ -268,7 +295,7 @@ impl Group {
 
     /// Rule 10. When a dead peer has certainly stopped the group: its right ends by itself, and its stop takes its time.
     pub(super) fn stopped_by(&self, peer: &Peer, view: &View) -> Time {
-        peer.last_heard + view.cluster.timing.deadtime + self.time_to_stop(view)
+        peer.last_heard + peer.dead_after(&view.cluster.timing) + self.time_to_stop(view)
     }
 
     fn time_to_stop(&self, view: &View) -> Duration {

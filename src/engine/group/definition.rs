@@ -46,8 +46,14 @@ impl Group {
         let ceiling = round.ceilings.get(&spec.name).copied();
         let mut group = Group::new(spec.clone(), Term(0), Right::default());
         group.see_term(ceiling.unwrap_or_default());
+        group.awaits_agreement = true;
         group.begin_probe(round);
         group
+    }
+
+    /// Whether something of it may still run that the present configuration does not have.
+    pub fn runs_former_definition(&self) -> bool {
+        self.removed || self.replaced_by.is_some()
     }
 
     /// The configuration no longer has it.
@@ -78,6 +84,7 @@ impl Group {
             return;
         }
         self.replaced_by = Some(Box::new(spec.clone()));
+        self.awaits_agreement = true;
         if self.state().holds() || self.stack.is_busy() || self.found_something() {
             return;
         }

@@ -74,6 +74,9 @@ pub(super) struct Group {
     removed: bool,
     /// A newer definition, to be taken when nothing of the old one runs.
     replaced_by: Option<Box<GroupSpec>>,
+    /// A reload has added or changed it: it is started here once no living node has another configuration.
+    #[serde(default)]
+    awaits_agreement: bool,
 }
 
 impl Group {
@@ -95,6 +98,7 @@ impl Group {
             was_in_maintenance: false,
             removed: false,
             replaced_by: None,
+            awaits_agreement: false,
         }
     }
 

@@ -75,14 +75,16 @@ impl Right {
             return Time::NEVER;
         }
         let shares = view.cluster.vote_shares();
+        let timing = &view.cluster.timing;
         let peers = self.supports.iter().filter_map(|(name, at)| {
             let peer = view.peer(name)?;
-            (peer.liveness != Liveness::Left).then_some((*at, shares.of_node(peer.rank)))
+            let end = *at + peer.lease_by(timing);
+            (peer.liveness != Liveness::Left).then_some((end, shares.of_node(peer.rank)))
         });
-        let arbiter = view.arbiter_confirmed().map(|at| (at, 1));
-        let confirmed: Vec<(Time, u32)> = peers.chain(arbiter).collect();
+        let arbiter = view.arbiter_lease_end().map(|end| (end, 1));
+        let ends: Vec<(Time, u32)> = peers.chain(arbiter).collect();
         let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));
-        quorum::lease_end(&confirmed, others_needed, &view.cluster.timing).max(self.end_from_before)
+        quorum::lease_end(&ends, others_needed).max(self.end_from_before)
     }
 
     pub fn publish_from(&mut self, now: Time) {

@@ -194,6 +194,14 @@ impl fmt::Display for Because {
                 f,
                 "split brain suspected: one of its addresses still answers ({who}); stop what runs there, or override with hactl takeover --force"
             ),
+            Self::HeldByStranger(n) => write!(
+                f,
+                "{n}, which is no longer in ha.cf, still runs it: stop the daemon there, or add the node again"
+            ),
+            Self::OtherConfiguration(n) => write!(
+                f,
+                "it is new or changed here, and {n} still has another configuration: make ha.cf and haresources equal on all nodes, then run hactl reload on each"
+            ),
             Self::PingGap => write!(
                 f,
                 "the ping node must first answer for deadtime without a gap, because the other node may have had its vote until then"

@@ -440,7 +440,8 @@ impl Generator {
     fn reconfigure(&mut self) {
         let (node, group) = (self.node(), self.group());
         let delay = Duration::from_secs(self.random.below(6));
-        let setting = match self.random.below(7) {
+        let deadtime = Duration::from_secs(2 + self.random.below(4));
+        let setting = match self.random.below(8) {
             0 => {
                 let on = SettingValue::Switch(self.random.chance(500));
                 ScriptSetting::Cluster("auto_failback", on)
@@ -450,6 +451,7 @@ impl Generator {
             3 => ScriptSetting::Preferred(group, self.node()),
             4 => ScriptSetting::Without(group),
             5 => ScriptSetting::With(group),
+            6 => ScriptSetting::Cluster("deadtime", SettingValue::Time(deadtime)),
             _ => ScriptSetting::Whole,
         };
         self.reconfigured.insert(node.clone());

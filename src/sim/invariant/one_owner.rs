@@ -158,7 +158,7 @@ fn exception_of(fault: &Fault) -> Option<Exception> {
         Fault::Suspend(_) => Some(Exception::SuspendedMachine),
         Fault::Looks(_, ProbeBehaviour::Says(false)) => Some(Exception::WrongStatus),
         Fault::Reconfigure(_, setting) if setting.is_about_rights() => {
-            Some(Exception::DifferentTimes)
+            Some(Exception::DifferentQuorum)
         }
         _ if is_blind_command(fault) => Some(Exception::BlindCommand),
         _ => None,
@@ -362,7 +362,11 @@ mod tests {
         );
         assert!(not_promised(&script("off", "clear a db")).is_some());
         assert!(not_promised(&script("off", "looks at db step 1 on a say stopped")).is_some());
-        assert!(not_promised(&script("off", "reconfigure a deadtime 3s")).is_some());
+        assert!(not_promised(&script("off", "reconfigure a quorum stop")).is_some());
+        assert_eq!(
+            not_promised(&script("off", "reconfigure a deadtime 3s")),
+            None
+        );
         assert_eq!(
             not_promised(&script("off", "reconfigure a auto_failback on")),
             None

@@ -1,8 +1,9 @@
 use super::*;
-use crate::model::{GroupName, Term, Time};
+use crate::model::{GroupName, NodeName, Term, Time};
 use crate::store::test_disk::{on_tmpfs, remount};
 use nix::mount::MsFlags;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 const CLOCK: u64 = 1_700_000_000;
 
@@ -37,6 +38,7 @@ impl Bed {
 fn wishes() -> PersistentState {
     let group = GroupName::new("IPaddr::10.0.0.1");
     PersistentState {
+        deadtimes: BTreeMap::from([(NodeName::new("bob"), Duration::from_secs(30))]),
         generation: Generation(CLOCK),
         ceilings: [(group.clone(), Term(1 << 60))].into(),
         terms: [(group.clone(), Term(7))].into(),

@@ -272,6 +272,7 @@ impl ReplayWording {
                     .collect::<Vec<_>>()
                     .join(", ")
             ),
+            Action::PeerMessages { from, .. } => format!("passes on what {from} asks or answers"),
             Action::Ping => "pings the ping nodes".to_owned(),
             Action::Abort(group) => format!("{group}: aborts its running action"),
             Action::WatchAddresses { group, on: true } => {
