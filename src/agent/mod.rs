@@ -123,6 +123,13 @@ impl Abort {
         self.0.send_replace(true);
     }
 
+    /// Waits until all that held a clone has ended.
+    pub async fn released(self) {
+        let mut used = self.0.subscribe();
+        drop(self);
+        while used.changed().await.is_ok() {}
+    }
+
     /// Waits for [`Abort::abort`].
     pub async fn aborted(&self) {
         let mut used = self.0.subscribe();

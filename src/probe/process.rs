@@ -9,8 +9,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::sys::foreign_file::read_regular;
 use crate::sys::pidfd::PidFd;
 use crate::sys::process::{ProcessStat, all_pids, program_name};
+
+/// A longer file is no pid file.
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// A process, found by its name or by its pid file.
 pub(super) struct ProcessProbe {
@@ -61,7 +65,8 @@ impl ProcessProbe {
 
 fn by_file(path: &Path) -> Result<i32, String> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
+    let read = read_regular(path, MAX_FILE_BYTES);
+    let text = read.map_err(|e| format!("cannot read {shown}: {e}"))?;
     let first = text.split_whitespace().next().unwrap_or("");
     let pid: i32 = first
         .parse()
@@ -148,6 +153,9 @@ mod tests {
         let file = dir.path().join("pid");
         let probe = ProcessProbe::new(file.to_str().unwrap());
         assert!(probe.run().unwrap_err().starts_with("cannot read"));
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(probe.run().unwrap_err().contains("not a regular file"));
+        fs::remove_file(&file).unwrap();
         for (text, wrong) in [
             ("", "no process number"),
             ("-1\n", "no process number"),
