@@ -21,6 +21,7 @@ mod ping;
 mod receive;
 mod recording_engine;
 mod relay;
+mod reload;
 mod respawn;
 mod send;
 mod serve;
@@ -39,6 +40,7 @@ use daemon::Daemon;
 use heartbeat_thread::HeartbeatSetup;
 use peer_requests::{PeerClient, PeerRequests};
 use perform::Performer;
+use reload::Reload;
 use respawn::RespawnChildren;
 use signals::Signals;
 
@@ -86,7 +88,10 @@ fn run(folders: Folders) -> Result<bool, String> {
         .thread_stack_size(256 * 1024)
         .build()
         .map_err(|e| format!("cannot create the runtime: {e}"))?;
-    runtime.block_on(start_and_run(folders))
+    let ended_in_order = runtime.block_on(start_and_run(folders));
+    // To drop it would wait for a thread that hangs on a dead disk.
+    runtime.shutdown_timeout(daemon::DISK_CLOSE_TIMEOUT);
+    ended_in_order
 }
 
 async fn start_and_run(folders: Folders) -> Result<bool, String> {
@@ -152,6 +157,7 @@ async fn start_and_run(folders: Folders) -> Result<bool, String> {
         perform::min_address_lifetime(config.lease, &cluster.timing),
         engine.clone(),
     );
+    let (reload, reloads) = Reload::new();
     let daemon = Daemon {
         folders,
         config,
@@ -168,9 +174,10 @@ async fn start_and_run(folders: Folders) -> Result<bool, String> {
         waiting: serve::WaitingClients::default(),
         saver,
         status_changed,
+        reload,
         leaving: false,
     };
-    let ended_in_order = daemon.run(outputs, calls, orders, signals).await;
+    let ended_in_order = daemon.run(outputs, calls, orders, reloads, signals).await;
     if ended_in_order {
         tracing::info!("had ends");
     } else {
