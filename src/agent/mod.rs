@@ -74,6 +74,9 @@ pub trait RawActions: Send + Sync {
     async fn raw_monitor(&self, limits: &Limits) -> Result<Status, AgentError>;
 }
 
+/// Longer than any daemon runs, and not too long for a timer.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// The deadline of an action, and the handle that aborts it.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -89,6 +92,15 @@ impl Limits {
         Limits {
             until: Instant::now() + time,
             abort: abort.clone(),
+        }
+    }
+
+    /// The same handle, and a deadline that never comes.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Limits {
+            until: Instant::now() + NEVER,
+            abort: self.abort.clone(),
         }
     }
 

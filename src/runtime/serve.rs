@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::drbd;
-use super::fencing::PeerLoss;
+use super::fencing::{self, PeerLoss};
 use super::reload::ReloadReply;
 use crate::control::api::{ControlAnswer, HISTORY_MAX, Refusal, RefusalCode, Request};
 use crate::control::select::{Direction, select_group, select_groups};
@@ -126,7 +126,9 @@ impl Daemon {
                 );
                 tokio::spawn(async move {
                     let answer = match loss {
-                        Ok(loss) => loss.fence_peer(Duration::from_millis(timeout_ms)).await,
+                        Ok(loss) => {
+                            fencing::fence_peer(loss, Duration::from_millis(timeout_ms)).await
+                        }
                         Err(refusal) => Err(refusal),
                     };
                     send_reply(call.reply, answer);

@@ -31,7 +31,9 @@ use crate::model::cluster::Timing;
 use crate::text::duration_for_people;
 
 /// How often the slow half is asked whether it moves.
-const ASK_EVERY: Duration = Duration::from_millis(250);
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How often its answer is looked for in a silence, which must not last longer than it has to.
+const LOOK_IN_SILENCE_EVERY: Duration = Duration::from_millis(50);
 /// It is never given up sooner.
 const MIN_LIMIT: Duration = Duration::from_secs(5);
 /// It is never warned of later.
@@ -98,7 +100,12 @@ impl SlowHalfWatch {
 
     /// When [`SlowHalfWatch::look`] is due.
     pub fn next_look(&self) -> Time {
-        self.looked_at + ASK_EVERY
+        self.looked_at
+            + if self.is_silent() {
+                LOOK_IN_SILENCE_EVERY
+            } else {
+                ASK_EVERY
+            }
     }
 
     /// Looks whether the last question was answered, and asks again.
@@ -266,9 +273,9 @@ mod tests {
             panic!("{noticed:?}");
         };
         // The first look asks, and the time counts from there.
-        assert_eq!((*warned, *silent), (3250, 8250));
-        let wanted = 8250 + warntime.as_millis();
-        assert!((wanted..wanted + 250).contains(ended), "{ended}");
+        assert_eq!((*warned, *silent), (3500, 8500));
+        let wanted = 8500 + warntime.as_millis();
+        assert!((wanted..wanted + 500).contains(ended), "{ended}");
     }
 
     #[test]

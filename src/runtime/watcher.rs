@@ -168,7 +168,7 @@ impl StepMonitor {
         if let Some(check) = &self.check {
             return check.run(limits).await.map(drop);
         }
-        match runner::monitor_within(&self.step, limits).await {
+        match runner::monitor_patiently(&self.step, limits).await {
             // It was started, and a script whose status says nothing gives no reason to doubt that.
             Ok(Status::Running | Status::Unclear) => Ok(()),
             Ok(Status::Stopped) => Err(format!(

@@ -2,44 +2,18 @@
 //! their place, and an ordinary open of a pipe waits for ever. A disk or server that is gone can hang even so: where that
 //! must not be waited for, a thread that can be abandoned calls this.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Opens a regular file, never waits for another process, and says what it is.
+/// The content of a regular file of at most `max` bytes. Bytes that are not UTF-8 are replaced. Never waits for another
+/// process.
 ///
 /// # Errors
-/// The system's, or that it is no regular file.
-pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(path)?;
-    let meta = file.metadata()?;
-    if meta.is_file() {
-        return Ok((file, meta));
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "it is not a regular file",
-    ))
-}
-
-/// The content of a regular file of at most `max` bytes. Bytes that are not UTF-8 are replaced.
-///
-/// # Errors
-/// As [`open_regular`], or that it is longer.
+/// The system's, that it is no regular file, or that it is longer.
 pub fn read_regular(path: &Path, max: u64) -> io::Result<String> {
-    let (file, _) = open_regular(path)?;
-    read_at_most(file, max)
-}
-
-/// The rest of an open file, as [`read_regular`] gives it.
-///
-/// # Errors
-/// The system's, or that it is longer.
-pub fn read_at_most(file: File, max: u64) -> io::Result<String> {
+    let file = open_regular(path)?;
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
@@ -47,6 +21,20 @@ pub fn read_at_most(file: File, max: u64) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "it is not a regular file",
+    ))
 }
 
 #[cfg(test)]

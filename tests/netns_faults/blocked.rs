@@ -141,9 +141,34 @@ fn a_name_service_that_hangs_costs_neither_lease_nor_answer_and_ends_a_reload() 
     });
     cluster.sh("alice", "rm /run/users");
     let again = || cluster.lab.exec("alice", &["hactl", "reload"]).unwrap();
-    until("a reload succeeds", again, |o| o.success());
+    until("a reload succeeds", again, had::lab::ExecOutput::success);
     goes_on(&cluster);
     was_never_away(&mut cluster);
+}
+
+/// The program of a check, and the script of a monitored resource, are below a file system whose server is gone.
+#[test]
+fn programs_that_cannot_be_started_fail_their_checks_and_cost_nothing_else() {
+    let lines = "check job exec /bin/true every 200ms timeout 1s fall 1 owner stays\n\
+        monitor svc every 200ms fall 1000 timeout 1s\n";
+    let mut cluster = with_hanging_calls("nf-programs", lines);
+    let page = || cluster.run("alice", &["hactl", "status"]);
+    until("the check passes", page, |page| {
+        !page.contains("fails check")
+    });
+    hang(&cluster, "alice", "programs");
+    until("the check fails", page, |page| {
+        page.contains("no answer within 1")
+    });
+    goes_on(&cluster);
+    cluster.sh("alice", "rm /run/programs");
+    until("the check passes again", page, |page| {
+        !page.contains("no answer within 1")
+    });
+    // What hung is no obstacle to what is ordered now.
+    cluster.run("alice", &["hactl", "standby", GROUP]);
+    cluster.until_owner("bob");
+    cluster.never_two_owners();
 }
 
 #[test]

@@ -1,11 +1,13 @@
 /*
  * Preloaded into a program: these calls hang for as long as the folder named in HANGS has a file of that name. So do a name
- * service whose server is gone, and the question for an interface, for which the kernel may run modprobe from a dead disk.
+ * service whose server is gone, the question for an interface, for which the kernel may run modprobe from a dead disk, and
+ * the start of a program below a network file system.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <net/if.h>
 #include <pwd.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -36,4 +38,15 @@ unsigned int if_nametoindex(const char *name)
 	*(void **)&real = dlsym(RTLD_NEXT, "if_nametoindex");
 	hang("interfaces");
 	return real(name);
+}
+
+int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+		 char *const arguments[], char *const environment[])
+{
+	int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[],
+		    char *const[]);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "posix_spawnp");
+	hang("programs");
+	return real(pid, file, actions, attributes, arguments, environment);
 }

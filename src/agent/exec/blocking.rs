@@ -13,12 +13,41 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::supervise::GRACE;
 use crate::agent::{AgentError, Limits};
 
-/// How many abandoned threads still hang.
-static HANGING_THREADS: AtomicUsize = AtomicUsize::new(0);
-/// With this many hanging threads no other is started.
-const MAX_HANGING_THREADS: usize = 16;
+/// The abandoned threads of [`run_blocking`], whose callers may try again and again.
+static BLOCKING: HangingThreads = HangingThreads::new(16);
+/// Those of [`run_apart`]. Who monitors waits for the last time to end before the next, and orders are rare, so many of them
+/// mean that something is badly wrong. One dead disk must not keep the groups from being stopped that do not need it.
+static APART: HangingThreads = HangingThreads::new(256);
 /// What async work may need after its deadline: for TERM, for KILL, and to see that its program is dead.
 pub const SLACK: Duration = Duration::from_secs(3 * GRACE.as_secs() + 1);
+
+/// Counts abandoned threads that still hang.
+struct HangingThreads {
+    count: AtomicUsize,
+    /// With this many no other is started.
+    max: usize,
+}
+
+impl HangingThreads {
+    const fn new(max: usize) -> HangingThreads {
+        HangingThreads {
+            count: AtomicUsize::new(0),
+            max,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Why there is no result.
 enum NoResult {
@@ -56,13 +85,13 @@ pub async fn run_blocking<T: Send + 'static>(
     let body = move || {
         // To start a program it must know the runtime that will wait for it.
         let _runtime = runtime.enter();
-        deliver(sender, work());
+        deliver(sender, work(), &BLOCKING);
     };
     let aborted = limits.abort.aborted();
-    match wait_for_thread(body, receiver, limits.until, aborted).await {
+    match wait_for_thread(&BLOCKING, body, receiver, limits.until, aborted).await {
         Ok(done) => Ok(done),
         Err(NoResult::TimedOut) => {
-            let hanging = HANGING_THREADS.load(Ordering::Relaxed);
+            let hanging = BLOCKING.count();
             Err(AgentError::TimedOut(format!(
                 "cannot {what}: timed out, it hangs inside the kernel ({hanging} such threads hang now)"
             )))
@@ -73,7 +102,8 @@ pub async fn run_blocking<T: Send + 'static>(
 
 /// Runs async work that keeps to the limits by itself but may block between its waits, as agents and probes do. It uses
 /// the runtime of the caller for its waits. Dropped, it drops the work as soon as that waits for something. `what` names
-/// the work in errors: `{what} timed out`.
+/// the work in errors: `{what} timed out`. These limits say when to give up waiting, with some slack; where the caller takes
+/// care of that itself they are [`Limits::patient`].
 pub async fn run_apart<T, F>(
     limits: &Limits,
     what: &str,
@@ -94,15 +124,15 @@ where
             }
         });
         match done {
-            Some(done) => deliver(sender, done),
-            None => end_of_hanging_thread(),
+            Some(done) => deliver(sender, done, &APART),
+            None => APART.end(),
         }
     };
     let aborted = async {
         limits.abort.aborted().await;
         sleep(SLACK).await;
     };
-    match wait_for_thread(body, receiver, limits.until + SLACK, aborted).await {
+    match wait_for_thread(&APART, body, receiver, limits.until + SLACK, aborted).await {
         Ok(done) => Ok(done),
         Err(NoResult::TimedOut) => Err(AgentError::TimedOut(format!("{what} timed out"))),
         Err(NoResult::Aborted) => Err(AgentError::Failed(format!("{what} was aborted"))),
@@ -110,35 +140,35 @@ where
     }
 }
 
-fn deliver<T>(sender: oneshot::Sender<T>, done: T) {
+fn deliver<T>(sender: oneshot::Sender<T>, done: T, hanging: &HangingThreads) {
     if sender.send(done).is_err() {
         // The caller had given up, and the work has ended after all.
-        end_of_hanging_thread();
+        hanging.end();
     }
-}
-
-fn end_of_hanging_thread() {
-    HANGING_THREADS.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Starts the thread and waits for what it delivers. Once the waiting has ended, however that came, the thread counts as
 /// hanging until it ends too.
 async fn wait_for_thread<T>(
+    hanging: &'static HangingThreads,
     body: impl FnOnce() + Send + 'static,
     receiver: oneshot::Receiver<T>,
     until: Instant,
     aborted: impl Future<Output = ()>,
 ) -> Result<T, NoResult> {
-    let hanging = HANGING_THREADS.load(Ordering::Relaxed);
-    if hanging >= MAX_HANGING_THREADS {
-        return Err(NoResult::TooMany(hanging));
+    let count = hanging.count();
+    if count >= hanging.max {
+        return Err(NoResult::TooMany(count));
     }
-    let mut answer = Answer(Some(receiver));
+    let mut answer = Answer {
+        receiver: Some(receiver),
+        hanging,
+    };
     thread::Builder::new()
         .name("blocking".to_owned())
         .spawn(body)
         .map_err(|e| {
-            answer.0 = None;
+            answer.receiver = None;
             NoResult::NoThread(e)
         })?;
     tokio::select! {
@@ -150,29 +180,32 @@ async fn wait_for_thread<T>(
 }
 
 /// What the thread will deliver. Dropped before that, it counts the thread as hanging.
-struct Answer<T>(Option<oneshot::Receiver<T>>);
+struct Answer<T> {
+    receiver: Option<oneshot::Receiver<T>>,
+    hanging: &'static HangingThreads,
+}
 
 impl<T> Answer<T> {
     async fn wait(&mut self) -> Result<T, oneshot::error::RecvError> {
-        let Some(receiver) = &mut self.0 else {
+        let Some(receiver) = &mut self.receiver else {
             return std::future::pending().await;
         };
         let done = receiver.await;
-        self.0 = None;
+        self.receiver = None;
         done
     }
 }
 
 impl<T> Drop for Answer<T> {
     fn drop(&mut self) {
-        let Some(mut receiver) = self.0.take() else {
+        let Some(mut receiver) = self.receiver.take() else {
             return;
         };
-        HANGING_THREADS.fetch_add(1, Ordering::Relaxed);
+        self.hanging.begin();
         receiver.close();
         if receiver.try_recv().is_ok() {
             // It has ended just now.
-            end_of_hanging_thread();
+            self.hanging.end();
         }
     }
 }
@@ -189,7 +222,7 @@ mod tests {
     }
 
     async fn until_none_hangs() {
-        while HANGING_THREADS.load(Ordering::Relaxed) != 0 {
+        while BLOCKING.count() + APART.count() != 0 {
             sleep(Duration::from_millis(1)).await;
         }
     }
@@ -202,11 +235,11 @@ mod tests {
             panic!("no time-out");
         };
         assert!(text.contains("cannot look: timed out"), "{text}");
-        assert_eq!(HANGING_THREADS.load(Ordering::Relaxed), 1);
+        assert_eq!(BLOCKING.count(), 1);
         release.send(()).unwrap();
         until_none_hangs().await;
         assert_eq!(run_blocking(&within(60_000), "look", || 7).await, Ok(7));
-        assert_eq!(HANGING_THREADS.load(Ordering::Relaxed), 0);
+        assert_eq!(BLOCKING.count(), 0);
     }
 
     #[tokio::test]

@@ -41,32 +41,35 @@ pub async fn probe_steps(steps: &[ResolvedStep], held: bool, abort: &Abort) -> V
 pub async fn start(step: &ResolvedStep, abort: &Abort) -> Result<(), AgentError> {
     let limits = Limits::within(step.step.start, abort);
     let start = async |agent: Arc<dyn Agent>, limits: Limits| agent.start(&limits).await;
-    bounded(step, "start", &limits, start).await
+    bounded(step, "start", &limits, &limits, start).await
 }
 
 /// Stops a step, whatever its state. After an error it may still run.
 pub async fn stop(step: &ResolvedStep, abort: &Abort) -> Result<(), AgentError> {
     let limits = Limits::within(step.step.stop, abort);
     let stop = async |agent: Arc<dyn Agent>, limits: Limits| agent.stop(&limits).await;
-    bounded(step, "stop", &limits, stop).await
+    bounded(step, "stop", &limits, &limits, stop).await
 }
 
 /// Checks whether a step runs.
 pub async fn monitor(step: &ResolvedStep, abort: &Abort) -> Result<Status, AgentError> {
     let limits = Limits::within(step.step.monitor, abort);
-    monitor_within(step, &limits).await
+    let monitor = async |agent: Arc<dyn Agent>, limits: Limits| agent.monitor(&limits).await;
+    bounded(step, "monitor", &limits, &limits, monitor).await
 }
 
-/// The same with these limits.
-pub async fn monitor_within(step: &ResolvedStep, limits: &Limits) -> Result<Status, AgentError> {
+/// The same with these limits, but does not return while the agent hangs. The caller knows when it takes too long, and must
+/// not start another meanwhile.
+pub async fn monitor_patiently(step: &ResolvedStep, limits: &Limits) -> Result<Status, AgentError> {
     let monitor = async |agent: Arc<dyn Agent>, limits: Limits| agent.monitor(&limits).await;
-    bounded(step, "monitor", limits, monitor).await
+    bounded(step, "monitor", limits, &limits.patient(), monitor).await
 }
 
 async fn bounded<T, F>(
     step: &ResolvedStep,
     action: &str,
     limits: &Limits,
+    give_up: &Limits,
     work: impl FnOnce(Arc<dyn Agent>, Limits) -> F + Send + 'static,
 ) -> Result<T, AgentError>
 where
@@ -77,17 +80,17 @@ where
     let (agent, own_limits) = (Arc::clone(&step.agent), limits.clone());
     let work = move || work(agent, own_limits);
     if step.addresses.is_none() {
-        let done = run_apart(limits, &what(), work).await;
+        let done = run_apart(give_up, &what(), work).await;
         return done.unwrap_or_else(Err);
     }
     let aborted = async {
-        limits.abort.aborted().await;
+        give_up.abort.aborted().await;
         sleep(SLACK).await;
     };
     tokio::select! {
         biased;
         done = work() => done,
-        () = sleep_until(limits.until + SLACK) => {
+        () = sleep_until(give_up.until + SLACK) => {
             Err(AgentError::TimedOut(format!("{} timed out", what())))
         }
         () = aborted => Err(AgentError::Failed(format!("{} was aborted", what()))),
