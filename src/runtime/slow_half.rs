@@ -93,9 +93,9 @@ impl SlowHalfWatch {
         self.stage >= Stage::Silent
     }
 
-    /// Whether it has answered the last question but one, so that the service manager may hear that the daemon is alive.
+    /// Whether it had answered at the last look, so that the service manager may hear that the daemon is alive.
     pub fn answers(&self) -> bool {
-        self.still_for < ASK_EVERY * 2
+        self.still_for.is_zero()
     }
 
     /// When [`SlowHalfWatch::look`] is due.

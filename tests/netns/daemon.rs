@@ -111,7 +111,7 @@ fn a_daemon_whose_slow_half_hangs_gives_no_sign_of_life() {
     cluster.until_owner("10.0.0.101", "a");
     told(&socket, "WATCHDOG=1");
     cluster.sh("a", "mkfifo /run/had/leases.new");
-    let hangs = || !cluster.run("a", "timeout 1 hactl status").success();
+    let hangs = || !cluster.run("a", "timeout 2 hactl status").success();
     assert!(wait(hangs), "the slow half goes on");
     // Messages from before it hung.
     socket.set_nonblocking(true).unwrap();
