@@ -11,6 +11,8 @@
 //! 3. `warntime` more: the process ends, so that the service manager starts another one. That finds what runs here and keeps
 //!    or stops it, as after any death of the daemon.
 //!
+//! Where systemd has a shorter `WatchdogSec=`, it ends the daemon sooner: it hears no sign of life meanwhile.
+//!
 //! If the slow half moves again before that, nobody has taken over yet, because `warntime` is shorter than `deadtime`. The
 //! heartbeat thread then goes on where it was, and what it had ordered before it fell silent was ordered with a right that
 //! still stands.

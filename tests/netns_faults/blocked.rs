@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use had::model::heartbeat::GroupState;
-use had::model::status::Liveness;
+use had::model::status::{Liveness, Status};
 
 use crate::common::*;
 
@@ -225,6 +225,42 @@ fn a_main_loop_that_hangs_ends_in_a_takeover_and_not_in_two_owners() {
         |calls| calls.iter().any(stopped),
     );
     cluster.until_owner_seen("bob", "bob");
+    cluster.never_two_owners();
+}
+
+/// It moves again after it fell silent, and before anybody could take over.
+#[test]
+fn a_silence_that_ends_in_time_changes_nothing() {
+    let setup = Setup {
+        times: "keepalive 200ms\nwarntime 4s\ndeadtime 6s\ninitdead 12s\n",
+        ..Setup::default()
+    };
+    let mut cluster = Cluster::up("nf-silence", &setup);
+    cluster.sh("alice", "mkfifo /run/had/leases.new");
+    cluster.until_log(
+        "alice",
+        "This node claims nothing and is silent from now on",
+    );
+    let silent_for = |s: &Status| peer(s, "alice").silent_for.unwrap_or_default();
+    cluster.until_status("bob", "hears nothing of alice", |s| {
+        silent_for(s) > Duration::from_secs(1)
+    });
+    cluster.sh("alice", "cat /run/had/leases.new > /dev/null");
+    cluster.until_log("alice", "the main loop of this daemon works again");
+    cluster.until_owner("alice");
+    cluster.until_owner_seen("bob", "alice");
+    for node in ["alice", "bob"] {
+        let log = cluster.lab.log(node).unwrap();
+        for bad in [
+            "is dead",
+            "stopping here",
+            "the daemon ends now",
+            "loop of this node was up to",
+        ] {
+            assert!(!log.contains(bad), "{bad}: {log}");
+        }
+    }
+    assert_eq!(cluster.calls().len(), 2, "{:?}", cluster.calls());
     cluster.never_two_owners();
 }
 
