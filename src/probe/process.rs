@@ -3,7 +3,6 @@
 //! NAME is the whole name of the program's file, or the kernel's name of the process. Command lines are not searched: the
 //! probe must not find itself, nor an editor with the configuration open. Zombies do not count.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,6 +96,7 @@ fn by_name(name: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::process::{Child, Command};
     use std::time::Duration;
 

@@ -21,7 +21,13 @@ fn with_environment(
     let config = dir.path().join("ha.d");
     let more = format!("{TIMES}{PING}{ha_cf_lines}");
     let text = ha_cf(&["alice", "bob"], &["eth0"], &more);
-    write_config(&config, dir.path(), &text, LINE, "secret-of-this-lab");
+    write_config(
+        &config,
+        dir.path(),
+        &text,
+        USUAL.haresources,
+        "secret-of-this-lab",
+    );
     let variables = variables(dir.path());
     let nodes = vec![node("alice", 1, &config), node("bob", 2, &config)];
     let mut plan = plan(name, nodes);
@@ -176,7 +182,7 @@ fn a_pipe_in_the_place_of_a_pid_file_only_fails_the_check() {
     let setup = Setup {
         ha_cf: "ping 10.0.0.254\ncheck job process /run/job.pid every 200ms fall 2 owner stays\n",
         start: false,
-        ..Setup::default()
+        ..USUAL
     };
     let mut cluster = Cluster::up("nf-pipe", &setup);
     for node in ["alice", "bob"] {
@@ -197,7 +203,7 @@ fn a_pipe_in_the_place_of_a_pid_file_only_fails_the_check() {
 /// The main loop itself hangs: here on its own lease file, which is a pipe that nobody reads.
 #[test]
 fn a_main_loop_that_hangs_ends_in_a_takeover_and_not_in_two_owners() {
-    let mut cluster = Cluster::up("nf-still", &Setup::default());
+    let mut cluster = Cluster::up("nf-still", &USUAL);
     cluster.sh("alice", "mkfifo /run/had/leases.new");
     let begin = now();
     cluster.until_log(
@@ -233,7 +239,7 @@ fn a_main_loop_that_hangs_ends_in_a_takeover_and_not_in_two_owners() {
 fn a_silence_that_ends_in_time_changes_nothing() {
     let setup = Setup {
         times: "keepalive 200ms\nwarntime 4s\ndeadtime 6s\ninitdead 12s\n",
-        ..Setup::default()
+        ..USUAL
     };
     let mut cluster = Cluster::up("nf-silence", &setup);
     cluster.sh("alice", "mkfifo /run/had/leases.new");
@@ -266,7 +272,7 @@ fn a_silence_that_ends_in_time_changes_nothing() {
 
 #[test]
 fn a_main_loop_that_hangs_for_a_moment_is_reported_and_changes_nothing() {
-    let mut cluster = Cluster::up("nf-pause", &Setup::default());
+    let mut cluster = Cluster::up("nf-pause", &USUAL);
     cluster.sh("alice", "mkfifo /run/had/leases.new");
     cluster.until_log(
         "alice",

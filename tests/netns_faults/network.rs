@@ -111,7 +111,7 @@ fn a_pulled_cable_is_known_at_once_and_moves_nothing() {
 /// The socket for them is opened by another thread than that which uses it.
 #[test]
 fn other_ping_nodes_are_reached_after_a_reload() {
-    let mut cluster = Cluster::up("nf-pings", &Setup::default());
+    let mut cluster = Cluster::up("nf-pings", &USUAL);
     for node in ["alice", "bob"] {
         cluster.sh(node, "sed -i 's/^ping .*/ping 10.0.0.9/' /etc/ha.d/ha.cf");
         cluster.sh(node, "hactl reload");
