@@ -2,6 +2,7 @@
 //! pipe in the place of a file. Nothing of that may cost a heartbeat, an address, or an answer to `hactl`. And when the
 //! daemon's main loop hangs all the same, the others take over.
 
+use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
@@ -119,6 +120,49 @@ fn sockets_that_cannot_be_opened_for_a_while_cost_nothing() {
     cluster.until_status("alice", "hears on eth1 again", |s| {
         link(s, "bob", "eth1").hears
     });
+    was_never_away(&mut cluster);
+}
+
+/// An OCF agent that does not answer `meta-data` while `/run/asleep` is there.
+const AGENT: &str = r#"#!/bin/sh
+case $1 in
+    meta-data)
+        [ ! -e /run/asleep ] || sleep 600
+        echo '<resource-agent name="job"><version>1</version><parameters/><actions/></resource-agent>' ;;
+    start) : > /run/job ;;
+    stop) rm -f /run/job ;;
+    monitor) [ -e /run/job ] || exit 7 ;;
+    *) exit 3 ;;
+esac
+"#;
+
+#[test]
+fn an_agent_that_does_not_answer_a_reload_costs_nothing() {
+    let setup = USUAL
+        .haresources("alice 10.0.0.100/24/eth0 ocf:test:job\n")
+        .idle();
+    let mut cluster = Cluster::up("nf-agent", &setup);
+    fs::write(cluster.shared().join("job"), AGENT).unwrap();
+    let agent = cluster.shared().join("job").display().to_string();
+    for node in ["alice", "bob"] {
+        cluster.sh(
+            node,
+            &format!(
+                "mount -t tmpfs -o mode=755 tmpfs /usr/lib/ocf && mkdir -p /usr/lib/ocf/resource.d/test && \
+                 install -m 755 {agent} /usr/lib/ocf/resource.d/test/job"
+            ),
+        );
+    }
+    cluster.start_both();
+    cluster.until_owner("alice");
+    cluster.until_owner_seen("bob", "alice");
+    cluster.sh("alice", "touch /run/asleep");
+    let reload = "hactl reload --dry-run > /run/plan 2>&1; echo ended >> /run/plan";
+    cluster.lab.spawn("alice", &["sh", "-c", reload]).unwrap();
+    goes_on(&cluster);
+    let plan = || cluster.sh("alice", "cat /run/plan");
+    let plan = until("the reload ends", plan, |text| text.ends_with("ended"));
+    assert!(plan.contains("nothing changes"), "{plan}");
     was_never_away(&mut cluster);
 }
 
