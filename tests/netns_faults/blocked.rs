@@ -179,6 +179,7 @@ fn a_name_service_that_hangs_costs_neither_lease_nor_answer_and_ends_a_reload() 
         )
         .unwrap();
     assert!(first.pid > 0);
+    cluster.until_log("alice", "runs: reload --dry-run");
     let under_way = || cluster.lab.exec("alice", &["hactl", "reload"]).unwrap();
     let refused = until("the second reload is refused", under_way, |o| {
         o.stderr.contains("another reload has been under way")
