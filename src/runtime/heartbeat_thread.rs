@@ -463,8 +463,9 @@ impl HeartbeatLoop {
     fn notify_watchdog(&mut self) {
         if let Some(watchdog) = &mut self.watchdog
             && self.slow_half.answers()
+            && let Some((level, text)) = watchdog.notify_if_due(clock::now())
         {
-            watchdog.notify_if_due(clock::now(), &self.out);
+            self.out.log(level, text);
         }
     }
 }

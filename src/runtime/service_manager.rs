@@ -8,7 +8,6 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use super::engine_handle::OutputSender;
 use crate::model::Time;
 use crate::model::decision::Level;
 
@@ -117,17 +116,18 @@ impl ServiceWatchdog {
         }
     }
 
-    /// Gives a sign of life when one is due. One that is dropped stays due.
-    pub fn notify_if_due(&mut self, now: Time, out: &OutputSender) {
+    /// Gives a sign of life when one is due. One that is dropped stays due. Returns a line for the log when the service
+    /// manager ceases to read, or reads again.
+    pub fn notify_if_due(&mut self, now: Time) -> Option<(Level, String)> {
         if now.since(self.notified_at) < self.every {
-            return;
+            return None;
         }
         let dropped = self.socket.send(ALIVE) == SendResult::Full;
         if !dropped {
             self.notified_at = now;
         }
         if dropped == std::mem::replace(&mut self.dropped, dropped) {
-            return;
+            return None;
         }
         let (level, text) = if dropped {
             let text = "systemd does not read its notification socket (PID 1 is busy or hangs); signs of life are \
@@ -136,14 +136,13 @@ impl ServiceWatchdog {
         } else {
             (Level::Info, "systemd reads its notification socket again")
         };
-        out.log(level, text.to_owned());
+        Some((level, text.to_owned()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::engine_handle::{Output, channels};
 
     #[test]
     fn a_full_socket_blocks_nothing_and_is_said_once() {
@@ -153,16 +152,12 @@ mod tests {
         let address = SocketAddr::from_pathname(&path).unwrap();
         let socket = NotifySocket::to(address.clone()).unwrap();
         let mut watchdog = ServiceWatchdog::new(socket, Duration::from_secs(2));
-        let ((_handle, mut outputs), (_inbox, out)) = channels();
         let filler = NotifySocket::to(address).unwrap();
         while filler.send(READY) == SendResult::Sent {}
         let at = |seconds: u64| Time(seconds * 1_000_000_000);
-        let mut said = |watchdog: &mut ServiceWatchdog, seconds| {
-            watchdog.notify_if_due(at(seconds), &out);
-            match outputs.try_recv() {
-                Ok(Output::Log(_, text)) => text,
-                _ => String::new(),
-            }
+        let said = |watchdog: &mut ServiceWatchdog, seconds| {
+            let line = watchdog.notify_if_due(at(seconds));
+            line.map(|(_, text)| text).unwrap_or_default()
         };
         assert!(said(&mut watchdog, 10).contains("systemd does not read"));
         assert_eq!(said(&mut watchdog, 11), "");
