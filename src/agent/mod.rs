@@ -74,6 +74,9 @@ pub trait RawActions: Send + Sync {
     async fn raw_monitor(&self, limits: &Limits) -> Result<Status, AgentError>;
 }
 
+/// Longer than any daemon runs, and not too long for a timer.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// The deadline of an action, and the handle that aborts it.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -89,6 +92,15 @@ impl Limits {
         Limits {
             until: Instant::now() + time,
             abort: abort.clone(),
+        }
+    }
+
+    /// The same handle, and a deadline that never comes.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Limits {
+            until: Instant::now() + NEVER,
+            abort: self.abort.clone(),
         }
     }
 
@@ -121,6 +133,13 @@ impl Abort {
     /// Aborts every action that holds a clone.
     pub fn abort(&self) {
         self.0.send_replace(true);
+    }
+
+    /// Waits until all that held a clone has ended.
+    pub async fn released(self) {
+        let mut used = self.0.subscribe();
+        drop(self);
+        while used.changed().await.is_ok() {}
     }
 
     /// Waits for [`Abort::abort`].

@@ -18,8 +18,12 @@ use crate::agent::{Abort, Limits};
 use crate::config::{self, Config};
 use crate::model::cluster::Timeouts;
 use crate::model::token::Token;
+use crate::sys::foreign_file::read_regular;
 use crate::sys::netlink::Netlink;
 use crate::text::{Mistake, Problems};
+
+/// A longer script shows no manual.
+const MAX_SCRIPT_BYTES: u64 = 1 << 20;
 
 /// Gets the result of each step of a test.
 pub type StepReporter<'t> = &'t mut dyn FnMut(&str, &TestResult);
@@ -67,7 +71,7 @@ pub fn script_manual(dir: &Path, word: &str) -> Option<String> {
     let folder = script_env(dir).0.resource_dir();
     let name = scripts_in(&folder).into_iter().find(|name| name == word)?;
     let path = folder.join(name);
-    let text = std::fs::read_to_string(&path).ok()?;
+    let text = read_regular(&path, MAX_SCRIPT_BYTES).ok()?;
     let head = text.lines().skip(1).map_while(|l| l.strip_prefix('#'));
     let head = head.map(|l| format!("{}\n", l.strip_prefix(' ').unwrap_or(l)));
     Some(format!(

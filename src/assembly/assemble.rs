@@ -24,8 +24,12 @@ use crate::model::NodeName;
 use crate::model::cluster::{Cluster, GroupSpec, Timeouts};
 use crate::model::promise::ClusterShape;
 use crate::model::token::Token;
+use crate::sys::foreign_file::read_regular;
 use crate::sys::netlink::Netlink;
 use crate::text::{Mistake, Place, Problems, count};
+
+/// A longer haresources is not read.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// A configuration that can be run.
 pub struct Assembled {
@@ -122,7 +126,7 @@ async fn with_resource_problems(
     peers: &Arc<dyn Peers>,
 ) -> Problems {
     let path = folders.config.join("haresources");
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let text = read_regular(&path, MAX_FILE_BYTES).unwrap_or_default();
     let lines = config::haresources::parse(&text, &path, None, &mut Problems::default());
     let env = Arc::new(ScriptEnv::new(node.clone(), folders.config.clone()));
     let catalog = Catalog::ask(resource_words(&lines), &env).await;

@@ -3,10 +3,10 @@
 mod health;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::Read as _;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::authkeys::{self, AuthKeys};
@@ -130,13 +130,17 @@ impl HostFacts {
 /// Reads one file.
 fn read_file(path: &Path, report: &mut Problems) -> Option<String> {
     let whole = Place::whole(path);
-    // Opening a pipe would block.
-    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-        report.error(&whole, "is not a regular file", "");
-        return None;
-    }
-    let file = match File::open(path) {
-        Ok(file) => file,
+    // An ordinary open of a pipe would wait for ever.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let opened = options.open(path);
+    let opened = opened.and_then(|file| Ok((file.metadata()?, file)));
+    let file = match opened {
+        Ok((meta, _)) if !meta.is_file() => {
+            report.error(&whole, "is not a regular file", "");
+            return None;
+        }
+        Ok((_, file)) => file,
         Err(error) => {
             report.error(&whole, format!("cannot be read: {error}"), "");
             return None;

@@ -22,6 +22,7 @@ use crate::agent::Limits;
 use crate::agent::builtin::drbd::DrbdFitness;
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::builtin::mysqld::LOGIN;
+use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::safe_path;
 use crate::model::health::Probe;
@@ -81,8 +82,20 @@ impl ActiveProbe {
         })
     }
 
-    /// Runs once: what was found, or what is wrong. No result by the deadline counts as not well.
-    pub async fn run(&self, limits: &Limits) -> Result<String, String> {
+    /// Runs once: what was found, or what is wrong. No result by the deadline counts as not well. A probe that reads files
+    /// or starts programs may block, so it runs in a thread of its own. One that hangs there does not return: the caller
+    /// knows when it takes too long, and must not start another meanwhile.
+    pub async fn run(self: &Arc<Self>, limits: &Limits) -> Result<String, String> {
+        if matches!(self.0, Kind::Tcp(_) | Kind::Http(_) | Kind::Link(_)) {
+            return self.run_here(limits).await;
+        }
+        let (probe, own_limits) = (Arc::clone(self), limits.clone());
+        let run = move || async move { probe.run_here(&own_limits).await };
+        let done = run_apart(&limits.patient(), "the probe", run).await;
+        done.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    async fn run_here(&self, limits: &Limits) -> Result<String, String> {
         let run = async {
             match &self.0 {
                 Kind::Exec(exec) => exec.run(limits).await,

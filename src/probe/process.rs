@@ -3,14 +3,17 @@
 //! NAME is the whole name of the program's file, or the kernel's name of the process. Command lines are not searched: the
 //! probe must not find itself, nor an editor with the configuration open. Zombies do not count.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::sys::foreign_file::read_regular;
 use crate::sys::pidfd::PidFd;
 use crate::sys::process::{ProcessStat, all_pids, program_name};
+
+/// A longer file is no pid file.
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// A process, found by its name or by its pid file.
 pub(super) struct ProcessProbe {
@@ -61,7 +64,8 @@ impl ProcessProbe {
 
 fn by_file(path: &Path) -> Result<i32, String> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
+    let read = read_regular(path, MAX_FILE_BYTES);
+    let text = read.map_err(|e| format!("cannot read {shown}: {e}"))?;
     let first = text.split_whitespace().next().unwrap_or("");
     let pid: i32 = first
         .parse()
@@ -92,6 +96,7 @@ fn by_name(name: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::process::{Child, Command};
     use std::time::Duration;
 
@@ -148,6 +153,9 @@ mod tests {
         let file = dir.path().join("pid");
         let probe = ProcessProbe::new(file.to_str().unwrap());
         assert!(probe.run().unwrap_err().starts_with("cannot read"));
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(probe.run().unwrap_err().contains("not a regular file"));
+        fs::remove_file(&file).unwrap();
         for (text, wrong) in [
             ("", "no process number"),
             ("-1\n", "no process number"),

@@ -7,20 +7,18 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::engine_handle::{EngineHandle, Input, NewConfiguration, Output};
+use super::engine_handle::{EngineHandle, Output};
 use super::logging::Log;
 use super::notify::Notifier;
 use super::peer_requests::{MessageOrder, PeerRequests};
-use super::perform::{Performer, min_address_lifetime};
+use super::perform::Performer;
+use super::reload::{Reload, ReloadProgress, ReloadReply};
 use super::respawn::RespawnChildren;
 use super::serve::WaitingClients;
 use super::service_manager;
 use super::signals::{Signal, Signals};
-use crate::agent::builtin::drbd::fence::Peers;
-use crate::assembly::assemble::{Assembled, assemble};
-use crate::assembly::{Folders, reload_plan};
+use crate::assembly::Folders;
 use crate::config::Config;
-use crate::control::api::ControlAnswer;
 use crate::control::server::ControlCall;
 use crate::engine::{Action, Command, Event, PersistentState};
 use crate::model::cluster::Cluster;
@@ -33,7 +31,7 @@ use crate::sys::clock;
 use crate::sys::netlink::Netlink;
 
 /// Time to write the end of the journal, and of the recording, to the disk.
-const DISK_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const DISK_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time for pending notifications when the daemon ends.
 const NOTIFY_STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,6 +55,7 @@ pub struct Daemon {
     pub(super) waiting: WaitingClients,
     pub(super) saver: watch::Sender<(u64, PersistentState)>,
     pub(super) status_changed: watch::Sender<()>,
+    pub(super) reload: Reload,
     pub(super) leaving: bool,
 }
 
@@ -68,6 +67,7 @@ impl Daemon {
         mut outputs: mpsc::UnboundedReceiver<Output>,
         mut calls: mpsc::Receiver<ControlCall>,
         mut orders: mpsc::UnboundedReceiver<MessageOrder>,
+        mut reloads: mpsc::UnboundedReceiver<ReloadProgress>,
         mut signals: Signals,
     ) -> bool {
         let ended_in_order = loop {
@@ -80,8 +80,9 @@ impl Daemon {
                     None => break false,
                 },
                 Some(order) = orders.recv() => self.peer_requests.carry_out(order, &self.engine),
+                Some(progress) = reloads.recv() => self.continue_reload(progress),
                 Some(call) = calls.recv() => self.serve(call).await,
-                signal = signals.next() => self.handle_signal(signal).await,
+                signal = signals.next() => self.handle_signal(signal),
             }
         };
         if ended_in_order {
@@ -156,7 +157,7 @@ impl Daemon {
         }
     }
 
-    async fn handle_signal(&mut self, signal: Signal) {
+    fn handle_signal(&mut self, signal: Signal) {
         match signal {
             Signal::Leave if self.leaving => {
                 tracing::warn!(
@@ -172,72 +173,8 @@ impl Daemon {
                     command: Command::Leave,
                 });
             }
-            Signal::Reload => match self.reload(false).await {
-                Ok(_) => {}
-                Err(text) => tracing::error!(
-                    "reload refused, the running configuration stays in force:\n{text}"
-                ),
-            },
+            Signal::Reload => self.begin_reload(false, ReloadReply::Log),
         }
-    }
-
-    /// Reads and checks the configuration again and says what changes. Unless it is a dry run, the changes are made.
-    pub(super) async fn reload(&mut self, dry_run: bool) -> Result<ControlAnswer, String> {
-        let peers: Arc<dyn Peers> = Arc::new(self.peer_requests.peer_client.clone());
-        let new = assemble(&self.folders, &self.config.node, &self.netlink, &peers)
-            .await
-            .map_err(|problems| problems.page("nothing was changed"))?;
-        let plan = reload_plan::plan_reload(&self.config, &self.cluster, &new)?;
-        if dry_run {
-            return Ok(ControlAnswer::Plan(plan));
-        }
-        tracing::info!("configuration reloaded: {plan}");
-        let Assembled {
-            config,
-            cluster,
-            groups,
-            watch_plan,
-            hooks,
-            warnings,
-        } = new;
-        if !warnings.is_empty() {
-            tracing::warn!("{warnings}");
-        }
-        if config.record != self.config.record {
-            self.restart_recording(config.record).await;
-        }
-        let min_lifetime = min_address_lifetime(config.lease, &cluster.timing);
-        self.performer.reconfigure(groups, watch_plan, min_lifetime);
-        self.notifier.reconfigure(hooks);
-        self.respawn.reconfigure(&config.respawn);
-        self.cluster = cluster.clone();
-        let new = NewConfiguration {
-            cluster,
-            keys: config.keys.clone(),
-            hopfudge: config.hopfudge,
-            log_bad_packets: config.log_badpack,
-        };
-        self.config = config;
-        self.engine.send(Input::Reconfigure(Box::new(new)));
-        Ok(ControlAnswer::Done(plan))
-    }
-
-    /// Ends the recording and starts another one of that size. Two writers must not share the files.
-    async fn restart_recording(&mut self, size: Option<u64>) {
-        self.engine.send(Input::Record(None));
-        if let Some(recording_writer) = self.recording_writer.take() {
-            let closed =
-                tokio::task::spawn_blocking(move || recording_writer.close(DISK_CLOSE_TIMEOUT))
-                    .await;
-            if !closed.is_ok_and(|closed| closed) {
-                return tracing::warn!(
-                    "the recording could not be closed in time (slow disk?); recording is off until had is restarted"
-                );
-            }
-        }
-        let (recording_writer, feed) = start_recording(&self.folders.state, size);
-        self.recording_writer = recording_writer;
-        self.engine.send(Input::Record(feed));
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::peer_requests::PeerClient;
 use crate::agent::builtin::drbd::fence::{PeerVerdict, Peers};
 use crate::agent::builtin::drbd::{arguments, kernel};
+use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::system_tool;
 use crate::agent::resolve::storage_order;
 use crate::agent::{Abort, AgentError, Limits};
@@ -108,7 +109,7 @@ impl PeerLoss {
     ///
     /// # Errors
     /// When neither is certain in time. The handler then asks again, and writes stay blocked.
-    pub async fn fence_peer(&self, timeout: Duration) -> Result<ControlAnswer, Refusal> {
+    async fn fence_peer(&self, timeout: Duration) -> Result<ControlAnswer, Refusal> {
         let resource = &self.resource;
         tracing::warn!(
             "DRBD lost the peer of {resource} and blocks writes; asking the other nodes to outdate their data"
@@ -239,12 +240,26 @@ impl PeerLoss {
         // When this is repeated after a failure of the commands below, the disk may be detached already.
         if state.is_some_and(|s| s.has_disk()) {
             // Before the command, which may take longer than we wait for it.
-            tokio::spawn(attach_when_secondary(resource.clone()));
+            let (limits, detached) = (limits.patient(), resource.clone());
+            tokio::spawn(async move {
+                let attach = move || attach_when_secondary(detached);
+                if let Err(e) = run_apart(&limits, "the repair of DRBD", attach).await {
+                    tracing::error!("{e}");
+                }
+            });
             run_drbdadm(&["detach", "--force", resource]).await?;
         }
         run_drbdadm(&["resume-io", resource]).await?;
         Ok(())
     }
+}
+
+/// Decides whether this node may go on, in a thread of its own: the programs of DRBD may hang.
+pub async fn fence_peer(loss: PeerLoss, timeout: Duration) -> Result<ControlAnswer, Refusal> {
+    let limits = Limits::within(timeout, &Abort::new()).patient();
+    let decide = move || async move { loss.fence_peer(timeout).await };
+    let decided = run_apart(&limits, "the decision about DRBD", decide).await;
+    decided.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Failed, e.to_string())))
 }
 
 /// The group of a line and the step of the resource, when the line has it.

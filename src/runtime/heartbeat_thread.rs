@@ -1,16 +1,20 @@
 //! The heartbeat thread: sockets, clock and engine, and nothing that can wait for a disk, an agent or a client.
 //!
 //! It has a thread and a tokio runtime of its own. It sends by itself; all other orders of the engine go over a channel
-//! to the slow half ([`super::perform`]), which reports back through an [`Input`].
+//! to the slow half ([`super::perform`]), which reports back through an [`Input`]. Sockets that are opened while it runs are
+//! opened by another thread ([`super::socket_opener`]). It also watches whether the slow half moves
+//! ([`super::slow_half`]), and is silent while that stands still.
 
+mod sockets;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::counters::Counters;
-use super::engine_handle::{self, EngineHandle, Input, NewConfiguration, Output, OutputSender};
+use super::engine_handle::{self, EngineHandle, Input, Output, OutputSender};
 use super::lateness::Lateness;
 use super::listeners::{Listener, open_listeners};
 use super::ping::PingNodes;
@@ -19,6 +23,8 @@ use super::recording_engine::RecordingEngine;
 use super::relay::HeartbeatRelay;
 use super::send::HeartbeatSender;
 use super::service_manager::ServiceWatchdog;
+use super::slow_half::{LastWords, Notice, SlowHalfWatch};
+use super::socket_opener::{OpenedSocket, SocketOpener};
 use crate::engine::{Action, Event, PersistentState};
 use crate::model::Time;
 use crate::model::cluster::Cluster;
@@ -67,10 +73,11 @@ pub struct HeartbeatSetup {
 /// A sentence, when the thread, its runtime or a socket cannot be had.
 pub fn start(
     setup: HeartbeatSetup,
+    last_words: LastWords,
 ) -> Result<(EngineHandle, mpsc::UnboundedReceiver<Output>), String> {
     let (ours, (inbox, out)) = engine_handle::channels();
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let body = move || match open(setup, inbox, out) {
+    let body = move || match open(setup, last_words, inbox, out) {
         Ok((runtime, heartbeat_loop)) => {
             if ready.send(Ok(())).is_ok() {
                 runtime.block_on(heartbeat_loop.run());
@@ -91,6 +98,7 @@ pub fn start(
 
 fn open(
     setup: HeartbeatSetup,
+    last_words: LastWords,
     inbox: mpsc::UnboundedReceiver<Input>,
     out: OutputSender,
 ) -> Result<(tokio::runtime::Runtime, HeartbeatLoop), String> {
@@ -100,7 +108,8 @@ fn open(
         .event_interval(TURNS)
         .build()
         .map_err(|e| format!("cannot create the heartbeat runtime: {e}"))?;
-    let heartbeat_loop = runtime.block_on(async { HeartbeatLoop::open(setup, inbox, out) })?;
+    let heartbeat_loop =
+        runtime.block_on(async { HeartbeatLoop::open(setup, last_words, inbox, out) })?;
     Ok((runtime, heartbeat_loop))
 }
 
@@ -109,8 +118,12 @@ struct HeartbeatLoop {
     engine: RecordingEngine,
     alarm: Alarm,
     inbox: mpsc::UnboundedReceiver<Input>,
+    /// Inputs that came while this node was silent.
+    held_back: VecDeque<Input>,
     out: OutputSender,
     received: mpsc::Receiver<Received>,
+    opener: SocketOpener,
+    opened: mpsc::UnboundedReceiver<OpenedSocket>,
     sender: HeartbeatSender,
     pings: Option<PingNodes>,
     relay: Option<HeartbeatRelay>,
@@ -129,13 +142,20 @@ struct HeartbeatLoop {
     /// The moment that the alarm is set to.
     alarm_at: Time,
     lateness: Lateness,
-    /// Whether the slow half was asked if it runs and has not answered yet.
-    asked_alive: Arc<AtomicBool>,
+    slow_half: SlowHalfWatch,
+    last_words: LastWords,
+    /// Numbers the lists of ping nodes, so that a socket for an old one is not used.
+    pings_wanted: u64,
+    /// The same of the relay.
+    relays_wanted: u64,
+    /// When the last silence ended.
+    resumed_at: Time,
 }
 
 impl HeartbeatLoop {
     fn open(
         setup: HeartbeatSetup,
+        last_words: LastWords,
         inbox: mpsc::UnboundedReceiver<Input>,
         out: OutputSender,
     ) -> Result<HeartbeatLoop, String> {
@@ -150,7 +170,8 @@ impl HeartbeatLoop {
             out.clone(),
         ));
         let listeners = open_listeners(&setup.media, &authenticator, &out)?;
-        let sender = HeartbeatSender::open(&setup);
+        let (opener, opened) = SocketOpener::start()?;
+        let sender = HeartbeatSender::open(&setup, opener.clone());
         let pings = PingNodes::open(&setup.cluster, &authenticator)?;
         let relay = HeartbeatRelay::open(
             &setup.cluster,
@@ -167,8 +188,11 @@ impl HeartbeatLoop {
             engine,
             alarm,
             inbox,
+            held_back: VecDeque::new(),
             out,
             received,
+            opener,
+            opened,
             sender,
             pings,
             relay,
@@ -184,7 +208,11 @@ impl HeartbeatLoop {
             engine_due: Time::ZERO,
             alarm_at: Time::ZERO,
             lateness,
-            asked_alive: Arc::default(),
+            slow_half: SlowHalfWatch::new(now, timing),
+            last_words,
+            pings_wanted: 0,
+            relays_wanted: 0,
+            resumed_at: Time::ZERO,
         })
     }
 
@@ -192,17 +220,41 @@ impl HeartbeatLoop {
     async fn run(mut self) {
         let first_actions = std::mem::take(&mut self.first_actions);
         let mut go_on = self.perform(first_actions);
-        while go_on {
-            self.engine_due = self.engine.next_deadline();
-            let lateness_due = self.lateness.next_measurement(clock::now());
-            self.alarm_at = self.engine_due.min(lateness_due);
-            let alarm_at = (self.alarm_at != Time::NEVER).then_some(self.alarm_at);
-            if let Err(e) = self.alarm.set(alarm_at) {
-                self.out
-                    .log(Level::Error, format!("cannot set the timer: {e}"));
-            }
-            go_on = self.wait_and_handle().await;
+        while go_on && self.watch_slow_half() {
+            self.set_alarm();
+            go_on = if self.slow_half.is_silent() {
+                self.wait_in_silence().await
+            } else {
+                self.wait_and_handle().await
+            };
         }
+    }
+
+    fn set_alarm(&mut self) {
+        self.alarm_at = self.slow_half.next_look();
+        if !self.slow_half.is_silent() {
+            // What was due in a silence is not late.
+            self.engine_due = self.engine.next_deadline().max(self.resumed_at);
+            let lateness_due = self.lateness.next_measurement(clock::now());
+            self.alarm_at = self.alarm_at.min(self.engine_due).min(lateness_due);
+        }
+        if let Err(e) = self.alarm.set(Some(self.alarm_at)) {
+            let text = format!("cannot set the timer: {e}");
+            self.out.log(Level::Error, text);
+        }
+    }
+
+    /// Notices whether the slow half moves; false when this process must end.
+    fn watch_slow_half(&mut self) -> bool {
+        let Some(notice) = self.slow_half.look(clock::now(), &self.out) else {
+            return true;
+        };
+        if matches!(notice, Notice::Moves(_)) {
+            self.resumed_at = clock::now();
+        }
+        let goes_on = !matches!(notice, Notice::End(_));
+        self.last_words.say(notice);
+        goes_on
     }
 
     /// Waits for one thing and handles it; false when the loop ends.
@@ -210,9 +262,13 @@ impl HeartbeatLoop {
         tokio::select! {
             biased;
             Some(first) = self.received.recv() => self.handle_received(first).await,
-            input = self.inbox.recv() => match input {
+            Some(opened) = self.opened.recv() => {
+                self.use_opened(opened);
+                self.run_deadline_if_due().await
+            }
+            input = next_input(&mut self.held_back, &mut self.inbox) => match input {
                 // Clients must not delay deadlines either.
-                Some(input) => self.handle_input(input).await && self.run_deadline_if_due().await,
+                Some(input) => self.handle_input(input) && self.run_deadline_if_due().await,
                 None => false,
             },
             rang = self.alarm.wait_for_ring() => {
@@ -222,6 +278,24 @@ impl HeartbeatLoop {
                 self.measure_lateness();
                 self.run_deadline_if_due().await
             }
+        }
+    }
+
+    /// While the slow half stands still: as if this node were stopped. What arrives is dropped, or it would be taken for
+    /// news later; inputs wait. Only the status is given, because the slow half may be waiting for it.
+    async fn wait_in_silence(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.alarm.wait_for_ring() => true,
+            input = self.inbox.recv() => match input {
+                Some(status @ Input::Status(_)) => self.handle_input(status),
+                Some(input) => {
+                    self.held_back.push_back(input);
+                    true
+                }
+                None => false,
+            },
+            Some(_dropped) = self.received.recv() => true,
         }
     }
 
@@ -264,10 +338,7 @@ impl HeartbeatLoop {
         }
         self.lateness.record_action(clock::now(), self.engine_due);
         for listener in &mut self.listeners {
-            if listener.retry(&self.authenticator) {
-                let text = format!("listening on {} again", listener.interface());
-                self.out.log(Level::Info, text);
-            }
+            listener.retry(&self.opener);
         }
         self.give_event(Event::DeadlineReached)
     }
@@ -307,7 +378,7 @@ impl HeartbeatLoop {
         self.perform(actions)
     }
 
-    async fn handle_input(&mut self, input: Input) -> bool {
+    fn handle_input(&mut self, input: Input) -> bool {
         match input {
             Input::Event(event) => self.give_event(event),
             Input::Status(reply) => {
@@ -325,53 +396,13 @@ impl HeartbeatLoop {
                 drop(reply.send(status));
                 true
             }
-            Input::Interface { name, up } => self.interface_changed(&name, up).await,
+            Input::Interface { name, up } => self.interface_changed(&name, up),
             Input::Record(feed) => {
                 self.engine.feed = feed;
                 true
             }
             Input::Reconfigure(new) => self.reconfigure(*new),
         }
-    }
-
-    fn reconfigure(&mut self, new: NewConfiguration) -> bool {
-        self.authenticator.reconfigure(&new);
-        // The old socket is closed before the new one is opened.
-        self.pings = None;
-        match PingNodes::open(&new.cluster, &self.authenticator) {
-            Ok(pings) => self.pings = pings,
-            Err(text) => self.out.log(Level::Error, text),
-        }
-        self.relay = None;
-        let (name, media) = (&self.cluster_name, &self.media);
-        match HeartbeatRelay::open(&new.cluster, name, media, &self.authenticator) {
-            Ok(relay) => self.relay = relay,
-            Err(text) => self.out.log(Level::Error, text),
-        }
-        self.sender
-            .reconfigure(&new.cluster, new.hopfudge, new.keys);
-        self.warntime = new.cluster.timing.warntime;
-        self.lateness.reconfigure(new.cluster.timing);
-        self.give_event(Event::Reconfigured(Box::new(new.cluster)))
-    }
-
-    /// An interface changed. Where it is a new interface of the same name, its sockets are opened again.
-    async fn interface_changed(&mut self, name: &str, up: bool) -> bool {
-        if up {
-            self.sender.reopen(name);
-            let on_it = |l: &&mut Listener| l.interface() == name;
-            for listener in self.listeners.iter_mut().filter(on_it) {
-                if let Err(text) = listener.reopen_if_replaced(&self.authenticator).await {
-                    self.out
-                        .log(Level::Warning, format!("{text}; trying again every second"));
-                }
-            }
-        }
-        let on_it = self.media.iter().filter(|m| m.interface == name);
-        let links: Vec<_> = on_it.map(|m| m.link.clone()).collect();
-        links
-            .into_iter()
-            .all(|link| self.give_event(Event::Carrier { link, up }))
     }
 
     /// Carries out orders or hands them to the slow half, and never waits; false when the engine has ended.
@@ -389,7 +420,7 @@ impl HeartbeatLoop {
                 }
                 Action::Relay { to, heartbeat } => {
                     if let Some(relay) = &mut self.relay {
-                        relay.send(&to, &self.sender.encode(&heartbeat));
+                        relay.send(&to, &self.sender.encode(&heartbeat), &self.opener);
                     }
                 }
                 Action::PeerMessages { from, messages } => {
@@ -416,18 +447,26 @@ impl HeartbeatLoop {
         refusals.fold(go_on, |go_on, event| go_on && self.give_event(event))
     }
 
-    /// Gives the service manager a sign of life, but only after the slow half has answered since the last one. When the
-    /// slow half hangs, no group can be stopped, and a new daemon is better than this one.
+    /// Gives the service manager a sign of life, but only while the slow half moves. When it hangs, no group can be stopped,
+    /// and a new daemon is better than this one.
     fn notify_watchdog(&mut self) {
-        if self.asked_alive.load(Ordering::Relaxed) {
-            return;
+        if let Some(watchdog) = &mut self.watchdog
+            && self.slow_half.answers()
+            && let Some((level, text)) = watchdog.notify_if_due(clock::now())
+        {
+            self.out.log(level, text);
         }
-        let watchdog = self.watchdog.as_mut();
-        if watchdog.is_some_and(|w| w.notify_if_due(clock::now())) {
-            self.asked_alive.store(true, Ordering::Relaxed);
-            let asked = Arc::clone(&self.asked_alive);
-            self.out.send(Output::AreYouAlive(asked));
-        }
+    }
+}
+
+/// The oldest input that was not handled.
+async fn next_input(
+    held_back: &mut VecDeque<Input>,
+    inbox: &mut mpsc::UnboundedReceiver<Input>,
+) -> Option<Input> {
+    match held_back.pop_front() {
+        Some(input) => Some(input),
+        None => inbox.recv().await,
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use super::engine_handle::OutputSender;
 use super::receive::Authenticator;
 use super::send::REOPEN_AFTER;
+use super::socket_opener::{OpenedReceiver, OpenedSocket, SocketOpener};
 use crate::model::Time;
 use crate::model::decision::Level;
 use crate::model::medium::Medium;
@@ -82,46 +83,63 @@ impl Listener {
         Some(format!("{problem}; it is tried again every second"))
     }
 
-    /// Opens the socket again when the interface was replaced by another one of that name: the old socket would never
-    /// receive anything again.
-    pub async fn reopen_if_replaced(
+    /// Whether it listens there.
+    pub fn is_at(&self, place: &udp::ListenPoint) -> bool {
+        self.place == *place
+    }
+
+    /// Has the socket opened again when the interface was replaced by another one of that name: the old socket would never
+    /// receive anything again. The new one is bound to another interface, so the old one is not in its way.
+    pub fn reopen_if_replaced(&self, opener: &SocketOpener) {
+        let (place, known) = (self.place.clone(), self.interface_index);
+        opener.open(move || {
+            let index = interface_index(&place).filter(|index| Some(*index) != known);
+            let opened = index.map(|index| (Some(index), udp::UdpReceiver::open(&place)));
+            OpenedSocket::Receiver(place, opened)
+        });
+    }
+
+    /// Has what could not be opened tried again a second later, because no further change of the interface need ever come.
+    pub fn retry(&mut self, opener: &SocketOpener) {
+        let due = |at: Time| clock::now().since(at) >= REOPEN_AFTER;
+        if self.failed_at.is_some_and(due) {
+            self.failed_at = Some(clock::now());
+            let place = self.place.clone();
+            opener.open(move || {
+                let opened = (interface_index(&place), udp::UdpReceiver::open(&place));
+                OpenedSocket::Receiver(place, Some(opened))
+            });
+        }
+    }
+
+    /// Reads what was opened from now on, and no longer the old socket. True when it had failed before.
+    ///
+    /// # Errors
+    /// Why it could not be opened, the first time.
+    pub fn use_opened(
         &mut self,
+        (index, opened): OpenedReceiver,
         authenticator: &Arc<Authenticator>,
-    ) -> Result<(), String> {
-        let index = interface_index(&self.place);
-        if index == self.interface_index || index.is_none() {
-            return Ok(());
+    ) -> Result<bool, String> {
+        if opened.is_err() && self.failed_at.is_none() && index == self.interface_index {
+            return Ok(false); // We have the port on this very interface ourselves, since another change of it.
         }
         if let Some(task) = self.task.take() {
             task.abort();
-            // The port is free only after the old socket is closed.
-            drop(task.await);
         }
-        self.reopen(authenticator)
-    }
-
-    fn reopen(&mut self, authenticator: &Arc<Authenticator>) -> Result<(), String> {
-        let interface_index = interface_index(&self.place);
-        match udp::UdpReceiver::open(&self.place) {
-            Ok(receiver) => {
-                self.task = Some(authenticator.listen(receiver));
-                self.interface_index = interface_index;
-                (self.failed_at, self.problem) = (None, None);
-                Ok(())
-            }
+        let receiver = match opened {
+            Ok(receiver) => receiver,
             Err(e) => {
-                self.failed_at = Some(clock::now());
-                self.problem = Some(e.to_string());
-                Err(e.to_string())
+                let text = e.to_string();
+                self.problem = Some(text.clone());
+                let first = self.failed_at.replace(clock::now()).is_none();
+                return if first { Err(text) } else { Ok(false) };
             }
-        }
-    }
-
-    /// Tries a second later to open what could not be opened, because no further change of the interface need ever come.
-    /// True when that succeeded.
-    pub fn retry(&mut self, authenticator: &Arc<Authenticator>) -> bool {
-        let due = |at: Time| clock::now().since(at) >= REOPEN_AFTER;
-        self.failed_at.is_some_and(due) && self.reopen(authenticator).is_ok()
+        };
+        self.task = Some(authenticator.listen(receiver));
+        self.interface_index = index;
+        self.problem = None;
+        Ok(self.failed_at.take().is_some())
     }
 }
 

@@ -3,6 +3,18 @@
 //! It has two halves. `heartbeat_thread` owns sockets, clock and engine; `receive`, `send` and `ping` belong to it.
 //! [`daemon`] is the slow half: agents (`perform`), clients (`serve`), notifications, the log and the disk. The two talk
 //! over the channels of `engine_handle`, and the heartbeat thread never waits for the slow half.
+//!
+//! Nothing blocks:
+//!
+//! * On the heartbeat thread no call may wait. It logs through the slow half, has sockets opened by another thread
+//!   (`socket_opener`), and drops a sign of life that systemd does not take (`service_manager`).
+//! * The loop of the slow half renews leases and answers clients, so it awaits no agent, disk or name service either. What
+//!   may block runs in a thread of its own with a deadline ([`crate::agent::exec::blocking`]): agents, probes, hooks, the
+//!   start of a child, and a configuration that is read again (`reload`). Only our own files in the run folder, which is
+//!   in memory, are written here.
+//! * A file that others own is opened with [`crate::sys::foreign_file`], which waits for no pipe.
+//! * If the slow half stands still all the same, the heartbeat thread notices (`slow_half`): after a lease this node is
+//!   silent, and a little later the process ends.
 
 mod counters;
 pub mod daemon;
@@ -21,11 +33,14 @@ mod ping;
 mod receive;
 mod recording_engine;
 mod relay;
+mod reload;
 mod respawn;
 mod send;
 mod serve;
 mod service_manager;
 mod signals;
+mod slow_half;
+mod socket_opener;
 mod source_filter;
 mod wait_for_interface;
 mod watcher;
@@ -39,8 +54,10 @@ use daemon::Daemon;
 use heartbeat_thread::HeartbeatSetup;
 use peer_requests::{PeerClient, PeerRequests};
 use perform::Performer;
+use reload::Reload;
 use respawn::RespawnChildren;
 use signals::Signals;
+use slow_half::LastWords;
 
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::assembly::assemble::{Assembled, assemble};
@@ -86,7 +103,10 @@ fn run(folders: Folders) -> Result<bool, String> {
         .thread_stack_size(256 * 1024)
         .build()
         .map_err(|e| format!("cannot create the runtime: {e}"))?;
-    runtime.block_on(start_and_run(folders))
+    let ended_in_order = runtime.block_on(start_and_run(folders));
+    // To drop it would wait for a thread that hangs on a dead disk.
+    runtime.shutdown_timeout(daemon::DISK_CLOSE_TIMEOUT);
+    ended_in_order
 }
 
 async fn start_and_run(folders: Folders) -> Result<bool, String> {
@@ -128,7 +148,8 @@ async fn start_and_run(folders: Folders) -> Result<bool, String> {
     let signals = Signals::listen().map_err(|e| format!("cannot listen to signals: {e}"))?;
     let (recording_writer, feed) = daemon::start_recording(&folders.state, config.record);
     let setup = heartbeat_setup(&config, cluster.clone(), kept, opened.uuid, feed);
-    let (engine, outputs) = heartbeat_thread::start(setup)?;
+    let last_words = LastWords::start(Arc::clone(&log))?;
+    let (engine, outputs) = heartbeat_thread::start(setup, last_words)?;
     peer_client.connect(&engine);
 
     // The slow half.
@@ -152,6 +173,7 @@ async fn start_and_run(folders: Folders) -> Result<bool, String> {
         perform::min_address_lifetime(config.lease, &cluster.timing),
         engine.clone(),
     );
+    let (reload, reloads) = Reload::new();
     let daemon = Daemon {
         folders,
         config,
@@ -168,9 +190,10 @@ async fn start_and_run(folders: Folders) -> Result<bool, String> {
         waiting: serve::WaitingClients::default(),
         saver,
         status_changed,
+        reload,
         leaving: false,
     };
-    let ended_in_order = daemon.run(outputs, calls, orders, signals).await;
+    let ended_in_order = daemon.run(outputs, calls, orders, reloads, signals).await;
     if ended_in_order {
         tracing::info!("had ends");
     } else {

@@ -9,6 +9,7 @@ use nix::ifaddrs::getifaddrs;
 use tokio::task::JoinHandle;
 
 use super::receive::Authenticator;
+use super::socket_opener::{OpenedSocket, SocketOpener};
 use crate::model::cluster::Cluster;
 use crate::model::medium::{Medium, Target};
 use crate::model::{LinkName, NodeName, Time};
@@ -29,8 +30,10 @@ pub(super) struct HeartbeatRelay {
     ping_addresses: Vec<IpAddr>,
     /// The addresses of each peer, as ha.cf or its heartbeats told them.
     peer_addresses: BTreeMap<NodeName, Vec<IpAddr>>,
-    /// The addresses of this machine, and when they were read.
-    networks: (Time, Vec<(IpAddr, u32)>),
+    /// The addresses of this machine.
+    networks: Vec<(IpAddr, u32)>,
+    /// When they were read; none while they are being read.
+    networks_read_at: Option<Time>,
     sequence: u16,
     receiving: Vec<JoinHandle<()>>,
 }
@@ -77,7 +80,8 @@ impl HeartbeatRelay {
             sender: RelaySender::open(v4, v6, id).map_err(failed)?,
             ping_addresses: links.into_keys().collect(),
             peer_addresses: BTreeMap::new(),
-            networks: (Time::ZERO, Vec::new()),
+            networks: own_networks(),
+            networks_read_at: Some(clock::now()),
             sequence: 0,
             receiving,
         };
@@ -91,14 +95,19 @@ impl HeartbeatRelay {
         let (Some(peer), None) = (others.next(), others.next()) else {
             return;
         };
-        let ours = own_networks();
         for medium in media {
             if let Target::Unicast(address) = medium.target
-                && !ours.iter().any(|(own, _)| *own == address)
+                && !self.networks.iter().any(|(own, _)| *own == address)
             {
                 self.learn(peer, address);
             }
         }
+    }
+
+    /// The addresses of this machine were read again.
+    pub fn use_networks(&mut self, networks: Vec<(IpAddr, u32)>) {
+        self.networks = networks;
+        self.networks_read_at = Some(clock::now());
     }
 
     /// A heartbeat of a peer came straight from this address.
@@ -110,17 +119,19 @@ impl HeartbeatRelay {
     }
 
     /// Sends a heartbeat to these peers through every ping node. What cannot be sent does not arrive, and status shows that.
-    pub fn send(&mut self, to: &[NodeName], bytes: &[u8]) {
-        let now = clock::now();
-        if now.since(self.networks.0) >= NETWORKS_MAX_AGE {
-            self.networks = (now, own_networks());
+    /// Never waits: old addresses are read again by another thread, and used until then.
+    pub fn send(&mut self, to: &[NodeName], bytes: &[u8], opener: &SocketOpener) {
+        let old = |at: Time| clock::now().since(at) >= NETWORKS_MAX_AGE;
+        if self.networks_read_at.is_some_and(old) {
+            self.networks_read_at = None;
+            opener.open(|| OpenedSocket::Networks(own_networks()));
         }
         for relay in &self.ping_addresses {
             for peer in to {
                 let known = self.peer_addresses.get(peer).map_or(&[][..], Vec::as_slice);
                 let Some(address) = known
                     .iter()
-                    .find(|a| share_network(&self.networks.1, **a, *relay))
+                    .find(|a| share_network(&self.networks, **a, *relay))
                 else {
                     continue;
                 };

@@ -9,7 +9,9 @@ use nix::unistd::User;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use crate::agent::exec::blocking::run_blocking;
 use crate::agent::exec::safe_path;
+use crate::agent::{Abort, Limits};
 use crate::config::Respawn;
 use crate::sys::oom;
 
@@ -19,6 +21,8 @@ const DO_NOT_RESTART: i32 = 100;
 const MIN_RUN: Duration = Duration::from_secs(30);
 /// The child is given up after more failed starts in a row than this.
 const MAX_FAILED_STARTS: u32 = 10;
+/// Time to look up the user and start the program.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause before a restart.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -68,7 +72,7 @@ async fn keep_running(respawn: Respawn) {
     loop {
         let started_at = Instant::now();
         let name = respawn.command.join(" ");
-        match start(&respawn) {
+        match start_child(&respawn).await {
             Ok(mut child) => {
                 tracing::info!("respawn: started {name} as user {}", respawn.user);
                 if wait_for_exit(&mut child, &name, respawn.failfast).await {
@@ -126,6 +130,14 @@ async fn wait_for_exit(child: &mut Child, name: &str, failfast: bool) -> bool {
     false
 }
 
+/// Looks up the user and starts the child in a thread of its own: a name service or a disk may hang.
+async fn start_child(respawn: &Respawn) -> Result<Child, String> {
+    let limits = Limits::within(START_TIMEOUT, &Abort::new());
+    let respawn = respawn.clone();
+    let started = run_blocking(&limits, "start it", move || start(&respawn)).await;
+    started.map_err(|e| e.to_string())?
+}
+
 fn start(respawn: &Respawn) -> Result<Child, String> {
     let user = User::from_name(&respawn.user)
         .map_err(|e| e.to_string())?
@@ -160,12 +172,20 @@ mod tests {
         }
     }
 
+    /// Whether a process of that command line is there.
+    fn runs(respawn: &Respawn) -> bool {
+        let wanted = format!("{}\0", respawn.command.join("\0"));
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines = entries.filter_map(|e| std::fs::read(e.path().join("cmdline")).ok());
+        lines.any(|line| line == wanted.as_bytes())
+    }
+
     #[tokio::test]
     async fn a_reload_starts_and_ends_only_what_changed() {
         let (stays, goes, comes) = (
-            child("/bin/sleep 100"),
-            child("/bin/sleep 200"),
-            child("/bin/sleep 300"),
+            child("/bin/sleep 1001"),
+            child("/bin/sleep 1002"),
+            child("/bin/sleep 1003"),
         );
         let mut children = RespawnChildren::start(&[stays.clone(), goes]);
         let task_of = |c: &RespawnChildren, wanted: &Respawn| {
@@ -185,5 +205,11 @@ mod tests {
         };
         let limit = Duration::from_secs(20);
         tokio::time::timeout(limit, has_ended).await.unwrap();
+        let both_run = async {
+            while !runs(&stays) || !runs(&comes) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(limit, both_run).await.unwrap();
     }
 }

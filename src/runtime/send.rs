@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::engine_handle::OutputSender;
 use super::heartbeat_thread::HeartbeatSetup;
+use super::socket_opener::{OpenedSocket, SocketOpener};
 use crate::engine::Event;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
@@ -23,6 +24,7 @@ const LOAD_AVERAGE_MAX_AGE: Duration = Duration::from_secs(10);
 /// Sends our heartbeats.
 pub(super) struct HeartbeatSender {
     media: Vec<MediumSender>,
+    opener: SocketOpener,
     keys: Keys,
     envelope: Envelope,
     load_average_read_at: Time,
@@ -34,6 +36,8 @@ struct MediumSender {
     /// None while the interface is missing.
     socket: Option<UdpSender>,
     opened_at: Time,
+    /// Whether another socket is being opened. Then a failure of this one is no news.
+    opening: bool,
     /// The last error, so that each is logged once.
     last_error: Option<String>,
     /// The peer at a unicast address, once heard from there. Only then can a refusal be attributed.
@@ -42,9 +46,10 @@ struct MediumSender {
 
 impl HeartbeatSender {
     /// Opens every medium. A missing interface is no error: opening it is tried again.
-    pub fn open(setup: &HeartbeatSetup) -> HeartbeatSender {
+    pub fn open(setup: &HeartbeatSetup, opener: SocketOpener) -> HeartbeatSender {
         HeartbeatSender {
             media: setup.media.iter().map(MediumSender::open).collect(),
+            opener,
             keys: setup.keys.clone(),
             envelope: Envelope {
                 uuid: setup.uuid,
@@ -67,8 +72,13 @@ impl HeartbeatSender {
     pub fn send(&mut self, heartbeat: &Heartbeat, out: &OutputSender) -> Vec<Event> {
         let now = clock::now();
         let bytes = self.encode(heartbeat);
-        let media = self.media.iter_mut();
-        media.filter_map(|m| m.send(&bytes, now, out)).collect()
+        let media = self.media.iter_mut().enumerate();
+        let opener = &self.opener;
+        let send = |(number, medium): (usize, &mut MediumSender)| {
+            medium.retry(number, now, opener);
+            medium.send(&bytes, out)
+        };
+        media.filter_map(send).collect()
     }
 
     /// The signed datagram of a heartbeat.
@@ -93,14 +103,19 @@ impl HeartbeatSender {
         }
     }
 
-    /// Opens the sockets on an interface again, because it came back.
+    /// Has the sockets on an interface opened again, because it came back.
     pub fn reopen(&mut self, interface: &str) {
-        let on_it = |m: &&mut MediumSender| m.medium.interface == interface;
-        for sender in self.media.iter_mut().filter(on_it) {
-            *sender = MediumSender {
-                peer: sender.peer.take(),
-                ..MediumSender::open(&sender.medium)
-            };
+        for (number, sender) in self.media.iter_mut().enumerate() {
+            if sender.medium.interface == interface {
+                sender.reopen(number, clock::now(), &self.opener);
+            }
+        }
+    }
+
+    /// Sends on what was opened from now on.
+    pub fn use_opened(&mut self, number: usize, opened: std::io::Result<UdpSender>) {
+        if let Some(sender) = self.media.get_mut(number) {
+            sender.use_opened(opened);
         }
     }
 }
@@ -113,15 +128,34 @@ impl MediumSender {
             last_error: opened.as_ref().err().map(ToString::to_string),
             socket: opened.ok(),
             opened_at: clock::now(),
+            opening: false,
             peer: None,
         }
     }
 
-    fn send(&mut self, bytes: &[u8], now: Time, out: &OutputSender) -> Option<Event> {
-        if self.socket.is_none() && now.since(self.opened_at) >= REOPEN_AFTER {
-            self.opened_at = now;
-            self.socket = UdpSender::open(&self.medium).ok();
+    /// Has another socket opened when there is none.
+    fn retry(&mut self, number: usize, now: Time, opener: &SocketOpener) {
+        let due = now.since(self.opened_at) >= REOPEN_AFTER;
+        if self.socket.is_none() && !self.opening && due {
+            self.reopen(number, now, opener);
         }
+    }
+
+    fn reopen(&mut self, number: usize, now: Time, opener: &SocketOpener) {
+        (self.opened_at, self.opening) = (now, true);
+        let medium = self.medium.clone();
+        opener.open(move || OpenedSocket::Sender(number, UdpSender::open(&medium)));
+    }
+
+    fn use_opened(&mut self, opened: std::io::Result<UdpSender>) {
+        self.opening = false;
+        if let Err(error) = &opened {
+            self.last_error = Some(error.to_string());
+        }
+        self.socket = opened.ok();
+    }
+
+    fn send(&mut self, bytes: &[u8], out: &OutputSender) -> Option<Event> {
         match self.socket.as_ref()?.send(bytes) {
             SendOutcome::Ok => {
                 self.recovered(out);
@@ -152,6 +186,9 @@ impl MediumSender {
     }
 
     fn failed(&mut self, error: &std::io::Error, out: &OutputSender) {
+        if self.opening {
+            return;
+        }
         let text = error.to_string();
         if self.last_error.as_ref() != Some(&text) {
             let interface = &self.medium.interface;
@@ -177,6 +214,7 @@ fn time_to_live(cluster: &Cluster, hopfudge: u8) -> u32 {
     u32::try_from(ttl).unwrap_or(u32::MAX)
 }
 
+/// The kernel has these numbers in memory: to read them waits for nothing.
 fn load_average() -> String {
     let read = std::fs::read_to_string("/proc/loadavg");
     read.map_or_else(|_| "n/a".to_owned(), |text| text.trim_end().to_owned())

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::drbd;
-use super::fencing::PeerLoss;
+use super::fencing::{self, PeerLoss};
+use super::reload::ReloadReply;
 use crate::control::api::{ControlAnswer, HISTORY_MAX, Refusal, RefusalCode, Request};
 use crate::control::select::{Direction, select_group, select_groups};
 use crate::control::server::ControlCall;
@@ -96,11 +97,7 @@ impl Daemon {
                 );
             }
             Request::Reload { dry_run } => {
-                let result = self.reload(dry_run).await;
-                send_reply(
-                    call.reply,
-                    result.map_err(|text| Refusal::new(RefusalCode::Refused, text)),
-                );
+                self.begin_reload(dry_run, ReloadReply::Client(call.reply));
             }
             Request::Drbd { resource } => {
                 let resources = match resource {
@@ -129,7 +126,9 @@ impl Daemon {
                 );
                 tokio::spawn(async move {
                     let answer = match loss {
-                        Ok(loss) => loss.fence_peer(Duration::from_millis(timeout_ms)).await,
+                        Ok(loss) => {
+                            fencing::fence_peer(loss, Duration::from_millis(timeout_ms)).await
+                        }
                         Err(refusal) => Err(refusal),
                     };
                     send_reply(call.reply, answer);

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::engine_handle::EngineHandle;
+use crate::agent::exec::runner;
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError, Limits, Status};
 use crate::assembly::watch_plan::{Monitor, WatchPlan};
@@ -24,6 +25,8 @@ use crate::text::duration_for_people;
 
 /// A probe ends itself at its deadline; it may take this long to report that.
 const REPORT_SLACK: Duration = Duration::from_millis(20);
+/// What still runs of a probe that was aborted has ended after this time, unless it hangs inside the kernel.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The monitors of all groups and the checks of this node. Dropped, it ends them.
 pub struct Watcher {
@@ -33,26 +36,34 @@ pub struct Watcher {
     checks: ProbeTasks,
 }
 
-/// ProbeTasks that are aborted, together with what they run, when this is dropped.
+/// Tasks that are aborted, together with what they run, when this is dropped.
 #[derive(Default)]
-struct ProbeTasks(Vec<JoinHandle<()>>);
+struct ProbeTasks {
+    tasks: Vec<JoinHandle<()>>,
+    /// Every probe of these tasks has a clone, also in a thread of its own.
+    probes: Abort,
+}
 
 impl Drop for ProbeTasks {
     fn drop(&mut self) {
-        for task in &self.0 {
+        for task in &self.tasks {
             task.abort();
         }
     }
 }
 
 impl ProbeTasks {
-    /// Aborts the tasks and waits until nothing of them runs.
+    /// Aborts the tasks and waits until nothing of them runs, except what hangs inside the kernel.
     async fn stop(mut self) {
-        let tasks = std::mem::take(&mut self.0);
+        let tasks = std::mem::take(&mut self.tasks);
         for task in &tasks {
             task.abort();
         }
         join_all(tasks).await;
+        let probes = std::mem::take(&mut self.probes);
+        if timeout(END_TIMEOUT, probes.released()).await.is_err() {
+            tracing::warn!("a probe hangs inside the kernel and is left behind");
+        }
     }
 }
 
@@ -77,36 +88,43 @@ impl Watcher {
             peers,
             ..
         } = &self.watch_plan;
+        let probes = Abort::new();
         let task = |(name, probe, pace): &(String, Probe, Pace)| {
             let check = ActiveProbe::new(probe, env, netlink, peers);
             tokio::spawn(keep_checking(
                 name.clone(),
-                check,
+                Arc::new(check),
                 *pace,
+                probes.clone(),
                 self.engine.clone(),
             ))
         };
-        self.checks = ProbeTasks(checks.iter().map(task).collect());
+        let tasks = checks.iter().map(task).collect();
+        self.checks = ProbeTasks { tasks, probes };
     }
 
     /// Starts the monitors of a group.
     pub fn start_group(&mut self, group: &GroupName, steps: &Arc<Vec<ResolvedStep>>) {
         let watched = self.watch_plan.monitors.get(group).into_iter().flatten();
+        let probes = Abort::new();
         let task = |watched: &Monitor| {
             let plan = &self.watch_plan;
             let probe = watched.probe.as_ref();
+            let active = |p| ActiveProbe::new(p, &plan.env, &plan.netlink, &plan.peers);
             let monitor = StepMonitor {
                 step: steps.get(watched.step)?.clone(),
-                check: probe.map(|p| ActiveProbe::new(p, &plan.env, &plan.netlink, &plan.peers)),
+                check: probe.map(active).map(Arc::new),
             };
             Some(tokio::spawn(keep_monitoring(
                 (group.clone(), watched.step),
                 monitor,
                 watched.pace,
+                probes.clone(),
                 self.engine.clone(),
             )))
         };
-        let tasks = ProbeTasks(watched.filter_map(task).collect());
+        let tasks = watched.filter_map(task).collect();
+        let tasks = ProbeTasks { tasks, probes };
         self.groups.insert(group.clone(), tasks);
     }
 
@@ -142,7 +160,7 @@ impl Watcher {
 /// Probes one step, with its own agent or with the configured probe.
 struct StepMonitor {
     step: ResolvedStep,
-    check: Option<ActiveProbe>,
+    check: Option<Arc<ActiveProbe>>,
 }
 
 impl StepMonitor {
@@ -150,7 +168,7 @@ impl StepMonitor {
         if let Some(check) = &self.check {
             return check.run(limits).await.map(drop);
         }
-        match self.step.agent.monitor(limits).await {
+        match runner::monitor_patiently(&self.step, limits).await {
             // It was started, and a script whose status says nothing gives no reason to doubt that.
             Ok(Status::Running | Status::Unclear) => Ok(()),
             Ok(Status::Stopped) => Err(format!(
@@ -175,14 +193,11 @@ async fn keep_monitoring(
     (group, step): (GroupName, usize),
     monitor: StepMonitor,
     pace: Pace,
+    probes: Abort,
     engine: EngineHandle,
 ) {
     let mut due = Instant::now();
-    if !monitor
-        .check
-        .as_ref()
-        .is_some_and(ActiveProbe::notices_changes)
-    {
+    if !monitor.check.as_ref().is_some_and(|c| c.notices_changes()) {
         due += pace.every;
     }
     loop {
@@ -191,7 +206,7 @@ async fn keep_monitoring(
             () = monitor.changed() => {}
         }
         due = Instant::now() + pace.every;
-        let limits = Limits::within(pace.timeout, &Abort::new());
+        let limits = Limits::within(pace.timeout, &probes);
         let report = |result| {
             engine.send_event(Event::Monitored {
                 group: group.clone(),
@@ -204,10 +219,16 @@ async fn keep_monitoring(
 }
 
 /// Runs one check of this node until aborted, for the first time at once.
-async fn keep_checking(name: String, check: ActiveProbe, pace: Pace, engine: EngineHandle) {
+async fn keep_checking(
+    name: String,
+    check: Arc<ActiveProbe>,
+    pace: Pace,
+    probes: Abort,
+    engine: EngineHandle,
+) {
     loop {
         let due = Instant::now() + pace.every;
-        let limits = Limits::within(pace.timeout, &Abort::new());
+        let limits = Limits::within(pace.timeout, &probes);
         let report = |result| {
             engine.send_event(Event::Checked {
                 check: name.clone(),

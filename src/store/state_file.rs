@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{Durable, replace_file, set_aside};
 use crate::engine::PersistentState;
 use crate::model::Generation;
+use crate::sys::foreign_file::read_regular;
 use crate::sys::lock_file::{self, LockError};
 
 /// Where heartbeat keeps its generation and its UUID.
@@ -239,9 +240,7 @@ fn parse(bytes: &[u8]) -> Result<StateFileContent, String> {
 
 /// The last generation that heartbeat used on this node, so that the generation of a migrated node keeps growing.
 fn heartbeat_generation(folder: &Path) -> Option<u64> {
-    let mut text = String::new();
-    let file = File::open(folder.join("hb_generation")).ok()?;
-    file.take(64).read_to_string(&mut text).ok()?;
+    let text = read_regular(&folder.join("hb_generation"), 64).ok()?;
     text.trim().parse().ok()
 }
 

@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod clock;
 pub mod fdpass;
+pub mod foreign_file;
 pub mod icmp;
 pub mod kmsg;
 pub mod local_time;

@@ -63,8 +63,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "12: peers are believed after a gap",
         "membership.rs",
-        "            peer.liveness = Liveness::Init;\n            peer.init_deadline = peer.init_deadline.max(now + deadtime);",
-        "            peer.init_deadline = peer.init_deadline.max(now + deadtime);",
+        "            peer.liveness = Liveness::Init;\n            peer.init_deadline = peer.init_deadline.max(now + peer.dead_after(&timing));",
+        "            peer.init_deadline = peer.init_deadline.max(now + peer.dead_after(&timing));",
     ),
     m(
         "12: nobody is listened for after a gap",
@@ -372,7 +372,7 @@ pub const TABLE: &[Mutation] = &[
     m(
         "memory: what was sent is never forgotten",
         "sent.rs",
-        "while self.0.len() > MAX_REMEMBERED\n            || self.0.front().is_some_and(|(_, at)| *at + keep < now)",
-        "while self.0.len() > MAX_REMEMBERED * 1000\n            || self.0.front().is_some_and(|(_, at)| *at + keep * 1000 < now)",
+        "while self.0.len() > MAX_REMEMBERED\n            || self.0.front().is_some_and(|(_, s)| s.at + keep < sent.at)",
+        "while self.0.len() > MAX_REMEMBERED * 1000\n            || self.0.front().is_some_and(|(_, s)| s.at + keep * 1000 < sent.at)",
     ),
 ];

@@ -153,14 +153,14 @@ const TABLE: &[Mutation] = &[
     m(
         "5: one agreement is enough",
         "group/claim.rs",
-        "                if agrees || outvoted { None } else { waits }",
-        "                if agrees || outvoted || view.living().any(|p| self.recognises_us(p, view)) { None } else { waits }",
+        "                let settled = agrees || outvoted || ignored;",
+        "                let settled = agrees || outvoted || ignored || view.living().any(|p| self.recognises_us(p, view));",
     ),
     m(
         "5: nobody is asked",
         "group/claim.rs",
-        "                if agrees || outvoted { None } else { waits }",
-        "                if quiet { None } else { waits }",
+        "                let settled = agrees || outvoted || ignored;",
+        "                let settled = quiet || agrees || outvoted || ignored;",
     ),
     m(
         "5: an agreement to an older claim counts",
@@ -195,8 +195,8 @@ const TABLE: &[Mutation] = &[
     m(
         "5: a peer is dead after half of deadtime",
         "membership.rs",
-        "        Liveness::Active | Liveness::Late if silent >= timing.deadtime && now >= peer.back_by => {",
-        "        Liveness::Active | Liveness::Late if silent >= timing.deadtime / 2 && now >= peer.back_by => {",
+        "            if silent >= peer.dead_after(timing) && now >= peer.back_by =>",
+        "            if silent >= peer.dead_after(timing) / 2 && now >= peer.back_by =>",
     ),
     m(
         "5: a start without a lease",
@@ -232,8 +232,8 @@ const TABLE: &[Mutation] = &[
     m(
         "6: the margin is forgotten",
         "quorum.rs",
-        ".map_or(Time::ZERO, |(at, _)| *at + timing.lease())",
-        ".map_or(Time::ZERO, |(at, _)| *at + timing.deadtime + timing.margin)",
+        "    last_needed.map_or(Time::ZERO, |(end, _)| *end)",
+        "    last_needed.map_or(Time::ZERO, |(end, _)| *end + std::time::Duration::from_millis(800))",
     ),
     m(
         "6: half of the votes is enough",
@@ -356,8 +356,8 @@ const TABLE: &[Mutation] = &[
     m(
         "10: a dead node's stop is not waited for",
         "group/claim.rs",
-        "        peer.last_heard + view.cluster.timing.deadtime + self.time_to_stop(view)",
-        "        peer.last_heard + view.cluster.timing.deadtime",
+        "        peer.last_heard + peer.dead_after(&view.cluster.timing) + self.time_to_stop(view)",
+        "        peer.last_heard + peer.dead_after(&view.cluster.timing)",
     ),
     m(
         "10: nobody asks the wire",

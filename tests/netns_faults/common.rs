@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use had::lab::{
@@ -125,6 +126,27 @@ pub fn write_config(folder: &Path, told: &Path, ha_cf: &str, haresources: &str, 
         fs::write(&script, SCRIPT.replace("DIR", &told.display().to_string())).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+/// Builds a library that is preloaded into a daemon.
+pub fn build_library(folder: &Path, source: &str) -> PathBuf {
+    let (file, library) = (folder.join("preload.c"), folder.join("preload.so"));
+    fs::write(&file, source).unwrap();
+    let mut cc = Command::new("cc");
+    let built = cc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]);
+    let output = built.arg(&library).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    library
+}
+
+/// A program that is the daemon with these variables in its environment.
+pub fn had_with(folder: &Path, variables: &str) -> PathBuf {
+    let had = folder.join("had");
+    let program = env!("CARGO_BIN_EXE_had");
+    let script = format!("#!/bin/sh\nexport {variables}\nexec {program} \"$@\"\n");
+    fs::write(&had, script).unwrap();
+    fs::set_permissions(&had, fs::Permissions::from_mode(0o755)).unwrap();
+    had
 }
 
 /// A node with this last byte of its addresses.

@@ -9,6 +9,7 @@
     missing_docs
 )]
 
+mod blocked;
 mod clients;
 mod common;
 mod flood;

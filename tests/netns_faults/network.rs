@@ -107,3 +107,23 @@ fn a_pulled_cable_is_known_at_once_and_moves_nothing() {
     }
     nothing_moved(&cluster);
 }
+
+/// The socket for them is opened by another thread than that which uses it.
+#[test]
+fn other_ping_nodes_are_reached_after_a_reload() {
+    let mut cluster = Cluster::up("nf-pings", &USUAL);
+    for node in ["alice", "bob"] {
+        cluster.sh(node, "sed -i 's/^ping .*/ping 10.0.0.9/' /etc/ha.d/ha.cf");
+        cluster.sh(node, "hactl reload");
+    }
+    for node in ["alice", "bob"] {
+        let page = || cluster.run(node, &["hactl", "status"]);
+        let words = |page: &String| page.split_whitespace().collect::<Vec<_>>().join(" ");
+        until("the new ping node answers", page, |page| {
+            words(page).contains("10.0.0.9 answers")
+        });
+        cluster.until_owner_seen(node, "alice");
+    }
+    assert_eq!(cluster.calls().len(), 2, "{:?}", cluster.calls());
+    cluster.never_two_owners();
+}

@@ -228,7 +228,8 @@ fn gave_up_first(report: &had::lab::SamplerReport, cut: Time) {
 
 #[test]
 fn an_owner_that_is_heard_by_nobody_gives_way_in_time() {
-    an_unheard_owner_gives_way("nf-mute", &ADDRESS);
+    let more = format!("{PING}relay off\n");
+    an_unheard_owner_gives_way("nf-mute", &ADDRESS.ha_cf(&more));
 }
 
 #[test]
@@ -261,7 +262,7 @@ fn a_deaf_owner_keeps_it(name: &str, ha_cf: &str) {
 
 #[test]
 fn an_owner_that_hears_nobody_keeps_it() {
-    a_deaf_owner_keeps_it("nf-deaf", PING);
+    a_deaf_owner_keeps_it("nf-deaf", &format!("{PING}relay off\n"));
 }
 
 #[test]

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use had::model::status::LatenessStatus;
@@ -113,17 +110,6 @@ fn a_busy_owner_keeps_its_address() {
     );
 }
 
-/// Builds a library that shifts only the wall clock of a program. (libfaketime shifts the timers of all clocks.)
-fn build_wall_clock(folder: &Path) -> PathBuf {
-    let (source, library) = (folder.join("wall_clock.c"), folder.join("wall_clock.so"));
-    fs::write(&source, include_str!("wall_clock.c")).unwrap();
-    let mut cc = Command::new("cc");
-    let built = cc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]);
-    let output = built.arg(&library).arg(&source).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    library
-}
-
 /// A cluster where each daemon reads the offset of its wall clock from a file. The other clocks are those of the machine.
 fn with_shifted_clocks(name: &str) -> Cluster {
     let dir = tempfile::tempdir().unwrap();
@@ -136,15 +122,14 @@ fn with_shifted_clocks(name: &str) -> Cluster {
         USUAL.haresources,
         "secret-of-this-lab",
     );
-    let had = dir.path().join("had");
-    let script = format!(
-        "#!/bin/sh\nexport LD_PRELOAD={} WALL_CLOCK_OFFSET={}/$(uname -n).offset\nexec {} \"$@\"\n",
-        build_wall_clock(dir.path()).display(),
-        dir.path().display(),
-        env!("CARGO_BIN_EXE_had")
+    // libfaketime shifts timers of every clock; this shifts the wall clock only.
+    let library = build_library(dir.path(), include_str!("wall_clock.c"));
+    let variables = format!(
+        "LD_PRELOAD={} WALL_CLOCK_OFFSET={}/$(uname -n).offset",
+        library.display(),
+        dir.path().display()
     );
-    fs::write(&had, script).unwrap();
-    fs::set_permissions(&had, fs::Permissions::from_mode(0o755)).unwrap();
+    let had = had_with(dir.path(), &variables);
     let mut plan = plan(
         name,
         vec![node("alice", 1, &config), node("bob", 2, &config)],

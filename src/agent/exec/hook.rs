@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::agent::exec::blocking::run_blocking;
+use crate::agent::exec::blocking::{run_apart, run_blocking};
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::failure;
 use crate::agent::exec::safe_path;
 use crate::agent::exec::supervise::{self, Ended, Streams};
 use crate::agent::{Abort, Limits};
+use crate::sys::foreign_file::read_regular;
 use crate::text::Mistake;
 
 /// How long it may take to read files; a dead disk never answers.
 const FILE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A longer `rc.d/status` is not run.
+const MAX_SCRIPT_BYTES: u64 = 1 << 20;
 /// How many of the last lines of output an error shows.
 const SHOWN_LINES: usize = 2;
 /// Suffixes of files that editors and package managers leave behind.
@@ -109,8 +112,8 @@ impl Hook {
 pub fn status_script(env: &ScriptEnv) -> Result<Option<Hook>, (PathBuf, Mistake)> {
     const TIMEOUT: Duration = Duration::from_secs(30);
     let path = env.config_dir.join("rc.d/status");
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
+    let text = match read_regular(&path, MAX_SCRIPT_BYTES) {
+        Ok(text) => text,
         Err(e)
             if matches!(
                 e.kind(),
@@ -124,7 +127,6 @@ pub fn status_script(env: &ScriptEnv) -> Result<Option<Hook>, (PathBuf, Mistake)
             return Err((path, mistake));
         }
     };
-    let text = String::from_utf8_lossy(&bytes);
     if TAKEOVER_PROGRAMS.iter().any(|name| text.contains(name)) {
         let message = "heartbeat's own script is not run: it would take resources over by itself";
         let mistake = Mistake::new(message.to_owned());
@@ -157,8 +159,12 @@ pub async fn run(
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     let limits = Limits::within(timeout, &Abort::new());
     let name = program.display().to_string();
-    let report = supervise::run(command, Streams::Merged, &limits)
+    let own_limits = limits.clone();
+    // The program may be on a dead disk, too.
+    let run = move || async move { supervise::run(command, Streams::Merged, &own_limits).await };
+    let report = run_apart(&limits, &name, run)
         .await
+        .map_err(|e| e.to_string())?
         .map_err(|e| format!("{name} cannot be run: {e}"))?;
     match report.ended {
         Ended::Exited(status) if status.success() => Ok(()),

@@ -1,18 +1,17 @@
 //! Runs one action on one step, within the step's deadline; this is what the runtime calls.
 //!
-//! Agents keep to their deadline by themselves. The bound here catches those that do not.
+//! Agents keep to their deadline by themselves. The bound here catches those that do not. An agent may also block: it reads
+//! files, starts programs and asks for users, any of which can hang on a dead disk or server. So it runs in a thread of its
+//! own. Only addresses do not: they talk to nothing but the kernel, and renewing them must not wait for a thread.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::time::{sleep, sleep_until};
 
-use crate::agent::exec::supervise::GRACE;
+use crate::agent::exec::blocking::{SLACK, run_apart};
 use crate::agent::resolve::ResolvedStep;
-use crate::agent::{Abort, AgentError, Limits, Status};
-
-/// What an agent may need after its deadline: for TERM, for KILL, and to see that the program is dead.
-const SLACK: Duration = Duration::from_secs(3 * GRACE.as_secs() + 1);
+use crate::agent::{Abort, Agent, AgentError, Limits, Status};
 
 /// Monitors every step of a group at the same time. Returns whether each runs; `None` if it runs but is not well, or if
 /// monitoring failed (the reason is logged). If `held`, meaning that this node may have had the group since boot, an unclear
@@ -41,36 +40,57 @@ pub async fn probe_steps(steps: &[ResolvedStep], held: bool, abort: &Abort) -> V
 /// Starts a step. If it already runs, that is a success.
 pub async fn start(step: &ResolvedStep, abort: &Abort) -> Result<(), AgentError> {
     let limits = Limits::within(step.step.start, abort);
-    bounded(step, "start", &limits, step.agent.start(&limits)).await
+    let start = async |agent: Arc<dyn Agent>, limits: Limits| agent.start(&limits).await;
+    bounded(step, "start", &limits, &limits, start).await
 }
 
 /// Stops a step, whatever its state. After an error it may still run.
 pub async fn stop(step: &ResolvedStep, abort: &Abort) -> Result<(), AgentError> {
     let limits = Limits::within(step.step.stop, abort);
-    bounded(step, "stop", &limits, step.agent.stop(&limits)).await
+    let stop = async |agent: Arc<dyn Agent>, limits: Limits| agent.stop(&limits).await;
+    bounded(step, "stop", &limits, &limits, stop).await
 }
 
 /// Checks whether a step runs.
 pub async fn monitor(step: &ResolvedStep, abort: &Abort) -> Result<Status, AgentError> {
     let limits = Limits::within(step.step.monitor, abort);
-    bounded(step, "monitor", &limits, step.agent.monitor(&limits)).await
+    let monitor = async |agent: Arc<dyn Agent>, limits: Limits| agent.monitor(&limits).await;
+    bounded(step, "monitor", &limits, &limits, monitor).await
 }
 
-async fn bounded<T>(
+/// The same with these limits, but does not return while the agent hangs. The caller knows when it takes too long, and must
+/// not start another meanwhile.
+pub async fn monitor_patiently(step: &ResolvedStep, limits: &Limits) -> Result<Status, AgentError> {
+    let monitor = async |agent: Arc<dyn Agent>, limits: Limits| agent.monitor(&limits).await;
+    bounded(step, "monitor", limits, &limits.patient(), monitor).await
+}
+
+async fn bounded<T, F>(
     step: &ResolvedStep,
     action: &str,
     limits: &Limits,
-    work: impl Future<Output = Result<T, AgentError>>,
-) -> Result<T, AgentError> {
+    give_up: &Limits,
+    work: impl FnOnce(Arc<dyn Agent>, Limits) -> F + Send + 'static,
+) -> Result<T, AgentError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, AgentError>>,
+{
     let what = || format!("{action} of {}", step.step.members.join(" "));
+    let (agent, own_limits) = (Arc::clone(&step.agent), limits.clone());
+    let work = move || work(agent, own_limits);
+    if step.addresses.is_none() {
+        let done = run_apart(give_up, &what(), work).await;
+        return done.unwrap_or_else(Err);
+    }
     let aborted = async {
-        limits.abort.aborted().await;
+        give_up.abort.aborted().await;
         sleep(SLACK).await;
     };
     tokio::select! {
         biased;
-        done = work => done,
-        () = sleep_until(limits.until + SLACK) => {
+        done = work() => done,
+        () = sleep_until(give_up.until + SLACK) => {
             Err(AgentError::TimedOut(format!("{} timed out", what())))
         }
         () = aborted => Err(AgentError::Failed(format!("{} was aborted", what()))),
@@ -79,12 +99,11 @@ async fn bounded<T>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::time::Duration;
 
     use async_trait::async_trait;
 
     use super::*;
-    use crate::agent::Agent;
     use crate::model::cluster::{Step, Timeouts};
 
     /// Monitors as this result; a start waits for the abort, a stop never ends.

@@ -1,14 +1,17 @@
 //! Who a control client is and what it may do.
 
-use std::fs;
 use std::io;
 
 use tokio::net::UnixStream;
 
+use crate::sys::foreign_file::read_regular;
 use crate::sys::peer;
 
 /// Members of this group may give commands, as with heartbeat.
 const GROUP: &str = "haclient";
+const GROUP_FILE: &str = "/etc/group";
+/// A longer group file counts as empty.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// The process of a client, as it was when it connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ impl Caller {
             let mut groups = peer::peer_groups(stream)?;
             groups.push(credentials.gid());
             // Read each time, because the group may be created while had runs.
-            let file = fs::read_to_string("/etc/group").unwrap_or_default();
+            let file = read_regular(GROUP_FILE.as_ref(), MAX_FILE_BYTES).unwrap_or_default();
             gid_of(GROUP, &file).is_some_and(|gid| groups.contains(&gid))
         };
         Ok(Caller {

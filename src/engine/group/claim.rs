@@ -275,11 +275,8 @@ impl Group {
                 let outvoted = quiet && view.is_deaf(peer) && self.majority_of_nodes(view);
                 // Rule 28. One that hears nobody, and has nothing of it, must not hold the cluster for ever.
                 let ignored = quiet && peer.blocks_no_longer(now, &view.cluster.timing);
-                if agrees || outvoted || ignored {
-                    None
-                } else {
-                    waits
-                }
+                let settled = agrees || outvoted || ignored;
+                if settled { None } else { waits }
             }
         }
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use super::{arguments, kernel};
+use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
 use crate::model::NodeName;
@@ -122,11 +123,18 @@ impl PeerVerdict {
     }
 }
 
-/// Answers the question of a peer.
+/// Answers the question of a peer, in a thread of its own: its programs may hang.
 ///
 /// # Errors
 /// A text for the administrator on the other side.
 pub async fn answer_peer(question: &PeerQuestion, limits: &Limits) -> Result<PeerReply, String> {
+    let (question, own_limits) = (question.clone(), limits.clone());
+    let answer = move || async move { answer_here(&question, &own_limits).await };
+    let answered = run_apart(limits, "the question about DRBD", answer).await;
+    answered.unwrap_or_else(|e| Err(e.to_string()))
+}
+
+async fn answer_here(question: &PeerQuestion, limits: &Limits) -> Result<PeerReply, String> {
     let (PeerQuestion::Drbd(resource) | PeerQuestion::Outdate { resource, .. }) = question;
     if !arguments::is_name(resource) {
         return Err(format!(

@@ -2,12 +2,11 @@
 //!
 //! Heartbeat let a shell run it. Here only names and values are read. A line that needs a shell is refused.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use super::notation::Given;
 use crate::agent::exec::safe_path;
+use crate::sys::foreign_file::read_regular;
 use crate::text::Mistake;
 
 /// A longer file is refused.
@@ -19,13 +18,7 @@ const SHELL_CHARACTERS: &str = "$`\\\"'|&;<>()*?[]{}~! \t";
 pub fn read(path: &Path) -> Result<Vec<Given>, Mistake> {
     safe_path::only_root_writes(path)?;
     let cannot = |e| Mistake::new(format!("cannot read {}: {e}", path.display()));
-    let mut text = String::new();
-    let file = File::open(path).map_err(cannot)?;
-    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
-    if read.map_err(cannot)? as u64 > MAX_FILE_BYTES {
-        let message = format!("{} is longer than {MAX_FILE_BYTES} bytes", path.display());
-        return Err(Mistake::new(message));
-    }
+    let text = read_regular(path, MAX_FILE_BYTES).map_err(cannot)?;
     let mut given = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
