@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Config, HealthRules};
 use crate::model::cluster_setting::changed_settings;
+use crate::model::keys::Keys;
 use crate::text::Place;
 
 type Differ = fn(&Config, &Config) -> bool;
@@ -86,9 +87,22 @@ pub fn live_changes(old: &Config, new: &Config) -> Vec<String> {
         lines.push(format!("ha.cf: record changes from {old} to {new}"));
     }
     if old.keys != new.keys {
-        lines.push("authkeys: the keys change; nodes with different keys do not hear each other, so reload all of them now".to_owned());
+        lines.push(key_change(&old.keys, &new.keys).to_owned());
     }
     lines
+}
+
+/// What a change of the keys means for nodes that still have the old file.
+fn key_change(old: &Keys, new: &Keys) -> &'static str {
+    let accepts = |one: &Keys, other: &Keys| {
+        let signs = other.keys.get(&other.signing);
+        signs.is_some() && one.keys.get(&other.signing) == signs
+    };
+    if accepts(old, new) && accepts(new, old) {
+        "authkeys: the keys change; nodes with the old file and nodes with the new one hear each other"
+    } else {
+        "authkeys: the keys change; nodes with the old file and nodes with the new one do not hear each other: change them in three steps, see authkeys(5), or reload all nodes now"
+    }
 }
 
 /// The rules as they are compared: a line that only moved in its file is the same.
@@ -106,7 +120,42 @@ fn without_places(rules: &HealthRules) -> HealthRules {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::model::keys::{Key, Method};
+
+    #[test]
+    fn a_change_of_the_key_in_three_steps_separates_nobody() {
+        let keys = |signing: u8, secrets: &[(u8, &str)]| {
+            let key = |(index, secret): &(u8, &str)| {
+                let (method, secret) = (Method::Sha256, secret.as_bytes().to_vec());
+                (*index, Key { method, secret })
+            };
+            let keys: BTreeMap<u8, Key> = secrets.iter().map(key).collect();
+            Keys { signing, keys }
+        };
+        let steps = [
+            keys(1, &[(1, "old")]),
+            keys(1, &[(1, "old"), (2, "new")]),
+            keys(2, &[(1, "old"), (2, "new")]),
+            keys(2, &[(2, "new")]),
+        ];
+        for (from, to) in steps.iter().zip(&steps[1..]) {
+            let text = key_change(from, to);
+            assert!(
+                text.ends_with("nodes with the new one hear each other"),
+                "{text}"
+            );
+        }
+        for (from, to) in [
+            (&steps[0], &steps[2]),
+            (&steps[0], &steps[3]),
+            (&steps[0], &keys(1, &[(1, "new")])),
+        ] {
+            assert!(key_change(from, to).contains("do not hear each other"));
+        }
+    }
 
     #[test]
     fn the_manual_names_what_needs_a_restart() {

@@ -280,9 +280,13 @@ impl Engine {
         for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
             group.set_maintenance(on);
         }
+        let mut stuck: Vec<&str> = Vec::new();
         for peer in self.view.peers.iter_mut().filter(|p| !on && !p.is_living()) {
-            peer.intent.maintenance.retain(|g| !groups.contains(g));
+            if peer.end_maintenance_unheard(&groups) {
+                stuck.push(peer.name.as_str());
+            }
         }
+        let stuck = stuck.join(", ");
         self.record_command(
             &groups,
             if on {
@@ -299,6 +303,9 @@ impl Engine {
             .collect();
         match (on, still.is_empty()) {
             (true, _) => format!("no node starts, stops or moves {} now", join_names(&groups)),
+            (false, true) if !stuck.is_empty() => format!(
+                "automatic control is on again; but {stuck}, which is silent, may still run what it had in maintenance: make sure that nothing of it runs there, then run hactl clear"
+            ),
             (false, true) => format!("automatic control is on again for {}", join_names(&groups)),
             (false, false) => format!(
                 "still in maintenance on {}: end it there too",

@@ -315,6 +315,24 @@ impl Peer {
         self.state(group).holds()
     }
 
+    /// Rule 19. Maintenance ends here while this peer is silent. What it had in maintenance may run there still, with nobody to
+    /// stop it: as if its stop had failed.
+    /// Returns whether there is such a group.
+    pub fn end_maintenance_unheard(&mut self, groups: &[GroupName]) -> bool {
+        let mut any = false;
+        for group in groups
+            .iter()
+            .filter(|g| self.intent.maintenance.contains(g))
+        {
+            if let Some(report) = self.groups.get_mut(group).filter(|r| r.state.holds()) {
+                report.state = GroupState::Stuck;
+                any = true;
+            }
+        }
+        self.intent.maintenance.retain(|g| !groups.contains(g));
+        any
+    }
+
     /// Whether it has the group in maintenance.
     pub fn maintains(&self, group: &GroupName) -> bool {
         self.intent.maintenance.contains(group)

@@ -195,6 +195,12 @@ pub const TABLE: &[Mutation] = &[
         "        timing.lease()",
     ),
     m(
+        "19: the end of maintenance frees what a silent node had",
+        "peer.rs",
+        "                report.state = GroupState::Stuck;",
+        "                report.state = report.state;",
+    ),
+    m(
         "25: a changed group is started beside another configuration",
         "group/claim.rs",
         "        self.awaits_agreement = other.is_some();",

@@ -280,3 +280,35 @@ fn a_stuck_group_that_was_configured_away_can_be_cleared_by_its_name() {
     nothing_left(&cluster, "alice");
     cluster.never_two_owners();
 }
+
+/// The three steps of authkeys(5), each on one node after the other.
+#[test]
+fn a_key_is_changed_without_an_interruption() {
+    let mut cluster = cluster("nf-keys", true);
+    let new = "2 sha256 another-key-for-a-test";
+    let steps = [
+        format!("echo '{new}' >> /etc/ha.d/authkeys"),
+        "sed -i 's/^auth 1/auth 2/' /etc/ha.d/authkeys".to_owned(),
+        "sed -i '/^1 /d' /etc/ha.d/authkeys".to_owned(),
+    ];
+    for step in steps {
+        for node in ["alice", "bob"] {
+            cluster.sh(node, &step);
+            let plan = cluster.run(node, &["hactl", "reload", "--dry-run"]);
+            assert!(plan.contains("hear each other"), "{plan}");
+            assert!(!plan.contains("do not hear"), "{plan}");
+            cluster.run(node, &["hactl", "reload"]);
+            pass(DEADTIME / 2);
+        }
+    }
+    pass(DEADTIME);
+    for node in ["alice", "bob"] {
+        let log = cluster.lab.log(node).unwrap();
+        assert!(
+            !log.contains("is late") && !log.contains("is dead"),
+            "{log}"
+        );
+        assert!(!log.contains("rejected"), "{log}");
+    }
+    cluster.never_two_owners();
+}

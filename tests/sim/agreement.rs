@@ -122,3 +122,41 @@ fn different_deadtimes_do_not_make_two_owners() {
         }
     }
 }
+
+/// A group in maintenance runs on without a daemon. When its machine is silent, the end of maintenance elsewhere must not start
+/// it: only somebody who has looked can.
+#[test]
+fn the_end_of_maintenance_does_not_start_what_a_silent_node_had_in_maintenance() {
+    use had::engine::Command;
+    let db = || vec![GroupName::new("db")];
+    let mut world = pair_with_gateway(1);
+    world.command(
+        "alice",
+        Command::Maintenance {
+            groups: db(),
+            on: true,
+        },
+    );
+    world.run_for(secs(1));
+    world.kill("alice");
+    world.run_for(secs(10));
+    world.command(
+        "bob",
+        Command::Maintenance {
+            groups: db(),
+            on: false,
+        },
+    );
+    world.run_for(secs(30));
+    assert_eq!(world.runs_on("db"), ["alice"], "{}", story(&world));
+    let notes = world.status("bob").unwrap().groups[0].notes.join("\n");
+    assert!(notes.contains("stuck on alice"), "{notes}");
+    world.crash("alice");
+    let force = Command::Takeover {
+        groups: db(),
+        force: true,
+    };
+    world.command("bob", force);
+    settle_on(&mut world, "db", "bob");
+    no_double(&world);
+}

@@ -179,5 +179,8 @@ fn maintenance_freezes_everything_until_it_ends() {
             on: false,
         },
     );
+    world.run_for(secs(10));
+    assert!(world.runs_on("db").is_empty(), "it may still run on alice");
+    world.command("bob", Command::Clear(GroupName::new("db")));
     settle_on(&mut world, "db", "bob");
 }
