@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::peer::{Hearing, Peer};
+use super::peer::{Freshness, Hearing, Peer};
 use super::{Engine, Group, View};
 use crate::model::decision::{Because, Decision, What};
 use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
@@ -14,14 +14,15 @@ impl Engine {
     /// An authenticated heartbeat came in.
     pub(super) fn take_heartbeat(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) {
         let mut notes = Vec::new();
-        let fresh = is_fresh(heartbeat, now, &self.view);
+        let freshness = judge_freshness(heartbeat, now, &self.view);
+        let fresh = freshness == Freshness::Fresh;
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
             self.view.take_stranger(now, heartbeat, fresh);
             return;
         };
         let groups = &self.groups;
         let ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
-        let hearing = peer.take_heartbeat(now, link, heartbeat, fresh, ours);
+        let hearing = peer.take_heartbeat(now, link, heartbeat, freshness, ours);
         if hearing == Hearing::Old {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;
@@ -294,14 +295,17 @@ impl Engine {
     }
 }
 
-/// Rule 28. Whether a heartbeat says that its sender hears this life of ours: it names a heartbeat that we sent less than
-/// deadtime ago. Only such a heartbeat cannot be an old one that somebody sends again.
-fn is_fresh(heartbeat: &Heartbeat, now: Time, view: &View) -> bool {
+/// Rule 28. Only a fresh heartbeat cannot be an old one that somebody sends again.
+fn judge_freshness(heartbeat: &Heartbeat, now: Time, view: &View) -> Freshness {
     let us = heartbeat.heard.iter().find(|h| h.node == *view.me());
-    let sent = us
-        .filter(|h| h.generation == view.generation)
-        .and_then(|h| view.sent.find(h.sequence));
-    sent.is_some_and(|s| now < s.at + view.cluster.timing.deadtime)
+    let Some(us) = us.filter(|h| h.generation == view.generation) else {
+        return Freshness::Unknown;
+    };
+    let deadtime = view.cluster.timing.deadtime;
+    match view.sent.find(us.sequence) {
+        Some(sent) if now < sent.at + deadtime => Freshness::Fresh,
+        _ => Freshness::Stale,
+    }
 }
 
 fn mark_link_up(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {

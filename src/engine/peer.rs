@@ -100,6 +100,17 @@ pub(super) enum Hearing {
     Old,
 }
 
+/// Rule 28. What a heartbeat says of whom its sender hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// It names a heartbeat that this life of ours sent less than deadtime ago.
+    Fresh,
+    /// It names an older one of this life: it was under way for long, or its sender no longer hears us.
+    Stale,
+    /// It names none of this life: it may be older than that.
+    Unknown,
+}
+
 impl PeerLink {
     /// A link is down after so much silence.
     pub fn silence_limit(&self, timing: &Timing) -> Duration {
@@ -168,7 +179,7 @@ impl Peer {
         now: Time,
         link: &LinkName,
         heartbeat: &Heartbeat,
-        fresh: bool,
+        freshness: Freshness,
         ours: impl Fn(&GroupName) -> bool,
     ) -> Hearing {
         let hearing = match self.generation {
@@ -178,6 +189,7 @@ impl Peer {
             Some(_) if heartbeat.sequence > self.sequence => Hearing::Newest,
             Some(_) => Hearing::Copy,
         };
+        let fresh = freshness == Freshness::Fresh;
         let relayed = self.links.iter().any(|l| l.relay && l.name == *link);
         match hearing {
             Hearing::Old => return hearing,
@@ -220,7 +232,8 @@ impl Peer {
         // Until the new daemon has probed, its kernel keeps the addresses as long as the former daemon announced.
         let looks = self.groups.values().any(|r| r.state == GroupState::Unknown);
         self.back_by = match heartbeat.intent.back_within {
-            Some(within) if fresh => now + within,
+            // That only makes us wait.
+            Some(within) if freshness != Freshness::Unknown => now + within,
             Some(_) => self.back_by,
             None if looks => self.back_by,
             None => Time::ZERO,

@@ -466,13 +466,17 @@ fn two_nodes_and_a_gateway_without_relay_bear_clean_cuts() {
         FaultKind::Commands,
         FaultKind::Leave,
         FaultKind::FailingStarts,
-        FaultKind::Relay,
     ];
     let faults = FaultProfile {
         quiet: Some(secs(4)),
         ..FaultProfile::from_kinds(&kinds)
     };
-    holds("two and gateway, relay blocked", two_and_gateway, faults);
+    let without_relay = |r: &mut Random| {
+        let mut setup = two_and_gateway(r);
+        setup.cluster.relay = false;
+        setup
+    };
+    holds("two and gateway, no relay", without_relay, faults);
 }
 
 #[test]
