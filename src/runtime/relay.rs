@@ -17,8 +17,8 @@ use crate::sys::clock;
 use crate::sys::relay::{RelayReceiver, RelaySender};
 use crate::sys::udp::Arrival;
 
-/// More datagrams in a second are dropped unread: both nodes together send fewer than half of that.
-const MAX_RECEIVED_PER_SECOND: u32 = 100;
+/// The addresses that are kept of each peer.
+const MAX_ADDRESSES: usize = 8;
 /// The addresses of this machine are read again after this time.
 const NETWORKS_MAX_AGE: Duration = Duration::from_secs(2);
 /// Pause after an error of a socket.
@@ -28,8 +28,10 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(20);
 pub(super) struct HeartbeatRelay {
     sender: RelaySender,
     ping_addresses: Vec<IpAddr>,
-    /// The addresses of each peer, as ha.cf or its heartbeats told them.
-    peer_addresses: BTreeMap<NodeName, Vec<IpAddr>>,
+    /// The unicast addresses of ha.cf, where there is one peer: they are its own and ours.
+    configured: Vec<IpAddr>,
+    /// The addresses that heartbeats of each peer came from, the newest first.
+    heard_from: BTreeMap<NodeName, Vec<IpAddr>>,
     /// The addresses of this machine.
     networks: Vec<(IpAddr, u32)>,
     /// When they were read; none while they are being read.
@@ -76,32 +78,24 @@ impl HeartbeatRelay {
             let task = receive_relayed(receiver, links.clone(), Arc::clone(authenticator));
             receiving.push(tokio::spawn(task));
         }
-        let mut relay = HeartbeatRelay {
+        Ok(Some(HeartbeatRelay {
             sender: RelaySender::open(v4, v6, id).map_err(failed)?,
             ping_addresses: links.into_keys().collect(),
-            peer_addresses: BTreeMap::new(),
+            configured: configured_addresses(cluster, media),
+            heard_from: BTreeMap::new(),
             networks: own_networks(),
             networks_read_at: Some(clock::now()),
             sequence: 0,
             receiving,
-        };
-        relay.learn_configured(cluster, media);
-        Ok(Some(relay))
+        }))
     }
 
-    /// Of two nodes, every unicast address that is not ours is the peer's.
-    fn learn_configured(&mut self, cluster: &Cluster, media: &[Medium]) {
-        let mut others = cluster.nodes.iter().filter(|n| **n != cluster.me);
-        let (Some(peer), None) = (others.next(), others.next()) else {
-            return;
-        };
-        for medium in media {
-            if let Target::Unicast(address) = medium.target
-                && !self.networks.iter().any(|(own, _)| *own == address)
-            {
-                self.learn(peer, address);
-            }
+    /// Takes the place of the relay before a reload. Addresses of peers stay known: behind a cut they could not be learned again.
+    pub fn replace(mut self, old: Option<HeartbeatRelay>) -> HeartbeatRelay {
+        if let Some(mut old) = old {
+            self.heard_from = std::mem::take(&mut old.heard_from);
         }
+        self
     }
 
     /// The addresses of this machine were read again.
@@ -112,9 +106,11 @@ impl HeartbeatRelay {
 
     /// A heartbeat of a peer came straight from this address.
     pub fn learn(&mut self, peer: &NodeName, address: IpAddr) {
-        let known = self.peer_addresses.entry(peer.clone()).or_default();
-        if !known.contains(&address) {
-            known.push(address);
+        let known = self.heard_from.entry(peer.clone()).or_default();
+        if known.first() != Some(&address) {
+            known.retain(|a| *a != address);
+            known.insert(0, address);
+            known.truncate(MAX_ADDRESSES);
         }
     }
 
@@ -128,15 +124,13 @@ impl HeartbeatRelay {
         }
         for relay in &self.ping_addresses {
             for peer in to {
-                let known = self.peer_addresses.get(peer).map_or(&[][..], Vec::as_slice);
-                let Some(address) = known
-                    .iter()
-                    .find(|a| share_network(&self.networks, **a, *relay))
-                else {
+                let heard_from = self.heard_from.get(peer).map_or(&[][..], Vec::as_slice);
+                let known = (&*self.configured, heard_from);
+                let Some(address) = choose_address(known, &self.networks, *relay) else {
                     continue;
                 };
                 self.sequence = self.sequence.wrapping_add(1);
-                drop(self.sender.send(*relay, *address, self.sequence, bytes));
+                drop(self.sender.send(*relay, address, self.sequence, bytes));
             }
         }
     }
@@ -150,19 +144,46 @@ impl Drop for HeartbeatRelay {
     }
 }
 
-/// Passes on what comes through a ping node, and nothing else.
+/// The unicast addresses of ha.cf; none where there is more than one peer that they may belong to.
+fn configured_addresses(cluster: &Cluster, media: &[Medium]) -> Vec<IpAddr> {
+    let targets = media.iter().filter_map(|m| match m.target {
+        Target::Unicast(address) => Some(address),
+        _ => None,
+    });
+    let is_pair = cluster.nodes.len() == 2;
+    targets.filter(|_| is_pair).collect()
+}
+
+/// The address of a peer in the network of a ping node, from those that are configured and those that it was heard from. One
+/// that is both is best. One that is only heard from comes last: anybody can send a copy of a heartbeat from elsewhere.
+fn choose_address(
+    (configured, heard_from): (&[IpAddr], &[IpAddr]),
+    networks: &[(IpAddr, u32)],
+    relay: IpAddr,
+) -> Option<IpAddr> {
+    let is_usable = |a: &&IpAddr| {
+        share_network(networks, **a, relay) && networks.iter().all(|(own, _)| own != *a)
+    };
+    let mut both = heard_from.iter().filter(|a| configured.contains(a));
+    let configured = || configured.iter().find(is_usable);
+    let heard_from = || heard_from.iter().find(is_usable);
+    let best = both.find(is_usable);
+    best.or_else(configured).or_else(heard_from).copied()
+}
+
+/// Passes on what comes through a ping node, and nothing else. As on every link, a forged datagram costs one digest. There is
+/// no limit per second: a flood would use it up, and the heartbeats of the peer would be lost.
 async fn receive_relayed(
     receiver: RelayReceiver,
     links: BTreeMap<IpAddr, LinkName>,
     authenticator: Arc<Authenticator>,
 ) {
-    let mut budget = Budget::default();
     loop {
         let Ok((from, bytes)) = receiver.next().await else {
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
             continue;
         };
-        if let Some(link) = links.get(&from).filter(|_| budget.take(clock::now())) {
+        if let Some(link) = links.get(&from) {
             let arrival = Arrival {
                 length: bytes.len(),
                 from: (from, 0).into(),
@@ -175,26 +196,6 @@ async fn receive_relayed(
         }
         // A flood must not keep this node from sending.
         tokio::task::yield_now().await;
-    }
-}
-
-/// How many datagrams are still read in this second.
-#[derive(Default)]
-struct Budget {
-    second_began: Time,
-    taken: u32,
-}
-
-impl Budget {
-    fn take(&mut self, now: Time) -> bool {
-        if now.since(self.second_began) >= Duration::from_secs(1) {
-            *self = Budget {
-                second_began: now,
-                taken: 0,
-            };
-        }
-        self.taken = self.taken.saturating_add(1);
-        self.taken <= MAX_RECEIVED_PER_SECOND
     }
 }
 
@@ -273,12 +274,27 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_dropped_and_the_next_second_begins_anew() {
-        let mut budget = Budget::default();
-        let second = |n: u64| Time(n * 1_000_000_000);
-        let taken = (0..1000).filter(|_| budget.take(second(5))).count();
-        assert_eq!(taken, 100);
-        assert!(budget.take(second(6)));
+    fn an_address_of_ha_cf_from_which_the_peer_was_heard_is_best() {
+        let ip = |last: &u8| IpAddr::from([10, 0, 0, *last]);
+        let networks = [(ip(&1), 24), (ip(&100), 24)];
+        for (configured, heard_from, chosen) in [
+            (&[1, 2][..], &[][..], Some(2)),
+            (&[1, 2, 3], &[3], Some(3)),
+            (&[1, 2, 3], &[9, 3, 2], Some(3)),
+            (&[1, 2], &[9], Some(2)),
+            (&[], &[9, 8], Some(9)),
+            (&[], &[100, 8], Some(8)),
+            (&[1], &[1], None),
+        ] {
+            let [configured, heard_from]: [Vec<IpAddr>; 2] =
+                [configured, heard_from].map(|all| all.iter().map(ip).collect());
+            let found = choose_address((&configured, &heard_from), &networks, ip(&254));
+            assert_eq!(
+                found,
+                chosen.as_ref().map(ip),
+                "{configured:?} {heard_from:?}"
+            );
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::packet::{link_address, registered};
+use super::udp::set_receive_buffer;
 
 /// Begins the payload.
 const MAGIC: u32 = u32::from_be_bytes(*b"had\x01");
@@ -148,6 +149,7 @@ impl RelayReceiver {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
         socket.set_nonblocking(true)?;
         let ethertype = if v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP };
+        set_receive_buffer(&socket)?;
         socket.attach_filter(&if v6 { ipv6_filter(id) } else { ipv4_filter(id) })?;
         let protocol = u16::try_from(ethertype).map_err(io::Error::other)?;
         socket.bind(&link_address(0, protocol)?)?;
@@ -312,6 +314,30 @@ mod tests {
             let (_, payload) = timeout(LONG, receiver.next()).await.unwrap().unwrap();
             assert_eq!(payload, b"ours");
         });
+    }
+
+    /// The filter of the kernel looks at little, so damaged headers get here.
+    #[test]
+    fn what_a_damaged_packet_says_of_its_lengths_is_not_believed() {
+        let header = |v6: bool| if v6 { IPV6_HEADER } else { IPV4_HEADER };
+        for v6 in [false, true] {
+            for damaged in 0..header(v6) {
+                for value in 0..=u8::MAX {
+                    let mut packet = [0xff; 60];
+                    packet[damaged] = value;
+                    for length in [0, 1, header(v6), header(v6) + PREFIX, 60] {
+                        let bytes = &packet[..length];
+                        let parsed = if v6 {
+                            parse_ipv6(bytes)
+                        } else {
+                            parse_ipv4(bytes)
+                        };
+                        let payload = parsed.map_or(0, |(_, payload)| payload.len());
+                        assert!(payload <= length.saturating_sub(header(v6) + PREFIX));
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use nix::sys::socket::SockaddrStorage;
 use socket2::{Domain, Socket, Type};
 
+pub(super) use receiver::set_receive_buffer;
 pub use receiver::{Arrival, ListenPoint, UdpReceiver, listen_points};
 pub use sender::{SendOutcome, UdpSender};
 

@@ -23,7 +23,7 @@ use crate::hostile::{counted, harmful, signed, undisturbed};
 const BATCH: usize = 32;
 const PORT: u16 = 694;
 
-fn setting(name: &str, usual: u64) -> u64 {
+pub fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
 }
 
@@ -46,10 +46,10 @@ fn process_of(cluster: &Cluster, host: &str) -> String {
 }
 
 /// A network namespace with a bridge that connects `fast0` of alice and bob.
-struct Segment(File);
+pub struct Segment(File);
 
 impl Segment {
-    fn join(cluster: &Cluster) -> Segment {
+    pub fn join(cluster: &Cluster) -> Segment {
         let pids = ["alice", "bob"].map(|node| process_of(cluster, node));
         let made = thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
@@ -72,14 +72,28 @@ impl Segment {
         segment
     }
 
+    /// Lets the bridge forward nothing between alice and bob; both still reach 10.8.0.9.
+    pub fn isolate_nodes(&self) {
+        self.enter(|| {
+            for port in ["port0", "port1"] {
+                ip(&format!("link set {port} type bridge_slave isolated on"));
+            }
+        });
+    }
+
+    /// Does something in this namespace.
+    pub fn enter<T: Send + 'static>(&self, action: impl FnOnce() -> T + Send + 'static) -> T {
+        let network = self.0.try_clone().unwrap();
+        let done = thread::spawn(move || {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            action()
+        });
+        done.join().unwrap()
+    }
+
     /// A socket in this namespace.
     fn socket(&self) -> UdpSocket {
-        let network = self.0.try_clone().unwrap();
-        let made = thread::spawn(move || {
-            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
-            UdpSocket::bind("10.8.0.9:0").unwrap()
-        });
-        made.join().unwrap()
+        self.enter(|| UdpSocket::bind("10.8.0.9:0").unwrap())
     }
 }
 
@@ -90,7 +104,13 @@ fn ip(words: &str) {
 }
 
 /// Sends a datagram at a rate. Returns how often.
-fn pour(socket: &UdpSocket, to: SocketAddrV4, datagram: &[u8], rate: u64, time: Duration) -> u64 {
+pub fn pour(
+    socket: &impl AsRawFd,
+    to: SocketAddrV4,
+    datagram: &[u8],
+    rate: u64,
+    time: Duration,
+) -> u64 {
     let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
     let slices = vec![[IoSlice::new(datagram)]; BATCH];
     let addresses = vec![Some(SockaddrIn::from(to)); BATCH];

@@ -18,6 +18,7 @@ mod hostile;
 mod logs;
 mod network;
 mod partition;
+mod relay;
 mod restart;
 mod scripts;
 mod standstill;

@@ -34,8 +34,8 @@ impl HeartbeatLoop {
         self.give_event(Event::Reconfigured(Box::new(new.cluster)))
     }
 
+    /// The old one goes on until the new one is open.
     fn reopen_relay(&mut self, cluster: &Cluster) {
-        self.relay = None;
         self.relays_wanted += 1;
         let (number, cluster) = (self.relays_wanted, cluster.clone());
         let (name, media) = (self.cluster_name.clone(), self.media.clone());
@@ -68,15 +68,21 @@ impl HeartbeatLoop {
             OpenedSocket::Pings(number, _) if number != self.pings_wanted => {}
             OpenedSocket::Pings(_, Ok(pings)) => self.pings = pings,
             OpenedSocket::Relay(number, _) if number != self.relays_wanted => {}
-            OpenedSocket::Relay(_, Ok(relay)) => self.relay = relay,
-            OpenedSocket::Pings(_, Err(text)) | OpenedSocket::Relay(_, Err(text)) => {
-                self.out.log(Level::Error, text);
-            }
+            OpenedSocket::Pings(_, Err(text)) => self.out.log(Level::Error, text),
+            OpenedSocket::Relay(_, opened) => self.use_relay(opened),
             OpenedSocket::Networks(networks) => {
                 if let Some(relay) = &mut self.relay {
                     relay.use_networks(networks);
                 }
             }
+        }
+    }
+
+    fn use_relay(&mut self, opened: Result<Option<HeartbeatRelay>, String>) {
+        let old = self.relay.take();
+        match opened {
+            Ok(new) => self.relay = new.map(|new| new.replace(old)),
+            Err(text) => self.out.log(Level::Error, text),
         }
     }
 

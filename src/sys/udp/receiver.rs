@@ -213,7 +213,7 @@ fn open_receiver(point: &ListenPoint) -> io::Result<(UdpSocket, u32)> {
 }
 
 /// Sets the size of the receive buffer. Without CAP_NET_ADMIN the limit of the system applies.
-fn set_receive_buffer(socket: &Socket) -> io::Result<()> {
+pub(in crate::sys) fn set_receive_buffer(socket: &Socket) -> io::Result<()> {
     if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     }
