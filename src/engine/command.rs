@@ -34,13 +34,17 @@ pub(super) enum CommandKind {
 impl Engine {
     pub(super) fn execute_command(&mut self, now: Time, id: u64, command: Command) {
         let answer = match command {
+            Command::Leave => Ok(Some(self.begin_leaving())),
+            Command::Restart { back_within } => self.announce_restart(now, back_within).map(Some),
+            _ if self.view.are_witness() => Err(format!(
+                "{} is a witness: it has a vote and runs no groups; run this command on a node",
+                self.view.me()
+            )),
             Command::Standby { groups, lasting } => self.stand_by(now, id, &groups, lasting),
             Command::Unstandby(groups) => Ok(Some(self.end_standby(&groups))),
             Command::Takeover { groups, force } => self.take_over(now, id, &groups, force),
             Command::Clear(group) => self.clear_group(&group).map(Some),
             Command::Maintenance { groups, on } => Ok(Some(self.set_maintenance(&groups, on))),
-            Command::Leave => Ok(Some(self.begin_leaving())),
-            Command::Restart { back_within } => self.announce_restart(now, back_within).map(Some),
         };
         match answer {
             Ok(None) => {}
@@ -213,7 +217,7 @@ impl Engine {
                 owner.name
             ));
         }
-        if owner.digest.is_some_and(|d| d != self.view.cluster.digest) {
+        if self.view.differs(owner) {
             let help =
                 "make ha.cf and haresources equal on both nodes, then run hactl reload on both";
             return Err(format!(

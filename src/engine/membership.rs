@@ -2,6 +2,7 @@
 //! does to that knowledge.
 
 use super::peer::{Hearing, Peer};
+use super::witness::learn_groups;
 use super::{Engine, Group, View};
 use crate::model::decision::{Because, Decision, What};
 use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
@@ -15,6 +16,7 @@ impl Engine {
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
             return;
         };
+        learn_groups(&mut self.groups, now, &self.view.cluster, heartbeat);
         let groups = &self.groups;
         let ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
         let hearing = peer.take_heartbeat(now, link, heartbeat, ours);
@@ -32,7 +34,7 @@ impl Engine {
         }
         self.take_acknowledgement(heartbeat);
         self.take_terms(heartbeat);
-        self.compare_configuration(&heartbeat.src, heartbeat.digest);
+        self.compare_configuration(&heartbeat.src);
         let mut groups = heartbeat.groups.iter();
         if groups.any(|r| r.state == GroupState::Claiming) || heartbeat.intent.back_within.is_some()
         {
@@ -102,12 +104,11 @@ impl Engine {
         }
     }
 
-    fn compare_configuration(&mut self, from: &NodeName, digest: u64) {
-        let ours = self.view.cluster.digest;
+    fn compare_configuration(&mut self, from: &NodeName) {
+        let differs = self.view.peer(from).is_some_and(|p| self.view.differs(p));
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == *from) else {
             return;
         };
-        let differs = digest != ours;
         if differs && !peer.difference_reported {
             self.round
                 .record_node(What::ConfigDiffers(from.clone()), Because::SaidSo);
@@ -156,6 +157,7 @@ impl Engine {
         self.round
             .out
             .extend(notes.into_iter().map(super::Action::Record));
+        self.forget_unnamed_groups(now);
         self.update_joined();
     }
 
@@ -176,7 +178,7 @@ impl Engine {
 
     /// Rule 12. Nothing that was known before a gap in our own time counts after it.
     pub(super) fn distrust_after_gap(&mut self, began: Time, now: Time) {
-        let had_peers = self.view.living().next().is_some();
+        let had_peers = self.view.living_nodes().next().is_some();
         self.round
             .record_node(What::Gap(now.since(began)), Because::NodeWasStopped);
         for group in &mut self.groups {

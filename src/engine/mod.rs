@@ -11,7 +11,7 @@
 //! * `checks`: checks of this node;
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
-//! * `relay`: heartbeats that bounce off a ping node;
+//! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
 //! * `reconfigure`: a new configuration; `round`: the orders of one round.
 
 pub mod action;
@@ -33,6 +33,7 @@ mod round;
 mod sent;
 mod status;
 mod view;
+mod witness;
 
 pub use action::{Action, Call};
 pub use digest::ActionDigest;
@@ -91,7 +92,7 @@ impl Engine {
             ..Round::default()
         };
         let timing = &view.cluster.timing;
-        let groups = view.cluster.groups.iter();
+        let groups = view.cluster.own_groups().iter();
         let groups: Vec<Group> = groups
             .map(|spec| Group::restored(spec, &kept, timing, now, &mut round))
             .collect();

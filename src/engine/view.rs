@@ -55,6 +55,29 @@ impl View {
         self.peers.iter().filter(|p| p.is_living())
     }
 
+    /// Whether this node votes and runs no groups.
+    pub fn are_witness(&self) -> bool {
+        self.cluster.we_are_witness()
+    }
+
+    /// The peers that may run groups.
+    pub fn peer_nodes(&self) -> impl Iterator<Item = &Peer> {
+        let runs_groups = |p: &&Peer| !self.cluster.is_witness(&p.name);
+        self.peers.iter().filter(runs_groups)
+    }
+
+    /// The peers that may run groups and live.
+    pub fn living_nodes(&self) -> impl Iterator<Item = &Peer> {
+        self.peer_nodes().filter(|p| p.is_living())
+    }
+
+    /// Rule 25. Whether a peer has another configuration. A witness does not read haresources, so between it and a node
+    /// there is nothing to compare.
+    pub fn differs(&self, peer: &Peer) -> bool {
+        let is_compared = !self.are_witness() && !self.cluster.is_witness(&peer.name);
+        is_compared && peer.digest.is_some_and(|d| d != self.cluster.digest)
+    }
+
     /// Rules 2 and 12. Whether every peer has been heard, or was waited for long enough.
     pub fn may_join(&self, now: Time) -> bool {
         let waited = now >= self.listen_until;
@@ -206,10 +229,7 @@ impl View {
                 matches!(peer.phase, Phase::Leaving | Phase::Left),
                 "is leaving the cluster",
             ),
-            (
-                peer.digest.is_some_and(|d| d != self.cluster.digest),
-                "has a different configuration",
-            ),
+            (self.differs(peer), "has a different configuration"),
             (peer.intent.standby.contains(group), "is in standby"),
             (self.counts_votes() && !peer.quorate, "has no quorum"),
             (report.is_none(), "has not reported it yet"),

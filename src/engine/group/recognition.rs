@@ -62,7 +62,7 @@ impl Group {
         // Nor does it promise anything while another node probes what it runs: a claimant that does not hear that node
         // would count our recognition alone.
         if view
-            .living()
+            .living_nodes()
             .any(|p| p.state(&self.spec.name) == GroupState::Unknown)
         {
             return None;

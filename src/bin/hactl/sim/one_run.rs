@@ -309,7 +309,7 @@ pub fn advice(cluster: &Cluster) -> &'static str {
         (QuorumPolicy::Off | QuorumPolicy::Ignore, ..) => {
             "set `quorum stop` in ha.cf: then only a majority of nodes runs groups"
         }
-        (_, _, 2) => "add a third node: a ping node alone cannot decide every case",
+        (_, _, 2) => "add a witness or a third node: a ping node alone cannot decide every case",
         _ => "see had(7)",
     }
 }
