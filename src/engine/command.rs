@@ -33,18 +33,21 @@ pub(super) enum CommandKind {
 
 impl Engine {
     pub(super) fn execute_command(&mut self, now: Time, id: u64, command: Command) {
-        let answer = match command {
-            Command::Leave => Ok(Some(self.begin_leaving())),
-            Command::Restart { back_within } => self.announce_restart(now, back_within).map(Some),
-            _ if self.view.are_witness() => Err(format!(
-                "{} is a witness: it has a vote and runs no groups; run this command on a node",
-                self.view.me()
-            )),
-            Command::Standby { groups, lasting } => self.stand_by(now, id, &groups, lasting),
-            Command::Unstandby(groups) => Ok(Some(self.end_standby(&groups))),
-            Command::Takeover { groups, force } => self.take_over(now, id, &groups, force),
-            Command::Clear(group) => self.clear_group(&group).map(Some),
-            Command::Maintenance { groups, on } => Ok(Some(self.set_maintenance(&groups, on))),
+        let answer = match (command, self.view.cluster.refuse_as_witness()) {
+            (Command::Leave, _) => Ok(Some(self.begin_leaving())),
+            (Command::Restart { back_within }, _) => {
+                self.announce_restart(now, back_within).map(Some)
+            }
+            (_, Some(refusal)) => Err(refusal),
+            (Command::Standby { groups, lasting }, None) => {
+                self.stand_by(now, id, &groups, lasting)
+            }
+            (Command::Unstandby(groups), None) => Ok(Some(self.end_standby(&groups))),
+            (Command::Takeover { groups, force }, None) => self.take_over(now, id, &groups, force),
+            (Command::Clear(group), None) => self.clear_group(&group).map(Some),
+            (Command::Maintenance { groups, on }, None) => {
+                Ok(Some(self.set_maintenance(&groups, on)))
+            }
         };
         match answer {
             Ok(None) => {}

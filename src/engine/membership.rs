@@ -165,7 +165,7 @@ impl Engine {
     pub(super) fn update_joined(&mut self) {
         let joined = self.view.may_join(self.now);
         if joined && !self.view.joined {
-            let all_heard = self.view.peers.iter().all(Peer::is_living);
+            let all_heard = self.view.peer_nodes().all(Peer::is_living);
             let because = if all_heard {
                 Because::AllHeard
             } else {
@@ -365,6 +365,9 @@ fn judge_peer_silence(
 impl View {
     /// What this node waits for before it takes part.
     pub(super) fn waits_for(&self, now: Time) -> Option<String> {
+        if self.may_join(now) {
+            return None;
+        }
         let listens = now < self.listen_until;
         let unheard: Vec<&Peer> = self
             .peers

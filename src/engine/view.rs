@@ -78,12 +78,16 @@ impl View {
         is_compared && peer.digest.is_some_and(|d| d != self.cluster.digest)
     }
 
-    /// Rules 2 and 12. Whether every peer has been heard, or was waited for long enough.
+    /// Rules 2, 12 and 28. Whether every peer has been heard, or was waited for long enough. A witness is not waited for where
+    /// every node is heard: only nodes can hold what we must hear of.
     pub fn may_join(&self, now: Time) -> bool {
         let waited = now >= self.listen_until;
-        self.peers
-            .iter()
-            .all(|p| p.is_living() || (waited && p.liveness != Liveness::Init))
+        let nodes_heard = self.peer_nodes().all(Peer::is_living);
+        self.peers.iter().all(|p| {
+            p.is_living()
+                || (waited && p.liveness != Liveness::Init)
+                || (nodes_heard && self.cluster.is_witness(&p.name))
+        })
     }
 
     /// Whether rights are leases, which end without confirmation.

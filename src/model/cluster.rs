@@ -95,6 +95,16 @@ impl Cluster {
         }
     }
 
+    /// Why this node refuses commands for groups, if it is a witness.
+    pub fn refuse_as_witness(&self) -> Option<String> {
+        let me = &self.me;
+        self.we_are_witness().then(|| {
+            format!(
+                "{me} is a witness: it has a vote and runs no groups; run this command on a node"
+            )
+        })
+    }
+
     /// The groups that this node may run. A witness runs none.
     pub fn own_groups(&self) -> &[GroupSpec] {
         if self.we_are_witness() {

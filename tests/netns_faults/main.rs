@@ -22,3 +22,4 @@ mod scripts;
 mod standstill;
 mod store;
 mod time;
+mod witness;

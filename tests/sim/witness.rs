@@ -111,6 +111,48 @@ fn the_loss_of_the_witness_moves_nothing_and_a_handover_still_works() {
 }
 
 #[test]
+fn two_nodes_that_boot_without_the_witness_do_not_wait_for_it() {
+    let world = World::new(&["alice", "bob", "w"]).witness("w");
+    let mut world = world.group("db", "alice", 1);
+    let begun = world.now;
+    world.start("alice");
+    world.start("bob");
+    settle_on(&mut world, "db", "alice");
+    assert!(world.now.since(begun) < ms(100), "{}", story(&world));
+    assert_eq!(world.status("alice").unwrap().waiting, None);
+    assert_eq!(takeover_db(&mut world, "bob"), Ok("db runs on bob".into()));
+    world.start("w");
+    world.run_for(secs(20));
+    assert_eq!(world.runs_on("db"), ["bob"], "{}", story(&world));
+    no_double(&world);
+}
+
+#[test]
+fn one_node_that_boots_with_the_witness_waits_for_the_other() {
+    let world = World::new(&["alice", "bob", "w"]).witness("w");
+    let mut world = world.group("db", "alice", 1);
+    world.start("w");
+    world.start("bob");
+    world.run_for(ms(3900));
+    assert!(world.runs_on("db").is_empty(), "not before initdead");
+    settle_on(&mut world, "db", "bob");
+}
+
+/// The node that stays needs the word of the witness for its quorum: one exchange, but nothing more.
+#[test]
+fn a_node_that_leaves_hands_over_within_an_exchange_with_the_witness() {
+    let mut world = two_and_witness();
+    put_far_away(&mut world, ms(40), 0);
+    world.run_for(secs(10));
+    let told = world.now;
+    world.command("alice", Command::Leave);
+    settle_on(&mut world, "db", "bob");
+    let took = world.now.since(told);
+    assert!(took < ms(100), "{took:?}\n{}", story(&world));
+    no_double(&world);
+}
+
+#[test]
 fn a_dead_witness_is_not_waited_for_like_a_node_with_shared_storage() {
     let world = World::new(&["alice", "bob", "w"])
         .witness("w")
