@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use had::model::NodeName;
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::cluster_setting::CLUSTER_SETTINGS;
 use had::model::decision::Level;
@@ -256,11 +257,15 @@ impl<'a> FinishedRun<'a> {
 /// The cluster and its timing in two lines.
 pub fn cluster_summary(script: &FaultScript, faults: Option<&FaultProfile>) -> String {
     let cluster = &script.setup.cluster;
-    let names: Vec<&str> = cluster
-        .nodes
-        .iter()
-        .map(had::model::NodeName::as_str)
-        .collect();
+    let role = |node: &NodeName| {
+        if cluster.is_witness(node) {
+            " (witness)"
+        } else {
+            ""
+        }
+    };
+    let name = |node: &NodeName| format!("{node}{}", role(node));
+    let names: Vec<String> = cluster.nodes.iter().map(name).collect();
     let shown = ["keepalive", "warntime", "deadtime", "initdead", "quorum"];
     let settings = CLUSTER_SETTINGS.iter().filter(|s| shown.contains(&s.name));
     let settings = settings.map(|s| format!("{} {}", s.name, (s.value)(cluster)));
