@@ -84,9 +84,8 @@ impl View {
         let waited = now >= self.listen_until;
         let nodes_heard = self.peer_nodes().all(Peer::is_living);
         self.peers.iter().all(|p| {
-            p.is_living()
-                || (waited && p.liveness != Liveness::Init)
-                || (nodes_heard && self.cluster.is_witness(&p.name))
+            let not_needed = nodes_heard && self.cluster.is_witness(&p.name);
+            p.is_living() || (waited && (not_needed || p.liveness != Liveness::Init))
         })
     }
 
