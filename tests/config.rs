@@ -162,7 +162,11 @@ impl Case {
             .iter()
             .filter_map(|(name, usual)| Some((*name, self.file(name, usual)?)))
             .collect();
-        outcome(&load(&files, "alice"))
+        let node = self
+            .parts
+            .get("read on")
+            .map_or("alice", |name| name.trim());
+        outcome(&load(&files, node))
     }
 
     fn shown(&self, says: &str) -> String {

@@ -325,7 +325,7 @@ pub(super) fn counts(cluster: &Cluster, problems: &Problems) -> String {
         shape.name(),
         shape.one_owner().replace("**", ""),
         cluster.me,
-        count(cluster.nodes.len(), "node"),
+        cluster.members_in_words(),
         count(cluster.links.len(), "link"),
         count(cluster.pings.len(), "ping node"),
         count(cluster.groups.len(), "group"),

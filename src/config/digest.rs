@@ -24,6 +24,9 @@ fn canonical_text(config: &Config) -> String {
     for node in &config.nodes {
         line(&["node", node.as_str()]);
     }
+    for witness in &config.witnesses {
+        line(&["witness", witness.as_str()]);
+    }
     for group in &config.groups {
         line(&["group", group.preferred.as_str()]);
         for (token, _) in &group.tokens {

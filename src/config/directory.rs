@@ -12,8 +12,9 @@ use std::path::Path;
 use super::authkeys::{self, AuthKeys};
 use super::ha_cf::{self, HaCf};
 use super::haresources::{self, GroupLine, resource_address};
-use super::{Config, HostFacts, Loaded, digest};
+use super::{Config, HealthRules, HostFacts, Loaded, digest};
 use crate::model::NodeName;
+use crate::model::cluster::MAX_WITNESSED_GROUPS;
 use crate::model::medium::Target;
 use crate::text::nearest;
 use crate::text::{Place, Problems};
@@ -36,23 +37,17 @@ pub fn load_on(
     let report = &mut report;
     let ha_cf_path = dir.join("ha.cf");
     let ha_cf = read_file(&ha_cf_path, report)
-        .map(|text| ha_cf::parse(&text, &ha_cf_path, machine, report));
+        .map(|text| parse_ha_cf(&text, &ha_cf_path, machine, node, report));
     if let (Some(ha_cf), Some(node)) = (&ha_cf, node) {
         judge_self(ha_cf, node, &ha_cf_path, report);
     }
-    let nodes = ha_cf.as_ref().and_then(known_nodes);
-    let path = dir.join("haresources");
-    let groups = read_file(&path, report).map(|text| {
-        let groups = haresources::parse(&text, &path, nodes.as_deref(), report);
-        if groups.is_empty() && !report.list.iter().any(|p| *p.place.file == *path) {
-            report.warning(
-                &Place::whole(&path),
-                "no group: there is nothing to manage",
-                "",
-            );
-        }
-        groups
-    });
+    let witness = ha_cf.as_ref().is_some_and(|ha_cf| is_witness(ha_cf, node));
+    let groups = if witness {
+        Some(Vec::new())
+    } else {
+        let path = dir.join("haresources");
+        read_file(&path, report).map(|text| parse_haresources(&text, &path, ha_cf.as_ref(), report))
+    };
     let path = dir.join("authkeys");
     if machine.checks_modes {
         judge_secrecy(&path, report);
@@ -61,7 +56,9 @@ pub fn load_on(
     if let (Some(ha_cf), Some(keys)) = (&ha_cf, &keys) {
         judge_crc(ha_cf, keys, report);
     }
-    if let (Some(ha_cf), Some(groups)) = (&ha_cf, &groups) {
+    if let (Some(ha_cf), Some(groups)) = (&ha_cf, &groups)
+        && !witness
+    {
         judge_addresses(ha_cf, groups, report);
         judge_names(ha_cf, groups, report);
         health::judge_health_rules(ha_cf, groups, report);
@@ -79,18 +76,89 @@ pub fn load_on(
         let mut config = Config {
             dir: dir.to_owned(),
             node: node
-                .or(ha_cf.config.nodes.first())
+                .or(first_node(&ha_cf.config))
                 .cloned()
                 .unwrap_or_else(|| NodeName::new("")),
             groups,
             keys,
             ..ha_cf.config
         };
+        if witness {
+            config.run_nothing();
+        }
         config.digest = digest::config_digest(&config);
         let warnings = std::mem::take(report);
         return Ok(Loaded { config, warnings });
     }
     Err(std::mem::take(report))
+}
+
+/// Reads ha.cf. A witness runs none of the programs that it names, so they need not be there.
+fn parse_ha_cf(
+    text: &str,
+    path: &Path,
+    machine: &HostFacts,
+    node: Option<&NodeName>,
+    report: &mut Problems,
+) -> HaCf {
+    let mut problems = report.clone();
+    let mut ha_cf = ha_cf::parse(text, path, machine, &mut problems);
+    if is_witness(&ha_cf, node) {
+        let machine = HostFacts {
+            interfaces: machine.interfaces.clone(),
+            ..HostFacts::elsewhere()
+        };
+        problems = report.clone();
+        ha_cf = ha_cf::parse(text, path, &machine, &mut problems);
+    }
+    *report = problems;
+    ha_cf
+}
+
+fn is_witness(ha_cf: &HaCf, node: Option<&NodeName>) -> bool {
+    node.is_some_and(|node| ha_cf.lists.witnesses.contains(node))
+}
+
+/// The first member that runs groups.
+fn first_node(config: &Config) -> Option<&NodeName> {
+    let mut nodes = config.nodes.iter();
+    nodes.find(|name| !config.witnesses.contains(name))
+}
+
+fn parse_haresources(
+    text: &str,
+    path: &Path,
+    ha_cf: Option<&HaCf>,
+    report: &mut Problems,
+) -> Vec<GroupLine> {
+    let nodes = ha_cf.and_then(known_nodes);
+    let groups = haresources::parse(text, path, nodes.as_deref(), report);
+    if groups.is_empty() && !report.list.iter().any(|p| *p.place.file == *path) {
+        let message = "no group: there is nothing to manage";
+        report.warning(&Place::whole(path), message, "");
+    }
+    let witnesses = ha_cf.map_or(&[][..], |ha_cf| &ha_cf.lists.witnesses);
+    for group in groups.iter().filter(|g| witnesses.contains(&g.preferred)) {
+        let message = format!("{} is a witness: it runs no groups", group.preferred);
+        let help = "begin the line with a `node` of ha.cf";
+        let place = group.tokens.first().map(|(_, place)| place);
+        report.error(place.unwrap_or(&Place::whole(path)), message, help);
+    }
+    if !witnesses.is_empty() && groups.len() > MAX_WITNESSED_GROUPS {
+        let message = format!("a witness knows {MAX_WITNESSED_GROUPS} groups at most");
+        report.error(&Place::whole(path), message, "");
+    }
+    groups
+}
+
+impl Config {
+    /// Leaves out what a witness does not run: programs, monitors and checks.
+    fn run_nothing(&mut self) {
+        self.health = HealthRules::default();
+        self.respawn.clear();
+        self.notify.clear();
+        self.follow_connectivity = false;
+    }
 }
 
 impl HostFacts {
@@ -230,10 +298,10 @@ fn virtual_addresses(groups: &[GroupLine]) -> BTreeMap<IpAddr, usize> {
 /// Warns of a ping node or a peer whose address is a resource.
 fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let virtuals = virtual_addresses(groups);
-    for (witness, place) in &ha_cf.lists.witnesses {
-        if let Some(line) = virtuals.get(witness) {
+    for (address, place) in &ha_cf.lists.pinged {
+        if let Some(line) = virtuals.get(address) {
             let message = format!(
-                "ping address {witness} is a resource (haresources line {line}): the node that holds it always reaches it, so it proves nothing"
+                "ping address {address} is a resource (haresources line {line}): the node that holds it always reaches it, so it proves nothing"
             );
             report.warning(
                 place,
@@ -252,7 +320,7 @@ fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
             );
             report.warning(place, message, "take the address that belongs to the node");
         }
-        if let Some(place) = ha_cf.lists.witnesses.get(&peer) {
+        if let Some(place) = ha_cf.lists.pinged.get(&peer) {
             let message = format!(
                 "ping address {peer} is a node of this cluster; a ping node must be outside of it"
             );

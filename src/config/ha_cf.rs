@@ -41,8 +41,10 @@ pub struct HaCf {
 /// The directives that `ha.cf` may have several times.
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
-    /// The members.
+    /// The members, witnesses too.
     pub nodes: Vec<(NodeName, Place)>,
+    /// Those of them that are witnesses.
+    pub witnesses: Vec<NodeName>,
     /// Whether a `node` line could not be read, so that a node may be missing above.
     pub nodes_unclear: bool,
     /// The media, each with the place that a problem points at.
@@ -50,7 +52,7 @@ pub struct Lists {
     /// The ping nodes and ping groups.
     pub pings: Vec<PingNode>,
     /// Every address that is pinged, with its place.
-    pub witnesses: BTreeMap<IpAddr, Place>,
+    pub pinged: BTreeMap<IpAddr, Place>,
     /// The programs to run as children.
     pub respawn: Vec<Respawn>,
     /// Where ipfail is configured.
@@ -150,7 +152,7 @@ impl HaCfReader<'_> {
     /// Remembers that a line which cannot be read seems to set `name`, so that its absence is not reported too.
     fn assume_given(&mut self, name: &str, place: &Place) {
         let slot = match name {
-            "node" => return self.lists.nodes_unclear = true,
+            "node" | "witness" => return self.lists.nodes_unclear = true,
             "bcast" | "udp" | "ucast" | "ucast6" | "mcast" | "mcast6" | "serial" => {
                 return self.media_seen = true;
             }
@@ -258,6 +260,7 @@ impl HaCfReader<'_> {
             digest: 0,
             directives,
             nodes: lists.nodes.iter().map(|(n, _)| n.clone()).collect(),
+            witnesses: lists.witnesses.clone(),
             media: lists.media.iter().map(|(m, _)| m.clone()).collect(),
             links,
             pings: std::mem::take(&mut lists.pings),
@@ -304,6 +307,7 @@ impl HaCfReader<'_> {
                 "name every member: node alice bob",
             );
         }
+        members::judge_witnesses(self);
         if !self.media_seen {
             self.report.error(
                 &self.whole,

@@ -41,8 +41,10 @@ pub struct Config {
     pub node: NodeName,
     /// The directives that scripts get as `HA_<directive>=value`, as given, and heartbeat's defaults.
     pub directives: Vec<(String, String)>,
-    /// The members in the order of ha.cf.
+    /// The members in the order of ha.cf, witnesses too.
     pub nodes: Vec<NodeName>,
+    /// Those of `nodes` that have a vote and run no groups.
+    pub witnesses: Vec<NodeName>,
     /// The media that carry heartbeats.
     pub media: Vec<Medium>,
     /// The links of the media, each once, in the order of ha.cf.
@@ -107,6 +109,7 @@ impl Config {
         Cluster {
             me: self.node.clone(),
             nodes: self.nodes.clone(),
+            witnesses: self.witnesses.clone(),
             links: self.links.clone(),
             pings: self.pings.clone(),
             relay: self.relay,

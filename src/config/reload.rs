@@ -39,7 +39,9 @@ const LIVE: [(&str, Differ); 10] = [
     ("the children of the daemon (respawn, failfast)", |a, b| {
         a.respawn != b.respawn
     }),
-    ("the nodes (node)", |a, b| a.nodes != b.nodes),
+    ("the nodes (node, witness)", |a, b| {
+        (&a.nodes, &a.witnesses) != (&b.nodes, &b.witnesses)
+    }),
     ("the ping nodes (ping, ping_group)", |a, b| {
         a.pings != b.pings
     }),

@@ -33,14 +33,21 @@ pub(super) enum CommandKind {
 
 impl Engine {
     pub(super) fn execute_command(&mut self, now: Time, id: u64, command: Command) {
-        let answer = match command {
-            Command::Standby { groups, lasting } => self.stand_by(now, id, &groups, lasting),
-            Command::Unstandby(groups) => Ok(Some(self.end_standby(&groups))),
-            Command::Takeover { groups, force } => self.take_over(now, id, &groups, force),
-            Command::Clear(group) => self.clear_group(&group).map(Some),
-            Command::Maintenance { groups, on } => Ok(Some(self.set_maintenance(&groups, on))),
-            Command::Leave => Ok(Some(self.begin_leaving())),
-            Command::Restart { back_within } => self.announce_restart(now, back_within).map(Some),
+        let answer = match (command, self.view.cluster.refuse_as_witness()) {
+            (Command::Leave, _) => Ok(Some(self.begin_leaving())),
+            (Command::Restart { back_within }, _) => {
+                self.announce_restart(now, back_within).map(Some)
+            }
+            (_, Some(refusal)) => Err(refusal),
+            (Command::Standby { groups, lasting }, None) => {
+                self.stand_by(now, id, &groups, lasting)
+            }
+            (Command::Unstandby(groups), None) => Ok(Some(self.end_standby(&groups))),
+            (Command::Takeover { groups, force }, None) => self.take_over(now, id, &groups, force),
+            (Command::Clear(group), None) => self.clear_group(&group).map(Some),
+            (Command::Maintenance { groups, on }, None) => {
+                Ok(Some(self.set_maintenance(&groups, on)))
+            }
         };
         match answer {
             Ok(None) => {}
@@ -213,7 +220,7 @@ impl Engine {
                 owner.name
             ));
         }
-        if owner.digest.is_some_and(|d| d != self.view.cluster.digest) {
+        if self.view.differs(owner) {
             let help =
                 "make ha.cf and haresources equal on both nodes, then run hactl reload on both";
             return Err(format!(

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::peer::{Freshness, Hearing, Peer};
+use super::witness::learn_groups;
 use super::{Engine, Group, View};
 use crate::model::decision::{Because, Decision, What};
 use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
@@ -20,6 +21,7 @@ impl Engine {
             self.view.take_stranger(now, heartbeat, fresh);
             return;
         };
+        learn_groups(&mut self.groups, now, &self.view.cluster, heartbeat);
         let groups = &self.groups;
         let ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
         let hearing = peer.take_heartbeat(now, link, heartbeat, freshness, ours);
@@ -41,7 +43,7 @@ impl Engine {
         self.remember_deadtime(&heartbeat.src, heartbeat.deadtime);
         self.take_acknowledgement(heartbeat);
         self.take_terms(heartbeat);
-        self.compare_configuration(&heartbeat.src, heartbeat.digest);
+        self.compare_configuration(&heartbeat.src);
         let mut groups = heartbeat.groups.iter();
         if groups.any(|r| r.state == GroupState::Claiming) || heartbeat.intent.back_within.is_some()
         {
@@ -140,12 +142,11 @@ impl Engine {
         }
     }
 
-    fn compare_configuration(&mut self, from: &NodeName, digest: u64) {
-        let ours = self.view.cluster.digest;
+    fn compare_configuration(&mut self, from: &NodeName) {
+        let differs = self.view.peer(from).is_some_and(|p| self.view.differs(p));
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == *from) else {
             return;
         };
-        let differs = digest != ours;
         if differs && !peer.difference_reported {
             self.round
                 .record_node(What::ConfigDiffers(from.clone()), Because::SaidSo);
@@ -195,6 +196,7 @@ impl Engine {
             .out
             .extend(notes.into_iter().map(super::Action::Record));
         self.view.forget_strangers(now);
+        self.forget_unnamed_groups(now);
         self.update_joined();
     }
 
@@ -202,7 +204,7 @@ impl Engine {
     pub(super) fn update_joined(&mut self) {
         let joined = self.view.may_join(self.now);
         if joined && !self.view.joined {
-            let all_heard = self.view.peers.iter().all(Peer::is_living);
+            let all_heard = self.view.peer_nodes().all(Peer::is_living);
             let because = if all_heard {
                 Because::AllHeard
             } else {
@@ -215,7 +217,7 @@ impl Engine {
 
     /// Rule 12. Nothing that was known before a gap in our own time counts after it.
     pub(super) fn distrust_after_gap(&mut self, began: Time, now: Time) {
-        let had_peers = self.view.living().next().is_some();
+        let had_peers = self.view.living_nodes().next().is_some();
         self.round
             .record_node(What::Gap(now.since(began)), Because::NodeWasStopped);
         for group in &mut self.groups {
@@ -421,6 +423,9 @@ fn judge_peer_silence(
 impl View {
     /// What this node waits for before it takes part.
     pub(super) fn waits_for(&self, now: Time) -> Option<String> {
+        if self.may_join(now) {
+            return None;
+        }
         let listens = now < self.listen_until;
         let unheard: Vec<&Peer> = self
             .peers

@@ -11,7 +11,7 @@
 //! * `checks`: checks of this node;
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
-//! * `relay`: heartbeats that bounce off a ping node;
+//! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
 //! * `reconfigure`: a new configuration; `stranger`: nodes that it no longer has; `round`: the orders of one round.
 
 pub mod action;
@@ -34,6 +34,7 @@ mod sent;
 mod status;
 mod stranger;
 mod view;
+mod witness;
 
 pub use action::{Action, Call};
 pub use digest::ActionDigest;
@@ -92,7 +93,7 @@ impl Engine {
             ..Round::default()
         };
         let timing = &view.cluster.timing;
-        let groups = view.cluster.groups.iter();
+        let groups = view.cluster.own_groups().iter();
         let groups: Vec<Group> = groups
             .map(|spec| Group::restored(spec, &kept, timing, now, &mut round))
             .collect();

@@ -59,7 +59,10 @@ impl Engine {
 
     fn reconfigure_groups(&mut self, cluster: &Cluster) {
         let mut old = std::mem::take(&mut self.groups);
-        for spec in &cluster.groups {
+        if !cluster.we_are_witness() {
+            old.retain(|g| !g.is_witnessed());
+        }
+        for spec in cluster.own_groups() {
             if let Some(at) = old.iter().position(|g| *g.name() == spec.name) {
                 let mut group = old.remove(at);
                 group.redefine(spec, &mut self.round);
@@ -69,7 +72,9 @@ impl Engine {
             }
         }
         for mut group in old {
-            group.mark_removed();
+            if !group.is_witnessed() {
+                group.mark_removed();
+            }
             self.groups.push(group);
         }
     }

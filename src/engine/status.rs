@@ -95,6 +95,7 @@ impl Engine {
         }
         NodeStatus {
             name: self.view.me().clone(),
+            witness: self.view.are_witness(),
             liveness: Liveness::Here,
             silent_for: None,
             generation: Some(self.view.generation),
@@ -114,6 +115,7 @@ impl Engine {
         };
         NodeStatus {
             name: peer.name.clone(),
+            witness: self.view.cluster.is_witness(&peer.name),
             liveness: peer.liveness,
             silent_for: heard.then(|| now.since(peer.last_heard)),
             generation: peer.generation,
@@ -152,7 +154,7 @@ impl Engine {
             ),
         );
         note(
-            peer.is_living() && peer.digest.is_some_and(|d| d != self.view.cluster.digest),
+            peer.is_living() && self.view.differs(peer),
             "its configuration differs from ours, so groups do not move: compare ha.cf and haresources, then run hactl reload"
                 .to_owned(),
         );
@@ -211,7 +213,8 @@ impl Engine {
             owners.insert(0, self.view.me().clone());
         }
         let mut states = vec![(self.view.me().clone(), group.state())];
-        states.extend(self.view.living().map(|p| (p.name.clone(), p.state(name))));
+        let nodes = self.view.living_nodes();
+        states.extend(nodes.map(|p| (p.name.clone(), p.state(name))));
         GroupStatus {
             name: name.clone(),
             preferred: group.spec().preferred.clone(),

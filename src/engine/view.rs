@@ -69,12 +69,38 @@ impl View {
         peers.max().unwrap_or(timing.deadtime)
     }
 
-    /// Rules 2 and 12. Whether every peer has been heard, or was waited for long enough.
+    /// Whether this node votes and runs no groups.
+    pub fn are_witness(&self) -> bool {
+        self.cluster.we_are_witness()
+    }
+
+    /// The peers that may run groups.
+    pub fn peer_nodes(&self) -> impl Iterator<Item = &Peer> {
+        let runs_groups = |p: &&Peer| !self.cluster.is_witness(&p.name);
+        self.peers.iter().filter(runs_groups)
+    }
+
+    /// The peers that may run groups and live.
+    pub fn living_nodes(&self) -> impl Iterator<Item = &Peer> {
+        self.peer_nodes().filter(|p| p.is_living())
+    }
+
+    /// Rule 25. Whether a peer has another configuration. A witness does not read haresources, so between it and a node
+    /// there is nothing to compare.
+    pub fn differs(&self, peer: &Peer) -> bool {
+        let is_compared = !self.are_witness() && !self.cluster.is_witness(&peer.name);
+        is_compared && peer.digest.is_some_and(|d| d != self.cluster.digest)
+    }
+
+    /// Rules 2, 12 and 29. Whether every peer has been heard, or was waited for long enough. A witness is not waited for where
+    /// every node is heard: only nodes can hold what we must hear of.
     pub fn may_join(&self, now: Time) -> bool {
         let waited = now >= self.listen_until;
-        self.peers
-            .iter()
-            .all(|p| p.is_living() || (waited && p.liveness != Liveness::Init))
+        let nodes_heard = self.peer_nodes().all(Peer::is_living);
+        self.peers.iter().all(|p| {
+            let not_needed = nodes_heard && self.cluster.is_witness(&p.name);
+            p.is_living() || (waited && (not_needed || p.liveness != Liveness::Init))
+        })
     }
 
     /// Whether rights are leases, which end without confirmation.
@@ -225,10 +251,7 @@ impl View {
                 matches!(peer.phase, Phase::Leaving | Phase::Left),
                 "is leaving the cluster",
             ),
-            (
-                peer.digest.is_some_and(|d| d != self.cluster.digest),
-                "has a different configuration",
-            ),
+            (self.differs(peer), "has a different configuration"),
             (peer.intent.standby.contains(group), "is in standby"),
             (self.counts_votes() && !peer.quorate, "has no quorum"),
             (report.is_none(), "has not reported it yet"),

@@ -6,14 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{Health, Policy};
 use super::{GroupName, LinkName, NodeName};
+use crate::text::count;
+
+/// A witness remembers so many groups at most. A group that it does not know cannot be started.
+pub const MAX_WITNESSED_GROUPS: usize = 1000;
 
 /// The part of the configuration on which decisions rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// This node; one of `nodes`.
     pub me: NodeName,
-    /// All members in the order of ha.cf; the earlier has the better right between equals.
+    /// All members in the order of ha.cf, witnesses too; the earlier has the better right between equals.
     pub nodes: Vec<NodeName>,
+    /// Those of `nodes` that have a vote and run no groups.
+    #[serde(default)]
+    pub witnesses: Vec<NodeName>,
     /// Names of the links, in the order of ha.cf.
     pub links: Vec<LinkName>,
     /// Ping nodes and ping groups, each with one vote.
@@ -49,6 +56,7 @@ impl Cluster {
                 .cloned()
                 .unwrap_or_else(|| NodeName::new("nobody")),
             nodes: nodes.to_vec(),
+            witnesses: Vec::new(),
             links: Vec::new(),
             pings: Vec::new(),
             relay: false,
@@ -65,10 +73,51 @@ impl Cluster {
 }
 
 impl Cluster {
+    /// Whether this member has a vote and runs no groups.
+    pub fn is_witness(&self, name: &NodeName) -> bool {
+        self.witnesses.contains(name)
+    }
+
+    /// Whether this node is a witness.
+    pub fn we_are_witness(&self) -> bool {
+        self.is_witness(&self.me)
+    }
+
+    /// The number of nodes, and of witnesses if there are any.
+    pub fn members_in_words(&self) -> String {
+        let nodes = count(
+            self.nodes.len().saturating_sub(self.witnesses.len()),
+            "node",
+        );
+        match self.witnesses.len() {
+            0 => nodes,
+            witnesses => format!("{nodes}, {}", count(witnesses, "witness")),
+        }
+    }
+
+    /// Why this node refuses commands for groups, if it is a witness.
+    pub fn refuse_as_witness(&self) -> Option<String> {
+        let me = &self.me;
+        self.we_are_witness().then(|| {
+            format!(
+                "{me} is a witness: it has a vote and runs no groups; run this command on a node"
+            )
+        })
+    }
+
+    /// The groups that this node may run. A witness runs none.
+    pub fn own_groups(&self) -> &[GroupSpec] {
+        if self.we_are_witness() {
+            &[]
+        } else {
+            &self.groups
+        }
+    }
+
     /// Whether heartbeats go through the ping nodes unless ha.cf says otherwise: where both nodes of a pair would have the
     /// vote of the ping nodes.
-    pub fn relays_by_default(nodes: usize, pings: usize) -> bool {
-        nodes == 2 && pings > 0
+    pub fn relays_by_default(voters: usize, pings: usize) -> bool {
+        voters == 2 && pings > 0
     }
 
     /// The links that go through the ping nodes, one for each.
@@ -78,7 +127,7 @@ impl Cluster {
     }
 }
 
-/// An outside witness of connectivity: a `ping` node or a `ping_group`.
+/// An address that shows whether a node is connected: a `ping` node or a `ping_group`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PingNode {
     /// The address as written, or the name of the group.

@@ -8,7 +8,7 @@ use super::cluster::{Cluster, QuorumPolicy};
 /// The shapes of clusters that differ in what they promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClusterShape {
-    /// One node, or three or more.
+    /// One node, three or more, or two and a witness.
     Majority,
     /// Two nodes with an arbiter.
     PairWithPingNode,
@@ -43,7 +43,9 @@ impl ClusterShape {
     /// What belongs to this shape, as a table names it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Majority => "three or more nodes, with any number of ping nodes",
+            Self::Majority => {
+                "three or more nodes, or two nodes and a witness, with any number of ping nodes"
+            }
             Self::PairWithPingNode => "two nodes and a ping node",
             Self::PairAlone => "two nodes, no ping node (`quorum off`)",
             Self::VotesOverridden => {

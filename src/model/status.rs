@@ -22,7 +22,7 @@ pub struct Status {
     pub phase: Phase,
     /// What it waits for, while it does not take part yet; continues a sentence after "waits".
     pub waiting: Option<String>,
-    /// All nodes in the order of ha.cf, that node included.
+    /// All nodes and witnesses in the order of ha.cf, that node included.
     pub nodes: Vec<NodeStatus>,
     /// The ping nodes, as that node sees them.
     pub pings: Vec<PingStatus>,
@@ -70,6 +70,9 @@ pub struct Spread {
 pub struct NodeStatus {
     /// Its name.
     pub name: NodeName,
+    /// Whether it is a witness: it has a vote and runs no groups.
+    #[serde(default)]
+    pub witness: bool,
     /// Whether it is alive.
     pub liveness: Liveness,
     /// Time since it was last heard; `None` for the node itself and for one never heard.
@@ -160,7 +163,8 @@ pub struct QuorumStatus {
 pub struct GroupStatus {
     /// Its name.
     pub name: GroupName,
-    /// Its preferred node: the one named first on its line of haresources.
+    /// Its preferred node: the one named first on its line of haresources. Empty in the view of a witness, which does not
+    /// read that file.
     pub preferred: NodeName,
     /// The nodes that run it, as far as known. Two names mean a split.
     pub owners: Vec<NodeName>,

@@ -60,7 +60,9 @@ fn may_go_on(status: &Status, since: Duration) -> MayGoOn {
         Liveness::Active => fresh(n.silent_for),
         _ => false,
     };
-    let shares = VoteShares::new(status.nodes.len(), status.pings.len());
+    let first_node = status.nodes.iter().position(|n| !n.witness).unwrap_or(0);
+    let shares =
+        VoteShares::new(status.nodes.len(), status.pings.len()).with_first_node(first_node);
     let nodes = status.nodes.iter().enumerate();
     let nodes: u32 = nodes
         .filter(|(_, node)| votes(node))
@@ -366,6 +368,7 @@ mod tests {
     ) -> Status {
         let node = |(name, liveness, silent): (&str, Liveness, u64)| NodeStatus {
             name: NodeName::new(name),
+            witness: false,
             liveness,
             silent_for: Some(Duration::from_secs(silent)),
             generation: None,

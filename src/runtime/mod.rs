@@ -237,7 +237,7 @@ fn log_start(cluster: &Cluster, warnings: &Problems) {
         "had {} starts on {}: {}, {}",
         env!("CARGO_PKG_VERSION"),
         cluster.me,
-        count(cluster.nodes.len(), "node"),
+        cluster.members_in_words(),
         count(cluster.groups.len(), "group")
     );
     if !warnings.is_empty() {

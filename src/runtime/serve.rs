@@ -74,7 +74,7 @@ impl Daemon {
                         .ok_or_else(daemon_is_ending),
                 );
             }
-            Request::Why { group, at_ms } => self.send_reasons(group, at_ms, call.reply),
+            Request::Why { group, at_ms } => self.send_reasons(group, at_ms, call.reply).await,
             Request::History { limit } => {
                 let limit = limit.min(HISTORY_MAX);
                 self.send_journal_entries(
@@ -138,11 +138,18 @@ impl Daemon {
         }
     }
 
-    fn send_reasons(&mut self, group: Option<String>, until_ms: Option<u64>, reply: ReplySender) {
-        let group = match group
-            .map(|word| select_group(&word, &self.configured_groups()))
-            .transpose()
-        {
+    async fn send_reasons(
+        &mut self,
+        group: Option<String>,
+        until_ms: Option<u64>,
+        reply: ReplySender,
+    ) {
+        let names = if self.cluster.we_are_witness() {
+            self.configured_or_running_groups().await
+        } else {
+            self.configured_groups()
+        };
+        let group = match group.map(|word| select_group(&word, &names)).transpose() {
             Ok(group) => group,
             Err(text) => {
                 return send_reply(reply, Err(Refusal::new(RefusalCode::NoSuchGroup, text)));
@@ -200,6 +207,11 @@ impl Daemon {
     }
 
     async fn run_command(&mut self, request: Request, reply: ReplySender) {
+        let restarts = matches!(request, Request::Restart);
+        let refusal = self.cluster.refuse_as_witness();
+        if let Some(text) = refusal.filter(|_| !restarts) {
+            return send_reply(reply, Err(Refusal::new(RefusalCode::Refused, text)));
+        }
         let names = match request {
             Request::Clear { .. } => self.configured_or_running_groups().await,
             _ => self.configured_groups(),

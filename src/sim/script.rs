@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! nodes alice bob
+//! witness carol
 //! ping 10.0.0.254
 //! quorum stop
 //! group 10.0.0.1 on alice

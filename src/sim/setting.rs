@@ -128,7 +128,10 @@ pub(super) fn digest(cluster: &Cluster) -> u64 {
         .map(|s| s.to_string())
         .collect();
     let settings = settings.join("\n");
-    let text = format!("{settings} {:?} {:?}", cluster.nodes, cluster.groups);
+    let mut text = format!("{settings} {:?} {:?}", cluster.nodes, cluster.groups);
+    for witness in &cluster.witnesses {
+        text += witness.as_str();
+    }
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     text.bytes().fold(0xCBF2_9CE4_8422_2325, mix)
 }

@@ -108,6 +108,9 @@ impl fmt::Display for ClusterSetup {
             write!(f, " {}", link.as_str())?;
         }
         f.write_str("\n")?;
+        for witness in &self.cluster.witnesses {
+            writeln!(f, "witness {witness}")?;
+        }
         for ping in &self.cluster.pings {
             writeln!(f, "ping {}", ping.name)?;
         }

@@ -184,6 +184,15 @@ impl World {
         self
     }
 
+    /// Makes this machine a witness: it votes and runs no groups. Votes are counted from now on.
+    #[must_use]
+    pub fn witness(mut self, name: &str) -> World {
+        self.cluster.witnesses.push(NodeName::new(name));
+        self.cluster.quorum = QuorumPolicy::Stop;
+        self.cluster.relay = false;
+        self
+    }
+
     /// Adds a group of an address and `others` other resources.
     #[must_use]
     pub fn group(mut self, name: &str, preferred: &str, others: usize) -> World {

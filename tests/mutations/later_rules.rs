@@ -1,4 +1,4 @@
-//! The second half of the faults: rules 11 to 27, and what no rule says.
+//! The second half of the faults: rules 11 to 29, and what no rule says.
 
 use crate::table::{Mutation, m};
 
@@ -253,6 +253,36 @@ pub const TABLE: &[Mutation] = &[
         "group/claim.rs",
         "            && now < view.arbiter_is_ours_from(now)",
         "            && now == Time::NEVER",
+    ),
+    m(
+        "29: a claimant waits for a witness although all nodes agree",
+        "group/claim.rs",
+        "        let nodes_agree = self.nodes_agree(view);",
+        "        let nodes_agree = false;",
+    ),
+    m(
+        "29: what a witness has is waited for like what a node has",
+        "group/claim.rs",
+        "            Liveness::Dead if view.cluster.is_witness(&peer.name) => None,\n",
+        "",
+    ),
+    m(
+        "29: an address is probed for because a witness is lost",
+        "group/address_probe.rs",
+        "    view.peer_nodes().any(|p| match p.liveness {",
+        "    view.peers.iter().any(|p| match p.liveness {",
+    ),
+    m(
+        "29: the configuration of a witness is compared",
+        "view.rs",
+        "        is_compared && peer.digest",
+        "        peer.digest",
+    ),
+    m(
+        "29: a witness never forgets a group",
+        "witness.rs",
+        "            self.groups.retain(|g| !g.is_unnamed_since(now, limit));",
+        "",
     ),
     m(
         "8: the kernel keeps an address that a peer is about to take over",

@@ -115,13 +115,13 @@ const TABLE: &[Mutation] = &[
     m(
         "3: a node claims although it recognises another",
         "group/claim.rs",
-        "        if self.recognised.is_some() || view.living()",
-        "        if view.living()",
+        "        if self.recognised.is_some() || view.living_nodes()",
+        "        if view.living_nodes()",
     ),
     m(
         "3: a node claims what another does not know yet",
         "group/claim.rs",
-        "        if self.recognised.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown)\n        {",
+        "        if self.recognised.is_some() || view.living_nodes().any(unknown) {",
         "        if self.recognised.is_some() {",
     ),
     // Rule 4: withdraw.
@@ -177,8 +177,8 @@ const TABLE: &[Mutation] = &[
     m(
         "5: a peer agrees although the group is not down there",
         "group/claim.rs",
-        "                let agrees = quiet && self.recognises_us(peer, view) && !view.is_deaf(peer);",
-        "                let agrees = (quiet || peer.holds(&self.spec.name)) && !view.is_deaf(peer);",
+        "        self.is_quiet_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)",
+        "        (self.is_quiet_at(peer) || peer.holds(&self.spec.name)) && !view.is_deaf(peer)",
     ),
     m(
         "5: a peer that was not heard yet does not count",
@@ -294,8 +294,8 @@ const TABLE: &[Mutation] = &[
     m(
         "8: a deaf peer's agreement counts",
         "group/claim.rs",
-        "                let agrees = quiet && self.recognises_us(peer, view) && !view.is_deaf(peer);",
-        "                let agrees = quiet && self.recognises_us(peer, view);",
+        "        self.is_quiet_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)",
+        "        self.is_quiet_at(peer) && self.recognises_us(peer, view)",
     ),
     m(
         "8: a deaf peer has a vote",

@@ -46,6 +46,17 @@ fn the_sample_starts_as_it_comes_out_of_a_clone() {
 }
 
 #[test]
+fn a_witness_gets_a_machine_of_its_own() {
+    let dir = checkout();
+    let path = dir.path().join("ha.cf");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text + "witness carol\n").unwrap();
+    let (started, text) = up_and_down("up-witness", dir.path());
+    assert!(started, "{text}");
+    assert_eq!(text.matches("had is running").count(), 3, "{text}");
+}
+
+#[test]
 fn a_daemon_that_does_not_start_is_an_error_with_its_reason() {
     let dir = checkout();
     fs::write(

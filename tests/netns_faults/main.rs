@@ -24,3 +24,4 @@ mod scripts;
 mod standstill;
 mod store;
 mod time;
+mod witness;

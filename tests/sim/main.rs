@@ -30,6 +30,7 @@ mod rules;
 mod scripts;
 mod swarm;
 mod votes;
+mod witness;
 
 use std::time::Duration;
 

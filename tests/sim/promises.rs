@@ -456,6 +456,56 @@ fn two_nodes_that_relay_through_a_gateway_never_run_an_address_twice() {
     holds("two and gateway", two_and_gateway, faults);
 }
 
+/// Two nodes and a witness, which is any of the three in ha.cf, sometimes with ping nodes.
+fn two_and_witness(r: &mut Random) -> ClusterSetup {
+    let shape = ClassShape {
+        more_nodes: 0,
+        pings: usize::try_from(r.below(3)).unwrap(),
+        links: 1 + usize::from(r.chance(300)),
+        ..MAJORITY
+    };
+    let mut setup = setup(&shape, r);
+    let cluster = &mut setup.cluster;
+    let witness = r.pick(&cluster.nodes).unwrap().clone();
+    let nodes: Vec<NodeName> = cluster
+        .nodes
+        .iter()
+        .filter(|n| **n != witness)
+        .cloned()
+        .collect();
+    for group in &mut cluster.groups {
+        group.preferred = r.pick(&nodes).unwrap().clone();
+    }
+    cluster.witnesses.push(witness);
+    setup
+}
+
+#[test]
+fn two_nodes_and_a_witness_never_run_an_address_twice() {
+    let faults = all_and(&[
+        FaultKind::Isolation,
+        FaultKind::Blocks,
+        FaultKind::Blindness,
+        FaultKind::Restart,
+        FaultKind::Time,
+    ]);
+    holds("two and witness", two_and_witness, faults);
+}
+
+#[test]
+fn two_nodes_and_a_witness_that_start_one_after_the_other_never_run_an_address_twice() {
+    let faults = FaultProfile::from_kinds(&[
+        FaultKind::Cuts,
+        FaultKind::Crash,
+        FaultKind::LostStore,
+        FaultKind::Restart,
+        FaultKind::Leave,
+        FaultKind::Reconfigure,
+        FaultKind::Commands,
+    ]);
+    holds("two and witness, starts", two_and_witness, faults);
+}
+
 #[test]
 fn two_nodes_and_a_gateway_without_relay_bear_clean_cuts() {
     let kinds = [

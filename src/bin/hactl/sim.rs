@@ -152,6 +152,7 @@ fn replace_nodes(cluster: &mut Cluster, names: &[String]) -> Result<(), Failure>
             group.preferred = first;
         }
     }
+    cluster.witnesses.retain(|w| nodes.contains(w));
     cluster.nodes = nodes;
     Ok(())
 }

@@ -28,12 +28,20 @@ pub fn render_status(status: &Status, screen: Screen) -> String {
     }
     page.add_pings(status);
     page.add_quorum(&status.quorum);
-    page.add_heading(&format!("Groups, with their resources on {}", status.node));
+    let mut nodes = status.nodes.iter();
+    let on_witness = nodes.any(|n| n.witness && n.name == status.node);
+    let (heading, none) = if on_witness {
+        ("Groups".to_owned(), "no node has named one yet")
+    } else {
+        let here = format!("Groups, with their resources on {}", status.node);
+        (here, "none in haresources")
+    };
+    page.add_heading(&heading);
     for group in &status.groups {
         page.add_group(group, status);
     }
     if status.groups.is_empty() {
-        page.add_line(Tone::Plain, "  ", "none in haresources");
+        page.add_line(Tone::Plain, "  ", none);
     }
     page.add_scheduling_delay(status);
     page.add_checks(&status.checks);
@@ -146,7 +154,9 @@ impl Page {
     fn add_node(&mut self, node: &NodeStatus, width: usize) {
         let first = format!("  {}  ", pad(node.name.as_str(), width));
         let indent = first.len();
-        let mut facts = vec![node.liveness.as_str().to_owned()];
+        let role = node.witness.then(|| "witness".to_owned());
+        let mut facts: Vec<String> = role.into_iter().collect();
+        facts.push(node.liveness.as_str().to_owned());
         if let Some(silent) = node.silent_for {
             facts.push(format!("heard {} ago", duration_for_people(silent)));
         }
@@ -325,7 +335,9 @@ fn place_of_group(group: &GroupStatus) -> (Tone, String) {
             (Tone::Bad, format!("SPLIT: runs on {}", names.join(" and ")))
         }
     };
-    if group.owners.first() != Some(&group.preferred) {
+    // A witness does not know it.
+    let is_known = !group.preferred.as_str().is_empty();
+    if is_known && group.owners.first() != Some(&group.preferred) {
         text += &format!(", prefers {}", group.preferred);
     }
     for (node, state) in &group.states {

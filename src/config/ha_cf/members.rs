@@ -14,11 +14,21 @@ const MAX_MEMBERS: usize = 100;
 const MAX_NAME_CHARS: usize = 99;
 
 pub(super) fn read_node(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    read_members(reader, directive, false);
+}
+
+/// Reads the members that have a vote and run no groups.
+pub(super) fn read_witness(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    read_members(reader, directive, true);
+}
+
+fn read_members(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, witness: bool) {
     if directive.values.is_empty() {
         reader.lists.nodes_unclear = true;
+        let message = format!("{} needs a name", directive.name.quoted());
         return reader.report.error(
             &directive.name.place,
-            "`node` needs a name",
+            message,
             "what `uname -n` prints on that node",
         );
     }
@@ -29,8 +39,26 @@ pub(super) fn read_node(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) 
         }
         let name = NodeName::new(&word.text);
         if reader.claim_name("the name", name.as_str(), &word.place) && has_room(reader, word) {
+            if witness {
+                reader.lists.witnesses.push(name.clone());
+            }
             reader.lists.nodes.push((name, word.place.clone()));
         }
+    }
+}
+
+/// A witness decides between nodes: with one node alone it could only take quorum away.
+pub(super) fn judge_witnesses(reader: &mut HaCfReader<'_>) {
+    let lists = &reader.lists;
+    let nodes = lists.nodes.len().saturating_sub(lists.witnesses.len());
+    let first = lists.witnesses.first();
+    let Some(witness) = first.filter(|_| nodes < 2 && !lists.nodes_unclear) else {
+        return;
+    };
+    if let Some((_, place)) = lists.nodes.iter().find(|(n, _)| n == witness) {
+        let help = "name at least two nodes that run groups: node alice bob";
+        let message = "a witness needs two nodes to decide between";
+        reader.report.error(&place.clone(), message, help);
     }
 }
 
@@ -85,7 +113,7 @@ fn read_pings(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, six: bool)
         let Some(address) = read_address(reader, word, six, "ping") else {
             continue;
         };
-        if accept_witness(reader, address, word) && has_room(reader, word) {
+        if accept_ping(reader, address, word) && has_room(reader, word) {
             let name = word.text.clone();
             let addresses = vec![address];
             reader.lists.pings.push(PingNode { name, addresses });
@@ -116,7 +144,7 @@ pub(super) fn read_ping_group(reader: &mut HaCfReader<'_>, directive: &Directive
     for host in hosts {
         let six = host.text.contains(':');
         if let Some(address) = read_address(reader, host, six, "ping")
-            && accept_witness(reader, address, host)
+            && accept_ping(reader, address, host)
         {
             addresses.push(address);
         }
@@ -128,7 +156,7 @@ pub(super) fn read_ping_group(reader: &mut HaCfReader<'_>, directive: &Directive
 }
 
 /// Whether an address can be a ping node: it has one vote and is not on this machine.
-fn accept_witness(reader: &mut HaCfReader<'_>, address: IpAddr, word: &SourceWord) -> bool {
+fn accept_ping(reader: &mut HaCfReader<'_>, address: IpAddr, word: &SourceWord) -> bool {
     if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
         let message = format!("{} cannot be a ping node", word.quoted());
         reader.report.error(
@@ -142,7 +170,7 @@ fn accept_witness(reader: &mut HaCfReader<'_>, address: IpAddr, word: &SourceWor
     if !reader.claim_name("ping address", &name, &word.place) {
         return false;
     }
-    reader.lists.witnesses.insert(address, word.place.clone());
+    reader.lists.pinged.insert(address, word.place.clone());
     true
 }
 

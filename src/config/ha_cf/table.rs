@@ -71,13 +71,14 @@ const NO_SERIAL: &str = "heartbeats are sent over IP only";
 const USE_IP: &str = "use ucast, mcast or bcast on a second interface";
 const NOT_BUILT: &str = "had does not implement it";
 const NO_FENCING: &str = "the daemon has no STONITH plugins, and running without the fencing that this file asks for could destroy data";
-const FENCE_HELP: &str = "remove the line only if the cluster may run without fencing; a ping node or a third node gives quorum";
+const FENCE_HELP: &str = "remove the line only if the cluster may run without fencing; a ping node, a witness or a third node gives quorum";
 const PACEMAKER: &str = "had does not work with Pacemaker";
 
 /// All directives.
 const TABLE: &[(&str, DirectiveRule)] = &[
     // Members and media.
     ("node", DirectiveRule::Custom(members::read_node)),
+    ("witness", DirectiveRule::Custom(members::read_witness)),
     ("ping", DirectiveRule::Custom(members::read_ping)),
     ("ping6", DirectiveRule::Custom(members::read_ping6)),
     (
@@ -106,7 +107,7 @@ const TABLE: &[(&str, DirectiveRule)] = &[
         "quorum_server",
         DirectiveRule::NoEffect(
             ValueForm::Text,
-            "quorum servers are not supported; use ping nodes or a third node",
+            "quorum servers are not supported; use a witness, ping nodes or a third node",
         ),
     ),
     // Times, quorum, failback and health.

@@ -311,7 +311,7 @@ fn warn_of_no_arbiter(reader: &mut HaCfReader<'_>, alone: bool) {
         reader.report.warning(
             &setting.place,
             message,
-            "add a ping node, such as the gateway, or a third node",
+            "add a ping node, such as the gateway, a witness or a third node",
         );
     }
 }

@@ -114,10 +114,10 @@ impl Group {
     }
 }
 
-/// Whether a peer is dead, or left so long ago that it may be back without our hearing it.
+/// Whether a node is dead, or left so long ago that it may be back without our hearing it.
 fn out_of_sight(now: Time, view: &View) -> bool {
     let deadtime = view.cluster.timing.deadtime;
-    view.peers.iter().any(|p| match p.liveness {
+    view.peer_nodes().any(|p| match p.liveness {
         Liveness::Dead => true,
         Liveness::Left => now >= p.last_heard + deadtime,
         _ => false,

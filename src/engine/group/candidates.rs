@@ -8,13 +8,15 @@ use crate::engine::view::View;
 use crate::model::NodeName;
 
 impl Group {
-    /// Everybody as a candidate for it, in the order of ha.cf.
+    /// Every node as a candidate for it, in the order of ha.cf. A witness is none.
     pub fn candidates(&self, view: &View, round: &Round) -> Vec<Candidate> {
         let candidate = |name: &NodeName| match view.peer(name) {
             Some(peer) => view.candidate(peer, &self.spec.name, &self.spec.preferred),
             None => self.own_candidate(view, round),
         };
-        view.cluster.nodes.iter().map(candidate).collect()
+        let nodes = view.cluster.nodes.iter();
+        let nodes = nodes.filter(|name| !view.cluster.is_witness(name));
+        nodes.map(candidate).collect()
     }
 
     /// The other nodes as candidates for it.
@@ -51,6 +53,8 @@ impl Group {
 
     /// Whether it may run here as far as its own past tells.
     pub(super) fn may_run_here(&self) -> bool {
-        !self.removed && !matches!(self.state, LocalState::Failed | LocalState::Stuck)
+        !self.removed
+            && !self.is_witnessed()
+            && !matches!(self.state, LocalState::Failed | LocalState::Stuck)
     }
 }

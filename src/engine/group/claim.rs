@@ -43,8 +43,10 @@ impl Group {
         if !self.awaits_agreement || self.wishes.forced {
             return None;
         }
-        let differs = |p: &&Peer| p.digest.is_some_and(|d| d != view.cluster.digest);
-        let other = view.living().find(differs).map(|p| p.name.clone());
+        let other = view
+            .living()
+            .find(|p| view.differs(p))
+            .map(|p| p.name.clone());
         self.awaits_agreement = other.is_some();
         other.map(Because::OtherConfiguration)
     }
@@ -79,8 +81,8 @@ impl Group {
             );
         }
         // A node that claims it or does not know yet is waited for: its next heartbeat will tell.
-        if self.recognised.is_some() || view.living().any(|p| p.state(name) == GroupState::Unknown)
-        {
+        let unknown = |p: &Peer| p.state(name) == GroupState::Unknown;
+        if self.recognised.is_some() || view.living_nodes().any(unknown) {
             return Ok(None);
         }
         if let Some((peer, recognises)) = self.hearsay(view) {
@@ -220,9 +222,12 @@ impl Group {
 
     /// Rules 5, 6, 10 and 27. What still stands between our claim and the start.
     pub(super) fn objection_to_start(&self, now: Time, view: &View) -> Option<Because> {
+        let nodes_agree = self.nodes_agree(view);
+        let asked = |p: &&Peer| !(nodes_agree && view.cluster.is_witness(&p.name));
         let waits = view
             .peers
             .iter()
+            .filter(asked)
             .find_map(|p| self.peer_objection(p, now, view));
         if waits.is_some() {
             return waits;
@@ -254,10 +259,30 @@ impl Group {
             && now < view.arbiter_is_ours_from(now)
     }
 
+    /// Whether every other node is living and agrees. Then the witnesses are not asked: only nodes can hold or claim the
+    /// group, each recognises one node at most, and all recognise us. A witness may be far away.
+    fn nodes_agree(&self, view: &View) -> bool {
+        let agrees = |p: &Peer| p.is_living() && self.peer_agrees(p, view);
+        view.peer_nodes().all(agrees)
+    }
+
+    /// Whether a living peer shows the group down, recognises us, and hears us.
+    fn peer_agrees(&self, peer: &Peer, view: &View) -> bool {
+        self.is_quiet_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)
+    }
+
+    fn is_quiet_at(&self, peer: &Peer) -> bool {
+        matches!(
+            peer.state(&self.spec.name),
+            GroupState::Offline | GroupState::Failed
+        )
+    }
+
     fn peer_objection(&self, peer: &Peer, now: Time, view: &View) -> Option<Because> {
         let waits = Some(Because::WaitsFor(peer.name.clone()));
         match peer.liveness {
             Liveness::Left | Liveness::Here => None,
+            Liveness::Dead if view.cluster.is_witness(&peer.name) => None,
             Liveness::Dead if self.wishes.forced || now >= self.stopped_by(peer, view) => None,
             Liveness::Dead => Some(Because::StopsStill(
                 peer.name.clone(),
@@ -265,11 +290,8 @@ impl Group {
             )),
             Liveness::Init => waits,
             Liveness::Active | Liveness::Late => {
-                let quiet = matches!(
-                    peer.state(&self.spec.name),
-                    GroupState::Offline | GroupState::Failed
-                );
-                let agrees = quiet && self.recognises_us(peer, view) && !view.is_deaf(peer);
+                let quiet = self.is_quiet_at(peer);
+                let agrees = self.peer_agrees(peer, view);
                 // A peer that cannot hear us can never agree. Where more than half of the nodes recognise us,
                 // nobody else can be recognised by as many, and its silence need not hold us up.
                 let outvoted = quiet && view.is_deaf(peer) && self.majority_of_nodes(view);

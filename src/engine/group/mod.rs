@@ -8,6 +8,7 @@
 //! * `monitoring`, `failure`: is it well, and what follows if not;
 //! * `recognition`, `right`: what this node promises to others, and what others grant to it;
 //! * `stack`: its steps, up and down; `definition`: what the configuration says of it;
+//! * `witnessed`: a group on a witness, which never runs it;
 //! * `wishes`, `commands`: what administrators want of it; `reported`: what was already said.
 
 mod address_probe;
@@ -25,6 +26,7 @@ mod right;
 mod stack;
 mod state;
 mod wishes;
+mod witnessed;
 mod work;
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +79,9 @@ pub(super) struct Group {
     /// A reload has added or changed it: it is started here once no living node has another configuration.
     #[serde(default)]
     awaits_agreement: bool,
+    /// On a witness: when a node named it last.
+    #[serde(default)]
+    named_at: Option<Time>,
 }
 
 impl Group {
@@ -99,11 +104,16 @@ impl Group {
             removed: false,
             replaced_by: None,
             awaits_agreement: false,
+            named_at: None,
         }
     }
 
     /// Judges the group once, with all that is known.
     pub fn decide(&mut self, now: Time, view: &View, round: &mut Round) {
+        if self.is_witnessed() {
+            self.update_recognition(now, view);
+            return;
+        }
         round.keep_ahead(&self.spec.name, self.highest_term);
         self.update_recognition(now, view);
         self.probe_after_maintenance(view, round);

@@ -174,7 +174,8 @@ impl Group {
             // peer is about to act without us, so the right ends before any could.
             LocalState::Stopping { keeps_right, .. } => {
                 let contested = view.living().any(|p| p.holds(&self.spec.name));
-                let dead_at = view.living().map(|p| p.takes_us_for_dead_at(timing)).min();
+                let nodes = view.living_nodes();
+                let dead_at = nodes.map(|p| p.takes_us_for_dead_at(timing)).min();
                 (*keeps_right && !contested).then(|| lease().min(dead_at.unwrap_or(Time::NEVER)))
             }
             _ => None,

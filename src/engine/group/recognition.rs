@@ -62,7 +62,7 @@ impl Group {
         // Nor does it promise anything while another node probes what it runs: a claimant that does not hear that node
         // would count our recognition alone.
         if view
-            .living()
+            .living_nodes()
             .any(|p| p.state(&self.spec.name) == GroupState::Unknown)
         {
             return None;
@@ -119,13 +119,16 @@ impl Group {
         self.highest_term = self.highest_term.max(term);
     }
 
-    /// A living peer that recognises a node which we do not hear ourselves: that node may have the group.
+    /// A living peer that recognises a node which we do not hear ourselves: that node may have the group. Not if the recognised
+    /// life has said goodbye to us: then the peer has not heard that yet.
     pub fn hearsay(&self, view: &View) -> Option<(NodeName, NodeName)> {
         view.living().filter(|p| !view.is_deaf(p)).find_map(|p| {
             let to = p.groups.get(&self.spec.name)?.to.as_ref()?;
             let other = to.node != *view.me() && to.node != p.name;
-            let unheard = view.peer(&to.node).is_none_or(|x| {
-                matches!(x.liveness, Liveness::Dead | Liveness::Init | Liveness::Left)
+            let unheard = view.peer(&to.node).is_none_or(|x| match x.liveness {
+                Liveness::Dead | Liveness::Init => true,
+                Liveness::Left => x.generation != Some(to.generation),
+                Liveness::Active | Liveness::Late | Liveness::Here => false,
             });
             (other && unheard).then(|| (p.name.clone(), to.node.clone()))
         })

@@ -140,6 +140,7 @@ mod tests {
         let cluster = Cluster {
             me: NodeName::new("alice"),
             nodes: ["alice", "bob", "carol"].map(NodeName::new).to_vec(),
+            witnesses: Vec::new(),
             links: Vec::new(),
             pings: Vec::new(),
             relay: false,

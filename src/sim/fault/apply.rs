@@ -3,11 +3,12 @@
 use super::{Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
 use crate::model::cluster::Cluster;
+use crate::model::health::Health;
 use crate::model::{GroupName, LinkName, NodeName, Time};
 use crate::sim::controls::CutDirection;
 use crate::sim::machine::Machine;
 use crate::sim::network::Weather;
-use crate::sim::setting::ScriptSetting;
+use crate::sim::setting::{ScriptSetting, digest};
 use crate::sim::world::{GivenCommand, World};
 
 impl World {
@@ -273,12 +274,19 @@ impl World {
     }
 
     /// The configuration of a node.
-    pub(in crate::sim) fn config_of(&self, node: &NodeName) -> Cluster {
+    pub fn config_of(&self, node: &NodeName) -> Cluster {
         let own = self.machines.get(node).and_then(|m| m.config.clone());
-        own.unwrap_or_else(|| Cluster {
+        let mut cluster = own.unwrap_or_else(|| Cluster {
             me: node.clone(),
             ..self.cluster.clone()
-        })
+        });
+        if cluster.we_are_witness() {
+            // It reads neither haresources nor checks, so its digest is another.
+            cluster.groups.clear();
+            cluster.health = Health::default();
+            cluster.digest = digest(&cluster);
+        }
+        cluster
     }
 
     fn end_all(&mut self) -> bool {

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::engine::Engine;
 use crate::model::cluster::{Cluster, GroupSpec, QuorumPolicy, Step};
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};
@@ -169,7 +170,9 @@ fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
     let mut digests = BTreeSet::new();
     for (name, machine) in world.machines.iter().filter(|(_, m)| m.powered) {
         blocked_everywhere(world, name, machine, group)?;
-        digests.extend(machine.engine.as_ref().map(|e| e.cluster().digest));
+        let nodes = machine.engine.as_ref().map(Engine::cluster);
+        let nodes = nodes.filter(|c| !c.we_are_witness());
+        digests.extend(nodes.map(|c| c.digest));
     }
     if digests.len() > 1 {
         return Err("the nodes have different configurations".to_owned());
@@ -223,6 +226,9 @@ fn blocked_here(
 ) -> Option<&'static str> {
     if !machine.alive() {
         return Some("does not run");
+    }
+    if world.cluster.is_witness(name) {
+        return Some("is a witness");
     }
     let touched = machine
         .start_behaviour

@@ -194,7 +194,9 @@ impl World {
             return;
         };
         let local = machine.clock.local(now);
-        let others: Vec<NodeName> = self.names().filter(|n| n != by).collect();
+        let others = self.names().filter(|n| n != by);
+        // A witness runs nothing that could be waited for.
+        let others: Vec<NodeName> = others.filter(|n| !self.cluster.is_witness(n)).collect();
         let heard = &machine.watched.heard;
         let early = deadtime::check_start(heard, local, group, &others, &timing);
         let stops = stopped_first::check_start(heard, local, group, &others, &timing);

@@ -26,7 +26,7 @@ const STEP_WORDS: [&str; 9] = [
 ];
 
 /// Lines that may be repeated.
-const REPEATABLE: [&str; 6] = ["at", "ping", "group", "step", "check", "machine"];
+const REPEATABLE: [&str; 7] = ["at", "witness", "ping", "group", "step", "check", "machine"];
 
 /// The header as it has been read so far.
 struct HeaderReader {
@@ -146,6 +146,7 @@ impl HeaderReader {
     ) -> Result<(), Problem> {
         match first.text {
             "nodes" => self.nodes(words),
+            "witness" => self.witness(words),
             "links" => {
                 let links = names(words, "a link", LinkName::new)?;
                 self.setup.cluster.links = links;
@@ -169,6 +170,7 @@ impl HeaderReader {
                     let more = [
                         "at",
                         "nodes",
+                        "witness",
                         "links",
                         "ping",
                         "group",
@@ -207,6 +209,29 @@ impl HeaderReader {
             self.setup.cluster.me = first.clone();
         }
         self.setup.cluster.nodes = nodes;
+        Ok(())
+    }
+
+    /// A member that only votes: one of the nodes above, or one more.
+    fn witness(&mut self, words: &mut ScriptLine<'_>) -> Result<(), Problem> {
+        let word = words.next("a witness")?;
+        let name = NodeName::new(word.text);
+        let cluster = &mut self.setup.cluster;
+        if cluster.nodes.is_empty() {
+            let help = "write the line `nodes` above";
+            return Err(words.at_word(word, "a witness belongs below the nodes", help));
+        }
+        if cluster.is_witness(&name) {
+            return Err(words.at_word(word, format!("{name} is named twice"), ""));
+        }
+        if !cluster.nodes.contains(&name) {
+            if cluster.nodes.len() >= MAX_NODES {
+                let message = format!("a script has {MAX_NODES} nodes at most");
+                return Err(words.at_word(word, message, ""));
+            }
+            cluster.nodes.push(name.clone());
+        }
+        cluster.witnesses.push(name);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ pub(super) fn fewer_nodes(script: &FaultScript) -> Vec<FaultScript> {
         let mut less = script.clone();
         let cluster = &mut less.setup.cluster;
         cluster.nodes.retain(|n| n != node);
+        cluster.witnesses.retain(|n| n != node);
         let first = cluster
             .nodes
             .first()

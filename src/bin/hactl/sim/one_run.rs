@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use had::model::NodeName;
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::cluster_setting::CLUSTER_SETTINGS;
 use had::model::decision::Level;
@@ -256,11 +257,15 @@ impl<'a> FinishedRun<'a> {
 /// The cluster and its timing in two lines.
 pub fn cluster_summary(script: &FaultScript, faults: Option<&FaultProfile>) -> String {
     let cluster = &script.setup.cluster;
-    let names: Vec<&str> = cluster
-        .nodes
-        .iter()
-        .map(had::model::NodeName::as_str)
-        .collect();
+    let role = |node: &NodeName| {
+        if cluster.is_witness(node) {
+            " (witness)"
+        } else {
+            ""
+        }
+    };
+    let name = |node: &NodeName| format!("{node}{}", role(node));
+    let names: Vec<String> = cluster.nodes.iter().map(name).collect();
     let shown = ["keepalive", "warntime", "deadtime", "initdead", "quorum"];
     let settings = CLUSTER_SETTINGS.iter().filter(|s| shown.contains(&s.name));
     let settings = settings.map(|s| format!("{} {}", s.name, (s.value)(cluster)));
@@ -309,7 +314,7 @@ pub fn advice(cluster: &Cluster) -> &'static str {
         (QuorumPolicy::Off | QuorumPolicy::Ignore, ..) => {
             "set `quorum stop` in ha.cf: then only a majority of nodes runs groups"
         }
-        (_, _, 2) => "add a third node: a ping node alone cannot decide every case",
+        (_, _, 2) => "add a witness or a third node: a ping node alone cannot decide every case",
         _ => "see had(7)",
     }
 }

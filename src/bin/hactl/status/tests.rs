@@ -29,6 +29,7 @@ fn member(node: &str, liveness: Liveness, silent_ms: u64, links: Vec<LinkStatus>
     let here = liveness == Liveness::Here;
     NodeStatus {
         name: name(node),
+        witness: false,
         liveness,
         silent_for: (!here).then(|| Duration::from_millis(silent_ms)),
         generation: Some(Generation(7)),
@@ -152,6 +153,46 @@ Groups, with their resources on alice
       mysqld::shop  stopped
       nginx         stopped
 ",
+    );
+}
+
+#[test]
+fn a_lost_witness_is_one_problem_and_moves_nothing() {
+    let mut status = pair();
+    let links = vec![link("eth0", false, None)];
+    let mut witness = member("carol", Liveness::Dead, 75_000, links);
+    witness.witness = true;
+    status.nodes.push(witness);
+    let page = render_status(&status, WIDE);
+    assert!(page.starts_with("The cluster as alice sees it: 1 problem, marked with !\n"));
+    assert!(page.contains(
+        "  carol  witness, dead, heard 75 s ago
+         ! silent for longer than deadtime on eth0; check that machine and its
+           links
+"
+    ));
+}
+
+#[test]
+fn the_page_of_a_witness_has_no_resources() {
+    let mut status = pair();
+    status.node = name("carol");
+    let mut witness = member("carol", Liveness::Here, 0, vec![]);
+    witness.witness = true;
+    status.nodes.push(witness);
+    for group in &mut status.groups {
+        group.preferred = name("");
+        group.resources.clear();
+    }
+    let groups = "\nGroups\n  10.1.88.199/24/eth0 runs on alice\n  mysqld::shop runs on bob\n";
+    let page = render_status(&status, WIDE);
+    assert!(page.contains(groups), "{page}");
+    assert!(page.contains("  carol  witness, here, reaches 1 of 1 ping nodes\n"));
+    status.groups.clear();
+    let page = render_status(&status, WIDE);
+    assert!(
+        page.contains("\nGroups\n  no node has named one yet\n"),
+        "{page}"
     );
 }
 

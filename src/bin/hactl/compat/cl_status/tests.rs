@@ -12,6 +12,7 @@ fn node(name: &str, liveness: Liveness) -> NodeStatus {
     let here = liveness == Liveness::Here;
     NodeStatus {
         name: NodeName::new(name),
+        witness: false,
         liveness,
         silent_for: None,
         generation: None,
