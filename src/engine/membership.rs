@@ -354,6 +354,9 @@ fn update_liveness(
             notes.push(Decision::node(What::PeerActive(name), Because::HeardAgain));
         }
     }
+    if !peer.fresh {
+        peer.begin_unfresh(now);
+    }
     peer.heard_again = now;
     peer.active_since = now;
     peer.acked = None;

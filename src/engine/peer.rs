@@ -250,6 +250,12 @@ impl Peer {
         self.fresh = fresh;
     }
 
+    /// Rule 28. It is heard anew, so the time for which it may block begins.
+    pub fn begin_unfresh(&mut self, now: Time) {
+        self.fresh = false;
+        self.unfresh_since = now;
+    }
+
     /// Rule 28. Whether it has been heard for so long without saying that it hears us that it no longer blocks.
     pub fn blocks_no_longer(&self, now: Time, timing: &Timing) -> bool {
         self.is_living() && !self.fresh && now >= self.unfresh_since + timing.initdead
@@ -273,6 +279,7 @@ impl Peer {
         self.loss = HeartbeatLoss::default();
         self.misses = 0;
         self.acked = None;
+        self.begin_unfresh(now);
         self.intent = Intent::default();
         self.hears_us_on.clear();
         self.active_since = now;
