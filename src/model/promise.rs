@@ -86,6 +86,8 @@ pub enum Exception {
     FailedStop,
     /// A machine that stood still with its clock.
     SuspendedMachine,
+    /// Maintenance of which the others do not know.
+    UnheardMaintenance,
     /// A service that something else started.
     ForeignStart,
     /// An agent that says "stopped" of what runs.
@@ -98,11 +100,12 @@ pub enum Exception {
 
 impl Exception {
     /// All of them, in the order of the list.
-    pub const ALL: [Exception; 8] = [
+    pub const ALL: [Exception; 9] = [
         Self::SlowStop,
         Self::DeadDaemon,
         Self::FailedStop,
         Self::SuspendedMachine,
+        Self::UnheardMaintenance,
         Self::ForeignStart,
         Self::WrongStatus,
         Self::DifferentQuorum,
@@ -127,6 +130,10 @@ impl Exception {
             }
             Self::SuspendedMachine => {
                 "a machine that is suspended with its clock: when it continues, it answers until it hears of the new owner"
+            }
+            Self::UnheardMaintenance => {
+                "a group in maintenance on a node that is cut off: its right does not end there, and a node that has not heard \
+                 of the maintenance takes it over"
             }
             Self::ForeignStart => {
                 "a service that systemd or a person starts beside the cluster: it runs until `had` looks at it"

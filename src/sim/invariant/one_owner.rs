@@ -144,6 +144,9 @@ pub(in crate::sim) fn not_promised(script: &FaultScript) -> Option<NotPromised> 
     if let Some(exception) = exception {
         return Some(NotPromised::Exception(exception));
     }
+    if maintenance_may_be_unheard(script) {
+        return Some(NotPromised::Exception(Exception::UnheardMaintenance));
+    }
     match cluster.quorum {
         QuorumPolicy::Stop => by_votes(script),
         QuorumPolicy::Freeze | QuorumPolicy::Ignore | QuorumPolicy::Off => {
@@ -193,6 +196,21 @@ fn dies_alone(script: &FaultScript) -> bool {
             Fault::Command { command, .. } => matches!(command, Command::Restart { .. }),
             _ => false,
         })
+}
+
+/// Whether a group is put into maintenance while a node may not hear of it, or starts later.
+fn maintenance_may_be_unheard(script: &FaultScript) -> bool {
+    let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
+    let maintenance = has(|f| {
+        matches!(
+            f,
+            Fault::Command {
+                command: Command::Maintenance { on: true, .. },
+                ..
+            }
+        )
+    });
+    maintenance && has(is_cut)
 }
 
 fn is_leave(fault: &Fault) -> bool {
