@@ -44,8 +44,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "11: a lease stretched for a restart outlives what the peers grant",
         "group/definition.rs",
-        "at.min(usual).max(now",
-        "at.max(now",
+        "                at.min(usual)",
+        "                at",
     ),
     m(
         "24: a daemon that came back early and has not probed yet is not waited for",

@@ -113,7 +113,7 @@ fn a_daemon_that_is_killed_is_recorded_to_its_last_second_and_its_next_life_too(
 fn recording_begins_and_ends_with_a_reload() {
     let cluster = pair("replay-reload", "");
     let text = cluster.exits(1, "bob", "hactl replay");
-    assert!(text.contains("`record 16M` in ha.cf"), "{text}");
+    assert!(text.contains("`record 16M` into ha.cf"), "{text}");
     cluster.sh("bob", "echo record 1M >> /etc/ha.d/ha.cf");
     let text = cluster.exits(0, "bob", "hactl reload");
     assert!(text.contains("record changes from off to 1M"), "{text}");

@@ -296,7 +296,9 @@ impl Group {
                 // nobody else can be recognised by as many, and its silence need not hold us up.
                 let outvoted = quiet && view.is_deaf(peer) && self.majority_of_nodes(view);
                 // Rule 28. One that hears nobody, and has nothing of it, must not hold the cluster for ever.
-                let ignored = quiet && peer.blocks_no_longer(now, &view.cluster.timing);
+                let ignored = quiet
+                    && peer.blocks_no_longer(now, &view.cluster.timing)
+                    && !self.could_start_alone(peer, view);
                 let settled = agrees || outvoted || ignored;
                 if settled { None } else { waits }
             }

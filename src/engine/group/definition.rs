@@ -27,7 +27,13 @@ impl Group {
         // count deadtime from its first heartbeat.
         let stored = kept.leases.get(name).copied().filter(|at| *at > Time::ZERO);
         let usual = now + timing.lease();
-        let lease = stored.map_or(Time::ZERO, |at| at.min(usual).max(now + timing.warntime));
+        let lease = stored.map_or(Time::ZERO, |at| {
+            if at > now {
+                at.min(usual)
+            } else {
+                now + timing.warntime
+            }
+        });
         let mut group = Group::new(
             spec.clone(),
             kept.terms.get(name).copied().unwrap_or_default(),

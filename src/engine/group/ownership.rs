@@ -95,7 +95,7 @@ impl Group {
 
     /// Rule 8. Whether a peer that took us for dead could start the group by itself. It could not if a third node hears us
     /// and recognises us, for it hears of us from there.
-    fn could_start_alone(&self, peer: &Peer, view: &View) -> bool {
+    pub(super) fn could_start_alone(&self, peer: &Peer, view: &View) -> bool {
         let able = peer.liveness == Liveness::Active
             && peer.phase == Phase::Active
             && !peer.intent.standby.contains(&self.spec.name)

@@ -52,7 +52,9 @@ pub(super) fn read(text: &str, given: Option<ClusterSetup>) -> Result<FaultScrip
     let mut first = true;
     for (number, line) in text.lines().enumerate() {
         if let Some(note) = line.strip_prefix('#').filter(|_| first) {
-            notes.push(note.strip_prefix(' ').unwrap_or(note).to_owned());
+            // A line may end as on another system.
+            let note = note.strip_prefix(' ').unwrap_or(note);
+            notes.push(note.trim_end().to_owned());
             continue;
         }
         let words = ScriptLine::split(number + 1, line);
