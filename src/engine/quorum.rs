@@ -37,6 +37,9 @@ pub(super) struct ArbiterReach {
     pub since: Time,
     /// Of the newest request that was answered.
     pub newest: Time,
+    /// Of the newest answered request from which a right may be counted: before it, answers came without a gap for longer than a
+    /// gap may last. A shorter run may lie between two answers that the peer gets, and the peer then hears nothing of it.
+    pub steady: Time,
 }
 
 /// When the arbiter confirmed a right: the newest time at or after which more than half of the ping nodes were asked and

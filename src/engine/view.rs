@@ -143,7 +143,7 @@ impl View {
     }
 
     fn arbiter_confirmed(&self) -> Option<Time> {
-        let answered = arbiter_confirmed(&self.pings, self.cluster.vote_shares())?;
+        let answered = self.arbiter_reach?.steady;
         let heard_us = |p: &Peer| match p.liveness {
             Liveness::Left => answered,
             _ if answered >= p.relay_since => answered,
@@ -158,20 +158,29 @@ impl View {
         let shares = self.cluster.vote_shares();
         let limit = self.max_answer_gap();
         self.arbiter_reach = arbiter_confirmed(&self.pings, shares).map(|newest| {
-            let steady = self.arbiter_reach.filter(|r| newest <= r.newest + limit);
-            let since = steady.map_or(newest, |r| r.since);
-            ArbiterReach { since, newest }
+            let before = self.arbiter_reach;
+            let goes_on = before.filter(|r| newest <= r.newest + limit);
+            let since = goes_on.map_or(newest, |r| r.since);
+            let steady = if newest >= since + limit {
+                newest
+            } else {
+                before.map_or(Time::ZERO, |r| r.steady)
+            };
+            ArbiterReach {
+                since,
+                newest,
+                steady,
+            }
         });
     }
 
     /// Two answers of a ping node that are further apart have a gap between them, in which a heartbeat that a peer relayed
-    /// may have been lost. It is less than margin, because a peer that reached the ping node in the gap ends its lease that
-    /// much sooner than we take it for dead.
+    /// may have been lost. With the keepalive before, it is less than margin, because a peer that reached the ping node in the
+    /// gap ends its lease that much sooner than we take it for dead; a tenth is left for what acts late.
     fn max_answer_gap(&self) -> Duration {
         let t = &self.cluster.timing;
-        t.margin
-            .saturating_sub(t.keepalive)
-            .max(t.keepalive + t.keepalive / 2)
+        let safe = t.margin.saturating_sub(t.keepalive + t.margin / 10);
+        safe.max(t.keepalive + t.keepalive / 2)
     }
 
     /// Rule 27. From when on the arbiter's vote lets this node start what a peer that is not heard may still hold: when it
