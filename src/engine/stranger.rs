@@ -12,6 +12,9 @@ use crate::model::{GroupName, NodeName, Time};
 /// More nodes than this are not remembered. Each of them knows the key.
 const MAX_STRANGERS: usize = 16;
 
+/// Nor more groups of each.
+const MAX_GROUPS: usize = 1000;
+
 /// What is known of such a node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stranger {
@@ -24,23 +27,28 @@ pub(super) struct Stranger {
 }
 
 impl View {
-    /// An authentic heartbeat of a node that is not in our configuration.
+    /// An authentic heartbeat of a node that is not in our configuration. It may name only some of its groups, and only a fresh
+    /// one can say that the node no longer holds one.
     pub fn take_stranger(&mut self, now: Time, heartbeat: &Heartbeat, fresh: bool) {
-        let holds = heartbeat.groups.iter().filter(|r| r.state.holds());
-        let holds: Vec<GroupName> = holds.map(|r| r.group.clone()).collect();
-        let known = self.strangers.iter().position(|s| s.name == heartbeat.src);
-        let unfresh_since = known
-            .and_then(|at| self.strangers.get(at))
-            .filter(|_| !fresh)
-            .map_or(now, |s| s.unfresh_since);
-        let stranger = Stranger {
+        let known = self.strangers.iter().find(|s| s.name == heartbeat.src);
+        let mut holds = known.map(|s| s.holds.clone()).unwrap_or_default();
+        for report in &heartbeat.groups {
+            if fresh || report.state.holds() {
+                holds.retain(|g| *g != report.group);
+            }
+            if report.state.holds() {
+                holds.push(report.group.clone());
+            }
+        }
+        holds.truncate(MAX_GROUPS);
+        let unfresh_since = known.filter(|_| !fresh).map_or(now, |s| s.unfresh_since);
+        self.remember_stranger(Stranger {
             name: heartbeat.src.clone(),
             holds,
             last_heard: now,
             unfresh_since,
             deadtime: heartbeat.deadtime,
-        };
-        self.remember_stranger(stranger);
+        });
     }
 
     /// A peer that the new configuration no longer has.
@@ -100,5 +108,48 @@ impl View {
 impl Stranger {
     fn dead_at(&self, deadtime: Duration) -> Time {
         self.last_heard + deadtime.max(self.deadtime)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{PersistentState, new_view};
+    use crate::model::cluster::{Cluster, Timing};
+    use crate::model::heartbeat::{GroupReport, GroupState};
+    use crate::model::{Generation, Sequence, Term};
+
+    /// Heartbeats with many groups come in parts, and an old one may be sent again.
+    #[test]
+    fn what_a_stranger_holds_is_forgotten_only_when_it_says_so_now() {
+        let second = Duration::from_secs(1);
+        let nodes = ["alice", "bob"].map(NodeName::new);
+        let cluster = Cluster::new(&nodes, Timing::usual(second, second * 10));
+        let mut view = new_view(cluster, &PersistentState::default(), Time::ZERO);
+        let says = |group: &str, state: GroupState| Heartbeat {
+            groups: vec![GroupReport {
+                group: GroupName::new(group),
+                state,
+                term: Term(1),
+                can: true,
+                offer: None,
+                to: None,
+            }],
+            ..Heartbeat::new(NodeName::new("carol"), Generation(1), Sequence(1))
+        };
+        let (web, mail) = (GroupName::new("web"), GroupName::new("mail"));
+        let now = Time::ZERO + second;
+        for (group, state, fresh, held) in [
+            ("web", GroupState::Online, true, [true, false]),
+            ("mail", GroupState::Online, true, [true, true]),
+            ("web", GroupState::Offline, false, [true, true]),
+            ("web", GroupState::Offline, true, [false, true]),
+        ] {
+            view.take_stranger(now, &says(group, state), fresh);
+            let found = [&web, &mail].map(|g| view.held_by_stranger(now, g).is_some());
+            assert_eq!(found, held, "{group} {state:?} {fresh}");
+        }
+        view.forget_strangers(now + second * 11);
+        assert!(view.strangers.is_empty());
     }
 }
