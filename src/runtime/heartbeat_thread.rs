@@ -420,7 +420,8 @@ impl HeartbeatLoop {
                 }
                 Action::Relay { to, heartbeat } => {
                     if let Some(relay) = &mut self.relay {
-                        relay.send(&to, &self.sender.encode(&heartbeat), &self.opener);
+                        let bytes = self.sender.encode(&heartbeat);
+                        relay.send(&to, &bytes, &self.opener, &self.out);
                     }
                 }
                 Action::PeerMessages { from, messages } => {

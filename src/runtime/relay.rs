@@ -8,9 +8,11 @@ use std::time::Duration;
 use nix::ifaddrs::getifaddrs;
 use tokio::task::JoinHandle;
 
+use super::engine_handle::OutputSender;
 use super::receive::Authenticator;
 use super::socket_opener::{OpenedSocket, SocketOpener};
 use crate::model::cluster::Cluster;
+use crate::model::decision::Level;
 use crate::model::medium::{Medium, Target};
 use crate::model::{LinkName, NodeName, Time};
 use crate::sys::clock;
@@ -37,6 +39,8 @@ pub(super) struct HeartbeatRelay {
     /// When they were read; none while they are being read.
     networks_read_at: Option<Time>,
     sequence: u16,
+    /// What keeps heartbeats from being sent through a ping node, so that each error is logged once.
+    errors: BTreeMap<IpAddr, String>,
     receiving: Vec<JoinHandle<()>>,
 }
 
@@ -86,6 +90,7 @@ impl HeartbeatRelay {
             networks: own_networks(),
             networks_read_at: Some(clock::now()),
             sequence: 0,
+            errors: BTreeMap::new(),
             receiving,
         }))
     }
@@ -114,9 +119,15 @@ impl HeartbeatRelay {
         }
     }
 
-    /// Sends a heartbeat to these peers through every ping node. What cannot be sent does not arrive, and status shows that.
-    /// Never waits: old addresses are read again by another thread, and used until then.
-    pub fn send(&mut self, to: &[NodeName], bytes: &[u8], opener: &SocketOpener) {
+    /// Sends a heartbeat to these peers through every ping node. Never waits: old addresses are read again by another thread, and
+    /// used until then. Errors are logged.
+    pub fn send(
+        &mut self,
+        to: &[NodeName],
+        bytes: &[u8],
+        opener: &SocketOpener,
+        out: &OutputSender,
+    ) {
         let old = |at: Time| clock::now().since(at) >= NETWORKS_MAX_AGE;
         if self.networks_read_at.is_some_and(old) {
             self.networks_read_at = None;
@@ -130,7 +141,10 @@ impl HeartbeatRelay {
                     continue;
                 };
                 self.sequence = self.sequence.wrapping_add(1);
-                drop(self.sender.send(*relay, address, self.sequence, bytes));
+                let sent = self.sender.send(*relay, address, self.sequence, bytes);
+                if let Some((level, text)) = note_outcome(&mut self.errors, *relay, sent) {
+                    out.log(level, text);
+                }
             }
         }
     }
@@ -142,6 +156,28 @@ impl Drop for HeartbeatRelay {
             task.abort();
         }
     }
+}
+
+/// A line for the log when sending through a ping node begins to fail, fails otherwise, or works again.
+fn note_outcome(
+    errors: &mut BTreeMap<IpAddr, String>,
+    relay: IpAddr,
+    sent: std::io::Result<()>,
+) -> Option<(Level, String)> {
+    let Err(error) = sent else {
+        errors.remove(&relay)?;
+        let text = format!("relaying heartbeats through {relay} works again");
+        return Some((Level::Info, text));
+    };
+    let too_long = error.raw_os_error() == Some(libc::EMSGSIZE);
+    let remedy = if too_long {
+        "a heartbeat does not fit into one packet; use fewer groups, or a larger MTU"
+    } else {
+        "check the route to it"
+    };
+    let text = format!("cannot relay heartbeats through {relay}: {error}; {remedy}");
+    let before = errors.insert(relay, text.clone());
+    (before.as_ref() != Some(&text)).then_some((Level::Warning, text))
 }
 
 /// The unicast addresses of ha.cf; none where there is more than one peer that they may belong to.
@@ -249,6 +285,25 @@ fn in_network(own: IpAddr, prefix: u32, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_sending_is_logged_once_and_its_end_too() {
+        let relay: IpAddr = "10.0.0.254".parse().unwrap();
+        let mut errors = BTreeMap::new();
+        let failed = |code| Err(std::io::Error::from_raw_os_error(code));
+        for (sent, logged) in [
+            (Ok(()), None),
+            (failed(libc::EMSGSIZE), Some("fewer groups")),
+            (failed(libc::EMSGSIZE), None),
+            (failed(libc::ENETUNREACH), Some("check the route")),
+            (Ok(()), Some("works again")),
+            (Ok(()), None),
+        ] {
+            let text = note_outcome(&mut errors, relay, sent).map(|(_, text)| text);
+            assert_eq!(text.is_some(), logged.is_some(), "{text:?}");
+            assert!(text.unwrap_or_default().contains(logged.unwrap_or("")));
+        }
+    }
 
     #[test]
     fn an_address_of_the_peer_must_be_in_the_network_of_the_ping_node() {

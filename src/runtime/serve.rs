@@ -144,7 +144,7 @@ impl Daemon {
         until_ms: Option<u64>,
         reply: ReplySender,
     ) {
-        let names = if self.cluster.we_are_witness() {
+        let names = if self.cluster.this_node_is_witness() {
             self.configured_or_running_groups().await
         } else {
             self.configured_groups()

@@ -197,7 +197,7 @@ fn addresses_learned_from_broadcasts_outlive_a_reload_during_a_cut() {
 /// The gateway believes no address that comes from the card of another machine.
 #[test]
 fn a_network_that_drops_relayed_heartbeats_is_named_and_is_no_problem() {
-    const SAYS: &str = "nothing comes through; this network drops relayed heartbeats";
+    const SAYS: &str = "nothing comes through: the network drops relayed heartbeats";
     let mut cluster = Cluster::up("nf-relay-dropped", &RELAYED.idle());
     let guard = |(node, address): (&str, &str)| {
         let mac = cluster.sh(node, "cat /sys/class/net/eth0/address");

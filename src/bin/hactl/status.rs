@@ -218,7 +218,7 @@ impl Page {
         if link.relay && !(link.hears && link.heard != Some(false)) {
             // The cluster works without it, so this is no problem.
             let text = format!(
-                "{name}: nothing comes through; this network drops relayed heartbeats, so a cut between the nodes cannot be told from a crash"
+                "{name}: nothing comes through: the network drops relayed heartbeats, or the other node has no known address in the network of the ping node; a cut between the nodes cannot be told from a crash"
             );
             return self.add_line(Tone::Plain, &" ".repeat(indent), &text);
         }
