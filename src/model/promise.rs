@@ -59,10 +59,11 @@ impl ClusterShape {
         match self {
             Self::Majority => "always, except below",
             Self::PairWithPingNode => {
-                "always, except below, while heartbeats relayed through the ping node arrive (`relay`; status shows whether \
-                 they do). Where the network drops or loses them: if a network failure separates a node from the other and \
-                 from the ping node. **Not** if both nodes still reach the ping node but neither each other nor each other's \
-                 addresses, and **not** if a second fault follows within two `deadtime`s"
+                "always, except below, while heartbeats relayed through the ping node arrive in time (`relay`; status \
+                 shows whether they do). Where the network drops, loses or delays them: if a network failure \
+                 separates a node from the other and from the ping node. **Not** if both nodes still reach the ping \
+                 node but neither each other nor each other's addresses, and **not** if a second fault follows within \
+                 two `deadtime`s"
             }
             Self::PairAlone => {
                 "while they hear each other or each other's addresses. **If all links are cut, both run everything**; and \

@@ -171,7 +171,7 @@ fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
     for (name, machine) in world.machines.iter().filter(|(_, m)| m.powered) {
         blocked_everywhere(world, name, machine, group)?;
         let nodes = machine.engine.as_ref().map(Engine::cluster);
-        let nodes = nodes.filter(|c| !c.we_are_witness());
+        let nodes = nodes.filter(|c| !c.this_node_is_witness());
         digests.extend(nodes.map(|c| c.digest));
     }
     if digests.len() > 1 {
