@@ -55,7 +55,6 @@ use group::Group;
 use peer::Peer;
 use publish::Publisher;
 use quorum::Ping;
-use relay::RelayPacer;
 use round::Round;
 use sent::SentLog;
 use view::View;
@@ -67,8 +66,9 @@ pub struct Engine {
     groups: Vec<Group>,
     round: Round,
     publisher: Publisher,
+    /// When the next datagram may be relayed.
     #[serde(default)]
-    relay_pacer: RelayPacer,
+    next_relay: Time,
     pending: Vec<PendingCommand>,
     kept: PersistentState,
     /// Orders to save that have not been answered, each with the ceilings that it brings to disk.
@@ -102,7 +102,7 @@ impl Engine {
             groups,
             round,
             publisher: Publisher::new(now),
-            relay_pacer: RelayPacer::default(),
+            next_relay: Time::ZERO,
             pending: Vec::new(),
             kept,
             saving: Vec::new(),

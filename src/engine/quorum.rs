@@ -44,7 +44,7 @@ pub(super) struct ArbiterReach {
 
 /// When the arbiter confirmed a right: the newest time at or after which more than half of the ping nodes were asked and
 /// answered. None without an arbiter, or when too few have ever answered.
-pub(super) fn arbiter_confirmed(pings: &[Ping], shares: VoteShares) -> Option<Time> {
+pub(super) fn newest_arbiter_answer(pings: &[Ping], shares: VoteShares) -> Option<Time> {
     if !shares.has_arbiter() {
         return None;
     }
@@ -122,7 +122,7 @@ mod tests {
             let pings: Vec<Ping> = answered.iter().map(ping).collect();
             let shares = VoteShares::new(nodes, pings.len());
             let told = format!("{nodes} nodes, {answered:?}");
-            assert_eq!(arbiter_confirmed(&pings, shares), expected, "{told}");
+            assert_eq!(newest_arbiter_answer(&pings, shares), expected, "{told}");
         }
     }
 }

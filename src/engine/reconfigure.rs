@@ -59,7 +59,7 @@ impl Engine {
 
     fn reconfigure_groups(&mut self, cluster: &Cluster) {
         let mut old = std::mem::take(&mut self.groups);
-        if !cluster.we_are_witness() {
+        if !cluster.this_node_is_witness() {
             old.retain(|g| !g.is_witnessed());
         }
         for spec in cluster.own_groups() {

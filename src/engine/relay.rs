@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Engine;
 use super::peer::{Peer, PeerLink};
 use crate::model::cluster::Timing;
@@ -17,12 +15,6 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(25);
 /// The time between two relayed datagrams: at most 20 a second, so that the ping node goes on answering pings.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
-
-/// When the next datagram may be relayed.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct RelayPacer {
-    next: Time,
-}
 
 impl Peer {
     /// Whether heartbeats to and from this peer must go through the ping nodes: because no other link brought one for
@@ -46,7 +38,7 @@ impl Peer {
             self.relay_since = Time::NEVER;
         }
         if self.needs_relay(now, timing) {
-            self.relay_until = now + timing.deadtime;
+            self.relay_until = now + self.dead_after(timing);
             self.relay_since = self.relay_since.min(now);
         }
         now < self.relay_until || now >= self.relayed_at + PROBE_INTERVAL
@@ -57,7 +49,7 @@ impl Engine {
     /// The peers to which a heartbeat of so many parts is to be relayed now.
     pub(super) fn choose_relay_targets(&mut self, now: Time, parts: usize) -> Vec<NodeName> {
         let cluster = &self.view.cluster;
-        if !cluster.relay || cluster.pings.is_empty() || now < self.relay_pacer.next {
+        if !cluster.relay || cluster.pings.is_empty() || now < self.next_relay {
             return Vec::new();
         }
         let timing = cluster.timing;
@@ -69,7 +61,7 @@ impl Engine {
             }
         }
         let datagrams = u32::try_from(parts.saturating_mul(targets.len())).unwrap_or(u32::MAX);
-        self.relay_pacer.next = now + MIN_INTERVAL * datagrams;
+        self.next_relay = now + MIN_INTERVAL * datagrams;
         targets
     }
 }

@@ -95,7 +95,7 @@ impl Engine {
         }
         NodeStatus {
             name: self.view.me().clone(),
-            witness: self.view.are_witness(),
+            witness: self.view.this_node_is_witness(),
             liveness: Liveness::Here,
             silent_for: None,
             generation: Some(self.view.generation),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::checks::{self, Checks};
 use super::peer::Peer;
 use super::placement::Candidate;
-use super::quorum::{ArbiterReach, Ping, Votes, arbiter_confirmed};
+use super::quorum::{ArbiterReach, Ping, Votes, newest_arbiter_answer};
 use super::sent::SentLog;
 use super::stranger::Stranger;
 use crate::model::cluster::{Cluster, QuorumPolicy};
@@ -70,8 +70,8 @@ impl View {
     }
 
     /// Whether this node votes and runs no groups.
-    pub fn are_witness(&self) -> bool {
-        self.cluster.we_are_witness()
+    pub fn this_node_is_witness(&self) -> bool {
+        self.cluster.this_node_is_witness()
     }
 
     /// The peers that may run groups.
@@ -88,7 +88,7 @@ impl View {
     /// Rule 25. Whether a peer has another configuration. A witness does not read haresources, so between it and a node
     /// there is nothing to compare.
     pub fn differs(&self, peer: &Peer) -> bool {
-        let is_compared = !self.are_witness() && !self.cluster.is_witness(&peer.name);
+        let is_compared = !self.this_node_is_witness() && !self.cluster.is_witness(&peer.name);
         is_compared && peer.digest.is_some_and(|d| d != self.cluster.digest)
     }
 
@@ -157,7 +157,7 @@ impl View {
     pub fn update_arbiter(&mut self) {
         let shares = self.cluster.vote_shares();
         let limit = self.max_answer_gap();
-        self.arbiter_reach = arbiter_confirmed(&self.pings, shares).map(|newest| {
+        self.arbiter_reach = newest_arbiter_answer(&self.pings, shares).map(|newest| {
             let before = self.arbiter_reach;
             let goes_on = before.filter(|r| newest <= r.newest + limit);
             let since = goes_on.map_or(newest, |r| r.since);
@@ -187,7 +187,7 @@ impl View {
     /// has answered for deadtime without a gap. Had the peer reached it too meanwhile, we would have heard the peer through
     /// it; before, the peer may have been the one that reached it, and its lease lasts that long. `Time::NEVER` while it does
     /// not answer.
-    pub fn arbiter_is_ours_from(&self, now: Time) -> Time {
+    pub fn arbiter_usable_from(&self, now: Time) -> Time {
         if !self.cluster.vote_shares().has_arbiter() {
             return Time::ZERO;
         }

@@ -18,7 +18,7 @@ pub(super) fn learn_groups(
     cluster: &Cluster,
     heartbeat: &Heartbeat,
 ) {
-    if !cluster.we_are_witness() || cluster.is_witness(&heartbeat.src) {
+    if !cluster.this_node_is_witness() || cluster.is_witness(&heartbeat.src) {
         return;
     }
     for report in &heartbeat.groups {

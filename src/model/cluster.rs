@@ -79,7 +79,7 @@ impl Cluster {
     }
 
     /// Whether this node is a witness.
-    pub fn we_are_witness(&self) -> bool {
+    pub fn this_node_is_witness(&self) -> bool {
         self.is_witness(&self.me)
     }
 
@@ -98,7 +98,7 @@ impl Cluster {
     /// Why this node refuses commands for groups, if it is a witness.
     pub fn refuse_as_witness(&self) -> Option<String> {
         let me = &self.me;
-        self.we_are_witness().then(|| {
+        self.this_node_is_witness().then(|| {
             format!(
                 "{me} is a witness: it has a vote and runs no groups; run this command on a node"
             )
@@ -107,7 +107,7 @@ impl Cluster {
 
     /// The groups that this node may run. A witness runs none.
     pub fn own_groups(&self) -> &[GroupSpec] {
-        if self.we_are_witness() {
+        if self.this_node_is_witness() {
             &[]
         } else {
             &self.groups

@@ -239,7 +239,7 @@ pub const TABLE: &[Mutation] = &[
     m(
         "27: the relay ends as soon as the peer was heard",
         "relay.rs",
-        "            self.relay_until = now + timing.deadtime;",
+        "            self.relay_until = now + self.dead_after(timing);",
         "            self.relay_until = now + timing.keepalive;",
     ),
     m(
@@ -251,7 +251,7 @@ pub const TABLE: &[Mutation] = &[
     m(
         "27: the arbiter's vote counts although it answers only now",
         "group/claim.rs",
-        "            && now < view.arbiter_is_ours_from(now)",
+        "            && now < view.arbiter_usable_from(now)",
         "            && now == Time::NEVER",
     ),
     m(

@@ -177,8 +177,8 @@ const TABLE: &[Mutation] = &[
     m(
         "5: a peer agrees although the group is not down there",
         "group/claim.rs",
-        "        self.is_quiet_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)",
-        "        (self.is_quiet_at(peer) || peer.holds(&self.spec.name)) && !view.is_deaf(peer)",
+        "        self.is_down_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)",
+        "        (self.is_down_at(peer) || peer.holds(&self.spec.name)) && !view.is_deaf(peer)",
     ),
     m(
         "5: a peer that was not heard yet does not count",
@@ -294,8 +294,8 @@ const TABLE: &[Mutation] = &[
     m(
         "8: a deaf peer's agreement counts",
         "group/claim.rs",
-        "        self.is_quiet_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)",
-        "        self.is_quiet_at(peer) && self.recognises_us(peer, view)",
+        "        self.is_down_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)",
+        "        self.is_down_at(peer) && self.recognises_us(peer, view)",
     ),
     m(
         "8: a deaf peer has a vote",

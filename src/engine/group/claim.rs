@@ -21,7 +21,7 @@ impl Group {
         if !view.joined || view.leaving || self.removed || self.in_maintenance(view) {
             return;
         }
-        if let Some(because) = self.elsewhere_by_other_files(now, view) {
+        if let Some(because) = self.held_by_other_configuration(now, view) {
             self.report_blocked(because, round);
             return;
         }
@@ -36,7 +36,7 @@ impl Group {
     }
 
     /// Rule 25. A node that still runs it, or a part of it, by another configuration than ours.
-    fn elsewhere_by_other_files(&mut self, now: Time, view: &View) -> Option<Because> {
+    fn held_by_other_configuration(&mut self, now: Time, view: &View) -> Option<Because> {
         if let Some(stranger) = view.held_by_stranger(now, &self.spec.name) {
             return Some(Because::HeldByStranger(stranger.clone()));
         }
@@ -149,7 +149,12 @@ impl Group {
             return;
         }
         match self.objection_to_start(now, view) {
-            Some(because @ (Because::AddressAnswers(_) | Because::StopsStill(..))) => {
+            Some(
+                because @ (Because::AddressAnswers(_)
+                | Because::StopsStill(..)
+                | Because::PingGap
+                | Because::HeldByStranger(_)),
+            ) => {
                 self.report_blocked(because, round);
             }
             Some(Because::ProbeRuns) if self.address_probe.gave_up(now) => {
@@ -238,7 +243,7 @@ impl Group {
         if view.counts_votes() && (!view.quorate || now >= self.right.ends_at(view)) {
             return Some(Because::NoQuorum);
         }
-        if self.awaits_arbiter(now, view) {
+        if self.waits_for_arbiter(now, view) {
             return Some(Because::PingGap);
         }
         self.probe_objection(now, view)
@@ -246,7 +251,7 @@ impl Group {
 
     /// Rule 27. Whether a peer that is not heard may be the one that reached the arbiter until a moment ago. One that has
     /// just left holds nothing.
-    fn awaits_arbiter(&self, now: Time, view: &View) -> bool {
+    fn waits_for_arbiter(&self, now: Time, view: &View) -> bool {
         let deadtime = view.cluster.timing.deadtime;
         let unheard = |p: &Peer| match p.liveness {
             Liveness::Dead => true,
@@ -256,7 +261,7 @@ impl Group {
         view.has_leases()
             && !self.wishes.forced
             && view.peers.iter().any(unheard)
-            && now < view.arbiter_is_ours_from(now)
+            && now < view.arbiter_usable_from(now)
     }
 
     /// Whether every other node is living and agrees. Then the witnesses are not asked: only nodes can hold or claim the
@@ -268,10 +273,10 @@ impl Group {
 
     /// Whether a living peer shows the group down, recognises us, and hears us.
     fn peer_agrees(&self, peer: &Peer, view: &View) -> bool {
-        self.is_quiet_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)
+        self.is_down_at(peer) && self.recognises_us(peer, view) && !view.is_deaf(peer)
     }
 
-    fn is_quiet_at(&self, peer: &Peer) -> bool {
+    fn is_down_at(&self, peer: &Peer) -> bool {
         matches!(
             peer.state(&self.spec.name),
             GroupState::Offline | GroupState::Failed
@@ -290,7 +295,7 @@ impl Group {
             )),
             Liveness::Init => waits,
             Liveness::Active | Liveness::Late => {
-                let quiet = self.is_quiet_at(peer);
+                let quiet = self.is_down_at(peer);
                 let agrees = self.peer_agrees(peer, view);
                 // A peer that cannot hear us can never agree. Where more than half of the nodes recognise us,
                 // nobody else can be recognised by as many, and its silence need not hold us up.

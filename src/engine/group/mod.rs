@@ -185,7 +185,7 @@ impl Group {
                 due.push(self.address_probe.gives_up_at());
                 let dead = view.peers.iter().filter(|p| p.liveness == Liveness::Dead);
                 due.extend(dead.map(|p| self.stopped_by(p, view)));
-                due.push(view.arbiter_is_ours_from(now));
+                due.push(view.arbiter_usable_from(now));
             }
             _ => {}
         }

@@ -280,7 +280,7 @@ impl World {
             me: node.clone(),
             ..self.cluster.clone()
         });
-        if cluster.we_are_witness() {
+        if cluster.this_node_is_witness() {
             // It reads neither haresources nor checks, so its digest is another.
             cluster.groups.clear();
             cluster.health = Health::default();
