@@ -3,6 +3,7 @@
 use crate::*;
 use had::engine::Command;
 use had::model::GroupName;
+use had::model::cluster::Cluster;
 use had::model::health::{CheckPolicy, Policy};
 use had::model::heartbeat::GroupState;
 use had::sim::{Behaviour, World};
@@ -451,11 +452,18 @@ fn a_group_goes_back_only_when_failback_when_says_yes_there() {
 // --- follow_connectivity ---
 
 fn followed() -> World {
+    followed_with(|_| {})
+}
+
+fn followed_with(change: impl Fn(&mut Cluster)) -> World {
     let mut world = World::new(&["alice", "bob"])
         .ping("gateway")
         .ping("uplink")
         .group("db", "alice", 1)
-        .with(|c| c.follow_connectivity = true);
+        .with(|c| {
+            c.follow_connectivity = true;
+            change(c);
+        });
     world.start_all();
     settle_on(&mut world, "db", "alice");
     world.run_for(secs(5));
@@ -478,6 +486,21 @@ fn a_group_moves_to_the_node_that_reaches_more_ping_nodes() {
     world.set_ping_visible("alice", 1, true);
     world.run_for(secs(20));
     assert_eq!(world.runs_on("db"), ["bob"], "equal moves nothing");
+    no_double(&world);
+}
+
+#[test]
+fn a_preferred_node_that_reaches_fewer_ping_nodes_gets_nothing_back() {
+    let mut world = followed_with(|c| {
+        c.auto_failback = true;
+        c.failback_delay = ms(0);
+    });
+    world.set_ping_visible("alice", 0, false);
+    settle_on(&mut world, "db", "bob");
+    world.run_for(secs(20));
+    assert_eq!(times_decided(&world, "bob", "offering it to alice"), 0);
+    world.set_ping_visible("alice", 0, true);
+    settle_on(&mut world, "db", "alice");
     no_double(&world);
 }
 

@@ -1,7 +1,7 @@
 //! Random runs: faults for a while, checked at every step; then all faults end, and every group must run exactly once.
 //!
 //! `HAD_SWARM_RUNS` is the number of runs of each class and `HAD_SWARM_FIRST` the first seed (default: from the clock, so
-//! that each time other seeds are tried). `HAD_SWARM_SEED` runs one seed and prints its timeline. With `HAD_SWARM_HUNT` the
+//! that each time other seeds are tried; `tests/run` takes it from the sources). `HAD_SWARM_SEED` runs one seed and prints its timeline. With `HAD_SWARM_HUNT` the
 //! first broken promise ends all. `HAD_SWARM_DIGESTS` names a file to which each run adds a line with a fingerprint of all
 //! actions of its engines: two versions that decide alike write the same lines.
 

@@ -186,7 +186,7 @@ impl Group {
         let able = others
             .iter()
             .find(|c| c.preferred && c.ineligible.is_none() && !c.yielding)
-            .filter(|_| view.cluster.auto_failback);
+            .filter(|c| view.cluster.auto_failback && !worse_connected(c, view));
         let unready = able.and_then(|c| c.unready.clone());
         let waits = unready.is_some();
         if let Some(text) = unready.filter(|_| !self.reported.failback_waits) {
@@ -221,6 +221,11 @@ impl Group {
         let settled = has_lasted(since, best.is_some(), now, delay);
         best.filter(|_| settled).map(|c| c.name.clone())
     }
+}
+
+/// Whether `follow_connectivity` would bring the group straight back from this candidate.
+fn worse_connected(candidate: &Candidate, view: &View) -> bool {
+    view.cluster.follow_connectivity && candidate.reach < view.reach().answering
 }
 
 fn nobody_better(check: String, nobody: Because) -> Because {
