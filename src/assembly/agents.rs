@@ -138,6 +138,7 @@ async fn resolve_word(
             Some(config) => timeouts(config, token, usual),
             None => usual,
         },
+        takeover_waits: &|_| None,
     };
     for remark in resolver.remarks(token, true) {
         report(

@@ -8,6 +8,7 @@ use super::describe::{
     describe_check, describe_drbd_check, describe_failback_when, describe_monitor,
 };
 use super::hooks::Hooks;
+use super::takeover::describe_takeover;
 use super::watch_plan::{self, WatchPlan, plan_watches};
 use super::{Folders, own_name, trust};
 use crate::agent::address::virtual_address::Network;
@@ -15,7 +16,7 @@ use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::builtin::filesystem;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::resolve::catalog::Catalog;
-use crate::agent::resolve::storage_order;
+use crate::agent::resolve::storage_order::{self, StepWord};
 use crate::agent::resolve::{ResolvedStep, Resolver};
 use crate::agent::{Abort, Limits};
 use crate::config::{self, Config, GroupLine};
@@ -84,6 +85,7 @@ pub async fn assemble(
         peers,
         catalog: &catalog,
         timeouts: &timeouts,
+        takeover_waits: &|token| takeover_waits(&config, token),
     };
     let mut groups = Vec::new();
     for line in &config.groups {
@@ -137,6 +139,7 @@ async fn with_resource_problems(
         peers,
         catalog: &catalog,
         timeouts: &|_, usual| usual,
+        takeover_waits: &|_| None,
     };
     for line in &lines {
         resolve_line(&resolver, line, &mut report);
@@ -205,6 +208,13 @@ pub(super) fn timeouts(config: &Config, token: &Token, usual: Timeouts) -> Timeo
     timeouts
 }
 
+/// `takeover_waits` for a resource. A rule for its whole word wins over one for its name.
+fn takeover_waits(config: &Config, token: &Token) -> Option<bool> {
+    let rule = |name: &str| config.takeover_waits.iter().find(|rule| rule.name == name);
+    let rule = rule(&token.text).or_else(|| rule(&token.name))?;
+    Some(rule.waits)
+}
+
 pub(super) fn environment(config: &Config, folders: &Folders) -> ScriptEnv {
     let text = |path: &Option<PathBuf>| path.as_ref().map(|p| p.to_string_lossy().into_owned());
     ScriptEnv {
@@ -241,8 +251,12 @@ pub fn simulated_cluster(config: &Config) -> Cluster {
             name: GroupName::new(tokens.first().map_or("", |t| t.text.as_str())),
             preferred: line.preferred.clone(),
             steps: {
-                let timeouts_of = |token| timeouts(config, token, Timeouts::default());
-                let words: Vec<_> = tokens.iter().map(|t| (t, timeouts_of(t))).collect();
+                let word = |token| StepWord {
+                    token,
+                    timeouts: timeouts(config, token, Timeouts::default()),
+                    waits: takeover_waits(config, token),
+                };
+                let words: Vec<_> = tokens.iter().map(word).collect();
                 let mut steps = storage_order::steps(&words, &[]);
                 watch_plan::set_policies(&config.health.monitors, &mut steps);
                 steps
@@ -298,6 +312,8 @@ impl Assembled {
             {
                 text += &format!("    {member}: {what}\n");
             }
+            let plain: Vec<_> = steps.iter().map(|s| &s.step).collect();
+            text += &describe_takeover(&self.cluster, &plain);
             let monitors = self.watch_plan.monitors.get(name).into_iter().flatten();
             for (monitor, step) in monitors.filter_map(|m| Some((m, steps.get(m.step)?))) {
                 text += &describe_monitor(monitor, &step.step, self.cluster.nodes.len() > 1);

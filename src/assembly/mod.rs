@@ -11,6 +11,7 @@ pub mod assemble;
 mod describe;
 pub mod hooks;
 pub mod reload_plan;
+mod takeover;
 mod trust;
 pub mod watch_plan;
 

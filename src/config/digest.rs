@@ -46,6 +46,11 @@ fn canonical_text(config: &Config) -> String {
         let times = times.map(|t| t.map_or("-".to_owned(), |t| t.as_millis().to_string()));
         line(&["timeout", &rule.name, &times.join(" ")]);
     }
+    let mut waits: Vec<_> = config.takeover_waits.iter().collect();
+    waits.sort_by(|a, b| a.name.cmp(&b.name));
+    for rule in waits {
+        line(&["takeover_waits", &rule.name, &rule.waits.to_string()]);
+    }
     let cluster = config.cluster(Vec::new());
     let usual_relay = Cluster::relays_by_default(config.nodes.len(), config.pings.len());
     // Left out where it is as usual, so that a version without it agrees.

@@ -345,7 +345,9 @@ fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let timeouts = timeouts.map(|(rule, place)| (&rule.name, place));
     let monitors = ha_cf.config.health.monitors.iter();
     let monitors = monitors.map(|rule| (&rule.name, &rule.place));
-    for (name, place) in timeouts.chain(monitors) {
+    let waits = ha_cf.lists.takeover_waits.iter();
+    let waits = waits.map(|(rule, place)| (&rule.name, place));
+    for (name, place) in timeouts.chain(monitors).chain(waits) {
         if name == "*" || tokens().any(|t| t.name == *name || t.text == *name) {
             continue;
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use self::settings::{DirectiveValue, GivenDirective};
 use self::table::DirectiveRule;
 use super::HostFacts;
-use super::{Config, HealthRules, Logging, NotifyRule, Respawn, TimeoutRule};
+use super::{Config, HealthRules, Logging, NotifyRule, Respawn, TakeoverWaitRule, TimeoutRule};
 use crate::model::cluster::{Cluster, PingNode, Timing};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
@@ -61,6 +61,8 @@ pub struct Lists {
     pub env: Vec<(String, String)>,
     /// The deadlines of actions.
     pub timeouts: Vec<(TimeoutRule, Place)>,
+    /// For which resources a takeover waits.
+    pub takeover_waits: Vec<(TakeoverWaitRule, Place)>,
     /// The monitors and checks.
     pub health: HealthRules,
     /// The programs that are notified.
@@ -268,6 +270,11 @@ impl HaCfReader<'_> {
             notify: std::mem::take(&mut lists.notify),
             env: std::mem::take(&mut lists.env),
             timeouts: lists.timeouts.iter().map(|(t, _)| t.clone()).collect(),
+            takeover_waits: lists
+                .takeover_waits
+                .iter()
+                .map(|(w, _)| w.clone())
+                .collect(),
             health: std::mem::take(&mut lists.health),
             follow_connectivity: lists.ipfail.is_some(),
             timing,

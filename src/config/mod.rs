@@ -92,6 +92,8 @@ pub struct Config {
     pub hopfudge: u8,
     /// Deadlines of actions as set. A rule for a name wins over `*`.
     pub timeouts: Vec<TimeoutRule>,
+    /// For which resources a takeover waits, and for which it does not. A rule for a whole word wins over one for its name.
+    pub takeover_waits: Vec<TakeoverWaitRule>,
     /// Monitors and checks. Nodes may differ in these.
     pub health: HealthRules,
     /// The groups in the order of haresources.
@@ -172,6 +174,15 @@ pub struct TimeoutRule {
     pub stop: Option<Duration>,
     /// Deadline of a monitor.
     pub monitor: Option<Duration>,
+}
+
+/// `takeover_waits RESOURCE yes|no`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeoverWaitRule {
+    /// Name or whole word of a resource.
+    pub name: String,
+    /// Whether a takeover from a dead node waits until the resource must have stopped there.
+    pub waits: bool,
 }
 
 /// `monitor RESOURCE [PROBE] ...`

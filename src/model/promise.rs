@@ -118,8 +118,8 @@ impl Exception {
         match self {
             Self::SlowStop => {
                 "a node that is cut off loses its addresses in time, but its other services may still be stopping when \
-                 another node starts them. Only shared storage is waited for, as long as its stop deadlines say, or ten \
-                 seconds if DRBD guards it"
+                 another node starts them. Only shared storage and what `takeover_waits` names is waited for, as long as \
+                 its stop deadlines say, or ten seconds if DRBD guards it"
             }
             Self::DeadDaemon => {
                 "a daemon that is killed and stays dead, or hangs: its addresses vanish (not with `lease off`), its other \

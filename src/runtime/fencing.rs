@@ -14,13 +14,12 @@ use crate::agent::builtin::drbd::fence::{PeerVerdict, Peers};
 use crate::agent::builtin::drbd::{arguments, kernel};
 use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::system_tool;
-use crate::agent::resolve::storage_order;
+use crate::agent::resolve::storage_order::{self, StepWord};
 use crate::agent::{Abort, AgentError, Limits};
 use crate::assembly::drbd_words;
 use crate::config::GroupLine;
 use crate::control::api::{ControlAnswer, Refusal, RefusalCode};
 use crate::engine::Event;
-use crate::model::cluster::Timeouts;
 use crate::model::drbd::Role;
 use crate::model::heartbeat::GroupState;
 use crate::model::peer_message::{Fenced, PeerQuestion};
@@ -268,7 +267,7 @@ pub async fn fence_peer(loss: PeerLoss, timeout: Duration) -> Result<ControlAnsw
 fn group_step(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
     let (word, _) = drbd_words(line).find(|(_, name)| *name == resource)?;
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
-    let words: Vec<_> = tokens.iter().map(|t| (t, Timeouts::default())).collect();
+    let words: Vec<_> = tokens.iter().map(StepWord::usual).collect();
     let steps = storage_order::steps(&words, &[]);
     let step = steps.iter().position(|s| s.members.contains(&word.text))?;
     Some((GroupName::new(&tokens.first()?.text), step))

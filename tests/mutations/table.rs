@@ -281,8 +281,14 @@ const TABLE: &[Mutation] = &[
     m(
         "7: failback although it is off",
         "group/handover.rs",
+        "            .filter(|c| view.cluster.auto_failback && !worse_connected(c, view));",
+        "            .filter(|c| !worse_connected(c, view));",
+    ),
+    m(
+        "17: failback to a node that reaches fewer ping nodes",
+        "group/handover.rs",
+        "            .filter(|c| view.cluster.auto_failback && !worse_connected(c, view));",
         "            .filter(|_| view.cluster.auto_failback);",
-        "            .filter(|_| true);",
     ),
     // Rule 8: deaf peers.
     m(

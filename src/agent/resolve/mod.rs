@@ -31,6 +31,7 @@ use crate::agent::external::ocf::{Ocf, judge, notation};
 use crate::agent::external::script::Script;
 use crate::agent::external::systemd::{Systemd, unit};
 use crate::agent::resolve::catalog::Catalog;
+use crate::agent::resolve::storage_order::StepWord;
 use crate::model::cluster::{Step, Timeouts};
 use crate::model::token::Token;
 use crate::sys::netlink::Netlink;
@@ -96,6 +97,8 @@ pub struct Resolver<'a> {
     pub catalog: &'a Catalog,
     /// The deadlines of a word: those of the configuration, or else the given ones.
     pub timeouts: &'a dyn Fn(&Token, Timeouts) -> Timeouts,
+    /// Whether a takeover waits for a word, if the configuration says so.
+    pub takeover_waits: &'a dyn Fn(&Token) -> Option<bool>,
 }
 
 /// What a word became.
@@ -329,8 +332,13 @@ impl Resolver<'_> {
     }
 
     /// Gathers the members into steps and gives each step its agent.
-    fn steps(&self, members: Vec<(&Token, Member)>) -> Vec<ResolvedStep> {
-        let words: Vec<_> = members.iter().map(|(t, m)| (*t, m.timeouts)).collect();
+    fn steps<'t>(&self, members: Vec<(&'t Token, Member)>) -> Vec<ResolvedStep> {
+        let word = |(token, member): &(&'t Token, Member)| StepWord {
+            token,
+            timeouts: member.timeouts,
+            waits: (self.takeover_waits)(token),
+        };
+        let words: Vec<_> = members.iter().map(word).collect();
         let configs = members.iter().map(|(t, m)| (*t, m.drbd.as_deref()));
         let guarded = drbd::validate::guarded_words(configs);
         let steps = storage_order::steps(&words, &guarded);

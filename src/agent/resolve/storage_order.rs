@@ -12,28 +12,89 @@ use crate::model::token::Token;
 /// stop sooner.
 const GUARDED_REMOVAL: Duration = Duration::from_secs(10);
 /// Resources whose data is damaged if two nodes use it at the same time.
-const SHARED_STORAGE: [&str; 14] = [
+const SHARED_STORAGE: [&str; 21] = [
     "drbddisk",
     "drbdupper",
     "drbd",
     "Filesystem",
     "LVM",
     "LVM-activate",
+    "clvm",
     "Raid1",
     "mdraid",
+    "ManageRAID",
+    "vdo-vol",
     "ZFS",
     "crypt",
     "sfex",
     "LinuxSCSI",
     "ICP",
     "ServeRAID",
+    "iscsi",
+    "oraasm",
+    "openstack-cinder-volume",
+    "gcp-pd-move",
 ];
+/// Resources that give a disk or a file system of their group to others: servers, and virtual machines. What they stand on
+/// may be guarded. Agents, then the names of Debian's and Red Hat's units and scripts.
+const STORAGE_SERVERS: [&str; 25] = [
+    "exportfs",
+    "nfsserver",
+    "iSCSITarget",
+    "iSCSILogicalUnit",
+    "nvmet-subsystem",
+    "nvmet-namespace",
+    "nvmet-port",
+    "AoEtarget",
+    "CTDB",
+    "VirtualDomain",
+    "Xen",
+    "lxc",
+    "ManageVE",
+    "nfs",
+    "nfs-server",
+    "nfs-kernel-server",
+    "nfs-ganesha",
+    "target",
+    "targetcli",
+    "rtslib-fb-targetctl",
+    "tgt",
+    "tgtd",
+    "iscsitarget",
+    "iscsi-target",
+    "glusterd",
+];
+
+/// A resource word, with what the configuration says of it.
+#[derive(Clone, Copy)]
+pub struct StepWord<'a> {
+    /// The word.
+    pub token: &'a Token,
+    /// Its deadlines.
+    pub timeouts: Timeouts,
+    /// `takeover_waits`, if it names this word.
+    pub waits: Option<bool>,
+}
+
+impl<'a> StepWord<'a> {
+    /// A word of which the configuration says nothing.
+    pub fn usual(token: &'a Token) -> Self {
+        StepWord {
+            token,
+            timeouts: Timeouts::default(),
+            waits: None,
+        }
+    }
+}
 
 /// Gathers words into steps: consecutive addresses become one step, whose deadlines are the longest of its members. Only the
 /// names count; nothing is looked up on this machine. `guarded` are the words for `wait_for_storage`.
-pub fn steps(words: &[(&Token, Timeouts)], guarded: &[String]) -> Vec<Step> {
+pub fn steps(words: &[StepWord<'_>], guarded: &[String]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    for (token, timeouts) in words {
+    for StepWord {
+        token, timeouts, ..
+    } in words
+    {
         let addresses = ADDRESS_NAMES.contains(&token.name.as_str());
         match steps.last_mut().filter(|s| s.addresses && addresses) {
             Some(run) => {
@@ -45,34 +106,45 @@ pub fn steps(words: &[(&Token, Timeouts)], guarded: &[String]) -> Vec<Step> {
             None => steps.push(Step::new(vec![token.text.clone()], addresses, *timeouts)),
         }
     }
-    wait_for_storage(&mut steps, guarded);
+    wait_for_storage(&mut steps, words, guarded);
     steps
 }
 
-/// Whether a word is in that list, also as an OCF agent or as a mount unit.
+/// Whether a word is in this list: by its name, as an OCF agent, or as a unit of systemd.
+fn is_listed(word: &str, list: &[&str]) -> bool {
+    let name = word.split("::").next().unwrap_or_default();
+    let agent = notation::agent_type(word);
+    let unit = name.strip_prefix("systemd:");
+    let unit = unit.map(|u| u.strip_suffix(".service").unwrap_or(u));
+    list.contains(&agent.as_deref().or(unit).unwrap_or(name))
+}
+
 fn is_shared_storage(word: &str) -> bool {
-    let name = word.split("::").next().unwrap_or_default().to_owned();
-    let name = notation::agent_type(word).unwrap_or(name);
     let mount = word.starts_with("systemd:") && word.ends_with("mount");
-    mount || SHARED_STORAGE.contains(&name.as_str())
+    mount || is_listed(word, &SHARED_STORAGE)
 }
 
 /// Sets how long a takeover from a dead node waits for each step. It waits until that node must have released shared storage
 /// and everything that uses it. It does not wait for other resources: they are cut off with the address, and waiting for the
 /// stop deadline of each would make every takeover slow. `guarded` storage cannot be used by two nodes at once, so there the
-/// takeover waits for a short time only.
-fn wait_for_storage(steps: &mut [Step], guarded: &[String]) {
-    let unguarded = |word: &String| is_shared_storage(word) && !guarded.contains(word);
-    let shared = |s: &Step| !s.addresses && s.members.iter().any(unguarded);
-    let (mut waits, mut waited) = (false, false);
+/// takeover waits for a short time only. The administrator's word on a resource wins.
+fn wait_for_storage(steps: &mut [Step], words: &[StepWord<'_>], guarded: &[String]) {
+    let wish = |word: &String| words.iter().find(|w| w.token.text == *word)?.waits;
+    let (mut waits, mut stands_on_guarded) = (false, false);
     for step in steps.iter_mut().filter(|s| !s.addresses) {
-        waits |= shared(step);
-        if waits {
+        let is_guarded = step.members.iter().any(|word| guarded.contains(word));
+        let needs_wait = |word: &String| {
+            let storage = is_shared_storage(word) && !guarded.contains(word);
+            let server = is_listed(word, &STORAGE_SERVERS) && !stands_on_guarded;
+            wish(word).unwrap_or(storage || server)
+        };
+        waits |= step.members.iter().any(needs_wait);
+        if waits && step.members.iter().all(|word| wish(word) != Some(false)) {
             step.removal = step.stop;
-        } else if !waited && step.members.iter().any(|word| guarded.contains(word)) {
+        } else if !waits && is_guarded && !stands_on_guarded {
             step.removal = step.stop.min(GUARDED_REMOVAL);
-            waited = true;
         }
+        stands_on_guarded |= is_guarded;
     }
 }
 
@@ -110,7 +182,11 @@ mod tests {
                 stop: Duration::from_secs(30),
                 ..Timeouts::default()
             };
-            let words: Vec<_> = tokens.iter().map(|token| (token, timeouts)).collect();
+            let word = |token| StepWord {
+                timeouts,
+                ..StepWord::usual(token)
+            };
+            let words: Vec<_> = tokens.iter().map(word).collect();
             let guarded: Vec<String> = guarded.iter().map(ToString::to_string).collect();
             steps(&words, &guarded).iter().map(|s| s.removal).collect()
         };
@@ -122,5 +198,61 @@ mod tests {
         );
         let both = ["drbddisk::db", "Filesystem::/dev/drbd1"];
         assert_eq!(removals(&both), wanted([0, 0, 10, 0, 0, 30, 30]));
+    }
+
+    /// The seconds that a takeover waits for each word, where `yes` and `no` are the words of `takeover_waits`.
+    fn waited(words: &[&str], guarded: &[&str], yes: &str, no: &str) -> Vec<u64> {
+        let token = |text: &&str| Token {
+            name: text.split("::").next().unwrap().into(),
+            args: Vec::new(),
+            text: (*text).into(),
+        };
+        let tokens: Vec<Token> = words.iter().map(token).collect();
+        let timeouts = Timeouts {
+            stop: Duration::from_secs(30),
+            ..Timeouts::default()
+        };
+        let wish = |text: &str| match text {
+            _ if text == yes => Some(true),
+            _ if text == no => Some(false),
+            _ => None,
+        };
+        let words: Vec<_> = tokens
+            .iter()
+            .map(|token| StepWord {
+                token,
+                timeouts,
+                waits: wish(&token.text),
+            })
+            .collect();
+        let guarded: Vec<String> = guarded.iter().map(ToString::to_string).collect();
+        let steps = steps(&words, &guarded);
+        steps.iter().map(|s| s.removal.as_secs()).collect()
+    }
+
+    #[test]
+    fn the_word_of_the_administrator_wins() {
+        let words = ["myscript", "Filesystem::x", "mysqld"];
+        assert_eq!(waited(&words, &[], "", ""), [0, 30, 30]);
+        assert_eq!(waited(&words, &[], "myscript", ""), [30, 30, 30]);
+        assert_eq!(waited(&words, &[], "", "Filesystem::x"), [0, 0, 0]);
+        assert_eq!(waited(&words, &[], "", "mysqld"), [0, 30, 0]);
+        assert_eq!(waited(&words, &[], "mysqld", "Filesystem::x"), [0, 0, 30]);
+    }
+
+    #[test]
+    fn a_server_of_storage_is_waited_for_unless_it_stands_on_guarded_storage() {
+        let names = [
+            "nfs-kernel-server",
+            "systemd:target.service",
+            "ocf:heartbeat:exportfs::fsid=1",
+            "VirtualDomain::config=x",
+        ];
+        for name in names {
+            assert_eq!(waited(&[name], &[], "", ""), [30], "{name}");
+            let words = ["drbddisk::r0", name];
+            assert_eq!(waited(&words, &words[..1], "", ""), [10, 0], "{name}");
+            assert_eq!(waited(&words, &words[..1], name, ""), [10, 30], "{name}");
+        }
     }
 }

@@ -34,6 +34,7 @@ impl Folder {
             peers: &(Arc::new(NoPeers) as Arc<dyn Peers>),
             catalog: &Catalog::default(),
             timeouts: &|_, usual| usual,
+            takeover_waits: &|_| None,
         }
         .resolve_group(&tokens)
     }
@@ -224,6 +225,7 @@ async fn with_agent(meta: &str, word: &str) -> Result<ResolvedStep, MemberProble
         peers: &(Arc::new(NoPeers) as Arc<dyn Peers>),
         catalog: &catalog,
         timeouts: &|_, usual| usual,
+        takeover_waits: &|_| None,
     };
     let steps = resolver
         .resolve_group(&tokens)

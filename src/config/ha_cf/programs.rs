@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::health::read_duration;
 use super::{Directive, HaCfReader};
-use crate::config::{NotifyRule, Respawn, TimeoutRule};
+use crate::config::values::boolean;
+use crate::config::{NotifyRule, Respawn, TakeoverWaitRule, TimeoutRule};
 use crate::text::SourceWord;
 use crate::text::did_you_mean;
 
@@ -265,4 +266,24 @@ fn read_deadline(
     reader.refuse_second(action, slot.is_some())?;
     *slot = Some(read_duration(reader, word)?);
     Some(())
+}
+
+/// `takeover_waits RESOURCE yes|no`
+pub(super) fn read_takeover_waits(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    let help = "for example: takeover_waits myscript yes";
+    let [name, answer] = directive.values.as_slice() else {
+        let message = "`takeover_waits` needs a resource, and yes or no";
+        return reader.report.error(&directive.name.place, message, help);
+    };
+    let Some(waits) = boolean(&answer.text) else {
+        let message = format!("{} is neither yes nor no", answer.quoted());
+        return reader.report.error(&answer.place, message, help);
+    };
+    if reader.claim_name("takeover_waits", &name.text, &name.place) {
+        let rule = TakeoverWaitRule {
+            name: name.text.clone(),
+            waits,
+        };
+        reader.lists.takeover_waits.push((rule, name.place.clone()));
+    }
 }

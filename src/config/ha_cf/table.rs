@@ -133,6 +133,10 @@ const TABLE: &[(&str, DirectiveRule)] = &[
     ),
     ("failback_delay", DirectiveRule::NewValue(ValueForm::Delay)),
     ("timeout", DirectiveRule::Custom(programs::read_timeout)),
+    (
+        "takeover_waits",
+        DirectiveRule::Custom(programs::read_takeover_waits),
+    ),
     ("monitor", DirectiveRule::Custom(health::read_monitor)),
     ("check", DirectiveRule::Custom(health::read_check)),
     (
