@@ -9,6 +9,7 @@
 #![allow(clippy::cast_precision_loss, clippy::format_collect)] // times and stories, for people to read
 
 mod agreement;
+mod availability;
 mod cluster;
 mod failures;
 mod found;
