@@ -76,9 +76,11 @@ fn directives() -> BTreeSet<String> {
     names
 }
 
-/// The settings of a section of the unit file.
-fn unit_settings(section: &str) -> Vec<String> {
-    let unit = read("packaging/had.service");
+const UNITS: [&str; 2] = ["had.service", "had@.service"];
+
+/// The settings of a section of a unit file.
+fn unit_settings(unit: &str, section: &str) -> Vec<String> {
+    let unit = read(&format!("packaging/{unit}"));
     let lines = unit.lines().skip_while(|l| *l != format!("[{section}]"));
     let lines = lines.skip(1).take_while(|l| !l.starts_with('['));
     lines
@@ -89,42 +91,63 @@ fn unit_settings(section: &str) -> Vec<String> {
 
 /// Each of these keeps the daemon alive, or its services when it is not.
 #[test]
-fn the_unit_does_not_give_the_daemon_up() {
-    assert!(unit_settings("Unit").contains(&"StartLimitIntervalSec=0".to_owned()));
-    let service = unit_settings("Service");
-    for wanted in [
-        "Type=notify",
-        "Restart=always",
-        "RestartSec=1s",
-        "KillMode=process",
-        "OOMPolicy=continue",
-        "OOMScoreAdjust=-900",
-        "TasksMax=infinity",
-        "RuntimeDirectoryPreserve=restart",
-        "StateDirectoryMode=0700",
-    ] {
-        assert!(
-            service.contains(&wanted.to_owned()),
-            "{wanted}: {service:?}"
-        );
+fn the_units_do_not_give_the_daemon_up() {
+    for unit in UNITS {
+        assert!(unit_settings(unit, "Unit").contains(&"StartLimitIntervalSec=0".to_owned()));
+        let service = unit_settings(unit, "Service");
+        for wanted in [
+            "Type=notify",
+            "Restart=always",
+            "RestartSec=1s",
+            "KillMode=process",
+            "OOMPolicy=continue",
+            "OOMScoreAdjust=-900",
+            "TasksMax=infinity",
+            "RuntimeDirectoryPreserve=restart",
+            "StateDirectoryMode=0700",
+        ] {
+            let given = service.contains(&wanted.to_owned());
+            assert!(given, "{unit}: {wanted}: {service:?}");
+        }
+    }
+}
+
+/// A daemon of another cluster differs in its folders alone.
+#[test]
+fn the_unit_for_more_clusters_has_folders_of_its_own() {
+    for section in ["Unit", "Service", "Install"] {
+        let template = unit_settings(UNITS[1], section);
+        let plain = unit_settings(UNITS[0], section);
+        let own: Vec<_> = template.iter().filter(|l| !plain.contains(l)).collect();
+        let instance = own.iter().all(|line| line.contains("%i"));
+        assert!(instance, "{own:?}");
+        assert_eq!(template.len(), plain.len());
+    }
+    let start = unit_settings(UNITS[1], "Service");
+    let start = start.iter().find(|l| l.starts_with("ExecStart=")).unwrap();
+    for folder in ["--config", "--state", "--run"] {
+        assert!(start.contains(folder), "{start}");
     }
 }
 
 /// With the program in the place where these tests have it.
 #[test]
-fn systemd_understands_the_unit() {
-    let unit = read("packaging/had.service").replace("/usr/sbin/had", env!("CARGO_BIN_EXE_had"));
+fn systemd_understands_the_units() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("had.service");
-    fs::write(&path, unit).unwrap();
-    let verified = Command::new("systemd-analyze")
-        .args(["verify", "--man=no"])
-        .arg(&path)
-        .output();
-    let output = verified.expect("systemd-analyze (apt install systemd)");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let ours: Vec<&str> = said.lines().filter(|l| l.contains("had.service")).collect();
-    assert!(ours.is_empty(), "{ours:?}");
+    for (unit, started) in [(UNITS[0], UNITS[0]), (UNITS[1], "had@other.service")] {
+        let path = folder.path().join(started);
+        let text = read(&format!("packaging/{unit}"));
+        let text = text.replace("/usr/sbin/had", env!("CARGO_BIN_EXE_had"));
+        fs::write(&path, text).unwrap();
+        let verified = Command::new("systemd-analyze")
+            .args(["verify", "--man=no"])
+            .arg(&path)
+            .output();
+        let output = verified.expect("systemd-analyze (apt install systemd)");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let ours: Vec<&str> = said.lines().filter(|l| l.contains(started)).collect();
+        assert!(ours.is_empty(), "{ours:?}");
+    }
 }
 
 fn same(what: &str, programs: &BTreeSet<String>, manual: &BTreeSet<String>) {
