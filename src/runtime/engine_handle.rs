@@ -31,6 +31,11 @@ pub enum Input {
         /// Whether heartbeats can pass.
         up: bool,
     },
+    /// An interface got an address, or lost one.
+    Addresses {
+        /// The interface.
+        interface: String,
+    },
     /// A reloaded configuration.
     Reconfigure(Box<NewConfiguration>),
     /// Where to record from now on; nowhere for none.

@@ -397,6 +397,10 @@ impl HeartbeatLoop {
                 true
             }
             Input::Interface { name, up } => self.interface_changed(&name, up),
+            Input::Addresses { interface } => {
+                self.sender.check_addresses(&interface);
+                true
+            }
             Input::Record(feed) => {
                 self.engine.feed = feed;
                 true

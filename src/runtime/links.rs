@@ -1,22 +1,40 @@
-//! Follows the network interfaces: which appear, disappear, and change their carrier.
+//! Follows the network interfaces: which appear, disappear, and change their carrier or their addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use nix::net::if_::if_indextoname;
 
 use super::engine_handle::{EngineHandle, Input};
-use crate::sys::netlink::{self, Change, Link, Netlink};
+use crate::sys::netlink::{self, Address, Change, Link, Netlink, NetlinkError};
 
 /// Reports interfaces to the heartbeat thread until that has ended. After changes were missed, all of them are reported:
 /// an interface may have been replaced meanwhile, and sockets on the old one receive nothing.
 pub async fn report_interfaces(netlink: Netlink, engine: EngineHandle) {
     let mut known = KnownInterfaces::default();
+    let mut addresses = KnownAddresses::default();
     let mut changes = netlink::watch();
     while let Some(change) = changes.recv().await {
         let changed = match change {
             Change::Link(link) => known.update(&link),
             Change::LinkRemoved(link) => known.remove(&link.name),
-            Change::AddressAdded(_) | Change::AddressRemoved(_) => continue,
-            Change::Resync => match netlink.links().await {
-                Ok(links) => known.replace_all(&links),
+            Change::AddressAdded(address) => {
+                if addresses.add(&address) {
+                    report_addresses(address.index, &engine);
+                }
+                continue;
+            }
+            Change::AddressRemoved(address) => {
+                if addresses.remove(&address) {
+                    report_addresses(address.index, &engine);
+                }
+                continue;
+            }
+            Change::Resync => match list(&netlink).await {
+                Ok((links, present)) => {
+                    addresses.replace_all(&present);
+                    known.replace_all(&links)
+                }
                 Err(error) => {
                     tracing::warn!("cannot list the network interfaces: {error}");
                     continue;
@@ -25,6 +43,43 @@ pub async fn report_interfaces(netlink: Netlink, engine: EngineHandle) {
         };
         for (name, up) in changed {
             engine.send(Input::Interface { name, up });
+        }
+    }
+}
+
+async fn list(netlink: &Netlink) -> Result<(Vec<Link>, Vec<Address>), NetlinkError> {
+    Ok((netlink.links().await?, netlink.addresses().await?))
+}
+
+/// An interface that is gone meanwhile is reported as such.
+fn report_addresses(index: u32, engine: &EngineHandle) {
+    if let Some(interface) = if_indextoname(index)
+        .ok()
+        .and_then(|n| n.into_string().ok())
+    {
+        engine.send(Input::Addresses { interface });
+    }
+}
+
+/// The addresses that can be used, each with the number of its interface. The kernel also tells of each renewal.
+#[derive(Debug, Default)]
+struct KnownAddresses(BTreeSet<(u32, IpAddr)>);
+
+impl KnownAddresses {
+    /// Whether it is new.
+    fn add(&mut self, address: &Address) -> bool {
+        !address.tentative && self.0.insert((address.index, address.ip))
+    }
+
+    /// Whether it was known.
+    fn remove(&mut self, address: &Address) -> bool {
+        self.0.remove(&(address.index, address.ip))
+    }
+
+    fn replace_all(&mut self, present: &[Address]) {
+        self.0.clear();
+        for address in present {
+            self.add(address);
         }
     }
 }
@@ -99,5 +154,17 @@ mod tests {
         let changes = known.replace_all(&[link("a", true), link("c", false)]);
         assert_eq!(names(&changes), [("b", false), ("a", true), ("c", false)]);
         assert_eq!(names(&known.update(&link("b", true))), [("b", true)]);
+    }
+
+    #[test]
+    fn a_renewal_is_no_change_of_addresses() {
+        let address = Address::new(1, [10, 0, 0, 1].into(), 24);
+        let mut known = KnownAddresses::default();
+        assert!(known.add(&address));
+        assert!(!known.add(&address));
+        assert!(known.remove(&address));
+        assert!(!known.remove(&address));
+        known.replace_all(std::slice::from_ref(&address));
+        assert!(!known.add(&address));
     }
 }

@@ -38,10 +38,21 @@ struct MediumSender {
     opened_at: Time,
     /// Whether another socket is being opened. Then a failure of this one is no news.
     opening: bool,
+    /// Whether addresses of the interface changed, and this socket is being compared with them.
+    check: AddressCheck,
     /// The last error, so that each is logged once.
     last_error: Option<String>,
     /// The peer at a unicast address, once heard from there. Only then can a refusal be attributed.
     peer: Option<NodeName>,
+}
+
+/// How far the check of a socket is, after addresses changed.
+#[derive(Clone, Copy, PartialEq)]
+enum AddressCheck {
+    Done,
+    Running,
+    /// Another change came meanwhile: it is checked once more.
+    RunningAndDue,
 }
 
 impl HeartbeatSender {
@@ -112,6 +123,35 @@ impl HeartbeatSender {
         }
     }
 
+    /// Has the sockets on an interface compared with its addresses, because those changed.
+    pub fn check_addresses(&mut self, interface: &str) {
+        for (number, sender) in self.media.iter_mut().enumerate() {
+            if sender.medium.interface == interface {
+                sender.check_addresses(number, &self.opener);
+            }
+        }
+    }
+
+    /// Sends on what a check opened from now on; if it opened nothing, the old socket is still right.
+    pub fn use_checked(
+        &mut self,
+        number: usize,
+        opened: Option<std::io::Result<UdpSender>>,
+        opener: &SocketOpener,
+    ) {
+        let Some(sender) = self.media.get_mut(number) else {
+            return;
+        };
+        let is_due = sender.check == AddressCheck::RunningAndDue;
+        sender.check = AddressCheck::Done;
+        if let Some(opened) = opened {
+            sender.use_opened(opened);
+        }
+        if is_due {
+            sender.check_addresses(number, opener);
+        }
+    }
+
     /// Sends on what was opened from now on.
     pub fn use_opened(&mut self, number: usize, opened: std::io::Result<UdpSender>) {
         if let Some(sender) = self.media.get_mut(number) {
@@ -129,6 +169,7 @@ impl MediumSender {
             socket: opened.ok(),
             opened_at: clock::now(),
             opening: false,
+            check: AddressCheck::Done,
             peer: None,
         }
     }
@@ -145,6 +186,20 @@ impl MediumSender {
         (self.opened_at, self.opening) = (now, true);
         let medium = self.medium.clone();
         opener.open(move || OpenedSocket::Sender(number, UdpSender::open(&medium)));
+    }
+
+    /// A socket that is missing is opened again anyway.
+    fn check_addresses(&mut self, number: usize, opener: &SocketOpener) {
+        if self.check != AddressCheck::Done {
+            self.check = AddressCheck::RunningAndDue;
+            return;
+        }
+        let Some(socket) = &self.socket else { return };
+        self.check = AddressCheck::Running;
+        let (medium, route) = (self.medium.clone(), socket.route());
+        opener.open(move || {
+            OpenedSocket::SenderChecked(number, UdpSender::open_if_outdated(&medium, &route))
+        });
     }
 
     fn use_opened(&mut self, opened: std::io::Result<UdpSender>) {

@@ -18,6 +18,8 @@ use crate::sys::udp::{ListenPoint, UdpReceiver, UdpSender};
 pub enum OpenedSocket {
     /// For the medium of that number.
     Sender(usize, std::io::Result<UdpSender>),
+    /// For the medium of that number, after a change of addresses; none when the old socket is still right.
+    SenderChecked(usize, Option<std::io::Result<UdpSender>>),
     /// For that place; none when its interface is still the same, or missing.
     Receiver(ListenPoint, Option<OpenedReceiver>),
     /// For the ping nodes of that reconfiguration.

@@ -18,7 +18,7 @@ use socket2::{Domain, Socket, Type};
 
 pub(super) use receiver::set_receive_buffer;
 pub use receiver::{Arrival, ListenPoint, UdpReceiver, listen_points};
-pub use sender::{SendOutcome, UdpSender};
+pub use sender::{SendOutcome, SenderRoute, UdpSender};
 
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address

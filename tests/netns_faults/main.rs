@@ -9,6 +9,7 @@
     missing_docs
 )]
 
+mod addresses;
 mod blocked;
 mod clients;
 mod common;

@@ -50,6 +50,9 @@ impl HeartbeatLoop {
     pub(super) fn use_opened(&mut self, opened: OpenedSocket) {
         match opened {
             OpenedSocket::Sender(number, opened) => self.sender.use_opened(number, opened),
+            OpenedSocket::SenderChecked(number, opened) => {
+                self.sender.use_checked(number, opened, &self.opener);
+            }
             OpenedSocket::Receiver(place, opened) => {
                 let listener = self.listeners.iter_mut().find(|l| l.is_at(&place));
                 let (Some(listener), Some(opened)) = (listener, opened) else {

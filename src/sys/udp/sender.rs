@@ -28,6 +28,15 @@ pub enum SendOutcome {
     Failed(io::Error),
 }
 
+/// From where and to where the kernel sends the datagrams of a socket. It was decided when the socket was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderRoute {
+    /// Of unicast: the source.
+    source: Option<IpAddr>,
+    /// Of broadcast and multicast: the destination.
+    to: Option<SocketAddr>,
+}
+
 /// Sends to one medium.
 #[derive(Debug)]
 pub struct UdpSender {
@@ -68,6 +77,39 @@ impl UdpSender {
     pub fn reopen(&mut self) -> io::Result<()> {
         *self = UdpSender::open(&self.medium)?;
         Ok(())
+    }
+
+    /// Opens a new socket if addresses of the interface changed so that the old one, with this route, is out of date: its source
+    /// is no longer there, or it had none. A source that is still there is kept, also where the kernel would choose another one
+    /// now, such as a virtual address.
+    ///
+    /// # Errors
+    /// As [`UdpSender::open`].
+    pub fn open_if_outdated(medium: &Medium, route: &SenderRoute) -> Option<io::Result<UdpSender>> {
+        let is_there = |source| is_address_on(&medium.interface, source).unwrap_or(false);
+        if route.source.is_some_and(is_there) {
+            return None;
+        }
+        let opened = UdpSender::open(medium);
+        let is_same = |new: &UdpSender| new.route() == *route;
+        if opened.as_ref().is_ok_and(is_same) {
+            return None;
+        }
+        Some(opened)
+    }
+
+    /// What the kernel decided when the socket was opened.
+    pub fn route(&self) -> SenderRoute {
+        let (mut source, mut to) = (None, None);
+        match &self.mode {
+            SendMode::Connected => {
+                let local = self.socket.local_addr().ok();
+                source = local.and_then(|a| a.as_socket()).map(|a| a.ip());
+            }
+            SendMode::Many(all) => to = all.as_socket(),
+            SendMode::Ourselves => {}
+        }
+        SenderRoute { source, to }
     }
 
     /// The medium.
@@ -165,6 +207,14 @@ fn describe(medium: &Medium) -> String {
 fn is_own_address(address: IpAddr) -> io::Result<bool> {
     Ok(getifaddrs()?
         .filter(|i| !i.flags.contains(InterfaceFlags::IFF_LOOPBACK))
+        .filter_map(|i| socket_address(&i.address?))
+        .any(|a| a.ip() == address))
+}
+
+/// Whether an interface has this address.
+fn is_address_on(interface: &str, address: IpAddr) -> io::Result<bool> {
+    Ok(getifaddrs()?
+        .filter(|i| i.interface_name == interface)
         .filter_map(|i| socket_address(&i.address?))
         .any(|a| a.ip() == address))
 }
