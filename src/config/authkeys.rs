@@ -73,7 +73,12 @@ impl AuthKeysReader<'_> {
             );
         } else if first.text == "auth" {
             self.read_auth_line(first, &words);
-        } else if let Some(index) = key_number(first) {
+        } else if let Some(index) = first.text.strip_prefix("auth").and_then(key_number) {
+            let help = format!("write `auth {index}`");
+            let message = "a space is missing before the number of the key";
+            self.report.warning(&first.place, message, help);
+            self.sign_with(index, first, first);
+        } else if let Some(index) = key_number(&first.text) {
             self.read_key_line(index, first, &words);
         } else if first.text.bytes().all(|b| b.is_ascii_digit()) {
             self.refuse_line(&first.place, "the number of a key is 0 to 15", "");
@@ -94,17 +99,8 @@ impl AuthKeysReader<'_> {
     }
 
     fn read_auth_line(&mut self, auth: &SourceWord, words: &[SourceWord]) {
-        if let Some(before) = &self.auth_line {
-            let message = format!("`auth` is already on line {}", before.line);
-            self.report.error(
-                &auth.place,
-                message,
-                "one key signs; messages signed with any listed key are accepted",
-            );
-            return;
-        }
-        self.auth_line = Some(auth.place.clone());
         let Some(word) = words.get(1) else {
+            self.auth_line.get_or_insert(auth.place.clone());
             self.refuse_line(
                 &auth.place,
                 "`auth` needs the number of a key",
@@ -112,7 +108,8 @@ impl AuthKeysReader<'_> {
             );
             return;
         };
-        let Some(index) = key_number(word) else {
+        let Some(index) = key_number(&word.text) else {
+            self.auth_line.get_or_insert(auth.place.clone());
             self.refuse_line(
                 &word.place,
                 "the number of a key is 0 to 15",
@@ -120,8 +117,18 @@ impl AuthKeysReader<'_> {
             );
             return;
         };
-        self.refuse_extra_word(words.get(2), "`auth` takes one number");
-        self.signing = Some((index, word.place.clone()));
+        self.ignore_extra_word(words.get(2), "`auth` takes one number");
+        self.sign_with(index, auth, word);
+    }
+
+    fn sign_with(&mut self, index: u8, auth: &SourceWord, number: &SourceWord) {
+        if let Some(before) = &self.auth_line {
+            let message = format!("`auth` is already on line {}", before.line);
+            let help = "one key signs; messages signed with any listed key are accepted";
+            return self.report.error(&auth.place, message, help);
+        }
+        self.auth_line = Some(auth.place.clone());
+        self.signing = Some((index, number.place.clone()));
     }
 
     fn read_key_line(&mut self, index: u8, first: &SourceWord, words: &[SourceWord]) {
@@ -167,13 +174,9 @@ impl AuthKeysReader<'_> {
         let secret = words.get(2);
         if method == Method::Crc {
             if let Some(extra) = secret {
-                let message = "`crc` takes no key";
-                self.report.error(
-                    &extra.place,
-                    message,
-                    "it is a checksum only; sha256 and sha1 take a key",
-                );
-                return None;
+                let message = "`crc` takes no key: the rest of this line is ignored";
+                let help = "it is a checksum only; sha256 and sha1 take a key";
+                self.report.warning(&extra.place, message, help);
             }
             self.crc.push(word.place.clone());
             return Some(Key {
@@ -190,7 +193,7 @@ impl AuthKeysReader<'_> {
             );
             return None;
         };
-        self.refuse_extra_word(words.get(3), "a key is one word");
+        self.ignore_extra_word(words.get(3), "a key is one word");
         if secret.text.len() < MIN_SECRET_CHARS {
             let message =
                 format!("a key of fewer than {MIN_SECRET_CHARS} characters is easy to guess");
@@ -203,13 +206,12 @@ impl AuthKeysReader<'_> {
         })
     }
 
-    fn refuse_extra_word(&mut self, extra: Option<&SourceWord>, message: &str) {
+    /// heartbeat does not read it either.
+    fn ignore_extra_word(&mut self, extra: Option<&SourceWord>, message: &str) {
         if let Some(extra) = extra {
-            self.refuse_line(
-                &extra.place,
-                message,
-                "remove the rest; a comment needs a line of its own",
-            );
+            let message = format!("{message}: the rest of this line is ignored");
+            let help = "a comment needs a line of its own";
+            self.report.warning(&extra.place, message, help);
         }
     }
 
@@ -246,8 +248,8 @@ impl AuthKeysReader<'_> {
 }
 
 /// The number of a key.
-fn key_number(word: &SourceWord) -> Option<u8> {
-    u8::try_from(number(&word.text, 0, 15)?).ok()
+fn key_number(word: &str) -> Option<u8> {
+    u8::try_from(number(word, 0, 15)?).ok()
 }
 
 /// The line with asterisks for every word that may be a secret. Columns stay the same.
@@ -314,7 +316,7 @@ mod tests {
         let bad = "auth hunter22\n1 hunter22\nhunter22 sha1 x\n2 sha1 ok hunter22\n3 crc hunter22\nhunter22\n\
                    4 sha1\u{a0}hunter22\n5 sha1 hunter22\u{7}\nauth 1 hunter22\n9999 hunter22";
         let (_, report) = read(bad);
-        assert_eq!(report.list.len(), 11, "{report}");
+        assert_eq!(report.list.len(), 12, "{report}");
         assert!(!report.to_string().contains("hunter22"), "{report}");
         assert!(!format!("{report:?}").contains("hunter22"));
     }

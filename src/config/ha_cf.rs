@@ -81,6 +81,7 @@ pub fn parse(text: &str, file: &Path, machine: &HostFacts, report: &mut Problems
         lists: Lists::default(),
         media_seen: false,
         missing_interfaces: Vec::new(),
+        serial_lines: Vec::new(),
     };
     let crlf = (Severity::Warning, "the CR is ignored");
     let mut commented = false;
@@ -106,6 +107,8 @@ struct HaCfReader<'a> {
     media_seen: bool,
     /// The interfaces that this machine does not have, with what may help.
     missing_interfaces: Vec<(SourceWord, String)>,
+    /// The lines with a medium that is not IP.
+    serial_lines: Vec<Place>,
 }
 
 /// A line with a directive.
@@ -212,6 +215,18 @@ impl HaCfReader<'_> {
         }
     }
 
+    /// Warns of a name that occurs a second time and changes nothing. Returns whether this is the first time.
+    fn claim_or_ignore(&mut self, kind: &'static str, name: &str, place: &Place) -> bool {
+        let before = self.once.get(&(kind, name.to_owned())).copied();
+        let Some(line) = before else {
+            return self.claim_name(kind, name, place);
+        };
+        let message =
+            format!("{kind} `{name}` is already on line {line}; this one changes nothing");
+        self.report.warning(place, message, "remove one of the two");
+        false
+    }
+
     fn report_unknown(&mut self, name: &SourceWord, after_comment: bool) {
         let word = &name.text;
         let stem = word.split(['=', ':']).next().unwrap_or("");
@@ -239,6 +254,7 @@ impl HaCfReader<'_> {
     fn finish(mut self) -> HaCf {
         self.judge_presence();
         media::report_missing_interfaces(&mut self);
+        media::report_serial_lines(&mut self);
         let auto_failback = self.auto_failback();
         let (timing, quorum) = timing::read_timing(&mut self);
         let directives = self.with_defaults(&timing, auto_failback);

@@ -24,7 +24,8 @@ pub(super) fn time(word: &str) -> Result<Duration, String> {
 /// # Errors
 /// As for [`time`].
 pub(super) fn delay(word: &str) -> Result<Duration, String> {
-    let time = parse_duration(word).ok_or(DURATION_FORM)?;
+    // heartbeat reads its units in any case.
+    let time = parse_duration(&word.to_ascii_lowercase()).ok_or(DURATION_FORM)?;
     if time > MAX_TIME {
         return Err("no time may be longer than a day".into());
     }
@@ -86,6 +87,7 @@ mod tests {
             ("1500us", 2),
             ("0.0005", 1),
             ("1.5m", 90_000),
+            ("10000MS", 10_000),
             ("24h", 86_400_000),
         ] {
             assert_eq!(time(word), Ok(Duration::from_millis(millis)), "{word}");

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::table::ValueForm;
+use super::table::{NO_SERIAL, USE_IP, ValueForm};
 use super::{Directive, DirectiveValue, HaCfReader};
 use crate::config::values::number;
 use crate::model::LinkName;
@@ -259,6 +259,26 @@ pub(super) fn report_missing_interfaces(reader: &mut HaCfReader<'_>) {
     }
 }
 
+/// `serial` and `baud`: nothing is sent there.
+pub(super) fn read_serial(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
+    reader.media_seen = true;
+    reader.serial_lines.push(directive.name.place.clone());
+}
+
+/// A serial line beside other media is ignored; alone it is an error.
+pub(super) fn report_serial_lines(reader: &mut HaCfReader<'_>) {
+    let alone = reader.lists.media.is_empty();
+    for place in std::mem::take(&mut reader.serial_lines) {
+        let message = format!("`serial` is not supported: {NO_SERIAL}");
+        if alone {
+            reader.report.error(&place, message, USE_IP);
+        } else {
+            let message = format!("{message}; this line is ignored");
+            reader.report.warning(&place, message, USE_IP);
+        }
+    }
+}
+
 fn add_medium(
     reader: &mut HaCfReader<'_>,
     interface: &SourceWord,
@@ -272,7 +292,7 @@ fn add_medium(
         Target::Multicast4 { group, .. } => format!("{} {group} {port}", interface.text),
         Target::Multicast6 { group, .. } => format!("{} {group} {port}", interface.text),
     };
-    if !reader.claim_name(medium_kind(&target), &name, place) {
+    if !reader.claim_or_ignore(medium_kind(&target), &name, place) {
         return;
     }
     if reader.lists.media.len() == MAX_MEDIA {

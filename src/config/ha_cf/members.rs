@@ -38,7 +38,15 @@ fn read_members(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, witness:
             continue;
         }
         let name = NodeName::new(&word.text);
-        if reader.claim_name("the name", name.as_str(), &word.place) && has_room(reader, word) {
+        let is_known = |list: &[NodeName]| list.contains(&name);
+        let same_again = reader.lists.nodes.iter().any(|(n, _)| *n == name)
+            && is_known(&reader.lists.witnesses) == witness;
+        let first = if same_again {
+            reader.claim_or_ignore("the name", name.as_str(), &word.place)
+        } else {
+            reader.claim_name("the name", name.as_str(), &word.place)
+        };
+        if first && has_room(reader, word) {
             if witness {
                 reader.lists.witnesses.push(name.clone());
             }

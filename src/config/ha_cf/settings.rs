@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::table::ValueForm;
+use super::table::{self, ValueForm};
 use super::{Directive, HaCfReader};
 use crate::config::values::{boolean, delay, number, size, time};
 use crate::text::Place;
@@ -61,7 +61,7 @@ impl HaCfReader<'_> {
         (!is_second).then_some(())
     }
 
-    /// Reads the value of a directive that may occur once.
+    /// Reads the value of a directive that should occur once. Of heartbeat's own directives the last one counts, as there.
     pub(super) fn read_once(
         &mut self,
         slot: &'static str,
@@ -69,15 +69,16 @@ impl HaCfReader<'_> {
         directive: &Directive,
     ) -> Option<DirectiveValue> {
         let name = &directive.name;
-        if let Some(before) = self.settings.get(slot).filter(|s| !s.guessed) {
-            let message = format!(
-                "{} is already set on line {}",
-                name.quoted(),
-                before.place.line
-            );
-            self.report
-                .error(&name.place, message, "remove one of the two lines");
-            return None;
+        let before = self.settings.get(slot).filter(|s| !s.guessed);
+        if let Some(line) = before.map(|s| s.place.line) {
+            let again = format!("{} is already set on line {line}", name.quoted());
+            let help = "remove one of the two lines";
+            if !table::is_of_heartbeat(slot) {
+                self.report.error(&name.place, again, help);
+                return None;
+            }
+            let message = format!("{again}: this line counts, as in heartbeat");
+            self.report.warning(&name.place, message, help);
         }
         let value = self.read_value(form, directive);
         let place = directive.values.first().map_or(&name.place, |w| &w.place);

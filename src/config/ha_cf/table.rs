@@ -67,8 +67,8 @@ const FACILITIES: &[&str] = &[
     "none", "auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "syslog",
     "user", "uucp", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
-const NO_SERIAL: &str = "heartbeats are sent over IP only";
-const USE_IP: &str = "use ucast, mcast or bcast on a second interface";
+pub(super) const NO_SERIAL: &str = "heartbeats are sent over IP only";
+pub(super) const USE_IP: &str = "use ucast, mcast or bcast on a second interface";
 const NOT_BUILT: &str = "had does not implement it";
 const NO_FENCING: &str = "the daemon has no STONITH plugins, and running without the fencing that this file asks for could destroy data";
 const FENCE_HELP: &str = "remove the line only if the cluster may run without fencing; a ping node, a witness or a third node gives quorum";
@@ -92,7 +92,7 @@ const TABLE: &[(&str, DirectiveRule)] = &[
     ("mcast", DirectiveRule::Custom(media::read_mcast)),
     ("mcast6", DirectiveRule::Custom(media::read_mcast6)),
     ("udpport", DirectiveRule::Custom(media::read_udpport)),
-    ("serial", DirectiveRule::Refused(NO_SERIAL, USE_IP)),
+    ("serial", DirectiveRule::Custom(media::read_serial)),
     (
         "baud",
         DirectiveRule::NoEffect(ValueForm::OneOf(BAUD), NO_SERIAL),
@@ -299,6 +299,11 @@ pub(super) const DEFAULTS: [(&str, &str); 10] = [
     ("autojoin", "none"),
     ("cluster", "linux-ha"),
 ];
+
+/// Whether heartbeat knows this directive, too.
+pub(super) fn is_of_heartbeat(name: &str) -> bool {
+    find(name).is_some_and(|(_, rule)| !matches!(rule, DirectiveRule::NewValue(_)))
+}
 
 /// The directive of that name.
 pub(super) fn find(name: &str) -> Option<(&'static str, &'static DirectiveRule)> {

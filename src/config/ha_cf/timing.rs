@@ -61,12 +61,13 @@ pub(super) fn read_timing(reader: &mut HaCfReader<'_>) -> (Timing, QuorumPolicy)
         deadtime,
     };
     judge_order(reader, &times);
+    let warntime = usable_warntime(reader, &times);
     let or = |given: &Option<GivenTime>, default| given.as_ref().map_or(default, |g| g.time);
     let keep = or(&times.keepalive, SECOND);
     let usual = Timing::usual_margin(keep, dead);
     let timing = Timing {
         keepalive: keep,
-        warntime: or(&times.warntime, dead / 2),
+        warntime: warntime.unwrap_or(dead / 2),
         deadtime: dead,
         initdead: or(&times.initdead, dead),
         deadping: or(&times.deadping, dead),
@@ -119,26 +120,18 @@ fn judge_order(reader: &mut HaCfReader<'_>, times: &GivenTimes) {
             report_bad_order(reader, dead, keep, &message, "");
         }
     }
-    if let (Some(warn), Some(dead)) = (&times.warntime, &times.deadtime) {
-        if warn.time >= dead.time {
-            let message = format!("{} must exceed {}", dead.named(), warn.named());
-            report_bad_order(
-                reader,
-                dead,
-                warn,
-                &message,
-                "; a usual choice is deadtime = 2 x warntime",
-            );
-        } else if let (Some(keep), Some(place)) = (&times.keepalive, &warn.place)
-            && warn.time <= keep.time
-        {
-            let message = format!(
-                "{} should exceed {}: every heartbeat would be late",
-                warn.named(),
-                keep.named()
-            );
-            reader.report.warning(place, message, keep.origin());
-        }
+    if let (Some(warn), Some(dead), Some(keep)) =
+        (&times.warntime, &times.deadtime, &times.keepalive)
+        && warn.time < dead.time
+        && warn.time <= keep.time
+        && let Some(place) = &warn.place
+    {
+        let message = format!(
+            "{} should exceed {}: every heartbeat would be late",
+            warn.named(),
+            keep.named()
+        );
+        reader.report.warning(place, message, keep.origin());
     }
     if let (Some(init), Some(dead)) = (&times.initdead, &times.deadtime)
         && let Some(place) = &init.place
@@ -158,6 +151,29 @@ fn judge_order(reader: &mut HaCfReader<'_>, times: &GivenTimes) {
             );
         }
     }
+}
+
+/// heartbeat starts with a warntime that is not below deadtime, and never warns then.
+fn usable_warntime(reader: &mut HaCfReader<'_>, times: &GivenTimes) -> Option<Duration> {
+    let warn = times.warntime.as_ref()?;
+    let Some(dead) = times.deadtime.as_ref().filter(|d| warn.time >= d.time) else {
+        return Some(warn.time);
+    };
+    let used = dead.time / 2;
+    let message = format!(
+        "{} is not below {}: {} is used",
+        warn.named(),
+        dead.named(),
+        duration_for_people(used)
+    );
+    let place = warn.place.as_ref().or(dead.place.as_ref());
+    let place = place.unwrap_or(&reader.whole).clone();
+    let help = format!(
+        "write `warntime {}`, or a longer deadtime",
+        duration_in_files(used)
+    );
+    reader.report.warning(&place, message, help);
+    Some(used)
 }
 
 /// Reports an error where `a` is set, otherwise where `b` is.
@@ -212,7 +228,7 @@ fn judge_margin(reader: &mut HaCfReader<'_>, timing: &Timing, times: &GivenTimes
     let Some(spare) = deadtime.checked_sub(margin) else {
         return;
     };
-    if spare >= warntime + keepalive || warntime >= deadtime || deadtime <= keepalive * 2 {
+    if spare >= warntime + keepalive || deadtime <= keepalive * 2 {
         return;
     }
     let place = margin_place
