@@ -61,6 +61,37 @@ async fn nginx_starts_and_stops_as_often_as_asked() {
     }
 }
 
+/// A process that was stopped handles no signal but KILL. Its children would keep the ports.
+#[tokio::test]
+async fn nginx_that_hangs_is_ended_with_its_children() {
+    let dir = tempfile::tempdir().unwrap();
+    let nginx = nginx(dir.path());
+    let hanging = STAND_IN.replace("sleep 1000", "perl -e 'fork; sleep 1000'");
+    let stand_in = dir.path().join("nginx-stand-in");
+    fs::write(
+        stand_in,
+        hanging.replace("DIR", &dir.path().display().to_string()),
+    )
+    .unwrap();
+    nginx.start(&limits()).await.unwrap();
+    let pid = fs::read_to_string(dir.path().join("nginx.pid")).unwrap();
+    let pid = pid.trim();
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    let mut child = String::new();
+    while child.is_empty() {
+        child = fs::read_to_string(&children).unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let stopped = Command::new("kill").args(["-STOP", pid]).status().unwrap();
+    assert!(stopped.success());
+    nginx.stop(&limits()).await.unwrap();
+    assert_eq!(nginx.monitor(&limits()).await, Ok(Status::Stopped));
+    for process in [pid, child.trim()] {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    }
+}
+
 #[tokio::test]
 async fn nginx_with_a_typo_is_not_started_and_says_where_the_typo_is() {
     let dir = tempfile::tempdir().unwrap();
