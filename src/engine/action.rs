@@ -1,5 +1,7 @@
 //! All orders that the engine can give. Every order that takes time ends in an event.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::event::{OrderId, PersistentState};
@@ -47,6 +49,16 @@ pub enum Action {
         /// Begin or end.
         on: bool,
     },
+    /// Begin to ask on the wire whether the machine of a node answers, again and again. Each answer is an
+    /// [`super::Event::MachineAnswered`].
+    WatchMachine {
+        /// The node.
+        node: NodeName,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+    },
+    /// End that.
+    UnwatchMachine(NodeName),
     /// Begin or end to monitor the steps of this group. Each result is an [`super::Event::Monitored`]. Any call on the
     /// group ends it too, before the call begins.
     Monitor {

@@ -1,6 +1,7 @@
 //! Everything that can happen to the engine.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,22 @@ pub enum Event {
         /// When that round was sent.
         sent: Time,
     },
+    /// An authenticated heartbeat of a peer came directly from an address that is new for it.
+    PeerAddress {
+        /// The peer.
+        peer: NodeName,
+        /// The address.
+        address: IpAddr,
+    },
+    /// The machine of a node that is being probed has answered.
+    MachineAnswered {
+        /// The node.
+        node: NodeName,
+        /// What answered.
+        by: MachineAnswer,
+        /// When the request was sent.
+        sent: Time,
+    },
     /// A resource that ran was found down, or could not be kept running.
     ResourceLost {
         /// The group.
@@ -107,6 +124,15 @@ pub enum Event {
     Reconfigured(Box<Cluster>),
     /// The time that the engine asked for has come, and everything that arrived before was read.
     DeadlineReached,
+}
+
+/// How a machine answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MachineAnswer {
+    /// It has said which hardware address has its address (ARP, neighbour discovery).
+    Neighbour,
+    /// It has sent an echo reply.
+    Echo,
 }
 
 /// Numbers the orders of one engine.
@@ -187,4 +213,16 @@ pub struct PersistentState {
     /// The deadtimes of peers that differ from ours. Their rights last that long.
     #[serde(default)]
     pub deadtimes: BTreeMap<NodeName, Duration>,
+    /// The machines of the peers.
+    #[serde(default)]
+    pub machines: BTreeMap<NodeName, MachineRecord>,
+}
+
+/// Rule 32. What the next daemon must know of a peer whose daemon it may never hear.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MachineRecord {
+    /// The addresses from which its heartbeats came directly, the newest last.
+    pub addresses: Vec<IpAddr>,
+    /// Groups on shared storage that it may run, each with the term that it showed.
+    pub may_run: BTreeMap<GroupName, Term>,
 }

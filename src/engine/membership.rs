@@ -238,6 +238,7 @@ impl Engine {
         // A peer that was dead or had left may be back since. Until we have listened for it, nothing is decided.
         self.view.listen_until = now + deadtime;
         self.view.gap = Some((now, now.since(began)));
+        self.view.machines.ask_anew(now);
         self.view.joined = self.view.may_join(now);
     }
 

@@ -12,6 +12,7 @@
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
 //! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
+//! * `machine_probe`: machines that answer while their daemon is silent;
 //! * `reconfigure`: a new configuration; `stranger`: nodes that it no longer has; `round`: the orders of one round.
 
 pub mod action;
@@ -21,6 +22,7 @@ mod digest;
 pub mod event;
 mod group;
 mod loss;
+mod machine_probe;
 mod membership;
 mod outcome;
 mod peer;
@@ -38,7 +40,7 @@ mod witness;
 
 pub use action::{Action, Call};
 pub use digest::ActionDigest;
-pub use event::{Command, Event, OrderId, Outcome, PersistentState};
+pub use event::{Command, Event, MachineAnswer, MachineRecord, OrderId, Outcome, PersistentState};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,6 +54,7 @@ use crate::model::{GroupName, NodeName, Term, Time};
 use checks::Checks;
 use command::PendingCommand;
 use group::Group;
+use machine_probe::Machines;
 use peer::Peer;
 use publish::Publisher;
 use quorum::Ping;
@@ -153,6 +156,10 @@ impl Engine {
             Event::AddressSilent { group, sent } => {
                 self.with_group(&group, |g, _, _| g.address_silent(sent));
             }
+            Event::PeerAddress { peer, address } => self.take_peer_address(&peer, address),
+            Event::MachineAnswered { node, by, sent } => {
+                self.view.machines.take_answer(&node, by, sent);
+            }
             Event::ResourceLost { group, step, text } => {
                 self.with_group(&group, |g, view, round| {
                     g.resource_lost(now, step, text, view, round);
@@ -186,6 +193,7 @@ impl Engine {
     /// Decides everything once with what is known now.
     fn decide_all(&mut self, now: Time) -> Vec<Action> {
         self.count_votes_and_loads();
+        self.watch_machines(now);
         self.round.load = self.groups.iter().filter(|g| g.is_load()).count();
         for group in &mut self.groups {
             group.decide(now, &self.view, &mut self.round);
@@ -253,6 +261,7 @@ impl Engine {
             yielding: named(|g| g.wishes().yielding),
             maintenance: named(|g| g.wishes().maintenance),
             deadtimes: self.view.deadtimes.clone(),
+            machines: self.view.machines.to_keep(self.view.leaving),
         };
         self.saves += 1;
         self.saving.push((self.saves, self.round.ceilings.clone()));
@@ -276,6 +285,7 @@ impl Engine {
     pub fn next_deadline(&self) -> Time {
         let mut due = Vec::new();
         self.add_membership_deadlines(&mut due);
+        self.view.machines.add_deadlines(self.now, &mut due);
         for group in &self.groups {
             group.add_deadlines(self.now, &self.view, &mut due);
         }
@@ -357,6 +367,7 @@ fn new_view(cluster: Cluster, kept: &PersistentState, now: Time) -> View {
         leaving: false,
         quorate: false,
         deadtimes: kept.deadtimes.clone(),
+        machines: Machines::restored(kept),
         strangers: Vec::new(),
         former_digest: None,
         arbiter_reach: None,

@@ -10,7 +10,7 @@ use super::loss::HeartbeatLoss;
 use super::relay;
 use crate::model::cluster::{Cluster, Timing};
 use crate::model::health::FailedCheck;
-use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach};
+use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach, Withheld};
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Time};
 
@@ -40,6 +40,9 @@ pub(super) struct Peer {
     /// Rule 24. Until then its silence means a restart that it announced.
     pub back_by: Time,
     pub groups: BTreeMap<GroupName, GroupReport>,
+    /// Groups that it says a silent node may still run.
+    #[serde(default)]
+    pub withheld: BTreeMap<GroupName, Withheld>,
     /// The share of its heartbeats that does not arrive here.
     pub loss: HeartbeatLoss,
     /// How many of a thousand of our heartbeats it misses, as it says.
@@ -152,6 +155,7 @@ impl Peer {
             digest: None,
             back_by: Time::ZERO,
             groups: BTreeMap::new(),
+            withheld: BTreeMap::new(),
             loss: HeartbeatLoss::default(),
             misses: 0,
             acked: None,
@@ -228,6 +232,11 @@ impl Peer {
         self.digest = Some(heartbeat.digest);
         for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
             self.groups.insert(report.group.clone(), report.clone());
+            let by = heartbeat.withheld.iter();
+            match by.rev().find(|w| w.group == report.group) {
+                Some(w) => drop(self.withheld.insert(w.group.clone(), w.clone())),
+                None => drop(self.withheld.remove(&report.group)),
+            }
         }
         // Until the new daemon has probed, its kernel keeps the addresses as long as the former daemon announced.
         let looks = self.groups.values().any(|r| r.state == GroupState::Unknown);
@@ -276,6 +285,7 @@ impl Peer {
     /// Rule 13. What its former daemon said no longer counts.
     fn forget_life(&mut self, now: Time) {
         self.groups.clear();
+        self.withheld.clear();
         self.loss = HeartbeatLoss::default();
         self.misses = 0;
         self.acked = None;

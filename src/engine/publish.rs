@@ -9,7 +9,7 @@ use super::sent::SentHeartbeat;
 use super::{Action, Engine, Group, loss};
 use crate::model::cluster::Timing;
 use crate::model::health::FailedCheck;
-use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase};
+use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Withheld};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{GroupName, NodeName, Sequence, Time};
 
@@ -234,7 +234,10 @@ impl Engine {
         }
         let relay_to = self.choose_relay_targets(now, parts.len());
         for groups in parts {
+            let named = |w: &Withheld| groups.iter().any(|r| r.group == w.group);
+            let withheld = heartbeat.withheld.iter();
             let part = Heartbeat {
+                withheld: withheld.filter(|w| named(w)).cloned().collect(),
                 groups,
                 ..heartbeat.clone()
             };
@@ -311,6 +314,8 @@ impl Engine {
                 .map(|g| g.name().clone())
                 .collect()
         };
+        let groups = self.groups.iter();
+        let withheld = groups.filter_map(|g| g.withheld(self.now, &self.view));
         Heartbeat {
             src: self.view.me().clone(),
             generation: self.view.generation,
@@ -328,6 +333,7 @@ impl Engine {
                 maintenance: named(|g| g.wishes().maintenance),
                 back_within: None,
             },
+            withheld: withheld.collect(),
             failed_checks: self.view.checks.failed_checks(),
             peer_messages: self.publisher.peer_messages.clone(),
             digest: self.view.former_digest.unwrap_or(self.view.cluster.digest),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Checks};
+use super::machine_probe::Machines;
 use super::peer::Peer;
 use super::placement::Candidate;
 use super::quorum::{ArbiterReach, Ping, Votes, newest_arbiter_answer};
@@ -39,6 +40,9 @@ pub(super) struct View {
     pub quorate: bool,
     /// The deadtimes of peers that differ from ours, also from before our start.
     pub deadtimes: BTreeMap<NodeName, Duration>,
+    /// The machines of the peers.
+    #[serde(default)]
+    pub machines: Machines,
     /// Nodes that are heard and not configured.
     pub strangers: Vec<Stranger>,
     /// The digest of the configuration before, while something of that still runs.

@@ -266,6 +266,9 @@ pub struct Step {
     /// How long a node that lost the right to it may need to be rid of it; a takeover from a dead peer waits
     /// that long beyond deadtime. Zero for addresses, and for what does not stand on storage that two can use at once.
     pub removal: Duration,
+    /// Whether it is storage that two nodes can open at once and that does not guard itself, or stands on such storage.
+    #[serde(default)]
+    pub shared_storage: bool,
     /// What follows when looks at it fail while it runs; without it nobody looks.
     #[serde(default)]
     pub policy: Option<Policy>,
@@ -281,6 +284,7 @@ impl Step {
             stop: timeouts.stop,
             monitor: timeouts.monitor,
             removal: Duration::ZERO,
+            shared_storage: false,
             policy: None,
         }
     }

@@ -219,6 +219,10 @@ pub enum Because {
     WaitsFor(NodeName),
     /// A dead peer may still be stopping it, for this long at most.
     StopsStill(NodeName, Duration),
+    /// The daemon of a peer is silent, its machine answers, and the group may still run there on shared storage.
+    MachineAnswers(NodeName),
+    /// It is not known yet whether the machine of a silent peer answers.
+    MachineProbed(NodeName),
     /// A stop of it failed on a peer that is dead now.
     StuckAt(NodeName),
     /// No node can run it; the text names each node and what is in its way.
@@ -300,7 +304,7 @@ impl Decision {
             What::Held
                 if matches!(
                     self.because,
-                    Because::AddressAnswers(_) | Because::StuckAt(_)
+                    Because::AddressAnswers(_) | Because::StuckAt(_) | Because::MachineAnswers(_)
                 ) =>
             {
                 Level::Error

@@ -32,6 +32,10 @@ pub struct Heartbeat {
     pub quorate: bool,
     /// What an administrator wants of the sender.
     pub intent: Intent,
+    /// Groups that a silent node may still run, because its machine answers, or may answer: nobody starts them. Only of the
+    /// groups that this heartbeat names.
+    #[serde(default)]
+    pub withheld: Vec<Withheld>,
     /// Checks of the sender that have not passed. With one of them, other than `failback_when`, it is no candidate.
     #[serde(default)]
     pub failed_checks: Vec<FailedCheck>,
@@ -56,6 +60,7 @@ impl Heartbeat {
             reach: Reach::default(),
             quorate: true,
             intent: Intent::default(),
+            withheld: Vec::new(),
             failed_checks: Vec::new(),
             peer_messages: Vec::new(),
             digest: 0,
@@ -107,6 +112,17 @@ pub struct GroupReport {
     pub offer: Option<NodeName>,
     /// The one node that the sender recognises for this group. This published field is the promise.
     pub to: Option<Recognition>,
+}
+
+/// A group that a silent node may still run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Withheld {
+    /// The group.
+    pub group: GroupName,
+    /// The silent node.
+    pub node: NodeName,
+    /// Whether its machine answers; otherwise that is not known yet.
+    pub answers: bool,
 }
 
 /// A group's state at a node.

@@ -132,6 +132,10 @@ impl Daemon {
             Action::Run { group, order, call } => self.performer.run_call(group, order, call),
             Action::Abort(group) => self.performer.abort_run(&group),
             Action::WatchAddresses { group, on } => self.performer.probe_addresses(&group, on),
+            Action::WatchMachine { node, addresses } => {
+                self.performer.watch_machine(&node, addresses);
+            }
+            Action::UnwatchMachine(node) => self.performer.unwatch_machine(&node),
             Action::Monitor { group, on } => self.performer.monitor_group(&group, on),
             Action::Announce(group) => self.performer.announce_addresses(&group),
             Action::Redefined(group) => self.performer.use_new_definition(&group),

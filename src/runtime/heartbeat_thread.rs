@@ -17,6 +17,7 @@ use super::counters::Counters;
 use super::engine_handle::{self, EngineHandle, Input, Output, OutputSender};
 use super::lateness::Lateness;
 use super::listeners::{Listener, open_listeners};
+use super::peer_addresses::PeerAddresses;
 use super::ping::PingNodes;
 use super::receive::{Authenticator, Received};
 use super::recording_engine::RecordingEngine;
@@ -130,6 +131,7 @@ struct HeartbeatLoop {
     cluster_name: String,
     watchdog: Option<ServiceWatchdog>,
     authenticator: Arc<Authenticator>,
+    peer_addresses: PeerAddresses,
     listeners: Vec<Listener>,
     media: Vec<Medium>,
     counters: Arc<Counters>,
@@ -199,6 +201,7 @@ impl HeartbeatLoop {
             cluster_name: setup.cluster_name,
             watchdog: ServiceWatchdog::from_environment(),
             authenticator,
+            peer_addresses: PeerAddresses::default(),
             listeners,
             media: setup.media,
             counters,
@@ -355,6 +358,7 @@ impl HeartbeatLoop {
     }
 
     fn give_received(&mut self, received: Received) -> bool {
+        let mut go_on = true;
         if let Received::Heartbeat {
             link,
             from,
@@ -367,9 +371,14 @@ impl HeartbeatLoop {
                 if let Some(relay) = &mut self.relay {
                     relay.learn(peer, *from);
                 }
+                let known = self.engine.cluster().nodes.contains(peer);
+                if known && self.peer_addresses.learn(peer, *from) {
+                    let (peer, address) = (peer.clone(), *from);
+                    go_on = self.give_event(Event::PeerAddress { peer, address });
+                }
             }
         }
-        self.give_event(received.into_event())
+        go_on && self.give_event(received.into_event())
     }
 
     fn give_event(&mut self, event: Event) -> bool {

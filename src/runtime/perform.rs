@@ -4,6 +4,7 @@
 //! each order ends in an event.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ use super::links;
 use super::watcher::Watcher;
 use crate::agent::address::address_guard::{AddressGuard, GuardEvent};
 use crate::agent::address::ipaddr::Addresses;
+use crate::agent::address::machine_prober::{MachineEvent, MachineProber};
 use crate::agent::address::prober::{AddressProber, ProbeEvent};
 use crate::agent::exec::runner;
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError};
 use crate::assembly::watch_plan::WatchPlan;
-use crate::engine::{Call, Event, OrderId, Outcome};
+use crate::engine::{Call, Event, MachineAnswer, OrderId, Outcome};
 use crate::model::cluster::Timing;
-use crate::model::{GroupName, Time};
+use crate::model::{GroupName, NodeName, Time};
 use crate::store::lease::LeaseFile;
 use crate::sys::netlink::Netlink;
 
@@ -33,6 +35,7 @@ pub struct Performer {
     running: HashMap<GroupName, Abort>,
     guard: Arc<AddressGuard>,
     prober: AddressProber,
+    machines: MachineProber,
     watcher: Watcher,
     leases: Option<LeaseFile>,
     lease_ends: BTreeMap<GroupName, Time>,
@@ -56,9 +59,11 @@ impl Performer {
     ) -> Performer {
         let (guard, guard_events) = AddressGuard::new();
         let links = netlink.clone();
+        let (machines, answers) = MachineProber::new(netlink.clone());
         let (prober, probed) = AddressProber::new(netlink);
         tokio::spawn(report_address_guard(guard_events, engine.clone()));
         tokio::spawn(report_address_prober(probed, engine.clone()));
+        tokio::spawn(report_machine_prober(answers, engine.clone()));
         tokio::spawn(links::report_interfaces(links, engine.clone()));
         Performer {
             groups: groups
@@ -69,6 +74,7 @@ impl Performer {
             running: HashMap::new(),
             guard: Arc::new(guard),
             prober,
+            machines,
             watcher: Watcher::new(watch_plan, engine.clone()),
             leases,
             lease_ends: BTreeMap::new(),
@@ -179,6 +185,21 @@ impl Performer {
             }
             None => self.prober.unwatch(group),
         }
+    }
+
+    /// Begins to ask whether the machine of a node answers. The addresses of groups are not its own.
+    pub fn watch_machine(&mut self, node: &NodeName, mut addresses: Vec<IpAddr>) {
+        let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
+        let lists = groups.iter().flat_map(|g| self.addresses(g));
+        let virtual_ones: BTreeSet<IpAddr> =
+            lists.flat_map(|a| a.list().iter().map(|v| v.ip)).collect();
+        addresses.retain(|ip| !virtual_ones.contains(ip));
+        self.machines.watch(node, addresses);
+    }
+
+    /// Ends that.
+    pub fn unwatch_machine(&mut self, node: &NodeName) {
+        self.machines.unwatch(node);
     }
 
     /// Announces the addresses of a group to the network again.
@@ -329,5 +350,16 @@ async fn report_address_prober(mut events: mpsc::Receiver<ProbeEvent>, engine: E
             ProbeEvent::Answered { group, who } => Event::AddressAnswered { group, who },
             ProbeEvent::Silent { group, sent } => Event::AddressSilent { group, sent },
         });
+    }
+}
+
+async fn report_machine_prober(mut events: mpsc::Receiver<MachineEvent>, engine: EngineHandle) {
+    while let Some(MachineEvent { node, echo, sent }) = events.recv().await {
+        let by = if echo {
+            MachineAnswer::Echo
+        } else {
+            MachineAnswer::Neighbour
+        };
+        engine.send_event(Event::MachineAnswered { node, by, sent });
     }
 }

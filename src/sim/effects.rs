@@ -59,6 +59,13 @@ impl World {
             Action::WatchAddresses { group, on: false } => {
                 machine.watching.remove(&group);
             }
+            Action::WatchMachine { node, .. } => {
+                machine.asked_machines.insert(node.clone());
+                self.ask_machine(by, node);
+            }
+            Action::UnwatchMachine(node) => {
+                machine.asked_machines.remove(&node);
+            }
             Action::Monitor { group, on } => self.set_monitoring(by, group, on),
             Action::Announce(_) => machine.announced += 1,
             Action::Record(decision) => {
@@ -84,7 +91,7 @@ impl World {
         }
     }
 
-    fn schedule_event(&mut self, at: &NodeName, after: Duration, event: Event) {
+    pub(super) fn schedule_event(&mut self, at: &NodeName, after: Duration, event: Event) {
         if let Some((life, _)) = self.life_and_clock(at) {
             let at = at.clone();
             self.schedule(after, ScheduledEvent::Deliver { at, life, event });
@@ -301,14 +308,6 @@ impl World {
     /// kernel does.
     fn answers_to(&self, from: &NodeName, group: &GroupName) -> Option<NodeName> {
         let spec = self.cluster.groups.iter().find(|g| g.name == *group)?;
-        let reaches = |to: &NodeName| {
-            self.cluster.links.iter().any(|link| {
-                let cut = |a: &NodeName, b: &NodeName| {
-                    self.cuts.contains(&(a.clone(), b.clone(), link.clone()))
-                };
-                !cut(from, to) && !cut(to, from)
-            })
-        };
         let has = |m: &Machine| {
             let runs = m.running.get(group).into_iter().flatten();
             m.powered
@@ -320,7 +319,7 @@ impl World {
         let other = self
             .machines
             .iter()
-            .find(|(name, m)| *name != from && has(m) && reaches(name));
+            .find(|(name, m)| *name != from && has(m) && self.is_connected(from, name));
         other.map(|(name, _)| name.clone())
     }
 }

@@ -9,7 +9,7 @@ use super::world::ScheduledEvent;
 use crate::engine::{Engine, Event, Outcome, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
-use crate::model::{GroupName, Time};
+use crate::model::{GroupName, NodeName, Time};
 
 /// How an agent behaves on one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +167,10 @@ pub struct Machine {
     /// The number of the life of the daemon: what was under way in one life does not end in the next.
     pub(super) life: u64,
     pub(super) watching: BTreeSet<GroupName>,
+    /// Machines that it asks whether they answer.
+    pub(super) asked_machines: BTreeSet<NodeName>,
+    /// Its kernel answers ARP and sends no echo replies.
+    pub sends_no_echo: bool,
     /// Steps that the kernel removed while this daemon lived: a renewed lease restores them.
     pub(super) taken: BTreeSet<(GroupName, usize)>,
     pub(super) wake: Time,
@@ -211,6 +215,8 @@ impl Machine {
             clock: Clock::new(Time::ZERO, Time::ZERO, 0),
             life: 0,
             watching: BTreeSet::new(),
+            asked_machines: BTreeSet::new(),
+            sends_no_echo: false,
             taken: BTreeSet::new(),
             wake: Time::NEVER,
             inbox: Vec::new(),
@@ -246,6 +252,7 @@ impl Machine {
         self.frozen = false;
         self.life += 1;
         self.watching.clear();
+        self.asked_machines.clear();
         self.taken.clear();
         self.health.end_life();
         self.inbox.clear();

@@ -22,6 +22,7 @@ mod generate;
 mod health;
 mod invariant;
 mod machine;
+mod machine_answers;
 mod network;
 mod random;
 mod report;

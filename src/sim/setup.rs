@@ -166,6 +166,9 @@ fn print_group(f: &mut fmt::Formatter<'_>, group: &GroupSpec) -> fmt::Result {
                 write!(f, " {word} {}", duration_in_files(time))?;
             }
         }
+        if step.shared_storage {
+            write!(f, " storage")?;
+        }
         if let Some(p) = step.policy {
             let within = duration_in_files(p.within);
             let (fall, rise, restart) = (p.fall, p.rise, p.restart);

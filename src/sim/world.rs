@@ -49,6 +49,11 @@ pub(super) enum ScheduledEvent {
         group: GroupName,
         sent: Time,
     },
+    AskMachine {
+        at: NodeName,
+        life: u64,
+        node: NodeName,
+    },
     LeaseEnds {
         at: NodeName,
         group: GroupName,
@@ -75,6 +80,7 @@ impl ScheduledEvent {
             | ScheduledEvent::Finish { at, .. }
             | ScheduledEvent::Probe { at, .. }
             | ScheduledEvent::ProbeEnds { at, .. }
+            | ScheduledEvent::AskMachine { at, .. }
             | ScheduledEvent::LeaseEnds { at, .. }
             | ScheduledEvent::MonitorResult { at, .. }
             | ScheduledEvent::Check { at, .. } => Some(at),
@@ -332,6 +338,9 @@ impl World {
                 group,
                 sent,
             } if self.is_current_life(&at, life) => self.probe_ends(&at, group, sent),
+            ScheduledEvent::AskMachine { at, life, node } if self.is_current_life(&at, life) => {
+                self.ask_machine(&at, node);
+            }
             ScheduledEvent::LeaseEnds { at, group, until } => self.lease_ends(&at, &group, until),
             ScheduledEvent::MonitorResult {
                 at,
@@ -345,6 +354,7 @@ impl World {
             ScheduledEvent::Deliver { .. }
             | ScheduledEvent::Probe { .. }
             | ScheduledEvent::ProbeEnds { .. }
+            | ScheduledEvent::AskMachine { .. }
             | ScheduledEvent::MonitorResult { .. }
             | ScheduledEvent::Check { .. } => {}
         }

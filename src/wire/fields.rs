@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::health::FailedCheck;
-use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
+use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withheld};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
@@ -95,6 +95,23 @@ pub(super) fn read_group(word: &str, known: &Known<'_>) -> Option<GroupReport> {
         }
     }
     Some(report)
+}
+
+/// `GROUP,NODE[,?]`
+pub(super) fn withheld_word(withheld: &Withheld) -> String {
+    let (group, node) = (withheld.group.as_str(), withheld.node.as_str());
+    let unsure = if withheld.answers { "" } else { ",?" };
+    format!("{},{}{unsure}", escape(group), escape(node))
+}
+
+/// The reverse of [`withheld_word`].
+pub(super) fn read_withheld(word: &str) -> Option<Withheld> {
+    let mut parts = word.split(',');
+    Some(Withheld {
+        group: read_group_name(parts.next()?)?,
+        node: NodeName::new(&unescape(parts.next()?)?),
+        answers: parts.next() != Some("?"),
+    })
 }
 
 /// `=` or `~`, then `[NODE][@GENERATION][#TERM]`

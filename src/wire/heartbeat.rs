@@ -12,6 +12,7 @@
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
 //! | `ai` | failed checks: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` affects only that group | `web,-,no%20answer` |
 //! | `le` | messages to other daemons: questions and answers, `TO,ID,JSON`; they do not affect ownership | `bob,1f,%7b...` |
+//! | `wh` | groups that a silent node may still run because its machine answers, `GROUP,NODE`; `,?` after it while that is not known | `db,alice,?` |
 //! | `bk` | back within this time in ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!
@@ -118,6 +119,10 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
                 .filter_map(fields::peer_message_word),
         ),
     );
+    list(
+        "wh",
+        fields::join(hb.withheld.iter().map(fields::withheld_word)),
+    );
     list("bk", back_within.map(milliseconds).unwrap_or_default());
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
     list(
@@ -208,6 +213,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         reach,
         quorate,
         intent: read_intent(m)?,
+        withheld: read_list(m, "wh", fields::read_withheld)?,
         failed_checks: read_list(m, "ai", fields::read_failed_check)?,
         peer_messages: read_peer_messages(m)?,
         digest: number(needed(m, "cd")?)?,

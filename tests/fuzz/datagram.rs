@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use had::model::health::FailedCheck;
 use had::model::heartbeat::{
-    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
+    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition, Withheld,
 };
 use had::model::keys::{Key, Keys, Method};
 use had::model::peer_message::{PeerMessage, PeerMessageBody, PeerQuestion};
@@ -126,6 +126,11 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             back_within: Some(Duration::from_secs(3)),
             ..Intent::default()
         },
+        withheld: vec![Withheld {
+            group: GroupName::new("g2"),
+            node: NodeName::new("carol"),
+            answers: true,
+        }],
         failed_checks: [
             ("web", Some("g1"), false, "no answer"),
             ("failback_when", None, true, ""),
@@ -162,6 +167,7 @@ pub fn unsigned() -> Vec<Vec<u8>> {
         groups: vec![],
         heard: vec![],
         intent: Intent::default(),
+        withheld: Vec::new(),
         failed_checks: Vec::new(),
         peer_messages: Vec::new(),
         phase: Phase::Init,

@@ -17,6 +17,7 @@ mod freshness;
 mod handover;
 mod health;
 mod lab_found;
+mod machine;
 mod membership;
 mod partition;
 mod parts;

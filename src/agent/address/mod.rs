@@ -4,11 +4,13 @@
 //!   addresses.
 //! * [`announce`] tells the network where an address is now; [`send_arp`] is a built-in that does only that.
 //! * [`prober`] asks the network who still answers for an address, before it is taken over.
+//! * [`machine_prober`] asks whether the machine of a silent node answers.
 //! * [`address_guard`] puts back addresses that something else removed.
 
 pub mod address_guard;
 pub mod announce;
 pub mod ipaddr;
+pub mod machine_prober;
 pub mod prober;
 pub mod send_arp;
 pub mod virtual_address;

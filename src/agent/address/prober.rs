@@ -118,16 +118,16 @@ struct AddressWatch {
 }
 
 /// The open sockets of a watch, for the current indices of the interfaces.
-struct ProbeSockets {
+pub(super) struct ProbeSockets {
     receivers: Vec<AnswerReceiver>,
     interfaces: HashSet<(u32, bool)>,
 }
 
 /// The probes of one round.
-struct ProbeRound {
-    frames: Vec<OutgoingFrame>,
-    own: HashSet<MacAddr>,
-    wanted: HashSet<IpAddr>,
+pub(super) struct ProbeRound {
+    pub frames: Vec<OutgoingFrame>,
+    pub own: HashSet<MacAddr>,
+    pub wanted: HashSet<IpAddr>,
 }
 
 impl AddressWatch {
@@ -158,7 +158,7 @@ impl AddressWatch {
         let sent = now();
         let links = self.netlink.links().await.map_err(io::Error::other)?;
         let (round, interfaces) = plan_round(&self.addresses, &links)?;
-        let sockets = match sockets.take().filter(|s| s.interfaces == interfaces) {
+        let sockets = match sockets.take().filter(|s| s.are_on(&interfaces)) {
             Some(old) => sockets.insert(old),
             None => sockets.insert(ProbeSockets::open(interfaces)?),
         };
@@ -230,7 +230,7 @@ fn plan_round(
 }
 
 impl ProbeSockets {
-    fn open(interfaces: HashSet<(u32, bool)>) -> io::Result<Self> {
+    pub(super) fn open(interfaces: HashSet<(u32, bool)>) -> io::Result<Self> {
         let open = |&(index, v4): &(u32, bool)| {
             if v4 {
                 AnswerReceiver::arp(index)
@@ -244,8 +244,13 @@ impl ProbeSockets {
         })
     }
 
+    /// Whether they are open on exactly these interfaces.
+    pub(super) fn are_on(&self, interfaces: &HashSet<(u32, bool)>) -> bool {
+        self.interfaces == *interfaces
+    }
+
     /// The first answer of another machine before `until`. Frames that have already arrived are read before the time is checked.
-    async fn next_answer(
+    pub(super) async fn next_answer(
         &self,
         round: &ProbeRound,
         until: Instant,

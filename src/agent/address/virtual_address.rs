@@ -349,7 +349,7 @@ fn bits(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 
-fn contains(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
+pub(super) fn contains(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
     network.is_ipv4() == ip.is_ipv4() && network_of(network, prefix) == network_of(ip, prefix)
 }
 

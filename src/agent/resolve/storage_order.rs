@@ -140,6 +140,7 @@ fn wait_for_storage(steps: &mut [Step], words: &[StepWord<'_>], guarded: &[Strin
         };
         waits |= step.members.iter().any(needs_wait);
         if waits && step.members.iter().all(|word| wish(word) != Some(false)) {
+            step.shared_storage = true;
             step.removal = step.stop;
         } else if !waits && is_guarded && !stands_on_guarded {
             step.removal = step.stop.min(GUARDED_REMOVAL);

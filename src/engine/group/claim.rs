@@ -25,7 +25,7 @@ impl Group {
             self.report_blocked(because, round);
             return;
         }
-        match self.reason_to_claim(view, round) {
+        match self.reason_to_claim(now, view, round) {
             Ok(Some(Because::NextChoice(_))) if self.preferred_gets_ready(now, view) => {
                 self.reported.blocked_because = None;
             }
@@ -68,11 +68,17 @@ impl Group {
     }
 
     /// Rule 3, and rule 7 for a group that is offered to us. Why we want it, if we do, or what stands in the way.
-    fn reason_to_claim(&self, view: &View, round: &Round) -> Result<Option<Because>, Because> {
+    fn reason_to_claim(
+        &self,
+        now: Time,
+        view: &View,
+        round: &Round,
+    ) -> Result<Option<Because>, Because> {
         let name = &self.spec.name;
         if let Some(holder) = view.living().find(|p| p.holds(name)) {
             // A claim that would have to be withdrawn at once is not made: the two would be repeated again and again.
-            let ours = self.offered_by(holder, view) && self.must_withdraw(view, round).is_none();
+            let ours =
+                self.offered_by(holder, view) && self.must_withdraw(now, view, round).is_none();
             return Ok(
                 ours.then(|| match checks::ineligible(&holder.failed_checks, name) {
                     Some(why) => Because::IllAt(holder.name.clone(), why),
@@ -90,6 +96,9 @@ impl Group {
         }
         if let Some(stuck) = self.stuck_elsewhere(view) {
             return Err(Because::StuckAt(stuck));
+        }
+        if let Some(node) = self.held_by_machine(now, view) {
+            return Err(Because::MachineAnswers(node));
         }
         let candidates = self.candidates(view, round);
         let (node, because) = choose_node(&candidates)?;
@@ -144,7 +153,7 @@ impl Group {
 
     /// We asked: withdraw, start, or wait on.
     pub(super) fn decide_claiming(&mut self, now: Time, view: &View, round: &mut Round) {
-        if let Some(because) = self.must_withdraw(view, round) {
+        if let Some(because) = self.must_withdraw(now, view, round) {
             self.withdraw_claim(because, round);
             return;
         }
@@ -198,7 +207,7 @@ impl Group {
     }
 
     /// Rule 4. Why the claim cannot stand.
-    fn must_withdraw(&self, view: &View, round: &Round) -> Option<Because> {
+    fn must_withdraw(&self, now: Time, view: &View, round: &Round) -> Option<Because> {
         let name = &self.spec.name;
         if self.removed {
             return Some(Because::Reconfigured);
@@ -221,6 +230,9 @@ impl Group {
                 return Some(Because::HeldBy(peer.name.clone()));
             }
         }
+        if let Some(node) = self.held_by_machine(now, view) {
+            return Some(Because::MachineAnswers(node));
+        }
         self.hearsay(view)
             .map(|(peer, recognises)| Because::Hearsay { peer, recognises })
     }
@@ -236,6 +248,9 @@ impl Group {
             .find_map(|p| self.peer_objection(p, now, view));
         if waits.is_some() {
             return waits;
+        }
+        if let Some(node) = self.waits_for_machine(now, view) {
+            return Some(Because::MachineProbed(node));
         }
         if let Some(stranger) = view.held_by_stranger(now, &self.spec.name) {
             return Some(Because::HeldByStranger(stranger.clone()));

@@ -3,7 +3,7 @@
 //! Nobody outside of this folder writes a field of [`Group`]. One file for each part of its life:
 //!
 //! * `state`: the states, with the data of each; `work`: how work on the steps begins and ends;
-//! * `claim`, `address_probe`: from offline to the start;
+//! * `claim`, `address_probe`, `machine_hold`: from offline to the start;
 //! * `ownership`, `handover`: keeping it, letting it go, giving it away;
 //! * `monitoring`, `failure`: is it well, and what follows if not;
 //! * `recognition`, `right`: what this node promises to others, and what others grant to it;
@@ -18,6 +18,7 @@ mod commands;
 mod definition;
 mod failure;
 mod handover;
+mod machine_hold;
 mod monitoring;
 mod ownership;
 mod recognition;

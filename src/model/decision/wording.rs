@@ -213,6 +213,16 @@ impl fmt::Display for Because {
                 "{n} may still be stopping it, for {} at most (timeout in ha.cf); if {n} is known to be off, do not wait: hactl takeover --force",
                 duration_for_people(*time)
             ),
+            Self::MachineAnswers(n) => write!(
+                f,
+                "the daemon of {n} is gone but its machine answers, and it may still run on shared storage there; start the daemon on {n}, power {n} off, or run hactl takeover --force"
+            ),
+            Self::MachineProbed(n) => {
+                write!(
+                    f,
+                    "checking that the machine of {n}, whose daemon is silent, does not answer"
+                )
+            }
             Self::StuckAt(n) => write!(
                 f,
                 "its stop failed on {n}, which is dead now, so it may still run there; make sure that it does not, then run hactl clear with the name of the group on this node"

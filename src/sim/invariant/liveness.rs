@@ -18,6 +18,8 @@ use crate::sim::machine::{Behaviour, Machine, ProbeBehaviour};
 use crate::sim::network::Weather;
 use crate::sim::world::{GivenCommand, World};
 
+/// How long a machine is asked until it counts as silent.
+const MACHINE_ASKED: Duration = Duration::from_secs(10);
 /// A group counts as settled after it has run this long.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
@@ -69,7 +71,17 @@ impl LivenessWatch {
             .max()
             .unwrap_or_default();
         let delay = world.cluster.failback_delay;
-        t.initdead * 4 + t.deadtime * 7 + self.slowest * 4 + removal + delay
+        let asked = if world
+            .cluster
+            .groups
+            .iter()
+            .any(|g| stands_on_storage(world, &g.name))
+        {
+            MACHINE_ASKED
+        } else {
+            Duration::ZERO
+        };
+        t.initdead * 4 + t.deadtime * 7 + self.slowest * 4 + removal + delay + asked
     }
 
     /// Checks the cluster now.
@@ -170,6 +182,9 @@ fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
     let mut digests = BTreeSet::new();
     for (name, machine) in world.machines.iter().filter(|(_, m)| m.powered) {
         blocked_everywhere(world, name, machine, group)?;
+        if machine.engine.is_none() && !machine.exited && stands_on_storage(world, group) {
+            return Err(format!("{name} has no daemon, and its machine answers"));
+        }
         let nodes = machine.engine.as_ref().map(Engine::cluster);
         let nodes = nodes.filter(|c| !c.this_node_is_witness());
         digests.extend(nodes.map(|c| c.digest));
@@ -185,6 +200,11 @@ fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
         }
     }
     Err(barred.join(", "))
+}
+
+fn stands_on_storage(world: &World, group: &GroupName) -> bool {
+    let spec = world.cluster.groups.iter().find(|g| g.name == *group);
+    spec.is_some_and(|g| g.steps.iter().any(|s| s.shared_storage))
 }
 
 /// Whether something on this machine prevents the group from running anywhere.

@@ -240,6 +240,41 @@ fn only_addresses(script: &FaultScript) -> bool {
     steps.all(|s| s.addresses)
 }
 
+/// Whether every group stands on shared storage as a whole.
+fn on_shared_storage(script: &FaultScript) -> bool {
+    let mut groups = script.setup.cluster.groups.iter();
+    groups.all(|g| g.steps.iter().any(|s| s.shared_storage))
+}
+
+/// Whether a machine may be cut off, or its answers be lost, while its daemon is dead or frozen: then it is not known to run.
+fn dead_daemon_is_cut_off(script: &FaultScript) -> bool {
+    let (mut dead, mut cut) = (BTreeSet::new(), false);
+    script.steps.iter().any(|(_, fault)| {
+        match fault {
+            Fault::Kill(node)
+            | Fault::Freeze(node)
+            | Fault::Command {
+                node,
+                command: Command::Restart { .. },
+                ..
+            } => drop(dead.insert(node.clone())),
+            Fault::Start(node) | Fault::Thaw { node, .. } | Fault::Crash(node) => {
+                dead.remove(node);
+            }
+            Fault::Heal => cut = false,
+            Fault::EndAll => {
+                cut = false;
+                dead.clear();
+            }
+            _ => {}
+        }
+        cut |= is_cut(fault) || matches!(fault, Fault::Weather(w, _) if w.loss > 0);
+        // A life without a store has forgotten what a silent node may run.
+        let forgets = matches!(fault, Fault::LoseStore(_));
+        !dead.is_empty() && (cut || forgets)
+    })
+}
+
 fn by_votes(script: &FaultScript) -> Option<NotPromised> {
     let setup = &script.setup;
     let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
@@ -250,7 +285,9 @@ fn by_votes(script: &FaultScript) -> Option<NotPromised> {
         return Some(NotPromised::Shape(shape));
     }
     let dies = dies_alone(script);
-    let stays = if only_addresses(script) {
+    let stays = if on_shared_storage(script) {
+        dies && dead_daemon_is_cut_off(script)
+    } else if only_addresses(script) {
         dies && !setup.kernel_leases && has(is_cut)
     } else {
         dies

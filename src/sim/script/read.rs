@@ -21,8 +21,8 @@ const MAX_ERRORS: usize = 50;
 /// The engine's work grows with the square of the number of nodes.
 const MAX_NODES: usize = 64;
 /// Words of a `step` line.
-const STEP_WORDS: [&str; 9] = [
-    "start", "stop", "monitor", "removal", "fall", "rise", "restart", "within", ":",
+const STEP_WORDS: [&str; 10] = [
+    "start", "stop", "monitor", "removal", "storage", "fall", "rise", "restart", "within", ":",
 ];
 
 /// Lines that may be repeated.
@@ -274,6 +274,7 @@ impl HeaderReader {
                 "within" => {
                     policy_of(&mut step).within = words.time("how long it is remembered")?;
                 }
+                "storage" => step.shared_storage = true,
                 "start" => step.start = words.time("a deadline")?,
                 "stop" => step.stop = words.time("a deadline")?,
                 "monitor" => step.monitor = words.time("a deadline")?,

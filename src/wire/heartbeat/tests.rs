@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::drbd::Standing;
 use crate::model::health::FailedCheck;
-use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition};
+use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withheld};
 use crate::model::keys::{Key, Method};
 use crate::model::peer_message::{Fenced, PeerMessage, PeerMessageBody, PeerQuestion, PeerReply};
 use crate::model::{GroupName, LinkName, Term};
@@ -75,6 +75,14 @@ fn usual(groups: usize) -> Heartbeat {
     }
 }
 
+fn withheld(group: &str, answers: bool) -> Withheld {
+    Withheld {
+        group: GroupName::new(group),
+        node: NodeName::new("alice"),
+        answers,
+    }
+}
+
 #[test]
 fn it_looks_as_the_table_says() {
     let mut hb = usual(2);
@@ -98,13 +106,14 @@ fn it_looks_as_the_table_says() {
     })
     .to_vec();
     hb.intent.back_within = Some(Duration::from_secs(30));
+    hb.withheld = vec![withheld("a b", true), withheld("db", false)];
     hb.heard[0].loss = 200;
     let env = envelope();
     let text = String::from_utf8(write(&hb, &env).to_text()).unwrap();
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
         had=1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
-        lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nbk=7530\n\
+        lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nbk=7530\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -275,6 +284,14 @@ fn report() -> impl Strategy<Value = GroupReport> {
     )
 }
 
+fn any_withheld() -> impl Strategy<Value = Withheld> {
+    (".{0,8}", node(), any::<bool>()).prop_map(|(group, node, answers)| Withheld {
+        group: GroupName::new(&group),
+        node,
+        answers,
+    })
+}
+
 fn intent() -> impl Strategy<Value = Intent> {
     let back = option::of((0..1_u64 << 40).prop_map(Duration::from_millis));
     (
@@ -343,6 +360,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         vec(report(), 0..6),
         (
             intent(),
+            vec(any_withheld(), 0..3),
             vec(failed_check(), 0..3),
             vec(peer_message(), 0..3),
         ),
@@ -354,7 +372,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 (phase, quorate, reach),
                 heard,
                 groups,
-                (intent, failed_checks, peer_messages),
+                (intent, withheld, failed_checks, peer_messages),
             )| Heartbeat {
                 src,
                 generation: Generation(generation),
@@ -369,6 +387,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 },
                 quorate,
                 intent,
+                withheld,
                 failed_checks,
                 peer_messages,
                 digest,

@@ -126,6 +126,9 @@ impl ReplayWording {
                 }
                 format!("{group}: {who} answers for one of its addresses")
             }
+            Event::PeerAddress { peer, address } => {
+                format!("heartbeats of {peer} come from {address}")
+            }
             Event::ResourceLost { group, step, text } => {
                 format!("{group}: {} was lost: {text}", self.step(group, *step))
             }
@@ -153,6 +156,7 @@ impl ReplayWording {
             | Event::Refused { .. }
             | Event::Pong { .. }
             | Event::AddressSilent { .. }
+            | Event::MachineAnswered { .. }
             | Event::Saved { .. }
             | Event::DeadlineReached => {
                 if !self.all {
@@ -281,6 +285,12 @@ impl ReplayWording {
             Action::WatchAddresses { group, on: false } => {
                 format!("{group}: stops probing its addresses")
             }
+            Action::WatchMachine { node, .. } => {
+                format!("asks whether the machine of {node} answers")
+            }
+            Action::UnwatchMachine(node) => {
+                format!("no longer asks whether the machine of {node} answers")
+            }
             Action::Monitor { group, on: true } => format!("{group}: monitors its resources"),
             Action::Monitor { group, on: false } => {
                 format!("{group}: stops monitoring its resources")
@@ -332,6 +342,9 @@ fn routine_event(event: &Event) -> String {
         Event::Pong { ping, .. } => format!("ping node {ping} answers"),
         Event::AddressSilent { group, .. } => {
             format!("{group}: no other node answers for its addresses")
+        }
+        Event::MachineAnswered { node, .. } => {
+            format!("the machine of {node}, whose daemon is silent, answers")
         }
         Event::Saved { version } => format!("the state is saved (version {version})"),
         _ => "a deadline is reached".to_owned(),

@@ -1,0 +1,101 @@
+//! Rule 32: a group on shared storage is not started while the machine of a silent node answers that may still run it.
+
+use std::time::Duration;
+
+use super::Group;
+use crate::engine::machine_probe::MachineVerdict;
+use crate::engine::peer::Peer;
+use crate::engine::view::View;
+use crate::model::heartbeat::Withheld;
+use crate::model::status::Liveness;
+use crate::model::{NodeName, Term, Time};
+
+impl Group {
+    /// Whether it stands on shared storage that does not guard itself. A witness cannot know that, and watches for all.
+    pub fn needs_machines(&self) -> bool {
+        self.is_witnessed() || self.stands_on_shared_storage()
+    }
+
+    fn stands_on_shared_storage(&self) -> bool {
+        self.spec.steps.iter().any(|s| s.shared_storage)
+    }
+
+    /// The newest term under which this node or a living one holds it.
+    pub fn newest_holder(&self, view: &View) -> Option<Term> {
+        let name = &self.spec.name;
+        let others = view.living().filter(|p| p.holds(name));
+        let others = others.filter_map(|p| Some(p.groups.get(name)?.term));
+        let here = self.state().holds().then_some(self.term);
+        others.chain(here).max()
+    }
+
+    /// What is published: the silent node that may still run it.
+    pub fn withheld(&self, now: Time, view: &View) -> Option<Withheld> {
+        let answers = |wanted| self.silent_node(wanted, now, view);
+        let (node, answers) = match answers(MachineVerdict::Answers) {
+            Some(node) => (node, true),
+            None => (answers(MachineVerdict::Pending)?, false),
+        };
+        Some(Withheld {
+            group: self.spec.name.clone(),
+            node,
+            answers,
+        })
+    }
+
+    /// A silent node whose machine answers, here or where another node asks it.
+    pub(super) fn held_by_machine(&self, now: Time, view: &View) -> Option<NodeName> {
+        self.withheld_by_machine(MachineVerdict::Answers, now, view)
+    }
+
+    /// A silent node of whose machine it is not known yet whether it answers.
+    pub(super) fn waits_for_machine(&self, now: Time, view: &View) -> Option<NodeName> {
+        self.withheld_by_machine(MachineVerdict::Pending, now, view)
+    }
+
+    fn withheld_by_machine(
+        &self,
+        wanted: MachineVerdict,
+        now: Time,
+        view: &View,
+    ) -> Option<NodeName> {
+        if self.wishes.forced || !self.stands_on_shared_storage() {
+            return None;
+        }
+        // Who holds it now has more to say than who held it before.
+        if view.living().any(|p| p.holds(&self.spec.name)) {
+            return None;
+        }
+        let answers = wanted == MachineVerdict::Answers;
+        let peers = view
+            .living()
+            .filter(|p| !p.blocks_no_longer(now, &view.cluster.timing));
+        let told = peers.filter_map(|p| p.withheld.get(&self.spec.name));
+        let silent = |node: &NodeName| view.peer(node).is_some_and(|p| !p.is_living());
+        let mut told = told.filter(|w| w.answers == answers && silent(&w.node));
+        self.silent_node(wanted, now, view)
+            .or_else(|| told.next().map(|w| w.node.clone()))
+    }
+
+    /// A node that is not heard, may run the group, and of whose machine our own questions say this.
+    fn silent_node(&self, wanted: MachineVerdict, now: Time, view: &View) -> Option<NodeName> {
+        let name = &self.spec.name;
+        let is_so = |p: &&Peer| {
+            let may_run = view.machines.may_run(&p.name, name) || view.may_have_started(p, name);
+            let died = p.last_heard + p.dead_after(&view.cluster.timing);
+            may_run
+                && matches!(p.liveness, Liveness::Dead | Liveness::Init)
+                && view
+                    .machines
+                    .verdict(p, died, now, self.stop_deadlines() * 2)
+                    == wanted
+        };
+        view.peer_nodes().find(is_so).map(|p| p.name.clone())
+    }
+
+    /// How long the stop of what stands on shared storage may take.
+    fn stop_deadlines(&self) -> Duration {
+        let shared = self.spec.steps.iter().filter(|s| s.shared_storage);
+        shared.map(|s| s.removal).sum()
+    }
+}

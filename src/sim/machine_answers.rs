@@ -1,0 +1,53 @@
+//! Whether a machine answers when another one asks it: its kernel does so while it has power and a link, also without a
+//! daemon or with one that is frozen. A machine that is suspended as a whole answers nothing.
+
+use std::time::Duration;
+
+use super::world::{ScheduledEvent, World};
+use crate::engine::{Event, MachineAnswer};
+use crate::model::NodeName;
+
+/// How often a machine is asked.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+impl World {
+    pub(super) fn ask_machine(&mut self, at: &NodeName, node: NodeName) {
+        let asks = |m: &&super::Machine| m.alive() && m.asked_machines.contains(&node);
+        let Some(machine) = self.machines.get(at).filter(asks) else {
+            return;
+        };
+        let (life, sent) = (machine.life, machine.clock.local(self.now));
+        if let Some(by) = self.machine_answers(at, &node) {
+            let answered = Event::MachineAnswered {
+                node: node.clone(),
+                by,
+                sent,
+            };
+            self.schedule_event(at, self.weather.delay * 2, answered);
+        }
+        let at = at.clone();
+        self.schedule(ASK_EVERY, ScheduledEvent::AskMachine { at, life, node });
+    }
+
+    fn machine_answers(&mut self, from: &NodeName, to: &NodeName) -> Option<MachineAnswer> {
+        let machine = self.machines.get(to)?;
+        let answer = if machine.sends_no_echo {
+            MachineAnswer::Neighbour
+        } else {
+            MachineAnswer::Echo
+        };
+        let runs = machine.powered && !machine.suspended;
+        (runs && self.is_connected(from, to) && !self.random.chance(self.weather.loss))
+            .then_some(answer)
+    }
+
+    /// Whether a link between two machines carries frames both ways.
+    pub(super) fn is_connected(&self, from: &NodeName, to: &NodeName) -> bool {
+        self.cluster.links.iter().any(|link| {
+            let cut = |a: &NodeName, b: &NodeName| {
+                self.cuts.contains(&(a.clone(), b.clone(), link.clone()))
+            };
+            !cut(from, to) && !cut(to, from)
+        })
+    }
+}
