@@ -123,11 +123,12 @@ impl Exception {
             }
             Self::DeadDaemon => {
                 "a daemon that is killed and stays dead, or hangs: its addresses vanish (not with `lease off`), its other \
-                 services and its mounts stay"
+                 services and its mounts stay. What stands on shared storage is not started elsewhere while that machine \
+                 answers; a machine that is cut off too cannot answer"
             }
             Self::FailedStop => {
                 "a stop that fails on a node that is cut off, or a machine that hangs and still writes to shared storage \
-                 afterwards"
+                 afterwards: only switching that machine off covers this"
             }
             Self::SuspendedMachine => {
                 "a machine that is suspended with its clock: when it continues, it answers until it hears of the new owner"

@@ -17,6 +17,7 @@ mod flood;
 mod freezer;
 mod hostile;
 mod logs;
+mod machine;
 mod network;
 mod partition;
 mod relay;

@@ -94,6 +94,21 @@ fn scripts(random: &mut Random) -> Vec<Step> {
     }
 }
 
+/// Storage that two nodes can open at once, with or without an address.
+fn storage(random: &mut Random) -> Vec<Step> {
+    let mut steps = scripts(random);
+    for step in steps.iter_mut().filter(|s| !s.addresses) {
+        (step.shared_storage, step.stop, step.removal) = (true, secs(3), secs(3));
+    }
+    steps
+}
+
+const ON_STORAGE: ClassShape = ClassShape {
+    more_nodes: 0,
+    steps: storage,
+    ..MAJORITY
+};
+
 /// The same with deadlines of seconds, so that a hang does not take long.
 fn impatient(random: &mut Random) -> Vec<Step> {
     let mut steps = scripts(random);
@@ -464,7 +479,11 @@ fn two_and_witness(r: &mut Random) -> ClusterSetup {
         links: 1 + usize::from(r.chance(300)),
         ..MAJORITY
     };
-    let mut setup = setup(&shape, r);
+    with_witness(&shape, r)
+}
+
+fn with_witness(shape: &ClassShape, r: &mut Random) -> ClusterSetup {
+    let mut setup = setup(shape, r);
     let cluster = &mut setup.cluster;
     let witness = r.pick(&cluster.nodes).unwrap().clone();
     let nodes: Vec<NodeName> = cluster
@@ -555,4 +574,38 @@ fn machines_that_stand_still_with_their_clocks_find_back_to_one_owner() {
     };
     swarm(&class("suspended", Box::new(random_cluster(MAJORITY))), FEW);
     swarm(&class("suspended pair", Box::new(two_and_gateway)), FEW);
+}
+
+/// Daemons die and freeze, and machines lose their power.
+const DEAD_DAEMONS: [FaultKind; 6] = [
+    FaultKind::Kill,
+    FaultKind::Freeze,
+    FaultKind::Crash,
+    FaultKind::Commands,
+    FaultKind::FailingStarts,
+    FaultKind::Time,
+];
+
+#[test]
+fn shared_storage_is_active_once_whichever_daemons_die() {
+    let faults = FaultProfile::from_kinds(&DEAD_DAEMONS);
+    holds("shared storage", random_cluster(ON_STORAGE), faults.clone());
+    let witness = |r: &mut Random| with_witness(&ON_STORAGE, r);
+    holds("shared storage and witness", witness, faults);
+}
+
+#[test]
+fn shared_storage_is_active_once_while_dead_daemons_and_cuts_do_not_meet() {
+    let cuts = [FaultKind::Cuts, FaultKind::Isolation, FaultKind::Blocks];
+    let faults = FaultProfile {
+        quiet: Some(secs(15)),
+        ..FaultProfile::from_kinds(&[&DEAD_DAEMONS[..], &cuts].concat())
+    };
+    holds(
+        "shared storage, cuts",
+        random_cluster(ON_STORAGE),
+        faults.clone(),
+    );
+    let witness = |r: &mut Random| with_witness(&ON_STORAGE, r);
+    holds("shared storage, cuts and witness", witness, faults);
 }
