@@ -16,7 +16,7 @@ use crate::model::status::Liveness;
 use crate::model::{GroupName, NodeName, Term, Time};
 
 /// A machine that has not answered for so long counts as silent.
-pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// So many addresses are remembered of a peer.
 const MAX_ADDRESSES: usize = 8;
 

@@ -1,4 +1,4 @@
-//! The second half of the faults: rules 11 to 29, and what no rule says.
+//! The second half of the faults: rules 11 to 32, and what no rule says.
 
 use crate::table::{Mutation, m};
 
@@ -386,6 +386,30 @@ pub const TABLE: &[Mutation] = &[
         "publish.rs",
         "        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {",
         "        if (changed || whole && !on_time) && self.publisher.take_token(now) {",
+    ),
+    m(
+        "32: a machine that answers holds nothing",
+        "group/machine_hold.rs",
+        "        if self.wishes.forced || !self.stands_on_shared_storage() {",
+        "        if self.wishes.forced || self.needs_machines() {",
+    ),
+    m(
+        "32: what a silent node may run is forgotten at a restart",
+        "machine_probe.rs",
+        "        let known = self.0.iter().filter(|_| !leaving);",
+        "        let known = self.0.iter().filter(|_| leaving);",
+    ),
+    m(
+        "32: what another node says of a machine does not count",
+        "group/machine_hold.rs",
+        "        let mut told = told.filter(|w| w.answers == answers && silent(&w.node));",
+        "        let mut told = told.filter(|w| w.answers != answers && silent(&w.node) && false);",
+    ),
+    m(
+        "32: a machine that only names its hardware address holds for ever",
+        "machine_probe.rs",
+        "(recent(machine.neighbour) && now < alone_until)",
+        "(recent(machine.neighbour) && alone_until > died)",
     ),
     m(
         "18: a command is never answered",

@@ -14,7 +14,10 @@ fn three(name: &str) -> Cluster {
     let lines = "alice 10.0.0.100/24/eth0 LVM::web\n";
     let text = ha_cf(&names, &["eth0"], &more);
     write_config(&config, dir.path(), &text, lines, "secret-of-this-lab");
-    let nodes = names.iter().zip(1..).map(|(n, last)| node(n, last, &config));
+    let nodes = names
+        .iter()
+        .zip(1..)
+        .map(|(n, last)| node(n, last, &config));
     let cluster = Cluster::of(&plan(name, nodes.collect()), dir, &[vip()]);
     cluster.start_both();
     cluster.start("carol");

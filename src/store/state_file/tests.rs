@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::MachineRecord;
 use crate::model::{GroupName, NodeName, Term, Time};
 use crate::store::test_disk::{on_tmpfs, remount};
 use nix::mount::MsFlags;
@@ -37,7 +38,12 @@ impl Bed {
 
 fn wishes() -> PersistentState {
     let group = GroupName::new("IPaddr::10.0.0.1");
+    let machine = MachineRecord {
+        addresses: vec![[10, 0, 0, 2].into()],
+        may_run: [(group.clone(), Term(7))].into(),
+    };
     PersistentState {
+        machines: [(NodeName::new("bob"), machine)].into(),
         deadtimes: BTreeMap::from([(NodeName::new("bob"), Duration::from_secs(30))]),
         generation: Generation(CLOCK),
         ceilings: [(group.clone(), Term(1 << 60))].into(),

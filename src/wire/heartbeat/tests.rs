@@ -285,8 +285,8 @@ fn report() -> impl Strategy<Value = GroupReport> {
 }
 
 fn any_withheld() -> impl Strategy<Value = Withheld> {
-    (".{0,8}", node(), any::<bool>()).prop_map(|(group, node, answers)| Withheld {
-        group: GroupName::new(&group),
+    (group_name(), node(), any::<bool>()).prop_map(|(group, node, answers)| Withheld {
+        group,
         node,
         answers,
     })
