@@ -10,6 +10,22 @@ pub(super) fn describe_takeover(cluster: &Cluster, steps: &[&Step]) -> String {
     if cluster.nodes.len() < 2 {
         return String::new();
     }
+    describe_wait(cluster, steps) + &describe_machine(steps)
+}
+
+/// What stands on storage that a silent node may still have open.
+fn describe_machine(steps: &[&Step]) -> String {
+    let shared: Vec<&Step> = steps.iter().copied().filter(|s| s.shared_storage).collect();
+    if shared.is_empty() {
+        return String::new();
+    }
+    format!(
+        "    while the machine of a node whose daemon is silent answers, nothing is started that it may run, because of {}\n",
+        names(shared.into_iter())
+    )
+}
+
+fn describe_wait(cluster: &Cluster, steps: &[&Step]) -> String {
     if cluster.quorum != QuorumPolicy::Stop {
         return "    after deadtime a takeover from a dead node waits for nothing, and a node that is cut off stops nothing\n"
             .to_owned();
@@ -111,6 +127,18 @@ mod tests {
             assert!(text.contains(not), "{text}");
             assert_eq!(text.contains("does not wait"), !not.is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn shared_storage_waits_for_a_machine_that_answers() {
+        let mut storage = step("LVM::x", 60);
+        storage.shared_storage = true;
+        for quorum in [QuorumPolicy::Stop, QuorumPolicy::Off] {
+            let text = described(quorum, &[step("10.0.0.1", 0), storage.clone()]);
+            assert!(text.ends_with("that it may run, because of LVM::x\n"), "{text}");
+        }
+        let text = described(QuorumPolicy::Stop, &[step("drbddisk::r0", 10)]);
+        assert!(!text.contains("answers"), "{text}");
     }
 
     #[test]

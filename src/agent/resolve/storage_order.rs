@@ -189,7 +189,11 @@ mod tests {
             };
             let words: Vec<_> = tokens.iter().map(word).collect();
             let guarded: Vec<String> = guarded.iter().map(ToString::to_string).collect();
-            steps(&words, &guarded).iter().map(|s| s.removal).collect()
+            let steps = steps(&words, &guarded);
+            // Only storage that does not guard itself, and what stands on it, is shared.
+            let shared = |s: &Step| s.removal == timeouts.stop;
+            assert!(steps.iter().all(|s| s.shared_storage == shared(s)));
+            steps.iter().map(|s| s.removal).collect()
         };
         let wanted = |all: [u64; 7]| all.iter().map(secs).collect::<Vec<_>>();
         assert_eq!(removals(&[]), wanted([0, 0, 30, 30, 30, 30, 30]));
