@@ -135,7 +135,10 @@ mod tests {
         storage.shared_storage = true;
         for quorum in [QuorumPolicy::Stop, QuorumPolicy::Off] {
             let text = described(quorum, &[step("10.0.0.1", 0), storage.clone()]);
-            assert!(text.ends_with("that it may run, because of LVM::x\n"), "{text}");
+            assert!(
+                text.ends_with("that it may run, because of LVM::x\n"),
+                "{text}"
+            );
         }
         let text = described(QuorumPolicy::Stop, &[step("drbddisk::r0", 10)]);
         assert!(!text.contains("answers"), "{text}");

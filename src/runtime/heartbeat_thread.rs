@@ -5,6 +5,7 @@
 //! opened by another thread ([`super::socket_opener`]). It also watches whether the slow half moves
 //! ([`super::slow_half`]), and is silent while that stands still.
 
+mod priority;
 mod sockets;
 
 use std::collections::VecDeque;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+
+use priority::raise_priority;
 
 use super::counters::Counters;
 use super::engine_handle::{self, EngineHandle, Input, Output, OutputSender};
@@ -34,7 +37,6 @@ use crate::model::keys::Keys;
 use crate::model::medium::Medium;
 use crate::store::recording_writer::RecordingFeed;
 use crate::sys::clock::{self, Alarm};
-use crate::sys::realtime;
 
 /// Authenticated heartbeats that may wait for the engine: more than one round of a large cluster. One that is dropped is
 /// made up for by the next of that peer.
@@ -481,21 +483,5 @@ async fn next_input(
     match held_back.pop_front() {
         Some(input) => Some(input),
         None => inbox.recv().await,
-    }
-}
-
-/// Gets real-time priority and locks memory, as far as allowed; logs a warning for each that is refused.
-fn raise_priority(priority: Option<i32>, out: &OutputSender) {
-    let Some(priority) = priority else { return };
-    for (what, result) in [
-        ("real-time priority", realtime::raise_priority(priority)),
-        ("locked memory", realtime::lock_memory()),
-    ] {
-        if let Err(e) = result {
-            let text = format!(
-                "cannot get {what}: {e}; heartbeats may be late on a busy machine (`realtime off` in ha.cf ends this warning)"
-            );
-            out.log(Level::Warning, text);
-        }
     }
 }
