@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::cluster::Cluster;
+use crate::model::hardware_address::HardwareAddress;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Term, Time};
@@ -57,6 +58,9 @@ pub enum Event {
         group: GroupName,
         /// The address, and the hardware address that answered.
         who: String,
+        /// That hardware address.
+        #[serde(default)]
+        hardware: Option<HardwareAddress>,
     },
     /// Nobody answered a round of address probes in time.
     AddressSilent {
@@ -65,6 +69,8 @@ pub enum Event {
         /// When that round was sent.
         sent: Time,
     },
+    /// From now on these are the hardware addresses from which this node may answer for the addresses of groups.
+    OwnHardware(Vec<HardwareAddress>),
     /// An authenticated heartbeat of a peer came directly from an address that is new for it.
     PeerAddress {
         /// The peer.
@@ -223,6 +229,9 @@ pub struct PersistentState {
 pub struct MachineRecord {
     /// The addresses from which its heartbeats came directly, the newest last.
     pub addresses: Vec<IpAddr>,
+    /// Its hardware addresses, as it published them.
+    #[serde(default)]
+    pub hardware: Vec<HardwareAddress>,
     /// Groups on shared storage that it may run, each with the term that it showed.
     pub may_run: BTreeMap<GroupName, Term>,
 }

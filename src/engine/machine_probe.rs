@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::peer::Peer;
 use super::view::View;
 use super::{Action, Engine, Group, MachineAnswer, MachineRecord, PersistentState};
-use crate::model::heartbeat::{GroupState, Phase};
+use crate::model::hardware_address::{HardwareAddress, MAX_HARDWARE_ADDRESSES};
+use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
 use crate::model::status::Liveness;
 use crate::model::{GroupName, NodeName, Term, Time};
 
@@ -60,13 +61,35 @@ impl Machines {
         Machines(known.collect())
     }
 
-    /// What the next daemon must know. After an orderly stop nothing: an administrator is there.
+    /// What the next daemon must know. After an orderly stop not what a node may run: an administrator is there.
     pub fn to_keep(&self, leaving: bool) -> BTreeMap<NodeName, MachineRecord> {
-        let known = self.0.iter().filter(|_| !leaving);
-        known
-            .filter(|(_, m)| !m.record.may_run.is_empty())
-            .map(|(node, m)| (node.clone(), m.record.clone()))
-            .collect()
+        let mut kept = BTreeMap::new();
+        for (node, machine) in &self.0 {
+            let mut record = machine.record.clone();
+            if leaving {
+                record.may_run.clear();
+            }
+            if !record.may_run.is_empty() || !record.hardware.is_empty() {
+                kept.insert(node.clone(), record);
+            }
+        }
+        kept
+    }
+
+    /// Takes the hardware addresses that a node publishes. Returns whether they are new.
+    pub fn learn_hardware(&mut self, heartbeat: &Heartbeat) -> bool {
+        let published = heartbeat.hardware.iter().take(MAX_HARDWARE_ADDRESSES);
+        let known = self.0.get(&heartbeat.src).map(|m| &m.record.hardware);
+        if heartbeat.hardware.is_empty() || known.is_some_and(|k| k.iter().eq(published.clone())) {
+            return false;
+        }
+        self.machine(&heartbeat.src).record.hardware = published.copied().collect();
+        true
+    }
+
+    /// The hardware addresses of a node, as far as they are known.
+    pub fn hardware(&self, node: &NodeName) -> &[HardwareAddress] {
+        self.0.get(node).map_or(&[], |m| &m.record.hardware)
     }
 
     pub fn take_answer(&mut self, node: &NodeName, by: MachineAnswer, sent: Time) {
@@ -219,7 +242,8 @@ impl Engine {
             machines.watch(&peer.name, wanted, now, &mut self.round.out);
         }
         self.view.machines = machines;
-        self.round.save |= self.view.leaving && !self.kept.machines.is_empty();
+        let kept_runs = |r: &MachineRecord| !r.may_run.is_empty();
+        self.round.save |= self.view.leaving && self.kept.machines.values().any(kept_runs);
     }
 }
 

@@ -41,6 +41,7 @@ impl Engine {
             self.pass_on_messages(heartbeat);
         }
         self.remember_deadtime(&heartbeat.src, heartbeat.deadtime);
+        self.round.save |= fresh && self.view.machines.learn_hardware(heartbeat);
         self.take_acknowledgement(heartbeat);
         self.take_terms(heartbeat);
         self.compare_configuration(&heartbeat.src);

@@ -12,7 +12,7 @@
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
 //! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
-//! * `machine_probe`: machines that answer while their daemon is silent;
+//! * `foreign`: who answers for an address; `machine_probe`: machines that answer while their daemon is silent;
 //! * `reconfigure`: a new configuration; `stranger`: nodes that it no longer has; `round`: the orders of one round.
 
 pub mod action;
@@ -20,6 +20,7 @@ mod checks;
 mod command;
 mod digest;
 pub mod event;
+mod foreign;
 mod group;
 mod loss;
 mod machine_probe;
@@ -150,9 +151,15 @@ impl Engine {
                     g.order_ended(now, order, &outcome, round);
                 });
             }
-            Event::AddressAnswered { group, who } => {
-                self.with_group(&group, |g, _, _| g.address_answered(now, who));
+            Event::AddressAnswered {
+                group,
+                who,
+                hardware,
+            } => {
+                let answer = self.identify(who, hardware);
+                self.with_group(&group, |g, _, _| g.address_answered(now, answer));
             }
+            Event::OwnHardware(hardware) => self.publisher.hardware = hardware,
             Event::AddressSilent { group, sent } => {
                 self.with_group(&group, |g, _, _| g.address_silent(sent));
             }

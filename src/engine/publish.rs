@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::sent::SentHeartbeat;
 use super::{Action, Engine, Group, loss};
 use crate::model::cluster::Timing;
+use crate::model::hardware_address::HardwareAddress;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Withheld};
 use crate::model::peer_message::PeerMessage;
@@ -44,6 +45,9 @@ pub(super) struct Publisher {
     /// Carried for others; they mean nothing here.
     #[serde(default)]
     pub peer_messages: Vec<PeerMessage>,
+    /// The hardware addresses of this node.
+    #[serde(default)]
+    pub hardware: Vec<HardwareAddress>,
 }
 
 /// The part of a heartbeat whose change is worth an extra one.
@@ -82,6 +86,7 @@ impl Publisher {
             deferred: false,
             goodbye: None,
             peer_messages: Vec::new(),
+            hardware: Vec::new(),
         }
     }
 
@@ -334,6 +339,7 @@ impl Engine {
                 back_within: None,
             },
             withheld: withheld.collect(),
+            hardware: self.publisher.hardware.clone(),
             failed_checks: self.view.checks.failed_checks(),
             peer_messages: self.publisher.peer_messages.clone(),
             digest: self.view.former_digest.unwrap_or(self.view.cluster.digest),

@@ -207,6 +207,8 @@ pub enum Because {
     Agent(String),
     /// Another machine still answers for one of its addresses.
     AddressAnswers(String),
+    /// A machine that is no node of this cluster answers for one of its addresses.
+    ForeignAnswers(String),
     /// Its addresses are being probed; they have not been silent for long enough yet.
     ProbeRuns,
     /// A node that is no longer in ha.cf still runs it.
@@ -304,7 +306,10 @@ impl Decision {
             What::Held
                 if matches!(
                     self.because,
-                    Because::AddressAnswers(_) | Because::StuckAt(_) | Because::MachineAnswers(_)
+                    Because::AddressAnswers(_)
+                        | Because::ForeignAnswers(_)
+                        | Because::StuckAt(_)
+                        | Because::MachineAnswers(_)
                 ) =>
             {
                 Level::Error

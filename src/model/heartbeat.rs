@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hardware_address::HardwareAddress;
 use super::health::FailedCheck;
 use super::peer_message::PeerMessage;
 use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
@@ -36,6 +37,9 @@ pub struct Heartbeat {
     /// groups that this heartbeat names.
     #[serde(default)]
     pub withheld: Vec<Withheld>,
+    /// The hardware addresses from which the sender may answer for the addresses of groups.
+    #[serde(default)]
+    pub hardware: Vec<HardwareAddress>,
     /// Checks of the sender that have not passed. With one of them, other than `failback_when`, it is no candidate.
     #[serde(default)]
     pub failed_checks: Vec<FailedCheck>,
@@ -61,6 +65,7 @@ impl Heartbeat {
             quorate: true,
             intent: Intent::default(),
             withheld: Vec::new(),
+            hardware: Vec::new(),
             failed_checks: Vec::new(),
             peer_messages: Vec::new(),
             digest: 0,

@@ -27,6 +27,7 @@ mod links;
 mod listeners;
 mod logging;
 mod notify;
+mod own_hardware;
 mod peer_addresses;
 mod peer_requests;
 mod perform;

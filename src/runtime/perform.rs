@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::engine_handle::EngineHandle;
 use super::links;
+use super::own_hardware::report_own_hardware;
 use super::watcher::Watcher;
 use crate::agent::address::address_guard::{AddressGuard, GuardEvent};
 use crate::agent::address::ipaddr::Addresses;
@@ -36,6 +37,8 @@ pub struct Performer {
     guard: Arc<AddressGuard>,
     prober: AddressProber,
     machines: MachineProber,
+    /// The interfaces that carry the addresses of groups.
+    interfaces: watch::Sender<BTreeSet<String>>,
     watcher: Watcher,
     leases: Option<LeaseFile>,
     lease_ends: BTreeMap<GroupName, Time>,
@@ -59,13 +62,15 @@ impl Performer {
     ) -> Performer {
         let (guard, guard_events) = AddressGuard::new();
         let links = netlink.clone();
+        let (interfaces, names) = watch::channel(BTreeSet::new());
+        tokio::spawn(report_own_hardware(netlink.clone(), names, engine.clone()));
         let (machines, answers) = MachineProber::new(netlink.clone());
         let (prober, probed) = AddressProber::new(netlink);
         tokio::spawn(report_address_guard(guard_events, engine.clone()));
         tokio::spawn(report_address_prober(probed, engine.clone()));
         tokio::spawn(report_machine_prober(answers, engine.clone()));
         tokio::spawn(links::report_interfaces(links, engine.clone()));
-        Performer {
+        let performer = Performer {
             groups: groups
                 .into_iter()
                 .map(|(name, steps)| (name, Arc::new(steps)))
@@ -75,13 +80,26 @@ impl Performer {
             guard: Arc::new(guard),
             prober,
             machines,
+            interfaces,
             watcher: Watcher::new(watch_plan, engine.clone()),
             leases,
             lease_ends: BTreeMap::new(),
             held_before,
             min_lifetime,
             engine,
-        }
+        };
+        performer.name_interfaces();
+        performer
+    }
+
+    /// Which interfaces carry the addresses of groups has changed.
+    fn name_interfaces(&self) {
+        let steps = self.groups.values().chain(self.next_definitions.values());
+        let lists = steps
+            .flat_map(|s| s.iter())
+            .filter_map(|s| s.addresses.as_ref());
+        let named = lists.flat_map(|a| a.list().iter().map(|v| v.interface.clone()));
+        self.interfaces.send_replace(named.collect());
     }
 
     /// Uses the agents of a new configuration. A group whose members changed is stopped by its old agents first; the engine
@@ -111,6 +129,7 @@ impl Performer {
             }
         }
         self.watcher.reconfigure(watch_plan, &self.groups);
+        self.name_interfaces();
     }
 
     /// Starts or stops monitoring the resources of a group.
@@ -347,7 +366,15 @@ async fn report_address_guard(
 async fn report_address_prober(mut events: mpsc::Receiver<ProbeEvent>, engine: EngineHandle) {
     while let Some(event) = events.recv().await {
         engine.send_event(match event {
-            ProbeEvent::Answered { group, who } => Event::AddressAnswered { group, who },
+            ProbeEvent::Answered {
+                group,
+                who,
+                hardware,
+            } => Event::AddressAnswered {
+                group,
+                who,
+                hardware: Some(hardware),
+            },
             ProbeEvent::Silent { group, sent } => Event::AddressSilent { group, sent },
         });
     }

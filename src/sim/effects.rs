@@ -294,7 +294,11 @@ impl World {
     pub(super) fn probe_ends(&mut self, at: &NodeName, group: GroupName, sent: Time) {
         let event = if let Some(other) = self.answers_to(at, &group) {
             let who = other.to_string();
-            Event::AddressAnswered { group, who }
+            Event::AddressAnswered {
+                group,
+                who,
+                hardware: None,
+            }
         } else {
             let machine = self.machine(at.as_str());
             let asked = machine.clock.world(sent);

@@ -13,6 +13,7 @@
 //! | `ai` | failed checks: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` affects only that group | `web,-,no%20answer` |
 //! | `le` | messages to other daemons: questions and answers, `TO,ID,JSON`; they do not affect ownership | `bob,1f,%7b...` |
 //! | `wh` | groups that a silent node may still run because its machine answers, `GROUP,NODE`; `,?` after it while that is not known | `db,alice,?` |
+//! | `hw` | hardware addresses from which the sender may answer for the addresses of groups | `525400aabbcc` |
 //! | `bk` | back within this time in ms | `7530` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!
@@ -35,6 +36,7 @@ use std::time::Duration;
 use super::fields::{self, Known};
 use super::message::Message;
 use super::{Refused, auth, message};
+use crate::model::hardware_address::HardwareAddress;
 use crate::model::heartbeat::{Heartbeat, Intent, Phase, Reach};
 use crate::model::keys::Keys;
 use crate::model::peer_message::{self, PeerMessage};
@@ -123,6 +125,7 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
         "wh",
         fields::join(hb.withheld.iter().map(fields::withheld_word)),
     );
+    list("hw", fields::join(hb.hardware.iter().map(|a| a.digits())));
     list("bk", back_within.map(milliseconds).unwrap_or_default());
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
     list(
@@ -214,6 +217,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         quorate,
         intent: read_intent(m)?,
         withheld: read_list(m, "wh", fields::read_withheld)?,
+        hardware: read_list(m, "hw", HardwareAddress::from_digits)?,
         failed_checks: read_list(m, "ai", fields::read_failed_check)?,
         peer_messages: read_peer_messages(m)?,
         digest: number(needed(m, "cd")?)?,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use had::model::hardware_address::HardwareAddress;
 use had::model::health::FailedCheck;
 use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition, Withheld,
@@ -126,6 +127,7 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             back_within: Some(Duration::from_secs(3)),
             ..Intent::default()
         },
+        hardware: vec![HardwareAddress([2, 0, 0, 0, 0, 7])],
         withheld: vec![Withheld {
             group: GroupName::new("g2"),
             node: NodeName::new("carol"),
@@ -168,6 +170,7 @@ pub fn unsigned() -> Vec<Vec<u8>> {
         heard: vec![],
         intent: Intent::default(),
         withheld: Vec::new(),
+        hardware: Vec::new(),
         failed_checks: Vec::new(),
         peer_messages: Vec::new(),
         phase: Phase::Init,

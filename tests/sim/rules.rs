@@ -287,6 +287,7 @@ fn rule_10_silence_from_before_an_answer_does_not_count() {
     a.tell(Event::AddressAnswered {
         group: g(),
         who: "somebody".to_owned(),
+        hardware: None,
     });
     for _ in 0..5 {
         a.tell(Event::AddressSilent {

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::address::virtual_address::VirtualAddress;
+use crate::model::hardware_address::HardwareAddress;
 use crate::model::{GroupName, Time};
 use crate::sys::arp::{self, AddressAnswer};
 use crate::sys::clock::now;
@@ -43,6 +44,8 @@ pub enum ProbeEvent {
         group: GroupName,
         /// The address, and the hardware address that has it.
         who: String,
+        /// That hardware address.
+        hardware: HardwareAddress,
     },
     /// Nobody answered a whole round.
     Silent {
@@ -184,7 +187,8 @@ impl AddressWatch {
     fn answered_event(&self, answer: AddressAnswer) -> ProbeEvent {
         ProbeEvent::Answered {
             group: self.group.clone(),
-            who: format!("{} is at {}", answer.ip, answer.mac),
+            who: format!("{} is answered by {}", answer.ip, answer.mac),
+            hardware: HardwareAddress(answer.mac.octets()),
         }
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Group;
 use super::state::LocalState;
 use crate::engine::Action;
+use crate::engine::foreign::AddressAnswer;
 use crate::engine::round::Round;
 use crate::engine::view::View;
 use crate::model::Time;
@@ -27,7 +28,7 @@ pub(super) struct AddressProbe {
     /// Since when it is on.
     since: Time,
     /// The last answer: when it came, and from whom.
-    answered: Option<(Time, String)>,
+    answered: Option<(Time, AddressAnswer)>,
     silent_rounds: u32,
 }
 
@@ -48,7 +49,7 @@ impl AddressProbe {
         self.since + PROBE_PATIENCE
     }
 
-    fn take_answer(&mut self, now: Time, who: String) {
+    fn take_answer(&mut self, now: Time, who: AddressAnswer) {
         self.answered = Some((now, who));
         self.silent_rounds = 0;
     }
@@ -72,7 +73,7 @@ impl Group {
             return None;
         }
         match &self.address_probe.answered {
-            Some((_, who)) => Some(Because::AddressAnswers(who.clone())),
+            Some((_, answer)) => Some(answer.objection()),
             None => Some(Because::ProbeRuns),
         }
     }
@@ -104,7 +105,7 @@ impl Group {
     }
 
     /// Somebody answered for an address.
-    pub fn address_answered(&mut self, now: Time, who: String) {
+    pub fn address_answered(&mut self, now: Time, who: AddressAnswer) {
         self.address_probe.take_answer(now, who);
     }
 

@@ -160,6 +160,7 @@ impl Group {
         match self.objection_to_start(now, view) {
             Some(
                 because @ (Because::AddressAnswers(_)
+                | Because::ForeignAnswers(_)
                 | Because::StopsStill(..)
                 | Because::PingGap
                 | Because::HeldByStranger(_)),

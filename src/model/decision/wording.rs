@@ -194,6 +194,10 @@ impl fmt::Display for Because {
                 f,
                 "split brain suspected: one of its addresses still answers ({who}); stop what runs there, or override with hactl takeover --force"
             ),
+            Self::ForeignAnswers(who) => write!(
+                f,
+                "{who}, which is no node of this cluster: give that machine another address, or override with hactl takeover --force"
+            ),
             Self::HeldByStranger(n) => write!(
                 f,
                 "{n}, which is no longer in ha.cf, still runs it: stop the daemon there, or add the node again"

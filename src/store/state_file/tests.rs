@@ -1,5 +1,6 @@
 use super::*;
 use crate::engine::MachineRecord;
+use crate::model::hardware_address::HardwareAddress;
 use crate::model::{GroupName, NodeName, Term, Time};
 use crate::store::test_disk::{on_tmpfs, remount};
 use nix::mount::MsFlags;
@@ -40,6 +41,7 @@ fn wishes() -> PersistentState {
     let group = GroupName::new("IPaddr::10.0.0.1");
     let machine = MachineRecord {
         addresses: vec![[10, 0, 0, 2].into()],
+        hardware: vec![HardwareAddress([2, 0, 0, 0, 0, 7])],
         may_run: [(group.clone(), Term(7))].into(),
     };
     PersistentState {

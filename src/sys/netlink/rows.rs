@@ -91,6 +91,10 @@ pub struct Link {
     pub up: bool,
     /// Whether there is a carrier.
     pub carrier: bool,
+    /// The bond or bridge of which it is a member.
+    pub master: Option<u32>,
+    /// The interface below it, of a VLAN or a macvlan.
+    pub lower: Option<u32>,
     /// Whether neighbours are asked for on it (Ethernet, not loopback, not `-arp`).
     pub arp: bool,
 }
@@ -103,6 +107,8 @@ impl Link {
             index,
             name: name.to_owned(),
             mac: None,
+            master: None,
+            lower: None,
             up: true,
             carrier: true,
             arp: true,
@@ -212,10 +218,12 @@ pub(super) fn link_of(message: &LinkMessage) -> Option<Link> {
     let flags = message.header.flags;
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let mut name = None;
-    let mut mac = None;
+    let (mut mac, mut master, mut lower) = (None, None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Controller(index) => master = Some(*index),
+            LinkAttribute::Link(index) => lower = Some(*index),
             LinkAttribute::Address(bytes) if ethernet => {
                 mac = <[u8; 6]>::try_from(bytes.as_slice())
                     .ok()
@@ -228,6 +236,8 @@ pub(super) fn link_of(message: &LinkMessage) -> Option<Link> {
         index: message.header.index,
         name: name?,
         mac,
+        master,
+        lower,
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
         arp: ethernet && !flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::drbd::Standing;
+use crate::model::hardware_address::HardwareAddress;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withheld};
 use crate::model::keys::{Key, Method};
@@ -106,6 +107,9 @@ fn it_looks_as_the_table_says() {
     })
     .to_vec();
     hb.intent.back_within = Some(Duration::from_secs(30));
+    hb.hardware = ["525400aabb0c", "0a0000000001"]
+        .map(|digits| HardwareAddress::from_digits(digits).unwrap())
+        .to_vec();
     hb.withheld = vec![withheld("a b", true), withheld("db", false)];
     hb.heard[0].loss = 200;
     let env = envelope();
@@ -113,7 +117,7 @@ fn it_looks_as_the_table_says() {
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
         had=1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
-        lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nbk=7530\n\
+        lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nhw=525400aabb0c 0a0000000001\nbk=7530\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -361,6 +365,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
         (
             intent(),
             vec(any_withheld(), 0..3),
+            vec(any::<[u8; 6]>(), 0..3),
             vec(failed_check(), 0..3),
             vec(peer_message(), 0..3),
         ),
@@ -372,7 +377,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 (phase, quorate, reach),
                 heard,
                 groups,
-                (intent, withheld, failed_checks, peer_messages),
+                (intent, withheld, hardware, failed_checks, peer_messages),
             )| Heartbeat {
                 src,
                 generation: Generation(generation),
@@ -388,6 +393,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 quorate,
                 intent,
                 withheld,
+                hardware: hardware.into_iter().map(HardwareAddress).collect(),
                 failed_checks,
                 peer_messages,
                 digest,

@@ -49,7 +49,10 @@ fn who_has_an_address_is_named_with_its_hardware_address() {
         a.run(move || async move {
             let (prober, mut events) = AddressProber::new(Netlink::new());
             prober.watch(&group(), placed(&[address]).await);
-            assert_eq!(answer(&mut events).await, format!("{address} is at {mac}"));
+            assert_eq!(
+                answer(&mut events).await,
+                format!("{address} is answered by {mac}")
+            );
         });
     }
 }

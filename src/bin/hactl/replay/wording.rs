@@ -119,12 +119,16 @@ impl ReplayWording {
                 order,
                 outcome,
             } => self.done(world, group, *order, outcome),
-            Event::AddressAnswered { group, who } => {
+            Event::AddressAnswered { group, who, .. } => {
                 let before = self.answering.insert(group.clone(), who.clone());
                 if !self.all && before.as_ref() == Some(who) {
                     return None;
                 }
                 format!("{group}: {who} answers for one of its addresses")
+            }
+            Event::OwnHardware(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                format!("hardware addresses of this node: {}", addresses.join(", "))
             }
             Event::PeerAddress { peer, address } => {
                 format!("heartbeats of {peer} come from {address}")
