@@ -27,6 +27,11 @@ pub(super) enum Answerer {
 }
 
 impl AddressAnswer {
+    /// Whether it is of a machine that is no node of this cluster.
+    pub fn is_foreign(&self) -> bool {
+        self.from == Answerer::Foreign
+    }
+
     /// Why the group is not started.
     pub fn objection(&self) -> Because {
         let who = self.who.clone();

@@ -373,11 +373,9 @@ impl HeartbeatLoop {
                 if let Some(relay) = &mut self.relay {
                     relay.learn(peer, *from);
                 }
-                let known = self.engine.cluster().nodes.contains(peer);
-                if known && self.peer_addresses.learn(peer, *from) {
-                    let (peer, address) = (peer.clone(), *from);
-                    go_on = self.give_event(Event::PeerAddress { peer, address });
-                }
+                let cluster = self.engine.cluster();
+                let news = self.peer_addresses.learn(cluster, peer, *from);
+                go_on = news.is_none_or(|event| self.give_event(event));
             }
         }
         go_on && self.give_event(received.into_event())

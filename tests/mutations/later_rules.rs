@@ -1,4 +1,4 @@
-//! The second half of the faults: rules 11 to 32, and what no rule says.
+//! The second half of the faults: rules 11 to 33, and what no rule says.
 
 use crate::table::{Mutation, m};
 
@@ -396,8 +396,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "32: what a silent node may run is forgotten at a restart",
         "machine_probe.rs",
-        "        let known = self.0.iter().filter(|_| !leaving);",
-        "        let known = self.0.iter().filter(|_| leaving);",
+        "            if leaving {\n                record.may_run.clear();",
+        "            if !leaving {\n                record.may_run.clear();",
     ),
     m(
         "32: what another node says of a machine does not count",
@@ -410,6 +410,12 @@ pub const TABLE: &[Mutation] = &[
         "machine_probe.rs",
         "(recent(machine.neighbour) && now < alone_until)",
         "(recent(machine.neighbour) && alone_until > died)",
+    ),
+    m(
+        "33: every answer is foreign",
+        "foreign.rs",
+        "        self.from == Answerer::Foreign",
+        "        self.from != Answerer::Unknown",
     ),
     m(
         "18: a command is never answered",

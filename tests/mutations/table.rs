@@ -368,8 +368,8 @@ const TABLE: &[Mutation] = &[
     m(
         "10: nobody asks the wire",
         "group/address_probe.rs",
-        "            || self.address_probe.silent_rounds >= SILENT_ROUNDS_NEEDED",
-        "            || true",
+        "        if self.address_probe.silent_rounds >= SILENT_ROUNDS_NEEDED {",
+        "        if true {",
     ),
     m(
         "10: one round of silence is enough, an answer or not",

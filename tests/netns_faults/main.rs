@@ -14,6 +14,7 @@ mod blocked;
 mod clients;
 mod common;
 mod flood;
+mod foreign;
 mod freezer;
 mod hostile;
 mod logs;

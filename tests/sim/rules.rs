@@ -4,10 +4,13 @@
 mod alone;
 
 use had::engine::{Call, Command, Event, OrderId, Outcome};
+use had::model::hardware_address::HardwareAddress;
 use had::model::health::Policy;
 use had::model::heartbeat::GroupState;
 use had::model::{NodeName, Sequence, Term};
 use had::sim::World;
+
+use std::time::Duration;
 
 use crate::{ms, secs};
 use alone::{Alone, Broken, cluster, g, pair, recognition, report};
@@ -303,6 +306,40 @@ fn rule_10_silence_from_before_an_answer_does_not_count() {
     }
     a.run_for(ms(300));
     assert!(a.started);
+}
+
+fn hardware(last: u8) -> HardwareAddress {
+    HardwareAddress([2, 0, 0, 0, 0, last])
+}
+
+/// Node a claims its group at a cold start, node b agrees, and this hardware address answers for the address of the group.
+/// Returns how long the start was held.
+fn held_by_answers_of(last: u8) -> Duration {
+    let mut a = Alone::in_cluster(pair("a"), &["b"], Broken::Nothing);
+    a.tell(Event::OwnHardware(vec![hardware(1)]));
+    a.voice("b").hardware = vec![hardware(2)];
+    a.run_for(ms(100));
+    assert_eq!(a.ours().state, GroupState::Claiming);
+    let begun = a.now;
+    a.agrees("b");
+    while !a.started && a.now.since(begun) < secs(60) {
+        a.tell(Event::AddressAnswered {
+            group: g(),
+            who: "10.0.0.5 is answered by it".to_owned(),
+            hardware: Some(hardware(last)),
+        });
+        a.run_for(ms(50));
+    }
+    assert!(a.started);
+    a.now.since(begun)
+}
+
+#[test]
+fn rule_33_a_foreign_machine_holds_a_cold_start_for_ten_seconds() {
+    let held = held_by_answers_of(9);
+    assert!(held >= ms(9800) && held <= secs(11), "{held:?}");
+    let by_a_node = held_by_answers_of(2);
+    assert!(by_a_node <= secs(1), "{by_a_node:?}");
 }
 
 #[test]

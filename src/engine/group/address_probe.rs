@@ -18,6 +18,12 @@ use crate::model::status::Liveness;
 /// After this long without an answer and without silence the probe itself cannot work here, for instance because the
 /// interface has no carrier. A round for a thousand addresses takes less than a second.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
+/// At a cold start a first round is waited for this long.
+const FIRST_ROUND: Duration = Duration::from_millis(150);
+/// An answer of a foreign machine counts for this long at a cold start ...
+const ANSWER_LASTS: Duration = Duration::from_secs(1);
+/// ... and holds the group for this long at most, or for deadtime if that is longer.
+const FOREIGN_HOLD: Duration = Duration::from_secs(10);
 /// This many rounds in a row must stay unanswered.
 const SILENT_ROUNDS_NEEDED: u32 = 2;
 
@@ -45,8 +51,12 @@ impl AddressProbe {
         self.on && now >= self.gives_up_at()
     }
 
-    pub fn gives_up_at(&self) -> Time {
+    fn gives_up_at(&self) -> Time {
         self.since + PROBE_PATIENCE
+    }
+
+    fn foreign_hold_ends(&self, view: &View) -> Time {
+        self.since + FOREIGN_HOLD.max(view.cluster.timing.deadtime)
     }
 
     fn take_answer(&mut self, now: Time, who: AddressAnswer) {
@@ -65,17 +75,49 @@ impl AddressProbe {
 impl Group {
     /// Why the group cannot be started: while a peer is out of sight, nobody may answer for the addresses any more.
     pub(super) fn probe_objection(&self, now: Time, view: &View) -> Option<Because> {
-        if !out_of_sight(now, view)
-            || self.wishes.forced
-            || !self.has_addresses()
-            || self.address_probe.silent_rounds >= SILENT_ROUNDS_NEEDED
-        {
+        if self.wishes.forced || !self.has_addresses() {
+            return None;
+        }
+        if !out_of_sight(now, view) {
+            return self.foreign_objection(now, view);
+        }
+        if self.address_probe.silent_rounds >= SILENT_ROUNDS_NEEDED {
             return None;
         }
         match &self.address_probe.answered {
             Some((_, answer)) => Some(answer.objection()),
             None => Some(Because::ProbeRuns),
         }
+    }
+
+    /// Rule 33. At a cold start, next to nobody out of sight: a machine that is no node may have an address.
+    fn foreign_objection(&self, now: Time, view: &View) -> Option<Because> {
+        let probe = &self.address_probe;
+        if self.was_held || !probe.on {
+            return None;
+        }
+        match &probe.answered {
+            Some((at, answer)) if answer.is_foreign() && now < *at + ANSWER_LASTS => {
+                (now < probe.foreign_hold_ends(view)).then(|| answer.objection())
+            }
+            None if probe.silent_rounds == 0 && now < probe.since + FIRST_ROUND => {
+                Some(Because::ProbeRuns)
+            }
+            _ => None,
+        }
+    }
+
+    /// The times at which the probe must be judged again without an event.
+    pub(super) fn add_probe_deadlines(&self, view: &View, due: &mut Vec<Time>) {
+        let probe = &self.address_probe;
+        due.extend([probe.gives_up_at(), probe.since + FIRST_ROUND]);
+        due.push(probe.foreign_hold_ends(view));
+        due.extend(probe.answered.iter().map(|(at, _)| *at + ANSWER_LASTS));
+    }
+
+    /// Notes that some node has it, so that its next start is no cold start.
+    pub(super) fn note_holder(&mut self, view: &View) {
+        self.was_held |= self.state().holds() || view.living().any(|p| p.holds(&self.spec.name));
     }
 
     /// Turns the probe on or off. It already runs while a peer that may have the group is late: so the answer is usually
@@ -89,7 +131,7 @@ impl Group {
         });
         let wanted = match self.state {
             LocalState::Offline | LocalState::Failed => late,
-            LocalState::Claiming => out_of_sight(now, view),
+            LocalState::Claiming => !self.was_held || out_of_sight(now, view),
             _ => false,
         };
         let on = wanted && self.has_addresses() && !view.leaving;

@@ -80,6 +80,9 @@ pub(super) struct Group {
     /// A reload has added or changed it: it is started here once no living node has another configuration.
     #[serde(default)]
     awaits_agreement: bool,
+    /// Some node has held it in this life of ours.
+    #[serde(default)]
+    was_held: bool,
     /// On a witness: when a node named it last.
     #[serde(default)]
     named_at: Option<Time>,
@@ -105,6 +108,7 @@ impl Group {
             removed: false,
             replaced_by: None,
             awaits_agreement: false,
+            was_held: false,
             named_at: None,
         }
     }
@@ -116,6 +120,7 @@ impl Group {
             return;
         }
         round.keep_ahead(&self.spec.name, self.highest_term);
+        self.note_holder(view);
         self.update_recognition(now, view);
         self.probe_after_maintenance(view, round);
         match self.state {
@@ -183,7 +188,7 @@ impl Group {
                 due.extend(view.living().map(|p| p.takes_us_for_dead_at(timing)));
             }
             (LocalState::Claiming, _) => {
-                due.push(self.address_probe.gives_up_at());
+                self.add_probe_deadlines(view, &mut due);
                 let dead = view.peers.iter().filter(|p| p.liveness == Liveness::Dead);
                 due.extend(dead.map(|p| self.stopped_by(p, view)));
                 due.push(view.arbiter_usable_from(now));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use had::engine::{Action, Burden, Call, Command, Engine, Event, Outcome, PersistentState};
 use had::model::cluster::{Cluster, QuorumPolicy};
+use had::model::hardware_address::HardwareAddress;
 use had::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Recognition};
 use had::model::status::Liveness;
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term, Time};
@@ -28,6 +29,8 @@ pub struct Voice {
     pub silent: bool,
     /// A restart that it announces.
     pub back_within: Option<Duration>,
+    /// The hardware addresses that it publishes.
+    pub hardware: Vec<HardwareAddress>,
 }
 
 /// Which calls on this node never end.
@@ -126,6 +129,7 @@ impl Alone {
             heard: None,
             silent: false,
             back_within: None,
+            hardware: Vec::new(),
         };
         let mut alone = Alone {
             engine,
@@ -226,6 +230,7 @@ impl Alone {
                 back_within: voice.back_within,
                 ..Intent::default()
             },
+            hardware: voice.hardware.clone(),
             digest: 1,
             ..Heartbeat::new(
                 NodeName::new(name),
