@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::cluster::Cluster;
 use crate::model::hardware_address::HardwareAddress;
-use crate::model::heartbeat::Heartbeat;
+use crate::model::heartbeat::{Heartbeat, UnreadableHeartbeat};
+use crate::model::identity::Identity;
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Term, Time};
 
@@ -19,8 +20,18 @@ pub enum Event {
     Heard {
         /// Where it came in.
         link: LinkName,
+        /// The address of its sender on that link; none for a relayed one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<IpAddr>,
         /// What it says.
         heartbeat: Box<Heartbeat>,
+    },
+    /// An authenticated heartbeat of a member came in that cannot be read: it is of another version.
+    HeardUnreadable {
+        /// Where it came in.
+        link: LinkName,
+        /// What could be read of it.
+        heartbeat: UnreadableHeartbeat,
     },
     /// The carrier of an interface came or went.
     Carrier {
@@ -222,6 +233,9 @@ pub struct PersistentState {
     /// The machines of the peers.
     #[serde(default)]
     pub machines: BTreeMap<NodeName, MachineRecord>,
+    /// Who this life of the daemon is. Not kept for the next one.
+    #[serde(default)]
+    pub identity: Identity,
 }
 
 /// Rule 32. What the next daemon must know of a peer whose daemon it may never hear.

@@ -1,6 +1,7 @@
 //! Which peers, links and ping nodes are alive, judged by what is heard and by silence; and what a gap in our own time
 //! does to that knowledge.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::peer::{Freshness, Hearing, Peer};
@@ -13,7 +14,17 @@ use crate::model::{Generation, GroupName, LinkName, NodeName, Time};
 
 impl Engine {
     /// An authenticated heartbeat came in.
-    pub(super) fn take_heartbeat(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) {
+    pub(super) fn take_heartbeat(
+        &mut self,
+        now: Time,
+        link: &LinkName,
+        from: Option<IpAddr>,
+        heartbeat: &Heartbeat,
+    ) {
+        if heartbeat.src == *self.view.me() {
+            self.take_own_name(now, from, heartbeat);
+            return;
+        }
         let mut notes = Vec::new();
         let freshness = judge_freshness(heartbeat, now, &self.view);
         let fresh = freshness == Freshness::Fresh;
@@ -21,6 +32,10 @@ impl Engine {
             self.view.take_stranger(now, heartbeat, fresh);
             return;
         };
+        if peer.is_second_life(now, heartbeat, self.view.cluster.timing.initdead) {
+            self.take_second_life(now, from, heartbeat, freshness);
+            return;
+        }
         learn_groups(&mut self.groups, now, &self.view.cluster, heartbeat);
         let groups = &self.groups;
         let ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
@@ -29,6 +44,7 @@ impl Engine {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;
         }
+        peer.address = from.or(peer.address);
         mark_link_up(peer, link, &mut notes);
         let revived = hearing != Hearing::Copy && update_liveness(peer, now, hearing, &mut notes);
         self.round
@@ -42,7 +58,8 @@ impl Engine {
         }
         self.remember_deadtime(&heartbeat.src, heartbeat.deadtime);
         self.round.save |= fresh && self.view.machines.learn_hardware(heartbeat);
-        self.take_acknowledgement(heartbeat);
+        self.take_names(now, heartbeat, fresh);
+        self.take_acknowledgement(now, heartbeat);
         self.take_terms(heartbeat);
         self.compare_configuration(&heartbeat.src);
         let mut groups = heartbeat.groups.iter();
@@ -88,15 +105,23 @@ impl Engine {
     }
 
     /// What the peer has heard of us. Our rights rest on that, and it shows if our store was lost.
-    fn take_acknowledgement(&mut self, heartbeat: &Heartbeat) {
+    fn take_acknowledgement(&mut self, now: Time, heartbeat: &Heartbeat) {
         let Some(heard) = heartbeat.heard.iter().find(|h| h.node == *self.view.me()) else {
             return;
         };
+        let own = self.view.names.identity.instance;
+        if heard.instance.is_some() && own.is_some() && heard.instance != own {
+            return; // Rule 30. It hears another life of ours.
+        }
         let newest = self.publisher.sequence();
         if heard.generation > self.view.generation
             || (heard.generation == self.view.generation && heard.sequence > newest)
         {
-            self.notice_lost_store(&heartbeat.src, heard.generation);
+            if heard.instance.is_some() && heard.instance == own {
+                self.found_copy(now, None);
+            } else {
+                self.notice_lost_store(&heartbeat.src, heard.generation);
+            }
             return;
         }
         let sent = (heard.generation == self.view.generation)
@@ -156,7 +181,7 @@ impl Engine {
     }
 
     /// Rule 13. A peer remembers a later generation of ours than we do. The next one begins when it is on disk.
-    fn notice_lost_store(&mut self, witness: &NodeName, seen: Generation) {
+    pub(super) fn notice_lost_store(&mut self, witness: &NodeName, seen: Generation) {
         let next = Generation(seen.0.saturating_add(1));
         if self.next_generation.is_none_or(|g| g < next) {
             self.next_generation = Some(next);
@@ -197,13 +222,14 @@ impl Engine {
             .out
             .extend(notes.into_iter().map(super::Action::Record));
         self.view.forget_strangers(now);
+        self.forget_namesakes(now);
         self.forget_unnamed_groups(now);
         self.update_joined();
     }
 
     /// Rule 2. This node takes part once every peer was heard or is known to be dead.
     pub(super) fn update_joined(&mut self) {
-        let joined = self.view.may_join(self.now);
+        let joined = self.view.takes_part(self.now);
         if joined && !self.view.joined {
             let all_heard = self.view.peer_nodes().all(Peer::is_living);
             let because = if all_heard {
@@ -240,7 +266,7 @@ impl Engine {
         self.view.listen_until = now + deadtime;
         self.view.gap = Some((now, now.since(began)));
         self.view.machines.ask_anew(now);
-        self.view.joined = self.view.may_join(now);
+        self.view.joined = self.view.takes_part(now);
     }
 
     pub(super) fn take_ping_answer(&mut self, ping: usize, sent: Time) {
@@ -291,6 +317,7 @@ impl Engine {
             due.extend(up.filter_map(|l| Some(l.last_heard? + l.silence_limit(t))));
         }
         due.extend(self.view.stranger_deadlines().filter(|at| *at > self.now));
+        due.extend(self.view.name_deadlines().filter(|at| *at > self.now));
         if !self.view.joined && self.view.listen_until > self.now {
             due.push(self.view.listen_until);
         }
@@ -301,18 +328,18 @@ impl Engine {
 
 /// Rule 28. Only a fresh heartbeat cannot be an old one that somebody sends again.
 fn judge_freshness(heartbeat: &Heartbeat, now: Time, view: &View) -> Freshness {
-    let us = heartbeat.heard.iter().find(|h| h.node == *view.me());
-    let Some(us) = us.filter(|h| h.generation == view.generation) else {
+    let acknowledged = view.acknowledged(heartbeat);
+    let Some((_, sequence)) = acknowledged.filter(|(g, _)| *g == view.generation) else {
         return Freshness::Unknown;
     };
     let deadtime = view.cluster.timing.deadtime;
-    match view.sent.find(us.sequence) {
+    match view.sent.find(sequence) {
         Some(sent) if now < sent.at + deadtime => Freshness::Fresh,
         _ => Freshness::Stale,
     }
 }
 
-fn mark_link_up(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {
+pub(super) fn mark_link_up(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {
     if let Some(l) = peer.links.iter_mut().find(|l| l.name == *link && !l.up) {
         l.up = true;
         l.carrier = true;
@@ -322,7 +349,7 @@ fn mark_link_up(peer: &mut Peer, link: &LinkName, notes: &mut Vec<Decision>) {
 }
 
 /// Updates a peer's liveness after a heartbeat. Returns whether it was dead: then others may believe the wrong owner.
-fn update_liveness(
+pub(super) fn update_liveness(
     peer: &mut Peer,
     now: Time,
     hearing: Hearing,
@@ -381,7 +408,8 @@ fn judge_peer_silence(
             notes.push(Decision::node(what, Because::SilentFor(limit)));
         }
     }
-    if peer.is_deaf(timing) && !peer.deafness_reported {
+    let deaf = peer.is_deaf(timing) && peer.unreadable.is_none();
+    if deaf && !peer.deafness_reported {
         peer.deafness_reported = true;
         notes.push(Decision::node(
             What::PeerDeaf(peer.name.clone()),
@@ -428,6 +456,9 @@ fn judge_peer_silence(
 impl View {
     /// What this node waits for before it takes part.
     pub(super) fn waits_for(&self, now: Time) -> Option<String> {
+        if let Some(name) = self.waits_for_name(now) {
+            return Some(name);
+        }
         if self.may_join(now) {
             return None;
         }

@@ -11,6 +11,7 @@
 //! * `checks`: checks of this node;
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
+//! * `identity`: two machines with one name; `other_version`: members that are heard and cannot be read;
 //! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
 //! * `foreign`: who answers for an address; `machine_probe`: machines that answer while their daemon is silent;
 //! * `reconfigure`: a new configuration; `stranger`: nodes that it no longer has; `round`: the orders of one round.
@@ -22,9 +23,11 @@ mod digest;
 pub mod event;
 mod foreign;
 mod group;
+mod identity;
 mod loss;
 mod machine_probe;
 mod membership;
+mod other_version;
 mod outcome;
 mod peer;
 mod placement;
@@ -55,6 +58,7 @@ use crate::model::{GroupName, NodeName, Term, Time};
 use checks::Checks;
 use command::PendingCommand;
 use group::Group;
+use identity::Names;
 use machine_probe::Machines;
 use peer::Peer;
 use publish::Publisher;
@@ -138,7 +142,14 @@ impl Engine {
 
     fn take_in(&mut self, now: Time, event: Event) {
         match event {
-            Event::Heard { link, heartbeat } => self.take_heartbeat(now, &link, &heartbeat),
+            Event::Heard {
+                link,
+                from,
+                heartbeat,
+            } => self.take_heartbeat(now, &link, from, &heartbeat),
+            Event::HeardUnreadable { link, heartbeat } => {
+                self.take_unreadable(now, &link, &heartbeat);
+            }
             Event::Carrier { link, up } => self.set_carrier(&link, up),
             Event::Refused { peer, .. } => self.note_refusal(&peer),
             Event::Pong { ping, sent } => self.take_ping_answer(ping, sent),
@@ -269,6 +280,7 @@ impl Engine {
             maintenance: named(|g| g.wishes().maintenance),
             deadtimes: self.view.deadtimes.clone(),
             machines: self.view.machines.to_keep(self.view.leaving),
+            identity: self.view.names.identity,
         };
         self.saves += 1;
         self.saving.push((self.saves, self.round.ceilings.clone()));
@@ -375,6 +387,7 @@ fn new_view(cluster: Cluster, kept: &PersistentState, now: Time) -> View {
         quorate: false,
         deadtimes: kept.deadtimes.clone(),
         machines: Machines::restored(kept),
+        names: Names::new(kept.identity, now, cluster.timing.keepalive),
         strangers: Vec::new(),
         former_digest: None,
         arbiter_reach: None,

@@ -1,16 +1,21 @@
 //! One peer: when it was heard and on which links, what it said, and what it has heard of us.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::checks;
+use super::identity::SecondLife;
 use super::loss::HeartbeatLoss;
 use super::relay;
 use crate::model::cluster::{Cluster, Timing};
 use crate::model::health::FailedCheck;
-use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Intent, Phase, Reach, Withheld};
+use crate::model::heartbeat::{
+    GroupReport, GroupState, Heartbeat, Intent, Phase, Reach, UnreadableHeartbeat, Withheld,
+};
+use crate::model::identity::Instance;
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Time};
 
@@ -30,6 +35,29 @@ pub(super) struct Peer {
     /// When it was heard again after it was last late, dead or gone.
     pub heard_again: Time,
     pub generation: Option<Generation>,
+    /// Rule 30. Which life of it is known as the member.
+    #[serde(default)]
+    pub instance: Option<Instance>,
+    /// When that life was first heard.
+    #[serde(default)]
+    pub instance_since: Time,
+    /// Where its heartbeats come from.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+    /// Other lives that are heard under its name.
+    #[serde(default)]
+    pub second_lives: Vec<SecondLife>,
+    /// Which life of each node it knows.
+    #[serde(default)]
+    pub knows_lives: BTreeMap<NodeName, Instance>,
+    /// Whether it knows another life than this one under our name.
+    #[serde(default)]
+    pub names_other_life: bool,
+    /// Its newest heartbeat, if that is of a version that cannot be read.
+    #[serde(default)]
+    pub unreadable: Option<UnreadableHeartbeat>,
+    #[serde(default)]
+    pub unreadable_reported: bool,
     pub sequence: Sequence,
     pub phase: Phase,
     pub reach: Reach,
@@ -146,6 +174,14 @@ impl Peer {
             active_since: now,
             heard_again: now,
             generation: None,
+            instance: None,
+            instance_since: now,
+            address: None,
+            second_lives: Vec::new(),
+            knows_lives: BTreeMap::new(),
+            names_other_life: false,
+            unreadable: None,
+            unreadable_reported: false,
             sequence: Sequence(0),
             phase: Phase::Init,
             reach: Reach::default(),
@@ -204,7 +240,10 @@ impl Peer {
                     Hearing::Old
                 };
             }
-            Hearing::Restarted => self.forget_life(now),
+            Hearing::Restarted => {
+                self.begin_instance(now, heartbeat);
+                self.forget_life(now);
+            }
             Hearing::Newest if self.generation.is_some() && !relayed => {
                 let missed = heartbeat.sequence.0.saturating_sub(self.sequence.0) - 1;
                 let unknown = self.newest_was_relayed;
@@ -212,6 +251,9 @@ impl Peer {
             }
             Hearing::Newest => {}
         }
+        self.begin_instance(now, heartbeat);
+        self.unreadable = None;
+        self.unreadable_reported = false;
         self.newest_was_relayed = relayed;
         self.generation = Some(heartbeat.generation);
         self.sequence = heartbeat.sequence;
@@ -283,7 +325,7 @@ impl Peer {
     }
 
     /// Rule 13. What its former daemon said no longer counts.
-    fn forget_life(&mut self, now: Time) {
+    pub fn forget_life(&mut self, now: Time) {
         self.groups.clear();
         self.withheld.clear();
         self.loss = HeartbeatLoss::default();
@@ -292,6 +334,7 @@ impl Peer {
         self.begin_unfresh(now);
         self.intent = Intent::default();
         self.hears_us_on.clear();
+        self.names_other_life = false;
         self.active_since = now;
         self.difference_reported = false;
         for link in &mut self.links {
@@ -314,7 +357,8 @@ impl Peer {
     /// Rule 8. It lives, but by its last heartbeat it had not heard us for deadtime: it acts as if we were dead. What it
     /// has heard since then is not known, so its own silence does not make it deaf.
     pub fn is_deaf(&self, timing: &Timing) -> bool {
-        self.is_living() && self.last_heard > self.unheard_since() + timing.deadtime
+        let unheard = self.last_heard > self.unheard_since() + timing.deadtime;
+        self.is_living() && (unheard || self.unreadable.is_some())
     }
 
     /// How long a right lasts that rests on what it has acknowledged.

@@ -343,6 +343,8 @@ impl Engine {
             failed_checks: self.view.checks.failed_checks(),
             peer_messages: self.publisher.peer_messages.clone(),
             digest: self.view.former_digest.unwrap_or(self.view.cluster.digest),
+            identity: self.view.names.identity,
+            namesakes: self.view.published_namesakes(self.now),
         }
     }
 }
@@ -352,6 +354,7 @@ fn acknowledgement(peer: &super::Peer) -> Option<Heard> {
         node: peer.name.clone(),
         generation: peer.generation?,
         sequence: peer.sequence,
+        instance: peer.instance,
         loss: peer.loss.permille(),
         links: peer
             .links

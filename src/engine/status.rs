@@ -72,7 +72,11 @@ impl Engine {
 
     fn own_status(&self, now: Time) -> NodeStatus {
         let standing = self.groups.iter().filter(|g| g.wishes().standby).count();
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self
+            .view
+            .shared_name_note(self.view.me())
+            .into_iter()
+            .collect();
         if standing > 0 && standing == self.groups.len() {
             notes.push("in standby: takes no groups; end it with hactl standby off".to_owned());
         }
@@ -126,7 +130,7 @@ impl Engine {
     }
 
     fn peer_notes(&self, peer: &Peer, now: Time) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.view.shared_name_note(&peer.name).into_iter().collect();
         let mut note = |is: bool, text: String| {
             if is {
                 notes.push(text);
@@ -147,8 +151,11 @@ impl Engine {
                 peer.misses / 10
             ),
         );
+        let unreadable = peer.unreadable_note();
+        let readable = unreadable.is_none();
+        note(!readable, unreadable.unwrap_or_default());
         note(
-            self.view.is_deaf(peer),
+            readable && self.view.is_deaf(peer),
             format!(
                 "is heard, but does not receive our heartbeats: check the firewall on {name} and the network path to it"
             ),
@@ -163,7 +170,7 @@ impl Engine {
             "leaves the cluster and stops its groups".to_owned(),
         );
         note(
-            peer.is_living() && peer.phase == Phase::Init,
+            readable && peer.is_living() && peer.phase == Phase::Init,
             "does not take part in the cluster yet".to_owned(),
         );
         note(

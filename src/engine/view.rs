@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Checks};
+use super::identity::Names;
 use super::machine_probe::Machines;
 use super::peer::Peer;
 use super::placement::Candidate;
@@ -43,6 +44,9 @@ pub(super) struct View {
     /// The machines of the peers.
     #[serde(default)]
     pub machines: Machines,
+    /// Rule 30. Who this life is, and who else has its name.
+    #[serde(default)]
+    pub names: Names,
     /// Nodes that are heard and not configured.
     pub strangers: Vec<Stranger>,
     /// The digest of the configuration before, while something of that still runs.

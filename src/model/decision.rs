@@ -46,6 +46,8 @@ pub enum What {
     PeerRestarted(NodeName),
     /// A peer does not receive this node's heartbeats.
     PeerDeaf(NodeName),
+    /// A peer's heartbeats cannot be read; the text says why, and what to do.
+    OtherVersion(NodeName, String),
     /// A peer's configuration differs from this node's.
     ConfigDiffers(NodeName),
     /// Heartbeats of a peer arrive on a link.
@@ -106,6 +108,19 @@ pub enum What {
     Leaving,
     /// Announces the group's addresses to the network again.
     Announced,
+    /// Two machines have the name of this node.
+    SharedName {
+        /// The name.
+        node: NodeName,
+        /// The machine that keeps it.
+        first: String,
+        /// The machine that stays out.
+        second: String,
+    },
+    /// Only one machine has this name now.
+    SharedNameEnded(NodeName),
+    /// This node does not take part and stops what it runs.
+    StaysOut,
     /// Takes a new generation number.
     NewGeneration(u64),
     /// A check of this node has failed.
@@ -213,6 +228,12 @@ pub enum Because {
     ProbeRuns,
     /// A node that is no longer in ha.cf still runs it.
     HeldByStranger(NodeName),
+    /// A second machine with the name of this node still runs it.
+    HeldByNamesake(NodeName),
+    /// Another machine has this node's name and the better right to it.
+    OtherMachine,
+    /// This second machine of a name stays out.
+    SecondStaysOut(String),
     /// It is new or changed here, and this node has another configuration, by which it may run a part of it.
     OtherConfiguration(NodeName),
     /// The ping nodes have not answered for deadtime without a gap, so a peer that is not heard may have had their vote.
@@ -302,6 +323,9 @@ impl Decision {
             | What::QuorumLost { .. }
             | What::Failed
             | What::CheckFailed(_)
+            | What::SharedName { .. }
+            | What::OtherVersion(..)
+            | What::StaysOut
             | What::RunsOn => Level::Error,
             What::Held
                 if matches!(
@@ -332,6 +356,7 @@ impl Decision {
                         | Because::SplitHealed { .. }
                         | Because::Overtaken(_)
                         | Because::NodeWasStopped
+                        | Because::OtherMachine
                 ) =>
             {
                 Level::Error

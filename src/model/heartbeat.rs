@@ -1,11 +1,13 @@
 //! The heartbeat: the complete state of its sender, never a delta. Bytes are made of it in [`crate::wire`].
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::hardware_address::HardwareAddress;
 use super::health::FailedCheck;
+use super::identity::{Identity, Instance, Namesake};
 use super::peer_message::PeerMessage;
 use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
@@ -48,6 +50,12 @@ pub struct Heartbeat {
     pub peer_messages: Vec<PeerMessage>,
     /// Hash of what must be configured alike.
     pub digest: u64,
+    /// Which life of which machine sent it.
+    #[serde(default)]
+    pub identity: Identity,
+    /// Second lives that the sender hears under the name of a node.
+    #[serde(default)]
+    pub namesakes: Vec<Namesake>,
 }
 
 impl Heartbeat {
@@ -69,7 +77,54 @@ impl Heartbeat {
             failed_checks: Vec::new(),
             peer_messages: Vec::new(),
             digest: 0,
+            identity: Identity::default(),
+            namesakes: Vec::new(),
         }
+    }
+}
+
+/// The versions of the protocol that this daemon reads and writes.
+pub const PROTOCOL_VERSIONS: RangeInclusive<u32> = 1..=1;
+
+/// An authentic heartbeat of a member that cannot be read: it is of another version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UnreadableHeartbeat {
+    /// Who sent it.
+    pub src: NodeName,
+    /// The sender's generation.
+    pub generation: Generation,
+    /// Its number within that generation.
+    pub sequence: Sequence,
+    /// The lowest and the highest version that the sender speaks, if it says so.
+    pub versions: Option<(u32, u32)>,
+}
+
+impl UnreadableHeartbeat {
+    /// What is wrong, and what to do.
+    pub fn in_words(&self) -> String {
+        let (src, ours) = (
+            &self.src,
+            (*PROTOCOL_VERSIONS.start(), *PROTOCOL_VERSIONS.end()),
+        );
+        match self.versions {
+            Some(theirs) if theirs.1 < ours.0 || ours.1 < theirs.0 => format!(
+                "{src} speaks {} of the protocol, this node speaks {}: upgrade one of them",
+                in_words(theirs),
+                in_words(ours)
+            ),
+            _ => format!(
+                "{src} sends heartbeats that this node cannot read: run the same version of had on both"
+            ),
+        }
+    }
+}
+
+/// `version 2`, or `version 2 to 3`.
+fn in_words((least, most): (u32, u32)) -> String {
+    if least == most {
+        format!("version {least}")
+    } else {
+        format!("version {least} to {most}")
     }
 }
 
@@ -94,6 +149,9 @@ pub struct Heard {
     pub node: NodeName,
     /// That peer's generation.
     pub generation: Generation,
+    /// Which life of it.
+    #[serde(default)]
+    pub instance: Option<Instance>,
     /// The newest sequence heard on any link.
     pub sequence: Sequence,
     /// Of a thousand of that peer's heartbeats so many were missed lately.

@@ -7,6 +7,7 @@ pub mod drbd;
 pub mod hardware_address;
 pub mod health;
 pub mod heartbeat;
+pub mod identity;
 pub mod journal;
 pub mod keys;
 pub mod medium;

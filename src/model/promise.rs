@@ -87,6 +87,8 @@ pub enum Exception {
     FailedStop,
     /// A machine that stood still with its clock.
     SuspendedMachine,
+    /// A second machine with the name of a node.
+    ClonedMachine,
     /// Maintenance of which the others do not know.
     UnheardMaintenance,
     /// A service that something else started.
@@ -101,11 +103,12 @@ pub enum Exception {
 
 impl Exception {
     /// All of them, in the order of the list.
-    pub const ALL: [Exception; 9] = [
+    pub const ALL: [Exception; 10] = [
         Self::SlowStop,
         Self::DeadDaemon,
         Self::FailedStop,
         Self::SuspendedMachine,
+        Self::ClonedMachine,
         Self::UnheardMaintenance,
         Self::ForeignStart,
         Self::WrongStatus,
@@ -132,6 +135,10 @@ impl Exception {
             }
             Self::SuspendedMachine => {
                 "a machine that is suspended with its clock: when it continues, it answers until it hears of the new owner"
+            }
+            Self::ClonedMachine => {
+                "a machine that is cloned with its name: a copy of its memory runs its groups too, until it hears of heartbeats \
+                 that it did not send; and if a network failure separates the two machines, both sides count that name"
             }
             Self::UnheardMaintenance => {
                 "a group in maintenance on a node that is cut off: its right does not end there, and a node that has not heard \

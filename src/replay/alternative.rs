@@ -146,6 +146,7 @@ impl AlternativeRun {
             Event::Done { .. } | Event::Saved { .. } => return self.end_next(at, moments),
             Event::Heard {
                 link,
+                from,
                 mut heartbeat,
             } => {
                 self.translate_acknowledged(&mut heartbeat);
@@ -156,7 +157,11 @@ impl AlternativeRun {
                 if self.diverged {
                     self.translate_recognition(&mut heartbeat);
                 }
-                Event::Heard { link, heartbeat }
+                Event::Heard {
+                    link,
+                    from,
+                    heartbeat,
+                }
             }
             event => event,
         };

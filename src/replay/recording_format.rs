@@ -7,6 +7,8 @@
 //! Heartbeats of an idle cluster hardly differ. So a heartbeat that differs from an earlier one only in its numbers is
 //! written as these numbers and a reference to the earlier one. That makes a recording a tenth as long.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::ActionDigest;
@@ -98,21 +100,22 @@ struct RecordingLine {
 /// Heartbeats that can be referred to, the newest in place of the oldest. Writer and reader hold the same.
 #[derive(Debug, Default)]
 struct HeartbeatForms {
-    known: Vec<(LinkName, Heartbeat)>,
+    known: Vec<(LinkName, Option<IpAddr>, Heartbeat)>,
     written: usize,
 }
 
 impl HeartbeatForms {
-    fn find(&self, link: &LinkName, bare: &Heartbeat) -> Option<usize> {
-        self.known.iter().position(|(l, h)| l == link && h == bare)
+    fn find(&self, link: &LinkName, from: Option<IpAddr>, bare: &Heartbeat) -> Option<usize> {
+        let mut known = self.known.iter();
+        known.position(|(l, f, h)| l == link && *f == from && h == bare)
     }
 
-    fn add(&mut self, link: LinkName, bare: Heartbeat) {
+    fn add(&mut self, link: LinkName, from: Option<IpAddr>, bare: Heartbeat) {
         let place = self.written % MAX_FORMS;
         self.written = self.written.wrapping_add(1);
         match self.known.get_mut(place) {
-            Some(old) => *old = (link, bare),
-            None => self.known.push((link, bare)),
+            Some(old) => *old = (link, from, bare),
+            None => self.known.push((link, from, bare)),
         }
     }
 }
@@ -170,13 +173,22 @@ impl RecordingEncoder {
         let line = |a, e| RecordingLine { d, h: None, a, e };
         match event {
             Event::DeadlineReached => (line(None, None), true),
-            Event::Heard { link, heartbeat } => {
+            Event::Heard {
+                link,
+                from,
+                heartbeat,
+            } => {
                 let (bare, numbers) = stripped(&heartbeat);
-                if let Some(form) = self.forms.find(&link, &bare) {
+                if let Some(form) = self.forms.find(&link, from, &bare) {
                     return (line(Some((form, heartbeat.sequence, numbers)), None), true);
                 }
-                self.forms.add(link.clone(), bare);
-                (line(None, Some(Event::Heard { link, heartbeat })), false)
+                self.forms.add(link.clone(), from, bare);
+                let heard = Event::Heard {
+                    link,
+                    from,
+                    heartbeat,
+                };
+                (line(None, Some(heard)), false)
             }
             look @ (Event::Monitored { result: Ok(()), .. }
             | Event::Checked { result: Ok(_), .. }) => (line(None, Some(look)), true),
@@ -228,15 +240,20 @@ impl RecordingDecoder {
     }
 
     fn whole(&mut self, event: Event) -> Event {
-        if let Event::Heard { link, heartbeat } = &event {
-            self.forms.add(link.clone(), stripped(heartbeat).0);
+        if let Event::Heard {
+            link,
+            from,
+            heartbeat,
+        } = &event
+        {
+            self.forms.add(link.clone(), *from, stripped(heartbeat).0);
         }
         event
     }
 
     fn again(&self, form: usize, number: Sequence, heard: &[Sequence]) -> Result<Event, String> {
         let known = self.forms.known.get(form);
-        let (link, bare) = known.ok_or("a line repeats a heartbeat that is not there")?;
+        let (link, from, bare) = known.ok_or("a line repeats a heartbeat that is not there")?;
         let mut heartbeat = Box::new(bare.clone());
         heartbeat.sequence = number;
         if heard.len() != heartbeat.heard.len() {
@@ -245,8 +262,11 @@ impl RecordingDecoder {
         for (known, number) in heartbeat.heard.iter_mut().zip(heard) {
             known.sequence = *number;
         }
-        let link = link.clone();
-        Ok(Event::Heard { link, heartbeat })
+        Ok(Event::Heard {
+            link: link.clone(),
+            from: *from,
+            heartbeat,
+        })
     }
 }
 

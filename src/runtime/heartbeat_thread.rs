@@ -368,7 +368,7 @@ impl HeartbeatLoop {
         } = &received
         {
             let peer = &heartbeat.src;
-            if !link.is_relay() {
+            if !link.is_relay() && peer != self.engine.name() {
                 self.sender.learn_peer_address(*from, peer);
                 if let Some(relay) = &mut self.relay {
                     relay.learn(peer, *from);
@@ -428,6 +428,7 @@ impl HeartbeatLoop {
                 Action::Send(_) | Action::Relay { .. }
                     if clock::now().since(self.ordered_at) > self.warntime => {}
                 Action::Send(heartbeat) => {
+                    self.authenticator.note_sent(&heartbeat);
                     refusals.extend(self.sender.send(&heartbeat, &self.out));
                     self.counters.heartbeat_sent();
                 }

@@ -69,8 +69,10 @@ use crate::control::server::{ControlCall, ControlServer};
 use crate::engine::PersistentState;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
+use crate::model::identity::Identity;
 use crate::store::journal::Journal;
 use crate::store::lease::{LeaseFile, Leases};
+use crate::store::life;
 use crate::store::recording_writer::RecordingFeed;
 use crate::store::state_file::StateFile;
 use crate::sys::netlink::Netlink;
@@ -144,6 +146,7 @@ async fn start_and_run(folders: Folders) -> Result<bool, String> {
     let held_before = leases.as_ref().map(|l| l.keys().cloned().collect());
     let mut kept = opened.kept;
     kept.leases = leases.unwrap_or_default();
+    kept.identity = begin_life(&folders);
     let journal = open_journal(&folders);
 
     // The heartbeat thread.
@@ -280,6 +283,17 @@ fn open_lease_file(folders: &Folders) -> Option<LeaseFile> {
 /// The leases of the last daemon of this boot; none when they are not known, which is logged.
 fn load_leases(file: Option<&LeaseFile>) -> Option<Leases> {
     file?.load().map_err(|why| tracing::warn!("{why}")).ok()
+}
+
+/// Without an instance the peers cannot tell this machine from another one with its name.
+fn begin_life(folders: &Folders) -> Identity {
+    life::begin_life(&folders.run).unwrap_or_else(|e| {
+        tracing::warn!(
+            "cannot draw and save an instance in {}: {e}; the other nodes cannot tell this machine from a second one with its name",
+            folders.run.display()
+        );
+        Identity::default()
+    })
 }
 
 fn open_journal(folders: &Folders) -> Option<Journal> {

@@ -15,7 +15,8 @@ use super::heartbeat_thread::HeartbeatSetup;
 use super::source_filter::{SourceFilter, UNEXPECTED_PER_SECOND, Unexpected};
 use crate::engine::Event;
 use crate::model::decision::Level;
-use crate::model::heartbeat::Heartbeat;
+use crate::model::heartbeat::{Heartbeat, UnreadableHeartbeat};
+use crate::model::identity::Instance;
 use crate::model::keys::Keys;
 use crate::model::{Generation, LinkName, NodeName, Sequence, Time};
 use crate::sys::clock;
@@ -43,6 +44,8 @@ pub enum Received {
         /// The heartbeat.
         heartbeat: Box<Heartbeat>,
     },
+    /// An authenticated heartbeat of another version.
+    Unreadable(LinkName, UnreadableHeartbeat),
     /// A ping node answered the request sent at that time.
     Pong(usize, Time),
 }
@@ -52,8 +55,15 @@ impl Received {
     pub fn into_event(self) -> Event {
         match self {
             Received::Heartbeat {
-                link, heartbeat, ..
-            } => Event::Heard { link, heartbeat },
+                link,
+                from,
+                heartbeat,
+            } => Event::Heard {
+                from: (!link.is_relay()).then_some(from),
+                link,
+                heartbeat,
+            },
+            Received::Unreadable(link, heartbeat) => Event::HeardUnreadable { link, heartbeat },
             Received::Pong(ping, sent) => Event::Pong { ping, sent },
         }
     }
@@ -64,7 +74,9 @@ impl Received {
 pub struct Authenticator {
     me: NodeName,
     rules: RwLock<Rules>,
-    newest: Mutex<BTreeMap<NodeName, NewestHeartbeat>>,
+    newest: Mutex<BTreeMap<NodeName, NewestHeartbeats>>,
+    /// The newest heartbeat that this daemon has sent.
+    sent: Mutex<Option<(Option<Instance>, Generation, Sequence)>>,
     cluster_name: String,
     filter: SourceFilter,
     counters: Arc<Counters>,
@@ -81,10 +93,57 @@ struct Rules {
     log_bad_packets: bool,
 }
 
-/// The newest heartbeat of a node. Copies of older ones are dropped by it: an attacker who recorded one can send it a
+/// Lives of one node whose newest heartbeat is known: two machines may have its name.
+const MAX_LIVES: usize = 4;
+/// With so many, another one takes the place of the one heard longest ago, but not more often than this.
+const LIFE_REPLACED_EVERY: Duration = Duration::from_millis(100);
+
+/// The newest heartbeats of a node, of each of its lives. Copies of older ones are dropped by it: an attacker who recorded one can send it a
 /// hundred thousand times a second, and the engine must not handle each of them.
 #[derive(Debug, Default)]
+struct NewestHeartbeats {
+    lives: Vec<NewestHeartbeat>,
+    replaced: Time,
+}
+
+impl NewestHeartbeats {
+    /// True when the heartbeat is the newest of its life on that link.
+    fn accept(&mut self, now: Time, link: &LinkName, heartbeat: &Heartbeat) -> bool {
+        let instance = heartbeat.identity.instance;
+        if let Some(at) = self.lives.iter().position(|l| l.instance == instance) {
+            // The one that was heard last comes last.
+            if let Some(of_life) = self.lives.get_mut(at)
+                && of_life.accept(link, heartbeat)
+            {
+                self.lives
+                    .get_mut(at..)
+                    .into_iter()
+                    .for_each(|l| l.rotate_left(1));
+                return true;
+            }
+            return false;
+        }
+        if self.lives.len() >= MAX_LIVES {
+            if now < self.replaced + LIFE_REPLACED_EVERY {
+                return false;
+            }
+            self.replaced = now;
+            self.lives.remove(0);
+        }
+        let mut of_life = NewestHeartbeat {
+            instance,
+            ..NewestHeartbeat::default()
+        };
+        let accepted = of_life.accept(link, heartbeat);
+        self.lives.push(of_life);
+        accepted
+    }
+}
+
+/// The newest heartbeat of one life of a node.
+#[derive(Debug, Default)]
 struct NewestHeartbeat {
+    instance: Option<Instance>,
     generation: Generation,
     sequences: BTreeMap<LinkName, Sequence>,
 }
@@ -124,6 +183,7 @@ impl Authenticator {
                 log_bad_packets: setup.log_bad_packets,
             }),
             newest: Mutex::default(),
+            sent: Mutex::default(),
             cluster_name: setup.cluster_name.clone(),
             filter: SourceFilter::new(&setup.media),
             counters,
@@ -189,11 +249,15 @@ impl Authenticator {
                 if first && rules.log_bad_packets {
                     self.log_rejected(why, link, from);
                 }
+                if matches!(why, Refused::OtherVersion | Refused::Malformed(_)) {
+                    self.pass_on_unreadable(bytes, link, &rules);
+                }
                 return;
             }
         };
         if heartbeat.src == self.me {
-            return; // Our own, come back by broadcast or multicast.
+            self.authenticate_namesake(link, from.ip(), heartbeat);
+            return;
         }
         let known = rules.nodes.contains(&heartbeat.src);
         if !known {
@@ -216,13 +280,55 @@ impl Authenticator {
         }
     }
 
+    /// Notes what this daemon sends: it comes back by broadcast or multicast.
+    pub fn note_sent(&self, heartbeat: &Heartbeat) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = heartbeat.identity.instance;
+        *sent = Some((instance, heartbeat.generation, heartbeat.sequence));
+    }
+
+    /// A heartbeat with our own name: one of ours, or one of another machine with that name.
+    fn authenticate_namesake(&self, link: &LinkName, from: IpAddr, heartbeat: Heartbeat) {
+        let sent = *self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = heartbeat.identity.instance;
+        let ours = sent.is_none_or(|(own, generation, sequence)| {
+            own == instance && (heartbeat.generation, heartbeat.sequence) <= (generation, sequence)
+        });
+        if !ours && instance.is_some() && self.is_new(link, &heartbeat, true) {
+            self.pass_on(Received::Heartbeat {
+                link: link.clone(),
+                from,
+                heartbeat: Box::new(heartbeat),
+            });
+        }
+    }
+
+    /// A member that sends in another version is alive.
+    fn pass_on_unreadable(&self, bytes: &[u8], link: &LinkName, rules: &Rules) {
+        let now = clock::now().0 / 1_000_000;
+        let read = wire::decode_unreadable(bytes, &rules.keys, &self.cluster_name, now);
+        let Some(heartbeat) = read.filter(|h| h.src != self.me && rules.nodes.contains(&h.src))
+        else {
+            return;
+        };
+        let numbers = Heartbeat::new(
+            heartbeat.src.clone(),
+            heartbeat.generation,
+            heartbeat.sequence,
+        );
+        if self.is_new(link, &numbers, true) {
+            let link = link.clone();
+            self.pass_on(Received::Unreadable(link, heartbeat));
+        }
+    }
+
     fn is_new(&self, link: &LinkName, heartbeat: &Heartbeat, known: bool) -> bool {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if !known && newest.len() >= MAX_SENDERS && !newest.contains_key(&heartbeat.src) {
             return false;
         }
         let of_peer = newest.entry(heartbeat.src.clone()).or_default();
-        of_peer.accept(link, heartbeat)
+        of_peer.accept(clock::now(), link, heartbeat)
     }
 
     fn count_dropped(&self, why: Unexpected, arrival: &Arrival<'_>) {
@@ -289,6 +395,24 @@ mod tests {
             let accepted = newest.accept(&LinkName::new(link), &heartbeat(generation, sequence));
             assert_eq!(accepted, taken, "{link} {generation} {sequence}");
         }
+    }
+
+    /// Two machines with one name are told apart; recordings of many lives cost little.
+    #[test]
+    fn each_life_of_a_node_is_counted_by_itself() {
+        let (eth0, mut newest) = (LinkName::new("eth0"), NewestHeartbeats::default());
+        let mut accepts = |ms: u64, instance: u64, sequence: u64| {
+            let mut heartbeat = heartbeat(5, sequence);
+            heartbeat.identity.instance = Some(Instance(instance));
+            let now = Time::ZERO + Duration::from_secs(1) + Duration::from_millis(ms);
+            newest.accept(now, &eth0, &heartbeat)
+        };
+        assert!(accepts(0, 1, 10) && accepts(0, 2, 10) && accepts(0, 1, 11));
+        assert!(!accepts(0, 2, 10) && !accepts(0, 1, 9));
+        assert!(accepts(0, 3, 10) && accepts(0, 4, 10) && accepts(0, 5, 10));
+        assert!(!accepts(50, 6, 10), "a life was replaced a moment ago");
+        assert!(accepts(150, 6, 10));
+        assert!(!accepts(160, 6, 10) && accepts(160, 6, 11));
     }
 
     #[test]

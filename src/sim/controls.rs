@@ -7,6 +7,7 @@ use super::network::link_name;
 use super::world::World;
 use crate::engine::{Command, Engine, Event, PersistentState};
 use crate::model::cluster::Cluster;
+use crate::model::identity::{Identity, Instance};
 use crate::model::{Generation, GroupName, NodeName, Time};
 
 /// Which way a cut goes.
@@ -16,6 +17,17 @@ pub enum CutDirection {
     Both,
     /// Only what the first sends to the second is lost.
     OneWay,
+}
+
+/// What the next life of a machine's daemon draws: different for each machine and life.
+fn next_identity(name: &str, machine: &Machine) -> Identity {
+    let mixed = name.bytes().fold(machine.life, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Identity {
+        instance: Some(Instance(mixed)),
+        succeeds: machine.kept.identity.instance,
+    }
 }
 
 impl World {
@@ -36,6 +48,7 @@ impl World {
         machine.kept.generation = Generation(machine.kept.generation.0 + 1);
         let local = machine.clock.local(now);
         machine.watched.start_life(local);
+        machine.kept.identity = next_identity(name, machine);
         let kept = machine.kept.clone();
         machine.recording = machine.records_inputs.then(|| MachineRecording {
             began: local,
@@ -66,8 +79,9 @@ impl World {
         machine.powered = false;
         machine.running.clear();
         machine.changed = true;
-        // Leases do not outlive the boot.
+        // Leases do not outlive the boot, nor does it prove that the life before is over.
         machine.kept.leases.clear();
+        machine.kept.identity = Identity::default();
         self.watch_owners();
     }
 

@@ -7,6 +7,7 @@ mod table;
 use std::fmt;
 use std::time::Duration;
 
+use super::clones::CloneKind;
 use super::controls::CutDirection;
 use super::machine::{Behaviour, ProbeBehaviour};
 use super::network::Weather;
@@ -77,6 +78,9 @@ pub enum Fault {
         /// Whether what was sent to it meanwhile is lost.
         deaf: bool,
     },
+    /// A second machine with the name of a node boots, with a copy of its disk or only of its configuration; or a copy of the
+    /// running machine goes on.
+    Clone(NodeName, CloneKind),
     /// Deletes the saved state; only while no daemon runs there.
     LoseStore(NodeName),
     /// The clock runs fast by this many millionths from now on.

@@ -14,7 +14,7 @@ const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_CHECK_AFTER: Duration = Duration::from_millis(20);
 
 /// Monitors and checks of one machine, and those that fail.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct HealthFaults {
     /// Groups that are monitored, each with the number of its monitoring round.
     watched: BTreeMap<GroupName, u64>,

@@ -124,7 +124,7 @@ pub struct MachineRecording {
 }
 
 /// A machine, with or without a running daemon.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Machine {
     /// The daemon's engine while it runs.
     pub engine: Option<Engine>,
@@ -162,6 +162,8 @@ pub struct Machine {
     pub recording: Option<MachineRecording>,
     /// How often addresses were announced.
     pub announced: u32,
+    /// The node whose name it has too, for a machine that was cloned.
+    pub(super) clone_of: Option<NodeName>,
     pub(super) health: HealthFaults,
     pub(super) clock: Clock,
     /// The number of the life of the daemon: what was under way in one life does not end in the next.
@@ -211,6 +213,7 @@ impl Machine {
             records_inputs: false,
             recording: None,
             announced: 0,
+            clone_of: None,
             health: HealthFaults::default(),
             clock: Clock::new(Time::ZERO, Time::ZERO, 0),
             life: 0,

@@ -14,6 +14,7 @@
 //! `freeze` stops the daemon alone: its kernel and clock run on. `suspend` stops the whole machine, clock included.
 //! There are no faults of fencing because `had` has no fencing yet.
 
+mod clones;
 mod controls;
 mod downtime;
 mod effects;
@@ -34,6 +35,7 @@ mod setup;
 mod shrink;
 mod world;
 
+pub use clones::CloneKind;
 pub use controls::CutDirection;
 pub use downtime::Downtime;
 pub use fault::{FAULT_WORDS, Fault, FaultWord, NetworkPath, StepLocation};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::random::Random;
 use super::world::{ScheduledEvent, World};
 use crate::engine::Event;
-use crate::model::heartbeat::Heartbeat;
+use crate::model::heartbeat::{Heartbeat, UnreadableHeartbeat};
 use crate::model::{LinkName, NodeName};
 
 /// The quality of a path.
@@ -59,9 +59,19 @@ impl World {
     pub fn forge(&mut self, to: &str, link: usize, heartbeat: Heartbeat) {
         let event = Event::Heard {
             link: link_name(link),
+            from: None,
             heartbeat: Box::new(heartbeat),
         };
         self.deliver(&NodeName::new(to), event);
+    }
+
+    /// Delivers a heartbeat of another version, which the machine cannot read.
+    pub fn forge_unreadable(&mut self, to: &str, link: usize, heartbeat: UnreadableHeartbeat) {
+        let link = link_name(link);
+        self.deliver(
+            &NodeName::new(to),
+            Event::HeardUnreadable { link, heartbeat },
+        );
     }
 
     pub(super) fn send(&mut self, from: &NodeName, heartbeat: &Heartbeat) {
@@ -76,6 +86,7 @@ impl World {
                 for after in weather.arrival_delays(&mut self.random) {
                     let event = Event::Heard {
                         link: link.clone(),
+                        from: None,
                         heartbeat: Box::new(heartbeat.clone()),
                     };
                     let to = to.clone();
@@ -88,9 +99,15 @@ impl World {
     /// Through each ping node that both machines reach. It is lost on the way to the ping node or on the way back.
     pub(super) fn relay(&mut self, from: &NodeName, to: &NodeName, heartbeat: &Heartbeat) {
         let path = (from.clone(), to.clone());
-        if self.relay_blocked.contains(&path) || !self.machines.contains_key(to) {
+        if self.relay_blocked.contains(&path) {
             return;
         }
+        for machine in self.machines_of(to) {
+            self.relay_to_machine(from, &machine, heartbeat);
+        }
+    }
+
+    fn relay_to_machine(&mut self, from: &NodeName, to: &NodeName, heartbeat: &Heartbeat) {
         for (at, ping) in self.cluster.pings.clone().iter().enumerate() {
             let reaches = |node: &NodeName| !self.blind.contains(&(node.clone(), at));
             if !reaches(from) || !reaches(to) {
@@ -105,6 +122,7 @@ impl World {
             {
                 let event = Event::Heard {
                     link: LinkName::relay(&ping.name),
+                    from: None,
                     heartbeat: Box::new(heartbeat.clone()),
                 };
                 let to = to.clone();

@@ -73,7 +73,7 @@ pub(super) enum ScheduledEvent {
 
 impl ScheduledEvent {
     /// The machine inside which it happens; none for what arrives from outside.
-    fn inside(&self) -> Option<&NodeName> {
+    pub(super) fn inside(&self) -> Option<&NodeName> {
         match self {
             ScheduledEvent::Arrive { .. } => None,
             ScheduledEvent::Deliver { at, .. }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Durable, replace_file};
 use crate::model::{GroupName, Time};
 
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+pub(super) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// We never write a longer file.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{Durable, replace_file, set_aside};
 use crate::engine::PersistentState;
 use crate::model::Generation;
+use crate::model::identity::Identity;
 use crate::sys::foreign_file::read_regular;
 use crate::sys::lock_file::{self, LockError};
 
@@ -93,6 +94,7 @@ impl StateFile {
             uuid: self.uuid,
             kept: PersistentState {
                 leases: BTreeMap::new(),
+                identity: Identity::default(),
                 ..kept.clone()
             },
         };

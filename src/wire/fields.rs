@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withheld};
+use crate::model::identity::{FirstLife, Instance, Namesake};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
@@ -47,8 +48,50 @@ pub(super) fn read_heard(word: &str) -> Option<Heard> {
         node: NodeName::new(&unescape(node)?),
         generation: Generation(number(generation)?),
         sequence: Sequence(number(sequence)?),
+        instance: None,
         loss: 0,
         links: links?,
+    })
+}
+
+/// `NODE@GENERATION#SEQUENCE,INSTANCE,FIRST,ADDRESS OF THE FIRST,ADDRESS`
+pub(super) fn namesake_word(n: &Namesake) -> String {
+    let node = escape(n.node.as_str());
+    let (generation, sequence, instance) = (n.generation.0, n.sequence.0, n.instance.0);
+    let first = match n.first {
+        FirstLife::MayLive => '?',
+        FirstLife::Lives => '+',
+        FirstLife::Gone => '-',
+    };
+    let address = |a: Option<std::net::IpAddr>| a.map_or_else(String::new, |a| a.to_string());
+    let (first_address, address) = (address(n.first_address), address(n.address));
+    format!("{node}@{generation:x}#{sequence:x},{instance:x},{first},{first_address},{address}")
+}
+
+/// The reverse of [`namesake_word`].
+pub(super) fn read_namesake(word: &str) -> Option<Namesake> {
+    let mut parts = word.split(',');
+    let (node, numbers) = parts.next()?.split_once('@')?;
+    let (generation, sequence) = numbers.split_once('#')?;
+    let instance = Instance(number(parts.next()?)?);
+    let first = match parts.next()? {
+        "?" => FirstLife::MayLive,
+        "+" => FirstLife::Lives,
+        "-" => FirstLife::Gone,
+        _ => return None,
+    };
+    let mut address = || match parts.next()? {
+        "" => Some(None),
+        text => text.parse().ok().map(Some),
+    };
+    Some(Namesake {
+        node: NodeName::new(&unescape(node)?),
+        instance,
+        generation: Generation(number(generation)?),
+        sequence: Sequence(number(sequence)?),
+        first,
+        first_address: address()?,
+        address: address()?,
     })
 }
 

@@ -4,10 +4,14 @@
 //! |---|---|---|
 //! | `t st dt protocol src srcuuid seq hg ts ld ttl` | as 3.0.6 sends them; `st` is `up` until the sender takes part, then `active`; `dt` in hexadecimal ms | |
 //! | `had` | version of this table; a status without it is a 3.0.6 node's | `1` |
+//! | `pv` | the versions of this table that the sender speaks, in decimal: a range | `1-1` |
 //! | `cn` | name of the cluster | `shop` |
 //! | `cd` | hash of the settings that must be the same on every node | `9f86d081884c7d65` |
 //! | `me` | phase (`init active leaving left`); `+` quorate, `-` not; ping nodes that answer / are configured | `active + 1/2` |
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
+//! | `in` | this life of the sender, drawn at random; after `,` the life before it in the same boot | `9c01f2,77ab` |
+//! | `hi` | for each word of `h`, which life of that peer, or `-`; left out when none is known | `9c01f2 -` |
+//! | `nk` | second lives heard under the name of a node: `NODE@GENERATION#SEQUENCE,INSTANCE,FIRST,ADDRESS,ADDRESS`; FIRST: `?` the first life may live, `+` it does, `-` it is gone; then where the first and the second send from | `alice@5#1a,9c01f2,+,10.0.0.1,10.0.0.7` |
 //! | `lo` | lost: for each word of `h`, how many of a thousand recent heartbeats of that peer were missed; left out when none were | `0 c8` |
 //! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
 //! | `ai` | failed checks: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` affects only that group | `web,-,no%20answer` |
@@ -37,7 +41,10 @@ use super::fields::{self, Known};
 use super::message::Message;
 use super::{Refused, auth, message};
 use crate::model::hardware_address::HardwareAddress;
-use crate::model::heartbeat::{Heartbeat, Intent, Phase, Reach};
+use crate::model::heartbeat::{
+    Heard, Heartbeat, Intent, PROTOCOL_VERSIONS, Phase, Reach, UnreadableHeartbeat,
+};
+use crate::model::identity::{Identity, Instance};
 use crate::model::keys::Keys;
 use crate::model::peer_message::{self, PeerMessage};
 use crate::model::{Generation, NodeName, Sequence};
@@ -75,6 +82,8 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
     let mut m = Message::default();
     write_classic(&mut m, hb, env);
     m.string("had", VERSION);
+    let (least, most) = (PROTOCOL_VERSIONS.start(), PROTOCOL_VERSIONS.end());
+    m.string("pv", format!("{least}-{most}"));
     m.string("cn", &env.cluster);
     m.string("cd", hex(hb.digest));
     m.string("me", me(hb));
@@ -84,6 +93,15 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
         }
     };
     list("h", fields::join(hb.heard.iter().map(fields::heard_word)));
+    list("in", identity_word(hb.identity));
+    if hb.heard.iter().any(|h| h.instance.is_some()) {
+        let word = |h: &Heard| h.instance.map_or_else(|| "-".to_owned(), |i| hex(i.0));
+        list("hi", fields::join(hb.heard.iter().map(word)));
+    }
+    list(
+        "nk",
+        fields::join(hb.namesakes.iter().map(fields::namesake_word)),
+    );
     if hb.heard.iter().any(|h| h.loss > 0) {
         list(
             "lo",
@@ -204,6 +222,10 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
     for (heard, loss) in heard.iter_mut().zip(losses) {
         heard.loss = loss;
     }
+    let instances = read_list(m, "hi", read_instance)?;
+    for (heard, instance) in heard.iter_mut().zip(instances) {
+        heard.instance = instance;
+    }
     let known = Known::new(&src, generation, &heard);
     let groups = read_list(m, "g", |word| fields::read_group(word, &known))?;
     let (phase, quorate, reach) =
@@ -221,9 +243,71 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         failed_checks: read_list(m, "ai", fields::read_failed_check)?,
         peer_messages: read_peer_messages(m)?,
         digest: number(needed(m, "cd")?)?,
+        identity: read_identity(m)?,
+        namesakes: read_list(m, "nk", fields::read_namesake)?,
         src,
         generation,
         heard,
+    })
+}
+
+/// `INSTANCE[,LIFE BEFORE]`
+fn identity_word(identity: Identity) -> String {
+    match (identity.instance, identity.succeeds) {
+        (Some(instance), Some(before)) => format!("{:x},{:x}", instance.0, before.0),
+        (Some(instance), None) => hex(instance.0),
+        (None, _) => String::new(),
+    }
+}
+
+fn read_identity(m: &Message<'_>) -> Result<Identity, Refused> {
+    let Some(text) = m.text("in")? else {
+        return Ok(Identity::default());
+    };
+    let (instance, before) = match text.split_once(',') {
+        Some((instance, before)) => (instance, Some(before)),
+        None => (text, None),
+    };
+    let read = |text| number(text).map(Instance);
+    Ok(Identity {
+        instance: Some(read(instance)?),
+        succeeds: before.map(read).transpose()?,
+    })
+}
+
+/// A life, or `-` where it is not known.
+#[allow(clippy::option_option)] // none means that it cannot be read
+fn read_instance(word: &str) -> Option<Option<Instance>> {
+    match word {
+        "-" => Some(None),
+        word => fields::number(word).map(|number| Some(Instance(number))),
+    }
+}
+
+/// Reads of an authenticated message that [`read`] has refused who is alive there, if it is of our cluster. Without numbers
+/// the moment stands for them, so that a copy cannot be told from a new one, but no flood comes of it.
+pub(super) fn read_unreadable(
+    m: &Message<'_>,
+    cluster: &str,
+    milliseconds: u64,
+) -> Option<UnreadableHeartbeat> {
+    if m.get("cn") != Some(cluster.as_bytes()) {
+        return None;
+    }
+    let text = |name| m.text(name).ok().flatten();
+    let version = text("had")?;
+    let src = NodeName::new(text("src").filter(|name| !name.is_empty())?);
+    let numbers = text("hg").zip(text("seq"));
+    let numbers = numbers.and_then(|(g, s)| Some((fields::number(g)?, fields::number(s)?)));
+    let (generation, sequence) = numbers.unwrap_or((u64::MAX, milliseconds));
+    let range = text("pv").and_then(|range| range.split_once('-'));
+    let (least, most) = range.unwrap_or((version, version));
+    let versions = least.parse().ok().zip(most.parse().ok());
+    Some(UnreadableHeartbeat {
+        src,
+        generation: Generation(generation),
+        sequence: Sequence(sequence),
+        versions,
     })
 }
 

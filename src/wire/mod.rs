@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub use heartbeat::{Envelope, encode};
 
-use crate::model::heartbeat::Heartbeat;
+use crate::model::heartbeat::{Heartbeat, UnreadableHeartbeat};
 use crate::model::keys::Keys;
 
 /// Why a datagram was rejected. Cheap to make and count, because anybody on the network decides how often it happens.
@@ -64,4 +64,17 @@ pub fn decode(bytes: &[u8], keys: &Keys, cluster: &str) -> Result<Heartbeat, Ref
     let datagram = message::split(bytes)?;
     auth::verify(keys, datagram.index, datagram.signed, datagram.digest)?;
     heartbeat::read(&datagram.fields()?, cluster)
+}
+
+/// What can be read of an authentic heartbeat of our cluster that [`decode`] has refused; none of any other datagram. `now`, in
+/// milliseconds, stands for the numbers of one that has none.
+pub fn decode_unreadable(
+    bytes: &[u8],
+    keys: &Keys,
+    cluster: &str,
+    now: u64,
+) -> Option<UnreadableHeartbeat> {
+    let datagram = message::split(bytes).ok()?;
+    auth::verify(keys, datagram.index, datagram.signed, datagram.digest).ok()?;
+    heartbeat::read_unreadable(&datagram.fields().ok()?, cluster, now)
 }

@@ -7,6 +7,7 @@ use had::model::health::FailedCheck;
 use had::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition, Withheld,
 };
+use had::model::identity::{FirstLife, Identity, Instance, Namesake};
 use had::model::keys::{Key, Keys, Method};
 use had::model::peer_message::{PeerMessage, PeerMessageBody, PeerQuestion};
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
@@ -99,13 +100,29 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             held: true,
         }),
     };
+    let identity = Identity {
+        instance: Some(Instance(7)),
+        succeeds: Some(Instance(6)),
+    };
+    let namesake = Namesake {
+        node: NodeName::new(peer),
+        instance: Instance(9),
+        generation: Generation(1),
+        sequence: Sequence(5),
+        first: FirstLife::Lives,
+        first_address: Some([10, 0, 0, 1].into()),
+        address: Some([10, 0, 0, 7].into()),
+    };
     Heartbeat {
+        identity,
+        namesakes: vec![namesake],
         src: NodeName::new(src),
         generation: Generation(1),
         sequence: Sequence(1000),
         phase: Phase::Active,
         deadtime: Duration::from_secs(2),
         heard: vec![Heard {
+            instance: None,
             node: NodeName::new(peer),
             generation: Generation(1),
             sequence: Sequence(3),

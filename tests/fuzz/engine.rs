@@ -140,7 +140,14 @@ fn a_peer_that_invents_groups_and_nodes_fills_no_memory() {
         let link = had::model::LinkName::new("eth0");
         let heartbeat = Box::new(invented.clone());
         // What it orders is nobody's concern here.
-        drop(engine.handle(now, Event::Heard { link, heartbeat }));
+        drop(engine.handle(
+            now,
+            Event::Heard {
+                link,
+                from: None,
+                heartbeat,
+            },
+        ));
     }
     let after = weight(&engine);
     assert!(after < before + 20_000, "from {before} to {after}");

@@ -370,6 +370,30 @@ pub const TABLE: &[Mutation] = &[
         "    let waits = checks.iter().find(|a| a.check == FAILBACK_WHEN && a.pending)?;",
     ),
     m(
+        "30: a second life takes the place of the first at once",
+        "identity.rs",
+        "        self.is_living() && !ended && !unheard",
+        "        self.is_living() && !ended && !unheard && false",
+    ),
+    m(
+        "30: the second machine of a name goes on",
+        "identity.rs",
+        "                    if ours {\n                        self.give_way(now);",
+        "                    if ours && false {\n                        self.give_way(now);",
+    ),
+    m(
+        "30: a node recognises claims before it has listened for the first machine of each name",
+        "group/recognition.rs",
+        "        if view.listens_for_names(now) || ",
+        "        if ",
+    ),
+    m(
+        "versions: a member that cannot be read does not live",
+        "other_version.rs",
+        "        self.last_heard = now;",
+        "        self.last_heard = self.last_heard.max(Time::ZERO);",
+    ),
+    m(
         "loop: a deadline that has come is asked for again at once",
         "mod.rs",
         "        soonest.max(self.now + Duration::from_millis(1))",

@@ -17,6 +17,7 @@ mod flood;
 mod foreign;
 mod freezer;
 mod hostile;
+mod identity;
 mod logs;
 mod machine;
 mod network;

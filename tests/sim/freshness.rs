@@ -133,6 +133,7 @@ fn an_old_request_reaches_nobody() {
         };
         if fresh {
             heartbeat.heard.push(had::model::heartbeat::Heard {
+                instance: None,
                 node: NodeName::new("bob"),
                 generation: newest.generation,
                 sequence: newest.sequence,
@@ -142,6 +143,7 @@ fn an_old_request_reaches_nobody() {
         }
         let link = LinkName::new("eth0");
         let heard = Event::Heard {
+            from: None,
             link,
             heartbeat: Box::new(heartbeat),
         };

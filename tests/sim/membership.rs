@@ -94,6 +94,7 @@ fn a_replayed_heartbeat_changes_nothing_but_a_counter() {
             )
         };
         let event = had::engine::Event::Heard {
+            from: None,
             link: had::model::LinkName::new("eth0"),
             heartbeat: Box::new(old),
         };

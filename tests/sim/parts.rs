@@ -56,6 +56,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                     let heartbeat = Heartbeat {
                         deadtime: DEADTIME,
                         heard: vec![Heard {
+                            instance: None,
                             node: me.clone(),
                             generation: sent.generation,
                             sequence: sent.sequence,
@@ -67,6 +68,7 @@ fn a_part_confirms_only_the_groups_that_it_names() {
                         ..Heartbeat::new(peer.clone(), Generation(1), Sequence(number))
                     };
                     let heard = Event::Heard {
+                        from: None,
                         link: LinkName::new("eth0"),
                         heartbeat: Box::new(heartbeat),
                     };

@@ -138,7 +138,9 @@ fn a_machine_whose_clock_stood_still_gives_way_as_soon_as_it_hears_of_the_other(
                 let mut world = cluster();
                 world.suspend("alice");
                 world.run_for(ms(pause));
-                let taken = world.runs_on("db") == ["bob"];
+                let taken = world
+                    .state("bob", "db")
+                    .is_some_and(had::model::heartbeat::GroupState::holds);
                 if deaf {
                     world.thaw_deaf("alice");
                 } else {

@@ -4,6 +4,8 @@
 // The lint spares tests themselves, not what they call.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod versions;
+
 use std::fs;
 use std::path::Path;
 

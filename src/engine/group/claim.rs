@@ -25,6 +25,10 @@ impl Group {
             self.report_blocked(because, round);
             return;
         }
+        if let Some(node) = self.held_by_second_life(now, view) {
+            self.report_blocked(Because::HeldByNamesake(node), round);
+            return;
+        }
         match self.reason_to_claim(now, view, round) {
             Ok(Some(Because::NextChoice(_))) if self.preferred_gets_ready(now, view) => {
                 self.reported.blocked_because = None;
@@ -163,7 +167,8 @@ impl Group {
                 | Because::ForeignAnswers(_)
                 | Because::StopsStill(..)
                 | Because::PingGap
-                | Because::HeldByStranger(_)),
+                | Because::HeldByStranger(_)
+                | Because::HeldByNamesake(_)),
             ) => {
                 self.report_blocked(because, round);
             }
@@ -219,6 +224,9 @@ impl Group {
         if view.leaving {
             return Some(Because::Leaving);
         }
+        if view.names.gives_way {
+            return Some(Because::OtherMachine);
+        }
         if let Some(why) = self.own_candidate(view, round).ineligible {
             return Some(Because::CannotRun(view.me().clone(), why));
         }
@@ -256,6 +264,9 @@ impl Group {
         if let Some(stranger) = view.held_by_stranger(now, &self.spec.name) {
             return Some(Because::HeldByStranger(stranger.clone()));
         }
+        if let Some(node) = self.held_by_second_life(now, view) {
+            return Some(Because::HeldByNamesake(node));
+        }
         if view.counts_votes() && (!view.quorate || now >= self.right.ends_at(view)) {
             return Some(Because::NoQuorum);
         }
@@ -263,6 +274,12 @@ impl Group {
             return Some(Because::PingGap);
         }
         self.probe_objection(now, view)
+    }
+
+    /// Rule 30. A second machine with the name of a node that may run it.
+    pub(super) fn held_by_second_life(&self, now: Time, view: &View) -> Option<NodeName> {
+        let second = view.held_by_second_life(now, &self.spec.name, self.time_to_stop(view));
+        second.filter(|_| !self.wishes.forced)
     }
 
     /// Rule 27. Whether a peer that is not heard may be the one that reached the arbiter until a moment ago. One that has

@@ -20,6 +20,10 @@ impl Group {
             self.state.take_back_offer();
             return;
         }
+        if view.names.gives_way {
+            self.begin_stop(Because::OtherMachine, StopOrder::AddressesFirst, round);
+            return;
+        }
         self.notice_double(view);
         if let Some(because) = self.must_yield(now, view) {
             self.begin_stop(because, StopOrder::AddressesFirst, round);
@@ -239,6 +243,10 @@ impl Group {
     /// All of it was found running: keep it, stop it, or wait until enough is known.
     fn decide_found(&mut self, now: Time, view: &View, round: &mut Round, frozen: bool) {
         if !frozen {
+            if view.names.gives_way {
+                self.begin_stop(Because::OtherMachine, StopOrder::AddressesFirst, round);
+                return;
+            }
             if let Some(holder) = self.held_elsewhere(view) {
                 self.begin_stop(Because::HeldBy(holder), StopOrder::AddressesFirst, round);
                 return;

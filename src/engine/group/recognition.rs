@@ -28,7 +28,7 @@ impl Group {
         }
         self.recognised = self
             .kept_recognition(view)
-            .or_else(|| self.new_recognition(view));
+            .or_else(|| self.new_recognition(now, view));
         if let Some(to) = &self.recognised {
             self.highest_term = self.highest_term.max(to.term);
         }
@@ -50,7 +50,7 @@ impl Group {
         })
     }
 
-    fn new_recognition(&self, view: &View) -> Option<Recognition> {
+    fn new_recognition(&self, now: Time, view: &View) -> Option<Recognition> {
         let holders = view.living().filter(|p| p.holds(&self.spec.name));
         if let Some(holder) = holders.min_by_key(|p| self.right_of(p)) {
             return self.recognition_of(holder, true);
@@ -65,6 +65,9 @@ impl Group {
             .living_nodes()
             .any(|p| p.state(&self.spec.name) == GroupState::Unknown)
         {
+            return None;
+        }
+        if view.listens_for_names(now) || self.held_by_second_life(now, view).is_some() {
             return None;
         }
         let claims = |p: &&Peer| p.state(&self.spec.name) == GroupState::Claiming;

@@ -11,7 +11,10 @@ impl Decision {
         Some(match (&self.what, &self.because) {
             (What::LinkUp(..) | What::PingUp(_), Because::Heard)
             | (What::QuorumGained { .. } | What::QuorumLost { .. }, Because::VotesCounted)
-            | (What::PeerDeaf(_) | What::ConfigDiffers(_), Because::SaidSo)
+            | (
+                What::PeerDeaf(_) | What::ConfigDiffers(_) | What::OtherVersion(..),
+                Because::SaidSo,
+            )
             | (What::Commanded(_), Because::Administrator)
             | (What::Gap(_), Because::NodeWasStopped) => return None,
             (What::PingDown(_), Because::SilentFor(time)) => {
@@ -61,6 +64,7 @@ impl fmt::Display for What {
                 f,
                 "the configuration on {n} differs from ours; groups do not move until ha.cf and haresources agree"
             ),
+            Self::OtherVersion(_, text) => f.write_str(text),
             Self::LinkUp(n, l) => write!(f, "node {n} is heard {}", l.by()),
             Self::LinkDown(n, l) => write!(f, "node {n} is not heard {}", l.by()),
             Self::PingUp(n) => write!(f, "ping node {n} answers"),
@@ -97,6 +101,16 @@ impl fmt::Display for What {
             Self::Commanded(c) => write!(f, "administrator command: {c}"),
             Self::Leaving => write!(f, "this node leaves the cluster and stops all its groups"),
             Self::Announced => write!(f, "announcing its addresses again"),
+            Self::SharedName {
+                node,
+                first,
+                second,
+            } => write!(
+                f,
+                "two machines call themselves {node}: {first} and {second}"
+            ),
+            Self::SharedNameEnded(n) => write!(f, "only one machine calls itself {n} now"),
+            Self::StaysOut => write!(f, "this node stays out of the cluster and stops its groups"),
             Self::NewGeneration(g) => write!(f, "continuing with generation {g}"),
             Self::CheckFailed(c) => write!(f, "check {c} fails"),
             Self::CheckPassed(c) => write!(f, "check {c} passes"),
@@ -201,6 +215,17 @@ impl fmt::Display for Because {
             Self::HeldByStranger(n) => write!(
                 f,
                 "{n}, which is no longer in ha.cf, still runs it: stop the daemon there, or add the node again"
+            ),
+            Self::HeldByNamesake(n) => {
+                write!(f, "a second machine that calls itself {n} may still run it")
+            }
+            Self::OtherMachine => write!(
+                f,
+                "another machine has this node's name and takes part; give one of the two another name, or switch it off"
+            ),
+            Self::SecondStaysOut(second) => write!(
+                f,
+                "{second} stays out of the cluster; give it another name, or switch it off"
             ),
             Self::OtherConfiguration(n) => write!(
                 f,

@@ -7,6 +7,7 @@ use crate::model::{Generation, GroupName};
 
 fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
     let peer = Heard {
+        instance: None,
         node: NodeName::new("alice"),
         generation: Generation(3),
         sequence: Sequence(heard),
@@ -14,6 +15,7 @@ fn heartbeat(number: u64, heard: u64, phase: Phase) -> Event {
         links: vec![LinkName::new("eth0")],
     };
     Event::Heard {
+        from: None,
         link: LinkName::new("eth0"),
         heartbeat: Box::new(Heartbeat {
             phase,
@@ -117,7 +119,14 @@ fn more_heartbeats_than_can_be_remembered_are_written_whole() {
         };
         heartbeat.intent.standby = vec![GroupName::new(&format!("g{n}"))];
         let link = LinkName::new("eth0");
-        (Time(2_000), Event::Heard { link, heartbeat })
+        (
+            Time(2_000),
+            Event::Heard {
+                link,
+                from: None,
+                heartbeat,
+            },
+        )
     };
     let twice = (0..MAX_FORMS * 2)
         .chain(MAX_FORMS..MAX_FORMS * 2)

@@ -5,6 +5,7 @@ use crate::engine::Command;
 use crate::model::cluster::Cluster;
 use crate::model::health::Health;
 use crate::model::{GroupName, LinkName, NodeName, Time};
+use crate::sim::clones::CloneKind;
 use crate::sim::controls::CutDirection;
 use crate::sim::machine::Machine;
 use crate::sim::network::Weather;
@@ -28,6 +29,7 @@ impl World {
             Fault::Suspend(node) => self.do_if(node, Machine::alive, World::suspend),
             Fault::Thaw { node, deaf: false } => self.do_if(node, |m| m.frozen, World::thaw),
             Fault::Thaw { node, deaf: true } => self.do_if(node, |m| m.frozen, World::thaw_deaf),
+            Fault::Clone(node, kind) => self.clone_if_running(node, *kind),
             Fault::LoseStore(node) => self.do_if(node, |m| m.engine.is_none(), World::lose_store),
             Fault::Drift(node, ppm) => self.drift_clock(node, *ppm),
             Fault::Late(node, most) => {
@@ -118,6 +120,15 @@ impl World {
         let does = is(self.at(node.as_str()));
         if does {
             act(self, node.as_str());
+        }
+        does
+    }
+
+    fn clone_if_running(&mut self, node: &NodeName, kind: CloneKind) -> bool {
+        let first = self.machines_of(node).len() == 1;
+        let does = first && self.at(node.as_str()).alive();
+        if does {
+            self.clone_machine(node.as_str(), kind);
         }
         does
     }
@@ -290,6 +301,7 @@ impl World {
     }
 
     fn end_all(&mut self) -> bool {
+        self.remove_clones();
         self.heal_all();
         self.weather_everywhere(Weather::CALM);
         self.mend_agents();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{FAULT_WORDS, Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
+use crate::sim::clones::CloneKind;
 use crate::sim::controls::CutDirection;
 use crate::sim::machine::{Behaviour, ProbeBehaviour};
 use crate::sim::network::Weather;
@@ -65,6 +66,16 @@ impl FaultReader<'_, '_> {
             command,
             looked,
         })
+    }
+
+    pub(super) fn clone_kind(&mut self) -> CloneKind {
+        if self.words.accept("empty") {
+            CloneKind::Configuration
+        } else if self.words.accept("running") {
+            CloneKind::Memory
+        } else {
+            CloneKind::Disk
+        }
     }
 
     pub(super) fn back_within(&mut self) -> Result<Duration, Problem> {

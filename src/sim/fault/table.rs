@@ -8,6 +8,7 @@ use super::read::FaultReader;
 use super::{Fault, NetworkPath, StepLocation};
 use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
+use crate::sim::clones::CloneKind;
 use crate::sim::controls::CutDirection;
 use crate::sim::setting::ScriptSetting;
 use crate::text::{Problem, duration_in_files};
@@ -96,7 +97,7 @@ macro_rules! command_word {
 
 /// All words, in the order in which help shows them.
 #[rustfmt::skip] // a row for each word
-pub const FAULT_WORDS: [FaultWord; 37] = [
+pub const FAULT_WORDS: [FaultWord; 38] = [
     node_word!("crash", "crash alice", "the machine loses its power", Crash),
     node_word!("start", "start alice", "start the daemon, and the machine if it is off", Start),
     node_word!("kill", "kill alice", "kill the daemon; what it started runs on", Kill),
@@ -105,6 +106,10 @@ pub const FAULT_WORDS: [FaultWord; 37] = [
     word!("thaw", "thaw alice", "end freeze or suspend (thaw alice deaf: what was sent meanwhile is lost)",
         |r| Ok(Fault::Thaw { node: r.node()?, deaf: r.words.accept("deaf") }),
         Fault::Thaw { node, deaf } => with().node(node).text_if(*deaf, "deaf")),
+    word!("clone", "clone alice", "a second machine with this name boots from a copy of its disk (empty: without saved state; running: from its memory)",
+        |r| Ok(Fault::Clone(r.node()?, r.clone_kind())),
+        Fault::Clone(node, kind) => with().node(node).text_if(*kind == CloneKind::Configuration, "empty")
+            .text_if(*kind == CloneKind::Memory, "running")),
     node_word!("lose-store", "lose-store alice", "delete the saved state; only while no daemon runs", LoseStore),
     word!("drift", "drift alice 200ppm", "the clock runs fast (or slow: -200ppm)",
         |r| Ok(Fault::Drift(r.node()?, r.drift()?)),

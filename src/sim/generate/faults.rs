@@ -7,6 +7,7 @@ use crate::engine::Command;
 use crate::model::cluster::GroupSpec;
 use crate::model::cluster_setting::SettingValue;
 use crate::model::{GroupName, LinkName, NodeName};
+use crate::sim::clones::CloneKind;
 use crate::sim::controls::CutDirection;
 use crate::sim::fault::{Fault, NetworkPath, StepLocation};
 use crate::sim::machine::{Behaviour, ProbeBehaviour};
@@ -79,6 +80,7 @@ fault_kinds! {
     Checks, "checks", "health checks of nodes fail, and pass again", [check];
     Reconfigure, "reconfigure", "nodes read different configurations", [reconfigure];
     Relay, "relay", "heartbeats through ping nodes are lost, both ways or one way", [block_relay, heal];
+    Clones, "clones", "a second machine with the name of a node boots", [clone_machine];
 }
 
 const NOBODY: &str = "nobody";
@@ -238,6 +240,17 @@ impl Generator {
             self.push(Fault::Crash(node.clone()));
         }
         self.push(Fault::LoseStore(node));
+    }
+
+    fn clone_machine(&mut self) {
+        let node = self.node();
+        let disk = self.random.chance(500);
+        let kind = if disk {
+            CloneKind::Disk
+        } else {
+            CloneKind::Configuration
+        };
+        self.push(Fault::Clone(node, kind));
     }
 
     fn kill(&mut self) {

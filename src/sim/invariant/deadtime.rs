@@ -26,6 +26,7 @@ pub(super) fn check_start(
         let silent = now.since(heard.at);
         let early = silent >= timing.warntime
             && (silent < timing.deadtime || now < heard.back_by)
+            && !heard.has_namesake
             && !heard.is_down(group);
         early.then(|| {
             let (state, silent) = (heard.state(group).as_str(), duration_for_people(silent));
@@ -48,7 +49,7 @@ mod tests {
         if let Some(state) = heard {
             let mut word = heartbeat(1, state, 1);
             word.intent.back_within = back.map(Duration::from_millis);
-            peers.note_heartbeat(Time(1), &word);
+            peers.note_heartbeat(Time(1), &word, Duration::from_secs(2));
         }
         let now = Time(1) + Duration::from_millis(after);
         let timing = default_cluster(&[]).timing;

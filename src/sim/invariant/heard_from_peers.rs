@@ -1,8 +1,10 @@
 //! What a machine has heard from its peers, remembered outside of its engine.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
+use crate::model::identity::Instance;
 use crate::model::{Generation, GroupName, NodeName, Sequence, Time};
 
 /// The newest heartbeat from each peer, in this life of the daemon.
@@ -17,6 +19,11 @@ pub(in crate::sim) struct HeardFromPeers {
 pub(super) struct LastHeartbeat {
     pub at: Time,
     number: (Generation, Sequence),
+    /// Which life it was, and whether that takes part.
+    instance: Option<Instance>,
+    takes_part: bool,
+    /// Another machine with this name was heard too. Which of the two a node means is not known here.
+    pub has_namesake: bool,
     pub left: bool,
     /// It announced to be away until then.
     pub back_by: Time,
@@ -24,6 +31,18 @@ pub(super) struct LastHeartbeat {
 }
 
 impl LastHeartbeat {
+    /// Whether a heartbeat is of another machine with this name: the life that is known has not ended.
+    fn is_of_another(&self, now: Time, heartbeat: &Heartbeat, deadtime: Duration) -> bool {
+        let identity = heartbeat.identity;
+        let known = self.instance.is_some() && identity.instance.is_some();
+        let ended = self.left
+            || self.back_by > now
+            || identity.succeeds == self.instance
+            || now >= self.at + deadtime;
+        let better = !self.takes_part && heartbeat.phase != Phase::Init;
+        known && identity.instance != self.instance && !ended && !better
+    }
+
     pub fn state(&self, group: &GroupName) -> GroupState {
         let state = self.states.get(group).copied();
         state.unwrap_or(GroupState::Unknown)
@@ -42,7 +61,7 @@ impl HeardFromPeers {
         self.heard.clear();
     }
 
-    pub fn note_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat) {
+    pub fn note_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat, deadtime: Duration) {
         let number = (heartbeat.generation, heartbeat.sequence);
         if !self.heard.contains_key(&heartbeat.src) {
             self.heard
@@ -51,12 +70,21 @@ impl HeardFromPeers {
         let Some(of) = self.heard.get_mut(&heartbeat.src) else {
             return;
         };
-        if number <= of.number {
+        if of.is_of_another(now, heartbeat, deadtime) {
+            of.has_namesake = true;
             return;
         }
-        if number.0 > of.number.0 {
+        let other = of.instance != heartbeat.identity.instance;
+        if number <= of.number && !(other && of.instance.is_some()) {
+            return;
+        }
+        if number.0 > of.number.0 || other {
             of.states.clear();
         }
+        let known = other && of.instance.is_some();
+        of.has_namesake |= known && heartbeat.identity.succeeds != of.instance;
+        of.instance = heartbeat.identity.instance;
+        of.takes_part = heartbeat.phase != Phase::Init;
         (of.at, of.number) = (now, number);
         of.left = heartbeat.phase == Phase::Left;
         let away = heartbeat.intent.back_within;
@@ -81,7 +109,6 @@ pub(super) mod tests {
     use super::*;
     use crate::model::Term;
     use crate::model::heartbeat::GroupReport;
-    use std::time::Duration;
 
     /// A heartbeat of bob about the group db.
     pub fn heartbeat(sequence: u64, state: GroupState, term: u64) -> Heartbeat {
@@ -102,8 +129,16 @@ pub(super) mod tests {
     #[test]
     fn an_older_word_changes_nothing() {
         let mut heard = HeardFromPeers::default();
-        heard.note_heartbeat(Time(5), &heartbeat(2, GroupState::Online, 1));
-        heard.note_heartbeat(Time(9), &heartbeat(1, GroupState::Offline, 1));
+        heard.note_heartbeat(
+            Time(5),
+            &heartbeat(2, GroupState::Online, 1),
+            Duration::from_secs(2),
+        );
+        heard.note_heartbeat(
+            Time(9),
+            &heartbeat(1, GroupState::Offline, 1),
+            Duration::from_secs(2),
+        );
         let word = heard.last_from(&NodeName::new("bob")).unwrap();
         assert_eq!(word.state(&GroupName::new("db")), GroupState::Online);
         assert_eq!(word.at, Time(5));

@@ -135,7 +135,7 @@ impl MachineWatch {
     pub fn note_event(&mut self, now: Time, event: &Event, timing: &Timing) {
         self.past.advance(now, timing);
         if let Event::Heard { heartbeat, .. } = event {
-            self.heard.note_heartbeat(now, heartbeat);
+            self.heard.note_heartbeat(now, heartbeat, timing.deadtime);
             self.past.note_heartbeat(&heartbeat.src);
         }
     }
@@ -171,7 +171,8 @@ impl World {
         let local = machine.clock.local(now);
         let watched = &mut machine.watched;
         let numbers = watched.numbers.check_heartbeat(heartbeat);
-        let peers = self.cluster.nodes.iter().filter(|n| *n != by);
+        let node = machine.clone_of.clone().unwrap_or_else(|| by.clone());
+        let peers = self.cluster.nodes.iter().filter(|n| **n != node);
         let past = watched.past.check_heartbeat(local, heartbeat, peers);
         let keepalive = self.cluster.timing.keepalive;
         let flood = watched
@@ -194,7 +195,8 @@ impl World {
             return;
         };
         let local = machine.clock.local(now);
-        let others = self.names().filter(|n| n != by);
+        let node = machine.clone_of.as_ref().unwrap_or(by);
+        let others = self.cluster.nodes.iter().filter(|n| *n != node).cloned();
         // A witness runs nothing that could be waited for.
         let others: Vec<NodeName> = others.filter(|n| !self.cluster.is_witness(n)).collect();
         let heard = &machine.watched.heard;

@@ -14,6 +14,7 @@ use crate::engine::Command;
 use crate::model::cluster::QuorumPolicy;
 use crate::model::promise::{ClusterShape, Exception, NotPromised};
 use crate::model::{GroupName, NodeName, Time};
+use crate::sim::clones::CloneKind;
 use crate::sim::fault::Fault;
 use crate::sim::invariant::Invariant;
 use crate::sim::machine::{Behaviour, ProbeBehaviour};
@@ -144,6 +145,9 @@ pub(in crate::sim) fn not_promised(script: &FaultScript) -> Option<NotPromised> 
     if let Some(exception) = exception {
         return Some(NotPromised::Exception(exception));
     }
+    if clone_may_be_unheard(script) {
+        return Some(NotPromised::Exception(Exception::ClonedMachine));
+    }
     if maintenance_may_be_unheard(script) {
         return Some(NotPromised::Exception(Exception::UnheardMaintenance));
     }
@@ -159,6 +163,7 @@ pub(in crate::sim) fn not_promised(script: &FaultScript) -> Option<NotPromised> 
 fn exception_of(fault: &Fault) -> Option<Exception> {
     match fault {
         Fault::Suspend(_) => Some(Exception::SuspendedMachine),
+        Fault::Clone(_, CloneKind::Memory) => Some(Exception::ClonedMachine),
         Fault::Looks(_, ProbeBehaviour::Says(false)) => Some(Exception::WrongStatus),
         Fault::Reconfigure(_, setting) if setting.is_about_rights() => {
             Some(Exception::DifferentQuorum)
@@ -196,6 +201,12 @@ fn dies_alone(script: &FaultScript) -> bool {
             Fault::Command { command, .. } => matches!(command, Command::Restart { .. }),
             _ => false,
         })
+}
+
+/// Whether two machines with one name may not hear of each other.
+fn clone_may_be_unheard(script: &FaultScript) -> bool {
+    let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
+    has(|f| matches!(f, Fault::Clone(..))) && has(loses_heartbeats)
 }
 
 /// Whether a group is put into maintenance while a node may not hear of it, or starts later.

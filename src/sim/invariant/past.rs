@@ -75,8 +75,9 @@ pub(super) fn check_peer_dead(
     peer: &NodeName,
     timing: &Timing,
 ) -> Option<String> {
-    let silent = now.since(heard.last_from(peer)?.at);
-    let wrong = silent < timing.deadtime;
+    let last = heard.last_from(peer)?;
+    let silent = now.since(last.at);
+    let wrong = silent < timing.deadtime && !last.has_namesake;
     wrong.then(|| {
         format!(
             "declares {peer} dead and heard it {} ago",
@@ -120,7 +121,11 @@ mod tests {
         let timing = default_cluster(&[]).timing;
         let bob = NodeName::new("bob");
         let mut heard = HeardFromPeers::default();
-        heard.note_heartbeat(Time(1), &heartbeat(1, GroupState::Online, 1));
+        heard.note_heartbeat(
+            Time(1),
+            &heartbeat(1, GroupState::Online, 1),
+            Duration::from_secs(2),
+        );
         let at = |ms| Time(1) + Duration::from_millis(ms);
         assert!(check_peer_dead(&heard, at(1999), &bob, &timing).is_some());
         assert_eq!(check_peer_dead(&heard, at(2000), &bob, &timing), None);

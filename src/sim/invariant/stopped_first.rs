@@ -19,7 +19,7 @@ pub(super) fn check_start(
     peers.iter().find_map(|peer| {
         let heard = heard.last_from(peer)?;
         let lately = now < heard.at + timing.warntime;
-        (lately && !heard.is_down(group)).then(|| {
+        (lately && !heard.has_namesake && !heard.is_down(group)).then(|| {
             let state = heard.state(group).as_str();
             let silent = duration_for_people(now.since(heard.at));
             format!("starts {group} although {peer} reported it as {state} {silent} ago")
@@ -47,7 +47,7 @@ mod tests {
             (GroupState::Failed, false),
         ] {
             let mut heard = HeardFromPeers::default();
-            heard.note_heartbeat(Time(1), &heartbeat(1, state, 1));
+            heard.note_heartbeat(Time(1), &heartbeat(1, state, 1), Duration::from_secs(2));
             assert_eq!(
                 check_start(&heard, soon, &db, &bob, &timing).is_some(),
                 wrong,

@@ -54,6 +54,7 @@ fn wishes() -> PersistentState {
         standby: vec![group.clone()],
         yielding: vec![],
         maintenance: vec![group],
+        identity: Identity::default(),
     }
 }
 

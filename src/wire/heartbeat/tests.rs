@@ -7,6 +7,7 @@ use crate::model::drbd::Standing;
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withheld};
+use crate::model::identity::{FirstLife, Namesake};
 use crate::model::keys::{Key, Method};
 use crate::model::peer_message::{Fenced, PeerMessage, PeerMessageBody, PeerQuestion, PeerReply};
 use crate::model::{GroupName, LinkName, Term};
@@ -56,6 +57,7 @@ fn usual(groups: usize) -> Heartbeat {
     Heartbeat {
         deadtime: Duration::from_secs(8),
         heard: vec![Heard {
+            instance: None,
             node: alice.clone(),
             generation: Generation(0x6b00_e19b),
             sequence: Sequence(0x23_4568),
@@ -116,7 +118,7 @@ fn it_looks_as_the_table_says() {
     let text = String::from_utf8(write(&hb, &env).to_text()).unwrap();
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
-        had=1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
+        had=1\npv=1-1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
         lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nhw=525400aabb0c 0a0000000001\nbk=7530\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
@@ -125,7 +127,7 @@ fn it_looks_as_the_table_says() {
 #[test]
 fn it_is_small() {
     let size = |groups| encode(&usual(groups), &envelope(), &keys()).len();
-    assert!(size(1) < 450, "{}", size(1));
+    assert!(size(1) < 480, "{}", size(1));
     assert!(size(10) < 1024, "{}", size(10));
 }
 
@@ -231,6 +233,58 @@ fn node() -> impl Strategy<Value = NodeName> {
     "[a-c]|\\PC{1,12}|[ -~\n\u{1}]{1,6}".prop_map(|s| NodeName::new(&s))
 }
 
+#[test]
+fn of_a_heartbeat_of_another_version_its_sender_and_its_versions_are_read() {
+    let read = |change: &[(&str, &str)]| {
+        let (hb, env) = (usual(1), envelope());
+        let mut m = write(&hb, &env);
+        for (name, value) in change {
+            for field in m.fields.iter_mut().filter(|f| *f.name == *name.as_bytes()) {
+                field.value = value.as_bytes().to_vec().into();
+            }
+        }
+        let signed = m.to_netstrings();
+        let (index, digest) = auth::sign(&keys(), &signed);
+        let bytes = message::close(signed, index, &digest);
+        assert!(decode(&bytes, &keys(), "ha").is_err());
+        let other_key = keyed(Method::Sha256, "another");
+        assert_eq!(
+            crate::wire::decode_unreadable(&bytes, &other_key, "ha", 5),
+            None
+        );
+        assert_eq!(
+            crate::wire::decode_unreadable(&bytes, &keys(), "hb", 5),
+            None
+        );
+        let read = crate::wire::decode_unreadable(&bytes, &keys(), "ha", 5)?;
+        assert_eq!(read.src, NodeName::new("bob"));
+        Some((read.generation.0, read.sequence.0, read.in_words()))
+    };
+    let upgrade = "bob speaks version 2 to 3 of the protocol, this node speaks version 1: upgrade one of them";
+    let unread =
+        "bob sends heartbeats that this node cannot read: run the same version of had on both";
+    let (generation, sequence) = (0x6b00_e1a0, 0x23_4567);
+    for (change, expected) in [
+        (
+            &[("had", "3"), ("pv", "2-3")][..],
+            (generation, sequence, upgrade),
+        ),
+        (
+            &[("had", "new"), ("pv", "?")],
+            (generation, sequence, unread),
+        ),
+        (&[("me", "asleep")], (generation, sequence, unread)),
+        (
+            &[("had", "3"), ("pv", "2-3"), ("seq", "none")],
+            (u64::MAX, 5, upgrade),
+        ),
+    ] {
+        let (generation, sequence, words) = expected;
+        assert_eq!(read(change), Some((generation, sequence, words.to_owned())));
+    }
+    assert_eq!(read(&[("had", "3"), ("src", "")]), None);
+}
+
 fn group_name() -> impl Strategy<Value = GroupName> {
     "[ -~]{1,20}|\\PC{1,20}".prop_map(|s| GroupName::new(&s))
 }
@@ -243,6 +297,7 @@ fn heard() -> impl Strategy<Value = Heard> {
     let link = "[ -~]{1,8}".prop_map(|s| LinkName::new(&s));
     let numbers = (0..3_u64, any::<u64>(), any::<u16>());
     (node(), numbers, vec(link, 0..3)).prop_map(|(node, (g, s, loss), links)| Heard {
+        instance: None,
         node,
         loss,
         generation: Generation(g),
@@ -397,6 +452,11 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 failed_checks,
                 peer_messages,
                 digest,
+                identity: Identity {
+                    instance: (digest % 3 > 0).then_some(Instance(digest)),
+                    succeeds: (digest % 3 > 1).then_some(Instance(sequence)),
+                },
+                namesakes: Vec::new(),
             },
         )
 }
@@ -404,6 +464,28 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
 proptest! {
     #[test]
     fn every_heartbeat_round_trips(hb in any_heartbeat()) {
+        let bytes = encode(&hb, &envelope(), &keys());
+        prop_assert_eq!(decode(&bytes, &keys(), "ha"), Ok(hb));
+    }
+
+    #[test]
+    fn every_namesake_round_trips(
+        node in node(),
+        numbers in any::<(u64, u64, u64)>(),
+        first in prop::sample::select(vec![FirstLife::MayLive, FirstLife::Lives, FirstLife::Gone]),
+        addresses in any::<(Option<std::net::IpAddr>, Option<std::net::IpAddr>)>(),
+    ) {
+        let mut hb = usual(0);
+        hb.heard[0].instance = Some(Instance(numbers.2));
+        hb.namesakes = vec![Namesake {
+            node,
+            instance: Instance(numbers.0),
+            generation: Generation(numbers.1),
+            sequence: Sequence(numbers.2),
+            first,
+            first_address: addresses.0,
+            address: addresses.1,
+        }];
         let bytes = encode(&hb, &envelope(), &keys());
         prop_assert_eq!(decode(&bytes, &keys(), "ha"), Ok(hb));
     }

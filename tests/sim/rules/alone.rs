@@ -205,6 +205,7 @@ impl Alone {
         let voice = self.voices.get_mut(name).unwrap();
         voice.sequence += 1;
         let mut heard = vec![Heard {
+            instance: None,
             node: NodeName::new("a"),
             generation: Generation(2),
             sequence: voice.heard.unwrap_or(ours),
@@ -212,6 +213,7 @@ impl Alone {
             links: vec![LinkName::new("eth0")],
         }];
         heard.extend(others.iter().map(|n| Heard {
+            instance: None,
             node: NodeName::new(n),
             generation: Generation(1),
             sequence: Sequence(1),
@@ -240,6 +242,7 @@ impl Alone {
         };
         let link = LinkName::new("eth0");
         self.tell(Event::Heard {
+            from: None,
             link,
             heartbeat: Box::new(heartbeat),
         });

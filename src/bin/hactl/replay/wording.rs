@@ -157,6 +157,7 @@ impl ReplayWording {
                 "the configuration was reloaded".to_owned()
             }
             Event::Heard { .. }
+            | Event::HeardUnreadable { .. }
             | Event::Refused { .. }
             | Event::Pong { .. }
             | Event::AddressSilent { .. }
@@ -336,10 +337,18 @@ fn phase(phase: Phase) -> &'static str {
 /// Events that are shown only if everything is.
 fn routine_event(event: &Event) -> String {
     match event {
-        Event::Heard { link, heartbeat } => format!(
+        Event::Heard {
+            link, heartbeat, ..
+        } => format!(
             "heartbeat {} of {} on {link}",
             heartbeat.sequence.0, heartbeat.src
         ),
+        Event::HeardUnreadable { link, heartbeat } => {
+            format!(
+                "heartbeat of another version of {} on {link}",
+                heartbeat.src
+            )
+        }
         Event::Refused { peer, link } => {
             format!("{peer} refused a heartbeat on {link}: no daemon runs there")
         }
