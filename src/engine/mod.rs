@@ -11,7 +11,7 @@
 //! * `checks`: checks of this node;
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
-//! * `identity`: two machines with one name; `other_version`: members that are heard and cannot be read;
+//! * `identity`, `second_life`: two machines with one name; `other_version`: members that are heard and cannot be read;
 //! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
 //! * `foreign`: who answers for an address; `machine_probe`: machines that answer while their daemon is silent;
 //! * `reconfigure`: a new configuration; `stranger`: nodes that it no longer has; `round`: the orders of one round.
@@ -36,6 +36,7 @@ mod quorum;
 mod reconfigure;
 mod relay;
 mod round;
+mod second_life;
 mod sent;
 mod status;
 mod stranger;

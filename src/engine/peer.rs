@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checks;
-use super::identity::SecondLife;
+use super::second_life::SecondLife;
 use super::loss::HeartbeatLoss;
 use super::relay;
 use crate::model::cluster::{Cluster, Timing};

@@ -371,7 +371,7 @@ pub const TABLE: &[Mutation] = &[
     ),
     m(
         "30: a second life takes the place of the first at once",
-        "identity.rs",
+        "second_life.rs",
         "        self.is_living() && !ended && !unheard",
         "        self.is_living() && !ended && !unheard && false",
     ),
