@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checks;
-use super::second_life::SecondLife;
 use super::loss::HeartbeatLoss;
 use super::relay;
+use super::second_life::SecondLife;
 use crate::model::cluster::{Cluster, Timing};
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{

@@ -59,7 +59,12 @@ impl SecondLife {
     }
 
     /// Takes a heartbeat of it in, unless it is old.
-    pub fn take_heartbeat(&mut self, now: Time, from: Option<IpAddr>, heartbeat: &Heartbeat) -> bool {
+    pub fn take_heartbeat(
+        &mut self,
+        now: Time,
+        from: Option<IpAddr>,
+        heartbeat: &Heartbeat,
+    ) -> bool {
         let number = (heartbeat.generation, heartbeat.sequence);
         if number <= (self.generation, self.sequence) {
             return false;
@@ -94,7 +99,13 @@ impl SecondLife {
     }
 
     /// Whether something of the group may run there.
-    pub fn may_hold(&self, now: Time, group: &GroupName, deadtime: Duration, stop: Duration) -> bool {
+    pub fn may_hold(
+        &self,
+        now: Time,
+        group: &GroupName,
+        deadtime: Duration,
+        stop: Duration,
+    ) -> bool {
         self.proved_at.is_some()
             && self.holds.contains(group)
             && now < self.last_heard + deadtime.max(self.deadtime) + stop
@@ -118,7 +129,12 @@ impl SecondLife {
     }
 }
 
-pub(super) fn name_rank(phase: Phase, quorate: bool, generation: Generation, instance: Instance) -> NameRank {
+pub(super) fn name_rank(
+    phase: Phase,
+    quorate: bool,
+    generation: Generation,
+    instance: Instance,
+) -> NameRank {
     let out = phase == Phase::Init;
     (out, !out && !quorate, generation, instance)
 }
