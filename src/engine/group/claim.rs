@@ -21,6 +21,10 @@ impl Group {
         if !view.joined || view.leaving || self.removed || self.in_maintenance(view) {
             return;
         }
+        // Rule 30. It recognises no claim yet, so it makes none: two claims would be withdrawn again and again.
+        if view.listens_for_names(now) {
+            return;
+        }
         if let Some(because) = self.held_by_other_configuration(now, view) {
             self.report_blocked(because, round);
             return;
