@@ -10,7 +10,11 @@ fn a_foreign_machine_with_the_address_is_named_at_a_cold_start_and_holds_the_gro
     for node in ["alice", "bob"] {
         let kept = "grep -l hardware /var/lib/had/kept >/dev/null && grep -c '\"hardware\":\\[\\[' /var/lib/had/kept";
         let see = || cluster.lab.exec(node, &["sh", "-c", kept]).unwrap();
-        until("the other's hardware is kept", see, had::lab::ExecOutput::success);
+        until(
+            "the other's hardware is kept",
+            see,
+            had::lab::ExecOutput::success,
+        );
     }
     for node in ["alice", "bob"] {
         cluster.lab.stop_had(node).unwrap();
