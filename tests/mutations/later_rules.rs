@@ -94,8 +94,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "13: a lost store is not noticed",
         "membership.rs",
-        "            self.notice_lost_store(&heartbeat.src, heard.generation);\n            return;",
-        "            return;",
+        "                self.notice_lost_store(&heartbeat.src, heard.generation);\n            }\n            return;",
+        "            }\n            return;",
     ),
     m(
         "13: the next life takes the number that was seen",
@@ -118,8 +118,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "13: what a peer's former life published still counts",
         "peer.rs",
-        "            Hearing::Restarted => self.forget_life(now),",
-        "            Hearing::Restarted => {}",
+        "                self.begin_instance(now, heartbeat);\n                self.forget_life(now);",
+        "                self.begin_instance(now, heartbeat);",
     ),
     // Rules 14, 15, 20 and 24: failures, leaving, votes.
     m(

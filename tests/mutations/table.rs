@@ -41,8 +41,8 @@ const TABLE: &[Mutation] = &[
     m(
         "1: a recognition is chosen anew in every round",
         "group/recognition.rs",
-        "            .kept_recognition(view)\n            .or_else(|| self.new_recognition(view));",
-        "            .new_recognition(view);",
+        "            .kept_recognition(view)\n            .or_else(|| self.new_recognition(now, view));",
+        "            .new_recognition(now, view);",
     ),
     m(
         "1: a recognition outlives the claim that it was for",
@@ -294,8 +294,8 @@ const TABLE: &[Mutation] = &[
     m(
         "8: nobody is deaf",
         "peer.rs",
-        "        self.is_living() && self.last_heard > self.unheard_since() + timing.deadtime",
-        "        self.is_living() && self.last_heard > self.unheard_since() + timing.deadtime * 1000",
+        "        let unheard = self.last_heard > self.unheard_since() + timing.deadtime;",
+        "        let unheard = self.last_heard > self.unheard_since() + timing.deadtime * 1000;",
     ),
     m(
         "8: a deaf peer's agreement counts",
