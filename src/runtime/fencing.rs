@@ -25,6 +25,7 @@ use crate::model::heartbeat::GroupState;
 use crate::model::peer_message::{Fenced, PeerQuestion};
 use crate::model::status::{Liveness, NodeStatus, Status};
 use crate::model::token::Token;
+use crate::model::voter_list::VoterList;
 use crate::model::votes::VoteShares;
 use crate::model::{GroupName, NodeName};
 
@@ -68,7 +69,14 @@ fn may_go_on(status: &Status, since: Duration) -> MayGoOn {
         .map(|(rank, _)| shares.of_node(rank))
         .sum();
     let pings = status.pings.iter().filter(|p| fresh(p.answered)).count();
-    if nodes + shares.of_arbiter(pings) >= shares.needed() {
+    // While the list of voters changes, the former lists must agree too. The ping nodes may be others now.
+    let by_former = |list: &VoterList| {
+        let votes = status.nodes.iter().filter(|n| votes(n));
+        let sum: u32 = votes.map(|n| list.votes_of(&n.name)).sum();
+        sum >= list.shares().needed()
+    };
+    let enough = nodes + shares.of_arbiter(pings) >= shares.needed();
+    if enough && status.former_voters.iter().all(by_former) {
         MayGoOn::Yes
     } else {
         MayGoOn::Unknown
@@ -392,6 +400,7 @@ mod tests {
                 answered,
             }],
             quorum,
+            former_voters: vec![],
             groups: vec![],
             checks: vec![],
             counters: std::collections::BTreeMap::new(),
