@@ -51,7 +51,8 @@ impl Engine {
         let pair = is.nodes.len() == 2 && is.counts_votes();
         if pair && was.shares().has_arbiter() && !is.shares().has_arbiter() {
             reasons.push(
-                "the last ping node of a pair goes: no node has quorum without the other".to_owned(),
+                "the last ping node of a pair goes: no node has quorum without the other"
+                    .to_owned(),
             );
         }
         let removed = self.view.living().filter(|p| !is.nodes.contains(&p.name));
@@ -157,8 +158,7 @@ mod tests {
             }
             for name in others {
                 let sequence = Sequence(u64::from(second));
-                let mut heartbeat =
-                    Heartbeat::new(NodeName::new(name), Generation(1), sequence);
+                let mut heartbeat = Heartbeat::new(NodeName::new(name), Generation(1), sequence);
                 heartbeat.reach = Reach {
                     answering: u16::try_from(pings).unwrap(),
                     configured: u16::try_from(pings).unwrap(),
@@ -212,16 +212,66 @@ mod tests {
         let five = ["alice", "bob", "carol", "dave", "erin"];
         let pair = ["alice", "bob"];
         for (old, others, new, reasons) in [
-            (cluster(&three, 0, Stop), &["bob", "carol"][..], cluster(&three, 0, Stop), &[][..]),
-            (cluster(&three, 0, Stop), &["bob", "carol"], cluster(&three, 0, Off), &["quorum becomes off"]),
-            (cluster(&pair, 1, Stop), &["bob"], cluster(&pair, 0, Off), &["quorum becomes off"]),
-            (cluster(&pair, 1, Stop), &["bob"], cluster(&pair, 0, Stop), &["the last ping node"]),
-            (cluster(&pair, 0, Off), &["bob"], cluster(&pair, 1, Stop), &[]),
-            (cluster(&three, 0, Stop), &["bob", "carol"], cluster(&pair, 1, Stop), &["carol is heard"]),
-            (cluster(&three, 0, Stop), &["bob"], cluster(&pair, 1, Stop), &[]),
-            (cluster(&three, 0, Stop), &["bob", "carol"], cluster(&five, 0, Stop), &[]),
-            (cluster(&three, 0, Stop), &["bob"], cluster(&five, 0, Stop), &["this side would lose quorum: 2 of 5 votes, 3 needed"]),
-            (cluster(&pair, 1, Stop), &[], cluster(&three, 0, Stop), &["this side would lose quorum"]),
+            (
+                cluster(&three, 0, Stop),
+                &["bob", "carol"][..],
+                cluster(&three, 0, Stop),
+                &[][..],
+            ),
+            (
+                cluster(&three, 0, Stop),
+                &["bob", "carol"],
+                cluster(&three, 0, Off),
+                &["quorum becomes off"],
+            ),
+            (
+                cluster(&pair, 1, Stop),
+                &["bob"],
+                cluster(&pair, 0, Off),
+                &["quorum becomes off"],
+            ),
+            (
+                cluster(&pair, 1, Stop),
+                &["bob"],
+                cluster(&pair, 0, Stop),
+                &["the last ping node"],
+            ),
+            (
+                cluster(&pair, 0, Off),
+                &["bob"],
+                cluster(&pair, 1, Stop),
+                &[],
+            ),
+            (
+                cluster(&three, 0, Stop),
+                &["bob", "carol"],
+                cluster(&pair, 1, Stop),
+                &["carol is heard"],
+            ),
+            (
+                cluster(&three, 0, Stop),
+                &["bob"],
+                cluster(&pair, 1, Stop),
+                &[],
+            ),
+            (
+                cluster(&three, 0, Stop),
+                &["bob", "carol"],
+                cluster(&five, 0, Stop),
+                &[],
+            ),
+            (
+                cluster(&three, 0, Stop),
+                &["bob"],
+                cluster(&five, 0, Stop),
+                &["this side would lose quorum: 2 of 5 votes, 3 needed"],
+            ),
+            (
+                cluster(&pair, 1, Stop),
+                &[],
+                cluster(&three, 0, Stop),
+                &["this side would lose quorum"],
+            ),
         ] {
             let said = hearing(old.clone(), others).judge_configuration(&new);
             let told = format!("{:?} to {:?}: {said:?}", old.nodes, new.nodes);

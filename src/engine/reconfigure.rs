@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::digest::digest_of_members;
 use super::group::Group;
 use super::{Engine, new_ping, peers_of};
-use crate::model::{GroupName, Time};
 use crate::model::cluster::{self, Cluster};
+use crate::model::{GroupName, Time};
 
 impl Engine {
     pub(super) fn reconfigure(&mut self, now: Time, cluster: Cluster) {

@@ -110,9 +110,7 @@ impl Voters {
             let shares = list.shares();
             let votes: u32 = removed.iter().map(|n| list.votes_of(n)).sum();
             let arbiter = u32::from(shares.has_arbiter());
-            if !removed.is_empty()
-                && (!list.counts_votes() || votes + arbiter >= shares.needed())
-            {
+            if !removed.is_empty() && (!list.counts_votes() || votes + arbiter >= shares.needed()) {
                 awaited.extend(removed);
             }
         }
@@ -128,7 +126,9 @@ impl Voters {
         let help = if self.current.nodes.contains(first) {
             format!("start {first} with the new ha.cf, or `hactl forget {first} --yes`")
         } else {
-            format!("{first} is no longer in ha.cf: switch it off, then `hactl forget {first} --yes`")
+            format!(
+                "{first} is no longer in ha.cf: switch it off, then `hactl forget {first} --yes`"
+            )
         };
         Some(format!(
             "the list of nodes changes: {} {have} not shown the new one; quorum is counted by both lists; {help}",
@@ -196,10 +196,7 @@ impl View {
 
     /// When the right ends by the list by which it ends first, as `lease_end` says for the votes of a list and whether it has the
     /// arbiter.
-    pub fn earliest_by_list<T: Ord>(
-        &self,
-        lease_end: impl Fn(&VoterList, bool) -> T,
-    ) -> Option<T> {
+    pub fn earliest_by_list<T: Ord>(&self, lease_end: impl Fn(&VoterList, bool) -> T) -> Option<T> {
         let lists = self.voters.counted();
         lists
             .map(|list| lease_end(list, self.voters.has_arbiter(list)))
@@ -253,10 +250,11 @@ impl Engine {
         let voters = &mut self.view.voters;
         voters.former.clear();
         voters.shown.clear();
-        voters.forgotten.retain(|n| voters.current.nodes.contains(n));
+        voters
+            .forgotten
+            .retain(|n| voters.current.nodes.contains(n));
         self.round.save = true;
-        self.round
-            .record_node(What::VotersAgreed, Because::SaidSo);
+        self.round.record_node(What::VotersAgreed, Because::SaidSo);
     }
 
     /// An administrator's word on another node reaches this one. It says nothing of a node that is heard here.
@@ -299,7 +297,9 @@ impl Engine {
             return Err(format!("{name} is this node: it is not gone"));
         }
         if self.is_heard(name) {
-            return Err(format!("{name} is heard, so it is not gone: stop had on it first"));
+            return Err(format!(
+                "{name} is heard, so it is not gone: stop had on it first"
+            ));
         }
         if !self.view.voters.all().any(|l| l.nodes.contains(name)) {
             return Err(format!("there is no node {name}, and there was none"));

@@ -97,6 +97,8 @@ pub enum Exception {
     WrongStatus,
     /// Nodes with different `quorum` or `relay`.
     DifferentQuorum,
+    /// A node that does not know by which lists of voters the others act.
+    UnknownVoters,
     /// An administrator's statement that is not true.
     BlindCommand,
 }
@@ -113,6 +115,7 @@ impl Exception {
         Self::ForeignStart,
         Self::WrongStatus,
         Self::DifferentQuorum,
+        Self::UnknownVoters,
         Self::BlindCommand,
     ];
 
@@ -149,8 +152,12 @@ impl Exception {
             }
             Self::WrongStatus => "an agent that reports a running service as stopped",
             Self::DifferentQuorum => "`quorum` or `relay` in ha.cf that differ between nodes",
+            Self::UnknownVoters => {
+                "a change of the list of nodes in which a new node, or one whose state file was lost, starts before the \
+                 others have read the new ha.cf"
+            }
             Self::BlindCommand => {
-                "`hactl clear` or `takeover --force` without checking that the group runs nowhere else"
+                "`hactl clear`, `forget` or `takeover --force` without checking that the group runs nowhere else"
             }
         }
     }

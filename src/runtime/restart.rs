@@ -95,7 +95,10 @@ mod tests {
         for (script, refused) in [
             ("exit 0", None),
             ("echo unknown option >&2; exit 2", None),
-            ("echo \"$1 $2: 1 error\"; exit 1", Some("--check --config: 1 error")),
+            (
+                "echo \"$1 $2: 1 error\"; exit 1",
+                Some("--check --config: 1 error"),
+            ),
             ("echo it is broken >&2; exit 127", Some("it is broken")),
             ("kill -9 $$", Some("would not start")),
         ] {

@@ -92,7 +92,11 @@ fn config(world: &World, me: &str, voters: &[&str]) -> Cluster {
         cluster.groups.clear();
     }
     cluster.relay = Cluster::relays_by_default(voters.len(), cluster.pings.len());
-    let sum: usize = voters.iter().enumerate().map(|(i, n)| (i + 1) * n.len()).sum();
+    let sum: usize = voters
+        .iter()
+        .enumerate()
+        .map(|(i, n)| (i + 1) * n.len())
+        .sum();
     cluster.digest = (sum * 1000 + cluster.groups.len()) as u64;
     cluster
 }
@@ -184,6 +188,11 @@ fn cut_in_the_middle(change: &Change, owner: &str, how: Rollout) {
             world.crash(name);
         }
     }
+    world.run_for(secs(5));
+    for removed in change.old.iter().filter(|n| !change.new.contains(n)) {
+        let forget = had::engine::Command::Forget(NodeName::new(removed));
+        world.command(change.new[0], forget);
+    }
     let reached = world.run_until_condition(secs(60), |w| w.runs_on("db").len() == 1);
     assert!(reached, "{told}\n{}", story(&world));
     world.run_for(secs(10));
@@ -216,7 +225,12 @@ fn a_change_that_every_member_has_read_ends_by_itself() {
             // Where those who went had quorum among themselves, only a person can say that they are gone.
             let by_old = change.new == ["bob"];
             let said = waits(&world, name);
-            assert_eq!(!said.is_empty(), by_old, "{name}: {said}\n{}", story(&world));
+            assert_eq!(
+                !said.is_empty(),
+                by_old,
+                "{name}: {said}\n{}",
+                story(&world)
+            );
         }
         no_double(&world);
     }
@@ -237,7 +251,11 @@ fn a_node_that_has_not_shown_the_new_list_is_named_and_can_be_forgotten() {
     world.run_for(secs(10));
     let expected = "the list of nodes changes: bob has not shown the new one; quorum is counted by both lists; start bob with the new ha.cf, or `hactl forget bob --yes`";
     assert_eq!(waits(&world, "alice"), expected);
-    assert!(decisions(&world, "alice").iter().any(|d| d.starts_with("the list of nodes changes: ")));
+    assert!(
+        decisions(&world, "alice")
+            .iter()
+            .any(|d| d.starts_with("the list of nodes changes: "))
+    );
     let forget = |world: &mut World, node: &str, gone: &str| {
         let id = world.command(node, had::engine::Command::Forget(NodeName::new(gone)));
         world.run_for(secs(2));
@@ -257,7 +275,10 @@ fn a_node_that_has_not_shown_the_new_list_is_named_and_can_be_forgotten() {
         assert_eq!(waits(&world, name), "", "{name}\n{}", story(&world));
     }
     // It is remembered again when it comes back.
-    let change = Change { new: &["alice", "bob", "carol", "erin"], ..REPLACED };
+    let change = Change {
+        new: &["alice", "bob", "carol", "erin"],
+        ..REPLACED
+    };
     read_new_list(&mut world, &change, "bob", Rollout::Reload);
     world.run_for(secs(5));
     let report = world.at("carol").engine.as_ref().unwrap();
@@ -285,7 +306,10 @@ fn a_lone_node_changes_its_list_after_the_other_is_forgotten() {
         }
         let mut other = world.cluster.clone();
         other.me = NodeName::new("alice");
-        other.pings = vec![PingNode { name: "router".to_owned(), addresses: Vec::new() }];
+        other.pings = vec![PingNode {
+            name: "router".to_owned(),
+            addresses: Vec::new(),
+        }];
         other.digest += 1;
         world.reload("alice", other);
         world.run_for(secs(10));
@@ -337,12 +361,18 @@ fn a_restart_with_another_file_starts_nothing_that_others_may_run() {
     world.start_with("bob", moved.clone());
     world.run_for(secs(3));
     let runs = |world: &World, node: &str, group: &str| {
-        let steps = world.at(node).running.get(&had::model::GroupName::new(group)).cloned();
+        let steps = world
+            .at(node)
+            .running
+            .get(&had::model::GroupName::new(group))
+            .cloned();
         steps.unwrap_or_default().iter().filter(|up| **up).count()
     };
     assert_eq!(runs(&world, "bob", "mail"), 0, "{}", story(&world));
     moved.me = NodeName::new("alice");
     world.reload("alice", moved);
-    until(&mut world, secs(30), |w| runs(w, "bob", "mail") + runs(w, "alice", "mail") == 2);
+    until(&mut world, secs(30), |w| {
+        runs(w, "bob", "mail") + runs(w, "alice", "mail") == 2
+    });
     no_double(&world);
 }

@@ -45,7 +45,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Reload { dry_run, force } => {
             tool.run_request(&Request::Reload { dry_run, force })?;
         }
-        Command::Forget { node, yes: false } => return Err(Failure::failed(meaning_of_forget(&node))),
+        Command::Forget { node, yes: false } => {
+            return Err(Failure::failed(meaning_of_forget(&node)));
+        }
         Command::Forget { node, yes: true } => tool.run_request(&Request::Forget { node })?,
         Command::Stop { force, wait } => tool.stop_daemon(force, &wait)?,
         Command::Restart { wait } => tool.restart_daemon(&wait)?,

@@ -191,8 +191,8 @@ mod tests {
             Time::ZERO,
             "who left confirms nothing"
         );
-        view.cluster.quorum = QuorumPolicy::Off;
-        assert_eq!(right.ends_at(&view), Time::NEVER);
+        let without_votes = self::view(QuorumPolicy::Off);
+        assert_eq!(right.ends_at(&without_votes), Time::NEVER);
     }
 
     #[test]
