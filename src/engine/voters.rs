@@ -47,7 +47,7 @@ impl Voters {
     }
 
     /// The configuration has this list now. Whether that is another one.
-    pub(super) fn change_to(&mut self, list: VoterList) -> bool {
+    fn change_to(&mut self, list: VoterList) -> bool {
         if list == self.current {
             return false;
         }

@@ -153,11 +153,10 @@ impl Exception {
             Self::WrongStatus => "an agent that reports a running service as stopped",
             Self::DifferentQuorum => "`quorum` or `relay` in ha.cf that differ between nodes",
             Self::UnknownVoters => {
-                "a change of the list of nodes in which a new node, or one whose state file was lost, starts before the \
-                 others have read the new ha.cf"
+                "a new node, or one that lost its state file, that starts before the others have read a new list of nodes"
             }
             Self::BlindCommand => {
-                "`hactl clear`, `forget` or `takeover --force` without checking that the group runs nowhere else"
+                "`hactl clear` or `forget` or `takeover --force` without checking that the group runs nowhere else"
             }
         }
     }
