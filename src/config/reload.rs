@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use super::{Config, HealthRules};
-use crate::model::cluster_setting::changed_settings;
+use super::{Config, HealthRules, Respawn};
+use crate::model::NodeName;
+use crate::model::cluster_setting::{CLUSTER_SETTINGS, changed_settings};
 use crate::model::keys::Keys;
+use crate::model::voter_list::VoterList;
 use crate::text::Place;
 
 type Differ = fn(&Config, &Config) -> bool;
@@ -28,40 +30,39 @@ const FIXED: [(&str, Differ); 9] = [
     ("uuidfrom", |a, b| a.uuid_from_name != b.uuid_from_name),
 ];
 
-/// What a running daemon takes over, besides the settings of the cluster, `record` and the groups.
-const LIVE: [(&str, Differ); 10] = [
-    ("the log of rejected datagrams (log_badpack)", |a, b| {
-        a.log_badpack != b.log_badpack
-    }),
-    ("the hop count of heartbeats (hopfudge)", |a, b| {
+/// What a running daemon takes over at once, besides the settings of the cluster and what has words of its own below: what
+/// changed, and what follows.
+const LIVE: [(&str, Differ); 6] = [
+    (
+        "whether rejected datagrams are logged (log_badpack) changes",
+        |a, b| a.log_badpack != b.log_badpack,
+    ),
+    ("the hop count of heartbeats (hopfudge) changes", |a, b| {
         a.hopfudge != b.hopfudge
     }),
-    ("the children of the daemon (respawn, failfast)", |a, b| {
-        a.respawn != b.respawn
-    }),
-    ("the nodes (node, witness)", |a, b| {
-        (&a.nodes, &a.witnesses) != (&b.nodes, &b.witnesses)
-    }),
-    ("the ping nodes (ping, ping_group)", |a, b| {
-        a.pings != b.pings
-    }),
-    ("following the ping nodes (ipfail)", |a, b| {
+    ("following the ping nodes (ipfail) changes", |a, b| {
         a.follow_connectivity != b.follow_connectivity
     }),
-    ("the lease of addresses (lease)", |a, b| a.lease != b.lease),
-    ("the deadlines of actions (timeout)", |a, b| {
-        a.timeouts != b.timeouts
-    }),
-    ("the variables of scripts (env)", |a, b| a.env != b.env),
-    ("the programs that are notified (notify)", |a, b| {
-        let rules = |c: &Config| -> Vec<_> {
-            c.notify
-                .iter()
-                .map(|r| (r.path.clone(), r.timeout))
-                .collect()
-        };
-        rules(a) != rules(b)
-    }),
+    (
+        "the lease of addresses (lease) changes; addresses that are up get it when their right is renewed",
+        |a, b| a.lease != b.lease,
+    ),
+    (
+        "the deadlines of actions (timeout) change; an action that runs keeps its deadline",
+        |a, b| a.timeouts != b.timeouts,
+    ),
+    (
+        "the programs that are notified (notify) change; those that run are not ended",
+        |a, b| {
+            let rules = |c: &Config| -> Vec<_> {
+                c.notify
+                    .iter()
+                    .map(|r| (r.path.clone(), r.timeout))
+                    .collect()
+            };
+            rules(a) != rules(b)
+        },
+    ),
 ];
 
 /// The changed directives that only a restart brings into effect.
@@ -77,7 +78,10 @@ pub fn live_changes(old: &Config, new: &Config) -> Vec<String> {
         .map(|(name, old, new)| format!("ha.cf: {name} changes from {old} to {new}"))
         .collect();
     let live = LIVE.iter().filter(|(_, differ)| differ(old, new));
-    lines.extend(live.map(|(what, _)| format!("ha.cf: {what} changed")));
+    lines.extend(live.map(|(what, _)| format!("ha.cf: {what}")));
+    lines.extend(voter_changes(old, new));
+    lines.extend(child_changes(&old.respawn, &new.respawn));
+    lines.extend(variable_changes(old, new));
     if without_places(&old.health) != without_places(&new.health) {
         lines.push("ha.cf: what is watched (monitor, check, failback_when) changes; a new check must pass once before this node is a candidate".to_owned());
     }
@@ -92,6 +96,110 @@ pub fn live_changes(old: &Config, new: &Config) -> Vec<String> {
         lines.push(key_change(&old.keys, &new.keys).to_owned());
     }
     lines
+}
+
+/// Who votes, and what it means that not all nodes read that at once.
+fn voter_changes(old: &Config, new: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    let members = |c: &Config| -> String {
+        let witness = |n: &NodeName| c.witnesses.contains(n);
+        let words = c.nodes.iter().map(|n| {
+            if witness(n) {
+                format!("{n} (witness)")
+            } else {
+                n.to_string()
+            }
+        });
+        words.collect::<Vec<_>>().join(", ")
+    };
+    let (was, is) = (members(old), members(new));
+    if was != is {
+        lines.push(format!("ha.cf: the nodes change from {was} to {is}"));
+    }
+    if old.pings != new.pings {
+        let names = |c: &Config| -> String {
+            let names: Vec<&str> = c.pings.iter().map(|p| p.name.as_str()).collect();
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
+        let (was, is) = (names(old), names(new));
+        let members = if was == is { "members of " } else { "" };
+        lines.push(format!(
+            "ha.cf: the {members}ping nodes change from {was} to {is}"
+        ));
+    }
+    let list = |c: &Config| VoterList::of(&c.cluster(Vec::new()));
+    if list(old) != list(new) {
+        lines.push(
+            "quorum is counted by the old list of voters too until every node has read the new one: reload them all"
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// Which children are ended and started.
+fn child_changes(old: &[Respawn], new: &[Respawn]) -> Vec<String> {
+    let missing = |from: &[Respawn], others: &[Respawn], what: &str| -> Vec<String> {
+        let missing = from.iter().filter(|child| !others.contains(child));
+        let line = |child: &Respawn| {
+            let program = child.command.first().map_or("", String::as_str);
+            format!("ha.cf: respawn {program} {what}")
+        };
+        missing.map(line).collect()
+    };
+    let mut lines = missing(
+        old,
+        new,
+        "is gone or changed: the child that runs is killed",
+    );
+    lines.extend(missing(new, old, "is new or changed: the child is started"));
+    lines
+}
+
+/// Variables and directives that scripts get.
+fn variable_changes(old: &Config, new: &Config) -> Vec<String> {
+    let said = |name: &str| {
+        let settings = CLUSTER_SETTINGS.iter().map(|s| s.name);
+        let others = [
+            "node",
+            "witness",
+            "ping",
+            "ping_group",
+            "respawn",
+            "env",
+            "record",
+            "lease",
+            "hopfudge",
+            "log_badpack",
+            "timeout",
+            "notify",
+            "monitor",
+            "check",
+            "failback_when",
+        ];
+        settings.chain(others).any(|known| known == name)
+    };
+    let of = |c: &Config| {
+        let directives = c.directives.iter().filter(|(name, _)| !said(name));
+        let all = directives.chain(&c.env).cloned();
+        all.collect::<Vec<(String, String)>>()
+    };
+    let (was, is) = (of(old), of(new));
+    let mut names: Vec<&str> = was
+        .iter()
+        .filter(|pair| !is.contains(pair))
+        .chain(is.iter().filter(|pair| !was.contains(pair)))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let line =
+        |name: &&str| format!("ha.cf: scripts get another HA_{name} from their next action on");
+    names.iter().map(line).collect()
 }
 
 /// What a change of the keys means for nodes that still have the old file.
@@ -123,8 +231,10 @@ fn without_places(rules: &HealthRules) -> HealthRules {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use super::*;
+    use crate::model::cluster::QuorumPolicy;
     use crate::model::keys::{Key, Method};
 
     #[test]
@@ -157,6 +267,124 @@ mod tests {
         ] {
             assert!(key_change(from, to).contains("do not hear each other"));
         }
+    }
+
+    fn example() -> Config {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("ha.d");
+        let loaded = crate::config::load_on(&crate::config::HostFacts::elsewhere(), &dir, None);
+        loaded.unwrap().config
+    }
+
+    /// A change of the configuration is never "nothing changes". The groups are compared by the plan.
+    #[test]
+    fn every_field_is_compared() {
+        // A field that is missing here is missing below.
+        let Config {
+            dir: _,
+            node: _,
+            directives: _,
+            nodes: _,
+            witnesses: _,
+            media: _,
+            links: _,
+            pings: _,
+            timing: _,
+            quorum: _,
+            auto_failback: _,
+            failback_delay: _,
+            follow_connectivity: _,
+            relay: _,
+            udpport: _,
+            cluster_name: _,
+            logging: _,
+            respawn: _,
+            notify: _,
+            env: _,
+            lease: _,
+            realtime: _,
+            rtprio: _,
+            uuid_from_name: _,
+            log_badpack: _,
+            record: _,
+            hopfudge: _,
+            timeouts: _,
+            health: _,
+            groups: _,
+            keys: _,
+            digest: _,
+        } = example();
+        let second = Duration::from_secs(1);
+        let child = || Respawn {
+            user: "root".to_owned(),
+            command: vec!["/bin/child".to_owned()],
+            failfast: false,
+            place: Place::whole(Path::new("ha.cf")),
+        };
+        type Change = fn(&mut Config);
+        let live: [(Change, &str); 15] = [
+            (
+                |c| c.directives.push(("baud".into(), "1".into())),
+                "HA_baud",
+            ),
+            (
+                |c| c.nodes.push(NodeName::new("zoe")),
+                "the nodes change from",
+            ),
+            (|c| c.witnesses = c.nodes.clone(), "(witness)"),
+            (|c| c.pings.clear(), "to none"),
+            (|c| c.timing.warntime *= 2, "warntime changes from"),
+            (|c| c.quorum = QuorumPolicy::Ignore, "quorum changes from"),
+            (
+                |c| c.auto_failback = !c.auto_failback,
+                "auto_failback changes",
+            ),
+            (|c| c.failback_delay *= 2, ""),
+            (|c| c.follow_connectivity = !c.follow_connectivity, "ipfail"),
+            (|c| c.relay = !c.relay, "relay changes from"),
+            (|c| c.env.push(("ZONE".into(), "1".into())), "HA_ZONE"),
+            (|c| c.lease = !c.lease, "lease of addresses"),
+            (|c| c.log_badpack = !c.log_badpack, "log_badpack"),
+            (|c| c.record = Some(1 << 30), "record changes from"),
+            (|c| c.hopfudge += 1, "hopfudge"),
+        ];
+        let old = Config {
+            failback_delay: second,
+            ..example()
+        };
+        for (change, said) in live {
+            let mut new = old.clone();
+            change(&mut new);
+            let lines = live_changes(&old, &new).join("\n");
+            assert!(!lines.is_empty() && lines.contains(said), "{said}: {lines}");
+        }
+        let mut with_child = old.clone();
+        with_child.respawn.push(child());
+        for (from, to, said) in [
+            (&old, &with_child, "the child is started"),
+            (&with_child, &old, "is killed"),
+        ] {
+            let lines = live_changes(from, to).join("\n");
+            assert!(
+                lines.contains("/bin/child") && lines.contains(said),
+                "{lines}"
+            );
+        }
+        let fixed: [Change; 8] = [
+            |c| c.media.clear(),
+            |c| c.cluster_name.push('x'),
+            |c| c.logging.debug += 1,
+            |c| c.logging.logfile = Some("/log".into()),
+            |c| c.realtime = !c.realtime,
+            |c| c.rtprio = Some(7),
+            |c| c.uuid_from_name = !c.uuid_from_name,
+            |c| c.logging.logfacility = Some("local7".into()),
+        ];
+        for (number, change) in fixed.iter().enumerate() {
+            let mut new = old.clone();
+            change(&mut new);
+            assert_eq!(needs_restart(&old, &new).len(), 1, "{number}");
+        }
+        assert!(live_changes(&old, &old).is_empty());
     }
 
     #[test]
