@@ -7,9 +7,8 @@ const NODES: [&str; 3] = ["alice", "bob", "carol"];
 
 /// Three nodes whose votes count. The fourth address is for a node that comes later.
 fn three(name: &str) -> Cluster {
-    let media: String = (1..=4)
-        .map(|n| format!("ucast eth0 10.0.0.{n}\n"))
-        .collect();
+    let media =
+        "ucast eth0 10.0.0.1\nucast eth0 10.0.0.2\nucast eth0 10.0.0.3\nucast eth0 10.0.0.4\n";
     let text = format!("{TIMES}auto_failback off\nquorum stop\nnode alice bob carol\n{media}");
     let cluster = Blueprint::new(name, &text, "alice 10.0.0.100 first\n")
         .script("first", STAND_IN)
