@@ -166,6 +166,7 @@ fn child_changes(old: &[Respawn], new: &[Respawn]) -> Vec<String> {
 
 /// Variables and directives that scripts get.
 fn variable_changes(old: &Config, new: &Config) -> Vec<String> {
+    // These have lines of their own.
     let said = |name: &str| {
         let settings = CLUSTER_SETTINGS.iter().map(|s| s.name);
         let others = [
@@ -185,6 +186,15 @@ fn variable_changes(old: &Config, new: &Config) -> Vec<String> {
             "monitor",
             "check",
             "failback_when",
+            "udpport",
+            "cluster",
+            "logfile",
+            "debugfile",
+            "logfacility",
+            "debug",
+            "realtime",
+            "rtprio",
+            "uuidfrom",
         ];
         settings.chain(others).any(|known| known == name)
     };
