@@ -16,6 +16,9 @@ use crate::model::decision::{Because, What};
 use crate::model::heartbeat::VotersReport;
 use crate::model::voter_list::VoterList;
 
+/// A node remembers so many lists by which nobody acts any more.
+const MAX_SETTLED: usize = 8;
+
 /// The lists by which this node counts quorum. They outlive the daemon, so that a restart with another file is a change too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Voters {
@@ -23,6 +26,10 @@ pub struct Voters {
     current: VoterList,
     /// Those before it by which another node may still act.
     former: Vec<VoterList>,
+    /// Digests of the lists by which nobody can act any more, the newest last. A peer that has not found that out yet still
+    /// counts by them.
+    #[serde(default)]
+    settled: Vec<u64>,
     /// Nodes that have shown the current list since it changed.
     shown: BTreeSet<NodeName>,
     /// Nodes that are gone for good, by the word of an administrator, until they are heard.
@@ -37,6 +44,7 @@ impl Voters {
             return Voters {
                 current,
                 former: Vec::new(),
+                settled: Vec::new(),
                 shown: BTreeSet::new(),
                 forgotten: BTreeSet::new(),
             };
@@ -54,6 +62,8 @@ impl Voters {
         let before = std::mem::replace(&mut self.current, list);
         self.former.retain(|l| *l != self.current && *l != before);
         self.former.push(before);
+        let in_force: Vec<u64> = self.all().map(VoterList::digest).collect();
+        self.settled.retain(|digest| !in_force.contains(digest));
         self.shown.clear();
         true
     }
@@ -75,6 +85,16 @@ impl Voters {
     /// The former lists.
     pub(super) fn former(&self) -> &[VoterList] {
         &self.former
+    }
+
+    /// Nobody can act by a former list any more.
+    fn settle(&mut self) {
+        self.settled
+            .extend(self.former.drain(..).map(|list| list.digest()));
+        let too_many = self.settled.len().saturating_sub(MAX_SETTLED);
+        self.settled.drain(..too_many);
+        self.shown.clear();
+        self.forgotten.retain(|n| self.current.nodes.contains(n));
     }
 
     fn all(&self) -> impl Iterator<Item = &VoterList> {
@@ -181,7 +201,10 @@ impl View {
     /// Rule 31. Whether a peer's vote counts here. Not if the peer still counts by a list that we do not count by: those who
     /// act by that list may be many, and only the peer's own quorum takes them into account.
     pub fn counts_by_our_lists(&self, peer: &Peer) -> bool {
-        let ours = |digest: &u64| self.voters.all().any(|list| list.digest() == *digest);
+        let voters = &self.voters;
+        let ours = |digest: &u64| {
+            voters.settled.contains(digest) || voters.all().any(|list| list.digest() == *digest)
+        };
         peer.voters.former.iter().all(ours)
     }
 
@@ -247,12 +270,7 @@ impl Engine {
     }
 
     fn end_change_of_voters(&mut self) {
-        let voters = &mut self.view.voters;
-        voters.former.clear();
-        voters.shown.clear();
-        voters
-            .forgotten
-            .retain(|n| voters.current.nodes.contains(n));
+        self.view.voters.settle();
         self.round.save = true;
         self.round.record_node(What::VotersAgreed, Because::SaidSo);
     }

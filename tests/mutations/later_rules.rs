@@ -496,4 +496,10 @@ pub const TABLE: &[Mutation] = &[
         "        voters: Voters::restored(&cluster, kept.voters.as_deref()),",
         "        voters: Voters::restored(&cluster, None),",
     ),
+    m(
+        "31: a peer that still counts by a list that is settled here loses its vote",
+        "voters.rs",
+        "            voters.settled.contains(digest) ||",
+        "            voters.settled.contains(&0) && *digest == 0 ||",
+    ),
 ];
