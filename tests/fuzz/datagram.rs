@@ -5,7 +5,8 @@ use std::time::Duration;
 use had::model::hardware_address::HardwareAddress;
 use had::model::health::FailedCheck;
 use had::model::heartbeat::{
-    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition, VotersReport, Withheld,
+    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition, VotersReport,
+    Withheld,
 };
 use had::model::identity::{FirstLife, Identity, Instance, Namesake};
 use had::model::keys::{Key, Keys, Method};
