@@ -442,4 +442,31 @@ mod tests {
             assert_eq!(found, wanted, "{counted} {held} {answered:?} {others:?}");
         }
     }
+
+    /// While the list of voters changes, others may still act by the old one.
+    #[test]
+    fn a_former_list_must_agree_too() {
+        let quorum = || QuorumStatus {
+            held: true,
+            counted: true,
+            votes: 2,
+            total: 3,
+        };
+        let list = |names: &[&str]| VoterList {
+            nodes: names.iter().map(|n| NodeName::new(n)).collect(),
+            witnesses: vec![],
+            pings: vec![],
+            quorum: crate::model::cluster::QuorumPolicy::Stop,
+        };
+        let secs = Duration::from_secs;
+        let heard = [("c", Liveness::Active, 1)];
+        for (former, wanted) in [
+            (list(&["a", "b", "c"]), MayGoOn::Yes),
+            (list(&["a", "b", "d"]), MayGoOn::Unknown),
+        ] {
+            let mut status = status(quorum(), None, &heard);
+            status.former_voters = vec![former];
+            assert_eq!(may_go_on(&status, secs(5)), wanted);
+        }
+    }
 }
