@@ -13,7 +13,8 @@ use super::second_life::SecondLife;
 use crate::model::cluster::{Cluster, Timing};
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{
-    GroupReport, GroupState, Heartbeat, Intent, Phase, Reach, UnreadableHeartbeat, VotersReport, Withheld,
+    GroupReport, GroupState, Heartbeat, Intent, Phase, Reach, UnreadableHeartbeat, VotersReport,
+    Withheld,
 };
 use crate::model::identity::Instance;
 use crate::model::status::Liveness;

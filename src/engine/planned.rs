@@ -166,12 +166,14 @@ mod tests {
                 heartbeat.heard = vec![Heard {
                     node: engine.name().clone(),
                     generation: Generation(1),
+                    instance: None,
                     sequence: engine.publisher.sequence(),
                     loss: 0,
                     links: vec![LinkName::new("eth0")],
                 }];
                 let heard = Event::Heard {
                     link: LinkName::new("eth0"),
+                    from: None,
                     heartbeat: Box::new(heartbeat),
                 };
                 let _orders = engine.handle(now, heard);

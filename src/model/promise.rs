@@ -105,7 +105,7 @@ pub enum Exception {
 
 impl Exception {
     /// All of them, in the order of the list.
-    pub const ALL: [Exception; 10] = [
+    pub const ALL: [Exception; 11] = [
         Self::SlowStop,
         Self::DeadDaemon,
         Self::FailedStop,

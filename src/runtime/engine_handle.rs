@@ -59,6 +59,7 @@ pub struct NewConfiguration {
 
 /// A message from the heartbeat thread to the slow half.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // most are orders, and few are under way
 pub enum Output {
     /// An order of the engine.
     Action(Action),

@@ -12,7 +12,10 @@ impl Decision {
             (What::LinkUp(..) | What::PingUp(_), Because::Heard)
             | (What::QuorumGained { .. } | What::QuorumLost { .. }, Because::VotesCounted)
             | (
-                What::PeerDeaf(_) | What::ConfigDiffers(_) | What::OtherVersion(..) | What::VotersAgreed,
+                What::PeerDeaf(_)
+                | What::ConfigDiffers(_)
+                | What::OtherVersion(..)
+                | What::VotersAgreed,
                 Because::SaidSo,
             )
             | (What::VotersChange(_), Because::Reconfigured)
@@ -65,7 +68,7 @@ impl fmt::Display for What {
                 f,
                 "the configuration on {n} differs from ours; groups do not move until ha.cf and haresources agree"
             ),
-            Self::OtherVersion(_, text) => f.write_str(text),
+            Self::OtherVersion(_, text) | Self::VotersChange(text) => f.write_str(text),
             Self::LinkUp(n, l) => write!(f, "node {n} is heard {}", l.by()),
             Self::LinkDown(n, l) => write!(f, "node {n} is not heard {}", l.by()),
             Self::PingUp(n) => write!(f, "ping node {n} answers"),
@@ -80,7 +83,6 @@ impl fmt::Display for What {
             Self::QuorumLost { votes, total } => {
                 write!(f, "quorum lost: {}", votes_of(*votes, *total))
             }
-            Self::VotersChange(text) => f.write_str(text),
             Self::VotersAgreed => write!(
                 f,
                 "the new list of nodes counts alone: no node can act by an old one any more"
