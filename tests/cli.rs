@@ -28,6 +28,7 @@ fn status(generation: u64) -> Status {
             votes: 0,
             total: 0,
         },
+        former_voters: vec![],
         groups: vec![],
         checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
@@ -82,7 +83,7 @@ impl Daemon {
             Some(Ok(match request {
                 Request::Status => ControlAnswer::Status(Box::new(status(1))),
                 Request::Why { .. } | Request::History { .. } => ControlAnswer::Decisions(vec![]),
-                Request::Reload { dry_run: true } => {
+                Request::Reload { dry_run: true, .. } => {
                     ControlAnswer::Plan("nothing would change".into())
                 }
                 Request::Parameter { name } => ControlAnswer::Done(format!("value of {name}")),
@@ -209,8 +210,31 @@ fn each_subcommand_asks_for_what_it_says() {
         ),
         (
             "reload --dry-run",
-            Request::Reload { dry_run: true },
+            Request::Reload {
+                dry_run: true,
+                force: false,
+            },
             "nothing would change\n",
+        ),
+        (
+            "reload --force",
+            Request::Reload {
+                dry_run: false,
+                force: true,
+            },
+            "done as asked\n",
+        ),
+        (
+            "forget carol --yes",
+            Request::Forget {
+                node: "carol".into(),
+            },
+            "done as asked\n",
+        ),
+        (
+            "stop --force --no-wait",
+            Request::Stop { force: true },
+            "done as asked\n",
         ),
         ("hb_standby local", standby(&["local"], false, false), ""),
         ("hb_takeover", takeover(&["all"], false, false), ""),

@@ -529,17 +529,17 @@ fn a_change_is_live_or_needs_a_restart() {
         ),
         (
             "quorum ignore\n",
-            "ha.cf: quorum changes from stop to ignore",
+            "ha.cf: quorum changes from stop to ignore\nquorum is counted by the old list of voters too until every node has read the new one: reload them all",
             "",
         ),
         (
             "lease off\n",
-            "ha.cf: the lease of addresses (lease) changed",
+            "ha.cf: the lease of addresses (lease) changes; addresses that are up get it when their right is renewed",
             "",
         ),
         (
             "env A=1\n",
-            "ha.cf: the variables of scripts (env) changed",
+            "ha.cf: scripts get another HA_A from their next action on",
             "",
         ),
         (
@@ -552,17 +552,17 @@ fn a_change_is_live_or_needs_a_restart() {
         ("uuidfrom nodename\n", "", "uuidfrom"),
         (
             "hopfudge 3\n",
-            "ha.cf: the hop count of heartbeats (hopfudge) changed",
+            "ha.cf: the hop count of heartbeats (hopfudge) changes",
             "",
         ),
         (
             "log_badpack no\n",
-            "ha.cf: the log of rejected datagrams (log_badpack) changed",
+            "ha.cf: whether rejected datagrams are logged (log_badpack) changes",
             "",
         ),
         (
             "respawn root /usr/bin/x\n",
-            "ha.cf: the children of the daemon (respawn, failfast) changed",
+            "ha.cf: respawn /usr/bin/x is new or changed: the child is started",
             "",
         ),
     ] {

@@ -59,6 +59,25 @@ pub fn own_name() -> NodeName {
     NodeName::new(&name)
 }
 
+/// Reads the configuration as a start of the daemon does, and does nothing else.
+///
+/// # Errors
+/// Why the daemon would not start, as a page.
+pub fn check_start(folders: &Folders) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("cannot check: {e}\n"))?;
+    let netlink = Netlink::new();
+    let assembled = runtime.block_on(async {
+        let nobody: Arc<dyn Peers> = Arc::new(NoPeers);
+        assemble(folders, &own_name(), &netlink, &nobody).await
+    });
+    assembled
+        .map(drop)
+        .map_err(|problems| problems.page("had would not start"))
+}
+
 /// The output of `hactl check`, and whether the daemon would start.
 pub fn check(dir: &Path, node: &NodeName) -> (String, bool) {
     let folders = Folders::usual(dir);

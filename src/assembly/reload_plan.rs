@@ -5,22 +5,54 @@ use crate::config::Config;
 use crate::config::reload::{live_changes, needs_restart};
 use crate::model::cluster::{Cluster, GroupSpec};
 
-/// The plan in words, a line for each change.
+/// How a reload is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReloadWish {
+    /// Only the plan.
+    pub dry_run: bool,
+    /// Also a change that gives up votes, quorum or a living node.
+    pub force: bool,
+}
+
+/// The plan in words, a line for each change. `against` are the reasons why the change should not be made.
 ///
 /// # Errors
-/// When something changed that a running daemon cannot take over.
-pub fn plan_reload(config: &Config, cluster: &Cluster, new: &Assembled) -> Result<String, String> {
+/// When it is not made: something changed that a running daemon cannot take over, or the reasons against it stand.
+pub fn plan_reload(
+    config: &Config,
+    cluster: &Cluster,
+    new: &Assembled,
+    against: &[String],
+    wish: ReloadWish,
+) -> Result<String, String> {
+    let takes_effect = |name: &&str| format!("takes effect after hactl restart: {name}");
     let fixed = needs_restart(config, &new.config);
-    if !fixed.is_empty() {
+    if !fixed.is_empty() && !wish.dry_run {
+        let lines: Vec<String> = fixed.iter().map(takes_effect).collect();
         return Err(format!(
-            "a running daemon cannot change {}; nothing was changed. Run hactl restart: resources stay up",
-            fixed.join(", ")
+            "{}\nnothing was changed; run hactl restart: resources stay up",
+            lines.join("\n")
         ));
     }
-    let mut lines = live_changes(config, &new.config);
+    let refused = |reason: &String| format!("refused without --force: {reason}");
+    let refused: Vec<String> = against.iter().map(refused).collect();
+    if !refused.is_empty() && !wish.dry_run && !wish.force {
+        let reasons = refused.join("\n");
+        return Err(format!(
+            "{reasons}\nnothing was changed; to change it all the same: hactl reload --force"
+        ));
+    }
+    let mut lines: Vec<String> = fixed.iter().map(takes_effect).collect();
+    if !fixed.is_empty() {
+        lines.push("until then a reload is refused".to_owned());
+    }
+    lines.extend(live_changes(config, &new.config));
     lines.extend(groups(&cluster.groups, &new.cluster.groups));
     if lines.is_empty() {
         lines.push("nothing changes".to_owned());
+    }
+    if wish.dry_run {
+        lines.extend(refused);
     }
     Ok(lines.join("\n"))
 }

@@ -24,6 +24,9 @@ struct Args {
     /// Folder for the control socket and other files that are needed only until the next boot
     #[arg(long, value_name = "DIR", default_value = "/run/had")]
     run: PathBuf,
+    /// Only read the configuration as for a start, print its errors, and exit: 0 if had would start, 1 if not
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> ExitCode {
@@ -33,5 +36,14 @@ fn main() -> ExitCode {
         state: args.state,
         run: args.run,
     };
+    if args.check {
+        return match had::assembly::check_start(&folders) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(text) => {
+                print!("{text}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     runtime::main(folders)
 }

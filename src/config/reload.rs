@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use super::{Config, HealthRules};
-use crate::model::cluster_setting::changed_settings;
+use super::{Config, HealthRules, Respawn};
+use crate::model::NodeName;
+use crate::model::cluster_setting::{CLUSTER_SETTINGS, changed_settings};
 use crate::model::keys::Keys;
+use crate::model::voter_list::VoterList;
 use crate::text::Place;
 
 type Differ = fn(&Config, &Config) -> bool;
@@ -28,40 +30,43 @@ const FIXED: [(&str, Differ); 9] = [
     ("uuidfrom", |a, b| a.uuid_from_name != b.uuid_from_name),
 ];
 
-/// What a running daemon takes over, besides the settings of the cluster, `record` and the groups.
-const LIVE: [(&str, Differ); 10] = [
-    ("the log of rejected datagrams (log_badpack)", |a, b| {
-        a.log_badpack != b.log_badpack
-    }),
-    ("the hop count of heartbeats (hopfudge)", |a, b| {
+/// What a running daemon takes over at once, besides the settings of the cluster and what has words of its own below: what
+/// changed, and what follows.
+const LIVE: [(&str, Differ); 7] = [
+    (
+        "whether rejected datagrams are logged (log_badpack) changes",
+        |a, b| a.log_badpack != b.log_badpack,
+    ),
+    ("the hop count of heartbeats (hopfudge) changes", |a, b| {
         a.hopfudge != b.hopfudge
     }),
-    ("the children of the daemon (respawn, failfast)", |a, b| {
-        a.respawn != b.respawn
-    }),
-    ("the nodes (node, witness)", |a, b| {
-        (&a.nodes, &a.witnesses) != (&b.nodes, &b.witnesses)
-    }),
-    ("the ping nodes (ping, ping_group)", |a, b| {
-        a.pings != b.pings
-    }),
-    ("following the ping nodes (ipfail)", |a, b| {
+    ("following the ping nodes (ipfail) changes", |a, b| {
         a.follow_connectivity != b.follow_connectivity
     }),
-    ("the lease of addresses (lease)", |a, b| a.lease != b.lease),
-    ("the deadlines of actions (timeout)", |a, b| {
-        a.timeouts != b.timeouts
-    }),
-    ("the variables of scripts (env)", |a, b| a.env != b.env),
-    ("the programs that are notified (notify)", |a, b| {
-        let rules = |c: &Config| -> Vec<_> {
-            c.notify
-                .iter()
-                .map(|r| (r.path.clone(), r.timeout))
-                .collect()
-        };
-        rules(a) != rules(b)
-    }),
+    (
+        "the lease of addresses (lease) changes; addresses that are up get it when their right is renewed",
+        |a, b| a.lease != b.lease,
+    ),
+    (
+        "the deadlines of actions (timeout) change; an action that runs keeps its deadline",
+        |a, b| a.timeouts != b.timeouts,
+    ),
+    (
+        "what a takeover waits for (takeover_waits) changes",
+        |a, b| a.takeover_waits != b.takeover_waits,
+    ),
+    (
+        "the programs that are notified (notify) change; those that run are not ended",
+        |a, b| {
+            let rules = |c: &Config| -> Vec<_> {
+                c.notify
+                    .iter()
+                    .map(|r| (r.path.clone(), r.timeout))
+                    .collect()
+            };
+            rules(a) != rules(b)
+        },
+    ),
 ];
 
 /// The changed directives that only a restart brings into effect.
@@ -77,7 +82,10 @@ pub fn live_changes(old: &Config, new: &Config) -> Vec<String> {
         .map(|(name, old, new)| format!("ha.cf: {name} changes from {old} to {new}"))
         .collect();
     let live = LIVE.iter().filter(|(_, differ)| differ(old, new));
-    lines.extend(live.map(|(what, _)| format!("ha.cf: {what} changed")));
+    lines.extend(live.map(|(what, _)| format!("ha.cf: {what}")));
+    lines.extend(voter_changes(old, new));
+    lines.extend(child_changes(&old.respawn, &new.respawn));
+    lines.extend(variable_changes(old, new));
     if without_places(&old.health) != without_places(&new.health) {
         lines.push("ha.cf: what is watched (monitor, check, failback_when) changes; a new check must pass once before this node is a candidate".to_owned());
     }
@@ -92,6 +100,121 @@ pub fn live_changes(old: &Config, new: &Config) -> Vec<String> {
         lines.push(key_change(&old.keys, &new.keys).to_owned());
     }
     lines
+}
+
+/// Who votes, and what it means that not all nodes read that at once.
+fn voter_changes(old: &Config, new: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    let members = |c: &Config| -> String {
+        let witness = |n: &NodeName| c.witnesses.contains(n);
+        let words = c.nodes.iter().map(|n| {
+            if witness(n) {
+                format!("{n} (witness)")
+            } else {
+                n.to_string()
+            }
+        });
+        words.collect::<Vec<_>>().join(", ")
+    };
+    let (was, is) = (members(old), members(new));
+    if was != is {
+        lines.push(format!("ha.cf: the nodes change from {was} to {is}"));
+    }
+    if old.pings != new.pings {
+        let names = |c: &Config| -> String {
+            let names: Vec<&str> = c.pings.iter().map(|p| p.name.as_str()).collect();
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
+        let (was, is) = (names(old), names(new));
+        let members = if was == is { "members of " } else { "" };
+        lines.push(format!(
+            "ha.cf: the {members}ping nodes change from {was} to {is}"
+        ));
+    }
+    let list = |c: &Config| VoterList::of(&c.cluster(Vec::new()));
+    if list(old) != list(new) {
+        lines.push(
+            "quorum is counted by the old list of voters too until every node has read the new one: reload them all"
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// Which children are ended and started.
+fn child_changes(old: &[Respawn], new: &[Respawn]) -> Vec<String> {
+    let missing = |from: &[Respawn], others: &[Respawn], what: &str| -> Vec<String> {
+        let missing = from.iter().filter(|child| !others.contains(child));
+        let line = |child: &Respawn| {
+            let program = child.command.first().map_or("", String::as_str);
+            format!("ha.cf: respawn {program} {what}")
+        };
+        missing.map(line).collect()
+    };
+    let mut lines = missing(
+        old,
+        new,
+        "is gone or changed: the child that runs is killed",
+    );
+    lines.extend(missing(new, old, "is new or changed: the child is started"));
+    lines
+}
+
+/// Variables and directives that scripts get.
+fn variable_changes(old: &Config, new: &Config) -> Vec<String> {
+    // These have lines of their own.
+    let said = |name: &str| {
+        let settings = CLUSTER_SETTINGS.iter().map(|s| s.name);
+        let others = [
+            "node",
+            "witness",
+            "ping",
+            "ping_group",
+            "respawn",
+            "env",
+            "record",
+            "lease",
+            "hopfudge",
+            "log_badpack",
+            "timeout",
+            "takeover_waits",
+            "notify",
+            "monitor",
+            "check",
+            "failback_when",
+            "udpport",
+            "cluster",
+            "logfile",
+            "debugfile",
+            "logfacility",
+            "debug",
+            "realtime",
+            "rtprio",
+            "uuidfrom",
+        ];
+        settings.chain(others).any(|known| known == name)
+    };
+    let of = |c: &Config| {
+        let directives = c.directives.iter().filter(|(name, _)| !said(name));
+        let all = directives.chain(&c.env).cloned();
+        all.collect::<Vec<(String, String)>>()
+    };
+    let (was, is) = (of(old), of(new));
+    let mut names: Vec<&str> = was
+        .iter()
+        .filter(|pair| !is.contains(pair))
+        .chain(is.iter().filter(|pair| !was.contains(pair)))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let line =
+        |name: &&str| format!("ha.cf: scripts get another HA_{name} from their next action on");
+    names.iter().map(line).collect()
 }
 
 /// What a change of the keys means for nodes that still have the old file.
@@ -121,62 +244,4 @@ fn without_places(rules: &HealthRules) -> HealthRules {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::model::keys::{Key, Method};
-
-    #[test]
-    fn a_change_of_the_key_in_three_steps_separates_nobody() {
-        let keys = |signing: u8, secrets: &[(u8, &str)]| {
-            let key = |(index, secret): &(u8, &str)| {
-                let (method, secret) = (Method::Sha256, secret.as_bytes().to_vec());
-                (*index, Key { method, secret })
-            };
-            let keys: BTreeMap<u8, Key> = secrets.iter().map(key).collect();
-            Keys { signing, keys }
-        };
-        let steps = [
-            keys(1, &[(1, "old")]),
-            keys(1, &[(1, "old"), (2, "new")]),
-            keys(2, &[(1, "old"), (2, "new")]),
-            keys(2, &[(2, "new")]),
-        ];
-        for (from, to) in steps.iter().zip(&steps[1..]) {
-            let text = key_change(from, to);
-            assert!(
-                text.ends_with("nodes with the new one hear each other"),
-                "{text}"
-            );
-        }
-        for (from, to) in [
-            (&steps[0], &steps[2]),
-            (&steps[0], &steps[3]),
-            (&steps[0], &keys(1, &[(1, "new")])),
-        ] {
-            assert!(key_change(from, to).contains("do not hear each other"));
-        }
-    }
-
-    #[test]
-    fn the_manual_names_what_needs_a_restart() {
-        let page = include_str!("../../packaging/man/hactl.8");
-        let list = page.split("So is a change that needs").nth(1).unwrap();
-        let list = list.split("A child of").next().unwrap();
-        let words = |text: &str| -> Vec<String> {
-            text.split(|c: char| !c.is_ascii_lowercase())
-                .filter(|word| word.len() > 2)
-                .map(str::to_owned)
-                .collect()
-        };
-        let named = FIXED.map(|(name, _)| name.replace("media", "").replace("and", ""));
-        let mut expected = words(&named.join(" "));
-        let prose = ["hactl", "restart", "the", "links", "and"];
-        let mut manual = words(list);
-        manual.retain(|word| !prose.contains(&word.as_str()));
-        expected.sort();
-        manual.sort();
-        assert_eq!(manual, expected);
-    }
-}
+mod tests;

@@ -97,6 +97,19 @@ pub enum Request {
     Reload {
         /// Only say what would change.
         dry_run: bool,
+        /// Also if it gives up votes, quorum or a living node.
+        #[serde(default)]
+        force: bool,
+    },
+    /// A node is gone for good: the change of the list of voters no longer waits for it.
+    Forget {
+        /// Which node.
+        node: String,
+    },
+    /// Stop all groups in order, leave the cluster and end.
+    Stop {
+        /// Also if it costs the other nodes quorum, or a group then runs nowhere.
+        force: bool,
     },
     /// The state of DRBD resources on every node; answered with [`ControlAnswer::Drbd`].
     Drbd {
@@ -137,6 +150,8 @@ impl Request {
             | Self::Drbd { .. }
             | Self::FencePeer { .. }
             | Self::Reload { .. }
+            | Self::Forget { .. }
+            | Self::Stop { .. }
             | Self::Restart => false,
         }
     }
@@ -163,11 +178,13 @@ impl fmt::Display for Request {
             }
             Self::Why { group, .. } => write!(f, "why {}", group.as_deref().unwrap_or_default()),
             Self::History { .. } => f.write_str("history"),
-            Self::Reload { dry_run } => f.write_str(if *dry_run {
-                "reload --dry-run"
-            } else {
-                "reload"
-            }),
+            Self::Reload { dry_run, force } => {
+                let dry_run = if *dry_run { " --dry-run" } else { "" };
+                let force = if *force { " --force" } else { "" };
+                write!(f, "reload{dry_run}{force}")
+            }
+            Self::Forget { node } => write!(f, "forget {node} --yes"),
+            Self::Stop { force } => f.write_str(if *force { "stop --force" } else { "stop" }),
             Self::Drbd { resource } => {
                 write!(f, "drbd {}", resource.as_deref().unwrap_or_default())
             }

@@ -35,6 +35,11 @@ impl Engine {
     pub(super) fn execute_command(&mut self, now: Time, id: u64, command: Command) {
         let answer = match (command, self.view.cluster.refuse_as_witness()) {
             (Command::Leave, _) => Ok(Some(self.begin_leaving())),
+            (Command::Stop, _) => match self.refuse_to_stop() {
+                Some(refusal) => Err(refusal),
+                None => Ok(Some(self.begin_leaving())),
+            },
+            (Command::Forget(node), _) => self.forget_node(&node).map(Some),
             (Command::Restart { back_within }, _) => {
                 self.announce_restart(now, back_within).map(Some)
             }

@@ -1,10 +1,11 @@
-//! A fingerprint of all orders that an engine has given since its daemon began.
+//! Fingerprints: of all orders that an engine has given since its daemon began, and of the members of a group.
 
 use std::hash::{Hash as _, Hasher};
 
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use crate::model::cluster::GroupSpec;
 
 /// Changes with each order. Two engines with equal fingerprints have given the same orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,14 @@ impl ActionDigest {
         actions.hash(&mut sum);
         self.0 = sum.finish();
     }
+}
+
+/// Changes with the members of a group and their order.
+pub(super) fn digest_of_members(spec: &GroupSpec) -> u64 {
+    let mut sum = Sum(ActionDigest::default().0);
+    let members: Vec<&[String]> = spec.steps.iter().map(|s| s.members.as_slice()).collect();
+    members.hash(&mut sum);
+    sum.finish()
 }
 
 /// FNV-1a: fast for a few hundred bytes, and the same in every process, which the standard hasher is not.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Voters;
 use crate::model::cluster::Cluster;
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::heartbeat::{Heartbeat, UnreadableHeartbeat};
@@ -201,8 +202,12 @@ pub enum Command {
         /// On or off.
         on: bool,
     },
+    /// This node is gone for good.
+    Forget(NodeName),
     /// Stop every group in order, say goodbye and end.
     Leave,
+    /// The same, unless it costs the other nodes quorum or leaves a group without a node.
+    Stop,
     /// End without touching a resource. The peers hear within what time the next daemon will be there.
     Restart {
         /// How long the peers shall wait.
@@ -236,6 +241,12 @@ pub struct PersistentState {
     /// Who this life of the daemon is. Not kept for the next one.
     #[serde(default)]
     pub identity: Identity,
+    /// The lists of voters by which this node counts quorum.
+    #[serde(default)]
+    pub voters: Option<Box<Voters>>,
+    /// For each group, a digest of the members that it had in the configuration that ran.
+    #[serde(default)]
+    pub definitions: Option<BTreeMap<GroupName, u64>>,
 }
 
 /// Rule 32. What the next daemon must know of a peer whose daemon it may never hear.

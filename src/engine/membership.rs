@@ -28,6 +28,9 @@ impl Engine {
         let mut notes = Vec::new();
         let freshness = judge_freshness(heartbeat, now, &self.view);
         let fresh = freshness == Freshness::Fresh;
+        if fresh {
+            self.remember_again(&heartbeat.src);
+        }
         let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == heartbeat.src) else {
             self.view.take_stranger(now, heartbeat, fresh);
             return;

@@ -10,11 +10,14 @@
 //! * `placement`: who should own a group that nobody owns;
 //! * `checks`: checks of this node;
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
+//! * `planned`: what a stop or a new configuration would cost;
 //! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
 //! * `identity`, `second_life`: two machines with one name; `other_version`: members that are heard and cannot be read;
 //! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
 //! * `foreign`: who answers for an address; `machine_probe`: machines that answer while their daemon is silent;
-//! * `reconfigure`: a new configuration; `stranger`: nodes that it no longer has; `round`: the orders of one round.
+//! * `reconfigure`: a new configuration; `stranger`: nodes that it no longer has; `voters`: the lists of voters while they
+//!   change;
+//! * `round`: the orders of one round.
 
 pub mod action;
 mod checks;
@@ -31,6 +34,7 @@ mod other_version;
 mod outcome;
 mod peer;
 mod placement;
+mod planned;
 mod publish;
 mod quorum;
 mod reconfigure;
@@ -41,18 +45,20 @@ mod sent;
 mod status;
 mod stranger;
 mod view;
+mod voters;
 mod witness;
 
 pub use action::{Action, Call};
 pub use digest::ActionDigest;
 pub use event::{Command, Event, MachineAnswer, MachineRecord, OrderId, Outcome, PersistentState};
+pub use voters::Voters;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::cluster::{Cluster, QuorumPolicy};
+use crate::model::cluster::Cluster;
 use crate::model::decision::{Because, What};
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Term, Time};
@@ -121,6 +127,7 @@ impl Engine {
             now,
         };
         engine.judge_silence(now);
+        engine.compare_with_last_life();
         let out = engine.decide_all(now);
         (engine, out)
     }
@@ -211,6 +218,7 @@ impl Engine {
 
     /// Decides everything once with what is known now.
     fn decide_all(&mut self, now: Time) -> Vec<Action> {
+        self.settle_voters();
         self.count_votes_and_loads();
         self.watch_machines(now);
         self.round.load = self.groups.iter().filter(|g| g.is_load()).count();
@@ -228,10 +236,7 @@ impl Engine {
     fn count_votes_and_loads(&mut self) {
         self.view.update_arbiter();
         let votes = self.view.votes();
-        let enough = match self.view.cluster.quorum {
-            QuorumPolicy::Stop | QuorumPolicy::Freeze => votes.are_enough(),
-            QuorumPolicy::Ignore | QuorumPolicy::Off => true,
-        };
+        let enough = !self.view.counts_votes() || votes.are_enough();
         if enough != self.view.quorate {
             self.view.quorate = enough;
             let (ours, total) = (votes.ours, votes.total);
@@ -240,7 +245,12 @@ impl Engine {
             } else {
                 What::QuorumLost { votes: ours, total }
             };
-            self.round.record_node(what, Because::VotesCounted);
+            let changes = self.view.voters.waits_for(self.view.me());
+            let because = match changes.filter(|_| !enough) {
+                Some(text) => Because::VotersChange(text),
+                None => Because::VotesCounted,
+            };
+            self.round.record_node(what, because);
         }
         let load = |p: &Peer| {
             p.groups
@@ -282,6 +292,8 @@ impl Engine {
             deadtimes: self.view.deadtimes.clone(),
             machines: self.view.machines.to_keep(self.view.leaving),
             identity: self.view.names.identity,
+            voters: Some(Box::new(self.view.voters.clone())),
+            definitions: Some(self.definitions()),
         };
         self.saves += 1;
         self.saving.push((self.saves, self.round.ceilings.clone()));
@@ -391,6 +403,7 @@ fn new_view(cluster: Cluster, kept: &PersistentState, now: Time) -> View {
         names: Names::new(kept.identity, now, cluster.timing.keepalive),
         strangers: Vec::new(),
         former_digest: None,
+        voters: Voters::restored(&cluster, kept.voters.as_deref()),
         arbiter_reach: None,
         loads: BTreeMap::new(),
         cluster,

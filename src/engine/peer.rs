@@ -13,7 +13,8 @@ use super::second_life::SecondLife;
 use crate::model::cluster::{Cluster, Timing};
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{
-    GroupReport, GroupState, Heartbeat, Intent, Phase, Reach, UnreadableHeartbeat, Withheld,
+    GroupReport, GroupState, Heartbeat, Intent, Phase, Reach, UnreadableHeartbeat, VotersReport,
+    Withheld,
 };
 use crate::model::identity::Instance;
 use crate::model::status::Liveness;
@@ -65,6 +66,9 @@ pub(super) struct Peer {
     pub intent: Intent,
     pub failed_checks: Vec<FailedCheck>,
     pub digest: Option<u64>,
+    /// The lists by which it counts quorum.
+    #[serde(default)]
+    pub voters: VotersReport,
     /// Rule 24. Until then its silence means a restart that it announced.
     pub back_by: Time,
     pub groups: BTreeMap<GroupName, GroupReport>,
@@ -189,6 +193,7 @@ impl Peer {
             intent: Intent::default(),
             failed_checks: Vec::new(),
             digest: None,
+            voters: VotersReport::default(),
             back_by: Time::ZERO,
             groups: BTreeMap::new(),
             withheld: BTreeMap::new(),
@@ -272,6 +277,7 @@ impl Peer {
         }
         self.failed_checks = checks::limit_received(&heartbeat.failed_checks);
         self.digest = Some(heartbeat.digest);
+        self.voters = heartbeat.voters.clone();
         for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
             self.groups.insert(report.group.clone(), report.clone());
             let by = heartbeat.withheld.iter();

@@ -10,7 +10,9 @@ use super::{Action, Engine, Group, loss};
 use crate::model::cluster::Timing;
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::health::FailedCheck;
-use crate::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Withheld};
+use crate::model::heartbeat::{
+    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, VotersReport, Withheld,
+};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{GroupName, NodeName, Sequence, Time};
 
@@ -60,6 +62,8 @@ struct Published {
     failed_checks: Vec<FailedCheck>,
     peer_messages: Vec<PeerMessage>,
     digest: u64,
+    #[serde(default)]
+    voters: VotersReport,
 }
 
 /// The goodbye of this daemon.
@@ -345,6 +349,7 @@ impl Engine {
             digest: self.view.former_digest.unwrap_or(self.view.cluster.digest),
             identity: self.view.names.identity,
             namesakes: self.view.published_namesakes(self.now),
+            voters: self.view.voters.report(),
         }
     }
 }
@@ -374,5 +379,6 @@ fn published_part(heartbeat: &Heartbeat) -> Published {
         failed_checks: heartbeat.failed_checks.clone(),
         peer_messages: heartbeat.peer_messages.clone(),
         digest: heartbeat.digest,
+        voters: heartbeat.voters.clone(),
     }
 }

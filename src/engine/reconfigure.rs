@@ -1,12 +1,16 @@
 //! Rule 25: a new configuration. What did not change is not touched.
 
+use std::collections::BTreeMap;
+
+use super::digest::digest_of_members;
 use super::group::Group;
 use super::{Engine, new_ping, peers_of};
-use crate::model::Time;
 use crate::model::cluster::{self, Cluster};
+use crate::model::{GroupName, Time};
 
 impl Engine {
     pub(super) fn reconfigure(&mut self, now: Time, cluster: Cluster) {
+        self.change_voters(&cluster);
         self.reconfigure_peers(now, &cluster);
         let old = std::mem::take(&mut self.view.pings);
         let ping = |p: &cluster::PingNode| {
@@ -29,6 +33,31 @@ impl Engine {
         // A new node is waited for before anything is decided.
         self.update_joined();
         self.round.save = true;
+    }
+
+    /// A restart with another configuration is like a reload: groups that are new or changed wait for the other nodes, and
+    /// quorum is counted by the former voters too.
+    pub(super) fn compare_with_last_life(&mut self) {
+        let definitions = self.definitions();
+        if let Some(before) = &self.kept.definitions {
+            for group in &mut self.groups {
+                if before.get(group.name()) != definitions.get(group.name()) {
+                    group.await_agreement();
+                }
+            }
+        }
+        let same = self.kept.definitions == Some(definitions);
+        self.round.save |= !same || self.kept.voters.as_deref() != Some(&self.view.voters);
+        if self.view.voters.are_changing() {
+            self.record_change_of_voters();
+        }
+    }
+
+    /// A digest of the members of each group.
+    pub(super) fn definitions(&self) -> BTreeMap<GroupName, u64> {
+        let own = self.groups.iter().filter(|g| !g.is_witnessed());
+        own.map(|g| (g.name().clone(), digest_of_members(g.spec())))
+            .collect()
     }
 
     fn reconfigure_peers(&mut self, now: Time, cluster: &Cluster) {

@@ -49,7 +49,7 @@ impl Engine {
                 .collect(),
             quorum: QuorumStatus {
                 held: self.view.quorate,
-                counted: self.view.cluster.quorum != QuorumPolicy::Off,
+                counted: self.view.counts_votes() || self.view.cluster.quorum != QuorumPolicy::Off,
                 votes: votes.ours,
                 total: votes.total,
             },
@@ -58,6 +58,7 @@ impl Engine {
                 .iter()
                 .map(|g| self.group_status(g, now))
                 .collect(),
+            former_voters: self.view.voters.former().to_vec(),
             checks: self.view.checks.status(now),
             counters: self.counters(),
             lateness: None,
@@ -80,6 +81,7 @@ impl Engine {
         if standing > 0 && standing == self.groups.len() {
             notes.push("in standby: takes no groups; end it with hactl standby off".to_owned());
         }
+        notes.extend(self.view.voters.waits_for(self.view.me()));
         if let Some((end, length)) = self.view.gap.filter(|(end, _)| now < *end + SHOW_GAP_FOR) {
             let ago = now.since(end);
             notes.push(format!(

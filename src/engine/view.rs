@@ -10,10 +10,11 @@ use super::identity::Names;
 use super::machine_probe::Machines;
 use super::peer::Peer;
 use super::placement::Candidate;
-use super::quorum::{ArbiterReach, Ping, Votes, newest_arbiter_answer};
+use super::quorum::{ArbiterReach, Ping, newest_arbiter_answer};
 use super::sent::SentLog;
 use super::stranger::Stranger;
-use crate::model::cluster::{Cluster, QuorumPolicy};
+use super::voters::Voters;
+use crate::model::cluster::Cluster;
 use crate::model::heartbeat::{Phase, Reach};
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, NodeName, Time};
@@ -53,6 +54,8 @@ pub(super) struct View {
     pub former_digest: Option<u64>,
     #[serde(default)]
     pub arbiter_reach: Option<ArbiterReach>,
+    /// Rule 31. The lists by which quorum is counted.
+    pub voters: Voters,
     /// How many groups each peer holds or claims.
     pub loads: BTreeMap<NodeName, usize>,
 }
@@ -111,34 +114,8 @@ impl View {
         })
     }
 
-    /// Whether rights are leases, which end without confirmation.
-    pub fn has_leases(&self) -> bool {
-        self.cluster.quorum == QuorumPolicy::Stop
-    }
-
-    /// Whether votes decide what may be started.
-    pub fn counts_votes(&self) -> bool {
-        matches!(
-            self.cluster.quorum,
-            QuorumPolicy::Stop | QuorumPolicy::Freeze
-        )
-    }
-
     pub fn is_deaf(&self, peer: &Peer) -> bool {
         peer.is_deaf(&self.cluster.timing)
-    }
-
-    /// Rule 15. The votes of this side.
-    pub fn votes(&self) -> Votes {
-        let shares = self.cluster.vote_shares();
-        let peers = self.living().filter(|p| !self.is_deaf(p));
-        let peers: u32 = peers.map(|p| shares.of_node(p.rank)).sum();
-        let answering = self.pings.iter().filter(|p| p.up).count();
-        Votes {
-            ours: shares.of_node(self.rank) + peers + shares.of_arbiter(answering),
-            total: shares.total(),
-            needed: shares.needed(),
-        }
     }
 
     /// Rules 6 and 27. When a right ends that rests on the arbiter. An answer counts only if the peer, had it reached the ping node
@@ -203,13 +180,6 @@ impl View {
             Some(r) if now <= r.newest + self.max_answer_gap() => r.since + self.longest_deadtime(),
             _ => Time::NEVER,
         }
-    }
-
-    /// Whether a peer would have quorum with nobody but itself and the ping nodes it reaches.
-    pub fn has_quorum_alone(&self, peer: &Peer) -> bool {
-        let shares = self.cluster.vote_shares();
-        let arbiter = shares.of_arbiter(usize::from(peer.reach.answering));
-        shares.of_node(peer.rank) + arbiter >= shares.needed()
     }
 
     pub fn reach(&self) -> Reach {

@@ -184,7 +184,7 @@ impl Timing {
 }
 
 /// What a side without quorum does with its groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QuorumPolicy {
     /// Stop them, before the others begin.

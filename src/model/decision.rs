@@ -72,6 +72,10 @@ pub enum What {
         /// Votes in the whole cluster.
         total: u32,
     },
+    /// The list of voters changes; the text says which nodes have not shown the new one.
+    VotersChange(String),
+    /// The list of voters has changed: nobody acts by an old one any more.
+    VotersAgreed,
     /// This node takes part in the cluster from now on.
     Joined,
     /// The daemon, or the whole machine, was stopped for this long.
@@ -278,6 +282,8 @@ pub enum Because {
     NotReady(String),
     /// The votes were counted.
     VotesCounted,
+    /// The votes were counted while the list of voters changes; the text says what that waits for.
+    VotersChange(String),
     /// The daemon, or the whole machine, was stopped for too long.
     NodeWasStopped,
     /// The wait for nodes that are not heard is over.
@@ -344,6 +350,7 @@ impl Decision {
             | What::LinkDown(..)
             | What::PingDown(_)
             | What::Gap(_)
+            | What::VotersChange(_)
             | What::Held
             | What::LookFailed { .. }
             | What::Restart { .. }

@@ -56,6 +56,9 @@ pub struct Heartbeat {
     /// Second lives that the sender hears under the name of a node.
     #[serde(default)]
     pub namesakes: Vec<Namesake>,
+    /// The lists of voters by which the sender counts quorum.
+    #[serde(default)]
+    pub voters: VotersReport,
 }
 
 impl Heartbeat {
@@ -79,6 +82,7 @@ impl Heartbeat {
             digest: 0,
             identity: Identity::default(),
             namesakes: Vec::new(),
+            voters: VotersReport::default(),
         }
     }
 }
@@ -126,6 +130,17 @@ fn in_words((least, most): (u32, u32)) -> String {
     } else {
         format!("version {least} to {most}")
     }
+}
+
+/// The lists of voters of a node, by their digests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct VotersReport {
+    /// The list of its configuration; 0 if it does not say.
+    pub current: u64,
+    /// The lists before it by which it counts quorum too.
+    pub former: Vec<u64>,
+    /// Nodes that are gone for good, by the word of an administrator (`hactl forget`).
+    pub forgotten: Vec<NodeName>,
 }
 
 /// How far a node has come (`st`).

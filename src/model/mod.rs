@@ -15,6 +15,7 @@ pub mod peer_message;
 pub mod promise;
 pub mod status;
 pub mod token;
+pub mod voter_list;
 pub mod votes;
 
 use std::fmt;

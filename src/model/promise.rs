@@ -97,13 +97,15 @@ pub enum Exception {
     WrongStatus,
     /// Nodes with different `quorum` or `relay`.
     DifferentQuorum,
+    /// A node that does not know by which lists of voters the others act.
+    UnknownVoters,
     /// An administrator's statement that is not true.
     BlindCommand,
 }
 
 impl Exception {
     /// All of them, in the order of the list.
-    pub const ALL: [Exception; 10] = [
+    pub const ALL: [Exception; 11] = [
         Self::SlowStop,
         Self::DeadDaemon,
         Self::FailedStop,
@@ -113,6 +115,7 @@ impl Exception {
         Self::ForeignStart,
         Self::WrongStatus,
         Self::DifferentQuorum,
+        Self::UnknownVoters,
         Self::BlindCommand,
     ];
 
@@ -149,8 +152,11 @@ impl Exception {
             }
             Self::WrongStatus => "an agent that reports a running service as stopped",
             Self::DifferentQuorum => "`quorum` or `relay` in ha.cf that differ between nodes",
+            Self::UnknownVoters => {
+                "a new node, or one that lost its state file, that starts before the others have read a new list of nodes"
+            }
             Self::BlindCommand => {
-                "`hactl clear` or `takeover --force` without checking that the group runs nowhere else"
+                "`hactl clear` or `forget` or `takeover --force` without checking that the group runs nowhere else"
             }
         }
     }

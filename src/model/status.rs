@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::heartbeat::{GroupState, Phase, Reach};
+use super::voter_list::VoterList;
 use super::{Generation, GroupName, LinkName, NodeName, Term};
 
 /// Name of the counter of heartbeats that were not newer than the sender's last one.
@@ -28,6 +29,9 @@ pub struct Status {
     pub pings: Vec<PingStatus>,
     /// The votes, as that node counts them.
     pub quorum: QuorumStatus,
+    /// Lists of voters by which quorum is counted too, while that list changes.
+    #[serde(default)]
+    pub former_voters: Vec<VoterList>,
     /// All groups in the order of haresources.
     pub groups: Vec<GroupStatus>,
     /// The checks of that node, in the order of ha.cf.

@@ -18,11 +18,12 @@ use super::serve::WaitingClients;
 use super::service_manager;
 use super::signals::{Signal, Signals};
 use crate::assembly::Folders;
+use crate::assembly::reload_plan::ReloadWish;
 use crate::config::Config;
 use crate::control::server::ControlCall;
 use crate::engine::{Action, Command, Event, PersistentState};
 use crate::model::cluster::Cluster;
-use crate::model::decision::Level;
+use crate::model::decision::{Level, What};
 use crate::model::journal::Entry;
 use crate::store::journal::Journal;
 use crate::store::recording_writer::{RecordingFeed, RecordingWriter};
@@ -57,11 +58,24 @@ pub struct Daemon {
     pub(super) status_changed: watch::Sender<()>,
     pub(super) reload: Reload,
     pub(super) leaving: bool,
+    /// The last stop was asked for with `hactl stop`: the service manager shall not start the daemon again.
+    pub(super) stop_for_good: bool,
+}
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaemonEnd {
+    /// In order; what started it may start it again.
+    InOrder,
+    /// In order, to stay down until somebody starts it.
+    Stopped,
+    /// The heartbeat thread has failed.
+    Failed,
 }
 
 impl Daemon {
-    /// Runs until the engine has ended in order (true), or until the heartbeat thread has failed (false). After a failure,
-    /// resources stay up for the next daemon to find.
+    /// Runs until the engine has ended, or the heartbeat thread has failed. After a failure, resources stay up for the next
+    /// daemon to find.
     pub async fn run(
         mut self,
         mut outputs: mpsc::UnboundedReceiver<Output>,
@@ -69,7 +83,7 @@ impl Daemon {
         mut orders: mpsc::UnboundedReceiver<MessageOrder>,
         mut reloads: mpsc::UnboundedReceiver<ReloadProgress>,
         mut signals: Signals,
-    ) -> bool {
+    ) -> DaemonEnd {
         let ended_in_order = loop {
             tokio::select! {
                 // Orders of the engine go before requests.
@@ -110,7 +124,11 @@ impl Daemon {
                 "the end of the recording may be missing: the disk did not finish writing in time"
             );
         }
-        ended_in_order
+        match ended_in_order {
+            true if self.leaving && self.stop_for_good => DaemonEnd::Stopped,
+            true => DaemonEnd::InOrder,
+            false => DaemonEnd::Failed,
+        }
     }
 
     fn handle_output(&mut self, output: Output) {
@@ -144,6 +162,10 @@ impl Daemon {
                 self.saver.send_replace((version, kept));
             }
             Action::Record(decision) => {
+                if decision.what == What::Leaving {
+                    self.leaving = true;
+                    service_manager::notify_stopping();
+                }
                 self.notifier.add_decision(&decision);
                 let entry = Entry::new(clock::wall_milliseconds(), decision);
                 log_line(entry.level, &entry.text);
@@ -169,15 +191,13 @@ impl Daemon {
                 );
             }
             Signal::Leave => {
-                self.leaving = true;
                 tracing::info!("stop requested: giving up all groups");
-                service_manager::notify_stopping();
                 self.engine.send_event(Event::Command {
                     id: 0,
                     command: Command::Leave,
                 });
             }
-            Signal::Reload => self.begin_reload(false, ReloadReply::Log),
+            Signal::Reload => self.begin_reload(ReloadWish::default(), ReloadReply::Log),
         }
     }
 }

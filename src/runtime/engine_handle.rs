@@ -24,6 +24,8 @@ pub enum Input {
     Event(Event),
     /// A request for the state of the cluster.
     Status(oneshot::Sender<Status>),
+    /// A request to judge a configuration that may be taken over: why it should not be.
+    JudgeConfiguration(Box<Cluster>, oneshot::Sender<Vec<String>>),
     /// An interface appeared, disappeared, or changed its carrier.
     Interface {
         /// The interface.
@@ -57,6 +59,7 @@ pub struct NewConfiguration {
 
 /// A message from the heartbeat thread to the slow half.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // most are orders, and few are under way
 pub enum Output {
     /// An order of the engine.
     Action(Action),
@@ -108,6 +111,13 @@ impl EngineHandle {
         let (ask, answer) = oneshot::channel();
         self.send(Input::Status(ask));
         answer.await.ok()
+    }
+
+    /// Asks why this configuration should not be taken over; nothing is known once the heartbeat thread has ended.
+    pub async fn judge_configuration(&self, cluster: Cluster) -> Vec<String> {
+        let (ask, answer) = oneshot::channel();
+        self.send(Input::JudgeConfiguration(Box::new(cluster), ask));
+        answer.await.unwrap_or_default()
     }
 }
 

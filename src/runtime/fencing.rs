@@ -25,6 +25,7 @@ use crate::model::heartbeat::GroupState;
 use crate::model::peer_message::{Fenced, PeerQuestion};
 use crate::model::status::{Liveness, NodeStatus, Status};
 use crate::model::token::Token;
+use crate::model::voter_list::VoterList;
 use crate::model::votes::VoteShares;
 use crate::model::{GroupName, NodeName};
 
@@ -68,7 +69,14 @@ fn may_go_on(status: &Status, since: Duration) -> MayGoOn {
         .map(|(rank, _)| shares.of_node(rank))
         .sum();
     let pings = status.pings.iter().filter(|p| fresh(p.answered)).count();
-    if nodes + shares.of_arbiter(pings) >= shares.needed() {
+    // While the list of voters changes, the former lists must agree too. The ping nodes may be others now.
+    let by_former = |list: &VoterList| {
+        let votes = status.nodes.iter().filter(|n| votes(n));
+        let sum: u32 = votes.map(|n| list.votes_of(&n.name)).sum();
+        sum >= list.shares().needed()
+    };
+    let enough = nodes + shares.of_arbiter(pings) >= shares.needed();
+    if enough && status.former_voters.iter().all(by_former) {
         MayGoOn::Yes
     } else {
         MayGoOn::Unknown
@@ -392,6 +400,7 @@ mod tests {
                 answered,
             }],
             quorum,
+            former_voters: vec![],
             groups: vec![],
             checks: vec![],
             counters: std::collections::BTreeMap::new(),
@@ -431,6 +440,33 @@ mod tests {
             };
             let found = may_go_on(&status(quorum, answered.map(secs), others), secs(5));
             assert_eq!(found, wanted, "{counted} {held} {answered:?} {others:?}");
+        }
+    }
+
+    /// While the list of voters changes, others may still act by the old one.
+    #[test]
+    fn a_former_list_must_agree_too() {
+        let quorum = || QuorumStatus {
+            held: true,
+            counted: true,
+            votes: 2,
+            total: 3,
+        };
+        let list = |names: &[&str]| VoterList {
+            nodes: names.iter().map(|n| NodeName::new(n)).collect(),
+            witnesses: vec![],
+            pings: vec![],
+            quorum: crate::model::cluster::QuorumPolicy::Stop,
+        };
+        let secs = Duration::from_secs;
+        let heard = [("c", Liveness::Active, 1)];
+        for (former, wanted) in [
+            (list(&["a", "b", "c"]), MayGoOn::Yes),
+            (list(&["a", "b", "d"]), MayGoOn::Unknown),
+        ] {
+            let mut status = status(quorum(), None, &heard);
+            status.former_voters = vec![former];
+            assert_eq!(may_go_on(&status, secs(5)), wanted);
         }
     }
 }

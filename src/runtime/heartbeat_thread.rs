@@ -405,6 +405,10 @@ impl HeartbeatLoop {
                 drop(reply.send(status));
                 true
             }
+            Input::JudgeConfiguration(cluster, reply) => {
+                drop(reply.send(self.engine.judge_configuration(&cluster)));
+                true
+            }
             Input::Interface { name, up } => self.interface_changed(&name, up),
             Input::Addresses { interface } => {
                 self.sender.check_addresses(&interface);

@@ -37,6 +37,7 @@ mod recording_engine;
 mod relay;
 mod reload;
 mod respawn;
+mod restart;
 mod send;
 mod serve;
 mod service_manager;
@@ -52,7 +53,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use daemon::Daemon;
+use daemon::{Daemon, DaemonEnd};
 use heartbeat_thread::HeartbeatSetup;
 use peer_requests::{PeerClient, PeerRequests};
 use perform::Performer;
@@ -80,14 +81,17 @@ use crate::text::{Problems, count, mask_secrets, printable_lines};
 
 /// Control requests that may wait for the daemon; the server refuses more as busy.
 const CALLS_DEPTH: usize = 64;
+/// The exit code after `hactl stop`, with which had.service does not start the daemon again.
+const EXIT_STOPPED: u8 = 7;
 /// The priority of `realtime on` without `rtprio`: the lowest real-time priority, above all ordinary processes.
 const DEFAULT_PRIORITY: i32 = 1;
 
 /// Runs the daemon and returns its exit code. Why it could not start goes to standard error.
 pub fn main(folders: Folders) -> ExitCode {
     match run(folders) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(DaemonEnd::InOrder) => ExitCode::SUCCESS,
+        Ok(DaemonEnd::Stopped) => ExitCode::from(EXIT_STOPPED),
+        Ok(DaemonEnd::Failed) => ExitCode::FAILURE,
         Err(text) => {
             let text = printable_lines(&mask_secrets(text.trim_end()));
             eprintln!("{text}\nhad did not start");
@@ -96,28 +100,28 @@ pub fn main(folders: Folders) -> ExitCode {
     }
 }
 
-/// Runs the daemon until it is asked to stop (true), or until it fails, which is logged (false).
+/// Runs the daemon until it is asked to stop, or until it fails, which is logged.
 ///
 /// # Errors
 /// Why it could not start, for an administrator.
-fn run(folders: Folders) -> Result<bool, String> {
+fn run(folders: Folders) -> Result<DaemonEnd, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
         .thread_stack_size(256 * 1024)
         .build()
         .map_err(|e| format!("cannot create the runtime: {e}"))?;
-    let ended_in_order = runtime.block_on(start_and_run(folders));
+    let end = runtime.block_on(start_and_run(folders));
     // To drop it would wait for a thread that hangs on a dead disk.
     runtime.shutdown_timeout(daemon::DISK_CLOSE_TIMEOUT);
-    ended_in_order
+    end
 }
 
-async fn start_and_run(folders: Folders) -> Result<bool, String> {
+async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
     let netlink = Netlink::new();
     let node = own_name();
     if !wait_for_interface::wait_for_interface(&folders, &node).await? {
-        return Ok(true);
+        return Ok(DaemonEnd::InOrder);
     }
     let (peer_client, orders) = PeerClient::new();
     let peers: Arc<dyn Peers> = Arc::new(peer_client.clone());
@@ -197,16 +201,17 @@ async fn start_and_run(folders: Folders) -> Result<bool, String> {
         status_changed,
         reload,
         leaving: false,
+        stop_for_good: false,
     };
-    let ended_in_order = daemon.run(outputs, calls, orders, reloads, signals).await;
-    if ended_in_order {
-        tracing::info!("had ends");
-    } else {
+    let end = daemon.run(outputs, calls, orders, reloads, signals).await;
+    if end == DaemonEnd::Failed {
         tracing::error!(
             "the heartbeat thread has failed; the daemon exits. Resources keep running, and the daemon finds them when it starts again"
         );
+    } else {
+        tracing::info!("had ends");
     }
-    Ok(ended_in_order)
+    Ok(end)
 }
 
 fn heartbeat_setup(

@@ -12,11 +12,12 @@ use tokio::time::Instant;
 use super::daemon::{DISK_CLOSE_TIMEOUT, Daemon, start_recording};
 use super::engine_handle::{Input, NewConfiguration};
 use super::perform::min_address_lifetime;
+use super::serve::ReplySender;
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::exec::blocking::run_apart;
 use crate::agent::{Abort, AgentError, Limits};
 use crate::assembly::assemble::{Assembled, assemble};
-use crate::assembly::reload_plan;
+use crate::assembly::reload_plan::{ReloadWish, plan_reload};
 use crate::control::api::{ControlAnswer, Refusal, RefusalCode};
 use crate::store::recording_writer::{RecordingFeed, RecordingWriter};
 use crate::text::{Problems, duration_for_people};
@@ -54,12 +55,12 @@ impl ReloadReply {
 pub enum ReloadProgress {
     /// The files were read.
     Read {
-        /// Whether only the plan is wanted.
-        dry_run: bool,
+        /// What is wanted.
+        wish: ReloadWish,
         /// Who is told.
         reply: ReloadReply,
-        /// The new configuration, or why there is none.
-        result: Result<Box<Assembled>, String>,
+        /// The new configuration with the reasons against it, or why there is none.
+        result: Result<(Box<Assembled>, Vec<String>), String>,
     },
     /// The recording has its new size; none when it could not be closed in time.
     RecordingRestarted {
@@ -69,6 +70,13 @@ pub enum ReloadProgress {
         reply: ReloadReply,
         /// The new recording, where there is one.
         recording: Option<(Option<RecordingWriter>, Option<RecordingFeed>)>,
+    },
+    /// The program that a restart would start has read the configuration, or refuses it.
+    RestartChecked {
+        /// Who is told.
+        reply: ReplySender,
+        /// Why it would not start.
+        result: Result<(), String>,
     },
 }
 
@@ -85,11 +93,16 @@ impl Reload {
         let since = None;
         (Reload { since, progress }, reported)
     }
+
+    /// Where progress is reported.
+    pub(super) fn progress(&self) -> mpsc::UnboundedSender<ReloadProgress> {
+        self.progress.clone()
+    }
 }
 
 impl Daemon {
     /// Starts to read and check the configuration again.
-    pub(super) fn begin_reload(&mut self, dry_run: bool, reply: ReloadReply) {
+    pub(super) fn begin_reload(&mut self, wish: ReloadWish, reply: ReloadReply) {
         if let Some(since) = self.reload.since {
             let text = format!(
                 "another reload has been under way for {}; it ends within {}. Nothing was changed; try again then",
@@ -103,13 +116,20 @@ impl Daemon {
         let (folders, netlink) = (self.folders.clone(), self.netlink.clone());
         let node = self.config.node.clone();
         let progress = self.reload.progress.clone();
+        let engine = self.engine.clone();
         tokio::spawn(async move {
             let read = move || async move { assemble(&folders, &node, &netlink, &peers).await };
-            let result = read_within(READ_TIMEOUT, read).await;
+            let result = match read_within(READ_TIMEOUT, read).await {
+                Ok(new) => {
+                    let against = engine.judge_configuration(new.cluster.clone()).await;
+                    Ok((Box::new(new), against))
+                }
+                Err(text) => Err(text),
+            };
             drop(progress.send(ReloadProgress::Read {
-                dry_run,
+                wish,
                 reply,
-                result: result.map(Box::new),
+                result,
             }));
         });
     }
@@ -118,14 +138,18 @@ impl Daemon {
     pub(super) fn continue_reload(&mut self, progress: ReloadProgress) {
         match progress {
             ReloadProgress::Read {
-                dry_run,
+                wish,
                 reply,
                 result,
             } => {
                 self.reload.since = None;
-                match result.and_then(|new| self.plan_reload(*new)) {
+                let planned = result.and_then(|(new, against)| {
+                    let plan = plan_reload(&self.config, &self.cluster, &new, &against, wish)?;
+                    Ok((plan, *new))
+                });
+                match planned {
                     Err(text) => reply.send(Err(text)),
-                    Ok((plan, _)) if dry_run => reply.send(Ok(ControlAnswer::Plan(plan))),
+                    Ok((plan, _)) if wish.dry_run => reply.send(Ok(ControlAnswer::Plan(plan))),
                     Ok((plan, new)) => self.take_over_configuration(plan, new, reply),
                 }
             }
@@ -145,13 +169,10 @@ impl Daemon {
                 }
                 reply.send(Ok(ControlAnswer::Done(plan)));
             }
+            ReloadProgress::RestartChecked { reply, result } => {
+                self.restart_if_good(reply, result);
+            }
         }
-    }
-
-    /// What the new configuration changes.
-    fn plan_reload(&self, new: Assembled) -> Result<(String, Assembled), String> {
-        let plan = reload_plan::plan_reload(&self.config, &self.cluster, &new)?;
-        Ok((plan, new))
     }
 
     fn take_over_configuration(&mut self, plan: String, new: Assembled, reply: ReloadReply) {

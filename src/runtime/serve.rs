@@ -7,6 +7,7 @@ use super::daemon::Daemon;
 use super::drbd;
 use super::fencing::{self, PeerLoss};
 use super::reload::ReloadReply;
+use crate::assembly::reload_plan::ReloadWish;
 use crate::control::api::{ControlAnswer, HISTORY_MAX, Refusal, RefusalCode, Request};
 use crate::control::select::{Direction, select_group, select_groups};
 use crate::control::server::ControlCall;
@@ -16,10 +17,8 @@ use crate::store::journal::JournalQuery;
 
 /// Journal entries in an answer to `hactl why`.
 const WHY_ENTRIES: usize = 30;
-/// For how long the peers wait for this node during `hactl restart`.
-const RESTART_WITHIN: Duration = Duration::from_secs(30);
-
-type ReplySender = tokio::sync::oneshot::Sender<Result<ControlAnswer, Refusal>>;
+/// Where the outcome of a command goes.
+pub(super) type ReplySender = tokio::sync::oneshot::Sender<Result<ControlAnswer, Refusal>>;
 
 /// The clients that wait for the outcome of a command.
 #[derive(Debug, Default)]
@@ -96,8 +95,15 @@ impl Daemon {
                     }),
                 );
             }
-            Request::Reload { dry_run } => {
-                self.begin_reload(dry_run, ReloadReply::Client(call.reply));
+            Request::Reload { dry_run, force } => {
+                let wish = ReloadWish { dry_run, force };
+                self.begin_reload(wish, ReloadReply::Client(call.reply));
+            }
+            Request::Restart => self.begin_restart(call.reply),
+            Request::Stop { force } => {
+                self.stop_for_good = true;
+                let command = if force { Command::Leave } else { Command::Stop };
+                self.give_command(command, call.reply);
             }
             Request::Drbd { resource } => {
                 let resources = match resource {
@@ -206,10 +212,16 @@ impl Daemon {
         names
     }
 
+    /// Gives the engine a command whose outcome the client waits for.
+    pub(super) fn give_command(&mut self, command: Command, reply: ReplySender) {
+        let id = self.waiting.add(reply);
+        self.engine.send_event(Event::Command { id, command });
+    }
+
     async fn run_command(&mut self, request: Request, reply: ReplySender) {
-        let restarts = matches!(request, Request::Restart);
+        let about_nodes = matches!(request, Request::Forget { .. });
         let refusal = self.cluster.refuse_as_witness();
-        if let Some(text) = refusal.filter(|_| !restarts) {
+        if let Some(text) = refusal.filter(|_| !about_nodes) {
             return send_reply(reply, Err(Refusal::new(RefusalCode::Refused, text)));
         }
         let names = match request {
@@ -217,10 +229,7 @@ impl Daemon {
             _ => self.configured_groups(),
         };
         match self.engine_command(request, &names) {
-            Ok((command, true)) => {
-                let id = self.waiting.add(reply);
-                self.engine.send_event(Event::Command { id, command });
-            }
+            Ok((command, true)) => self.give_command(command, reply),
             Ok((command, false)) => {
                 send_reply(reply, Ok(ControlAnswer::Done("accepted".to_owned())));
                 self.engine.send_event(Event::Command { id: 0, command });
@@ -266,12 +275,7 @@ impl Daemon {
                 true,
             ),
             Request::Clear { group } => (Command::Clear(select_group(&group, names)?), true),
-            Request::Restart => (
-                Command::Restart {
-                    back_within: RESTART_WITHIN,
-                },
-                true,
-            ),
+            Request::Forget { node } => (Command::Forget(NodeName::new(&node)), true),
             Request::Status
             | Request::Subscribe
             | Request::Why { .. }
@@ -279,6 +283,8 @@ impl Daemon {
             | Request::Parameter { .. }
             | Request::Drbd { .. }
             | Request::FencePeer { .. }
+            | Request::Restart
+            | Request::Stop { .. }
             | Request::Reload { .. } => return Err("this request is not a command".to_owned()),
         })
     }

@@ -80,6 +80,7 @@ pub fn generate(setup: ClusterSetup, faults: &FaultProfile, seed: u64) -> FaultS
         steps: Vec::new(),
         frozen: BTreeSet::new(),
         reconfigured: BTreeSet::new(),
+        voters: Vec::new(),
     };
     generator.setup.seed = seed;
     generator.generate_faults();
@@ -103,12 +104,16 @@ struct Generator {
     frozen: BTreeSet<NodeName>,
     /// Nodes whose configuration differs from the others.
     reconfigured: BTreeSet<NodeName>,
+    /// The newest list of voters that a node has read.
+    voters: Vec<NodeName>,
 }
 
 impl Generator {
     fn generate_faults(&mut self) {
         let deadtime = self.setup.cluster.timing.deadtime;
-        if self.random.chance(800) {
+        let all_start = self.random.chance(800);
+        // A node that starts for the first time with another list than the rest is not covered.
+        if all_start || self.faults.has(FaultKind::Voters) {
             for node in self.setup.cluster.nodes.clone() {
                 self.push(Fault::Start(node));
             }

@@ -24,6 +24,8 @@ pub enum ScriptSetting {
     Without(GroupName),
     /// It has it again, as the header says.
     With(GroupName),
+    /// The node has this list of nodes and witnesses; the others of the header are not in it.
+    Voters(Vec<NodeName>),
     /// All of its configuration is as the header says again.
     Whole,
 }
@@ -70,6 +72,13 @@ impl ScriptSetting {
                     group.preferred = node.clone();
                 }
             }
+            // A file without the node itself is no configuration.
+            ScriptSetting::Voters(names) if !names.contains(&cluster.me) => {}
+            ScriptSetting::Voters(names) => {
+                cluster.nodes.clone_from(names);
+                cluster.witnesses.clone_from(&whole.witnesses);
+                cluster.witnesses.retain(|w| names.contains(w));
+            }
             ScriptSetting::Whole => ScriptSetting::set_whole(cluster, whole),
             ScriptSetting::Without(group) => cluster.groups.retain(|g| g.name != *group),
             ScriptSetting::With(group) => {
@@ -107,6 +116,7 @@ impl ScriptSetting {
             | ScriptSetting::Preferred(..)
             | ScriptSetting::Without(_)
             | ScriptSetting::With(_)
+            | ScriptSetting::Voters(_)
             | ScriptSetting::Whole => false,
         }
     }
@@ -146,6 +156,10 @@ impl fmt::Display for ScriptSetting {
             ScriptSetting::Preferred(group, node) => write!(f, "preferred {group} {node}"),
             ScriptSetting::Without(group) => write!(f, "without {group}"),
             ScriptSetting::With(group) => write!(f, "with {group}"),
+            ScriptSetting::Voters(names) => {
+                let names: Vec<&str> = names.iter().map(NodeName::as_str).collect();
+                write!(f, "voters {}", names.join(" "))
+            }
             ScriptSetting::Whole => f.write_str("whole"),
         }
     }

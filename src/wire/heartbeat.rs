@@ -7,6 +7,8 @@
 //! | `pv` | the versions of this table that the sender speaks, in decimal: a range | `1-1` |
 //! | `cn` | name of the cluster | `shop` |
 //! | `cd` | hash of the settings that must be the same on every node | `9f86d081884c7d65` |
+//! | `vo` | digests of the lists of voters: the configured one, then those before it by which quorum is counted too | `1f2e 7b03` |
+//! | `fo` | nodes that are gone for good (`hactl forget`) | `carol` |
 //! | `me` | phase (`init active leaving left`); `+` quorate, `-` not; ping nodes that answer / are configured | `active + 1/2` |
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
 //! | `in` | this life of the sender, drawn at random; after `,` the life before it in the same boot | `9c01f2,77ab` |
@@ -42,7 +44,7 @@ use super::message::Message;
 use super::{Refused, auth, message};
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::heartbeat::{
-    Heard, Heartbeat, Intent, PROTOCOL_VERSIONS, Phase, Reach, UnreadableHeartbeat,
+    Heard, Heartbeat, Intent, PROTOCOL_VERSIONS, Phase, Reach, UnreadableHeartbeat, VotersReport,
 };
 use crate::model::identity::{Identity, Instance};
 use crate::model::keys::Keys;
@@ -145,6 +147,16 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
     );
     list("hw", fields::join(hb.hardware.iter().map(|a| a.digits())));
     list("bk", back_within.map(milliseconds).unwrap_or_default());
+    let voters = &hb.voters;
+    if voters.current != 0 {
+        let lists = std::iter::once(&voters.current).chain(&voters.former);
+        list("vo", fields::join(lists.map(|digest| hex(*digest))));
+    }
+    let forgotten = voters.forgotten.iter();
+    list(
+        "fo",
+        fields::join(forgotten.map(|n| fields::escape(n.as_str()))),
+    );
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
     list(
         "g",
@@ -245,6 +257,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         digest: number(needed(m, "cd")?)?,
         identity: read_identity(m)?,
         namesakes: read_list(m, "nk", fields::read_namesake)?,
+        voters: read_voters(m)?,
         src,
         generation,
         heard,
@@ -337,6 +350,17 @@ fn read_intent(m: &Message<'_>) -> Result<Intent, Refused> {
         wanted: read_list(m, "wa", fields::read_group_name)?,
         maintenance: read_list(m, "ma", fields::read_group_name)?,
         back_within: back_within.map(Duration::from_millis),
+    })
+}
+
+fn read_voters(m: &Message<'_>) -> Result<VotersReport, Refused> {
+    let mut lists = read_list(m, "vo", fields::number)?.into_iter();
+    Ok(VotersReport {
+        current: lists.next().unwrap_or_default(),
+        former: lists.collect(),
+        forgotten: read_list(m, "fo", |word| {
+            Some(NodeName::new(&fields::unescape(word)?))
+        })?,
     })
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use had::model::hardware_address::HardwareAddress;
 use had::model::health::FailedCheck;
 use had::model::heartbeat::{
-    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition, Withheld,
+    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition, VotersReport,
+    Withheld,
 };
 use had::model::identity::{FirstLife, Identity, Instance, Namesake};
 use had::model::keys::{Key, Keys, Method};
@@ -167,6 +168,11 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             body: PeerMessageBody::Ask(PeerQuestion::Drbd("db".into())),
         }],
         digest: 1,
+        voters: VotersReport {
+            current: 2,
+            former: vec![3],
+            forgotten: vec![NodeName::new("carol")],
+        },
     }
 }
 

@@ -173,8 +173,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "15: nodes that left lower the votes that a lease needs",
         "group/right.rs",
-        "        let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));",
-        "        let left = view.peers.iter().filter(|p| p.liveness == Liveness::Left).count();\n        let others_needed = ((shares.total() - u32::try_from(left).unwrap_or(0)) / 2 + 1).saturating_sub(shares.of_node(view.rank));",
+        "        let others_needed = needed.saturating_sub(list.votes_of(view.me()));",
+        "        let left = view.peers.iter().filter(|p| p.liveness == Liveness::Left).count();\n        let _ = needed;\n        let others_needed = ((list.shares().total() - u32::try_from(left).unwrap_or(0)) / 2 + 1).saturating_sub(list.votes_of(view.me()));",
     ),
     m(
         "15: ping nodes have a vote among three nodes",
@@ -464,5 +464,42 @@ pub const TABLE: &[Mutation] = &[
         "sent.rs",
         "while self.0.len() > MAX_REMEMBERED\n            || self.0.front().is_some_and(|(_, s)| s.at + keep < sent.at)",
         "while self.0.len() > MAX_REMEMBERED * 1000\n            || self.0.front().is_some_and(|(_, s)| s.at + keep * 1000 < sent.at)",
+    ),
+    // Rule 31: another list of voters.
+    m(
+        "31: the former lists are forgotten at once",
+        "voters.rs",
+        "        self.former.push(before);\n",
+        "        drop(before);\n",
+    ),
+    m(
+        "31: a node without the old list counts the votes of those who have it",
+        "voters.rs",
+        "        peer.voters.former.iter().all(ours)",
+        "        peer.voters.former.iter().all(|d| ours(d) || *d > 0)",
+    ),
+    m(
+        "31: the change ends when anybody has shown the new list",
+        "voters.rs",
+        "        if voters.awaited(&self.view.cluster.me).is_empty() {",
+        "        if !voters.shown.is_empty() {",
+    ),
+    m(
+        "31: a removed node need not be heard out before another is recognised",
+        "group/recognition.rs",
+        "        if view.held_by_stranger(now, &self.spec.name).is_some() {",
+        "        if now == Time::NEVER {",
+    ),
+    m(
+        "31: a restart with another file is no change",
+        "mod.rs",
+        "        voters: Voters::restored(&cluster, kept.voters.as_deref()),",
+        "        voters: Voters::restored(&cluster, None),",
+    ),
+    m(
+        "31: a peer that still counts by a list that is settled here loses its vote",
+        "voters.rs",
+        "            voters.settled.contains(digest) ||",
+        "            voters.settled.contains(&0) && *digest == 0 ||",
     ),
 ];

@@ -238,8 +238,8 @@ const TABLE: &[Mutation] = &[
     m(
         "6: half of the votes is enough",
         "group/right.rs",
-        "        let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));",
-        "        let others_needed = (shares.needed() - 1).saturating_sub(shares.of_node(view.rank));",
+        "        let others_needed = needed.saturating_sub(list.votes_of(view.me()));",
+        "        let others_needed = (needed - 1).saturating_sub(list.votes_of(view.me()));",
     ),
     m(
         "6: the newest confirmation is enough for the lease",
@@ -305,9 +305,9 @@ const TABLE: &[Mutation] = &[
     ),
     m(
         "8: a deaf peer has a vote",
-        "view.rs",
-        "        let peers = self.living().filter(|p| !self.is_deaf(p));",
-        "        let peers = self.living();",
+        "voters.rs",
+        "        let votes = |p: &Peer| !self.is_deaf(p) && self.counts_by_our_lists(p);",
+        "        let votes = |p: &Peer| self.counts_by_our_lists(p);",
     ),
     m(
         "8: a deaf peer is a candidate",

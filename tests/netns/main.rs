@@ -17,6 +17,7 @@ mod lab_up;
 mod media;
 mod mysql;
 mod notify;
+mod planned;
 mod replay;
 mod seeds;
 mod tool;

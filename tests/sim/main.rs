@@ -33,6 +33,7 @@ mod rights;
 mod rules;
 mod scripts;
 mod swarm;
+mod voters;
 mod votes;
 mod witness;
 

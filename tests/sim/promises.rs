@@ -373,6 +373,15 @@ fn nodes_with_other_configurations_never_run_an_address_twice() {
 }
 
 #[test]
+fn nodes_that_read_other_lists_of_nodes_never_run_an_address_twice() {
+    let faults = all_but(
+        &[FaultKind::LostStore],
+        &[FaultKind::Voters, FaultKind::Isolation, FaultKind::Restart],
+    );
+    holds("lists of nodes", random_cluster(MAJORITY), faults);
+}
+
+#[test]
 fn two_links_with_loss_never_run_an_address_twice() {
     let shape = random_cluster(ClassShape {
         links: 2,

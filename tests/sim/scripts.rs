@@ -109,6 +109,7 @@ fn setting() -> impl Strategy<Value = ScriptSetting> {
         (group(), node()).prop_map(|(g, n)| ScriptSetting::Preferred(g, n)),
         group().prop_map(ScriptSetting::Without),
         group().prop_map(ScriptSetting::With),
+        prop::collection::vec(node(), 1..4).prop_map(ScriptSetting::Voters),
         Just(ScriptSetting::Whole),
     ]
 }

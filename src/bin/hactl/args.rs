@@ -146,6 +146,25 @@ pub enum Command {
         /// Only print what would change
         #[arg(long)]
         dry_run: bool,
+        /// Also if the change turns votes off, costs this side quorum or removes a node that is heard
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say that a node is gone for good, so that a change of the list of nodes no longer waits for it
+    Forget {
+        /// Its name in the new or the old ha.cf
+        node: String,
+        /// You are sure; without it, only what this means is printed
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Stop all groups of this node in order and end the daemon; other nodes take over
+    Stop {
+        /// Also if the other nodes lose quorum by it, or a group then runs nowhere
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Restart the daemon through its service manager; resources keep running, and the other nodes wait for it
     Restart {

@@ -42,7 +42,14 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let on = switch == "on";
             tool.run_request(&Request::Maintenance { words, on })?;
         }
-        Command::Reload { dry_run } => tool.run_request(&Request::Reload { dry_run })?,
+        Command::Reload { dry_run, force } => {
+            tool.run_request(&Request::Reload { dry_run, force })?;
+        }
+        Command::Forget { node, yes: false } => {
+            return Err(Failure::failed(meaning_of_forget(&node)));
+        }
+        Command::Forget { node, yes: true } => tool.run_request(&Request::Forget { node })?,
+        Command::Stop { force, wait } => tool.stop_daemon(force, &wait)?,
         Command::Restart { wait } => tool.restart_daemon(&wait)?,
         Command::Check {
             dir,
@@ -220,6 +227,28 @@ impl Tool<'_> {
         }
     }
 
+    fn stop_daemon(&self, force: bool, wait: &Wait) -> Result<(), Failure> {
+        let answer = self.ask(&Request::Stop { force }, ANSWER_TIMEOUT)?;
+        print_text(&answer_text(&answer)?)?;
+        if wait.no_wait {
+            return Ok(());
+        }
+        let began = Instant::now();
+        while began.elapsed() < wait.timeout {
+            if ControlClient::connect(self.socket).is_err() {
+                return print_text("the daemon has ended\n");
+            }
+            sleep(Duration::from_millis(100));
+        }
+        Err(Failure {
+            code: Failure::TIMED_OUT,
+            text: format!(
+                "the daemon still stops its groups after {}; hactl status shows which",
+                duration_for_people(wait.timeout)
+            ),
+        })
+    }
+
     /// The daemon is running again when it answers with a higher generation.
     fn restart_daemon(&self, wait: &Wait) -> Result<(), Failure> {
         let before = self.request_status(ANSWER_TIMEOUT)?.generation;
@@ -249,6 +278,15 @@ impl Tool<'_> {
         let status = self.request_status(within.min(ANSWER_TIMEOUT)).ok()?;
         Some(status.generation)
     }
+}
+
+/// What an administrator says with `hactl forget`.
+fn meaning_of_forget(node: &str) -> String {
+    format!(
+        "`hactl forget {node}` says that {node} is gone for good: it is switched off, and will not run again with the old ha.cf. \
+         While the list of nodes changes, quorum is counted by the old list too, because {node} may still act by it. If it does \
+         and you say that it is gone, two nodes may run the same group. Nothing was done; if you are sure: hactl forget {node} --yes"
+    )
 }
 
 fn answer_text(answer: &ControlAnswer) -> Result<String, Failure> {

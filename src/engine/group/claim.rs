@@ -348,12 +348,10 @@ impl Group {
     }
 
     fn majority_of_nodes(&self, view: &View) -> bool {
-        let shares = view.cluster.vote_shares();
         let agree = view
             .living()
             .filter(|p| !view.is_deaf(p) && self.recognises_us(p, view));
-        let votes: u32 = agree.map(|p| shares.of_node(p.rank)).sum();
-        shares.of_node(view.rank) + votes >= shares.needed()
+        view.is_majority(agree)
     }
 
     /// Rule 10. When a dead peer has certainly stopped the group: its right ends by itself, and its stop takes its time.

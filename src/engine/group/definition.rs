@@ -57,6 +57,11 @@ impl Group {
         group
     }
 
+    /// It is not what ran before: it is started only when no living node has another configuration.
+    pub fn await_agreement(&mut self) {
+        self.awaits_agreement = true;
+    }
+
     /// Whether something of it may still run that the present configuration does not have.
     pub fn runs_former_definition(&self) -> bool {
         self.removed || self.replaced_by.is_some()

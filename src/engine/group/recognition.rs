@@ -59,6 +59,10 @@ impl Group {
         if !view.joined || self.state() == GroupState::Unknown {
             return None;
         }
+        // Rule 31. A node that a new configuration no longer has may hold it by our own recognition of a moment ago.
+        if view.held_by_stranger(now, &self.spec.name).is_some() {
+            return None;
+        }
         // Nor does it promise anything while another node probes what it runs: a claimant that does not hear that node
         // would count our recognition alone.
         if view

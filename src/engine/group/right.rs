@@ -11,6 +11,7 @@ use crate::engine::quorum;
 use crate::engine::view::View;
 use crate::model::cluster::Timing;
 use crate::model::status::Liveness;
+use crate::model::voter_list::VoterList;
 use crate::model::{NodeName, Time};
 
 /// A right that has grown by less is not announced to the runtime again.
@@ -74,17 +75,24 @@ impl Right {
         if !view.has_leases() {
             return Time::NEVER;
         }
-        let shares = view.cluster.vote_shares();
+        let by_list = view.earliest_by_list(|list, arbiter| self.ends_by(list, arbiter, view));
+        by_list.unwrap_or(Time::NEVER).max(self.end_from_before)
+    }
+
+    /// When it ends by one list of voters.
+    fn ends_by(&self, list: &VoterList, has_arbiter: bool, view: &View) -> Time {
         let timing = &view.cluster.timing;
         let peers = self.supports.iter().filter_map(|(name, at)| {
             let peer = view.peer(name)?;
             let end = *at + peer.lease_by(timing);
-            (peer.liveness != Liveness::Left).then_some((end, shares.of_node(peer.rank)))
+            let counts = peer.liveness != Liveness::Left && view.counts_by_our_lists(peer);
+            counts.then_some((end, list.votes_of(name)))
         });
-        let arbiter = view.arbiter_lease_end().map(|end| (end, 1));
-        let ends: Vec<(Time, u32)> = peers.chain(arbiter).collect();
-        let others_needed = shares.needed().saturating_sub(shares.of_node(view.rank));
-        quorum::lease_end(&ends, others_needed).max(self.end_from_before)
+        let arbiter = view.arbiter_lease_end().filter(|_| has_arbiter);
+        let ends: Vec<(Time, u32)> = peers.chain(arbiter.map(|end| (end, 1))).collect();
+        let needed = list.shares().needed();
+        let others_needed = needed.saturating_sub(list.votes_of(view.me()));
+        quorum::lease_end(&ends, others_needed)
     }
 
     pub fn publish_from(&mut self, now: Time) {
@@ -183,8 +191,8 @@ mod tests {
             Time::ZERO,
             "who left confirms nothing"
         );
-        view.cluster.quorum = QuorumPolicy::Off;
-        assert_eq!(right.ends_at(&view), Time::NEVER);
+        let without_votes = self::view(QuorumPolicy::Off);
+        assert_eq!(right.ends_at(&without_votes), Time::NEVER);
     }
 
     #[test]

@@ -12,9 +12,13 @@ impl Decision {
             (What::LinkUp(..) | What::PingUp(_), Because::Heard)
             | (What::QuorumGained { .. } | What::QuorumLost { .. }, Because::VotesCounted)
             | (
-                What::PeerDeaf(_) | What::ConfigDiffers(_) | What::OtherVersion(..),
+                What::PeerDeaf(_)
+                | What::ConfigDiffers(_)
+                | What::OtherVersion(..)
+                | What::VotersAgreed,
                 Because::SaidSo,
             )
+            | (What::VotersChange(_), Because::Reconfigured)
             | (What::Commanded(_), Because::Administrator)
             | (What::Gap(_), Because::NodeWasStopped) => return None,
             (What::PingDown(_), Because::SilentFor(time)) => {
@@ -64,7 +68,7 @@ impl fmt::Display for What {
                 f,
                 "the configuration on {n} differs from ours; groups do not move until ha.cf and haresources agree"
             ),
-            Self::OtherVersion(_, text) => f.write_str(text),
+            Self::OtherVersion(_, text) | Self::VotersChange(text) => f.write_str(text),
             Self::LinkUp(n, l) => write!(f, "node {n} is heard {}", l.by()),
             Self::LinkDown(n, l) => write!(f, "node {n} is not heard {}", l.by()),
             Self::PingUp(n) => write!(f, "ping node {n} answers"),
@@ -79,6 +83,10 @@ impl fmt::Display for What {
             Self::QuorumLost { votes, total } => {
                 write!(f, "quorum lost: {}", votes_of(*votes, *total))
             }
+            Self::VotersAgreed => write!(
+                f,
+                "the new list of nodes counts alone: no node can act by an old one any more"
+            ),
             Self::Joined => write!(f, "this node takes part in the cluster"),
             Self::Gap(d) => write!(
                 f,
@@ -279,6 +287,7 @@ impl fmt::Display for Because {
             }
             Self::NotReady(text) => write!(f, "failback_when there says: {text}"),
             Self::VotesCounted => write!(f, "the votes were counted"),
+            Self::VotersChange(text) => f.write_str(text),
             Self::NodeWasStopped => write!(
                 f,
                 "this node was stopped meanwhile, and another node may have taken it over"

@@ -262,10 +262,17 @@ impl FaultReader<'_, '_> {
             }
             "without" => Ok(ScriptSetting::Without(self.group()?)),
             "with" => Ok(ScriptSetting::With(self.group()?)),
+            "voters" => {
+                let mut names = vec![self.node()?];
+                while !self.words.is_empty() {
+                    names.push(self.node()?);
+                }
+                Ok(ScriptSetting::Voters(names))
+            }
             "whole" => Ok(ScriptSetting::Whole),
             other => {
                 let setting = ScriptSetting::read(other, &mut self.words)?;
-                let more = ["preferred", "without", "with", "whole"];
+                let more = ["preferred", "without", "with", "voters", "whole"];
                 let known = ScriptSetting::words().chain(more);
                 setting.ok_or_else(|| self.words.unknown(first, "setting", known))
             }

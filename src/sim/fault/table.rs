@@ -269,6 +269,7 @@ impl<'f> FaultArguments<'f> {
                 self.groups.push(group);
                 self.nodes.push(node);
             }
+            ScriptSetting::Voters(names) => self.nodes.extend(names),
             ScriptSetting::Without(group) | ScriptSetting::With(group) => self.groups.push(group),
             _ => {}
         }

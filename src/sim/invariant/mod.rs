@@ -172,7 +172,10 @@ impl World {
         let watched = &mut machine.watched;
         let numbers = watched.numbers.check_heartbeat(heartbeat);
         let node = machine.clone_of.clone().unwrap_or_else(|| by.clone());
-        let peers = self.cluster.nodes.iter().filter(|n| **n != node);
+        // A node that is not in its file is none of its peers.
+        let own = machine.engine.as_ref().map(|e| &e.cluster().nodes);
+        let peers = own.unwrap_or(&self.cluster.nodes).iter();
+        let peers = peers.filter(|n| **n != node);
         let past = watched.past.check_heartbeat(local, heartbeat, peers);
         let keepalive = self.cluster.timing.keepalive;
         let flood = watched
@@ -191,14 +194,17 @@ impl World {
         let Some(machine) = self.machines.get(by) else {
             return;
         };
-        let Some(timing) = machine.engine.as_ref().map(|e| e.cluster().timing) else {
+        let Some(own) = machine.engine.as_ref().map(Engine::cluster) else {
             return;
         };
+        let timing = own.timing;
         let local = machine.clock.local(now);
         let node = machine.clone_of.as_ref().unwrap_or(by);
         let others = self.cluster.nodes.iter().filter(|n| *n != node).cloned();
-        // A witness runs nothing that could be waited for.
-        let others: Vec<NodeName> = others.filter(|n| !self.cluster.is_witness(n)).collect();
+        // A witness runs nothing that could be waited for, and a node that is not in its file is none of its peers.
+        let others: Vec<NodeName> = others
+            .filter(|n| !self.cluster.is_witness(n) && own.nodes.contains(n))
+            .collect();
         let heard = &machine.watched.heard;
         let early = deadtime::check_start(heard, local, group, &others, &timing);
         let stops = stopped_first::check_start(heard, local, group, &others, &timing);

@@ -14,6 +14,7 @@ use crate::engine::Command;
 use crate::model::cluster::QuorumPolicy;
 use crate::model::promise::{ClusterShape, Exception, NotPromised};
 use crate::model::{GroupName, NodeName, Time};
+use crate::sim::ScriptSetting;
 use crate::sim::clones::CloneKind;
 use crate::sim::fault::Fault;
 use crate::sim::invariant::Invariant;
@@ -148,6 +149,9 @@ pub(in crate::sim) fn not_promised(script: &FaultScript) -> Option<NotPromised> 
     if clone_may_be_unheard(script) {
         return Some(NotPromised::Exception(Exception::ClonedMachine));
     }
+    if voters_are_unknown(script) {
+        return Some(NotPromised::Exception(Exception::UnknownVoters));
+    }
     if maintenance_may_be_unheard(script) {
         return Some(NotPromised::Exception(Exception::UnheardMaintenance));
     }
@@ -171,6 +175,13 @@ fn exception_of(fault: &Fault) -> Option<Exception> {
         _ if is_blind_command(fault) => Some(Exception::BlindCommand),
         _ => None,
     }
+}
+
+/// Whether a node may not know by which lists of voters the others act.
+fn voters_are_unknown(script: &FaultScript) -> bool {
+    let has = |is: fn(&Fault) -> bool| script.steps.iter().any(|(_, f)| is(f));
+    has(|f| matches!(f, Fault::Reconfigure(_, ScriptSetting::Voters(_))))
+        && has(|f| matches!(f, Fault::LoseStore(_)))
 }
 
 fn is_blind_command(fault: &Fault) -> bool {

@@ -44,8 +44,12 @@ fn wishes() -> PersistentState {
         hardware: vec![HardwareAddress([2, 0, 0, 0, 0, 7])],
         may_run: [(group.clone(), Term(7))].into(),
     };
+    let voters = r#"{"current":{"nodes":["alice","bob"],"witnesses":[],"pings":["gw 10.0.0.254"],"quorum":"stop"},
+        "former":[{"nodes":["alice"],"witnesses":[],"pings":[],"quorum":"off"}],"shown":["bob"],"forgotten":[]}"#;
     PersistentState {
         machines: [(NodeName::new("bob"), machine)].into(),
+        voters: serde_json::from_str(voters).unwrap(),
+        definitions: Some([(group.clone(), u64::MAX)].into()),
         deadtimes: BTreeMap::from([(NodeName::new("bob"), Duration::from_secs(30))]),
         generation: Generation(CLOCK),
         ceilings: [(group.clone(), Term(1 << 60))].into(),

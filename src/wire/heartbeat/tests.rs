@@ -70,6 +70,10 @@ fn usual(groups: usize) -> Heartbeat {
             configured: 1,
         },
         digest: 0x9f86_d081_884c_7d65,
+        voters: VotersReport {
+            current: 0x1f2e_3d4c_5b6a_7988,
+            ..VotersReport::default()
+        },
         ..Heartbeat::new(
             NodeName::new("bob"),
             Generation(0x6b00_e1a0),
@@ -114,12 +118,15 @@ fn it_looks_as_the_table_says() {
         .to_vec();
     hb.withheld = vec![withheld("a b", true), withheld("db", false)];
     hb.heard[0].loss = 200;
+    hb.voters.former = vec![7];
+    hb.voters.forgotten = vec![NodeName::new("dave")];
     let env = envelope();
     let text = String::from_utf8(write(&hb, &env).to_text()).unwrap();
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
         had=1\npv=1-1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
         lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nhw=525400aabb0c 0a0000000001\nbk=7530\n\
+        vo=1f2e3d4c5b6a7988 7\nfo=dave\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -402,6 +409,15 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
     (node(), any::<u64>(), body).prop_map(|(to, id, body)| PeerMessage { to, id, body })
 }
 
+fn voters() -> impl Strategy<Value = VotersReport> {
+    let lists = (1..=u64::MAX, vec(any::<u64>(), 0..3));
+    (lists, vec(node(), 0..3)).prop_map(|((current, former), forgotten)| VotersReport {
+        current,
+        former,
+        forgotten,
+    })
+}
+
 fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
     let phase = prop::sample::select(vec![
         Phase::Init,
@@ -423,6 +439,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
             vec(any::<[u8; 6]>(), 0..3),
             vec(failed_check(), 0..3),
             vec(peer_message(), 0..3),
+            voters(),
         ),
     )
         .prop_map(
@@ -432,7 +449,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 (phase, quorate, reach),
                 heard,
                 groups,
-                (intent, withheld, hardware, failed_checks, peer_messages),
+                (intent, withheld, hardware, failed_checks, peer_messages, voters),
             )| Heartbeat {
                 src,
                 generation: Generation(generation),
@@ -457,6 +474,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                     succeeds: (digest % 3 > 1).then_some(Instance(sequence)),
                 },
                 namesakes: Vec::new(),
+                voters,
             },
         )
 }
@@ -498,7 +516,7 @@ proptest! {
     /// What a holder of the key may send: our fields with anything in them.
     #[test]
     fn signed_nonsense_does_not_panic(
-        name in prop::sample::select(vec!["src", "dt", "seq", "hg", "cd", "me", "h", "sb", "ai", "bk", "g", "had", "cn", "t"]),
+        name in prop::sample::select(vec!["src", "dt", "seq", "hg", "cd", "me", "h", "sb", "ai", "bk", "vo", "fo", "g", "had", "cn", "t"]),
         value in "[a-c@#,=~>+%f0-9 /-]{0,30}|\\PC{0,20}",
     ) {
         let (hb, env) = (usual(1), envelope());

@@ -391,6 +391,8 @@ fn command_words(command: &Command) -> String {
             format!("command: maintenance {switch} {}", list(groups))
         }
         Command::Leave => "the daemon is told to stop".to_owned(),
+        Command::Stop => "command: stop".to_owned(),
+        Command::Forget(node) => format!("command: forget {node}"),
         Command::Restart { .. } => "command: restart".to_owned(),
     }
 }

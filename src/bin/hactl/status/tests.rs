@@ -97,6 +97,7 @@ fn pair() -> Status {
             votes: 3,
             total: 3,
         },
+        former_voters: vec![],
         groups: vec![
             group(
                 "10.1.88.199/24/eth0",

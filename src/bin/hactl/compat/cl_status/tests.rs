@@ -60,6 +60,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
             votes: 0,
             total: 0,
         },
+        former_voters: vec![],
         groups,
         checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
