@@ -2,6 +2,7 @@
 //! not apply there does nothing.
 
 mod faults;
+mod voters;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -103,7 +103,7 @@ impl Generator {
         on
     }
 
-    fn node(&mut self) -> NodeName {
+    pub(super) fn node(&mut self) -> NodeName {
         let one = self.random.pick(&self.setup.cluster.nodes);
         one.cloned().unwrap_or_else(|| NodeName::new(NOBODY))
     }
@@ -470,38 +470,5 @@ impl Generator {
         };
         self.reconfigured.insert(node.clone());
         self.push(Fault::Reconfigure(node, setting));
-    }
-
-    /// A node reads the list that another one has read lately, or a new one.
-    fn change_voters(&mut self) {
-        let node = self.node();
-        if self.voters.is_empty() || self.random.chance(400) {
-            self.voters = self.random_voters();
-        }
-        if self.voters.contains(&node) {
-            self.reconfigured.insert(node.clone());
-            let setting = ScriptSetting::Voters(self.voters.clone());
-            self.push(Fault::Reconfigure(node, setting));
-        }
-    }
-
-    fn restore_voters(&mut self) {
-        let node = self.node();
-        self.push(Fault::Reconfigure(node, ScriptSetting::Whole));
-    }
-
-    /// Two voters at least, in any order. One alone would have quorum whatever it hears.
-    fn random_voters(&mut self) -> Vec<NodeName> {
-        let mut rest = self.setup.cluster.nodes.clone();
-        let many = 2 + self.random.below(rest.len().saturating_sub(1) as u64);
-        let mut voters = Vec::new();
-        for _ in 0..many {
-            let Some(name) = self.random.pick(&rest).cloned() else {
-                break;
-            };
-            rest.retain(|n| *n != name);
-            voters.push(name);
-        }
-        voters
     }
 }
