@@ -411,7 +411,8 @@ fn judge_peer_silence(
             notes.push(Decision::node(what, Because::SilentFor(limit)));
         }
     }
-    let deaf = peer.is_deaf(timing) && peer.unreadable.is_none();
+    // Rule 30. It hears us and counts another life of ours: no firewall is to blame.
+    let deaf = peer.is_deaf(timing) && peer.unreadable.is_none() && !peer.names_other_life;
     if deaf && !peer.deafness_reported {
         peer.deafness_reported = true;
         notes.push(Decision::node(

@@ -156,8 +156,16 @@ impl Engine {
         let unreadable = peer.unreadable_note();
         let readable = unreadable.is_none();
         note(!readable, unreadable.unwrap_or_default());
+        let deaf = readable && self.view.is_deaf(peer);
         note(
-            readable && self.view.is_deaf(peer),
+            deaf && peer.names_other_life,
+            format!(
+                "counts another machine, or the daemon before, as {}",
+                self.view.me()
+            ),
+        );
+        note(
+            deaf && !peer.names_other_life,
             format!(
                 "is heard, but does not receive our heartbeats: check the firewall on {name} and the network path to it"
             ),

@@ -95,7 +95,8 @@ struct Rules {
 
 /// Lives of one node whose newest heartbeat is known: two machines may have its name.
 const MAX_LIVES: usize = 4;
-/// With so many, another one takes the place of the one heard longest ago, but not more often than this.
+/// With so many, another one takes the place of the one heard longest ago, but not more often than this. The life with the
+/// highest generation keeps its place: whoever recorded many old lives could else silence the present one.
 const LIFE_REPLACED_EVERY: Duration = Duration::from_millis(100);
 
 /// The newest heartbeats of a node, of each of its lives. Copies of older ones are dropped by it: an attacker who recorded one can send it a
@@ -123,12 +124,8 @@ impl NewestHeartbeats {
             }
             return false;
         }
-        if self.lives.len() >= MAX_LIVES {
-            if now < self.replaced + LIFE_REPLACED_EVERY {
-                return false;
-            }
-            self.replaced = now;
-            self.lives.remove(0);
+        if self.lives.len() >= MAX_LIVES && !self.make_room(now, heartbeat.generation) {
+            return false;
         }
         let mut of_life = NewestHeartbeat {
             instance,
@@ -137,6 +134,25 @@ impl NewestHeartbeats {
         let accepted = of_life.accept(link, heartbeat);
         self.lives.push(of_life);
         accepted
+    }
+}
+
+impl NewestHeartbeats {
+    /// Forgets the life heard longest ago, for one of this generation; false if it has to wait. A later generation than all
+    /// never waits.
+    fn make_room(&mut self, now: Time, generation: Generation) -> bool {
+        let highest = self.lives.iter().map(|l| l.generation).max();
+        let is_later = highest.is_none_or(|h| generation > h);
+        if !is_later && now < self.replaced + LIFE_REPLACED_EVERY {
+            return false;
+        }
+        let oldest = self
+            .lives
+            .iter()
+            .position(|l| Some(l.generation) != highest);
+        self.replaced = now;
+        self.lives.remove(oldest.unwrap_or_default());
+        true
     }
 }
 
@@ -413,6 +429,27 @@ mod tests {
         assert!(!accepts(50, 6, 10), "a life was replaced a moment ago");
         assert!(accepts(150, 6, 10));
         assert!(!accepts(160, 6, 10) && accepts(160, 6, 11));
+    }
+
+    /// Somebody recorded many former lives, and sends them again and again.
+    #[test]
+    fn recordings_of_former_lives_do_not_silence_the_present_one() {
+        let (eth0, mut newest) = (LinkName::new("eth0"), NewestHeartbeats::default());
+        let mut accepts = |ms: u64, life: u64, sequence: u64| {
+            let mut heartbeat = heartbeat(life, sequence);
+            heartbeat.identity.instance = Some(Instance(life));
+            let now = Time::ZERO + Duration::from_secs(1) + Duration::from_millis(ms);
+            newest.accept(now, &eth0, &heartbeat)
+        };
+        assert!(accepts(0, 9, 1));
+        for second in 0..5 {
+            for recorded in 0..8 {
+                let _old = accepts(second * 1000 + recorded * 110, recorded, 10);
+            }
+            // Another life has just taken a place.
+            assert!(accepts(second * 1000 + 780, 9, second + 2), "{second}");
+        }
+        assert!(accepts(5000, 10, 1), "nor the next one");
     }
 
     #[test]
