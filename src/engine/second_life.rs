@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::peer::Peer;
 use crate::model::heartbeat::{Heartbeat, Phase};
 use crate::model::identity::{FirstLife, Instance, Namesake};
+use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, NodeName, Sequence, Time};
 
 /// Lives under one name that are remembered beside the first. Each has the key.
@@ -185,7 +186,8 @@ impl Peer {
             || self.back_by > now
             || (succeeds.is_some() && succeeds == self.instance);
         let unheard = !self.fresh && now >= self.unfresh_since + initdead;
-        self.is_living() && !ended && !unheard
+        // After a gap in our own time it is listened for.
+        (self.is_living() || self.liveness == Liveness::Init) && !ended && !unheard
     }
 
     pub fn name_rank(&self, instance: Instance) -> NameRank {
