@@ -36,7 +36,9 @@ impl AddressAnswer {
     pub fn objection(&self) -> Because {
         let who = self.who.clone();
         match &self.from {
-            Answerer::Node(node) => Because::AddressAnswers(format!("{who}, by {node}")),
+            Answerer::Node(node) => {
+                Because::AddressAnswers(format!("{who}, an interface of {node}"))
+            }
             Answerer::Foreign => Because::ForeignAnswers(who),
             Answerer::Unknown => Because::AddressAnswers(who),
         }
@@ -101,7 +103,10 @@ mod tests {
             assert!(!engine.view.machines.learn_hardware(&heartbeat));
         }
         assert!(said(&engine, hardware(9)).contains("which is no node of this cluster"));
-        assert!(said(&engine, hardware(13)).contains("10.0.0.5 is answered by it, by carol"));
+        assert!(
+            said(&engine, hardware(13))
+                .contains("10.0.0.5 is answered by it, an interface of carol")
+        );
         assert!(!said(&engine, hardware(1)).contains("no node of this cluster"));
         let kept = engine.view.machines.to_keep(true);
         assert_eq!(kept[&nodes[2]].hardware, [hardware(3), hardware(13)]);

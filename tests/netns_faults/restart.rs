@@ -76,7 +76,8 @@ fn a_killed_daemon_leaves_its_address_until_somebody_deletes_it() {
         notes(s).contains("split brain suspected")
     });
     assert!(
-        notes(&status).contains("10.0.0.100 is at"),
+        notes(&status).contains("10.0.0.100 is answered by")
+            && notes(&status).contains("an interface of alice"),
         "{}",
         notes(&status)
     );
