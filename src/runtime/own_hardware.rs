@@ -38,7 +38,8 @@ pub async fn report_own_hardware(
     }
 }
 
-/// Those of the named interfaces, and of the interfaces below and above them: members of a bond, macvlans, VLANs.
+/// Those of the named interfaces, and then of the interfaces below and above them: members of a bond, macvlans, VLANs. A bridge
+/// may have more of these than a heartbeat has room for.
 fn hardware_of(links: &[Link], names: &BTreeSet<String>) -> Vec<HardwareAddress> {
     let named = links.iter().filter(|l| names.contains(&l.name));
     let named: HashSet<u32> = named.map(|l| l.index).collect();
@@ -48,9 +49,17 @@ fn hardware_of(links: &[Link], names: &BTreeSet<String>) -> Vec<HardwareAddress>
     let related = |l: &&Link| {
         named.contains(&l.index) || is_in(l.master) || is_in(l.lower) || below.contains(&l.index)
     };
-    let all = links.iter().filter(related).filter_map(|l| l.mac);
-    let all: BTreeSet<HardwareAddress> = all.map(|mac| HardwareAddress(mac.octets())).collect();
-    all.into_iter().take(MAX_HARDWARE_ADDRESSES).collect()
+    let all = links.iter().filter(related);
+    let all = all.filter_map(|l| Some((!named.contains(&l.index), l.mac?.octets())));
+    let all: BTreeSet<_> = all.collect();
+    let mut found = Vec::new();
+    for (_, mac) in all {
+        let mac = HardwareAddress(mac);
+        if !found.contains(&mac) && found.len() < MAX_HARDWARE_ADDRESSES {
+            found.push(mac);
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -83,8 +92,8 @@ mod tests {
             let all = hardware_of(&links, &names);
             all.iter().map(|a| a.0[5]).collect()
         };
-        assert_eq!(last(&["bond0"]), [1, 2, 3, 4]);
-        assert_eq!(last(&["vlan7"]), [3, 4, 5]);
+        assert_eq!(last(&["bond0"]), [3, 1, 2, 4]);
+        assert_eq!(last(&["vlan7"]), [4, 3, 5]);
         assert_eq!(last(&["other"]), [6]);
         assert_eq!(last(&[]), [0_u8; 0]);
     }
