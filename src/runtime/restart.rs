@@ -37,7 +37,7 @@ impl Daemon {
             if result.is_ok() && !force {
                 result = judge
                     .await
-                    .map_or_else(not_judged, |(_, against)| refuse(&against));
+                    .map_or_else(|e| not_judged(&e), |(_, against)| refuse(&against));
             }
             drop(progress.send(ReloadProgress::RestartChecked { reply, result }));
         });
@@ -68,7 +68,7 @@ fn refuse(against: &[String]) -> Result<(), String> {
 }
 
 /// Refuses a restart with files that only the next program can read.
-fn not_judged(error: String) -> Result<(), String> {
+fn not_judged(error: &str) -> Result<(), String> {
     Err(format!(
         "the running daemon cannot read the new configuration, so it does not know whether a restart costs quorum; nothing was done; to restart all the same: hactl restart --force\n{error}"
     ))
