@@ -331,7 +331,7 @@ pub(super) fn escape(name: &str) -> String {
 }
 
 /// The reverse of [`escape`]; a name is never empty.
-pub(super) fn unescape(word: &str) -> Option<String> {
+fn unescape(word: &str) -> Option<String> {
     let mut parts = word.split('%');
     let mut name = parts.next()?.to_owned();
     for part in parts {
