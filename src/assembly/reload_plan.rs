@@ -29,13 +29,9 @@ pub fn plan_reload(
     let fixed = needs_restart(config, &new.config);
     if !fixed.is_empty() && !wish.dry_run {
         let lines: Vec<String> = fixed.iter().map(takes_effect).collect();
-        return Err(format!(
-            "{}\nnothing was changed; run hactl restart: resources stay up",
-            lines.join("\n")
-        ));
+        return Err(send_to_restart(lines, against));
     }
-    let refused = |reason: &String| format!("refused without --force: {reason}");
-    let refused: Vec<String> = against.iter().map(refused).collect();
+    let refused = refusals(against);
     if !refused.is_empty() && !wish.dry_run && !wish.force {
         let reasons = refused.join("\n");
         return Err(format!(
@@ -55,6 +51,23 @@ pub fn plan_reload(
         lines.extend(refused);
     }
     Ok(lines.join("\n"))
+}
+
+/// The reasons against a change, in words.
+pub fn refusals(against: &[String]) -> Vec<String> {
+    let refused = |reason: &String| format!("refused without --force: {reason}");
+    against.iter().map(refused).collect()
+}
+
+/// Says that only a restart makes the change, and what that would cost: a restart is refused for the same reasons.
+fn send_to_restart(mut lines: Vec<String>, against: &[String]) -> String {
+    lines.extend(refusals(against));
+    lines.push(if against.is_empty() {
+        "nothing was changed; run hactl restart: resources stay up".to_owned()
+    } else {
+        "nothing was changed; only a restart makes this change, and it is refused for the same reasons; to make it all the same: hactl restart --force".to_owned()
+    });
+    lines.join("\n")
 }
 
 fn groups(old: &[GroupSpec], new: &[GroupSpec]) -> Vec<String> {

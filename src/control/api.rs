@@ -125,7 +125,12 @@ pub enum Request {
         timeout_ms: u64,
     },
     /// End the daemon without touching a resource; the peers wait for its return.
-    Restart,
+    Restart {
+        /// Also if the files that it would read give up votes, quorum or a living node. A daemon that does not know this
+        /// understands a restart without it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
+    },
     /// The value of an ha.cf directive in force; answered with [`ControlAnswer::Done`] and the bare value.
     Parameter {
         /// The directive.
@@ -152,7 +157,7 @@ impl Request {
             | Self::Reload { .. }
             | Self::Forget { .. }
             | Self::Stop { .. }
-            | Self::Restart => false,
+            | Self::Restart { .. } => false,
         }
     }
 }
@@ -189,7 +194,9 @@ impl fmt::Display for Request {
                 write!(f, "drbd {}", resource.as_deref().unwrap_or_default())
             }
             Self::FencePeer { resource, .. } => write!(f, "drbd fence-peer {resource}"),
-            Self::Restart => f.write_str("restart"),
+            Self::Restart { force } => {
+                f.write_str(if *force { "restart --force" } else { "restart" })
+            }
             Self::Parameter { name } => write!(f, "parameter {name}"),
         }
     }

@@ -92,7 +92,9 @@ impl View {
         }
         let named = !self.joined && self.is_named_second(now);
         named
-            .then(|| format!("until another life of {me} that its peers heard is known to be over"))
+            .then(|| format!(
+                "until the other nodes count the daemon that sent as {me} before as gone (deadtime at most); if a second machine has this name, give it another one"
+            ))
     }
 
     /// A second life of a peer, or of our own name, that may run something of the group.

@@ -245,7 +245,7 @@ impl Engine {
             } else {
                 What::QuorumLost { votes: ours, total }
             };
-            let changes = self.view.voters.waits_for(self.view.me());
+            let changes = self.view.waits_for_voters();
             let because = match changes.filter(|_| !enough) {
                 Some(text) => Because::VotersChange(text),
                 None => Because::VotesCounted,

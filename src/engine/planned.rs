@@ -74,7 +74,7 @@ impl Engine {
         if !self.view.quorate || changed.view.quorate {
             return None;
         }
-        let waits = changed.view.voters.waits_for(&new.me);
+        let waits = changed.view.waits_for_voters();
         let waits = waits.map_or_else(String::new, |text| format!(" ({text})"));
         Some(format!(
             "this side would lose quorum: {} of {} votes, {} needed{waits}",
@@ -84,6 +84,20 @@ impl Engine {
 }
 
 impl View {
+    fn is_enough_for(&self, list: &VoterList, others: &[&Peer]) -> bool {
+        self.votes_of_others(list, others) >= list.shares().needed()
+    }
+
+    fn votes_of_others(&self, list: &VoterList, others: &[&Peer]) -> u32 {
+        let answering = others.iter().map(|p| usize::from(p.reach.answering)).max();
+        let votes: u32 = others.iter().map(|p| list.votes_of(&p.name)).sum();
+        if self.voters.has_arbiter(list) {
+            votes + list.shares().of_arbiter(answering.unwrap_or_default())
+        } else {
+            votes
+        }
+    }
+
     /// What the other nodes lose with us: quorum, if they have it now only with our vote. Of a last node nobody is left to lose
     /// it.
     fn quorum_without_us(&self) -> Option<String> {
@@ -97,14 +111,9 @@ impl View {
         if !others || !self.counts_votes() || !self.quorate {
             return None;
         }
-        let list = VoterList::of(&self.cluster);
-        let shares = list.shares();
-        let answering = staying.iter().map(|p| usize::from(p.reach.answering)).max();
-        let votes: u32 = staying.iter().map(|p| list.votes_of(&p.name)).sum();
-        let votes = votes + shares.of_arbiter(answering.unwrap_or_default());
-        if votes >= shares.needed() {
-            return None;
-        }
+        let mut lists = self.voters.counted();
+        let list = lists.find(|l| !self.is_enough_for(l, &staying))?;
+        let (shares, votes) = (list.shares(), self.votes_of_others(list, &staying));
         let names: Vec<&str> = staying.iter().map(|p| p.name.as_str()).collect();
         let verb = if names.len() == 1 { "has" } else { "have" };
         let stop = if names.len() == 1 { "stops" } else { "stop" };
@@ -205,6 +214,17 @@ mod tests {
             engine.refuse_to_stop().unwrap(),
             "bob and this node are the only ones left of 3 voters; without this node bob has 1 of 3 votes, 2 needed, and stops everything; nothing was stopped. `hactl stop --force` stops this node all the same"
         );
+    }
+
+    #[test]
+    fn a_stop_in_the_middle_of_a_change_is_judged_by_each_list() {
+        use QuorumPolicy::Stop;
+        let five = ["alice", "bob", "carol", "dave", "erin"];
+        let mut engine = hearing(cluster(&five, 0, Stop), &["bob", "carol"]);
+        let new = Box::new(cluster(&five[..3], 0, Stop));
+        let _orders = engine.handle(engine.now, Event::Reconfigured(new));
+        let said = engine.refuse_to_stop().unwrap();
+        assert!(said.contains("2 of 5 votes, 3 needed"), "{said}");
     }
 
     #[test]

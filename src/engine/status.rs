@@ -81,7 +81,7 @@ impl Engine {
         if standing > 0 && standing == self.groups.len() {
             notes.push("in standby: takes no groups; end it with hactl standby off".to_owned());
         }
-        notes.extend(self.view.voters.waits_for(self.view.me()));
+        notes.extend(self.view.waits_for_voters());
         if let Some((end, length)) = self.view.gap.filter(|(end, _)| now < *end + SHOW_GAP_FOR) {
             let ago = now.since(end);
             notes.push(format!(

@@ -2,6 +2,8 @@
 //! list and one of the new list may have no member in common. Until nobody can act by an old list alone any more, quorum
 //! must hold by all of them.
 
+mod gone;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use super::view::View;
 use crate::model::NodeName;
 use crate::model::cluster::{Cluster, QuorumPolicy};
 use crate::model::decision::{Because, What};
-use crate::model::heartbeat::VotersReport;
+use crate::model::heartbeat::{GoneNode, VotersReport};
 use crate::model::voter_list::VoterList;
 
 /// A node remembers so many lists by which nobody acts any more.
@@ -32,8 +34,9 @@ pub struct Voters {
     settled: Vec<u64>,
     /// Nodes that have shown the current list since it changed.
     shown: BTreeSet<NodeName>,
-    /// Nodes that are gone for good, by the word of an administrator, until they are heard.
-    forgotten: BTreeSet<NodeName>,
+    /// Nodes that are gone for good, by the word of an administrator, until they are heard or nobody counts by the list.
+    #[serde(default)]
+    gone: BTreeSet<GoneNode>,
 }
 
 impl Voters {
@@ -46,7 +49,7 @@ impl Voters {
                 former: Vec::new(),
                 settled: Vec::new(),
                 shown: BTreeSet::new(),
-                forgotten: BTreeSet::new(),
+                gone: BTreeSet::new(),
             };
         };
         let mut voters = kept.clone();
@@ -65,6 +68,8 @@ impl Voters {
         let in_force: Vec<u64> = self.all().map(VoterList::digest).collect();
         self.settled.retain(|digest| !in_force.contains(digest));
         self.shown.clear();
+        let current = self.current.digest();
+        self.gone.retain(|word| word.list != current);
         true
     }
 
@@ -73,7 +78,7 @@ impl Voters {
         VotersReport {
             current: self.current.digest(),
             former: self.former.iter().map(VoterList::digest).collect(),
-            forgotten: self.forgotten.iter().cloned().collect(),
+            gone: self.gone.iter().cloned().collect(),
         }
     }
 
@@ -94,7 +99,6 @@ impl Voters {
         let too_many = self.settled.len().saturating_sub(MAX_SETTLED);
         self.settled.drain(..too_many);
         self.shown.clear();
-        self.forgotten.retain(|n| self.current.nodes.contains(n));
     }
 
     fn all(&self) -> impl Iterator<Item = &VoterList> {
@@ -103,7 +107,7 @@ impl Voters {
 
     /// The lists by which votes are counted. One by which they are not counted is among them only as a former one, where
     /// each node acted alone and may do so still, or where there is no other.
-    fn counted(&self) -> impl Iterator<Item = &VoterList> {
+    pub(super) fn counted(&self) -> impl Iterator<Item = &VoterList> {
         let counts = self.current.counts_votes() || self.former.is_empty();
         std::iter::once(&self.current)
             .filter(move |_| counts)
@@ -111,7 +115,7 @@ impl Voters {
     }
 
     /// Whether a list has the vote of the ping nodes. A former one has it only if the current one has the same.
-    fn has_arbiter(&self, list: &VoterList) -> bool {
+    pub(super) fn has_arbiter(&self, list: &VoterList) -> bool {
         let same = list.pings == self.current.pings && self.current.shares().has_arbiter();
         same && list.shares().has_arbiter()
     }
@@ -122,9 +126,11 @@ impl Voters {
         let mut awaited = BTreeSet::new();
         for list in &self.former {
             let others = list.nodes.iter().filter(|n| *n != me);
-            let gone = |n: &&NodeName| self.shown.contains(*n) || self.forgotten.contains(*n);
+            let digest = list.digest();
+            let words = self.gone.iter().filter(|word| word.list == digest);
+            let gone: BTreeSet<&NodeName> = words.map(|word| &word.node).collect();
             let (stay, removed): (Vec<_>, Vec<_>) = others
-                .filter(|n| !gone(n))
+                .filter(|n| !self.shown.contains(*n) && !gone.contains(n))
                 .partition(|n| self.current.nodes.contains(n));
             awaited.extend(stay);
             let shares = list.shares();
@@ -135,25 +141,6 @@ impl Voters {
             }
         }
         awaited
-    }
-
-    /// What the cluster waits for, and what an administrator can do.
-    pub(super) fn waits_for(&self, me: &NodeName) -> Option<String> {
-        let awaited = self.awaited(me);
-        let first = awaited.first().filter(|_| self.are_changing())?;
-        let names: Vec<&str> = awaited.iter().map(|n| n.as_str()).collect();
-        let have = if names.len() == 1 { "has" } else { "have" };
-        let help = if self.current.nodes.contains(first) {
-            format!("start {first} with the new ha.cf, or `hactl forget {first} --yes`")
-        } else {
-            format!(
-                "{first} is no longer in ha.cf: switch it off, then `hactl forget {first} --yes`"
-            )
-        };
-        Some(format!(
-            "the list of nodes changes: {} {have} not shown the new one; quorum is counted by both lists; {help}",
-            names.join(" and ")
-        ))
     }
 }
 
@@ -235,6 +222,43 @@ impl View {
         })
     }
 
+    /// What a change of the list waits for, and what an administrator can do.
+    pub fn waits_for_voters(&self) -> Option<String> {
+        let awaited = self.voters.awaited(self.me());
+        if !self.voters.are_changing() || awaited.is_empty() {
+            return None;
+        }
+        let have = if awaited.len() == 1 { "has" } else { "have" };
+        let current = &self.voters.current.nodes;
+        let (stay, removed): (Vec<&NodeName>, Vec<&NodeName>) =
+            awaited.iter().copied().partition(|n| current.contains(n));
+        let (heard, silent): (Vec<&NodeName>, Vec<&NodeName>) =
+            stay.into_iter().partition(|n| self.hears(n));
+        let mut help = Vec::new();
+        if !heard.is_empty() {
+            help.push(format!("run `hactl reload` on {}", names(&heard)));
+        }
+        help.extend(
+            silent
+                .iter()
+                .map(|n| format!("start {n} with the new ha.cf, or `hactl forget {n} --yes`")),
+        );
+        help.extend(removed.iter().map(|n| {
+            format!("{n} is no longer in ha.cf: switch it off, then `hactl forget {n} --yes`")
+        }));
+        let awaited: Vec<&NodeName> = awaited.into_iter().collect();
+        Some(format!(
+            "the list of voters changes: {} {have} not shown the new one; quorum is counted by the new list and by each old one; {}",
+            names(&awaited),
+            help.join("; ")
+        ))
+    }
+
+    fn hears(&self, name: &NodeName) -> bool {
+        let living = self.peer(name).is_some_and(Peer::is_living);
+        living || self.strangers.iter().any(|s| s.name == *name)
+    }
+
     /// Whether a peer has shown our list.
     fn has_shown_our_list(&self, peer: &Peer, digest: u64) -> bool {
         let silent_on_lists = peer.voters.current == 0;
@@ -247,9 +271,15 @@ impl View {
     }
 }
 
+fn names(nodes: &[&NodeName]) -> String {
+    let names: Vec<&str> = nodes.iter().map(|n| n.as_str()).collect();
+    names.join(" and ")
+}
+
 impl Engine {
     /// Notes who has shown the new list, and ends the change when nobody can act by an old one any more.
     pub(super) fn settle_voters(&mut self) {
+        self.drop_words();
         if !self.view.voters.are_changing() {
             return;
         }
@@ -257,13 +287,14 @@ impl Engine {
         let peers = self.view.peers.iter();
         let shown = peers.filter(|p| self.view.has_shown_our_list(p, digest));
         let shown: Vec<NodeName> = shown.map(|p| p.name.clone()).collect();
-        let mut forgotten = self.forgotten_by_peers();
+        let gone = self.gone_by_peers();
         let voters = &mut self.view.voters;
         for name in shown {
             self.round.save |= voters.shown.insert(name);
         }
-        self.round.save |= forgotten.iter().any(|n| !voters.forgotten.contains(n));
-        voters.forgotten.append(&mut forgotten);
+        for word in gone {
+            self.round.save |= voters.gone.insert(word);
+        }
         if voters.awaited(&self.view.cluster.me).is_empty() {
             self.end_change_of_voters();
         }
@@ -273,19 +304,6 @@ impl Engine {
         self.view.voters.settle();
         self.round.save = true;
         self.round.record_node(What::VotersAgreed, Because::SaidSo);
-    }
-
-    /// An administrator's word on another node reaches this one. It says nothing of a node that is heard here.
-    fn forgotten_by_peers(&self) -> BTreeSet<NodeName> {
-        let fresh = self.view.living().filter(|p| p.fresh);
-        let named = fresh.flat_map(|p| &p.voters.forgotten);
-        let unheard = |name: &&NodeName| *name != self.view.me() && !self.is_heard(name);
-        named.filter(unheard).cloned().collect()
-    }
-
-    fn is_heard(&self, name: &NodeName) -> bool {
-        let living = self.view.peer(name).is_some_and(Peer::is_living);
-        living || self.view.strangers.iter().any(|s| s.name == *name)
     }
 
     /// The configuration has other voters, perhaps.
@@ -298,34 +316,9 @@ impl Engine {
     /// Says that quorum is counted by more than one list, if it is.
     pub(super) fn record_change_of_voters(&mut self) {
         self.round.save = true;
-        if let Some(text) = self.view.voters.waits_for(self.view.me()) {
+        if let Some(text) = self.view.waits_for_voters() {
             self.round
                 .record_node(What::VotersChange(text), Because::Reconfigured);
         }
-    }
-
-    /// A node that is heard is not gone.
-    pub(super) fn remember_again(&mut self, name: &NodeName) {
-        self.round.save |= self.view.voters.forgotten.remove(name);
-    }
-
-    /// `hactl forget`: a person's word that this node is gone for good, or will read the new list before it runs again.
-    pub(super) fn forget_node(&mut self, name: &NodeName) -> Result<String, String> {
-        if name == self.view.me() {
-            return Err(format!("{name} is this node: it is not gone"));
-        }
-        if self.is_heard(name) {
-            return Err(format!(
-                "{name} is heard, so it is not gone: stop had on it first"
-            ));
-        }
-        if !self.view.voters.all().any(|l| l.nodes.contains(name)) {
-            return Err(format!("there is no node {name}, and there was none"));
-        }
-        self.view.voters.forgotten.insert(name.clone());
-        self.round.save = true;
-        let what = What::Commanded(format!("forget {name}"));
-        self.round.record_node(what, Because::Administrator);
-        Ok(format!("{name} counts as gone until it is heard again"))
     }
 }

@@ -140,7 +140,17 @@ pub struct VotersReport {
     /// The lists before it by which it counts quorum too.
     pub former: Vec<u64>,
     /// Nodes that are gone for good, by the word of an administrator (`hactl forget`).
-    pub forgotten: Vec<NodeName>,
+    #[serde(default)]
+    pub gone: Vec<GoneNode>,
+}
+
+/// A node that no longer acts by a list, by the word of an administrator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GoneNode {
+    /// Which.
+    pub node: NodeName,
+    /// The digest of the list.
+    pub list: u64,
 }
 
 /// How far a node has come (`st`).

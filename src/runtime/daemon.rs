@@ -58,8 +58,6 @@ pub struct Daemon {
     pub(super) status_changed: watch::Sender<()>,
     pub(super) reload: Reload,
     pub(super) leaving: bool,
-    /// The last stop was asked for with `hactl stop`: the service manager shall not start the daemon again.
-    pub(super) stop_for_good: bool,
 }
 
 /// How the daemon ended.
@@ -125,7 +123,7 @@ impl Daemon {
             );
         }
         match ended_in_order {
-            true if self.leaving && self.stop_for_good => DaemonEnd::Stopped,
+            true if self.leaving && self.waiting.has_accepted_stop() => DaemonEnd::Stopped,
             true => DaemonEnd::InOrder,
             false => DaemonEnd::Failed,
         }

@@ -201,7 +201,6 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         status_changed,
         reload,
         leaving: false,
-        stop_for_good: false,
     };
     let end = daemon.run(outputs, calls, orders, reloads, signals).await;
     if end == DaemonEnd::Failed {

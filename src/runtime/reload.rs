@@ -25,6 +25,9 @@ use crate::text::{Problems, duration_for_people};
 /// Time to read and check a configuration. An agent's meta-data has ten seconds of its own, and all are asked at once.
 const READ_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// A new configuration with the reasons against it, or why there is none.
+pub(super) type Judged = Result<(Box<Assembled>, Vec<String>), String>;
+
 /// Who is told of the result.
 pub enum ReloadReply {
     /// A client.
@@ -59,8 +62,8 @@ pub enum ReloadProgress {
         wish: ReloadWish,
         /// Who is told.
         reply: ReloadReply,
-        /// The new configuration with the reasons against it, or why there is none.
-        result: Result<(Box<Assembled>, Vec<String>), String>,
+        /// What was read.
+        result: Judged,
     },
     /// The recording has its new size; none when it could not be closed in time.
     RecordingRestarted {
@@ -75,7 +78,7 @@ pub enum ReloadProgress {
     RestartChecked {
         /// Who is told.
         reply: ReplySender,
-        /// Why it would not start.
+        /// Why it would not start, or should not.
         result: Result<(), String>,
     },
 }
@@ -112,26 +115,30 @@ impl Daemon {
             return reply.send(Err(text));
         }
         self.reload.since = Some(Instant::now());
-        let peers: Arc<dyn Peers> = Arc::new(self.peer_requests.peer_client.clone());
-        let (folders, netlink) = (self.folders.clone(), self.netlink.clone());
-        let node = self.config.node.clone();
         let progress = self.reload.progress.clone();
-        let engine = self.engine.clone();
+        let read = self.read_and_judge();
         tokio::spawn(async move {
-            let read = move || async move { assemble(&folders, &node, &netlink, &peers).await };
-            let result = match read_within(READ_TIMEOUT, read).await {
-                Ok(new) => {
-                    let against = engine.judge_configuration(new.cluster.clone()).await;
-                    Ok((Box::new(new), against))
-                }
-                Err(text) => Err(text),
-            };
+            let result = read.await;
             drop(progress.send(ReloadProgress::Read {
                 wish,
                 reply,
                 result,
             }));
         });
+    }
+
+    /// Reads the configuration again, with the reasons against it.
+    pub(super) fn read_and_judge(&self) -> impl Future<Output = Judged> + Send + use<> {
+        let peers: Arc<dyn Peers> = Arc::new(self.peer_requests.peer_client.clone());
+        let (folders, netlink) = (self.folders.clone(), self.netlink.clone());
+        let node = self.config.node.clone();
+        let engine = self.engine.clone();
+        async move {
+            let read = move || async move { assemble(&folders, &node, &netlink, &peers).await };
+            let new = read_within(READ_TIMEOUT, read).await?;
+            let against = engine.judge_configuration(new.cluster.clone()).await;
+            Ok((Box::new(new), against))
+        }
     }
 
     /// Goes on with the reload that is under way.

@@ -10,6 +10,7 @@ use super::serve::ReplySender;
 use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::system_tool;
 use crate::agent::{Abort, Limits};
+use crate::assembly::reload_plan::refusals;
 use crate::control::api::{Refusal, RefusalCode};
 use crate::engine::Command;
 
@@ -23,15 +24,21 @@ const REPLACED: &str = " (deleted)";
 const EXIT_USAGE: i32 = 2;
 
 impl Daemon {
-    /// Has the configuration checked, and then restarts.
-    pub(super) fn begin_restart(&mut self, reply: ReplySender) {
+    /// Has the configuration checked and judged, and then restarts. With `force` it is not judged.
+    pub(super) fn begin_restart(&mut self, force: bool, reply: ReplySender) {
         let folder = self.folders.config.clone();
         let progress = self.reload.progress();
+        let judge = self.read_and_judge();
         tokio::spawn(async move {
-            let result = match next_program() {
+            let mut result = match next_program() {
                 Ok(program) => check_configuration(&program, &folder).await,
                 Err(text) => Err(text),
             };
+            if result.is_ok() && !force {
+                result = judge
+                    .await
+                    .map_or_else(|e| not_judged(&e), |(_, against)| refuse(&against));
+            }
             drop(progress.send(ReloadProgress::RestartChecked { reply, result }));
         });
     }
@@ -47,6 +54,24 @@ impl Daemon {
             Err(text) => drop(reply.send(Err(Refusal::new(RefusalCode::Refused, text)))),
         }
     }
+}
+
+/// Refuses a restart that would read files with reasons against them.
+fn refuse(against: &[String]) -> Result<(), String> {
+    if against.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "{}\nnothing was done; to restart all the same: hactl restart --force",
+        refusals(against).join("\n")
+    ))
+}
+
+/// Refuses a restart with files that only the next program can read.
+fn not_judged(error: &str) -> Result<(), String> {
+    Err(format!(
+        "the running daemon cannot read the new configuration, so it does not know whether a restart costs quorum; nothing was done; to restart all the same: hactl restart --force\n{error}"
+    ))
 }
 
 /// The program that the service manager starts: the file at the place of ours, which may have been replaced.
@@ -87,6 +112,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_restart_is_refused_with_each_reason_against_the_new_files() {
+        assert_eq!(refuse(&[]), Ok(()));
+        let said = refuse(&["votes go".to_owned(), "bob is heard".to_owned()]).unwrap_err();
+        assert_eq!(
+            said,
+            "refused without --force: votes go\nrefused without --force: bob is heard\n\
+             nothing was done; to restart all the same: hactl restart --force"
+        );
+    }
 
     #[tokio::test]
     async fn a_restart_depends_on_what_the_next_program_says() {

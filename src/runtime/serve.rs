@@ -1,6 +1,6 @@
 //! Answers `hactl`: reads the state, turns words into groups, gives commands to the engine and returns their outcome.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::daemon::Daemon;
@@ -25,6 +25,8 @@ pub(super) type ReplySender = tokio::sync::oneshot::Sender<Result<ControlAnswer,
 pub struct WaitingClients {
     last_id: u64,
     clients: HashMap<u64, ReplySender>,
+    stops: HashSet<u64>,
+    stop_accepted: bool,
 }
 
 impl WaitingClients {
@@ -34,8 +36,21 @@ impl WaitingClients {
         self.last_id
     }
 
+    /// As `add`, for a client that asks the daemon to stop.
+    fn add_stop(&mut self, reply: ReplySender) -> u64 {
+        let id = self.add(reply);
+        self.stops.insert(id);
+        id
+    }
+
+    /// Whether a stop that a client asked for is under way: the service manager shall not start the daemon again.
+    pub fn has_accepted_stop(&self) -> bool {
+        self.stop_accepted
+    }
+
     /// Sends the outcome of a command to the client that waits for it.
     pub fn reply(&mut self, id: u64, result: Result<String, String>) {
+        self.stop_accepted |= self.stops.remove(&id) && result.is_ok();
         if let Some(reply) = self.clients.remove(&id) {
             let result = result
                 .map(ControlAnswer::Done)
@@ -99,11 +114,11 @@ impl Daemon {
                 let wish = ReloadWish { dry_run, force };
                 self.begin_reload(wish, ReloadReply::Client(call.reply));
             }
-            Request::Restart => self.begin_restart(call.reply),
+            Request::Restart { force } => self.begin_restart(force, call.reply),
             Request::Stop { force } => {
-                self.stop_for_good = true;
                 let command = if force { Command::Leave } else { Command::Stop };
-                self.give_command(command, call.reply);
+                let id = self.waiting.add_stop(call.reply);
+                self.engine.send_event(Event::Command { id, command });
             }
             Request::Drbd { resource } => {
                 let resources = match resource {
@@ -283,7 +298,7 @@ impl Daemon {
             | Request::Parameter { .. }
             | Request::Drbd { .. }
             | Request::FencePeer { .. }
-            | Request::Restart
+            | Request::Restart { .. }
             | Request::Stop { .. }
             | Request::Reload { .. } => return Err("this request is not a command".to_owned()),
         })
@@ -292,4 +307,24 @@ impl Daemon {
 
 fn daemon_is_ending() -> Refusal {
     Refusal::new(RefusalCode::Busy, "the daemon is ending")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stop_that_is_accepted_keeps_the_daemon_down() {
+        let mut waiting = WaitingClients::default();
+        let reply = || tokio::sync::oneshot::channel().0;
+        let refused = waiting.add_stop(reply());
+        waiting.reply(refused, Err("quorum".to_owned()));
+        let other = waiting.add(reply());
+        waiting.reply(other, Ok("done".to_owned()));
+        assert!(!waiting.has_accepted_stop());
+        let accepted = waiting.add_stop(reply());
+        assert!(!waiting.has_accepted_stop());
+        waiting.reply(accepted, Ok("stopping all groups".to_owned()));
+        assert!(waiting.has_accepted_stop());
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::health::FailedCheck;
-use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withheld};
+use crate::model::heartbeat::{GoneNode, GroupReport, GroupState, Heard, Recognition, Withheld};
 use crate::model::identity::{FirstLife, Instance, Namesake};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
@@ -145,6 +145,20 @@ pub(super) fn withheld_word(withheld: &Withheld) -> String {
     let (group, node) = (withheld.group.as_str(), withheld.node.as_str());
     let unsure = if withheld.answers { "" } else { ",?" };
     format!("{},{}{unsure}", escape(group), escape(node))
+}
+
+/// `NODE,LIST`
+pub(super) fn gone_word(gone: &GoneNode) -> String {
+    format!("{},{:x}", escape(gone.node.as_str()), gone.list)
+}
+
+/// The reverse of [`gone_word`].
+pub(super) fn read_gone(word: &str) -> Option<GoneNode> {
+    let (node, list) = word.split_once(',')?;
+    Some(GoneNode {
+        node: NodeName::new(&unescape(node)?),
+        list: number(list)?,
+    })
 }
 
 /// The reverse of [`withheld_word`].
@@ -317,7 +331,7 @@ pub(super) fn escape(name: &str) -> String {
 }
 
 /// The reverse of [`escape`]; a name is never empty.
-pub(super) fn unescape(word: &str) -> Option<String> {
+fn unescape(word: &str) -> Option<String> {
     let mut parts = word.split('%');
     let mut name = parts.next()?.to_owned();
     for part in parts {

@@ -8,7 +8,7 @@
 //! | `cn` | name of the cluster | `shop` |
 //! | `cd` | hash of the settings that must be the same on every node | `9f86d081884c7d65` |
 //! | `vo` | digests of the lists of voters: the configured one, then those before it by which quorum is counted too | `1f2e 7b03` |
-//! | `fo` | nodes that are gone for good (`hactl forget`) | `carol` |
+//! | `fo` | nodes that are gone for good (`hactl forget`), `NODE,LIST` with the digest of the list by which they no longer act | `carol,7b03` |
 //! | `me` | phase (`init active leaving left`); `+` quorate, `-` not; ping nodes that answer / are configured | `active + 1/2` |
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
 //! | `in` | this life of the sender, drawn at random; after `,` the life before it in the same boot | `9c01f2,77ab` |
@@ -152,10 +152,9 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
         let lists = std::iter::once(&voters.current).chain(&voters.former);
         list("vo", fields::join(lists.map(|digest| hex(*digest))));
     }
-    let forgotten = voters.forgotten.iter();
     list(
         "fo",
-        fields::join(forgotten.map(|n| fields::escape(n.as_str()))),
+        fields::join(voters.gone.iter().map(fields::gone_word)),
     );
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
     list(
@@ -358,9 +357,7 @@ fn read_voters(m: &Message<'_>) -> Result<VotersReport, Refused> {
     Ok(VotersReport {
         current: lists.next().unwrap_or_default(),
         former: lists.collect(),
-        forgotten: read_list(m, "fo", |word| {
-            Some(NodeName::new(&fields::unescape(word)?))
-        })?,
+        gone: read_list(m, "fo", fields::read_gone)?,
     })
 }
 

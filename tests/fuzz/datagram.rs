@@ -5,8 +5,8 @@ use std::time::Duration;
 use had::model::hardware_address::HardwareAddress;
 use had::model::health::FailedCheck;
 use had::model::heartbeat::{
-    GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition, VotersReport,
-    Withheld,
+    GoneNode, GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
+    VotersReport, Withheld,
 };
 use had::model::identity::{FirstLife, Identity, Instance, Namesake};
 use had::model::keys::{Key, Keys, Method};
@@ -171,7 +171,10 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
         voters: VotersReport {
             current: 2,
             former: vec![3],
-            forgotten: vec![NodeName::new("carol")],
+            gone: vec![GoneNode {
+                node: NodeName::new("carol"),
+                list: 3,
+            }],
         },
     }
 }

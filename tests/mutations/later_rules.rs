@@ -502,4 +502,16 @@ pub const TABLE: &[Mutation] = &[
         "            voters.settled.contains(digest) ||",
         "            voters.settled.contains(&0) && *digest == 0 ||",
     ),
+    m(
+        "31: a word on a gone node counts for every change",
+        "voters.rs",
+        "        let words = self.gone.iter().filter(|word| word.list == digest);",
+        "        let words = self.gone.iter().filter(|word| word.list > 0 || digest > 0);",
+    ),
+    m(
+        "31: a stop in the middle of a change is judged by the new list only",
+        "planned.rs",
+        "        let mut lists = self.voters.counted();",
+        "        let mut lists = self.voters.counted().take(1);",
+    ),
 ];

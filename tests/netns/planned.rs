@@ -29,12 +29,12 @@ fn says(text: &str, words: &[&str]) {
     }
 }
 
-/// What a node's page says of a change of the list of nodes.
+/// What a node's page says of a change of the list of voters.
 fn list_changes(cluster: &Cluster, node: &str) -> String {
     let page = cluster.sh(node, "hactl status");
     let lines = page
         .lines()
-        .filter(|l| l.contains("the list of nodes changes"));
+        .filter(|l| l.contains("the list of voters changes"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -104,7 +104,7 @@ fn a_reload_that_gives_safety_up_is_refused() {
     says(
         &list_changes(&cluster, "alice"),
         &[
-            "bob has not shown the new one; quorum is counted by both lists; start bob with the new ha.cf",
+            "bob has not shown the new one; quorum is counted by the new list and by each old one; run `hactl reload` on bob",
         ],
     );
     use_nodes(&cluster, "bob", "alice bob");
@@ -125,7 +125,7 @@ fn a_dead_node_that_holds_up_a_change_is_forgotten() {
         use_nodes(&cluster, node, "alice bob carol dave");
         cluster.exits(0, node, "hactl reload");
     }
-    let waits = "carol has not shown the new one; quorum is counted by both lists; start carol with the new ha.cf, or `hactl forget carol --yes`";
+    let waits = "carol has not shown the new one; quorum is counted by the new list and by each old one; start carol with the new ha.cf, or `hactl forget carol --yes`";
     for node in ["alice", "bob"] {
         assert!(
             wait(|| list_changes(&cluster, node).contains(waits)),
@@ -135,7 +135,7 @@ fn a_dead_node_that_holds_up_a_change_is_forgotten() {
     }
     says(
         &cluster.sh("alice", "hactl why"),
-        &["the list of nodes changes"],
+        &["the list of voters changes"],
     );
     let said = cluster.exits(1, "alice", "hactl forget carol");
     says(
@@ -183,4 +183,23 @@ fn a_restart_with_an_error_in_the_files_is_refused() {
     assert!(wait(|| cluster.lab.had_pid("alice").unwrap().is_none()));
     let calls = cluster.calls("alice");
     assert!(!calls.contains(&"first stop".to_owned()), "{calls:?}");
+}
+
+/// Two of three nodes run, and the files get two more nodes and their addresses.
+#[test]
+fn a_restart_that_costs_quorum_is_refused() {
+    let cluster = three("planned-restart-quorum");
+    crash_carol(&cluster);
+    use_nodes(&cluster, "alice", "alice bob carol dave erin");
+    cluster.sh("alice", "echo ucast eth0 10.0.0.5 >> /etc/ha.d/ha.cf");
+    let before = cluster.status("alice").unwrap().generation;
+    let reason = "refused without --force: this side would lose quorum: 2 of 5 votes, 3 needed";
+    for command in ["hactl reload", "hactl restart"] {
+        let said = cluster.exits(1, "alice", command);
+        says(&said, &[reason, "hactl restart --force"]);
+    }
+    assert_eq!(cluster.status("alice").unwrap().generation, before);
+    cluster.until_owner(ADDRESS, "alice");
+    cluster.exits(0, "alice", "hactl restart --force --no-wait");
+    assert!(wait(|| cluster.lab.had_pid("alice").unwrap().is_none()));
 }

@@ -146,7 +146,7 @@ fn waits(world: &World, name: &str) -> String {
     let status = world.status(name).unwrap();
     let own = status.nodes.into_iter().find(|n| n.name.as_str() == name);
     let mut notes = own.map(|n| n.notes).unwrap_or_default();
-    notes.retain(|n| n.starts_with("the list of nodes changes"));
+    notes.retain(|n| n.starts_with("the list of voters changes"));
     notes.join("\n")
 }
 
@@ -258,12 +258,12 @@ fn a_node_that_has_not_shown_the_new_list_is_named_and_can_be_forgotten() {
         read_new_list(&mut world, &change, name, Rollout::Reload);
     }
     world.run_for(secs(10));
-    let expected = "the list of nodes changes: bob has not shown the new one; quorum is counted by both lists; start bob with the new ha.cf, or `hactl forget bob --yes`";
+    let expected = "the list of voters changes: bob has not shown the new one; quorum is counted by the new list and by each old one; start bob with the new ha.cf, or `hactl forget bob --yes`";
     assert_eq!(waits(&world, "alice"), expected);
     assert!(
         decisions(&world, "alice")
             .iter()
-            .any(|d| d.starts_with("the list of nodes changes: "))
+            .any(|d| d.starts_with("the list of voters changes: "))
     );
     let forget = |world: &mut World, node: &str, gone: &str| {
         let id = world.command(node, had::engine::Command::Forget(NodeName::new(gone)));
@@ -295,6 +295,74 @@ fn a_node_that_has_not_shown_the_new_list_is_named_and_can_be_forgotten() {
     world.crash("alice");
     settle_on_one_of(&mut world, "db", &["bob", "carol", "erin"]);
     no_double(&world);
+}
+
+/// Reads a list of nodes that only grows.
+fn read(world: &mut World, nodes: &[&str], new: &'static [&'static str]) {
+    let change = Change { new, ..REPLACED };
+    for name in nodes {
+        read_new_list(world, &change, name, Rollout::Reload);
+    }
+    world.run_for(secs(4));
+}
+
+/// Carol does not hear that the change has ended. Her word on bob is about that change, not about the next one.
+#[test]
+fn the_word_that_a_node_is_gone_ends_with_its_change() {
+    const FOUR: &[&str] = &["alice", "bob", "carol", "erin"];
+    const FIVE: &[&str] = &["alice", "bob", "carol", "erin", "dave"];
+    for cut in [false, true] {
+        let mut world = before(&REPLACED, "alice");
+        world.crash("bob");
+        world.run_for(secs(5));
+        read(&mut world, &["carol"], FOUR);
+        let forget = |gone: &str| had::engine::Command::Forget(NodeName::new(gone));
+        world.command("carol", forget("bob"));
+        world.run_for(secs(2));
+        if cut {
+            cut_off(&mut world, &["carol"], &["alice", "erin"]);
+            world.run_for(secs(5));
+        }
+        read(&mut world, &["alice", "erin"], FOUR);
+        if cut {
+            world.command("alice", forget("bob"));
+            world.command("alice", forget("carol"));
+        }
+        world.run_for(secs(4));
+        assert_eq!(waits(&world, "alice"), "", "{cut}\n{}", story(&world));
+        read(&mut world, &["alice"], FIVE);
+        world.heal();
+        world.run_for(secs(5));
+        read(&mut world, &["carol", "erin"], FIVE);
+        world.run_for(secs(5));
+        let expected = "the list of voters changes: bob has not shown the new one;";
+        let said = waits(&world, "alice");
+        assert!(
+            said.starts_with(expected),
+            "{cut}: {said}\n{}",
+            story(&world)
+        );
+        no_double(&world);
+    }
+}
+
+#[test]
+fn each_awaited_node_is_named_with_what_to_do_there() {
+    let mut world = before(&REPLACED, "alice");
+    world.crash("bob");
+    world.run_for(secs(5));
+    read(&mut world, &["alice"], &["alice", "bob", "carol", "erin"]);
+    assert_eq!(
+        waits(&world, "alice"),
+        "the list of voters changes: bob and carol have not shown the new one; quorum is counted by the new list and by each old one; run `hactl reload` on carol; start bob with the new ha.cf, or `hactl forget bob --yes`"
+    );
+    read(&mut world, &["alice"], &["alice"]);
+    let said = waits(&world, "alice");
+    assert!(
+        said.contains("carol is no longer in ha.cf: switch it off"),
+        "{said}"
+    );
+    assert!(said.contains("bob is no longer in ha.cf"), "{said}");
 }
 
 /// A last node of a pair gets another ping node: the other could still act by the old one.

@@ -150,7 +150,7 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Say that a node is gone for good, so that a change of the list of nodes no longer waits for it
+    /// Say that a node is gone for good, so that a change of the list of voters no longer waits for it
     Forget {
         /// Its name in the new or the old ha.cf
         node: String,
@@ -168,6 +168,9 @@ pub enum Command {
     },
     /// Restart the daemon through its service manager; resources keep running, and the other nodes wait for it
     Restart {
+        /// Also if the changed files turn votes off, cost this side quorum or remove a node that is heard
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         wait: Wait,
     },

@@ -17,6 +17,8 @@ use crate::{Failure, compat, demo, journal, rehearse, replay, sim, status};
 
 /// For requests that the daemon answers at once, also on a machine under heavy load.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// For requests before which the daemon reads files and checks scripts and addresses. It ends its own checks sooner.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the command line.
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -50,7 +52,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Forget { node, yes: true } => tool.run_request(&Request::Forget { node })?,
         Command::Stop { force, wait } => tool.stop_daemon(force, &wait)?,
-        Command::Restart { wait } => tool.restart_daemon(&wait)?,
+        Command::Restart { force, wait } => tool.restart_daemon(force, &wait)?,
         Command::Check {
             dir,
             node,
@@ -196,8 +198,7 @@ impl Tool<'_> {
 
     /// Sends a request that is answered with a sentence, and prints it.
     fn run_request(&self, request: &Request) -> Result<(), Failure> {
-        // A reload checks scripts and addresses, which may take a while.
-        let answer = self.ask(request, 3 * ANSWER_TIMEOUT)?;
+        let answer = self.ask(request, CHECK_TIMEOUT)?;
         print_text(&answer_text(&answer)?)
     }
 
@@ -250,9 +251,9 @@ impl Tool<'_> {
     }
 
     /// The daemon is running again when it answers with a higher generation.
-    fn restart_daemon(&self, wait: &Wait) -> Result<(), Failure> {
+    fn restart_daemon(&self, force: bool, wait: &Wait) -> Result<(), Failure> {
         let before = self.request_status(ANSWER_TIMEOUT)?.generation;
-        let answer = self.ask(&Request::Restart, ANSWER_TIMEOUT)?;
+        let answer = self.ask(&Request::Restart { force }, CHECK_TIMEOUT)?;
         print_text(&answer_text(&answer)?)?;
         if wait.no_wait {
             return Ok(());
@@ -284,7 +285,7 @@ impl Tool<'_> {
 fn meaning_of_forget(node: &str) -> String {
     format!(
         "`hactl forget {node}` says that {node} is gone for good: it is switched off, and will not run again with the old ha.cf. \
-         While the list of nodes changes, quorum is counted by the old list too, because {node} may still act by it. If it does \
+         While the list of voters changes, quorum is counted by the old list too, because {node} may still act by it. If it does \
          and you say that it is gone, two nodes may run the same group. Nothing was done; if you are sure: hactl forget {node} --yes"
     )
 }

@@ -81,10 +81,10 @@ async fn a_request_reaches_the_daemon_and_its_answer_the_client() {
     let mut bed = Bed::new();
     let path = bed.path();
     let client = tokio::task::spawn_blocking(move || {
-        ControlClient::connect(&path)?.ask(&Request::Restart, LONG)
+        ControlClient::connect(&path)?.ask(&Request::Restart { force: false }, LONG)
     });
     let call = bed.call().await;
-    assert_eq!(call.request, Request::Restart);
+    assert_eq!(call.request, Request::Restart { force: false });
     assert_eq!(call.caller.uid, 0);
     call.reply.send(Ok(done("good"))).unwrap();
     assert_eq!(
@@ -104,7 +104,7 @@ async fn no_answer_has_a_password_or_steers_a_terminal() {
         Err(Refusal::new(RefusalCode::Failed, hostile)),
     ] {
         client
-            .write_all(line(Request::Restart).as_bytes())
+            .write_all(line(Request::Restart { force: false }).as_bytes())
             .await
             .unwrap();
         bed.call().await.reply.send(outcome).unwrap();
@@ -134,7 +134,9 @@ fn a_client_believes_no_daemon_to_be_harmless() {
         writeln!(stream, "{text}").unwrap();
     });
     let mut client = ControlClient::connect(&path).unwrap();
-    let answer = client.ask(&Request::Restart, LONG).unwrap();
+    let answer = client
+        .ask(&Request::Restart { force: false }, LONG)
+        .unwrap();
     assert_eq!(answer, done("\u{fffd}[2Jpasswd=***"));
     daemon.join().unwrap();
 }
@@ -158,7 +160,7 @@ async fn bad_lines_are_refused_and_the_next_line_still_serves() {
         client.write_all(bad.as_bytes()).await.unwrap();
         assert_eq!(response(&mut client).await.unwrap_err().code, code, "{bad}");
     }
-    send(&mut client, Request::Restart).await;
+    send(&mut client, Request::Restart { force: false }).await;
     bed.call().await.reply.send(Ok(done("still here"))).unwrap();
     assert_eq!(response(&mut client).await.unwrap(), done("still here"));
 }
@@ -203,7 +205,7 @@ async fn silent_clients_delay_nobody_and_too_many_are_refused() {
         silent.push(bed.connect().await);
     }
     let mut client = bed.connect().await;
-    send(&mut client, Request::Restart).await;
+    send(&mut client, Request::Restart { force: false }).await;
     bed.call().await.reply.send(Ok(done("served"))).unwrap();
     assert_eq!(response(&mut client).await.unwrap(), done("served"));
 
@@ -218,10 +220,10 @@ async fn silent_clients_delay_nobody_and_too_many_are_refused() {
     tokio::time::timeout(LONG, async {
         loop {
             let mut late = bed.connect().await;
-            late.write_all(line(Request::Restart).as_bytes()).await.ok();
+            late.write_all(line(Request::Restart { force: false }).as_bytes()).await.ok();
             tokio::select! {
                 refused = response(&mut late) => assert_eq!(refused.unwrap_err().code, RefusalCode::Busy),
-                call = bed.calls.recv() => break assert_eq!(call.unwrap().request, Request::Restart),
+                call = bed.calls.recv() => break assert_eq!(call.unwrap().request, Request::Restart { force: false }),
             }
         }
     })
@@ -246,12 +248,12 @@ async fn a_client_that_says_nothing_is_dropped_in_time() {
 async fn the_reply_closes_when_the_client_leaves_but_not_when_it_only_stops_sending() {
     let mut bed = Bed::new();
     let mut half = bed.connect().await;
-    send(&mut half, Request::Restart).await;
+    send(&mut half, Request::Restart { force: false }).await;
     half.shutdown().await.unwrap();
     let patient = bed.call().await;
 
     let mut gone = bed.connect().await;
-    send(&mut gone, Request::Restart).await;
+    send(&mut gone, Request::Restart { force: false }).await;
     let mut abandoned = bed.call().await;
     drop(gone);
     tokio::time::timeout(LONG, abandoned.reply.closed())

@@ -225,7 +225,10 @@ impl fmt::Display for Because {
                 "{n}, which is no longer in ha.cf, still runs it: stop the daemon there, or add the node again"
             ),
             Self::HeldByNamesake(n) => {
-                write!(f, "a second machine that calls itself {n} may still run it")
+                write!(
+                    f,
+                    "a second machine that calls itself {n} may still run it; give one of the two another name, or switch it off"
+                )
             }
             Self::OtherMachine => write!(
                 f,

@@ -6,6 +6,7 @@ use super::*;
 use crate::model::drbd::Standing;
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::health::FailedCheck;
+use crate::model::heartbeat::GoneNode;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withheld};
 use crate::model::identity::{FirstLife, Namesake};
 use crate::model::keys::{Key, Method};
@@ -82,6 +83,13 @@ fn usual(groups: usize) -> Heartbeat {
     }
 }
 
+fn gone(node: &str, list: u64) -> GoneNode {
+    GoneNode {
+        node: NodeName::new(node),
+        list,
+    }
+}
+
 fn withheld(group: &str, answers: bool) -> Withheld {
     Withheld {
         group: GroupName::new(group),
@@ -119,14 +127,14 @@ fn it_looks_as_the_table_says() {
     hb.withheld = vec![withheld("a b", true), withheld("db", false)];
     hb.heard[0].loss = 200;
     hb.voters.former = vec![7];
-    hb.voters.forgotten = vec![NodeName::new("dave")];
+    hb.voters.gone = vec![gone("dave", 7)];
     let env = envelope();
     let text = String::from_utf8(write(&hb, &env).to_text()).unwrap();
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
         had=1\npv=1-1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
         lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nhw=525400aabb0c 0a0000000001\nbk=7530\n\
-        vo=1f2e3d4c5b6a7988 7\nfo=dave\n\
+        vo=1f2e3d4c5b6a7988 7\nfo=dave,7\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -411,10 +419,11 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
 
 fn voters() -> impl Strategy<Value = VotersReport> {
     let lists = (1..=u64::MAX, vec(any::<u64>(), 0..3));
-    (lists, vec(node(), 0..3)).prop_map(|((current, former), forgotten)| VotersReport {
+    let gone = (node(), any::<u64>()).prop_map(|(node, list)| GoneNode { node, list });
+    (lists, vec(gone, 0..3)).prop_map(|((current, former), gone)| VotersReport {
         current,
         former,
-        forgotten,
+        gone,
     })
 }
 
