@@ -257,7 +257,10 @@ fn term_that_may_run(
     match peer.liveness {
         Liveness::Left | Liveness::Here => None,
         Liveness::Active | Liveness::Late => {
-            let report = peer.groups.get(group)?;
+            // It has not said yet.
+            let Some(report) = peer.groups.get(group) else {
+                return known;
+            };
             let open = matches!(report.state, GroupState::Unknown | GroupState::Claiming);
             if open || report.state.holds() {
                 Some(report.term)

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::cluster::{Cluster, Timing};
+use crate::model::heartbeat::GroupReport;
 
 const S: Duration = Duration::from_secs(1);
 const STOPS: Duration = Duration::from_secs(60);
@@ -97,6 +98,24 @@ fn what_a_dead_peer_may_run_is_kept_until_another_has_it_under_a_later_term() {
     assert_eq!(term_that_may_run(&peer, &db(), None, None), None);
     peer.liveness = Liveness::Left;
     assert_eq!(term_that_may_run(&peer, &db(), Some(Term(3)), None), None);
+}
+
+#[test]
+fn what_a_living_peer_has_not_said_yet_stays_known() {
+    let mut peer = peer();
+    (peer.liveness, peer.fresh) = (Liveness::Active, true);
+    let known = Some(Term(3));
+    assert_eq!(term_that_may_run(&peer, &db(), known, None), known);
+    let down = GroupReport {
+        group: db(),
+        state: GroupState::Offline,
+        term: Term(3),
+        can: true,
+        offer: None,
+        to: None,
+    };
+    peer.groups.insert(db(), down);
+    assert_eq!(term_that_may_run(&peer, &db(), known, None), None);
 }
 
 #[test]
