@@ -193,6 +193,43 @@ fn without_force_a_takeover_is_answered_with_the_reason() {
     no_double(&world);
 }
 
+/// Why bob should not take over a configuration without a.
+fn reasons_not_to_remove_a(world: &World) -> Vec<String> {
+    let mut cluster = world.cluster.clone();
+    cluster.me = had::model::NodeName::new("b");
+    cluster.nodes.retain(|n| n.as_str() != "a");
+    let engine = world.at("b").engine.as_ref().unwrap();
+    engine.judge_configuration(&cluster)
+}
+
+#[test]
+fn a_silent_node_that_may_run_a_group_is_not_removed_from_the_configuration() {
+    const REFUSED: &str =
+        "a is not heard, is not in the new ha.cf, and may still run db: switch a off first";
+    let refused = |w: &World| reasons_not_to_remove_a(w).iter().any(|r| r == REFUSED);
+    let mut world = three();
+    world.kill("a");
+    assert_held(&mut world);
+    assert!(refused(&world), "{:?}", reasons_not_to_remove_a(&world));
+    // Its machine is off and the group runs elsewhere.
+    world.crash("a");
+    settle_on(&mut world, "db", "b");
+    world.run_for(secs(2));
+    assert!(!refused(&world), "{:?}", reasons_not_to_remove_a(&world));
+}
+
+#[test]
+fn a_node_whose_stop_may_not_be_over_is_not_removed_from_the_configuration() {
+    let mut world = three();
+    world.crash("a");
+    world.run_for(DEADTIME + secs(1));
+    let reasons = reasons_not_to_remove_a(&world);
+    assert!(
+        reasons.iter().any(|r| r.contains("may still run db")),
+        "{reasons:?}"
+    );
+}
+
 #[test]
 fn addresses_and_stateless_services_are_taken_over_as_before() {
     let mut world = World::new(&["a", "b", "c"]).with(|c| c.quorum = QuorumPolicy::Stop);
