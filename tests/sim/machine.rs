@@ -1,7 +1,7 @@
 //! Rule 32: the daemon of the owner is gone, and its machine is not. What stands on shared storage may run on there.
 
 use crate::*;
-use had::engine::Command;
+use had::engine::{Action, Command, Event};
 use had::model::cluster::QuorumPolicy;
 use had::sim::{ClusterSetup, FaultScript, World, run};
 
@@ -228,6 +228,25 @@ fn a_node_whose_stop_may_not_be_over_is_not_removed_from_the_configuration() {
         reasons.iter().any(|r| r.contains("may still run db")),
         "{reasons:?}"
     );
+}
+
+#[test]
+fn a_node_that_leaves_says_nothing_of_a_silent_machine() {
+    let mut world = three();
+    world.kill("a");
+    world.run_for(secs(60));
+    let engine = world.at("c").engine.clone().unwrap();
+    let withheld = |event: Event| -> usize {
+        let orders = engine.clone().handle(world.now + secs(2), event);
+        let sent = orders.into_iter().filter_map(|order| match order {
+            Action::Send(heartbeat) => Some(heartbeat.withheld.len()),
+            _ => None,
+        });
+        sent.max().expect("a heartbeat")
+    };
+    assert_eq!(withheld(Event::DeadlineReached), 1);
+    let command = Command::Leave;
+    assert_eq!(withheld(Event::Command { id: 1, command }), 0);
 }
 
 #[test]

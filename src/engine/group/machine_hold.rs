@@ -43,8 +43,11 @@ impl Group {
         told || machine || stops || peer.state(name) == GroupState::Stuck
     }
 
-    /// What is published: the silent node that may still run it.
+    /// What is published: the silent node that may still run it. While we leave we ask nobody, and say nothing.
     pub fn withheld(&self, now: Time, view: &View) -> Option<Withheld> {
+        if view.leaving {
+            return None;
+        }
         let answers = |wanted| self.silent_node(wanted, now, view);
         let (node, answers) = match answers(MachineVerdict::Answers) {
             Some(node) => (node, true),
