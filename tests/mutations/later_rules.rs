@@ -442,6 +442,12 @@ pub const TABLE: &[Mutation] = &[
         "            let Some(report) = peer.groups.get(group) else {\n                return None;",
     ),
     m(
+        "32: a machine that nobody could ask counts as silent",
+        "machine_probe.rs",
+        "        } else if machine.was_asked(now) || now >= alone_until {",
+        "        } else if machine.was_asked(now) || now >= died {",
+    ),
+    m(
         "33: every answer is foreign",
         "foreign.rs",
         "        self.from == Answerer::Foreign",

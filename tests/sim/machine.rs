@@ -230,6 +230,27 @@ fn a_node_whose_stop_may_not_be_over_is_not_removed_from_the_configuration() {
     );
 }
 
+/// An address that was learned before a reload without the node counts no more: it is learned again.
+#[test]
+fn the_address_of_a_node_that_was_removed_and_added_again_is_learned_anew() {
+    let mut world = three();
+    let cluster = |w: &World, without: &str| {
+        let mut cluster = w.cluster.clone();
+        cluster.me = had::model::NodeName::new("b");
+        cluster.nodes.retain(|n| n.as_str() != without);
+        cluster
+    };
+    let small = cluster(&world, "a");
+    world.reload("b", small);
+    world.run_for(secs(1));
+    let whole = cluster(&world, "nobody");
+    world.reload("b", whole);
+    world.run_for(secs(10));
+    world.cut_all_links("a", "c");
+    world.kill("a");
+    assert_held(&mut world);
+}
+
 #[test]
 fn a_node_that_leaves_says_nothing_of_a_silent_machine() {
     let mut world = three();

@@ -33,9 +33,56 @@ fn verdict(machines: &Machines, now: u32) -> MachineVerdict {
     machines.verdict(&peer(), at(105), at(now), STOPS * 2)
 }
 
+/// Requests go out each second.
+fn ask(machines: &mut Machines, from: u32, to: u32) {
+    for second in from..=to {
+        machines.take_asked(&peer().name, at(second));
+    }
+}
+
+#[test]
+fn a_machine_that_cannot_be_asked_is_not_silent_before_its_stops_are_over() {
+    let mut machines = asked();
+    assert_eq!(verdict(&machines, 224), MachineVerdict::Pending);
+    assert_eq!(verdict(&machines, 225), MachineVerdict::Silent);
+    ask(&mut machines, 130, 138);
+    assert_eq!(verdict(&machines, 139), MachineVerdict::Pending);
+    // After a gap the ten seconds begin anew.
+    ask(&mut machines, 145, 154);
+    assert_eq!(verdict(&machines, 154), MachineVerdict::Pending);
+    ask(&mut machines, 155, 155);
+    assert_eq!(verdict(&machines, 155), MachineVerdict::Silent);
+    assert_eq!(verdict(&machines, 158), MachineVerdict::Pending);
+}
+
+#[test]
+fn a_silent_node_has_no_address_from_which_another_is_heard() {
+    let mut machines = asked();
+    let [one, two] = [1, 2].map(|n| IpAddr::from([10, 0, 0, n]));
+    let name = peer().name;
+    assert!(machines.learn_address(&name, one) && machines.learn_address(&name, two));
+    assert!(!machines.learn_address(&name, one), "it is known");
+    let mut out = Vec::new();
+    assert!(machines.drop_address(&name, two, &mut out));
+    let addresses = vec![one];
+    assert_eq!(
+        out,
+        [Action::WatchMachine {
+            node: name.clone(),
+            addresses
+        }]
+    );
+    assert!(!machines.drop_address(&name, two, &mut out));
+    for last in 3..20 {
+        machines.learn_address(&name, IpAddr::from([10, 0, 0, last]));
+    }
+    assert_eq!(machines.0[&name].record.addresses.len(), MAX_ADDRESSES);
+}
+
 #[test]
 fn a_machine_is_silent_after_ten_seconds_without_any_answer() {
     let mut machines = asked();
+    ask(&mut machines, 100, 120);
     assert_eq!(verdict(&machines, 109), MachineVerdict::Pending);
     assert_eq!(verdict(&machines, 110), MachineVerdict::Silent);
     machines.take_answer(&peer().name, MachineAnswer::Echo, at(108));
