@@ -83,12 +83,12 @@ pub enum Event {
     },
     /// From now on these are the hardware addresses from which this node may answer for the addresses of groups.
     OwnHardware(Vec<HardwareAddress>),
-    /// An authenticated heartbeat of a peer came directly from an address that is new for it.
-    PeerAddress {
-        /// The peer.
-        peer: NodeName,
-        /// The address.
-        address: IpAddr,
+    /// The machine of a node that is being probed was really asked: at least one request went out.
+    MachineAsked {
+        /// The node.
+        node: NodeName,
+        /// When the request was sent.
+        sent: Time,
     },
     /// The machine of a node that is being probed has answered.
     MachineAnswered {

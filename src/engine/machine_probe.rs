@@ -18,6 +18,8 @@ use crate::model::{GroupName, NodeName, Term, Time};
 
 /// A machine that has not answered for so long counts as silent.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// When no request went out for so long, it is not being asked.
+const ROUND_GAP: Duration = Duration::from_secs(3);
 /// So many addresses are remembered of a peer.
 const MAX_ADDRESSES: usize = 8;
 
@@ -31,6 +33,9 @@ struct Machine {
     record: MachineRecord,
     /// Since when it is asked.
     watched_since: Option<Time>,
+    /// When the first and the newest request of those were sent that followed each other without a gap.
+    #[serde(default)]
+    asked: Option<(Time, Time)>,
     /// When the newest request that it answered with an echo reply was sent.
     echo: Option<Time>,
     /// The same of what asks for its hardware address.
@@ -40,7 +45,7 @@ struct Machine {
 /// What the answers of a machine say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MachineVerdict {
-    /// It has not been asked for long enough.
+    /// It was not asked for long enough.
     Pending,
     /// It answers.
     Answers,
@@ -92,6 +97,42 @@ impl Machines {
         self.0.get(node).map_or(&[], |m| &m.record.hardware)
     }
 
+    /// A fresh heartbeat of a peer came directly from this address. Returns whether that must be kept.
+    fn learn_address(&mut self, node: &NodeName, address: IpAddr) -> bool {
+        let known = self.0.get(node);
+        if known.is_some_and(|m| m.record.addresses.contains(&address)) {
+            return false;
+        }
+        let record = &mut self.machine(node).record;
+        record.addresses.push(address);
+        let many = record.addresses.len().saturating_sub(MAX_ADDRESSES);
+        record.addresses.drain(..many);
+        !record.may_run.is_empty()
+    }
+
+    /// A silent node no longer has an address from which another node is heard. Returns whether it had it.
+    fn drop_address(&mut self, node: &NodeName, address: IpAddr, out: &mut Vec<Action>) -> bool {
+        let has = |m: &&mut Machine| m.record.addresses.contains(&address);
+        let Some(machine) = self.0.get_mut(node).filter(has) else {
+            return false;
+        };
+        machine.record.addresses.retain(|known| *known != address);
+        if machine.watched_since.is_some() {
+            let (node, addresses) = (node.clone(), machine.record.addresses.clone());
+            out.push(Action::WatchMachine { node, addresses });
+        }
+        true
+    }
+
+    /// A round of requests went out.
+    pub fn take_asked(&mut self, node: &NodeName, sent: Time) {
+        if let Some(machine) = self.0.get_mut(node) {
+            let (first, last) = machine.asked.unwrap_or((sent, sent));
+            let first = if sent > last + ROUND_GAP { sent } else { first };
+            machine.asked = Some((first, sent.max(last)));
+        }
+    }
+
     pub fn take_answer(&mut self, node: &NodeName, by: MachineAnswer, sent: Time) {
         let Some(machine) = self.0.get_mut(node) else {
             return;
@@ -107,12 +148,16 @@ impl Machines {
     pub fn ask_anew(&mut self, now: Time) {
         for machine in self.0.values_mut() {
             machine.watched_since = machine.watched_since.map(|_| now);
+            machine.asked = None;
         }
     }
 
     pub fn add_deadlines(&self, now: Time, due: &mut Vec<Time>) {
         let watched = self.0.values().filter(|m| m.watched_since.is_some());
-        let known = watched.flat_map(|m| [m.watched_since, m.echo, m.neighbour]);
+        let known = watched.flat_map(|m| {
+            let asked = m.asked.map(|(first, _)| first);
+            [m.watched_since, asked, m.echo, m.neighbour]
+        });
         let ends = known.flatten().map(|at| at + ANSWER_PATIENCE);
         due.extend(ends.filter(|at| *at > now));
     }
@@ -124,7 +169,8 @@ impl Machines {
     }
 
     /// What the answers of a peer's machine say. Where it only names its hardware address, it counts as answering until
-    /// `alone` has passed since the peer died or sent an echo reply: the kernel of a machine that hangs still does that.
+    /// `alone` has passed since the peer died or sent an echo reply: the kernel of a machine that hangs still does that. So
+    /// long a machine is waited for, too, that cannot be asked.
     pub fn verdict(&self, peer: &Peer, died: Time, now: Time, alone: Duration) -> MachineVerdict {
         let Some(machine) = self.0.get(&peer.name) else {
             return MachineVerdict::Pending;
@@ -135,8 +181,10 @@ impl Machines {
             MachineVerdict::Answers
         } else if machine.watched_since.is_none() || recent(machine.watched_since) {
             MachineVerdict::Pending
-        } else {
+        } else if machine.was_asked(now) || now >= alone_until {
             MachineVerdict::Silent
+        } else {
+            MachineVerdict::Pending
         }
     }
 
@@ -199,18 +247,23 @@ impl Machines {
     }
 }
 
+impl Machine {
+    /// Whether requests went out to it without a gap, and for long enough.
+    fn was_asked(&self, now: Time) -> bool {
+        self.asked
+            .is_some_and(|(first, last)| now >= first + ANSWER_PATIENCE && now < last + ROUND_GAP)
+    }
+}
+
 impl Engine {
-    /// A heartbeat came from an address that is new for its sender.
+    /// A fresh heartbeat of a member came directly from this address.
     pub(super) fn take_peer_address(&mut self, peer: &NodeName, address: IpAddr) {
-        if self.view.peer(peer).is_none() {
-            return;
+        let machines = &mut self.view.machines;
+        self.round.save |= machines.learn_address(peer, address);
+        for silent in self.view.peers.iter().filter(|p| !p.is_living()) {
+            let out = &mut self.round.out;
+            self.round.save |= machines.drop_address(&silent.name, address, out);
         }
-        let record = &mut self.view.machines.machine(peer).record;
-        record.addresses.retain(|known| *known != address);
-        record.addresses.push(address);
-        let many = record.addresses.len().saturating_sub(MAX_ADDRESSES);
-        record.addresses.drain(..many);
-        self.round.save |= !record.may_run.is_empty();
     }
 
     /// Notes what each peer may run on shared storage, and asks the machines of those that are silent.
@@ -257,7 +310,10 @@ fn term_that_may_run(
     match peer.liveness {
         Liveness::Left | Liveness::Here => None,
         Liveness::Active | Liveness::Late => {
-            let report = peer.groups.get(group)?;
+            // It has not said yet.
+            let Some(report) = peer.groups.get(group) else {
+                return known;
+            };
             let open = matches!(report.state, GroupState::Unknown | GroupState::Claiming);
             if open || report.state.holds() {
                 Some(report.term)

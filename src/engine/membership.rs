@@ -53,6 +53,9 @@ impl Engine {
         self.round
             .out
             .extend(notes.into_iter().map(super::Action::Record));
+        if let Some(address) = from.filter(|_| fresh) {
+            self.take_peer_address(&heartbeat.src, address);
+        }
         if hearing == Hearing::Copy {
             return;
         }

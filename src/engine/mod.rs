@@ -182,7 +182,7 @@ impl Engine {
             Event::AddressSilent { group, sent } => {
                 self.with_group(&group, |g, _, _| g.address_silent(sent));
             }
-            Event::PeerAddress { peer, address } => self.take_peer_address(&peer, address),
+            Event::MachineAsked { node, sent } => self.view.machines.take_asked(&node, sent),
             Event::MachineAnswered { node, by, sent } => {
                 self.view.machines.take_answer(&node, by, sent);
             }

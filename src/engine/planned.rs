@@ -62,8 +62,27 @@ impl Engine {
                 "{name} is heard and is not in the new ha.cf: `hactl stop` on {name} first"
             ));
         }
+        let silent = self
+            .view
+            .peer_nodes()
+            .filter(|p| !is.nodes.contains(&p.name));
+        reasons.extend(silent.filter_map(|p| self.may_run_at_silent(p)));
         reasons.extend(self.quorum_lost_by(new));
         reasons
+    }
+
+    /// What a node may still run that is not heard. Without the node nothing would hold these groups back.
+    fn may_run_at_silent(&self, peer: &Peer) -> Option<String> {
+        let runs = |g: &&Group| g.may_run_at_silent(peer, self.now, &self.view);
+        let groups = self.groups.iter().filter(runs);
+        let groups: Vec<&str> = groups.map(|g| g.name().as_str()).collect();
+        let node = &peer.name;
+        (!groups.is_empty()).then(|| {
+            format!(
+                "{node} is not heard, is not in the new ha.cf, and may still run {}: switch {node} off first",
+                groups.join(", ")
+            )
+        })
     }
 
     /// Whether this side would lose quorum at once. What would become of it is tried on a copy.

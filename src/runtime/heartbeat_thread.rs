@@ -20,7 +20,6 @@ use super::counters::Counters;
 use super::engine_handle::{self, EngineHandle, Input, Output, OutputSender};
 use super::lateness::Lateness;
 use super::listeners::{Listener, open_listeners};
-use super::peer_addresses::PeerAddresses;
 use super::ping::PingNodes;
 use super::receive::{Authenticator, Received};
 use super::recording_engine::RecordingEngine;
@@ -133,7 +132,6 @@ struct HeartbeatLoop {
     cluster_name: String,
     watchdog: Option<ServiceWatchdog>,
     authenticator: Arc<Authenticator>,
-    peer_addresses: PeerAddresses,
     listeners: Vec<Listener>,
     media: Vec<Medium>,
     counters: Arc<Counters>,
@@ -203,7 +201,6 @@ impl HeartbeatLoop {
             cluster_name: setup.cluster_name,
             watchdog: ServiceWatchdog::from_environment(),
             authenticator,
-            peer_addresses: PeerAddresses::default(),
             listeners,
             media: setup.media,
             counters,
@@ -360,7 +357,6 @@ impl HeartbeatLoop {
     }
 
     fn give_received(&mut self, received: Received) -> bool {
-        let mut go_on = true;
         if let Received::Heartbeat {
             link,
             from,
@@ -373,12 +369,9 @@ impl HeartbeatLoop {
                 if let Some(relay) = &mut self.relay {
                     relay.learn(peer, *from);
                 }
-                let cluster = self.engine.cluster();
-                let news = self.peer_addresses.learn(cluster, peer, *from);
-                go_on = news.is_none_or(|event| self.give_event(event));
             }
         }
-        go_on && self.give_event(received.into_event())
+        self.give_event(received.into_event())
     }
 
     fn give_event(&mut self, event: Event) -> bool {

@@ -28,7 +28,6 @@ mod listeners;
 mod logging;
 mod notify;
 mod own_hardware;
-mod peer_addresses;
 mod peer_requests;
 mod perform;
 mod ping;

@@ -16,7 +16,7 @@ use super::own_hardware::report_own_hardware;
 use super::watcher::Watcher;
 use crate::agent::address::address_guard::{AddressGuard, GuardEvent};
 use crate::agent::address::ipaddr::Addresses;
-use crate::agent::address::machine_prober::{MachineEvent, MachineProber};
+use crate::agent::address::machine_prober::{MachineEvent, MachineNews, MachineProber};
 use crate::agent::address::prober::{AddressProber, ProbeEvent};
 use crate::agent::exec::runner;
 use crate::agent::resolve::ResolvedStep;
@@ -381,11 +381,14 @@ async fn report_address_prober(mut events: mpsc::Receiver<ProbeEvent>, engine: E
 }
 
 async fn report_machine_prober(mut events: mpsc::Receiver<MachineEvent>, engine: EngineHandle) {
-    while let Some(MachineEvent { node, echo, sent }) = events.recv().await {
-        let by = if echo {
-            MachineAnswer::Echo
-        } else {
-            MachineAnswer::Neighbour
+    while let Some(MachineEvent { node, news, sent }) = events.recv().await {
+        let by = match news {
+            MachineNews::Asked => {
+                engine.send_event(Event::MachineAsked { node, sent });
+                continue;
+            }
+            MachineNews::Neighbour => MachineAnswer::Neighbour,
+            MachineNews::Echo => MachineAnswer::Echo,
         };
         engine.send_event(Event::MachineAnswered { node, by, sent });
     }

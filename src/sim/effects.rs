@@ -59,8 +59,8 @@ impl World {
             Action::WatchAddresses { group, on: false } => {
                 machine.watching.remove(&group);
             }
-            Action::WatchMachine { node, .. } => {
-                machine.asked_machines.insert(node.clone());
+            Action::WatchMachine { node, addresses } => {
+                machine.asked_machines.insert(node.clone(), addresses);
                 self.ask_machine(by, node);
             }
             Action::UnwatchMachine(node) => {

@@ -1,6 +1,7 @@
 //! One machine of the simulated cluster: its engine, what really runs on it, its clock, and how its agents behave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::health::HealthFaults;
@@ -169,8 +170,8 @@ pub struct Machine {
     /// The number of the life of the daemon: what was under way in one life does not end in the next.
     pub(super) life: u64,
     pub(super) watching: BTreeSet<GroupName>,
-    /// Machines that it asks whether they answer.
-    pub(super) asked_machines: BTreeSet<NodeName>,
+    /// Machines that it asks whether they answer, and where.
+    pub(super) asked_machines: BTreeMap<NodeName, Vec<IpAddr>>,
     /// Its kernel answers ARP and sends no echo replies.
     pub sends_no_echo: bool,
     /// Steps that the kernel removed while this daemon lived: a renewed lease restores them.
@@ -218,7 +219,7 @@ impl Machine {
             clock: Clock::new(Time::ZERO, Time::ZERO, 0),
             life: 0,
             watching: BTreeSet::new(),
-            asked_machines: BTreeSet::new(),
+            asked_machines: BTreeMap::new(),
             sends_no_echo: false,
             taken: BTreeSet::new(),
             wake: Time::NEVER,

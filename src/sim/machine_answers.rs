@@ -1,23 +1,32 @@
 //! Whether a machine answers when another one asks it: its kernel does so while it has power and a link, also without a
 //! daemon or with one that is frozen. A machine that is suspended as a whole answers nothing.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::world::{ScheduledEvent, World};
 use crate::engine::{Event, MachineAnswer};
-use crate::model::NodeName;
+use crate::model::{LinkName, NodeName};
 
 /// How often a machine is asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 impl World {
     pub(super) fn ask_machine(&mut self, at: &NodeName, node: NodeName) {
-        let asks = |m: &&super::Machine| m.alive() && m.asked_machines.contains(&node);
+        let asks = |m: &&super::Machine| m.alive() && m.asked_machines.contains_key(&node);
         let Some(machine) = self.machines.get(at).filter(asks) else {
             return;
         };
         let (life, sent) = (machine.life, machine.clock.local(self.now));
-        if let Some(by) = self.machine_answers(at, &node) {
+        let addresses = machine.asked_machines.get(&node).cloned();
+        let addresses = addresses.unwrap_or_default();
+        if !addresses.is_empty() {
+            let node = node.clone();
+            let asked = Event::MachineAsked { node, sent };
+            self.schedule_event(at, self.weather.delay, asked);
+        }
+        let known = self.addresses_of(&node).any(|a| addresses.contains(&a));
+        if let Some(by) = self.machine_answers(at, &node).filter(|_| known) {
             let answered = Event::MachineAnswered {
                 node: node.clone(),
                 by,
@@ -39,6 +48,19 @@ impl World {
         let runs = machine.powered && !machine.suspended;
         (runs && self.is_connected(from, to) && !self.random.chance(self.weather.loss))
             .then_some(answer)
+    }
+
+    /// The address of a machine on a link.
+    pub(super) fn address_of(&self, machine: &NodeName, link: &LinkName) -> Option<IpAddr> {
+        let host = self.machines.keys().position(|name| name == machine)?;
+        let network = self.cluster.links.iter().position(|l| l == link)?;
+        let [network, host] = [network, host + 1].map(|n| u8::try_from(n).ok());
+        Some(IpAddr::from([10, 0, network?, host?]))
+    }
+
+    fn addresses_of(&self, machine: &NodeName) -> impl Iterator<Item = IpAddr> {
+        let links = self.cluster.links.iter();
+        links.filter_map(|link| self.address_of(machine, link))
     }
 
     /// Whether a link between two machines carries frames both ways.

@@ -83,10 +83,11 @@ impl World {
                     continue;
                 }
                 let weather = *self.local_weather.get(&path).unwrap_or(&self.weather);
+                let address = self.address_of(from, &link);
                 for after in weather.arrival_delays(&mut self.random) {
                     let event = Event::Heard {
                         link: link.clone(),
-                        from: None,
+                        from: address,
                         heartbeat: Box::new(heartbeat.clone()),
                     };
                     let to = to.clone();

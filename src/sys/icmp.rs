@@ -70,6 +70,11 @@ impl Pinger {
         })
     }
 
+    /// How many targets there are.
+    pub fn targets(&self) -> usize {
+        self.targets.len()
+    }
+
     /// Sends an echo request with this sequence number to every target. Returns those for which that failed, and why: usually
     /// there is no route. Never blocks.
     pub fn ping_all(&self, sequence: u16) -> Vec<(usize, io::Error)> {

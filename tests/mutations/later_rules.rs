@@ -436,6 +436,18 @@ pub const TABLE: &[Mutation] = &[
         "(recent(machine.neighbour) && alone_until > died)",
     ),
     m(
+        "32: a living node that has not said yet runs nothing",
+        "machine_probe.rs",
+        "            let Some(report) = peer.groups.get(group) else {\n                return known;",
+        "            let Some(report) = peer.groups.get(group) else {\n                return None;",
+    ),
+    m(
+        "32: a machine that nobody could ask counts as silent",
+        "machine_probe.rs",
+        "        } else if machine.was_asked(now) || now >= alone_until {",
+        "        } else if machine.was_asked(now) || now >= died {",
+    ),
+    m(
         "33: every answer is foreign",
         "foreign.rs",
         "        self.from == Answerer::Foreign",

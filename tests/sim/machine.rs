@@ -1,7 +1,7 @@
 //! Rule 32: the daemon of the owner is gone, and its machine is not. What stands on shared storage may run on there.
 
 use crate::*;
-use had::engine::Command;
+use had::engine::{Action, Command, Event};
 use had::model::cluster::QuorumPolicy;
 use had::sim::{ClusterSetup, FaultScript, World, run};
 
@@ -191,6 +191,83 @@ fn without_force_a_takeover_is_answered_with_the_reason() {
     let answer = world.answer("b", id).unwrap().unwrap_err();
     assert!(answer.contains(HELD), "{answer}");
     no_double(&world);
+}
+
+/// Why bob should not take over a configuration without a.
+fn reasons_not_to_remove_a(world: &World) -> Vec<String> {
+    let mut cluster = world.cluster.clone();
+    cluster.me = had::model::NodeName::new("b");
+    cluster.nodes.retain(|n| n.as_str() != "a");
+    let engine = world.at("b").engine.as_ref().unwrap();
+    engine.judge_configuration(&cluster)
+}
+
+#[test]
+fn a_silent_node_that_may_run_a_group_is_not_removed_from_the_configuration() {
+    const REFUSED: &str =
+        "a is not heard, is not in the new ha.cf, and may still run db: switch a off first";
+    let refused = |w: &World| reasons_not_to_remove_a(w).iter().any(|r| r == REFUSED);
+    let mut world = three();
+    world.kill("a");
+    assert_held(&mut world);
+    assert!(refused(&world), "{:?}", reasons_not_to_remove_a(&world));
+    // Its machine is off and the group runs elsewhere.
+    world.crash("a");
+    settle_on(&mut world, "db", "b");
+    world.run_for(secs(2));
+    assert!(!refused(&world), "{:?}", reasons_not_to_remove_a(&world));
+}
+
+#[test]
+fn a_node_whose_stop_may_not_be_over_is_not_removed_from_the_configuration() {
+    let mut world = three();
+    world.crash("a");
+    world.run_for(DEADTIME + secs(1));
+    let reasons = reasons_not_to_remove_a(&world);
+    assert!(
+        reasons.iter().any(|r| r.contains("may still run db")),
+        "{reasons:?}"
+    );
+}
+
+/// An address that was learned before a reload without the node counts no more: it is learned again.
+#[test]
+fn the_address_of_a_node_that_was_removed_and_added_again_is_learned_anew() {
+    let mut world = three();
+    let cluster = |w: &World, without: &str| {
+        let mut cluster = w.cluster.clone();
+        cluster.me = had::model::NodeName::new("b");
+        cluster.nodes.retain(|n| n.as_str() != without);
+        cluster
+    };
+    let small = cluster(&world, "a");
+    world.reload("b", small);
+    world.run_for(secs(1));
+    let whole = cluster(&world, "nobody");
+    world.reload("b", whole);
+    world.run_for(secs(10));
+    world.cut_all_links("a", "c");
+    world.kill("a");
+    assert_held(&mut world);
+}
+
+#[test]
+fn a_node_that_leaves_says_nothing_of_a_silent_machine() {
+    let mut world = three();
+    world.kill("a");
+    world.run_for(secs(60));
+    let engine = world.at("c").engine.clone().unwrap();
+    let withheld = |event: Event| -> usize {
+        let orders = engine.clone().handle(world.now + secs(2), event);
+        let sent = orders.into_iter().filter_map(|order| match order {
+            Action::Send(heartbeat) => Some(heartbeat.withheld.len()),
+            _ => None,
+        });
+        sent.max().expect("a heartbeat")
+    };
+    assert_eq!(withheld(Event::DeadlineReached), 1);
+    let command = Command::Leave;
+    assert_eq!(withheld(Event::Command { id: 1, command }), 0);
 }
 
 #[test]

@@ -24,13 +24,24 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How many events may wait. Further ones are dropped: the next round reports the same.
 const MAX_EVENTS: usize = 64;
 
-/// A machine has answered.
+/// What is known of a machine since a round of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineNews {
+    /// At least one request went out.
+    Asked,
+    /// It has named its hardware address.
+    Neighbour,
+    /// It has sent an echo reply.
+    Echo,
+}
+
+/// News of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineEvent {
     /// The node.
     pub node: NodeName,
-    /// Whether it was an echo reply; otherwise it has only named its hardware address.
-    pub echo: bool,
+    /// What is known.
+    pub news: MachineNews,
     /// When the request was sent.
     pub sent: Time,
 }
@@ -109,7 +120,7 @@ impl MachineWatch {
                 if !logged {
                     logged = true;
                     tracing::warn!(
-                        "cannot check whether the machine of {} answers: {error}",
+                        "cannot ask the machine of {}: {error}; while nobody can ask it, it counts as off only when twice the time for stops is over",
                         self.node
                     );
                 }
@@ -137,8 +148,12 @@ impl MachineWatch {
         };
         let (_, pinger) = open.pinger.insert((targets, pinger));
         self.netlink.frames()?.send(&round.frames).await?;
-        // An address without a route does not answer.
-        drop(pinger.ping_all(number));
+        let failed = pinger.ping_all(number);
+        if round.frames.is_empty() && failed.len() == pinger.targets() {
+            let why = failed.into_iter().next().map(|(_, why)| why);
+            return Err(why.unwrap_or_else(|| io::Error::other("none of its addresses is known")));
+        }
+        self.report(MachineNews::Asked, sent);
         let (neighbour, echo) = tokio::join!(
             self.report_neighbour(neighbours, &round, end, sent),
             self.report_echo(pinger, number, end, sent)
@@ -154,7 +169,7 @@ impl MachineWatch {
         sent: Time,
     ) -> io::Result<()> {
         if sockets.next_answer(round, end).await?.is_some() {
-            self.report(false, sent);
+            self.report(MachineNews::Neighbour, sent);
         }
         Ok(())
     }
@@ -168,17 +183,17 @@ impl MachineWatch {
     ) -> io::Result<()> {
         while let Ok(reply) = timeout_at(end, pinger.next_reply()).await {
             if reply?.sequence == number {
-                self.report(true, sent);
+                self.report(MachineNews::Echo, sent);
                 break;
             }
         }
         Ok(())
     }
 
-    fn report(&self, echo: bool, sent: Time) {
+    fn report(&self, news: MachineNews, sent: Time) {
         let node = self.node.clone();
         // Full or closed: see MAX_EVENTS.
-        let event = MachineEvent { node, echo, sent };
+        let event = MachineEvent { node, news, sent };
         self.events.try_send(event).unwrap_or_default();
     }
 }
@@ -232,8 +247,8 @@ mod tests {
             let event = tokio::time::timeout(PATIENCE, events.recv()).await;
             let event = event.expect("an answer in time").unwrap();
             assert_eq!(event.node, alice());
-            echo |= event.echo;
-            neighbour |= !event.echo;
+            echo |= event.news == MachineNews::Echo;
+            neighbour |= event.news == MachineNews::Neighbour;
         }
     }
 
@@ -257,6 +272,15 @@ mod tests {
             let (mut prober, mut events) = MachineProber::new(Netlink::new());
             let absent = ["10.0.0.1", "10.0.0.77"].map(|a| a.parse().unwrap());
             prober.watch(&alice(), absent.to_vec());
+            for _ in 0..3 {
+                let event = tokio::time::timeout(PATIENCE, events.recv()).await;
+                assert_eq!(event.unwrap().unwrap().news, MachineNews::Asked);
+            }
+            prober.unwatch(&alice());
+            // Nobody can be asked at an own address, nor where no route leads.
+            for (node, address) in [("carol", "10.0.0.1"), ("dave", "192.0.2.1")] {
+                prober.watch(&NodeName::new(node), vec![address.parse().unwrap()]);
+            }
             let other = NodeName::new("bob");
             prober.watch(&other, vec!["10.0.0.2".parse().unwrap()]);
             for _ in 0..6 {
@@ -280,7 +304,7 @@ mod tests {
             prober.watch(&alice(), vec!["10.0.0.2".parse().unwrap()]);
             for _ in 0..3 {
                 let event = tokio::time::timeout(PATIENCE, events.recv()).await;
-                assert!(!event.unwrap().unwrap().echo);
+                assert_ne!(event.unwrap().unwrap().news, MachineNews::Echo);
             }
         });
         drop(b);

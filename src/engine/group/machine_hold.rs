@@ -6,7 +6,7 @@ use super::Group;
 use crate::engine::machine_probe::MachineVerdict;
 use crate::engine::peer::Peer;
 use crate::engine::view::View;
-use crate::model::heartbeat::Withheld;
+use crate::model::heartbeat::{GroupState, Withheld};
 use crate::model::status::Liveness;
 use crate::model::{NodeName, Term, Time};
 
@@ -29,8 +29,25 @@ impl Group {
         others.chain(here).max()
     }
 
-    /// What is published: the silent node that may still run it.
+    /// Whether a node that is not heard may still run it: its machine may, by what is known here or at another node, its stop
+    /// had failed, or its stop may not be over.
+    pub fn may_run_at_silent(&self, peer: &Peer, now: Time, view: &View) -> bool {
+        if self.wishes.forced || !matches!(peer.liveness, Liveness::Dead | Liveness::Init) {
+            return false;
+        }
+        let name = &self.spec.name;
+        let told = |w: &Withheld| w.node == peer.name;
+        let told = view.living().filter_map(|p| p.withheld.get(name)).any(told);
+        let machine = self.needs_machines() && self.is_withheld_for(peer, now, view);
+        let stops = peer.holds(name) && now < self.stopped_by(peer, view);
+        told || machine || stops || peer.state(name) == GroupState::Stuck
+    }
+
+    /// What is published: the silent node that may still run it. While we leave we ask nobody, and say nothing.
     pub fn withheld(&self, now: Time, view: &View) -> Option<Withheld> {
+        if view.leaving {
+            return None;
+        }
         let answers = |wanted| self.silent_node(wanted, now, view);
         let (node, answers) = match answers(MachineVerdict::Answers) {
             Some(node) => (node, true),
@@ -79,18 +96,24 @@ impl Group {
 
     /// A node that is not heard, may run the group, and of whose machine our own questions say this.
     fn silent_node(&self, wanted: MachineVerdict, now: Time, view: &View) -> Option<NodeName> {
-        let name = &self.spec.name;
-        let is_so = |p: &&Peer| {
-            let may_run = view.machines.may_run(&p.name, name) || view.may_have_started(p, name);
-            let died = p.last_heard + p.dead_after(&view.cluster.timing);
-            may_run
-                && matches!(p.liveness, Liveness::Dead | Liveness::Init)
-                && view
-                    .machines
-                    .verdict(p, died, now, self.stop_deadlines() * 2)
-                    == wanted
-        };
+        let is_so = |p: &&Peer| self.machine_verdict(p, now, view) == Some(wanted);
         view.peer_nodes().find(is_so).map(|p| p.name.clone())
+    }
+
+    /// Whether our own questions do not say yet that its machine is silent.
+    fn is_withheld_for(&self, peer: &Peer, now: Time, view: &View) -> bool {
+        let verdict = self.machine_verdict(peer, now, view);
+        verdict.is_some_and(|v| v != MachineVerdict::Silent)
+    }
+
+    /// What our own questions say of the machine of a node that is not heard and may run the group.
+    fn machine_verdict(&self, peer: &Peer, now: Time, view: &View) -> Option<MachineVerdict> {
+        let name = &self.spec.name;
+        let silent = matches!(peer.liveness, Liveness::Dead | Liveness::Init);
+        let may_run = view.machines.may_run(&peer.name, name) || view.may_have_started(peer, name);
+        let died = peer.last_heard + peer.dead_after(&view.cluster.timing);
+        let alone = self.stop_deadlines() * 2;
+        (silent && may_run).then(|| view.machines.verdict(peer, died, now, alone))
     }
 
     /// How long the stop of what stands on shared storage may take.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::cluster::{Cluster, Timing};
+use crate::model::heartbeat::GroupReport;
 
 const S: Duration = Duration::from_secs(1);
 const STOPS: Duration = Duration::from_secs(60);
@@ -32,9 +33,56 @@ fn verdict(machines: &Machines, now: u32) -> MachineVerdict {
     machines.verdict(&peer(), at(105), at(now), STOPS * 2)
 }
 
+/// Requests go out each second.
+fn ask(machines: &mut Machines, from: u32, to: u32) {
+    for second in from..=to {
+        machines.take_asked(&peer().name, at(second));
+    }
+}
+
+#[test]
+fn a_machine_that_cannot_be_asked_is_not_silent_before_its_stops_are_over() {
+    let mut machines = asked();
+    assert_eq!(verdict(&machines, 224), MachineVerdict::Pending);
+    assert_eq!(verdict(&machines, 225), MachineVerdict::Silent);
+    ask(&mut machines, 130, 138);
+    assert_eq!(verdict(&machines, 139), MachineVerdict::Pending);
+    // After a gap the ten seconds begin anew.
+    ask(&mut machines, 145, 154);
+    assert_eq!(verdict(&machines, 154), MachineVerdict::Pending);
+    ask(&mut machines, 155, 155);
+    assert_eq!(verdict(&machines, 155), MachineVerdict::Silent);
+    assert_eq!(verdict(&machines, 158), MachineVerdict::Pending);
+}
+
+#[test]
+fn a_silent_node_has_no_address_from_which_another_is_heard() {
+    let mut machines = asked();
+    let [one, two] = [1, 2].map(|n| IpAddr::from([10, 0, 0, n]));
+    let name = peer().name;
+    assert!(machines.learn_address(&name, one) && machines.learn_address(&name, two));
+    assert!(!machines.learn_address(&name, one), "it is known");
+    let mut out = Vec::new();
+    assert!(machines.drop_address(&name, two, &mut out));
+    let addresses = vec![one];
+    assert_eq!(
+        out,
+        [Action::WatchMachine {
+            node: name.clone(),
+            addresses
+        }]
+    );
+    assert!(!machines.drop_address(&name, two, &mut out));
+    for last in 3..20 {
+        machines.learn_address(&name, IpAddr::from([10, 0, 0, last]));
+    }
+    assert_eq!(machines.0[&name].record.addresses.len(), MAX_ADDRESSES);
+}
+
 #[test]
 fn a_machine_is_silent_after_ten_seconds_without_any_answer() {
     let mut machines = asked();
+    ask(&mut machines, 100, 120);
     assert_eq!(verdict(&machines, 109), MachineVerdict::Pending);
     assert_eq!(verdict(&machines, 110), MachineVerdict::Silent);
     machines.take_answer(&peer().name, MachineAnswer::Echo, at(108));
@@ -97,6 +145,24 @@ fn what_a_dead_peer_may_run_is_kept_until_another_has_it_under_a_later_term() {
     assert_eq!(term_that_may_run(&peer, &db(), None, None), None);
     peer.liveness = Liveness::Left;
     assert_eq!(term_that_may_run(&peer, &db(), Some(Term(3)), None), None);
+}
+
+#[test]
+fn what_a_living_peer_has_not_said_yet_stays_known() {
+    let mut peer = peer();
+    (peer.liveness, peer.fresh) = (Liveness::Active, true);
+    let known = Some(Term(3));
+    assert_eq!(term_that_may_run(&peer, &db(), known, None), known);
+    let down = GroupReport {
+        group: db(),
+        state: GroupState::Offline,
+        term: Term(3),
+        can: true,
+        offer: None,
+        to: None,
+    };
+    peer.groups.insert(db(), down);
+    assert_eq!(term_that_may_run(&peer, &db(), known, None), None);
 }
 
 #[test]

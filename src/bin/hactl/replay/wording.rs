@@ -130,9 +130,6 @@ impl ReplayWording {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 format!("hardware addresses of this node: {}", addresses.join(", "))
             }
-            Event::PeerAddress { peer, address } => {
-                format!("heartbeats of {peer} come from {address}")
-            }
             Event::ResourceLost { group, step, text } => {
                 format!("{group}: {} was lost: {text}", self.step(group, *step))
             }
@@ -161,6 +158,7 @@ impl ReplayWording {
             | Event::Refused { .. }
             | Event::Pong { .. }
             | Event::AddressSilent { .. }
+            | Event::MachineAsked { .. }
             | Event::MachineAnswered { .. }
             | Event::Saved { .. }
             | Event::DeadlineReached => {
@@ -355,6 +353,9 @@ fn routine_event(event: &Event) -> String {
         Event::Pong { ping, .. } => format!("ping node {ping} answers"),
         Event::AddressSilent { group, .. } => {
             format!("{group}: no other node answers for its addresses")
+        }
+        Event::MachineAsked { node, .. } => {
+            format!("the machine of {node}, whose daemon is silent, was asked")
         }
         Event::MachineAnswered { node, .. } => {
             format!("the machine of {node}, whose daemon is silent, answers")
