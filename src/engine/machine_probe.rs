@@ -256,6 +256,12 @@ impl Machine {
 }
 
 impl Engine {
+    /// Whether a fresh heartbeat of a peer has come directly from this address.
+    pub fn has_heard_from(&self, peer: &NodeName, address: IpAddr) -> bool {
+        let machine = self.view.machines.0.get(peer);
+        machine.is_some_and(|m| m.record.addresses.contains(&address))
+    }
+
     /// A fresh heartbeat of a member came directly from this address.
     pub(super) fn take_peer_address(&mut self, peer: &NodeName, address: IpAddr) {
         let machines = &mut self.view.machines;

@@ -357,21 +357,27 @@ impl HeartbeatLoop {
     }
 
     fn give_received(&mut self, received: Received) -> bool {
-        if let Received::Heartbeat {
-            link,
-            from,
-            heartbeat,
-        } = &received
-        {
-            let peer = &heartbeat.src;
-            if !link.is_relay() && peer != self.engine.name() {
-                self.sender.learn_peer_address(*from, peer);
-                if let Some(relay) = &mut self.relay {
-                    relay.learn(peer, *from);
-                }
+        let direct = match &received {
+            Received::Heartbeat {
+                link,
+                from,
+                heartbeat,
+            } if !link.is_relay() && heartbeat.src != *self.engine.name() => {
+                Some((heartbeat.src.clone(), *from))
             }
+            _ => None,
+        };
+        if let Some((peer, from)) = &direct {
+            self.sender.learn_peer_address(*from, peer);
         }
-        self.give_event(received.into_event())
+        let go_on = self.give_event(received.into_event());
+        // Only from a fresh heartbeat: a recorded one may come from anywhere.
+        if let (Some((peer, from)), Some(relay)) = (direct, &mut self.relay)
+            && self.engine.has_heard_from(&peer, from)
+        {
+            relay.learn(&peer, from);
+        }
+        go_on
     }
 
     fn give_event(&mut self, event: Event) -> bool {
