@@ -1,8 +1,12 @@
 //! Rule 32: the daemon of the owner is gone, and its machine is not. What stands on shared storage may run on there.
 
+use std::net::IpAddr;
+
 use crate::*;
 use had::engine::{Action, Command, Event};
 use had::model::cluster::QuorumPolicy;
+use had::model::heartbeat::Heartbeat;
+use had::model::{Generation, LinkName, NodeName, Sequence};
 use had::sim::{ClusterSetup, FaultScript, World, run};
 
 /// How long a stop of the storage may take.
@@ -196,7 +200,7 @@ fn without_force_a_takeover_is_answered_with_the_reason() {
 /// Why bob should not take over a configuration without a.
 fn reasons_not_to_remove_a(world: &World) -> Vec<String> {
     let mut cluster = world.cluster.clone();
-    cluster.me = had::model::NodeName::new("b");
+    cluster.me = NodeName::new("b");
     cluster.nodes.retain(|n| n.as_str() != "a");
     let engine = world.at("b").engine.as_ref().unwrap();
     engine.judge_configuration(&cluster)
@@ -236,7 +240,7 @@ fn the_address_of_a_node_that_was_removed_and_added_again_is_learned_anew() {
     let mut world = three();
     let cluster = |w: &World, without: &str| {
         let mut cluster = w.cluster.clone();
-        cluster.me = had::model::NodeName::new("b");
+        cluster.me = NodeName::new("b");
         cluster.nodes.retain(|n| n.as_str() != without);
         cluster
     };
@@ -249,6 +253,30 @@ fn the_address_of_a_node_that_was_removed_and_added_again_is_learned_anew() {
     world.cut_all_links("a", "c");
     world.kill("a");
     assert_held(&mut world);
+}
+
+/// A recorded heartbeat proves nothing: who sends it again would choose where the machine is asked.
+#[test]
+fn addresses_are_learned_from_fresh_heartbeats_only() {
+    let world = three();
+    let mut engine = world.at("b").engine.clone().unwrap();
+    let [own, other] = [[10, 0, 0, 1], [10, 0, 0, 99]].map(IpAddr::from);
+    let heartbeat = Heartbeat::new(NodeName::new("a"), Generation(99), Sequence(1));
+    let heard = Event::Heard {
+        link: LinkName::new("eth0"),
+        from: Some(other),
+        heartbeat: Box::new(heartbeat),
+    };
+    let mut orders = engine.handle(world.now, heard);
+    for tenth in 1..100 {
+        let now = world.now + ms(100) * tenth;
+        orders.extend(engine.handle(now, Event::DeadlineReached));
+    }
+    let asked = orders.into_iter().find_map(|order| match order {
+        Action::WatchMachine { addresses, .. } => Some(addresses),
+        _ => None,
+    });
+    assert_eq!(asked, Some(vec![own]));
 }
 
 #[test]
