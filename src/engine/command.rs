@@ -294,7 +294,9 @@ impl Engine {
         }
         let mut stuck: Vec<&str> = Vec::new();
         for peer in self.view.peers.iter_mut().filter(|p| !on && !p.is_living()) {
-            if peer.end_maintenance_unheard(&groups) {
+            // The other groups are judged when nobody has them in maintenance any more.
+            let holds = peer.liveness == Liveness::Dead && groups.iter().any(|g| peer.holds(g));
+            if peer.end_maintenance_unheard(&groups) || holds {
                 stuck.push(peer.name.as_str());
             }
         }

@@ -223,6 +223,7 @@ impl Engine {
         self.watch_machines(now);
         self.round.load = self.groups.iter().filter(|g| g.is_load()).count();
         for group in &mut self.groups {
+            group.judge_unaware_nodes(&mut self.view.peers);
             group.decide(now, &self.view, &mut self.round);
         }
         self.forget_removed();

@@ -395,6 +395,13 @@ impl Peer {
         self.state(group).holds()
     }
 
+    /// It may run the group although it is dead.
+    pub fn count_as_stuck(&mut self, group: &GroupName) {
+        if let Some(report) = self.groups.get_mut(group).filter(|r| r.state.holds()) {
+            report.state = GroupState::Stuck;
+        }
+    }
+
     /// Rule 19. Maintenance ends here while this peer is silent. What it had in maintenance may run there still, with nobody to
     /// stop it: as if its stop had failed.
     /// Returns whether there is such a group.

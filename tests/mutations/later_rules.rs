@@ -372,8 +372,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "30: a second life takes the place of the first at once",
         "second_life.rs",
-        "        self.is_living() && !ended && !unheard",
-        "        self.is_living() && !ended && !unheard && false",
+        "        (self.is_living() || self.liveness == Liveness::Init) && !ended && !unheard",
+        "        false && !ended && !unheard",
     ),
     m(
         "30: the second machine of a name goes on",

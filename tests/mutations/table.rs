@@ -392,7 +392,13 @@ const TABLE: &[Mutation] = &[
     m(
         "23: a group stuck on a dead node is started",
         "group/claim.rs",
-        "            p.liveness == Liveness::Dead && p.state(&self.spec.name) == GroupState::Stuck",
-        "            false && p.state(&self.spec.name) == GroupState::Stuck",
+        "                && (p.state(&self.spec.name) == GroupState::Stuck || unaware(p))",
+        "                && (false && unaware(p))",
+    ),
+    m(
+        "19: the end of maintenance is known to whoever held the group",
+        "group/mod.rs",
+        "            let aware = peer.fresh && peer.acked.is_some_and(|at| at > *since);",
+        "            let aware = true;",
     ),
 ];

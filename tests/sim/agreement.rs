@@ -125,6 +125,30 @@ fn different_deadtimes_do_not_make_two_owners() {
 
 /// A group in maintenance runs on without a daemon. When its machine is silent, the end of maintenance elsewhere must not start
 /// it: only somebody who has looked can.
+/// Maintenance that another node began, ended while the owner is cut off, or in the moment in which it is.
+#[test]
+fn the_end_of_maintenance_starts_nothing_that_an_owner_may_run_who_has_not_heard_of_it() {
+    use had::engine::Command;
+    for cut_before in [secs(8), ms(0)] {
+        let mut world = pair_with_gateway(1);
+        let maintenance = |on| Command::Maintenance {
+            groups: vec![GroupName::new("db")],
+            on,
+        };
+        world.command("bob", maintenance(true));
+        world.run_for(secs(2));
+        world.cut_all_links("alice", "bob");
+        world.set_ping_visible("alice", 0, false);
+        world.run_for(cut_before);
+        world.command("bob", maintenance(false));
+        world.run_for(secs(30));
+        assert_eq!(world.runs_on("db"), ["alice"], "{}", story(&world));
+        let notes = world.status("bob").unwrap().groups[0].notes.join("\n");
+        assert!(notes.contains("stuck on alice"), "{notes}");
+        no_double(&world);
+    }
+}
+
 #[test]
 fn the_end_of_maintenance_does_not_start_what_a_silent_node_had_in_maintenance() {
     use had::engine::Command;

@@ -121,8 +121,10 @@ impl Group {
 
     /// Rule 23. A dead node on which its stop had failed: it may still run there.
     fn stuck_elsewhere(&self, view: &View) -> Option<NodeName> {
+        let unaware = |p: &Peer| self.unaware_of_end.iter().any(|(n, _)| *n == p.name);
         let stuck = |p: &&Peer| {
-            p.liveness == Liveness::Dead && p.state(&self.spec.name) == GroupState::Stuck
+            p.liveness == Liveness::Dead
+                && (p.state(&self.spec.name) == GroupState::Stuck || unaware(p))
         };
         view.peers
             .iter()

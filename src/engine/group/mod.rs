@@ -32,6 +32,7 @@ mod work;
 
 use serde::{Deserialize, Serialize};
 
+use super::peer::Peer;
 use super::round::Round;
 use super::view::View;
 use crate::model::cluster::GroupSpec;
@@ -73,6 +74,9 @@ pub(super) struct Group {
     doubled: Option<NodeName>,
     /// It was in maintenance when it was judged last.
     was_in_maintenance: bool,
+    /// Nodes that held it when its maintenance ended, since when, and have not shown yet that they heard of that.
+    #[serde(default)]
+    unaware_of_end: Vec<(NodeName, Time)>,
     /// The configuration no longer has it: stop it and forget it.
     removed: bool,
     /// A newer definition, to be taken when nothing of the old one runs.
@@ -105,6 +109,7 @@ impl Group {
             reported: Reported::default(),
             doubled: None,
             was_in_maintenance: false,
+            unaware_of_end: Vec::new(),
             removed: false,
             replaced_by: None,
             awaits_agreement: false,
@@ -122,7 +127,7 @@ impl Group {
         round.keep_ahead(&self.spec.name, self.highest_term);
         self.note_holder(view);
         self.update_recognition(now, view);
-        self.probe_after_maintenance(view, round);
+        self.notice_end_of_maintenance(now, view, round);
         match self.state {
             LocalState::Unknown { .. } => self.decide_unknown(now, view, round),
             LocalState::Offline => self.decide_offline(now, view, round),
@@ -141,12 +146,35 @@ impl Group {
     }
 
     /// Rule 19. What was done by hand in maintenance is found out before the group counts as ours again.
-    fn probe_after_maintenance(&mut self, view: &View, round: &mut Round) {
+    fn notice_end_of_maintenance(&mut self, now: Time, view: &View, round: &mut Round) {
         let frozen = self.in_maintenance(view);
         let ended = std::mem::replace(&mut self.was_in_maintenance, frozen) && !frozen;
+        if ended {
+            let holders = view.peers.iter().filter(|p| p.holds(&self.spec.name));
+            self.unaware_of_end = holders.map(|p| (p.name.clone(), now)).collect();
+        }
         if ended && self.state.is_online() && !self.stack.is_busy() {
             self.begin_probe(round);
         }
+    }
+
+    /// Rule 19. A node that held the group when its maintenance ended, and is dead before it has acknowledged anything sent since,
+    /// runs it without an end: as if its stop had failed.
+    pub fn judge_unaware_nodes(&mut self, peers: &mut [Peer]) {
+        let name = &self.spec.name;
+        self.unaware_of_end.retain(|(node, since)| {
+            let Some(peer) = peers.iter_mut().find(|p| p.name == *node) else {
+                return false;
+            };
+            let aware = peer.fresh && peer.acked.is_some_and(|at| at > *since);
+            if peer.liveness == Liveness::Dead {
+                peer.count_as_stuck(name);
+            }
+            match peer.liveness {
+                Liveness::Dead | Liveness::Left => false,
+                _ => !aware && peer.holds(name),
+            }
+        });
     }
 
     /// What is published of it.
