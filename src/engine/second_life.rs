@@ -174,17 +174,16 @@ impl Peer {
                 || self.known_life_may_live(now, identity.succeeds, initdead))
     }
 
-    /// Whether the known life may live beside another one. Not when it has left or announced its end, when the other is its
-    /// successor in the same boot, or when nothing fresh was heard of it for initdead (rule 28).
+    /// Whether the known life may live beside another one. Not when it has left, when the other is its successor in the same
+    /// boot, or when nothing fresh was heard of it for initdead (rule 28). After a restart that it announced its successor is
+    /// one in the same boot: another machine that uses the moment is not.
     pub fn known_life_may_live(
         &self,
         now: Time,
         succeeds: Option<Instance>,
         initdead: Duration,
     ) -> bool {
-        let ended = self.phase == Phase::Left
-            || self.back_by > now
-            || (succeeds.is_some() && succeeds == self.instance);
+        let ended = self.phase == Phase::Left || (succeeds.is_some() && succeeds == self.instance);
         let unheard = !self.fresh && now >= self.unfresh_since + initdead;
         // After a gap in our own time it is listened for.
         (self.is_living() || self.liveness == Liveness::Init) && !ended && !unheard
