@@ -96,13 +96,12 @@ fn processes(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn in_namespace(kind: &str, id: &str) -> usize {
-    fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|e| fs::read_link(e.path().join("ns").join(kind)).ok())
-        .filter(|link| link == Path::new(id))
-        .count()
+/// The processes in a namespace, as files that name it.
+fn in_namespace(kind: &str, id: &str) -> Vec<PathBuf> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let paths = processes.map(|e| e.path().join("ns").join(kind));
+    let is_in = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link == Path::new(id));
+    paths.filter(is_in).collect()
 }
 
 #[test]
@@ -486,12 +485,17 @@ fn nothing_is_left_when_a_lab_is_dropped() {
         })
         .collect();
     lab.spawn("alice", &["sleep", "98765"]).unwrap();
-    assert!(in_namespace("net", &namespaces[0].1) > 0);
+    // While they are held, another lab does not get their numbers.
+    let held: Vec<fs::File> = namespaces
+        .iter()
+        .map(|(kind, id)| fs::File::open(&in_namespace(kind, id)[0]).unwrap())
+        .collect();
     assert!(!processes(&name).is_empty());
     drop(lab);
     for (kind, id) in namespaces {
-        assert_eq!(in_namespace(&kind, &id), 0, "{kind}");
+        assert_eq!(in_namespace(&kind, &id), [] as [PathBuf; 0], "{kind}");
     }
+    drop(held);
     assert_eq!(processes(&name), [] as [String; 0]);
     assert!(!Path::new("/run/had-lab").join(&name).exists());
     assert!(
@@ -529,7 +533,7 @@ fn a_killed_supervisor_takes_everything_with_it() {
     let supervisor = supervisor_of(&plan.name);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
     until("all are gone", || {
-        in_namespace("net", &net) == 0 && processes(&plan.name).is_empty()
+        in_namespace("net", &net).is_empty() && processes(&plan.name).is_empty()
     });
     until("its absence is named", || {
         lab.status()
