@@ -55,6 +55,9 @@ impl Workshop {
         }
         copy(&tree.join("tests/sim"), &home.join("tests/sim"));
         without_recordings(&home.join("tests/sim/main.rs"));
+        // A scenario compares its table with these texts.
+        copy(&tree.join("packaging/man"), &home.join("packaging/man"));
+        fs::copy(tree.join("README.md"), home.join("README.md")).unwrap();
         let modules = PURE.map(|m| format!("pub mod {m};\n")).concat();
         fs::write(home.join("src/lib.rs"), modules).unwrap();
         fs::write(home.join("Cargo.toml"), MANIFEST).unwrap();
