@@ -78,9 +78,11 @@ async fn nginx_that_hangs_is_ended_with_its_children() {
     let pid = pid.trim();
     let children = format!("/proc/{pid}/task/{pid}/children");
     let mut child = String::new();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while child.is_empty() {
-        child = fs::read_to_string(&children).unwrap();
+        assert!(std::time::Instant::now() < deadline, "it has no child");
         tokio::time::sleep(Duration::from_millis(10)).await;
+        child = fs::read_to_string(&children).unwrap();
     }
     let stopped = Command::new("kill").args(["-STOP", pid]).status().unwrap();
     assert!(stopped.success());
