@@ -33,6 +33,7 @@ fn nginx(dir: &Path) -> Script {
     .unwrap();
     fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
     let mut env = ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d");
+    env.run_dir = dir.join("run");
     env.env = vec![("NGINX".to_owned(), stand_in.display().to_string())];
     Script {
         path: Path::new(env!("CARGO_MANIFEST_DIR")).join("resource.d/nginx"),
@@ -124,6 +125,84 @@ fn the_template_is_never_picked_up_as_a_resource() {
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("resource.d/template");
     let mode = fs::metadata(template).unwrap().permissions().mode();
     assert_eq!(mode & 0o111, 0);
+}
+
+/// What old scripts call, in each shell that they may be written for.
+const OLD_SCRIPT: &str = r#"
+. ${HA_DIR}/resource.d/hto-mapfuncs
+NAME=web
+case "$1" in
+start) ha_log "INFO: $NAME on $HA_CURHOST at $(ha_parameter deadtime)"; ha_debug "not shown"; ha_pseudo_resource $NAME start ;;
+stop) ocf_log warn "stopping"; ha_pseudo_resource $NAME stop ;;
+status) ha_log "looked"; ha_pseudo_resource $NAME status ;;
+monitor) ha_pseudo_resource $NAME monitor; exit $? ;;
+agent) OCF_TYPE=Old; OCF_RESKEY_a=1; export OCF_RESKEY_a; OCF_AGENTS=$HA_DIR; ra_execocf status; exit $? ;;
+esac
+"#;
+
+#[tokio::test]
+async fn scripts_that_read_heartbeats_libraries_find_ours() {
+    for shell in ["/bin/dash", "/bin/bash"] {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+        fs::create_dir(at("resource.d")).unwrap();
+        for (from, to) in [
+            ("ha.d/shellfuncs", "shellfuncs"),
+            ("resource.d/hto-mapfuncs", "resource.d/hto-mapfuncs"),
+        ] {
+            fs::copy(tree.join(from), at(to)).unwrap();
+        }
+        let program = |name: &str, text: String| {
+            fs::write(at(name), text).unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        program("old", format!("#!{shell}{OLD_SCRIPT}"));
+        program(
+            "Old",
+            "#!/bin/sh\n[ $1 = monitor ] && [ $OCF_RESKEY_a = 1 ] && exit 7\n".to_owned(),
+        );
+        let mut env = ScriptEnv::new(NodeName::new("alice"), dir.path());
+        env.run_dir = at("run");
+        env.env = vec![("RSCTMP".to_owned(), at("tmp").display().to_string())];
+        env.directives = vec![("deadtime".to_owned(), "15".to_owned())];
+        let variables = env.variables();
+        let old = Script {
+            path: at("old"),
+            args: Vec::new(),
+            env: Arc::new(env),
+            monitor_timeout: Duration::from_secs(60),
+        };
+        assert_eq!(old.monitor(&limits()).await, Ok(Status::Stopped), "{shell}");
+        old.start(&limits()).await.unwrap();
+        assert_eq!(old.monitor(&limits()).await, Ok(Status::Running), "{shell}");
+        old.stop(&limits()).await.unwrap();
+        assert_eq!(old.monitor(&limits()).await, Ok(Status::Stopped), "{shell}");
+        let run = |action: &str| {
+            let mut command = Command::new(at("old"));
+            let output = command
+                .arg(action)
+                .env_clear()
+                .envs(variables.clone())
+                .output()
+                .unwrap();
+            let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+            (
+                output.status.code(),
+                text(output.stdout),
+                text(output.stderr),
+            )
+        };
+        let silent = String::new;
+        assert_eq!(run("monitor"), (Some(7), silent(), silent()), "{shell}");
+        assert_eq!(
+            run("agent"),
+            (Some(7), "stopped\n".to_owned(), silent()),
+            "{shell}"
+        );
+        let said = "INFO: web on alice at 15\n".to_owned();
+        assert_eq!(run("start"), (Some(0), silent(), said), "{shell}");
+    }
 }
 
 /// A server that lives, a client and an `ss` that say what a test wants, and no other program than `mariadb_role` needs.

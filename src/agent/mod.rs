@@ -41,6 +41,9 @@ pub enum AgentError {
     /// It did not end by its deadline.
     #[error("{0}")]
     TimedOut(String),
+    /// Its program could not be executed, so this action has done nothing.
+    #[error("{0}")]
+    NotExecuted(String),
 }
 
 /// A resource of one node. The caller runs one action at a time.
@@ -62,6 +65,8 @@ pub trait Agent: Send + Sync {
 /// The plain actions of an external program: no monitor before a start, no retries of a stop.
 #[async_trait]
 pub trait RawActions: Send + Sync {
+    /// Whether it can check its configuration and must reject an unknown action. OCF demands both, heartbeat neither.
+    fn checks_itself(&self) -> bool;
     /// Lets the program check its configuration, if it can.
     async fn validate(&self, limits: &Limits) -> Result<(), AgentError>;
     /// Checks that the program rejects an unknown action, if it must.

@@ -13,6 +13,7 @@ use crate::agent::external::ocf::metadata::MetaData;
 use crate::agent::external::ocf::{notation, read_metadata};
 use crate::agent::resolve::catalog::Catalog;
 use crate::agent::resolve::heartbeat_names;
+use crate::agent::resolve::own_script;
 use crate::agent::resolve::{BUILT_INS, ResolvedStep, Resolver, scripts_in};
 use crate::agent::{Abort, Limits};
 use crate::config::{self, Config};
@@ -24,6 +25,40 @@ use crate::text::{Mistake, Problems};
 
 /// A longer script shows no manual.
 const MAX_SCRIPT_BYTES: u64 = 1 << 20;
+
+/// The built-ins: the name, the arguments, and what it does.
+const BUILT_IN_FORMS: [(&str, &str, &str); BUILT_INS.len()] = [
+    ("IPaddr", ADDRESS_FORM, "a virtual address"),
+    ("IPaddr2", ADDRESS_FORM, "a virtual address"),
+    ("IPv6addr", ADDRESS_FORM, "a virtual address"),
+    (
+        "SendArp",
+        "::address/interface[::seconds[::gateway]]",
+        "announces an address that something else has added",
+    ),
+    ("Delay", "[::start[::stop]]", "waits that many seconds"),
+    (
+        "Filesystem",
+        "::device::directory[::type[::options]]",
+        "mounts a file system, and frees it before it is unmounted",
+    ),
+    (
+        "drbddisk",
+        "[::resource]",
+        "makes this side of a DRBD resource Primary; without a name all of them",
+    ),
+    (
+        "drbd",
+        "[::resource]",
+        "makes this side of a DRBD resource Primary; without a name all of them",
+    ),
+    (
+        "mysqld",
+        "[::defaults-file[::datadir[::socket[::user]]]]",
+        "runs a MariaDB or MySQL server",
+    ),
+];
+const ADDRESS_FORM: &str = "::address[/prefix[/interface[:label]][/broadcast]]";
 
 /// Gets the result of each step of a test.
 pub type StepReporter<'t> = &'t mut dyn FnMut(&str, &TestResult);
@@ -64,6 +99,24 @@ pub fn list_agents(dir: &Path) -> Vec<(String, Vec<String>)> {
     kinds.push(("heartbeat's names for OCF agents".to_owned(), words(&old)));
     kinds.push(("OCF agents".to_owned(), agents));
     kinds
+}
+
+/// What a built-in is for and how it is written; none for other words.
+pub fn built_in_manual(dir: &Path, word: &str) -> Option<String> {
+    let token = parse_word(word).ok()?;
+    let (name, form, does) = BUILT_IN_FORMS
+        .iter()
+        .find(|(name, ..)| *name == token.name)?;
+    let env = script_env(dir).0;
+    if own_script::is_used(&token, &env) {
+        return None;
+    }
+    let mut text =
+        format!("built-in {name}: {does}\n    {name}{form}\nharesources(5) explains it\n");
+    if let Some(mistake) = own_script::remark(&token, &env) {
+        text += &format!("note: {}\n", mistake.message);
+    }
+    Some(text)
 }
 
 /// The comment at the head of a resource script, which is its manual; none when there is no such script.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use assemble::{assemble, counts, simulated_cluster};
 
 use crate::agent::address::virtual_address;
+use crate::agent::builtin::drbd::arguments;
 use crate::agent::builtin::drbd::fence::{NoPeers, Peers};
 use crate::agent::resolve::DRBD_NAMES;
 use crate::config::haresources::address_argument;
@@ -133,7 +134,18 @@ pub fn check_elsewhere(dir: &Path, node: Option<&NodeName>) -> (String, bool) {
 pub fn drbd_words(line: &GroupLine) -> impl Iterator<Item = (&Token, &str)> {
     let tokens = line.tokens.iter().map(|(token, _)| token);
     let of_drbd = tokens.filter(|t| DRBD_NAMES.contains(&t.name.as_str()));
-    of_drbd.filter_map(|t| Some((t, t.args.first()?.as_str())))
+    let named = of_drbd.filter_map(|t| Some((t, t.args.first()?.as_str())));
+    named.filter(|(_, name)| *name != "all")
+}
+
+/// The word of a line that stands for this DRBD resource: by its name, or for all.
+pub fn drbd_word_for<'l>(line: &'l GroupLine, resource: &str) -> Option<&'l Token> {
+    let mut tokens = line.tokens.iter().map(|(token, _)| token);
+    tokens.find(|token| {
+        let name = arguments::parse_resource(&token.name, &token.args);
+        let named = name.is_ok_and(|name| name.is_none_or(|name| name == resource));
+        named && DRBD_NAMES.contains(&token.name.as_str())
+    })
 }
 
 #[cfg(test)]

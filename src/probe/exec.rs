@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::process::Command;
-
 use crate::agent::Limits;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::failure;
+use crate::agent::exec::program;
 use crate::agent::exec::supervise::{self, Ended, Streams};
 
 /// How many of the last lines of output are shown.
@@ -26,7 +25,7 @@ impl ProgramProbe {
     }
 
     pub async fn run(&self, limits: &Limits) -> Result<String, String> {
-        let mut command = Command::new(&self.path);
+        let mut command = program::command(&self.path);
         command.args(&self.args);
         self.env.prepare(&mut command);
         let path = self.path.display().to_string();

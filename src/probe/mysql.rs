@@ -53,7 +53,7 @@ impl DatabaseProbe {
             self.socket.lock().await.take();
         }
         found.map_err(|e| match e {
-            AgentError::Failed(text) => text,
+            AgentError::Failed(text) | AgentError::NotExecuted(text) => text,
             AgentError::TimedOut(_) => super::NO_ANSWER.to_owned(),
         })
     }

@@ -16,7 +16,7 @@ use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::system_tool;
 use crate::agent::resolve::storage_order::{self, StepWord};
 use crate::agent::{Abort, AgentError, Limits};
-use crate::assembly::drbd_words;
+use crate::assembly::drbd_word_for;
 use crate::config::GroupLine;
 use crate::control::api::{ControlAnswer, Refusal, RefusalCode};
 use crate::engine::Event;
@@ -273,7 +273,7 @@ pub async fn fence_peer(loss: PeerLoss, timeout: Duration) -> Result<ControlAnsw
 
 /// The group of a line and the step of the resource, when the line has it.
 fn group_step(line: &GroupLine, resource: &str) -> Option<(GroupName, usize)> {
-    let (word, _) = drbd_words(line).find(|(_, name)| *name == resource)?;
+    let word = drbd_word_for(line, resource)?;
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
     let words: Vec<_> = tokens.iter().map(StepWord::usual).collect();
     let steps = storage_order::steps(&words, &[]);
@@ -398,6 +398,7 @@ mod tests {
                 name: "gateway".into(),
                 up: true,
                 answered,
+                member: None,
             }],
             quorum,
             former_voters: vec![],

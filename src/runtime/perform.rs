@@ -332,7 +332,7 @@ async fn run_steps(
 fn outcome_of(result: Result<(), AgentError>) -> Outcome {
     match result {
         Ok(()) => Outcome::Succeeded,
-        Err(AgentError::Failed(text)) => Outcome::Failed(text),
+        Err(AgentError::Failed(text) | AgentError::NotExecuted(text)) => Outcome::Failed(text),
         Err(AgentError::TimedOut(text)) => Outcome::TimedOut(text),
     }
 }

@@ -249,7 +249,9 @@ where
     match tokio::time::timeout(time, run_apart(&limits, "the reload", read)).await {
         Ok(Ok(Ok(new))) => Ok(new),
         Ok(Ok(Err(problems))) => Err(problems.page("nothing was changed")),
-        Ok(Err(AgentError::Failed(text))) => Err(format!("{text}; nothing was changed")),
+        Ok(Err(AgentError::Failed(text) | AgentError::NotExecuted(text))) => {
+            Err(format!("{text}; nothing was changed"))
+        }
         Ok(Err(AgentError::TimedOut(_))) | Err(_) => Err(format!(
             "the new configuration could not be checked within {}: a disk, a name service or a program that it names does \
              not answer; nothing was changed",

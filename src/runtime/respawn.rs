@@ -6,11 +6,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::unistd::User;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::task::JoinHandle;
 
 use crate::agent::exec::blocking::run_blocking;
-use crate::agent::exec::safe_path;
+use crate::agent::exec::{program, safe_path};
 use crate::agent::{Abort, Limits};
 use crate::config::Respawn;
 use crate::sys::oom;
@@ -142,10 +142,10 @@ fn start(respawn: &Respawn) -> Result<Child, String> {
     let user = User::from_name(&respawn.user)
         .map_err(|e| e.to_string())?
         .ok_or_else(|| format!("there is no user {}", respawn.user))?;
-    let (program, args) = respawn.command.split_first().ok_or("no command is named")?;
+    let (path, args) = respawn.command.split_first().ok_or("no command is named")?;
     // It may have become unsafe since the daemon has read its configuration.
-    safe_path::check(Path::new(program)).map_err(|mistake| mistake.message)?;
-    let mut command = Command::new(program);
+    safe_path::check(Path::new(path)).map_err(|mistake| mistake.message)?;
+    let mut command = program::command(Path::new(path));
     oom::unspare_child(&mut command);
     command
         .args(args)

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::engine_handle::EngineHandle;
 use crate::agent::exec::runner;
 use crate::agent::resolve::ResolvedStep;
-use crate::agent::{Abort, AgentError, Limits, Status};
+use crate::agent::{Abort, Limits, Status};
 use crate::assembly::watch_plan::{Monitor, WatchPlan};
 use crate::engine::Event;
 use crate::model::GroupName;
@@ -175,7 +175,7 @@ impl StepMonitor {
                 "{} is not running",
                 self.step.step.members.join(" ")
             )),
-            Err(AgentError::Failed(text) | AgentError::TimedOut(text)) => Err(text),
+            Err(error) => Err(error.to_string()),
         }
     }
 

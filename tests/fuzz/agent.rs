@@ -31,6 +31,7 @@ fn script(folder: &Path) -> Script {
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     let mut env = ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d");
     env.work_dir = folder.to_path_buf();
+    env.run_dir = folder.join("run");
     Script {
         path,
         args: vec![],

@@ -14,12 +14,14 @@ use crate::cluster::{Blueprint, Cluster, TIMES, wait};
 use crate::common::{alone, folder, limits, sh};
 
 fn script(name: &str, args: &[&str]) -> Script {
+    let mut env = ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d");
+    env.run_dir = env!("CARGO_TARGET_TMPDIR").into();
     Script {
         path: Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("resource.d")
             .join(name),
         args: args.iter().map(ToString::to_string).collect(),
-        env: Arc::new(ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d")),
+        env: Arc::new(env),
         monitor_timeout: std::time::Duration::from_secs(60),
     }
 }

@@ -82,7 +82,7 @@ async fn pause(time: Duration, limits: &Limits) -> Result<(), AgentError> {
     }
 }
 
-/// An empty file that exists while a resource is started. It is gone after a boot.
+/// An empty file that exists while a resource is started, or may be. It is gone after a boot.
 pub(in crate::agent) struct RunMarker(PathBuf);
 
 impl RunMarker {
@@ -98,7 +98,7 @@ impl RunMarker {
         RunMarker(run_dir.join("pseudo").join(name))
     }
 
-    fn is_set(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.0.exists()
     }
 
@@ -115,6 +115,18 @@ impl RunMarker {
         fs::create_dir_all(folder)
             .and_then(|()| fs::write(&self.0, ""))
             .map_err(|e| self.failed("write", &e))
+    }
+
+    /// Sets or clears it. A failure is only logged, for the resource itself is well.
+    pub fn note(&self, runs: bool) {
+        let done = match runs {
+            true if self.is_set() => return,
+            true => self.set(),
+            false => self.clear(),
+        };
+        if let Err(error) = done {
+            tracing::warn!("{error}");
+        }
     }
 
     pub fn clear(&self) -> Result<(), AgentError> {

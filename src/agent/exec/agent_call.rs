@@ -36,7 +36,7 @@ pub async fn call_agent(
 ) -> Result<FinishedCall, AgentError> {
     let report = supervise::run(command, streams, limits)
         .await
-        .map_err(|e| AgentError::Failed(format!("{what} cannot be run: {e}")))?;
+        .map_err(|e| AgentError::NotExecuted(format!("{what} cannot be run: {e}")))?;
     match report.ended {
         Ended::Exited(status) => Ok(FinishedCall { status, report }),
         Ended::TimedOut | Ended::Aborted | Ended::Unkillable => {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use tokio::process::Command;
 
+use crate::agent::external::systemd::unit;
 use crate::model::NodeName;
 
 /// Search path of scripts. Nothing of the daemon's own environment is passed on.
-const PATH: &str = "/usr/lib/heartbeat:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/share/heartbeat";
+pub(super) const PATH: &str = "/usr/lib/heartbeat:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/share/heartbeat";
 
 /// The part of the configuration that scripts can see. Their umask is the daemon's own, which must be 022.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct ScriptEnv {
     pub config_dir: PathBuf,
     /// The folder of the system's own start scripts, `/etc/init.d`.
     pub init_dir: PathBuf,
+    /// The folders of systemd's unit files.
+    pub unit_dirs: Vec<PathBuf>,
     /// The folder of OCF agents and their library, `/usr/lib/ocf`.
     pub ocf_root: PathBuf,
     /// `/run/had`, which is empty after a boot; its files tell which pseudo resources run.
@@ -47,6 +50,7 @@ impl ScriptEnv {
             node,
             config_dir: config_dir.into(),
             init_dir: "/etc/init.d".into(),
+            unit_dirs: unit::FOLDERS.iter().map(PathBuf::from).collect(),
             ocf_root: "/usr/lib/ocf".into(),
             run_dir: "/run/had".into(),
             work_dir: "/var/lib/had".into(),

@@ -7,11 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::process::Command;
-
 use crate::agent::exec::blocking::{run_apart, run_blocking};
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::failure;
+use crate::agent::exec::program;
 use crate::agent::exec::safe_path;
 use crate::agent::exec::supervise::{self, Ended, Streams};
 use crate::agent::{Abort, Limits};
@@ -144,21 +143,21 @@ pub fn status_script(env: &ScriptEnv) -> Result<Option<Hook>, (PathBuf, Mistake)
 /// # Errors
 /// It cannot be run, fails, or times out: a text for an administrator that names the program.
 pub async fn run(
-    program: &Path,
+    path: &Path,
     variables: &[(&'static str, String)],
     timeout: Duration,
     env: &ScriptEnv,
 ) -> Result<(), String> {
-    let path = program.to_owned();
     let limits = Limits::within(FILE_TIMEOUT, &Abort::new());
     let what = format!("read {}", path.display());
-    let checked = run_blocking(&limits, &what, move || safe_path::check(&path)).await;
+    let file = path.to_owned();
+    let checked = run_blocking(&limits, &what, move || safe_path::check(&file)).await;
     checked.map_err(|e| e.to_string())?.map_err(|m| m.message)?;
-    let mut command = Command::new(program);
+    let mut command = program::command(path);
     env.prepare(&mut command);
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     let limits = Limits::within(timeout, &Abort::new());
-    let name = program.display().to_string();
+    let name = path.display().to_string();
     let own_limits = limits.clone();
     // The program may be on a dead disk, too.
     let run = move || async move { supervise::run(command, Streams::Merged, &own_limits).await };
@@ -204,14 +203,14 @@ mod tests {
             ("10-mail.sh~", 0o755),
             ("20-log.dpkg-old", 0o755),
         ] {
-            put(&dir.path().join(name), "", mode);
+            put(&dir.path().join(name), "#!/bin/sh\n", mode);
         }
         fs::create_dir(dir.path().join("30-folder")).unwrap();
         let wanted = ["10-mail.sh", "20-log"].map(|name| dir.path().join(name));
         assert_eq!(hook(dir.path()).programs().unwrap(), wanted);
         assert_eq!(hook(dir.path()).check_programs().unwrap(), wanted);
         assert_eq!(hook(&wanted[1]).programs().unwrap(), wanted[1..]);
-        put(&wanted[1], "", 0o777);
+        put(&wanted[1], "#!/bin/sh\n", 0o777);
         assert_eq!(hook(dir.path()).check_programs().unwrap_err().len(), 1);
         assert!(hook(&dir.path().join("none")).check_programs().is_err());
     }

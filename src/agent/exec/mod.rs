@@ -4,14 +4,17 @@
 //!   action of somebody else's agent, [`hook`] a program that is notified of an event.
 //! * [`blocking`] does in a thread what may hang inside the kernel.
 //! * [`runner`] is what the runtime calls: one action on one step, within the step's deadline.
-//! * [`environment`] is what scripts get from us; [`safe_path`] decides whether a file may be run as root.
+//! * [`environment`] is what scripts get from us; [`safe_path`] decides whether a file may be run as root, [`program`] and
+//!   [`sourced`] whether it can be run at all.
 
 pub mod agent_call;
 pub mod blocking;
 pub mod environment;
 pub mod hook;
+pub mod program;
 pub mod runner;
 pub mod safe_path;
+pub mod sourced;
 pub mod supervise;
 pub mod system_tool;
 #[cfg(test)]

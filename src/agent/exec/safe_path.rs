@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::geteuid;
 
+use super::program;
 use crate::text::Mistake;
 
 /// Write permission for group or others.
@@ -20,7 +21,7 @@ const MAX_LINKS: usize = 40;
 /// The owner that the kernel shows for users that a user namespace does not have.
 const OVERFLOW_UID: u32 = 65534;
 
-/// Checks that a file passes [`only_root_writes`] and is executable.
+/// Checks that a file passes [`only_root_writes`] and can be executed.
 pub fn check(path: &Path) -> Result<(), Mistake> {
     let meta = only_root_writes(path)?;
     if meta.mode() & EXECUTABLE == 0 {
@@ -31,7 +32,7 @@ pub fn check(path: &Path) -> Result<(), Mistake> {
         ))
         .help(format!("chmod 755 {}", path.display())));
     }
-    Ok(())
+    program::check(path).map(drop)
 }
 
 /// Checks that a regular file, each folder above it, and each symbolic link on the way belongs to root or to us, and that the

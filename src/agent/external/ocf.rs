@@ -19,16 +19,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::process::Command;
 use tokio::time::Instant;
 
 use self::metadata::MetaData;
 use self::notation::Plan;
+use crate::agent::builtin::pseudo::RunMarker;
 use crate::agent::exec::agent_call::{
     FinishedCall, SHOWN_LINES, StopRetries, call_agent, call_failed, log_output,
 };
 use crate::agent::exec::ended;
 use crate::agent::exec::environment::ScriptEnv;
+use crate::agent::exec::program;
 use crate::agent::exec::supervise::{Captured, Ended, Streams};
 use crate::agent::{Agent, AgentError, Limits, RawActions, Status};
 
@@ -53,14 +54,18 @@ pub struct Ocf {
     env: Arc<ScriptEnv>,
     /// The deadline of `monitor`, also before a start.
     monitor_timeout: Duration,
-    /// Whether it was seen running or began to start. If not, "not installed" means that it is stopped.
+    /// Whether this daemon saw it running or began to start it.
     may_run: AtomicBool,
+    /// The same, since boot. If not, it is stopped where it is "not installed" or its agent cannot be executed.
+    marker: RunMarker,
 }
 
 impl Ocf {
     /// An agent whose state is not known yet.
     pub fn new(plan: Plan, env: Arc<ScriptEnv>, monitor_timeout: Duration) -> Self {
+        let name = format!("ocf {} {} {}", plan.provider, plan.kind, plan.instance);
         Ocf {
+            marker: RunMarker::new(&env.run_dir, &name),
             plan,
             env,
             monitor_timeout,
@@ -91,7 +96,7 @@ impl Ocf {
         make_state_folder(Path::new(STATE_FOLDER)).map_err(|e| {
             AgentError::Failed(format!("{what}: cannot create {STATE_FOLDER}: {e}"))
         })?;
-        let mut command = Command::new(&self.plan.path);
+        let mut command = program::command(&self.plan.path);
         command.arg(action);
         self.env.prepare(&mut command);
         for name in NOT_FOR_OCF {
@@ -142,7 +147,7 @@ impl Ocf {
         tracing::debug!(output = %report.output.text(), "{what}");
         let code = status.code();
         if matches!(code, Some(SUCCESS | PROMOTED)) {
-            self.may_run.store(true, Ordering::Relaxed);
+            self.note_may_run(true);
         }
         Ok((code, action_failed(&what, status, &report.output)))
     }
@@ -151,9 +156,23 @@ impl Ocf {
     fn is_stopped(&self, code: Option<i32>) -> bool {
         match code {
             Some(NOT_RUNNING) => true,
-            Some(NOT_INSTALLED) => !self.may_run.load(Ordering::Relaxed),
+            Some(NOT_INSTALLED) => !self.marker.is_set(),
             _ => false,
         }
+    }
+
+    fn note_may_run(&self, may_run: bool) {
+        self.may_run.store(may_run, Ordering::Relaxed);
+        self.marker.note(may_run);
+    }
+
+    /// Whether this error means that it is stopped: its agent cannot be executed, and was not since boot.
+    fn never_executed(&self, error: &AgentError) -> bool {
+        let never = matches!(error, AgentError::NotExecuted(_)) && !self.marker.is_set();
+        if never {
+            tracing::warn!("{error}; it was not started since boot, so it counts as stopped");
+        }
+        never
     }
 }
 
@@ -235,17 +254,20 @@ impl Agent for Ocf {
         let mut retries = StopRetries::default();
         loop {
             let Err(FailedAction { code, error }) = self.run_action("stop", limits).await else {
-                self.may_run.store(false, Ordering::Relaxed);
+                self.note_may_run(false);
                 return Ok(());
             };
-            if matches!(error, AgentError::TimedOut(_)) {
+            if self.never_executed(&error) {
+                return Ok(());
+            }
+            if !matches!(error, AgentError::Failed(_)) {
                 return Err(error);
             }
             let monitor_limits = limits.at_most(self.monitor_timeout);
             let seen = self.monitor_code(&monitor_limits).await;
             let seen = seen.map_or(None, |(code, _)| code);
             if self.is_stopped(code) || self.is_stopped(seen) {
-                self.may_run.store(false, Ordering::Relaxed);
+                self.note_may_run(false);
                 tracing::warn!(
                     "{error}; but monitor reports that it is stopped, so the stop counts as done"
                 );
@@ -258,7 +280,10 @@ impl Agent for Ocf {
     }
 
     async fn monitor(&self, limits: &Limits) -> Result<Status, AgentError> {
-        let (code, error) = self.monitor_code(limits).await?;
+        let (code, error) = match self.monitor_code(limits).await {
+            Err(error) if self.never_executed(&error) => return Ok(Status::Stopped),
+            seen => seen?,
+        };
         match code {
             Some(SUCCESS | PROMOTED) => Ok(Status::Running),
             _ if self.is_stopped(code) => Ok(Status::Stopped),
@@ -273,6 +298,10 @@ impl Agent for Ocf {
 
 #[async_trait]
 impl RawActions for Ocf {
+    fn checks_itself(&self) -> bool {
+        true
+    }
+
     async fn validate(&self, limits: &Limits) -> Result<(), AgentError> {
         self.run_action("validate-all", limits)
             .await
@@ -298,9 +327,10 @@ impl RawActions for Ocf {
 
     async fn raw_start(&self, limits: &Limits) -> Result<(), AgentError> {
         let result = self.run_action("start", limits).await;
-        let missing = matches!(&result, Err(f) if f.code == Some(NOT_INSTALLED));
+        let missing = matches!(&result, Err(f) if f.code == Some(NOT_INSTALLED)
+            || matches!(f.error, AgentError::NotExecuted(_)));
         if !missing {
-            self.may_run.store(true, Ordering::Relaxed);
+            self.note_may_run(true);
         }
         result.map_err(|f| f.error)
     }
@@ -325,7 +355,7 @@ pub async fn read_metadata(
     limits: &Limits,
 ) -> Result<MetaData, String> {
     let what = format!("{} meta-data", path.display());
-    let mut command = Command::new(path);
+    let mut command = program::command(path);
     command.arg("meta-data");
     env.prepare(&mut command);
     for name in NOT_FOR_OCF {

@@ -91,6 +91,30 @@ const OBSOLETE: [(&str, &str, &str); 4] = [
     ),
 ];
 
+/// Scripts that how-tos name and other packages brought: the name, and where to get them or what to write instead.
+const ORIGINS: [(&str, &str); 3] = [
+    (
+        "ldirectord",
+        "install the package ldirectord (Debian: ldirectord, Red Hat: ldirectord of the High Availability repository), \
+         which has the script, or write ocf:heartbeat:ldirectord::configfile=/etc/ha.d/ldirectord.cf",
+    ),
+    (
+        "LVSSyncDaemonSwap",
+        "no package has this script any more: write one in resource.d whose start runs `ipvsadm --stop-daemon backup` and \
+         `ipvsadm --start-daemon master`, and whose stop runs the reverse; ipvsadm is in the package of that name",
+    ),
+    (
+        "drbdupper",
+        "it comes with drbd-utils (Debian: /etc/ha.d/resource.d/drbdupper); for one DRBD resource write drbddisk::RESOURCE",
+    ),
+];
+
+/// Where a script of that name comes from, or what to use instead.
+pub fn origin(name: &str) -> Option<&'static str> {
+    let known = ORIGINS.iter().find(|(known, _)| *known == name);
+    known.map(|(_, origin)| *origin)
+}
+
 /// Whether `resource.d` has a script of that name, which then is used.
 pub fn is_script(token: &Token, env: &ScriptEnv) -> bool {
     let name = &token.name;

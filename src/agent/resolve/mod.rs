@@ -4,10 +4,12 @@
 //! `resource.d/NAME`; the OCF agent behind one of heartbeat's names; `/etc/init.d/NAME`.
 //!
 //! * [`catalog`] asks agents that are not ours what they know of themselves, before words are resolved.
-//! * [`heartbeat_names`] knows the names of heartbeat's own scripts; [`storage_order`] is what a name alone tells.
+//! * [`heartbeat_names`] knows the names of heartbeat's own scripts; [`own_script`] finds scripts of the administrator with the
+//!   name of a built-in; [`storage_order`] is what a name alone tells.
 
 pub mod catalog;
 pub mod heartbeat_names;
+pub mod own_script;
 pub mod storage_order;
 
 use std::fs;
@@ -20,6 +22,7 @@ use crate::agent::Agent;
 use crate::agent::address::ipaddr::Addresses;
 use crate::agent::address::send_arp::SendArp;
 use crate::agent::address::virtual_address::{self, Network, VirtualAddress};
+use crate::agent::builtin::drbd::all::AllDrbd;
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::builtin::drbd::{self, Drbd};
 use crate::agent::builtin::filesystem::{self, Filesystem};
@@ -28,7 +31,7 @@ use crate::agent::builtin::pseudo::Delay;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::safe_path;
 use crate::agent::external::ocf::{Ocf, judge, notation};
-use crate::agent::external::script::Script;
+use crate::agent::external::script::{self, Script};
 use crate::agent::external::systemd::{Systemd, unit};
 use crate::agent::resolve::catalog::Catalog;
 use crate::agent::resolve::storage_order::StepWord;
@@ -155,6 +158,11 @@ impl Resolver<'_> {
     /// node of the configuration (`here`).
     pub fn remarks(&self, token: &Token, here: bool) -> Vec<Mistake> {
         let mut remarks = self.catalog.remarks(token, &self.env);
+        remarks.extend(own_script::remark(token, &self.env));
+        remarks.extend(self.remark_on_script(token));
+        if DRBD_NAMES.contains(&token.name.as_str()) && !own_script::is_used(token, &self.env) {
+            remarks.extend(drbd::validate::remark_on_all(token));
+        }
         if let [argument] = token.args.as_slice()
             && here
             && ADDRESS_NAMES.contains(&token.name.as_str())
@@ -170,6 +178,7 @@ impl Resolver<'_> {
         let timeouts = (self.timeouts)(token, Timeouts::default());
         match name {
             _ if ADDRESS_NAMES.contains(&name) => return self.address(token, timeouts),
+            _ if own_script::is_used(token, &self.env) => {}
             _ if DRBD_NAMES.contains(&name) => return self.drbd(token, timeouts),
             "Delay" => return self.delay(token, timeouts),
             "SendArp" => return self.send_arp(token, timeouts),
@@ -185,6 +194,7 @@ impl Resolver<'_> {
         }
         let path = self.find_script(name)?;
         safe_path::check(&path)?;
+        script::check_runnable(&path, &self.env)?;
         let script = Script {
             path,
             args: token.args.clone(),
@@ -265,19 +275,33 @@ impl Resolver<'_> {
     ) -> Result<Member, Mistake> {
         let args = filesystem::arguments::MountArguments::parse(&token.args)?;
         let note = filesystem::validate::check_machine(&args, earlier)?;
-        let what = self.describe_built_in(&token.name, &args.to_string(), note);
+        let what = describe_built_in(&token.name, &args.to_string(), note);
         Ok(Member::new(Filesystem::new(args), what, timeouts))
     }
 
     fn drbd(&self, token: &Token, timeouts: Timeouts) -> Result<Member, Mistake> {
-        let resource = drbd::arguments::parse_resource(&token.name, &token.args)?;
+        let Some(resource) = drbd::arguments::parse_resource(&token.name, &token.args)? else {
+            return self.all_drbd(token, timeouts);
+        };
         let config = drbd::validate::read_config(&resource)?;
         let note = drbd::validate::remark(&resource, &config);
-        let what = self.describe_built_in(&token.name, &format!("DRBD resource {resource}"), note);
+        let what = describe_built_in(&token.name, &format!("DRBD resource {resource}"), note);
         Ok(Member {
             drbd: Some(config),
             ..Member::new(Drbd::new(&resource, self.peers), what, timeouts)
         })
+    }
+
+    fn all_drbd(&self, token: &Token, timeouts: Timeouts) -> Result<Member, Mistake> {
+        let names = drbd::validate::all_resources()?;
+        let what = format!("all DRBD resources: {}", names.join(" "));
+        let each = names.into_iter().map(|name| {
+            let agent = Drbd::new(&name, self.peers);
+            (name, agent)
+        });
+        let agent = AllDrbd(each.collect());
+        let what = describe_built_in(&token.name, &what, None);
+        Ok(Member::new(agent, what, timeouts))
     }
 
     fn mysqld(
@@ -289,23 +313,18 @@ impl Resolver<'_> {
         let args = mysqld::arguments::ServerArguments::parse(&token.args)?;
         let login = self.env.config_dir.join(mysqld::LOGIN);
         let note = mysqld::validate::check_machine(&args, &login, earlier)?;
-        let what = self.describe_built_in(&token.name, "database server", note);
+        let what = describe_built_in(&token.name, "database server", note);
         Ok(Member::new(Mysqld::new(args, login), what, timeouts))
     }
 
-    /// Describes a built-in. Mentions a script of the same name, which somebody may expect to run.
-    fn describe_built_in(&self, name: &str, what: &str, note: Option<String>) -> String {
-        let mut text = format!("built-in {name}: {what}");
-        let script = self.env.resource_dir().join(name);
-        let unused = is_executable(&script).then(|| {
-            let path = script.display();
-            format!("{path} is not used; to use it, write its path in haresources")
-        });
-        for note in note.into_iter().chain(unused) {
-            text += "; note: ";
-            text += &note;
+    /// What is worth knowing of the script that a word names.
+    fn remark_on_script(&self, token: &Token) -> Option<Mistake> {
+        let built_in = BUILT_INS.contains(&token.name.as_str());
+        if built_in && !own_script::is_used(token, &self.env) {
+            return None;
         }
-        text
+        let path = self.find_script(&token.name).ok()?;
+        script::remark(&path, &self.env)
     }
 
     /// The file of a script: the first executable one, in heartbeat's order.
@@ -328,7 +347,9 @@ impl Resolver<'_> {
         let candidates = folders.iter().map(|f| f.join(name));
         let files: Vec<PathBuf> = candidates.filter(|p| p.is_file()).collect();
         let first = files.iter().find(|p| is_executable(p)).or(files.first());
-        first.cloned().ok_or_else(|| not_found(name, &folders))
+        first
+            .cloned()
+            .ok_or_else(|| not_found(name, &folders, &self.env.unit_dirs))
     }
 
     /// Gathers the members into steps and gives each step its agent.
@@ -375,6 +396,11 @@ impl Resolver<'_> {
     }
 }
 
+fn describe_built_in(name: &str, what: &str, note: Option<String>) -> String {
+    let note = note.map_or_else(String::new, |note| format!("; note: {note}"));
+    format!("built-in {name}: {what}{note}")
+}
+
 /// An argument too many. `::` separates arguments, so this may be a shortened IPv6 address.
 fn too_many_arguments(token: &Token, args: &[String]) -> Mistake {
     let name = &token.name;
@@ -392,16 +418,24 @@ fn too_many_arguments(token: &Token, args: &[String]) -> Mistake {
     ))
 }
 
-fn is_executable(path: &Path) -> bool {
+pub(in crate::agent::resolve) fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-fn not_found(name: &str, folders: &[PathBuf]) -> Mistake {
+fn not_found(name: &str, folders: &[PathBuf], units: &[PathBuf]) -> Mistake {
     let looked: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
     let mistake = Mistake::new(format!(
         "there is no resource `{name}`: neither a built-in nor a script in {}",
         looked.join(" or ")
     ));
+    if unit::has_service(name, units) {
+        return mistake.help(format!(
+            "to use the systemd unit {name}.service, write systemd::{name}"
+        ));
+    }
+    if let Some(origin) = heartbeat_names::origin(name) {
+        return mistake.help(origin);
+    }
     let mut known: Vec<String> = BUILT_INS.iter().map(ToString::to_string).collect();
     known.extend(heartbeat_names::names().map(str::to_owned));
     for folder in folders {

@@ -23,11 +23,27 @@ impl Folder {
     }
 
     fn resolve(&self, words: &[&str]) -> Result<Vec<ResolvedStep>, Vec<MemberProblem>> {
+        self.with_resolver(|resolver| {
+            let tokens: Vec<Token> = words.iter().map(|w| token(w)).collect();
+            resolver.resolve_group(&tokens)
+        })
+    }
+
+    fn remarks(&self, word: &str) -> Vec<String> {
+        let text = |m: Mistake| format!("{} = {}", m.message, m.help.unwrap_or_default());
+        let remarks = self.with_resolver(|resolver| resolver.remarks(&token(word), false));
+        let folder = format!("{}/", self.0.path().display());
+        let texts = remarks.into_iter().map(text);
+        texts.map(|t| t.replace(&folder, "")).collect()
+    }
+
+    fn with_resolver<T>(&self, work: impl FnOnce(Resolver<'_>) -> T) -> T {
         let mut env = ScriptEnv::new(NodeName::new("alice"), self.0.path());
         env.init_dir = self.0.path().join("init.d");
+        env.run_dir = self.0.path().join("run");
+        env.unit_dirs = vec![self.0.path().join("units")];
         env.ocf_root = self.0.path().join("ocf");
-        let tokens: Vec<Token> = words.iter().map(|w| token(w)).collect();
-        Resolver {
+        work(Resolver {
             env: Arc::new(env),
             network: &network(),
             netlink: &Netlink::new(),
@@ -35,8 +51,7 @@ impl Folder {
             catalog: &Catalog::default(),
             timeouts: &|_, usual| usual,
             takeover_waits: &|_| None,
-        }
-        .resolve_group(&tokens)
+        })
     }
 
     fn what(&self, words: &[&str]) -> Vec<Vec<String>> {
@@ -178,6 +193,101 @@ fn what_is_not_found_says_where_it_was_looked_for_and_what_was_meant() {
 }
 
 #[test]
+fn a_service_that_only_systemd_has_and_what_other_packages_brought_gets_the_remedy() {
+    let folder = Folder::new();
+    fs::create_dir(folder.0.path().join("units")).unwrap();
+    fs::write(folder.0.path().join("units/httpd.service"), "").unwrap();
+    for (word, help) in [
+        (
+            "httpd",
+            "to use the systemd unit httpd.service, write systemd::httpd",
+        ),
+        (
+            "ldirectord::ldirectord.cf",
+            "install the package ldirectord",
+        ),
+        (
+            "LVSSyncDaemonSwap::master",
+            "no package has this script any more",
+        ),
+    ] {
+        let given = folder.problem(word).help.unwrap();
+        assert!(given.starts_with(help), "{word}: {given}");
+    }
+}
+
+#[test]
+fn an_own_script_with_the_name_of_a_built_in_is_remarked() {
+    let folder = Folder::new();
+    assert!(folder.remarks("IPaddr::10.0.0.5").is_empty());
+    for name in ["IPaddr", "Filesystem", "mysqld", "drbddisk"] {
+        folder.script(&format!("resource.d/{name}"), 0o755);
+    }
+    assert_eq!(
+        folder.remarks("IPaddr::10.0.0.5"),
+        [
+            "IPaddr is the built-in; the script resource.d/IPaddr is not used \
+          = to use the script, write resource.d/IPaddr::10.0.0.5; if you do not need it, remove it"
+        ]
+    );
+    assert_eq!(folder.remarks("mysqld").len(), 1);
+    // What the packages of heartbeat and DRBD brought does the same as the built-in.
+    for (name, text) in [
+        ("IPaddr", "#!/bin/sh\nra_execocf $2\n"),
+        (
+            "drbddisk",
+            "#!/bin/bash\n# to be used as resource script by heartbeat\n",
+        ),
+    ] {
+        write_program(&folder.0.path().join("resource.d").join(name), text);
+        assert!(folder.remarks(name).is_empty(), "{name}");
+    }
+}
+
+/// Heartbeat had no resource of that name, so it ran the script.
+#[test]
+fn an_own_script_named_drbd_is_used() {
+    let folder = Folder::new();
+    let path = folder.script("resource.d/drbd", 0o755);
+    let what = folder.what(&["drbd::r0"]);
+    assert_eq!(what, [[format!("script {} r0", path.display())]]);
+    let said = folder.remarks("drbd::r0");
+    let wanted = "drbd is the script resource.d/drbd, not the built-in drbd";
+    assert!(said.len() == 1 && said[0].starts_with(wanted), "{said:?}");
+}
+
+#[test]
+fn a_script_that_cannot_be_executed_is_refused_and_what_it_lacks_is_named() {
+    let folder = Folder::new();
+    let path = folder.0.path().join("resource.d/web");
+    for (text, wrong) in [
+        ("", "is an empty file"),
+        ("#!/bin/sh\r\n", "carriage return"),
+        ("#!/opt/gone/perl\n", "its interpreter /opt/gone/perl"),
+        (
+            "#!/bin/sh\n. $HA_FUNCS\n",
+            "shellfuncs in line 2, which does not exist",
+        ),
+        (
+            ". /etc/gone.d/functions\n",
+            "in line 1, which does not exist",
+        ),
+    ] {
+        write_program(&path, text);
+        let problem = folder.problem("web");
+        assert!(problem.message.contains(wrong), "{text:?}: {problem:?}");
+    }
+    // bash goes on without the file.
+    write_program(&path, "#!/bin/bash\n. $HA_FUNCS\n");
+    folder.what(&["web"]);
+    assert!(folder.remarks("web")[0].contains("and goes on without it"));
+    // As heartbeat's shell does, ours runs a text without a first line.
+    write_program(&path, "echo running\n");
+    folder.what(&["web"]);
+    assert!(folder.remarks("web").is_empty());
+}
+
+#[test]
 fn all_problems_of_a_group_come_at_once() {
     let folder = Folder::new();
     folder.script("resource.d/open", 0o777);
@@ -307,7 +417,7 @@ fn only_shared_storage_and_what_stands_on_it_is_waited_for() {
 fn a_filesystem_may_rest_on_what_stands_before_it_and_names_what_is_missing() {
     let folder = Folder::new();
     folder.script("resource.d/drbdupper", 0o755);
-    let own = folder.script("resource.d/Filesystem", 0o755);
+    folder.script("resource.d/Filesystem", 0o755);
     let disk = "Filesystem::/dev/none1::/tmp::tmpfs2";
     let problem = folder.problem(disk);
     assert_eq!(
@@ -323,8 +433,7 @@ fn a_filesystem_may_rest_on_what_stands_before_it_and_names_what_is_missing() {
     assert_eq!(
         what[1],
         [format!(
-            "built-in Filesystem: /dev/none1 on /tmp; note: /dev/none1 does not exist yet; drbdupper::db must provide it; note: {} is not used; to use it, write its path in haresources",
-            own.display()
+            "built-in Filesystem: /dev/none1 on /tmp; note: /dev/none1 does not exist yet; drbdupper::db must provide it"
         )]
     );
 }

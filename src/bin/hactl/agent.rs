@@ -36,7 +36,7 @@ pub enum Command {
         #[arg(long, value_name = "DIR", default_value = "/etc/ha.d")]
         dir: PathBuf,
     },
-    /// Show the manual of a script in resource.d, or the parameters and default timeouts of an OCF agent
+    /// Show how a built-in is written, the manual of a script in resource.d, or the parameters and default timeouts of an OCF agent
     Show {
         /// The agent: such as nginx, or ocf:heartbeat:nginx
         #[arg(value_name = "AGENT")]
@@ -56,7 +56,8 @@ pub fn run(command: Command, socket: &Path) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { word, dir } => {
-            if let Some(manual) = agents::script_manual(&dir, &word) {
+            let built_in = agents::built_in_manual(&dir, &word);
+            if let Some(manual) = built_in.or_else(|| agents::script_manual(&dir, &word)) {
                 print_text(&manual)?;
                 return Ok(ExitCode::SUCCESS);
             }

@@ -1,21 +1,22 @@
-//! The argument of `drbddisk` and `drbd`: the name of a resource in drbd.conf.
+//! The argument of `drbddisk` and `drbd`: the name of a resource in drbd.conf, or none for all of them.
 
 use crate::text::Mistake;
 
-/// The name of the resource.
+/// The name of the resource; `None` means all, as with heartbeat.
 ///
 /// # Errors
 /// The arguments are wrong.
-pub fn parse_resource(name: &str, args: &[String]) -> Result<String, Mistake> {
+pub fn parse_resource(name: &str, args: &[String]) -> Result<Option<String>, Mistake> {
     let usage = format!(
         "write {name}::RESOURCE, with a resource of drbd.conf (drbdadm sh-resources lists them)"
     );
     match args {
-        [one] if is_name(one) => Ok(one.clone()),
+        [] => Ok(None),
+        [all] if all == "all" => Ok(None),
+        [one] if is_name(one) => Ok(Some(one.clone())),
         [one] => {
             Err(Mistake::new(format!("`{one}` cannot be the name of a DRBD resource")).help(usage))
         }
-        [] => Err(Mistake::new(format!("{name} names no DRBD resource")).help(usage)),
         [_, extra, ..] => {
             let message = format!("`{extra}` is one argument too many for {name}");
             Err(Mistake::new(message).help(usage))
@@ -42,10 +43,11 @@ mod tests {
             let words: Vec<String> = words.iter().map(ToString::to_string).collect();
             parse_resource("drbddisk", &words).map_err(|m| m.message)
         };
-        assert_eq!(parse(&["db-2.new"]).unwrap(), "db-2.new");
+        assert_eq!(parse(&["db-2.new"]).unwrap(), Some("db-2.new".to_owned()));
+        assert_eq!(parse(&[]).unwrap(), None);
+        assert_eq!(parse(&["all"]).unwrap(), None);
         for (words, wanted) in [
-            (&[][..], "names no DRBD resource"),
-            (&["db", "x"], "`x` is one argument too many"),
+            (&["db", "x"][..], "`x` is one argument too many"),
             (&["--force"], "cannot be the name"),
             (&["a b"], "cannot be the name"),
             (&["../x"], "cannot be the name"),

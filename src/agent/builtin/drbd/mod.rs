@@ -4,9 +4,11 @@
 //! * [`kernel`]: the state of the resource here; `history`: what the kernel's log tells; [`advice`]: what a state allows, and the
 //!   text for an administrator if it does not.
 //! * [`fence`]: asks the other nodes, over the cluster's own links, for the state of the peer's data.
+//! * [`all`]: all resources together.
 //! * `validate`: the checks of `hactl check`.
 
 pub mod advice;
+pub mod all;
 pub mod arguments;
 pub mod fence;
 mod history;

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::arguments;
 use crate::agent::exec::system_tool;
 use crate::model::token::Token;
 use crate::text::Mistake;
@@ -11,14 +12,55 @@ use crate::text::Mistake;
 /// # Errors
 /// Why the resource cannot work on this machine.
 pub fn read_config(resource: &str) -> Result<String, Mistake> {
-    if system_tool::find(&["drbdadm"]).is_none() {
-        let mistake = Mistake::new("drbdadm is not installed on this machine");
-        return Err(mistake.help("install drbd-utils, and the kernel module drbd"));
-    }
+    check_installed()?;
     run_drbdadm(&["dump", resource]).map_err(|error| {
         let message = format!("drbd.conf has no resource {resource} for this node: {error}");
         Mistake::new(message).help(list_resources())
     })
+}
+
+fn check_installed() -> Result<(), Mistake> {
+    if system_tool::find(&["drbdadm"]).is_some() {
+        return Ok(());
+    }
+    let mistake = Mistake::new("drbdadm is not installed on this machine");
+    Err(mistake.help("install drbd-utils, and the kernel module drbd"))
+}
+
+/// The names of all resources of drbd.conf.
+///
+/// # Errors
+/// There are none, or they cannot be read.
+pub fn all_resources() -> Result<Vec<String>, Mistake> {
+    check_installed()?;
+    let names = run_drbdadm(&["sh-resources"])
+        .map_err(|error| Mistake::new(format!("cannot read drbd.conf: {error}")))?;
+    let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err(Mistake::new("drbd.conf has no resource for this node"));
+    }
+    Ok(names)
+}
+
+/// A word that names no resource: which ones it means.
+pub fn remark_on_all(token: &Token) -> Option<Mistake> {
+    let Ok(None) = arguments::parse_resource(&token.name, &token.args) else {
+        return None;
+    };
+    let names = all_resources().ok()?;
+    let each: Vec<String> = names
+        .iter()
+        .map(|n| format!("{}::{n}", token.name))
+        .collect();
+    let message = format!(
+        "{} means all resources of drbd.conf, as with heartbeat: {}",
+        token.text,
+        names.join(" ")
+    );
+    Some(Mistake::new(message).help(format!(
+        "name them, so that each is watched by itself: {}",
+        each.join(" ")
+    )))
 }
 
 /// The words of a group for whose stop on a dead node a takeover waits only shortly: DRBD resources that block writes on the

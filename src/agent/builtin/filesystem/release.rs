@@ -216,7 +216,7 @@ impl Release<'_> {
                 self.args.directory.display(),
                 self.umount_error
             )),
-            other @ AgentError::Failed(_) => other,
+            other @ (AgentError::Failed(_) | AgentError::NotExecuted(_)) => other,
         }
     }
 

@@ -39,7 +39,9 @@ impl Sandbox {
             instance: "Agent_x".to_owned(),
             given: vec![given],
         };
-        Ocf::new(plan, env(), LONG)
+        let mut env = ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d");
+        env.run_dir = self.0.path().join("run");
+        Ocf::new(plan, Arc::new(env), LONG)
     }
 
     fn log(&self) -> String {
@@ -162,6 +164,25 @@ async fn a_program_that_vanished_while_it_ran_is_not_taken_for_stopped() {
     assert!(agent.monitor(&within(LONG)).await.is_err());
     let error = agent.stop(&within(Duration::from_millis(900))).await;
     assert!(matches!(error, Err(AgentError::Failed(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_was_never_executed_here_does_not_run_here() {
+    let sandbox = Sandbox::new("exit 0");
+    let good = std::fs::read_to_string(sandbox.path()).unwrap();
+    let broken = "#!/opt/gone/python2\n";
+    write_program(&sandbox.path(), broken);
+    let agent = sandbox.agent();
+    assert_eq!(agent.monitor(&within(LONG)).await, Ok(Status::Stopped));
+    let error = agent.raw_start(&within(LONG)).await.unwrap_err();
+    assert!(matches!(error, AgentError::NotExecuted(_)), "{error:?}");
+    assert_eq!(agent.stop(&within(LONG)).await, Ok(()));
+    // What was seen running may still run, also for the next daemon.
+    write_program(&sandbox.path(), &good);
+    assert_eq!(agent.monitor(&within(LONG)).await, Ok(Status::Running));
+    write_program(&sandbox.path(), broken);
+    assert!(sandbox.agent().monitor(&within(LONG)).await.is_err());
+    assert!(sandbox.agent().stop(&within(LONG)).await.is_err());
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ impl Sandbox {
     fn script(&self) -> Script {
         let mut env = ScriptEnv::new(NodeName::new("alice"), "/etc/ha.d");
         env.work_dir = self.path().to_path_buf();
+        env.run_dir = self.path().join("run");
         env.directives = vec![("deadtime".into(), "4".into())];
         Script {
             path: self.path().join("script"),
@@ -62,10 +63,91 @@ fn status_is_judged_by_words_as_heartbeat_did() {
         ("ok", StatusWords::Unclear),
         ("", StatusWords::Unclear),
         ("Resource is stopped", StatusWords::Stopped),
+        ("Active: inactive (dead)", StatusWords::Stopped),
+        ("httpd dead but subsys locked", StatusWords::Stopped),
+        ("deadline exceeded", StatusWords::Unclear),
+        ("web is down", StatusWords::Unclear),
     ];
     for (output, words) in table {
-        assert_eq!(classify_status(output), words, "{output:?}");
+        assert_eq!(classify_status(output, Some(0)), words, "{output:?}");
     }
+}
+
+#[test]
+fn the_exit_code_of_the_lsb_decides_where_the_words_do_not() {
+    let table = [
+        ("web is down", 3, StatusWords::Stopped),
+        ("web is down", 1, StatusWords::Unclear),
+        ("", 3, StatusWords::Unclear),
+        ("Usage: web {start|stop}", 3, StatusWords::Unclear),
+        ("web is running", 3, StatusWords::Running),
+    ];
+    for (output, code, words) in table {
+        assert_eq!(classify_status(output, Some(code)), words, "{output:?}");
+    }
+}
+
+/// The same status before a start, at a monitor, and after a stop that failed.
+#[tokio::test]
+async fn one_status_is_judged_alike_everywhere() {
+    let sandbox = Sandbox::new(
+        "[ $3 = start ] && exit 0; echo 'Active: inactive (dead)'; [ $3 = stop ] && exit 1; exit 3",
+    );
+    let script = sandbox.script();
+    assert_eq!(script.monitor(&within(LONG)).await, Ok(Status::Stopped));
+    assert_eq!(script.raw_monitor(&within(LONG)).await, Ok(Status::Stopped));
+    script.start(&within(LONG)).await.unwrap();
+    assert_eq!(script.stop(&within(LONG)).await, Ok(()));
+}
+
+/// Files that the kernel does not execute, or that end before they have looked at their action.
+#[tokio::test]
+async fn what_was_never_executed_here_does_not_run_here() {
+    for text in [
+        "",
+        "#!/bin/sh\r\nexit 0\r\n",
+        "#!/opt/gone/python2\n",
+        "#!/bin/sh\n. /etc/gone.d/shellfuncs\nexit 0\n",
+        "\x01\0\x02",
+    ] {
+        let sandbox = Sandbox::new("echo running");
+        let script = sandbox.script();
+        let good = std::fs::read_to_string(&script.path).unwrap();
+        write_program(&script.path, text);
+        assert_eq!(
+            script.monitor(&within(LONG)).await,
+            Ok(Status::Stopped),
+            "{text:?}"
+        );
+        let error = script.start(&within(LONG)).await.unwrap_err();
+        assert!(
+            matches!(error, AgentError::NotExecuted(_)),
+            "{text:?}: {error:?}"
+        );
+        assert_eq!(script.stop(&within(LONG)).await, Ok(()), "{text:?}");
+
+        // What was seen running may still run, also for the next daemon.
+        write_program(&script.path, &good);
+        assert_eq!(script.monitor(&within(LONG)).await, Ok(Status::Running));
+        write_program(&script.path, text);
+        assert!(
+            sandbox.script().monitor(&within(LONG)).await.is_err(),
+            "{text:?}"
+        );
+        assert!(
+            sandbox.script().stop(&within(LONG)).await.is_err(),
+            "{text:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_script_without_a_first_line_is_run_by_the_shell() {
+    let sandbox = Sandbox::new("");
+    let script = sandbox.script();
+    write_program(&script.path, "[ $3 = status ] && echo running\nexit 0\n");
+    assert_eq!(script.monitor(&within(LONG)).await, Ok(Status::Running));
+    assert_eq!(script.stop(&within(LONG)).await, Ok(()));
 }
 
 #[tokio::test]
@@ -199,6 +281,6 @@ async fn a_script_that_cannot_be_run_says_so() {
         path: "/nonexistent/script".into(),
         ..sandbox.script()
     };
-    let error = script.stop(&within(LONG)).await.unwrap_err();
+    let error = script.start(&within(LONG)).await.unwrap_err();
     assert!(error.to_string().contains("cannot be run"), "{error}");
 }

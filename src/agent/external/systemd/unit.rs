@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::token::Token;
@@ -21,6 +22,21 @@ const SUFFIXES: [&str; 8] = [
     "timer",
     "path",
 ];
+
+/// Where the unit files of a machine are.
+pub const FOLDERS: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+/// Whether one of these folders has a service of this name.
+pub fn has_service(name: &str, folders: &[PathBuf]) -> bool {
+    let file = format!("{name}.service");
+    folders.iter().any(|folder| folder.join(&file).is_file())
+}
 
 /// What systemd knows of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

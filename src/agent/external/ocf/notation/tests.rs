@@ -161,9 +161,9 @@ impl Root {
 #[test]
 fn agents_are_found_with_the_parameters_of_their_instance() {
     let root = Root::new();
-    root.file("ocf/resource.d/heartbeat/Dummy", "", 0o755)
-        .file("ocf/resource.d/linbit/drbd", "", 0o755)
-        .file("ocf/resource.d/acme/Dummy", "", 0o755)
+    root.file("ocf/resource.d/heartbeat/Dummy", "#!/bin/sh\n", 0o755)
+        .file("ocf/resource.d/linbit/drbd", "#!/bin/sh\n", 0o755)
+        .file("ocf/resource.d/acme/Dummy", "#!/bin/sh\n", 0o755)
         .file(
             "ha.d/conf/OCF/Dummy/web",
             "OCF_RESKEY_state='/run/a b'\n",
@@ -187,11 +187,8 @@ fn what_is_not_there_is_said_with_what_might_be_meant() {
     assert!(
         help("ocf:heartbeat:Dummy").ends_with("install the package resource-agents, on every node")
     );
-    root.file("ocf/resource.d/heartbeat/Dummy", "", 0o755).file(
-        "ocf/resource.d/linbit/drbd",
-        "",
-        0o755,
-    );
+    root.file("ocf/resource.d/heartbeat/Dummy", "#!/bin/sh\n", 0o755)
+        .file("ocf/resource.d/linbit/drbd", "#!/bin/sh\n", 0o755);
     assert!(help("ocf:heartbeat:Dumy").ends_with("did you mean `Dummy`?"));
     assert!(help("ocf:heartbeat:drbd").ends_with("did you mean `ocf:linbit:drbd`?"));
     assert!(help("OCF::Dummy::web").starts_with("`web` is neither name=value nor a file"));
@@ -202,13 +199,16 @@ fn what_is_not_there_is_said_with_what_might_be_meant() {
 #[test]
 fn one_of_heartbeats_names_is_its_script_or_else_the_agent() {
     let root = Root::new();
-    root.file("ocf/resource.d/heartbeat/LVM", "", 0o755);
+    root.file("ocf/resource.d/heartbeat/LVM", "#!/bin/sh\n", 0o755);
     let (agent, given) = root.found("LVM::vg0");
     assert_eq!(agent, "heartbeat:LVM");
     assert_eq!(given, [("volgrpname".to_owned(), "vg0".to_owned())]);
     assert!(root.plan("ServeRAID::1::2").unwrap().is_err());
-    root.file("ha.d/resource.d/LVM", "", 0o755)
-        .file("ha.d/resource.d/ServeRAID", "", 0o755);
+    root.file("ha.d/resource.d/LVM", "#!/bin/sh\n", 0o755).file(
+        "ha.d/resource.d/ServeRAID",
+        "#!/bin/sh\n",
+        0o755,
+    );
     assert!(root.plan("LVM::vg0").is_none());
     assert!(root.plan("ServeRAID::1::2").is_none());
 }
