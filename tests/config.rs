@@ -57,6 +57,8 @@ fn machine() -> HostFacts {
     HostFacts {
         interfaces: Some(["eth0", "eth1", "lo"].map(str::to_owned).to_vec()),
         checks_modes: true,
+        own_addresses: vec!["10.0.0.1".parse().unwrap()],
+        broadcasts: vec!["10.0.0.255".parse().unwrap()],
         user_exists: |user| ["root", "hacluster"].contains(&user),
         executable: |path| path.starts_with("/usr"),
     }

@@ -1,6 +1,6 @@
 //! Which resources and checks are probed and how often, and warnings about rules without effect.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::resolve::{ResolvedStep, Resolver};
 use crate::config::{Config, GroupLine, MonitorRule};
 use crate::model::GroupName;
-use crate::model::cluster::Step;
+use crate::model::cluster::{GroupSpec, Step};
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Probe};
 use crate::probe;
 use crate::sys::netlink::Netlink;
@@ -48,15 +48,10 @@ pub fn plan_watches(
     report: &mut Problems,
 ) -> WatchPlan {
     let rules = &config.health;
-    for rule in &rules.monitors {
-        if let Some(probe) = &rule.probe {
-            check_probe(probe, &rule.place, report);
-        }
-    }
+    check_probes(config, report);
     let checks = rules.checks.iter().chain(&rules.failback_when);
     let mut named = Vec::new();
     for rule in checks {
-        check_probe(&rule.probe, &rule.place, report);
         // Only a preferred node gets groups back.
         let wanted = is_preferred(config) || rule.policy.name != FAILBACK_WHEN;
         if wanted {
@@ -66,6 +61,7 @@ pub fn plan_watches(
     let of_drbd = drbd_checks(&config.groups);
     named.extend(of_drbd.map(|(policy, probe)| (policy.name, probe, DRBD_PACE)));
     warn_of_overridden(&rules.monitors, groups, report);
+    note_unwatched(config, groups, report);
     let mut monitors = HashMap::new();
     for (name, steps) in groups {
         warn_of_constant_status(&rules.monitors, steps, report);
@@ -77,6 +73,19 @@ pub fn plan_watches(
         env: resolver.env.clone(),
         netlink: resolver.netlink.clone(),
         peers: resolver.peers.clone(),
+    }
+}
+
+/// Reports probes that cannot be run.
+pub(super) fn check_probes(config: &Config, report: &mut Problems) {
+    let rules = &config.health;
+    for rule in &rules.monitors {
+        if let Some(probe) = &rule.probe {
+            check_probe(probe, &rule.place, report);
+        }
+    }
+    for rule in rules.checks.iter().chain(&rules.failback_when) {
+        check_probe(&rule.probe, &rule.place, report);
     }
 }
 
@@ -116,6 +125,23 @@ pub fn set_policies(rules: &[MonitorRule], steps: &mut [Step]) {
     }
 }
 
+/// How often the resources of these groups are monitored and the checks of a node are run, for the simulator: by the words
+/// of the resource, or `check` and the name.
+pub fn intervals(config: &Config, groups: &[GroupSpec]) -> BTreeMap<String, Duration> {
+    let rules = &config.health;
+    let steps = groups.iter().flat_map(|group| &group.steps);
+    let monitors = steps.filter_map(|step| {
+        let rule = rule_of(&rules.monitors, &step.members)?;
+        Some((step.members.join(" "), rule.every))
+    });
+    let checks = rules.checks.iter().chain(&rules.failback_when);
+    let checks = checks.map(|rule| (rule.policy.name.clone(), rule.pace.every));
+    let of_drbd = drbd_checks(&config.groups).map(|(policy, _)| (policy.name, DRBD_PACE.every));
+    let checks = checks.chain(of_drbd);
+    let checks = checks.map(|(name, every)| (format!("check {name}"), every));
+    monitors.chain(checks).collect()
+}
+
 /// Warns of a rule whose resources all have a more specific one. Rules that name no resource are reported with the files.
 fn warn_of_overridden(
     rules: &[MonitorRule],
@@ -143,6 +169,40 @@ fn warn_of_overridden(
     }
 }
 
+/// Names the resources that no rule covers: nobody notices when one of them dies. Addresses are watched by themselves.
+fn note_unwatched(
+    config: &Config,
+    groups: &[(GroupName, Vec<ResolvedStep>)],
+    report: &mut Problems,
+) {
+    let steps = groups.iter().flat_map(|(_, steps)| steps);
+    let unwatched = steps.filter(|step| {
+        let name = names_of(&step.step.members).into_iter().next();
+        let holds = !name.is_some_and(|name| WITHOUT_STATUS.contains(&name.as_str()));
+        let rule = rule_of(&config.health.monitors, &step.step.members);
+        !step.step.addresses && holds && rule.is_none()
+    });
+    let words: Vec<&str> = unwatched
+        .flat_map(|step| step.step.members.iter().map(String::as_str))
+        .collect();
+    let Some(first) = words.first() else {
+        return;
+    };
+    let mut tokens = config.groups.iter().flat_map(|line| &line.tokens);
+    let Some((token, place)) = tokens.find(|(token, _)| token.text == *first) else {
+        return;
+    };
+    let message = format!(
+        "not watched, so nobody notices when it dies: {}",
+        words.join(", ")
+    );
+    let help = format!(
+        "write into ha.cf `monitor {} every 10s`, or `monitor * every 10s` for all",
+        token.name
+    );
+    report.note(place, message, help);
+}
+
 fn check_probe(probe: &Probe, place: &Place, report: &mut Problems) {
     if let Err(mistake) = probe::validate(probe) {
         report.error(place, mistake.message, mistake.help.unwrap_or_default());
@@ -150,7 +210,7 @@ fn check_probe(probe: &Probe, place: &Place, report: &mut Problems) {
 }
 
 /// Resources that only remember whether they were started, so their status proves nothing.
-const WITHOUT_STATUS: [&str; 2] = ["Delay", "SendArp"];
+pub const WITHOUT_STATUS: [&str; 2] = ["Delay", "SendArp"];
 
 /// Warns of a rule for a resource whose status never fails.
 fn warn_of_constant_status(rules: &[MonitorRule], steps: &[ResolvedStep], report: &mut Problems) {
@@ -260,6 +320,35 @@ mod tests {
             &text,
             &["failback_when: not checked here, because no group prefers this node"],
         );
+    }
+
+    #[test]
+    fn a_script_without_a_monitor_is_remarked() {
+        let with = |lines: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let at = |name: &str| dir.path().join(name);
+            let script = at("web");
+            fs::write(&script, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+            let ha_cf = format!("node a b\nbcast lo\nauto_failback on\nquorum off\n{lines}");
+            fs::write(at("ha.cf"), ha_cf).unwrap();
+            let groups = format!("a 127.0.0.3/8/lo Delay::1 {}\n", script.display());
+            fs::write(at("haresources"), groups).unwrap();
+            fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
+            fs::set_permissions(at("authkeys"), fs::Permissions::from_mode(0o600)).unwrap();
+            let (text, good) = check(dir.path(), &NodeName::new("a"));
+            assert!(good, "{text}");
+            text.replace(&dir.path().display().to_string(), "DIR")
+        };
+        expect(
+            &with(""),
+            &[
+                "note: DIR/haresources:1:27: not watched, so nobody notices when it dies: DIR/web\n",
+                "= write into ha.cf `monitor DIR/web every 10s`, or `monitor * every 10s` for all",
+            ],
+        );
+        let watched = with("monitor *\n");
+        assert!(!watched.contains("not watched"), "{watched}");
     }
 
     #[test]

@@ -5,9 +5,11 @@ mod health;
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::Read as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use nix::sys::socket::SockaddrStorage;
 
 use super::authkeys::{self, AuthKeys};
 use super::ha_cf::{self, HaCf};
@@ -60,6 +62,7 @@ pub fn load_on(
         && !witness
     {
         judge_addresses(ha_cf, groups, report);
+        judge_witnesses(ha_cf, machine, report);
         judge_names(ha_cf, groups, report);
         health::judge_health_rules(ha_cf, groups, report);
     }
@@ -169,6 +172,8 @@ impl HostFacts {
             user_exists: |_| true,
             executable: |_| true,
             checks_modes: false,
+            own_addresses: Vec::new(),
+            broadcasts: Vec::new(),
         }
     }
 
@@ -183,9 +188,12 @@ impl HostFacts {
             .filter(|name| name != "bonding_masters")
             .collect();
         interfaces.sort();
+        let (own_addresses, broadcasts) = own_addresses();
         HostFacts {
             interfaces: Some(interfaces),
             checks_modes: true,
+            own_addresses,
+            broadcasts,
             user_exists: |name| matches!(nix::unistd::User::from_name(name), Ok(Some(_))),
             executable: |path| {
                 let runs = |m: Metadata| m.is_file() && m.permissions().mode() & 0o111 != 0;
@@ -193,6 +201,20 @@ impl HostFacts {
             },
         }
     }
+}
+
+/// The addresses of this machine, and the broadcast addresses of its networks.
+fn own_addresses() -> (Vec<IpAddr>, Vec<IpAddr>) {
+    let (mut own, mut broadcasts) = (Vec::new(), Vec::new());
+    for of_interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
+        let ip = |address: Option<SockaddrStorage>| {
+            let v4 = address?.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+            v4.or_else(|| Some(IpAddr::V6(address?.as_sockaddr_in6()?.ip())))
+        };
+        own.extend(ip(of_interface.address));
+        broadcasts.extend(ip(of_interface.broadcast));
+    }
+    (own, broadcasts)
 }
 
 /// Reads one file.
@@ -295,7 +317,7 @@ fn virtual_addresses(groups: &[GroupLine]) -> BTreeMap<IpAddr, usize> {
         .collect()
 }
 
-/// Warns of a ping node or a peer whose address is a resource.
+/// Refuses a ping node that is a resource or a node, and warns of a peer whose address is a resource.
 fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let virtuals = virtual_addresses(groups);
     for (address, place) in &ha_cf.lists.pinged {
@@ -303,7 +325,7 @@ fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
             let message = format!(
                 "ping address {address} is a resource (haresources line {line}): the node that holds it always reaches it, so it proves nothing"
             );
-            report.warning(
+            report.error(
                 place,
                 message,
                 "take an address outside the cluster, such as the gateway",
@@ -324,12 +346,28 @@ fn judge_addresses(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
             let message = format!(
                 "ping address {peer} is a node of this cluster; a ping node must be outside of it"
             );
-            report.warning(
+            report.error(
                 place,
                 message,
                 "take an address outside the cluster, such as the gateway",
             );
         }
+    }
+}
+
+/// Refuses a ping node on this machine, and one that is no machine at all.
+fn judge_witnesses(ha_cf: &HaCf, machine: &HostFacts, report: &mut Problems) {
+    for (address, place) in &ha_cf.lists.pinged {
+        let what = if machine.own_addresses.contains(address) {
+            "an address of this node: a node always reaches itself, so it proves nothing"
+        } else if machine.broadcasts.contains(address) || *address == Ipv4Addr::BROADCAST {
+            "a broadcast address: no machine answers from it"
+        } else {
+            continue;
+        };
+        let message = format!("ping address {address} is {what}");
+        let help = "take an address outside the cluster, such as the gateway";
+        report.error(place, message, help);
     }
 }
 

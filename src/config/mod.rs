@@ -11,6 +11,7 @@ pub mod haresources;
 pub mod reload;
 mod values;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -248,4 +249,8 @@ pub struct HostFacts {
     pub executable: fn(&Path) -> bool,
     /// Whether the modes of the files matter.
     pub checks_modes: bool,
+    /// Its addresses.
+    pub own_addresses: Vec<IpAddr>,
+    /// The broadcast addresses of its networks.
+    pub broadcasts: Vec<IpAddr>,
 }

@@ -97,6 +97,13 @@ impl Machines {
         self.0.get(node).map_or(&[], |m| &m.record.hardware)
     }
 
+    /// The node whose heartbeats come, or came last, from this address.
+    pub fn node_at(&self, address: IpAddr) -> Option<&NodeName> {
+        let mut machines = self.0.iter();
+        let found = machines.find(|(_, machine)| machine.record.addresses.contains(&address));
+        found.map(|(node, _)| node)
+    }
+
     /// A fresh heartbeat of a peer came directly from this address. Returns whether that must be kept.
     fn learn_address(&mut self, node: &NodeName, address: IpAddr) -> bool {
         let known = self.0.get(node);

@@ -275,18 +275,6 @@ impl Engine {
         self.view.joined = self.view.takes_part(now);
     }
 
-    pub(super) fn take_ping_answer(&mut self, ping: usize, sent: Time) {
-        let Some(ping) = self.view.pings.get_mut(ping) else {
-            return;
-        };
-        ping.answered = Some(ping.answered.map_or(sent, |at| at.max(sent)));
-        if !ping.up && self.now < sent + self.view.cluster.timing.deadping {
-            ping.up = true;
-            self.round
-                .record_node(What::PingUp(ping.name.clone()), Because::Heard);
-        }
-    }
-
     pub(super) fn note_refusal(&mut self, peer: &NodeName) {
         if let Some(peer) = self.view.peers.iter_mut().find(|p| p.name == *peer) {
             peer.refused = true;

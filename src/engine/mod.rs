@@ -427,5 +427,6 @@ fn new_ping(name: &str) -> Ping {
         name: name.to_owned(),
         answered: None,
         up: false,
+        member: None,
     }
 }

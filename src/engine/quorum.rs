@@ -3,8 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Time;
+use super::{Engine, new_ping};
+use crate::model::decision::{Because, What};
 use crate::model::votes::VoteShares;
+use crate::model::{NodeName, Time};
 
 /// Votes counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub(super) struct Ping {
     /// When the newest echo request that it answered was sent.
     pub answered: Option<Time>,
     pub up: bool,
+    /// The member that sends heartbeats from its address. It proves nothing then: a machine that is well reaches itself, and
+    /// one that has crashed takes the ping node along.
+    #[serde(default)]
+    pub member: Option<NodeName>,
 }
 
 /// How long the arbiter has answered without a gap. Both are times of sending.
@@ -40,6 +46,39 @@ pub(super) struct ArbiterReach {
     /// Of the newest answered request from which a right may be counted: before it, answers came without a gap for longer than a
     /// gap may last. A shorter run may lie between two answers that the peer gets, and the peer then hears nothing of it.
     pub steady: Time,
+}
+
+impl Engine {
+    /// A ping node answered. One at the address of a member has no vote: a machine always reaches itself, and one that has
+    /// crashed does not answer.
+    pub(super) fn take_ping_answer(&mut self, ping: usize, sent: Time) {
+        let addresses = self.view.cluster.pings.get(ping).map(|p| &p.addresses);
+        let mut addresses = addresses.into_iter().flatten();
+        let member = addresses
+            .find_map(|a| self.view.machines.node_at(*a))
+            .cloned();
+        let Some(ping) = self.view.pings.get_mut(ping) else {
+            return;
+        };
+        if let Some(node) = member {
+            if ping.member.as_ref() != Some(&node) {
+                let what = What::PingIsMember(ping.name.clone(), node.clone());
+                self.round.record_node(what, Because::Heard);
+            }
+            *ping = Ping {
+                member: Some(node),
+                ..new_ping(&ping.name)
+            };
+            return;
+        }
+        ping.member = None;
+        ping.answered = Some(ping.answered.map_or(sent, |at| at.max(sent)));
+        if !ping.up && self.now < sent + self.view.cluster.timing.deadping {
+            ping.up = true;
+            self.round
+                .record_node(What::PingUp(ping.name.clone()), Because::Heard);
+        }
+    }
 }
 
 /// When the arbiter confirmed a right: the newest time at or after which more than half of the ping nodes were asked and
@@ -71,7 +110,13 @@ pub(super) fn lease_end(confirmed: &[(Time, u32)], others_needed: u32) -> Time {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::time::Duration;
+
     use super::*;
+    use crate::engine::{Event, MachineRecord, PersistentState};
+    use crate::model::cluster::{Cluster, PingNode, Timing};
+
     /// When each confirmation ends and its votes, how many are needed, when the right ends.
     type LeaseRow = (&'static [(u64, u32)], u32, Time);
     /// The nodes, when each ping node answered, when the arbiter confirmed.
@@ -104,12 +149,50 @@ mod tests {
         }
     }
 
+    /// bob was heard from an address of the group.
+    #[test]
+    fn a_ping_node_that_is_a_member_has_no_vote() {
+        let nodes = ["alice", "bob"].map(NodeName::new);
+        let timing = Timing::usual(Duration::from_secs(1), Duration::from_secs(10));
+        let mut cluster = Cluster::new(&nodes, timing);
+        let address: IpAddr = "10.0.0.2".parse().unwrap();
+        cluster.pings = vec![PingNode {
+            name: "group".to_owned(),
+            addresses: vec!["10.0.0.9".parse().unwrap(), address],
+        }];
+        let record = MachineRecord {
+            addresses: vec![address],
+            ..MachineRecord::default()
+        };
+        let kept = |machines: &[(NodeName, MachineRecord)]| PersistentState {
+            machines: machines.iter().cloned().collect(),
+            ..PersistentState::default()
+        };
+        let pong = Event::Pong {
+            ping: 0,
+            sent: at(1),
+        };
+        let (mut engine, _) = Engine::new(cluster.clone(), kept(&[]), Time::ZERO);
+        let _orders = engine.handle(at(1), pong.clone());
+        assert!(engine.status(at(1)).pings[0].up);
+
+        let kept = kept(&[(nodes[1].clone(), record)]);
+        let (mut engine, _) = Engine::new(cluster, kept, Time::ZERO);
+        let orders = engine.handle(at(1), pong);
+        let text = format!("{orders:?}");
+        assert!(text.contains("PingIsMember"), "{text}");
+        let ping = &engine.status(at(1)).pings[0];
+        assert_eq!((ping.up, ping.member.as_ref()), (false, Some(&nodes[1])));
+        assert_eq!(engine.view.pings[0].answered, None);
+    }
+
     #[test]
     fn the_arbiter_confirms_with_more_than_half_of_the_ping_nodes() {
         let ping = |answered: &Option<u64>| Ping {
             name: "gateway".to_owned(),
             answered: answered.map(at),
             up: answered.is_some(),
+            member: None,
         };
         let table: [ArbiterRow; 5] = [
             (2, &[Some(5)], Some(at(5))),

@@ -45,6 +45,7 @@ impl Engine {
                     name: p.name.clone(),
                     up: p.up,
                     answered: p.answered.map(|at| now.since(at)),
+                    member: p.member.clone(),
                 })
                 .collect(),
             quorum: QuorumStatus {
@@ -372,6 +373,7 @@ fn resources(group: &Group, now: Time) -> Vec<ResourceStatus> {
                 state,
                 error: error.clone(),
                 watch: watch.clone(),
+                unwatched: watch.is_none() && !spec.addresses,
             })
             .collect::<Vec<_>>()
     };

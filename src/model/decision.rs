@@ -58,6 +58,8 @@ pub enum What {
     PingUp(String),
     /// A ping node no longer answers.
     PingDown(String),
+    /// Heartbeats of a member come from the address of a ping node, so that has no vote.
+    PingIsMember(String, NodeName),
     /// This node's side has more than half of the votes.
     QuorumGained {
         /// Votes of this node's side.
@@ -332,6 +334,7 @@ impl Decision {
             | What::SharedName { .. }
             | What::OtherVersion(..)
             | What::StaysOut
+            | What::PingIsMember(..)
             | What::RunsOn => Level::Error,
             What::Held
                 if matches!(

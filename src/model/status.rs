@@ -147,6 +147,9 @@ pub struct PingStatus {
     /// Time since the newest request that it answered was sent.
     #[serde(default)]
     pub answered: Option<Duration>,
+    /// The node that sends heartbeats from its address. It has no vote then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<NodeName>,
 }
 
 /// The votes of a node's side.
@@ -194,6 +197,9 @@ pub struct ResourceStatus {
     /// The results of its monitor, if it has one and runs.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
+    /// Whether nobody would notice its end: it has no monitor, and is no address, which the kernel watches.
+    #[serde(default)]
+    pub unwatched: bool,
 }
 
 /// The results of the monitor of a running resource.

@@ -1,6 +1,6 @@
 //! Sends echo requests to the ping nodes and reports their replies.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +9,10 @@ use tokio::task::JoinHandle;
 use super::receive::Authenticator;
 use crate::model::Time;
 use crate::model::cluster::Cluster;
+use crate::model::decision::Level;
 use crate::sys::clock;
 use crate::sys::icmp::Pinger;
+use crate::sys::own_address::is_own;
 
 /// Requests that can still be answered; a reply to an older one comes too late to matter.
 const MAX_OPEN_REQUESTS: usize = 4096;
@@ -88,11 +90,21 @@ async fn receive_replies(
     node_of_target: Vec<usize>,
     replies: Arc<Authenticator>,
 ) {
+    let mut own_logged = BTreeSet::new();
     loop {
         let Ok(reply) = pinger.next_reply().await else {
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
             continue;
         };
+        if let Some(address) = pinger.target(reply.target).filter(|a| is_own(*a)) {
+            if own_logged.insert(address) {
+                let text = format!(
+                    "ping node {address} is an address of this node, which always reaches itself: its answers do not count"
+                );
+                replies.out.log(Level::Error, text);
+            }
+            continue;
+        }
         let sent_at = {
             let open = open_requests.lock().unwrap_or_else(PoisonError::into_inner);
             let request = open.iter().rev().find(|(s, _)| *s == reply.sequence);

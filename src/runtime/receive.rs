@@ -81,7 +81,7 @@ pub struct Authenticator {
     filter: SourceFilter,
     counters: Arc<Counters>,
     accepted: mpsc::Sender<Received>,
-    out: OutputSender,
+    pub(super) out: OutputSender,
 }
 
 /// What a reload may change.

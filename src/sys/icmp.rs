@@ -70,6 +70,11 @@ impl Pinger {
         })
     }
 
+    /// The address of a target.
+    pub fn target(&self, index: usize) -> Option<IpAddr> {
+        self.targets.get(index).copied()
+    }
+
     /// How many targets there are.
     pub fn targets(&self) -> usize {
         self.targets.len()

@@ -12,6 +12,7 @@ pub mod lock_file;
 pub mod machine;
 pub mod netlink;
 pub mod oom;
+pub mod own_address;
 pub mod packet;
 pub mod peer;
 pub mod pidfd;

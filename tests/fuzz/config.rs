@@ -28,6 +28,8 @@ fn machine() -> HostFacts {
     HostFacts {
         interfaces: Some(["lo", "eth0", "eth1"].map(str::to_owned).to_vec()),
         checks_modes: true,
+        own_addresses: vec![],
+        broadcasts: vec![],
         user_exists: |name| name == "hacluster" || name == "root",
         executable: |path| path.starts_with("/usr"),
     }

@@ -249,7 +249,7 @@ const TABLE: &[Mutation] = &[
     ),
     m(
         "6: a ping node's answer counts from when it came",
-        "membership.rs",
+        "quorum.rs",
         "        ping.answered = Some(ping.answered.map_or(sent, |at| at.max(sent)));",
         "        ping.answered = Some(ping.answered.map_or(self.now, |at| at.max(self.now)));",
     ),

@@ -9,7 +9,7 @@ use had::model::status::{
     GroupStatus, LinkStatus, Liveness, NodeStatus, QuorumStatus, ResourceState, ResourceStatus,
     Spread, Status,
 };
-use had::text::duration_for_people;
+use had::text::{count, duration_for_people};
 
 use crate::screen::{Screen, Tone};
 
@@ -19,6 +19,7 @@ pub fn render_status(status: &Status, screen: Screen) -> String {
         screen,
         text: String::new(),
         problems: 0,
+        unwatched: 0,
     };
     page.add_phase(status);
     page.add_heading("Nodes");
@@ -64,6 +65,8 @@ struct Page {
     screen: Screen,
     text: String,
     problems: usize,
+    /// Running resources whose end nobody would notice.
+    unwatched: usize,
 }
 
 impl Page {
@@ -126,6 +129,14 @@ impl Page {
     /// The first line of the page. Built last, because it counts the problems.
     fn headline(&self, status: &Status) -> String {
         let (tone, verdict) = match self.problems {
+            0 if self.unwatched > 0 => {
+                let unwatched = count(self.unwatched, "resource");
+                let verb = if self.unwatched == 1 { "is" } else { "are" };
+                let text = format!(
+                    "no problem seen; {unwatched} {verb} not watched (see monitor in ha.cf)"
+                );
+                (Tone::Good, text)
+            }
             0 => (Tone::Good, "all is well".to_owned()),
             1 => (Tone::Bad, "1 problem, marked with !".to_owned()),
             n => (Tone::Bad, format!("{n} problems, marked with !")),
@@ -250,7 +261,13 @@ impl Page {
         let width = column_width(status.pings.iter().map(|ping| ping.name.as_str()));
         for ping in &status.pings {
             let name = pad(&ping.name, width);
-            if ping.up {
+            if let Some(node) = &ping.member {
+                let text = format!(
+                    "{} is the machine of {node}, so it has no vote: take an address outside the cluster, such as the gateway",
+                    ping.name
+                );
+                self.add_problem(0, &text);
+            } else if ping.up {
                 self.add_line(Tone::Plain, &format!("  {name}  "), "answers");
             } else {
                 self.add_problem(0, &format!("{name} does not answer"));
@@ -301,8 +318,13 @@ impl Page {
             || (must_run && resource.state != ResourceState::Running);
         let watched = resource.watch.as_ref().filter(|_| must_run);
         if !bad {
+            let unwatched = must_run && resource.unwatched && !holds_nothing(&resource.token);
             let text = match watched.and_then(health::monitor_text) {
                 Some(told) => format!("{word}; {told}"),
+                None if unwatched => {
+                    self.unwatched += 1;
+                    format!("{word} when last looked at, not watched")
+                }
                 None => word.to_owned(),
             };
             return self.add_line(Tone::Plain, &format!("      {token}  "), &text);
@@ -314,6 +336,12 @@ impl Page {
         self.problems += 1;
         self.add_line(Tone::Bad, &format!("    ! {token}  "), &text);
     }
+}
+
+/// Whether a resource only does something at its start, so that there is nothing to watch.
+fn holds_nothing(token: &str) -> bool {
+    let name = token.split("::").next().unwrap_or(token);
+    had::assembly::watch_plan::WITHOUT_STATUS.contains(&name)
 }
 
 /// Where a group is, and whether that is a problem.

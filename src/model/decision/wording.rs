@@ -20,6 +20,7 @@ impl Decision {
             )
             | (What::VotersChange(_), Because::Reconfigured)
             | (What::Commanded(_), Because::Administrator)
+            | (What::PingIsMember(..), Because::Heard)
             | (What::Gap(_), Because::NodeWasStopped) => return None,
             (What::PingDown(_), Because::SilentFor(time)) => {
                 format!("no reply for {}", duration_for_people(*time))
@@ -73,6 +74,10 @@ impl fmt::Display for What {
             Self::LinkDown(n, l) => write!(f, "node {n} is not heard {}", l.by()),
             Self::PingUp(n) => write!(f, "ping node {n} answers"),
             Self::PingDown(n) => write!(f, "ping node {n} does not answer"),
+            Self::PingIsMember(ping, node) => write!(
+                f,
+                "ping node {ping} is the machine of {node}, which sends heartbeats from its address: it has no vote"
+            ),
             // With `quorum off` or `ignore` a side may act whatever it counts.
             Self::QuorumGained { votes, total } if *votes < votes_needed(*total) => {
                 write!(f, "votes do not limit this node: quorum is off or ignored")
@@ -340,6 +345,10 @@ mod tests {
                     Because::SilentFor(Duration::from_secs(10)),
                 ),
                 "ping node 10.0.0.254 does not answer: no reply for 10 s",
+            ),
+            (
+                node(What::PingIsMember("10.0.0.2".into(), bob()), Because::Heard),
+                "ping node 10.0.0.2 is the machine of bob, which sends heartbeats from its address: it has no vote",
             ),
             (
                 group(

@@ -60,6 +60,7 @@ fn group(group: &str, preferred: &str, owners: &[&str], states: [GroupState; 2])
                 },
                 error: None,
                 watch: None,
+                unwatched: false,
             })
             .to_vec(),
         notes: vec![],
@@ -90,6 +91,7 @@ fn pair() -> Status {
             name: "10.1.88.254".into(),
             up: true,
             answered: None,
+            member: None,
         }],
         quorum: QuorumStatus {
             held: true,
@@ -313,6 +315,24 @@ fn a_node_is_late_and_links_are_one_way() {
 }
 
 #[test]
+fn what_nobody_watches_is_not_called_well() {
+    let mut status = pair();
+    let resources = &mut status.groups[0].resources;
+    resources[1].unwatched = true;
+    let page = render_status(&status, WIDE);
+    let head = "The cluster as alice sees it: no problem seen; 1 resource is not watched (see\nmonitor in ha.cf)\n";
+    assert!(page.starts_with(head), "{page}");
+    assert!(
+        page.contains("nginx                running when last looked at, not watched\n"),
+        "{page}"
+    );
+    // What only did something at its start cannot die.
+    status.groups[0].resources[1].token = "Delay::3".to_owned();
+    let page = render_status(&status, WIDE);
+    assert!(page.contains("all is well"), "{page}");
+}
+
+#[test]
 fn there_is_no_quorum() {
     let mut status = pair();
     status.quorum = QuorumStatus {
@@ -327,6 +347,11 @@ fn there_is_no_quorum() {
     assert_eq!(
         part(&page, "Quorum\n"),
         "! lost: 1 of 3 votes, 2 needed; no group can be started on this side"
+    );
+    status.pings[0].member = Some(NodeName::new("bob"));
+    assert_eq!(
+        part(&render_status(&status, WIDE), "Ping nodes\n"),
+        "! 10.1.88.254 is the machine of bob, so it has no vote: take an address outside\n  the cluster, such as the gateway"
     );
     status.quorum.counted = false;
     assert_eq!(

@@ -53,6 +53,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
             name: "10.0.0.254".into(),
             up: true,
             answered: None,
+            member: None,
         }],
         quorum: QuorumStatus {
             held: true,
