@@ -30,6 +30,9 @@ use had::model::medium::Target;
 use had::text::Problems;
 use proptest::prelude::*;
 
+#[path = "config/heartbeat.rs"]
+mod heartbeat;
+
 const GOOD: [(&str, &str); 3] = [
     (
         "ha.cf",

@@ -3,7 +3,8 @@
 //! In heartbeat the daemon and a script both read this file, and sometimes disagreed. What both read alike is read the same
 //! way here. What they read differently is an error that says why.
 
-use std::collections::BTreeMap;
+mod repetitions;
+
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
@@ -22,8 +23,6 @@ pub struct GroupLine {
     pub tokens: Vec<(Token, Place)>,
 }
 
-/// Agents whose word may be in several groups, because they have no state to share.
-const STATELESS: [&str; 4] = ["MailTo", "Delay", "AudibleAlarm", "WinPopup"];
 /// Agents whose first argument is an address, which may be IPv6 with `::`.
 const ADDRESSES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
 
@@ -46,8 +45,8 @@ pub fn parse(
         let above = !groups.is_empty();
         groups.extend(read_group(words, nodes, above, report));
     }
-    refuse_repetitions(&groups, report);
-    groups
+    repetitions::judge(&groups, report);
+    repetitions::merge(groups)
 }
 
 /// The words of one logical line, continuation lines included.
@@ -187,8 +186,27 @@ fn split_resource_word(word: SourceWord, report: &mut Problems) -> Option<(Token
         );
         return None;
     }
-    let name = name.to_owned();
+    let (name, mut args) = (name.to_owned(), args);
+    if ADDRESSES.contains(&name.as_str())
+        && let Some(argument) = args.first_mut()
+        && let Some(read) = without_empty_netmask(argument)
+    {
+        let message = format!(
+            "{} has an empty netmask; it is read as {read}",
+            quote(&text)
+        );
+        report.warning(&place, message, "write it like that");
+        *argument = read;
+    }
     Some((Token { text, name, args }, place))
+}
+
+/// `10.0.0.1//24/eth0` without the slash too many: heartbeat found the prefix all the same.
+fn without_empty_netmask(argument: &str) -> Option<String> {
+    let (address, rest) = argument.split_once("//")?;
+    let prefix = rest.split('/').next()?;
+    prefix.parse::<u8>().ok()?;
+    Some(format!("{address}/{rest}"))
 }
 
 /// Whether a word is only an address: heartbeat's pattern of four parts with dots between them, each beginning with a
@@ -220,46 +238,6 @@ pub fn address_argument(token: &Token) -> Option<&str> {
         .first()
         .filter(|_| for_addresses)
         .map(String::as_str)
-}
-
-/// Refuses a word that occurs twice. The first word names its group, so it must be unique. A resource in two groups would be
-/// stopped for one of them while the other still needs it.
-fn refuse_repetitions(groups: &[GroupLine], report: &mut Problems) {
-    let mut seen: BTreeMap<(String, Vec<String>), (&Place, usize)> = BTreeMap::new();
-    for (nth, group) in groups.iter().enumerate() {
-        for (position, (token, place)) in group.tokens.iter().enumerate() {
-            let identity = match resource_address(token) {
-                Some(address) => ("an address".to_owned(), vec![address.to_string()]),
-                None => (token.name.clone(), token.args.clone()),
-            };
-            let stateless = position > 0 && STATELESS.contains(&token.name.as_str());
-            let Some((first, group)) = seen.get(&identity) else {
-                seen.insert(identity, (place, nth));
-                continue;
-            };
-            let is_key = groups
-                .get(*group)
-                .and_then(|g| g.tokens.first())
-                .is_some_and(|(_, p)| p == *first);
-            if stateless && !is_key {
-                continue;
-            }
-            let what = match resource_address(token) {
-                Some(address) => format!("address {address}"),
-                None => quote(&token.text),
-            };
-            let help = if nth == *group {
-                "a resource can be a member of its group only once"
-            } else {
-                "a resource belongs to one group: two groups would start and stop it independently of each other"
-            };
-            report.error(
-                place,
-                format!("{what} is already on line {}", first.line),
-                help,
-            );
-        }
-    }
 }
 
 #[cfg(test)]

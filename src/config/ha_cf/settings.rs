@@ -7,7 +7,7 @@ use super::{Directive, HaCfReader};
 use crate::config::values::{boolean, delay, number, size, time};
 use crate::text::Place;
 use crate::text::SourceWord;
-use crate::text::did_you_mean;
+use crate::text::{did_you_mean, duration_for_people};
 
 /// The value of a directive that may occur once.
 #[derive(Clone, Debug)]
@@ -116,6 +116,14 @@ impl HaCfReader<'_> {
         if let Err(help) = &value {
             let message = format!("{} {}", word.quoted(), form.refusal());
             self.report.error(&word.place, message, help);
+        }
+        if let Ok(DirectiveValue::Time(time)) = value
+            && word.text.contains(|c: char| c.is_ascii_uppercase())
+        {
+            let read = duration_for_people(time);
+            let message = format!("{} is read as {read}, as in heartbeat", word.quoted());
+            let help = "write units in small letters";
+            self.report.warning(&word.place, message, help);
         }
         value.ok()
     }
