@@ -263,6 +263,7 @@ impl HaCfReader<'_> {
         let relay_by_default = Cluster::relays_by_default(nodes, pings);
         let relay = self.flag("relay", relay_by_default);
         timing::check_relay(&mut self, relay, &timing);
+        let follow_connectivity = self.follow_connectivity();
         let lists = &mut self.lists;
         let mut links: Vec<LinkName> = Vec::new();
         for (medium, _) in &lists.media {
@@ -292,7 +293,7 @@ impl HaCfReader<'_> {
                 .map(|(w, _)| w.clone())
                 .collect(),
             health: std::mem::take(&mut lists.health),
-            follow_connectivity: lists.ipfail.is_some(),
+            follow_connectivity,
             timing,
             quorum,
             auto_failback,
@@ -338,16 +339,36 @@ impl HaCfReader<'_> {
                 "for example: ucast eth0 10.0.0.2",
             );
         }
-        if let Some(ipfail) = &self.lists.ipfail
+    }
+
+    /// `follow_connectivity`, or the line of heartbeat that asks for the same.
+    fn follow_connectivity(&mut self) -> bool {
+        let ipfail = self.lists.ipfail.clone();
+        let line = self
+            .settings
+            .get("follow_connectivity")
+            .map(|s| s.place.line);
+        let follows = self.flag("follow_connectivity", ipfail.is_some());
+        if let (Some(ipfail), Some(line), false) = (&ipfail, line, follows) {
+            let message = format!("this has no effect: follow_connectivity is off (line {line})");
+            self.report
+                .warning(ipfail, message, "remove one of the two");
+        }
+        let asked = match self.settings.get("follow_connectivity") {
+            Some(setting) => Some(setting.place.clone()),
+            None => ipfail,
+        };
+        if let Some(place) = asked.filter(|_| follows)
             && self.lists.pings.is_empty()
             && !self.settings.contains_key("ping")
         {
             self.report.warning(
-                ipfail,
-                "ipfail compares ping nodes, but there are none",
+                &place,
+                "this compares how many ping nodes each node reaches, but there are none",
                 "add one, such as the gateway: ping 10.0.0.254",
             );
         }
+        follows
     }
 
     fn auto_failback(&mut self) -> bool {

@@ -40,9 +40,10 @@ const LIVE: [(&str, Differ); 7] = [
     ("the hop count of heartbeats (hopfudge) changes", |a, b| {
         a.hopfudge != b.hopfudge
     }),
-    ("following the ping nodes (ipfail) changes", |a, b| {
-        a.follow_connectivity != b.follow_connectivity
-    }),
+    (
+        "following the ping nodes (follow_connectivity) changes",
+        |a, b| a.follow_connectivity != b.follow_connectivity,
+    ),
     (
         "the lease of addresses (lease) changes; addresses that are up get it when their right is renewed",
         |a, b| a.lease != b.lease,

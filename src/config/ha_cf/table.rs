@@ -132,6 +132,10 @@ const TABLE: &[(&str, DirectiveRule)] = &[
         DirectiveRule::Custom(timing::read_nice_failback),
     ),
     ("failback_delay", DirectiveRule::NewValue(ValueForm::Delay)),
+    (
+        "follow_connectivity",
+        DirectiveRule::NewValue(ValueForm::Flag),
+    ),
     ("timeout", DirectiveRule::Custom(programs::read_timeout)),
     (
         "takeover_waits",

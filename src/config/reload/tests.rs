@@ -114,7 +114,10 @@ fn every_field_is_compared() {
             "auto_failback changes",
         ),
         (|c| c.failback_delay *= 2, ""),
-        (|c| c.follow_connectivity = !c.follow_connectivity, "ipfail"),
+        (
+            |c| c.follow_connectivity = !c.follow_connectivity,
+            "follow_connectivity",
+        ),
         (|c| c.relay = !c.relay, "relay changes from"),
         (|c| c.env.push(("ZONE".into(), "1".into())), "HA_ZONE"),
         (|c| c.lease = !c.lease, "lease of addresses"),
