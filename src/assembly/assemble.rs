@@ -19,7 +19,7 @@ use crate::agent::resolve::catalog::Catalog;
 use crate::agent::resolve::storage_order::{self, StepWord};
 use crate::agent::resolve::{ResolvedStep, Resolver};
 use crate::agent::{Abort, Limits};
-use crate::config::{self, Config, GroupLine};
+use crate::config::{self, Config, GroupLine, HostFacts};
 use crate::model::GroupName;
 use crate::model::NodeName;
 use crate::model::cluster::{Cluster, GroupSpec, Timeouts};
@@ -118,7 +118,8 @@ fn problem_without_line(dir: &Path, message: &str) -> Problems {
     report
 }
 
-/// Adds the problems of the resources to those of bad files, so that one run reports everything.
+/// Adds the problems of the resources, and of the programs that ha.cf names, to those of bad files, so that one run reports
+/// everything.
 async fn with_resource_problems(
     mut report: Problems,
     folders: &Folders,
@@ -145,8 +146,28 @@ async fn with_resource_problems(
         resolve_line(&resolver, line, &mut report);
     }
     report_clashes(&lines, &mut report);
+    report_programs(folders, node, &resolver.env, &mut report);
     report.sort();
     report
+}
+
+/// Reports what is wrong with the programs of a ha.cf that has other mistakes. Those are already reported.
+fn report_programs(
+    folders: &Folders,
+    node: &NodeName,
+    env: &Arc<ScriptEnv>,
+    report: &mut Problems,
+) {
+    let path = folders.config.join("ha.cf");
+    let text = read_regular(&path, MAX_FILE_BYTES).unwrap_or_default();
+    let facts = HostFacts::here();
+    let config = config::ha_cf::parse(&text, &path, &facts, &mut Problems::default()).config;
+    if config.witnesses.contains(node) {
+        return;
+    }
+    trust::judge_children(&config.respawn, report);
+    watch_plan::check_probes(&config, report);
+    drop(Hooks::new(&config, env, report));
 }
 
 /// All resource words.

@@ -177,6 +177,27 @@ mod tests {
     }
 
     #[test]
+    fn programs_that_are_missing_are_not_hidden_by_another_mistake() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let ha_cf = "keepaliv 1\nnode a b\nbcast lo\nnotify /nonexistent/hook\ncheck x exec /nonexistent/check\n";
+        fs::write(at("ha.cf"), ha_cf).unwrap();
+        fs::write(at("haresources"), "a 127.0.0.3/8/lo\n").unwrap();
+        fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
+        fs::set_permissions(at("authkeys"), fs::Permissions::from_mode(0o600)).unwrap();
+        let (text, good) = check(dir.path(), &NodeName::new("a"));
+        assert!(!good);
+        for wrong in [
+            "ha.cf:1:1: unknown directive",
+            "ha.cf:4:8: cannot read /nonexistent/hook",
+            "ha.cf:5:14: `/nonexistent/check` is not an executable file",
+            "\n3 errors",
+        ] {
+            assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
+        }
+    }
+
+    #[test]
     fn what_others_can_write_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
