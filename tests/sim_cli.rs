@@ -67,6 +67,21 @@ fn a_crash_is_taken_over_after_deadtime() {
     assert_eq!(group["group"], GROUP);
 }
 
+/// A dead service is noticed at the next look, which `every` says.
+#[test]
+fn the_interval_of_a_monitor_counts() {
+    for (every, range) in [("2s", 0.1..3.0), ("40s", 3.0..45.0)] {
+        let dir = folder(&format!(
+            "ping 10.0.0.254\nmonitor * every {every} restart 1\n"
+        ));
+        let file = script(&dir, &format!("at 63s die {GROUP} step 2 on alice\n"));
+        let json = said(&sim(&dir, &["--script", &file, "--for", "5m", "--json"]), 0);
+        let outcome: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let longest = outcome["groups"][0]["longest_s"].as_f64().unwrap();
+        assert!(range.contains(&longest), "{every}: {longest}");
+    }
+}
+
 #[test]
 fn two_nodes_without_an_arbiter_both_run_it_behind_a_cut_cable() {
     let dir = folder("");

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::world::{ScheduledEvent, World};
 use crate::engine::Event;
+use crate::model::cluster::Step;
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Health};
 use crate::model::{GroupName, NodeName};
 
-/// The interval of monitors and of checks.
-const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval of monitors and of checks for which none is set.
+const USUAL_INTERVAL: Duration = Duration::from_secs(1);
 /// The first result of a check comes this long after the start of the daemon.
 const FIRST_CHECK_AFTER: Duration = Duration::from_millis(20);
 
@@ -111,13 +112,39 @@ impl World {
         let machine = self.machine(by.as_str());
         if on {
             machine.health.watched.insert(group.clone(), round);
-            self.schedule_monitor(by, group, round);
+            let steps = self.steps_at(by, &group);
+            let intervals: BTreeSet<Duration> = steps.iter().map(|s| self.interval_of(s)).collect();
+            for interval in intervals {
+                self.schedule_monitor(by, group.clone(), round, interval);
+            }
         } else {
             machine.health.watched.remove(&group);
         }
     }
 
-    fn schedule_monitor(&mut self, at: &NodeName, group: GroupName, round: u64) {
+    fn interval_of(&self, step: &Step) -> Duration {
+        let words = step.members.join(" ");
+        self.intervals
+            .get(&words)
+            .copied()
+            .unwrap_or(USUAL_INTERVAL)
+    }
+
+    fn interval_of_check(&self, name: &str) -> Duration {
+        let words = format!("check {name}");
+        self.intervals
+            .get(&words)
+            .copied()
+            .unwrap_or(USUAL_INTERVAL)
+    }
+
+    fn schedule_monitor(
+        &mut self,
+        at: &NodeName,
+        group: GroupName,
+        round: u64,
+        interval: Duration,
+    ) {
         let Some((life, _)) = self.life_and_clock(at) else {
             return;
         };
@@ -127,11 +154,21 @@ impl World {
             life,
             group,
             round,
+            interval,
         };
-        self.schedule(MONITOR_INTERVAL, look);
+        self.schedule(interval, look);
     }
 
-    pub(super) fn monitor_steps(&mut self, at: &NodeName, group: &GroupName, round: u64) {
+    /// Looks at the steps of a group that have this interval.
+    pub(super) fn monitor_steps(
+        &mut self,
+        at: &NodeName,
+        group: &GroupName,
+        round: u64,
+        interval: Duration,
+    ) {
+        let steps = self.steps_at(at, group);
+        let intervals: Vec<Duration> = steps.iter().map(|s| self.interval_of(s)).collect();
         let Some(machine) = self.machines.get(at) else {
             return;
         };
@@ -148,8 +185,11 @@ impl World {
             }
         };
         let looks: Vec<_> = runs.iter().enumerate().map(look).collect();
-        self.schedule_monitor(at, group.clone(), round);
+        self.schedule_monitor(at, group.clone(), round, interval);
         for (step, result) in looks.into_iter().enumerate() {
+            if intervals.get(step).is_some_and(|own| *own != interval) {
+                continue;
+            }
             let event = Event::Monitored {
                 group: group.clone(),
                 step,
@@ -160,34 +200,56 @@ impl World {
     }
 
     pub(super) fn schedule_checks(&mut self, at: &NodeName) {
-        if let Some((life, _)) = self.life_and_clock(at) {
+        let Some((life, _)) = self.life_and_clock(at) else {
+            return;
+        };
+        let names = self.check_names(at);
+        let mut intervals: BTreeSet<Duration> = names
+            .iter()
+            .map(|name| self.interval_of_check(name))
+            .collect();
+        // A reload may add checks.
+        intervals.insert(USUAL_INTERVAL);
+        for interval in intervals {
             let at = at.clone();
-            self.schedule(FIRST_CHECK_AFTER, ScheduledEvent::Check { at, life });
+            self.schedule(
+                FIRST_CHECK_AFTER,
+                ScheduledEvent::Check { at, life, interval },
+            );
         }
     }
 
-    /// Runs all checks of a machine.
-    pub(super) fn run_checks(&mut self, at: &NodeName) {
-        let Some(machine) = self.machines.get(at) else {
-            return;
+    /// The checks of a machine, `failback_when` included.
+    fn check_names(&self, at: &NodeName) -> Vec<String> {
+        let engine = self.machines.get(at).and_then(|m| m.engine.as_ref());
+        let Some(health) = engine.map(|engine| &engine.cluster().health) else {
+            return Vec::new();
         };
-        let Some(engine) = machine.engine.as_ref() else {
-            return;
-        };
-        let life = machine.life;
-        let health = &engine.cluster().health;
-        let mut names: Vec<String> = health.checks.iter().map(|c| c.name.clone()).collect();
-        names.extend(health.failback_when.then(|| FAILBACK_WHEN.to_owned()));
+        let names = health.checks.iter().map(|c| c.name.clone());
+        names
+            .chain(health.failback_when.then(|| FAILBACK_WHEN.to_owned()))
+            .collect()
+    }
+
+    /// Runs the checks of a machine that have this interval.
+    pub(super) fn run_checks(&mut self, at: &NodeName, interval: Duration) {
+        let mut names = self.check_names(at);
         if names.is_empty() {
             return;
         }
+        names.retain(|name| self.interval_of_check(name) == interval);
+        let Some(machine) = self.machines.get(at) else {
+            return;
+        };
+        let life = machine.life;
         names.retain(|name| !machine.health.hanging.contains(name));
         let failing = machine.health.failing.clone();
         let again = ScheduledEvent::Check {
             at: at.clone(),
             life,
+            interval,
         };
-        self.schedule(MONITOR_INTERVAL, again);
+        self.schedule(interval, again);
         for check in names {
             let result = match failing.get(&check) {
                 Some(text) => Err(text.clone()),

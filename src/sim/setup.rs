@@ -18,6 +18,9 @@ pub struct ClusterSetup {
     pub cluster: Cluster,
     /// Whether kernels drop addresses whose lease was not renewed.
     pub kernel_leases: bool,
+    /// How often a resource is monitored, by its words, and a check is run, by `check` and its name. What is not named here
+    /// is looked at every second.
+    pub intervals: BTreeMap<String, Duration>,
     /// Machines whose clock is wrong or drifts, or whose daemon wakes late.
     pub machines: BTreeMap<NodeName, MachineCondition>,
     /// The seed of the random events.
@@ -54,6 +57,7 @@ impl ClusterSetup {
         ClusterSetup {
             cluster,
             kernel_leases: true,
+            intervals: BTreeMap::new(),
             machines: BTreeMap::new(),
             seed: 0,
             length: None,
@@ -67,6 +71,7 @@ impl ClusterSetup {
         world.cluster = self.cluster.clone();
         world.cluster.digest = digest(&self.cluster);
         world.kernel_leases = self.kernel_leases;
+        world.intervals.clone_from(&self.intervals);
         world.random = super::Random::new(self.seed);
         for (name, condition) in &self.machines {
             world.set_condition(name, *condition);
@@ -131,6 +136,9 @@ impl fmt::Display for ClusterSetup {
         }
         for group in &self.cluster.groups {
             print_group(f, group)?;
+        }
+        for (words, interval) in &self.intervals {
+            writeln!(f, "interval {} : {words}", duration_in_files(*interval))?;
         }
         let leases = if self.kernel_leases { "on" } else { "off" };
         writeln!(f, "kernel_leases {leases}")?;

@@ -23,10 +23,7 @@ const MAX_INBOX_EVENTS: usize = 200;
 #[derive(Clone, Debug)]
 pub(super) enum ScheduledEvent {
     /// A datagram arrives, whichever daemon runs then.
-    Arrive {
-        to: NodeName,
-        event: Event,
-    },
+    Arrive { to: NodeName, event: Event },
     /// An event for the current life of the daemon.
     Deliver {
         at: NodeName,
@@ -64,10 +61,12 @@ pub(super) enum ScheduledEvent {
         life: u64,
         group: GroupName,
         round: u64,
+        interval: Duration,
     },
     Check {
         at: NodeName,
         life: u64,
+        interval: Duration,
     },
 }
 
@@ -109,6 +108,8 @@ pub struct World {
     pub weather: Weather,
     /// Whether kernels drop addresses whose lease was not renewed.
     pub kernel_leases: bool,
+    /// How often resources and checks are looked at, as in [`super::setup::ClusterSetup`].
+    pub(super) intervals: BTreeMap<String, Duration>,
     /// The source of all random events.
     pub random: Random,
     /// The number of events so far.
@@ -151,6 +152,7 @@ impl World {
             now,
             weather: Weather::CALM,
             kernel_leases: false,
+            intervals: BTreeMap::new(),
             random: Random::new(0),
             steps: 0,
             machines: nodes.into_iter().map(machine).collect(),
@@ -347,9 +349,12 @@ impl World {
                 life,
                 group,
                 round,
-            } if self.is_current_life(&at, life) => self.monitor_steps(&at, &group, round),
-            ScheduledEvent::Check { at, life } if self.is_current_life(&at, life) => {
-                self.run_checks(&at);
+                interval,
+            } if self.is_current_life(&at, life) => {
+                self.monitor_steps(&at, &group, round, interval);
+            }
+            ScheduledEvent::Check { at, life, interval } if self.is_current_life(&at, life) => {
+                self.run_checks(&at, interval);
             }
             ScheduledEvent::Deliver { .. }
             | ScheduledEvent::Probe { .. }

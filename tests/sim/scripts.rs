@@ -235,6 +235,9 @@ fn setup() -> impl Strategy<Value = ClusterSetup> {
             .machines
             .insert(node, MachineCondition { clock, ppm, late });
         (setup.kernel_leases, setup.seed, setup.length) = (switch, seed, length);
+        let intervals = [("check web", 5), ("10.0.0.1 10.0.0.2", 70)];
+        let intervals = intervals.map(|(words, s)| (words.to_owned(), Duration::from_secs(s)));
+        setup.intervals = intervals.into_iter().filter(|_| switch).collect();
         // A hash of the rest, which every world computes.
         setup.cluster.digest = 0;
         setup

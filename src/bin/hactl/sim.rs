@@ -127,7 +127,9 @@ fn setup(args: &Sim) -> Result<(ClusterSetup, String), Failure> {
     if !args.nodes.is_empty() {
         replace_nodes(&mut cluster, &args.nodes)?;
     }
+    let intervals = had::assembly::watch_plan::intervals(&loaded.config, &cluster.groups);
     let mut setup = ClusterSetup::new(cluster);
+    setup.intervals = intervals;
     setup.kernel_leases = lease;
     setup.length = args.length;
     setup.seed = args.seed.unwrap_or(0);

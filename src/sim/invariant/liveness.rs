@@ -35,6 +35,16 @@ pub(in crate::sim) struct LivenessWatch {
     slowest: Duration,
 }
 
+/// How long it may take until a monitor or a check with an interval of its own has the result that counts, twice.
+fn longest_until_noticed(world: &World) -> Duration {
+    let steps = world.cluster.groups.iter().flat_map(|g| &g.steps);
+    let of_steps = steps.filter_map(|s| s.policy).map(|p| p.fall.max(p.rise));
+    let checks = world.cluster.health.checks.iter();
+    let most = of_steps.chain(checks.map(|c| c.fall.max(c.rise))).max();
+    let longest = world.intervals.values().max().copied().unwrap_or_default();
+    longest * (most.unwrap_or(1) + 1) * 2
+}
+
 /// Whether the cluster has settled after the last fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Outlook {
@@ -81,7 +91,8 @@ impl LivenessWatch {
         } else {
             Duration::ZERO
         };
-        t.initdead * 4 + t.deadtime * 7 + self.slowest * 4 + removal + delay + asked
+        let noticed = longest_until_noticed(world);
+        t.initdead * 4 + t.deadtime * 7 + self.slowest * 4 + removal + delay + asked + noticed
     }
 
     /// Checks the cluster now.

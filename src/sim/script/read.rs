@@ -26,7 +26,9 @@ const STEP_WORDS: [&str; 10] = [
 ];
 
 /// Lines that may be repeated.
-const REPEATABLE: [&str; 7] = ["at", "witness", "ping", "group", "step", "check", "machine"];
+const REPEATABLE: [&str; 8] = [
+    "at", "witness", "ping", "group", "step", "check", "interval", "machine",
+];
 
 /// The header as it has been read so far.
 struct HeaderReader {
@@ -163,6 +165,18 @@ impl HeaderReader {
             "group" => self.group(words),
             "step" => self.step(first, words),
             "check" => self.check(words),
+            "interval" => {
+                let mut again = words.clone();
+                let interval = words.time("an interval")?;
+                if interval.is_zero() {
+                    let word = again.next("an interval")?;
+                    return Err(again.at_word(word, "this time must be greater than 0", ""));
+                }
+                words.expect(":")?;
+                let what = names(words, "a resource, or check and its name", str::to_owned)?;
+                self.setup.intervals.insert(what.join(" "), interval);
+                Ok(())
+            }
             FAILBACK_WHEN => {
                 self.setup.cluster.health.failback_when = true;
                 Ok(())
@@ -178,6 +192,7 @@ impl HeaderReader {
                         "group",
                         "step",
                         "check",
+                        "interval",
                         FAILBACK_WHEN,
                         "kernel_leases",
                     ];
