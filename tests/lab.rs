@@ -51,6 +51,8 @@ fn plan(name: &str, config: &Path) -> LabPlan {
         had: "/bin/false".into(),
         hactl: HACTL.into(),
         start: false,
+        restart: false,
+        scripts: None,
     }
 }
 
@@ -445,6 +447,8 @@ fn the_daemon_is_started_stopped_and_killed() {
     let plan = LabPlan {
         had,
         start: true,
+        restart: false,
+        scripts: None,
         ..plan("had", config.path())
     };
     let lab = Lab::up(&plan).unwrap();

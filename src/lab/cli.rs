@@ -52,7 +52,8 @@ pub enum LabVerb {
     /// Build a cluster from a folder with ha.cf, haresources and authkeys, and start it
     ///
     /// Agents really run, and see the disk of this machine. Each node has its own /etc/ha.d (a copy of the folder),
-    /// /var/lib/had, /var/log, /run, processes and network. The lab of an ordinary user has only that user, so agents cannot
+    /// /var/lib/had, /var/log, /run, processes and network. A daemon that ends is started again a second later, as systemd
+    /// does, except after `hactl stop` and `hactl lab stop`. The lab of an ordinary user has only that user, so agents cannot
     /// become another one.
     Up {
         /// The folder
@@ -149,6 +150,7 @@ fn up(
     let name = name.map_or_else(|| "lab".to_owned(), str::to_owned);
     let mut plan = plan(dir, &name).map_err(LabError::Plan)?;
     plan.start &= !no_start;
+    plan.restart = true;
     let lab = Lab::up_in_background(&plan)?;
     let all_run = !plan.start || wait_for_daemons(&lab)?;
     print_status(&lab.status()?);

@@ -85,6 +85,8 @@ pub fn plan(from: &PlanBuilder<'_>) -> Result<LabPlan, LabError> {
         had: from.had.clone(),
         hactl: from.hactl.clone(),
         start: true,
+        restart: false,
+        scripts: None,
     };
     plan.check()?;
     Ok(plan)

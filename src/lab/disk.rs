@@ -26,7 +26,7 @@ impl HostDisk {
     }
 
     /// Makes the folders, with a private copy of the configuration. Once in a host's life, not at each boot.
-    pub fn format(&self, host: &HostPlan) -> Result<(), LabError> {
+    pub fn format(&self, host: &HostPlan, scripts: Option<&Path>) -> Result<(), LabError> {
         for part in ["ha.d", "lib", "log", "stage"] {
             make_dir(&self.0.join(part))?;
         }
@@ -34,6 +34,12 @@ impl HostDisk {
         let Some((config, lines)) = &host.config else {
             return Ok(());
         };
+        if let Some(scripts) = scripts {
+            let folder = self.0.join("ha.d/resource.d");
+            make_dir(&folder)?;
+            copy_tree(scripts, &folder)?;
+        }
+        // What it has itself takes their place.
         copy_tree(config, &self.0.join("ha.d"))?;
         // A checkout is readable for everybody, and the daemon refuses such keys.
         let keys = self.0.join("ha.d/authkeys");
@@ -258,6 +264,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<(), LabError> {
             copy_tree(&source, &target)?;
         } else if kind.is_symlink() {
             let points_to = fs::read_link(&source).doing(|| doing(&source))?;
+            fs::remove_file(&target).ok(); // one of the scripts of the lab
             symlink(points_to, &target).doing(|| doing(&source))?;
         } else if kind.is_file() {
             fs::copy(&source, &target).doing(|| doing(&source))?;
@@ -291,7 +298,12 @@ mod tests {
             config: Some((from.path().into(), vec!["ucast eth0 10.0.0.2".into()])),
             interfaces: vec![],
         };
-        HostDisk::at(to.path().into()).format(&host).unwrap();
+        let scripts = tempfile::tempdir().unwrap();
+        for (name, text) in [("web", "the tree's"), ("db", "the tree's")] {
+            fs::write(scripts.path().join(name), text).unwrap();
+        }
+        let disk = HostDisk::at(to.path().into());
+        disk.format(&host, Some(scripts.path())).unwrap();
         let copy = to.path().join("ha.d");
         let text = fs::read_to_string(copy.join("ha.cf")).unwrap();
         assert!(text.starts_with("node alice\n"), "{text}");
@@ -301,6 +313,11 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o7777, 0o750);
+        let script = |name: &str| fs::read_to_string(copy.join("resource.d").join(name)).unwrap();
+        assert_eq!(
+            (script("web").as_str(), script("db").as_str()),
+            ("#!/bin/sh\n", "the tree's")
+        );
         assert_eq!(
             fs::read_link(copy.join("link")).unwrap(),
             Path::new("ha.cf")

@@ -54,6 +54,8 @@ pub struct RunningHost {
     pub frozen: AtomicBool,
     /// The daemon, once started.
     pub had: Mutex<Option<HostProgram>>,
+    /// How it ended by itself, until somebody asks.
+    had_exit: Mutex<Option<ProgramExit>>,
     init: Pid,
     orders: OwnedFd,
     waiting: Mutex<HashMap<u64, Sender<InitMessage>>>,
@@ -86,9 +88,13 @@ impl HostProgram {
         }
     }
 
-    /// Whether it still runs. This consumes the notice of its end: use either this or [`HostProgram::wait`].
-    pub fn runs(&self) -> bool {
-        matches!(self.notes.try_recv(), Err(TryRecvError::Empty))
+    /// How it ended, if it has. This consumes the notice of its end: use either this or [`HostProgram::wait`].
+    pub fn ended(&self) -> Option<ProgramExit> {
+        match self.notes.try_recv() {
+            Err(TryRecvError::Empty) => None,
+            Ok(InitMessage::Ended { exit, .. }) => Some(exit),
+            _ => Some(ProgramExit::HostDied),
+        }
     }
 }
 
@@ -167,6 +173,7 @@ impl Host {
             boot,
             frozen: AtomicBool::new(false),
             had: Mutex::new(None),
+            had_exit: Mutex::new(None),
             init: Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)),
             orders,
             waiting: Mutex::new(HashMap::new()),
@@ -317,10 +324,16 @@ impl RunningHost {
     /// The daemon's number while it runs.
     pub fn had_pid(&self) -> Option<i32> {
         let mut had = lock(&self.had);
-        if had.as_ref().is_some_and(|h| !h.runs()) {
+        if let Some(exit) = had.as_ref().and_then(HostProgram::ended) {
             *had = None;
+            *lock(&self.had_exit) = Some(exit);
         }
         had.as_ref().map(|h| h.pid)
+    }
+
+    /// How the daemon ended by itself, once.
+    pub fn take_exit(&self) -> Option<ProgramExit> {
+        lock(&self.had_exit).take()
     }
 
     fn order(&self, order: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<(), LabError> {

@@ -33,6 +33,7 @@ mod plan;
 mod probe;
 mod sampler;
 mod serve;
+mod service;
 mod subnet;
 mod supervise;
 mod switch;

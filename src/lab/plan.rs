@@ -25,6 +25,12 @@ pub struct LabPlan {
     pub hactl: PathBuf,
     /// Whether nodes start the daemon when they boot.
     pub start: bool,
+    /// Whether a daemon that has ended is started again, as systemd does.
+    #[serde(default)]
+    pub restart: bool,
+    /// Scripts for the `resource.d` of each node, where its configuration has none of that name.
+    #[serde(default)]
+    pub scripts: Option<PathBuf>,
 }
 
 /// One member.
@@ -214,6 +220,8 @@ mod tests {
             had: "had".into(),
             hactl: "hactl".into(),
             start: false,
+            restart: false,
+            scripts: None,
         }
     }
 

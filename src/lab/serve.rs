@@ -20,7 +20,7 @@ use super::host::{Host, HostProgram, RunningHost, lock};
 use super::net::{self, LabNetlink};
 use super::plan::LabPlan;
 use super::switch::Switch;
-use super::{ErrorContext, LabError, probe, sampler};
+use super::{ErrorContext, LabError, probe, sampler, service};
 
 /// The name of the control socket in the lab's folder.
 pub const SOCKET: &str = "control";
@@ -72,7 +72,7 @@ impl LabServer {
             let folder: PathBuf = disks.join(&host.name);
             disk::make_dir(&folder)?;
             let disk = HostDisk::at(folder);
-            disk.format(&host)?;
+            disk.format(&host, plan.scripts.as_deref())?;
             hosts.push(Arc::new(Host::new(host, number, disk)));
         }
         let segments = plan.segments();
@@ -93,6 +93,10 @@ impl LabServer {
     }
 
     fn serve(self: Arc<LabServer>, listener: &UnixListener) {
+        if self.plan.restart {
+            let lab = Arc::clone(&self);
+            std::thread::spawn(move || service::keep_running(&lab));
+        }
         for stream in listener.incoming().flatten() {
             let world = Arc::clone(&self);
             std::thread::spawn(move || world.converse(MessageStream::over(stream)));
@@ -268,7 +272,7 @@ impl LabServer {
         Ok(LabReply::Exited(exit.unwrap_or(ProgramExit::TimedOut)))
     }
 
-    fn start_had(&self, host: &Host) -> Result<(), LabError> {
+    pub(super) fn start_had(&self, host: &Host) -> Result<(), LabError> {
         let name = &host.plan.name;
         let running = host.on()?;
         if let Some(pid) = running.had_pid() {

@@ -92,6 +92,8 @@ impl BenchCluster {
             had: env!("CARGO_BIN_EXE_had").into(),
             hactl: env!("CARGO_BIN_EXE_hactl").into(),
             start: true,
+            restart: false,
+            scripts: None,
         };
         let lab = Lab::up(&plan).unwrap();
         let stage = BenchCluster {

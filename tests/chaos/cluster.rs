@@ -519,5 +519,7 @@ fn plan(class: &ChaosClass, config: &Path, seed: u64) -> LabPlan {
         had: env!("CARGO_BIN_EXE_had").into(),
         hactl: env!("CARGO_BIN_EXE_hactl").into(),
         start: false,
+        restart: false,
+        scripts: None,
     }
 }

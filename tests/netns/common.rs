@@ -61,6 +61,8 @@ impl Blueprint {
             had: HAD.into(),
             hactl: HACTL.into(),
             start: true,
+            restart: false,
+            scripts: None,
         };
         Blueprint {
             folder: tempfile::tempdir().unwrap(),

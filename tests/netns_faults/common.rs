@@ -183,6 +183,8 @@ pub fn plan(name: &str, nodes: Vec<NodePlan>) -> LabPlan {
         had: env!("CARGO_BIN_EXE_had").into(),
         hactl: env!("CARGO_BIN_EXE_hactl").into(),
         start: false,
+        restart: false,
+        scripts: None,
     }
 }
 

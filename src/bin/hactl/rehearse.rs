@@ -19,6 +19,7 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<LabP
         .canonicalize()
         .map_err(|e| format!("{}: {e}", dir.display()))?;
     let config = load(&dir)?.config;
+    let scripts = scripts_of_tree(&dir);
     let pings: Vec<std::net::IpAddr> = config
         .pings
         .iter()
@@ -41,7 +42,16 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<LabP
         had,
         hactl,
     })
+    .map(|plan| LabPlan { scripts, ..plan })
     .map_err(|e| e.to_string())
+}
+
+/// `resource.d` of the source tree that a folder lies in. Its examples name scripts from there.
+fn scripts_of_tree(dir: &Path) -> Option<PathBuf> {
+    let is_tree =
+        |dir: &&Path| dir.join("ha.d/examples").is_dir() && dir.join("resource.d").is_dir();
+    let tree = dir.ancestors().find(is_tree)?;
+    Some(tree.join("resource.d"))
 }
 
 /// Reads a folder for machines that do not exist yet, so nothing of this machine matters.
