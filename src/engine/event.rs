@@ -259,4 +259,7 @@ pub struct MachineRecord {
     pub hardware: Vec<HardwareAddress>,
     /// Groups on shared storage that it may run, each with the term that it showed.
     pub may_run: BTreeMap<GroupName, Term>,
+    /// Whether it may run something by a definition that our configuration no longer has.
+    #[serde(default)]
+    pub runs_former: bool,
 }

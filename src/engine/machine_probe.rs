@@ -9,12 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::peer::Peer;
-use super::view::View;
-use super::{Action, Engine, Group, MachineAnswer, MachineRecord, PersistentState};
+use super::{Action, Engine, MachineAnswer, MachineRecord, PersistentState};
 use crate::model::hardware_address::{HardwareAddress, MAX_HARDWARE_ADDRESSES};
-use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
-use crate::model::status::Liveness;
-use crate::model::{GroupName, NodeName, Term, Time};
+use crate::model::heartbeat::Heartbeat;
+use crate::model::{NodeName, Time};
 
 /// A machine that has not answered for so long counts as silent.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
@@ -73,8 +71,10 @@ impl Machines {
             let mut record = machine.record.clone();
             if leaving {
                 record.may_run.clear();
+                record.runs_former = false;
             }
-            if !record.may_run.is_empty() || !record.hardware.is_empty() {
+            let runs = record.runs_former || !record.may_run.is_empty();
+            if runs || !record.hardware.is_empty() {
                 kept.insert(node.clone(), record);
             }
         }
@@ -162,12 +162,6 @@ impl Machines {
         due.extend(ends.filter(|at| *at > now));
     }
 
-    /// Whether the peer may run the group, by what was heard of it last.
-    pub fn may_run(&self, node: &NodeName, group: &GroupName) -> bool {
-        let machine = self.0.get(node);
-        machine.is_some_and(|m| m.record.may_run.contains_key(group))
-    }
-
     /// What the answers of a peer's machine say. Where it only names its hardware address, it counts as answering until
     /// `alone` has passed since the peer died or sent an echo reply: the kernel of a machine that hangs still does that. So
     /// long a machine is waited for, too, that cannot be asked.
@@ -190,38 +184,6 @@ impl Machines {
 
     fn machine(&mut self, node: &NodeName) -> &mut Machine {
         self.0.entry(node.clone()).or_default()
-    }
-
-    /// Notes whether a peer may run a group, and with which term. Returns whether that is new.
-    fn note(&mut self, node: &NodeName, group: &GroupName, term: Option<Term>) -> bool {
-        let known = self.0.get(node).and_then(|m| m.record.may_run.get(group));
-        if known.copied() == term {
-            return false;
-        }
-        let may_run = &mut self.machine(node).record.may_run;
-        match term {
-            Some(term) => drop(may_run.insert(group.clone(), term)),
-            None => drop(may_run.remove(group)),
-        }
-        true
-    }
-
-    /// Forgets nodes and groups that are no longer configured. Returns the nodes that were asked.
-    fn retain(
-        &mut self,
-        view_peers: &[Peer],
-        is_ours: impl Fn(&GroupName) -> bool,
-    ) -> Vec<NodeName> {
-        let mut gone = Vec::new();
-        self.0.retain(|node, machine| {
-            machine.record.may_run.retain(|group, _| is_ours(group));
-            let stays = view_peers.iter().any(|p| p.name == *node);
-            if !stays && machine.watched_since.is_some() {
-                gone.push(node.clone());
-            }
-            stays
-        });
-        gone
     }
 
     /// Begins or ends to ask a machine.
@@ -271,79 +233,8 @@ impl Engine {
             self.round.save |= machines.drop_address(&silent.name, address, out);
         }
     }
-
-    /// Notes what each peer may run on shared storage, and asks the machines of those that are silent.
-    pub(super) fn watch_machines(&mut self, now: Time) {
-        let groups: Vec<&Group> = self.groups.iter().filter(|g| g.needs_machines()).collect();
-        let is_ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
-        let mut machines = std::mem::take(&mut self.view.machines);
-        for gone in machines.retain(&self.view.peers, is_ours) {
-            self.round.out.push(Action::UnwatchMachine(gone));
-        }
-        for group in &groups {
-            let held = group.newest_holder(&self.view);
-            for peer in self.view.peer_nodes() {
-                let known = machines.0.get(&peer.name);
-                let known = known.and_then(|m| m.record.may_run.get(group.name()).copied());
-                let may_run = term_that_may_run(peer, group.name(), known, held);
-                self.round.save |= machines.note(&peer.name, group.name(), may_run);
-            }
-        }
-        for peer in self.view.peer_nodes() {
-            let may_run = |g: &&Group| {
-                machines.may_run(&peer.name, g.name()) || self.view.may_have_started(peer, g.name())
-            };
-            let silent = matches!(
-                peer.liveness,
-                Liveness::Late | Liveness::Dead | Liveness::Init
-            );
-            let wanted = silent && !self.view.leaving && groups.iter().any(may_run);
-            machines.watch(&peer.name, wanted, now, &mut self.round.out);
-        }
-        self.view.machines = machines;
-        let kept_runs = |r: &MachineRecord| !r.may_run.is_empty();
-        self.round.save |= self.view.leaving && self.kept.machines.values().any(kept_runs);
-    }
 }
 
-/// The term under which a peer may run a group: by its last word, until another node has it under a later one.
-fn term_that_may_run(
-    peer: &Peer,
-    group: &GroupName,
-    known: Option<Term>,
-    held: Option<Term>,
-) -> Option<Term> {
-    match peer.liveness {
-        Liveness::Left | Liveness::Here => None,
-        Liveness::Active | Liveness::Late => {
-            // It has not said yet.
-            let Some(report) = peer.groups.get(group) else {
-                return known;
-            };
-            let open = matches!(report.state, GroupState::Unknown | GroupState::Claiming);
-            if open || report.state.holds() {
-                Some(report.term)
-            } else {
-                // Rule 28. Only a fresh heartbeat frees.
-                known.filter(|_| !peer.fresh)
-            }
-        }
-        Liveness::Dead | Liveness::Init => known.filter(|term| held.is_none_or(|h| h <= *term)),
-    }
-}
-
-impl View {
-    /// Whether a peer that had nothing of a group may have started it since it was heard, with nobody but the arbiter.
-    pub fn may_have_started(&self, peer: &Peer, group: &GroupName) -> bool {
-        let report = peer.groups.get(group);
-        peer.liveness == Liveness::Dead
-            && peer.phase == Phase::Active
-            && self.counts_votes()
-            && self.cluster.vote_shares().has_arbiter()
-            && !peer.intent.standby.contains(group)
-            && report.is_some_and(|r| r.can && !r.state.holds())
-    }
-}
-
+mod may_run;
 #[cfg(test)]
 mod tests;

@@ -437,7 +437,7 @@ pub const TABLE: &[Mutation] = &[
     ),
     m(
         "32: a living node that has not said yet runs nothing",
-        "machine_probe.rs",
+        "machine_probe/may_run.rs",
         "            let Some(report) = peer.groups.get(group) else {\n                return known;",
         "            let Some(report) = peer.groups.get(group) else {\n                return None;",
     ),
@@ -446,6 +446,36 @@ pub const TABLE: &[Mutation] = &[
         "machine_probe.rs",
         "        } else if machine.was_asked(now) || now >= alone_until {",
         "        } else if machine.was_asked(now) || now >= died {",
+    ),
+    m(
+        "32: a hold ends when the group gets another name",
+        "machine_probe/may_run.rs",
+        "            if record.runs_former {\n                any = true;",
+        "            if record.runs_former && changed.is_empty() {\n                any = true;",
+    ),
+    m(
+        "32: only the change of configuration in which a group went is remembered",
+        "machine_probe/may_run.rs",
+        "            record.runs_former |= record",
+        "            record.runs_former = record",
+    ),
+    m(
+        "32: what a node says by another configuration frees",
+        "machine_probe/may_run.rs",
+        "known.filter(|_| differs || !peer.fresh)",
+        "known.filter(|_| differs && !peer.fresh)",
+    ),
+    m(
+        "32: a dead node may have started what was held here all the time",
+        "group/machine_hold.rs",
+        "            && !view.arbiter_answers_since(heard.max(self.held_until), now);",
+        "            && !view.arbiter_answers_since(heard.min(self.held_until), Time::NEVER);",
+    ),
+    m(
+        "32: nobody starts anything with the arbiter alone",
+        "group/machine_hold.rs",
+        "        may.then_some(self.highest_term)",
+        "        (may && now == Time::NEVER).then_some(self.highest_term)",
     ),
     m(
         "33: every answer is foreign",

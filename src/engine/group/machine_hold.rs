@@ -6,7 +6,7 @@ use super::Group;
 use crate::engine::machine_probe::MachineVerdict;
 use crate::engine::peer::Peer;
 use crate::engine::view::View;
-use crate::model::heartbeat::{GroupState, Withheld};
+use crate::model::heartbeat::{GroupState, Phase, Withheld};
 use crate::model::status::Liveness;
 use crate::model::{NodeName, Term, Time};
 
@@ -16,16 +16,19 @@ impl Group {
         self.is_witnessed() || self.stands_on_shared_storage()
     }
 
+    /// By the present definition, or by the one that comes when nothing of that runs.
     fn stands_on_shared_storage(&self) -> bool {
-        self.spec.steps.iter().any(|s| s.shared_storage)
+        let next = self.replaced_by.iter().flat_map(|spec| &spec.steps);
+        self.spec.steps.iter().chain(next).any(|s| s.shared_storage)
     }
 
-    /// The newest term under which this node or a living one holds it.
+    /// The newest term under which this node or a living one holds it, by the present configuration.
     pub fn newest_holder(&self, view: &View) -> Option<Term> {
         let name = &self.spec.name;
-        let others = view.living().filter(|p| p.holds(name));
+        let others = view.living().filter(|p| p.holds(name) && !view.differs(p));
         let others = others.filter_map(|p| Some(p.groups.get(name)?.term));
-        let here = self.state().holds().then_some(self.term);
+        let here = self.state().holds() && !self.runs_former_definition();
+        let here = here.then_some(self.term);
         others.chain(here).max()
     }
 
@@ -110,10 +113,31 @@ impl Group {
     fn machine_verdict(&self, peer: &Peer, now: Time, view: &View) -> Option<MachineVerdict> {
         let name = &self.spec.name;
         let silent = matches!(peer.liveness, Liveness::Dead | Liveness::Init);
-        let may_run = view.machines.may_run(&peer.name, name) || view.may_have_started(peer, name);
+        let may_run = view.machines.may_run(&peer.name, name);
         let died = peer.last_heard + peer.dead_after(&view.cluster.timing);
         let alone = self.stop_deadlines() * 2;
         (silent && may_run).then(|| view.machines.verdict(peer, died, now, alone))
+    }
+
+    /// The term under which a dead peer that had nothing of it may have started it since, with nobody but the arbiter: not where
+    /// the arbiter has answered this node without a gap since the peer heard us, or since we had the right to the group. Had the
+    /// peer reached it too, we would have heard the peer through it (rule 27).
+    pub fn may_have_started(&self, peer: &Peer, now: Time, view: &View) -> Option<Term> {
+        let name = &self.spec.name;
+        let able = match peer.groups.get(name) {
+            Some(report) => report.can && !report.state.holds(),
+            None => view.differs(peer),
+        };
+        let heard = peer.acked.unwrap_or_default();
+        let may = peer.liveness == Liveness::Dead
+            && peer.phase == Phase::Active
+            && view.counts_votes()
+            && view.cluster.vote_shares().has_arbiter()
+            && !peer.intent.standby.contains(name)
+            && able
+            && !self.holds_by_right(now, view)
+            && !view.arbiter_answers_since(heard.max(self.held_until), now);
+        may.then_some(self.highest_term)
     }
 
     /// How long the stop of what stands on shared storage may take.

@@ -43,6 +43,7 @@ fn wishes() -> PersistentState {
         addresses: vec![[10, 0, 0, 2].into()],
         hardware: vec![HardwareAddress([2, 0, 0, 0, 0, 7])],
         may_run: [(group.clone(), Term(7))].into(),
+        runs_former: true,
     };
     let voters = r#"{"current":{"nodes":["alice","bob"],"witnesses":[],"pings":["gw 10.0.0.254"],"quorum":"stop"},
         "former":[{"nodes":["alice"],"witnesses":[],"pings":[],"quorum":"off"}],"shown":["bob"],"forgotten":[]}"#;
