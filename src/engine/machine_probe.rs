@@ -12,7 +12,7 @@ use super::peer::Peer;
 use super::{Action, Engine, MachineAnswer, MachineRecord, PersistentState};
 use crate::model::hardware_address::{HardwareAddress, MAX_HARDWARE_ADDRESSES};
 use crate::model::heartbeat::Heartbeat;
-use crate::model::{NodeName, Time};
+use crate::model::{GroupName, NodeName, Time};
 
 /// A machine that has not answered for so long counts as silent.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
@@ -29,6 +29,9 @@ pub(super) struct Machines(BTreeMap<NodeName, Machine>);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Machine {
     record: MachineRecord,
+    /// When another machine took its name.
+    #[serde(default)]
+    died: Time,
     /// Since when it is asked.
     watched_since: Option<Time>,
     /// When the first and the newest request of those were sent that followed each other without a gap.
@@ -52,11 +55,12 @@ pub(super) enum MachineVerdict {
 }
 
 impl Machines {
-    pub fn restored(kept: &PersistentState) -> Self {
+    pub fn restored(kept: &PersistentState, now: Time) -> Self {
         let known = kept.machines.iter().map(|(node, record)| {
             let record = record.clone();
             let machine = Machine {
                 record,
+                died: now,
                 ..Machine::default()
             };
             (node.clone(), machine)
@@ -166,20 +170,23 @@ impl Machines {
     /// `alone` has passed since the peer died or sent an echo reply: the kernel of a machine that hangs still does that. So
     /// long a machine is waited for, too, that cannot be asked.
     pub fn verdict(&self, peer: &Peer, died: Time, now: Time, alone: Duration) -> MachineVerdict {
-        let Some(machine) = self.0.get(&peer.name) else {
-            return MachineVerdict::Pending;
-        };
-        let recent = |at: Option<Time>| at.is_some_and(|at| now < at + ANSWER_PATIENCE);
-        let alone_until = machine.echo.map_or(died, |at| at.max(died)) + alone;
-        if recent(machine.echo) || (recent(machine.neighbour) && now < alone_until) {
-            MachineVerdict::Answers
-        } else if machine.watched_since.is_none() || recent(machine.watched_since) {
-            MachineVerdict::Pending
-        } else if machine.was_asked(now) || now >= alone_until {
-            MachineVerdict::Silent
-        } else {
-            MachineVerdict::Pending
-        }
+        let machine = self.0.get(&peer.name);
+        machine.map_or(MachineVerdict::Pending, |m| m.verdict(died, now, alone))
+    }
+
+    /// A machine that may run the group, whose name another machine has, and whose answers say this; with an address of it.
+    pub fn former_machine(
+        &self,
+        wanted: MachineVerdict,
+        group: &GroupName,
+        now: Time,
+        alone: Duration,
+    ) -> Option<(&NodeName, Option<IpAddr>)> {
+        let mut all = self.former();
+        let (_, node, machine) = all.find(|(_, _, m)| {
+            m.record.may_run.contains_key(group) && m.verdict(m.died, now, alone) == wanted
+        })?;
+        Some((node, machine.record.addresses.last().copied()))
     }
 
     fn machine(&mut self, node: &NodeName) -> &mut Machine {
@@ -203,6 +210,7 @@ impl Machines {
         });
         *machine = Machine {
             record,
+            died: machine.died,
             watched_since: wanted.then_some(now),
             ..Machine::default()
         };
@@ -210,11 +218,34 @@ impl Machines {
 }
 
 impl Machine {
+    fn verdict(&self, died: Time, now: Time, alone: Duration) -> MachineVerdict {
+        let alone_until = self.echo.map_or(died, |at| at.max(died)) + alone;
+        if is_recent(self.echo, now) || (is_recent(self.neighbour, now) && now < alone_until) {
+            MachineVerdict::Answers
+        } else if self.watched_since.is_none() || is_recent(self.watched_since, now) {
+            MachineVerdict::Pending
+        } else if self.was_asked(now) || now >= alone_until {
+            MachineVerdict::Silent
+        } else {
+            MachineVerdict::Pending
+        }
+    }
+
+    /// Whether it was asked for long enough and has not answered.
+    fn is_silent(&self, now: Time) -> bool {
+        self.was_asked(now)
+            && self.verdict(Time::ZERO, now, Duration::MAX) == MachineVerdict::Silent
+    }
+
     /// Whether requests went out to it without a gap, and for long enough.
     fn was_asked(&self, now: Time) -> bool {
         self.asked
             .is_some_and(|(first, last)| now >= first + ANSWER_PATIENCE && now < last + ROUND_GAP)
     }
+}
+
+fn is_recent(at: Option<Time>, now: Time) -> bool {
+    at.is_some_and(|at| now < at + ANSWER_PATIENCE)
 }
 
 impl Engine {
@@ -228,13 +259,17 @@ impl Engine {
     pub(super) fn take_peer_address(&mut self, peer: &NodeName, address: IpAddr) {
         let machines = &mut self.view.machines;
         self.round.save |= machines.learn_address(peer, address);
-        for silent in self.view.peers.iter().filter(|p| !p.is_living()) {
+        let silent = self.view.peers.iter().filter(|p| !p.is_living());
+        let mut silent: Vec<NodeName> = silent.map(|p| p.name.clone()).collect();
+        silent.extend(machines.former_keys());
+        for node in silent {
             let out = &mut self.round.out;
-            self.round.save |= machines.drop_address(&silent.name, address, out);
+            self.round.save |= machines.drop_address(&node, address, out);
         }
     }
 }
 
+mod former;
 mod may_run;
 #[cfg(test)]
 mod tests;

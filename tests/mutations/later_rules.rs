@@ -478,6 +478,30 @@ pub const TABLE: &[Mutation] = &[
         "        (may && now == Time::NEVER).then_some(self.highest_term)",
     ),
     m(
+        "32: another machine that takes the name ends the hold",
+        "machine_probe/former.rs",
+        "        let same = before.is_none()\n",
+        "        let same = before != Some(instance)\n",
+    ),
+    m(
+        "32: the life before in the same boot is another machine",
+        "machine_probe/former.rs",
+        "            || identity.succeeds == before\n",
+        "            || identity.succeeds == Some(instance)\n",
+    ),
+    m(
+        "32: the machine that took a name does not hear of the one before",
+        "group/machine_hold.rs",
+        "p.fresh && said.is_some_and(|w| w.node == *view.me() && w.answers == answers)",
+        "p.fresh && said.is_some_and(|w| w.node != p.name && w.answers != answers) && false",
+    ),
+    m(
+        "32: the daemon that comes back beside a clone does not end the hold",
+        "machine_probe/former.rs",
+        "                record.may_run.remove(&report.group);\n            }\n        }\n        let changed",
+        "                record.may_run.insert(report.group.clone(), report.term);\n            }\n        }\n        let changed",
+    ),
+    m(
         "33: every answer is foreign",
         "foreign.rs",
         "        self.from == Answerer::Foreign",

@@ -4,7 +4,7 @@ use crate::machine::{HELD, force, on_storage, three};
 use crate::*;
 use had::model::NodeName;
 use had::model::cluster::{Cluster, GroupSpec};
-use had::sim::World;
+use had::sim::{CloneKind, World};
 
 /// The configuration of `node` where the group db is called x: another word stands first on its line.
 fn renamed(world: &World, node: &str) -> Cluster {
@@ -180,4 +180,70 @@ fn after_a_time_without_the_ping_node_it_is_held() {
     let cluster = renamed(&world, "a");
     world.reload("a", cluster);
     settle_on(&mut world, "x", "a");
+}
+
+const TAKEN: &str = "another machine has the name a now, and the one that had it before answers";
+
+#[test]
+fn another_machine_that_takes_the_name_does_not_end_the_hold() {
+    for (kind, restart) in [
+        (CloneKind::Configuration, false),
+        (CloneKind::Disk, false),
+        (CloneKind::Configuration, true),
+    ] {
+        let mut world = three();
+        world.kill("a");
+        world.run_for(secs(20));
+        if restart {
+            for node in ["b", "c"] {
+                world.crash(node);
+                world.start(node);
+            }
+        }
+        world.clone_machine("a", kind);
+        world.run_for(secs(300));
+        assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+        let notes = world.status("b").unwrap().groups[0].notes.join("\n");
+        assert!(notes.contains(TAKEN), "{notes}\n{}", story(&world));
+        if restart {
+            for node in ["b", "c"] {
+                world.crash(node);
+                world.start(node);
+            }
+            world.run_for(secs(100));
+            assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+        }
+        no_double(&world);
+        world.crash("a");
+        settle_on_one_of(&mut world, "db", &["a'", "b", "c"]);
+    }
+}
+
+/// It finds what it had, and stops it: another machine takes part under its name.
+#[test]
+fn the_daemon_of_the_machine_that_had_the_name_before_ends_the_hold() {
+    let mut world = three();
+    world.kill("a");
+    world.run_for(secs(20));
+    world.clone_machine("a", CloneKind::Configuration);
+    world.run_for(secs(60));
+    assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    world.start("a");
+    settle_on_one_of(&mut world, "db", &["a'", "b", "c"]);
+    no_double(&world);
+}
+
+#[test]
+fn a_machine_that_boots_again_ends_the_hold() {
+    let mut world = three();
+    world.kill("a");
+    world.run_for(secs(20));
+    world.crash("a");
+    world.machine("a").kept.identity = had::model::identity::Identity::default();
+    let booted = world.now;
+    world.start("a");
+    until(&mut world, secs(60), |w| !w.runs_on("db").is_empty());
+    let took = world.now.since(booted);
+    assert!(took < secs(3), "{took:?}\n{}", story(&world));
+    no_double(&world);
 }

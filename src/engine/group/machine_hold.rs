@@ -6,6 +6,7 @@ use super::Group;
 use crate::engine::machine_probe::MachineVerdict;
 use crate::engine::peer::Peer;
 use crate::engine::view::View;
+use crate::model::decision::Because;
 use crate::model::heartbeat::{GroupState, Phase, Withheld};
 use crate::model::status::Liveness;
 use crate::model::{NodeName, Term, Time};
@@ -51,7 +52,11 @@ impl Group {
         if view.leaving {
             return None;
         }
-        let answers = |wanted| self.silent_node(wanted, now, view);
+        let former = |wanted| self.former_machine(wanted, now, view).map(|(node, _)| node);
+        let answers = |wanted| {
+            self.silent_node(wanted, now, view)
+                .or_else(|| former(wanted))
+        };
         let (node, answers) = match answers(MachineVerdict::Answers) {
             Some(node) => (node, true),
             None => (answers(MachineVerdict::Pending)?, false),
@@ -63,14 +68,56 @@ impl Group {
         })
     }
 
-    /// A silent node whose machine answers, here or where another node asks it.
-    pub(super) fn held_by_machine(&self, now: Time, view: &View) -> Option<NodeName> {
-        self.withheld_by_machine(MachineVerdict::Answers, now, view)
+    /// A silent node whose machine answers, here or where another node asks it; or a machine whose name another one has.
+    pub(super) fn held_by_machine(&self, now: Time, view: &View) -> Option<Because> {
+        let wanted = MachineVerdict::Answers;
+        let node = self.withheld_by_machine(wanted, now, view);
+        node.map(Because::MachineAnswers).or_else(|| {
+            let (node, address) = self.former_machine(wanted, now, view)?;
+            Some(Because::FormerMachineAnswers(node, address))
+        })
     }
 
     /// A silent node of whose machine it is not known yet whether it answers.
     pub(super) fn waits_for_machine(&self, now: Time, view: &View) -> Option<NodeName> {
-        self.withheld_by_machine(MachineVerdict::Pending, now, view)
+        let wanted = MachineVerdict::Pending;
+        self.withheld_by_machine(wanted, now, view)
+            .or_else(|| Some(self.former_machine(wanted, now, view)?.0))
+    }
+
+    fn former_machine(
+        &self,
+        wanted: MachineVerdict,
+        now: Time,
+        view: &View,
+    ) -> Option<(NodeName, String)> {
+        if !self.may_be_withheld(view) {
+            return None;
+        }
+        let (name, alone) = (&self.spec.name, self.stop_deadlines() * 2);
+        let asked = view.machines.former_machine(wanted, name, now, alone);
+        let asked = asked.map(|(node, address)| {
+            let unknown = || "its address is not known here".to_owned();
+            (
+                node.clone(),
+                address.map_or_else(unknown, |a| a.to_string()),
+            )
+        });
+        let answers = wanted == MachineVerdict::Answers;
+        // A node that hears us can only mean the machine that had our name before.
+        let means_us = |p: &&Peer| {
+            let said = p.withheld.get(name);
+            p.fresh && said.is_some_and(|w| w.node == *view.me() && w.answers == answers)
+        };
+        let told = || view.living().find(means_us);
+        asked.or_else(|| Some((view.me().clone(), format!("{} asks it", told()?.name))))
+    }
+
+    /// Who holds it now has more to say than who held it before.
+    fn may_be_withheld(&self, view: &View) -> bool {
+        !self.wishes.forced
+            && self.stands_on_shared_storage()
+            && !view.living().any(|p| p.holds(&self.spec.name))
     }
 
     fn withheld_by_machine(
@@ -79,11 +126,7 @@ impl Group {
         now: Time,
         view: &View,
     ) -> Option<NodeName> {
-        if self.wishes.forced || !self.stands_on_shared_storage() {
-            return None;
-        }
-        // Who holds it now has more to say than who held it before.
-        if view.living().any(|p| p.holds(&self.spec.name)) {
+        if !self.may_be_withheld(view) {
             return None;
         }
         let answers = wanted == MachineVerdict::Answers;

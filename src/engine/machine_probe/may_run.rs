@@ -70,7 +70,8 @@ impl Machines {
         let mut gone = Vec::new();
         self.0.retain(|node, machine| {
             machine.record.may_run.retain(|group, _| is_ours(group));
-            let stays = view_peers.iter().any(|p| p.name == *node);
+            let name = machine.record.former_of.as_ref().unwrap_or(node);
+            let stays = view_peers.iter().any(|p| p.name == *name);
             if !stays && machine.watched_since.is_some() {
                 gone.push(node.clone());
             }
@@ -105,6 +106,7 @@ impl Engine {
                     .or_else(|| group.may_have_started(peer, now, &self.view));
                 self.round.save |= machines.note(&peer.name, group.name(), may_run);
             }
+            self.round.save |= machines.forget_where_held(group.name(), held);
         }
         for peer in self.view.peer_nodes() {
             let may_run = |g: &&Group| machines.may_run(&peer.name, g.name());
@@ -114,6 +116,11 @@ impl Engine {
             );
             let wanted = silent && !self.view.leaving && groups.iter().any(may_run);
             machines.watch(&peer.name, wanted, now, &mut self.round.out);
+        }
+        for key in machines.former_keys() {
+            let may_run = |g: &&Group| machines.may_run(&key, g.name());
+            let wanted = !self.view.leaving && groups.iter().any(may_run);
+            machines.watch(&key, wanted, now, &mut self.round.out);
         }
         self.view.machines = machines;
         let kept_runs = |r: &super::MachineRecord| !r.may_run.is_empty();

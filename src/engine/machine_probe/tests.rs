@@ -179,7 +179,7 @@ fn it_outlives_the_daemon_but_not_an_orderly_stop() {
         machines: machines.to_keep(false),
         ..PersistentState::default()
     };
-    let again = Machines::restored(&kept);
+    let again = Machines::restored(&kept, Time::ZERO);
     assert!(again.may_run(&peer().name, &db()));
     assert_eq!(verdict(&again, 500), MachineVerdict::Pending);
 }
