@@ -10,7 +10,7 @@ use super::Voters;
 use crate::model::cluster::Cluster;
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::heartbeat::{Heartbeat, UnreadableHeartbeat};
-use crate::model::identity::Identity;
+use crate::model::identity::{Identity, Instance};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Term, Time};
 
@@ -259,4 +259,13 @@ pub struct MachineRecord {
     pub hardware: Vec<HardwareAddress>,
     /// Groups on shared storage that it may run, each with the term that it showed.
     pub may_run: BTreeMap<GroupName, Term>,
+    /// Whether it may run something by a definition that our configuration no longer has.
+    #[serde(default)]
+    pub runs_former: bool,
+    /// Which life of the node is known.
+    #[serde(default)]
+    pub instance: Option<Instance>,
+    /// The node, if another machine has its name now.
+    #[serde(default)]
+    pub former_of: Option<NodeName>,
 }

@@ -188,6 +188,8 @@ impl Engine {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;
         }
+        let (machines, out) = (&mut self.view.machines, &mut self.round.out);
+        self.round.save |= machines.take_second_life(heartbeat, out);
         let known = peer.second_lives.len();
         let lives = &mut peer.second_lives;
         let Some(life) = remembered_life(lives, now, instance, timing.deadtime) else {

@@ -9,12 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::peer::Peer;
-use super::view::View;
-use super::{Action, Engine, Group, MachineAnswer, MachineRecord, PersistentState};
+use super::{Action, Engine, MachineAnswer, MachineRecord, PersistentState};
 use crate::model::hardware_address::{HardwareAddress, MAX_HARDWARE_ADDRESSES};
-use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
-use crate::model::status::Liveness;
-use crate::model::{GroupName, NodeName, Term, Time};
+use crate::model::heartbeat::Heartbeat;
+use crate::model::{GroupName, NodeName, Time};
 
 /// A machine that has not answered for so long counts as silent.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +29,9 @@ pub(super) struct Machines(BTreeMap<NodeName, Machine>);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Machine {
     record: MachineRecord,
+    /// When another machine took its name.
+    #[serde(default)]
+    died: Time,
     /// Since when it is asked.
     watched_since: Option<Time>,
     /// When the first and the newest request of those were sent that followed each other without a gap.
@@ -54,11 +55,12 @@ pub(super) enum MachineVerdict {
 }
 
 impl Machines {
-    pub fn restored(kept: &PersistentState) -> Self {
+    pub fn restored(kept: &PersistentState, now: Time) -> Self {
         let known = kept.machines.iter().map(|(node, record)| {
             let record = record.clone();
             let machine = Machine {
                 record,
+                died: now,
                 ..Machine::default()
             };
             (node.clone(), machine)
@@ -73,8 +75,10 @@ impl Machines {
             let mut record = machine.record.clone();
             if leaving {
                 record.may_run.clear();
+                record.runs_former = false;
             }
-            if !record.may_run.is_empty() || !record.hardware.is_empty() {
+            let runs = record.runs_former || !record.may_run.is_empty();
+            if runs || !record.hardware.is_empty() {
                 kept.insert(node.clone(), record);
             }
         }
@@ -169,66 +173,31 @@ impl Machines {
         due.extend(ends.filter(|at| *at > now));
     }
 
-    /// Whether the peer may run the group, by what was heard of it last.
-    pub fn may_run(&self, node: &NodeName, group: &GroupName) -> bool {
-        let machine = self.0.get(node);
-        machine.is_some_and(|m| m.record.may_run.contains_key(group))
-    }
-
     /// What the answers of a peer's machine say. Where it only names its hardware address, it counts as answering until
     /// `alone` has passed since the peer died or sent an echo reply: the kernel of a machine that hangs still does that. So
     /// long a machine is waited for, too, that cannot be asked.
     pub fn verdict(&self, peer: &Peer, died: Time, now: Time, alone: Duration) -> MachineVerdict {
-        let Some(machine) = self.0.get(&peer.name) else {
-            return MachineVerdict::Pending;
-        };
-        let recent = |at: Option<Time>| at.is_some_and(|at| now < at + ANSWER_PATIENCE);
-        let alone_until = machine.echo.map_or(died, |at| at.max(died)) + alone;
-        if recent(machine.echo) || (recent(machine.neighbour) && now < alone_until) {
-            MachineVerdict::Answers
-        } else if machine.watched_since.is_none() || recent(machine.watched_since) {
-            MachineVerdict::Pending
-        } else if machine.was_asked(now) || now >= alone_until {
-            MachineVerdict::Silent
-        } else {
-            MachineVerdict::Pending
-        }
+        let machine = self.0.get(&peer.name);
+        machine.map_or(MachineVerdict::Pending, |m| m.verdict(died, now, alone))
+    }
+
+    /// A machine that may run the group, whose name another machine has, and whose answers say this; with an address of it.
+    pub fn former_machine(
+        &self,
+        wanted: MachineVerdict,
+        group: &GroupName,
+        now: Time,
+        alone: Duration,
+    ) -> Option<(&NodeName, Option<IpAddr>)> {
+        let mut all = self.former();
+        let (_, node, machine) = all.find(|(_, _, m)| {
+            m.record.may_run.contains_key(group) && m.verdict(m.died, now, alone) == wanted
+        })?;
+        Some((node, machine.record.addresses.last().copied()))
     }
 
     fn machine(&mut self, node: &NodeName) -> &mut Machine {
         self.0.entry(node.clone()).or_default()
-    }
-
-    /// Notes whether a peer may run a group, and with which term. Returns whether that is new.
-    fn note(&mut self, node: &NodeName, group: &GroupName, term: Option<Term>) -> bool {
-        let known = self.0.get(node).and_then(|m| m.record.may_run.get(group));
-        if known.copied() == term {
-            return false;
-        }
-        let may_run = &mut self.machine(node).record.may_run;
-        match term {
-            Some(term) => drop(may_run.insert(group.clone(), term)),
-            None => drop(may_run.remove(group)),
-        }
-        true
-    }
-
-    /// Forgets nodes and groups that are no longer configured. Returns the nodes that were asked.
-    fn retain(
-        &mut self,
-        view_peers: &[Peer],
-        is_ours: impl Fn(&GroupName) -> bool,
-    ) -> Vec<NodeName> {
-        let mut gone = Vec::new();
-        self.0.retain(|node, machine| {
-            machine.record.may_run.retain(|group, _| is_ours(group));
-            let stays = view_peers.iter().any(|p| p.name == *node);
-            if !stays && machine.watched_since.is_some() {
-                gone.push(node.clone());
-            }
-            stays
-        });
-        gone
     }
 
     /// Begins or ends to ask a machine.
@@ -248,6 +217,7 @@ impl Machines {
         });
         *machine = Machine {
             record,
+            died: machine.died,
             watched_since: wanted.then_some(now),
             ..Machine::default()
         };
@@ -255,11 +225,34 @@ impl Machines {
 }
 
 impl Machine {
+    fn verdict(&self, died: Time, now: Time, alone: Duration) -> MachineVerdict {
+        let alone_until = self.echo.map_or(died, |at| at.max(died)) + alone;
+        if is_recent(self.echo, now) || (is_recent(self.neighbour, now) && now < alone_until) {
+            MachineVerdict::Answers
+        } else if self.watched_since.is_none() || is_recent(self.watched_since, now) {
+            MachineVerdict::Pending
+        } else if self.was_asked(now) || now >= alone_until {
+            MachineVerdict::Silent
+        } else {
+            MachineVerdict::Pending
+        }
+    }
+
+    /// Whether it was asked for long enough and has not answered.
+    fn is_silent(&self, now: Time) -> bool {
+        self.was_asked(now)
+            && self.verdict(Time::ZERO, now, Duration::MAX) == MachineVerdict::Silent
+    }
+
     /// Whether requests went out to it without a gap, and for long enough.
     fn was_asked(&self, now: Time) -> bool {
         self.asked
             .is_some_and(|(first, last)| now >= first + ANSWER_PATIENCE && now < last + ROUND_GAP)
     }
+}
+
+fn is_recent(at: Option<Time>, now: Time) -> bool {
+    at.is_some_and(|at| now < at + ANSWER_PATIENCE)
 }
 
 impl Engine {
@@ -273,84 +266,17 @@ impl Engine {
     pub(super) fn take_peer_address(&mut self, peer: &NodeName, address: IpAddr) {
         let machines = &mut self.view.machines;
         self.round.save |= machines.learn_address(peer, address);
-        for silent in self.view.peers.iter().filter(|p| !p.is_living()) {
+        let silent = self.view.peers.iter().filter(|p| !p.is_living());
+        let mut silent: Vec<NodeName> = silent.map(|p| p.name.clone()).collect();
+        silent.extend(machines.former_keys());
+        for node in silent {
             let out = &mut self.round.out;
-            self.round.save |= machines.drop_address(&silent.name, address, out);
+            self.round.save |= machines.drop_address(&node, address, out);
         }
-    }
-
-    /// Notes what each peer may run on shared storage, and asks the machines of those that are silent.
-    pub(super) fn watch_machines(&mut self, now: Time) {
-        let groups: Vec<&Group> = self.groups.iter().filter(|g| g.needs_machines()).collect();
-        let is_ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
-        let mut machines = std::mem::take(&mut self.view.machines);
-        for gone in machines.retain(&self.view.peers, is_ours) {
-            self.round.out.push(Action::UnwatchMachine(gone));
-        }
-        for group in &groups {
-            let held = group.newest_holder(&self.view);
-            for peer in self.view.peer_nodes() {
-                let known = machines.0.get(&peer.name);
-                let known = known.and_then(|m| m.record.may_run.get(group.name()).copied());
-                let may_run = term_that_may_run(peer, group.name(), known, held);
-                self.round.save |= machines.note(&peer.name, group.name(), may_run);
-            }
-        }
-        for peer in self.view.peer_nodes() {
-            let may_run = |g: &&Group| {
-                machines.may_run(&peer.name, g.name()) || self.view.may_have_started(peer, g.name())
-            };
-            let silent = matches!(
-                peer.liveness,
-                Liveness::Late | Liveness::Dead | Liveness::Init
-            );
-            let wanted = silent && !self.view.leaving && groups.iter().any(may_run);
-            machines.watch(&peer.name, wanted, now, &mut self.round.out);
-        }
-        self.view.machines = machines;
-        let kept_runs = |r: &MachineRecord| !r.may_run.is_empty();
-        self.round.save |= self.view.leaving && self.kept.machines.values().any(kept_runs);
     }
 }
 
-/// The term under which a peer may run a group: by its last word, until another node has it under a later one.
-fn term_that_may_run(
-    peer: &Peer,
-    group: &GroupName,
-    known: Option<Term>,
-    held: Option<Term>,
-) -> Option<Term> {
-    match peer.liveness {
-        Liveness::Left | Liveness::Here => None,
-        Liveness::Active | Liveness::Late => {
-            // It has not said yet.
-            let Some(report) = peer.groups.get(group) else {
-                return known;
-            };
-            let open = matches!(report.state, GroupState::Unknown | GroupState::Claiming);
-            if open || report.state.holds() {
-                Some(report.term)
-            } else {
-                // Rule 28. Only a fresh heartbeat frees.
-                known.filter(|_| !peer.fresh)
-            }
-        }
-        Liveness::Dead | Liveness::Init => known.filter(|term| held.is_none_or(|h| h <= *term)),
-    }
-}
-
-impl View {
-    /// Whether a peer that had nothing of a group may have started it since it was heard, with nobody but the arbiter.
-    pub fn may_have_started(&self, peer: &Peer, group: &GroupName) -> bool {
-        let report = peer.groups.get(group);
-        peer.liveness == Liveness::Dead
-            && peer.phase == Phase::Active
-            && self.counts_votes()
-            && self.cluster.vote_shares().has_arbiter()
-            && !peer.intent.standby.contains(group)
-            && report.is_some_and(|r| r.can && !r.state.holds())
-    }
-}
-
+mod former;
+mod may_run;
 #[cfg(test)]
 mod tests;

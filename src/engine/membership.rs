@@ -53,6 +53,10 @@ impl Engine {
         self.round
             .out
             .extend(notes.into_iter().map(super::Action::Record));
+        if hearing != Hearing::Copy {
+            let (machines, out) = (&mut self.view.machines, &mut self.round.out);
+            self.round.save |= machines.take_life(now, from, heartbeat, fresh, out);
+        }
         if let Some(address) = from.filter(|_| fresh) {
             self.take_peer_address(&heartbeat.src, address);
         }

@@ -400,7 +400,7 @@ fn new_view(cluster: Cluster, kept: &PersistentState, now: Time) -> View {
         leaving: false,
         quorate: false,
         deadtimes: kept.deadtimes.clone(),
-        machines: Machines::restored(kept),
+        machines: Machines::restored(kept, now),
         names: Names::new(kept.identity, now, cluster.timing.keepalive),
         strangers: Vec::new(),
         former_digest: None,

@@ -75,8 +75,11 @@ impl Engine {
     fn may_run_at_silent(&self, peer: &Peer) -> Option<String> {
         let runs = |g: &&Group| g.may_run_at_silent(peer, self.now, &self.view);
         let groups = self.groups.iter().filter(runs);
-        let groups: Vec<&str> = groups.map(|g| g.name().as_str()).collect();
+        let mut groups: Vec<&str> = groups.map(|g| g.name().as_str()).collect();
         let node = &peer.name;
+        if !peer.is_living() && self.view.machines.may_run_former(node) {
+            groups.push("what haresources no longer has");
+        }
         (!groups.is_empty()).then(|| {
             format!(
                 "{node} is not heard, is not in the new ha.cf, and may still run {}: switch {node} off first",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::digest::digest_of_members;
 use super::group::Group;
 use super::{Engine, new_ping, peers_of};
-use crate::model::cluster::{self, Cluster};
+use crate::model::cluster::{self, Cluster, GroupSpec};
 use crate::model::{GroupName, Time};
 
 impl Engine {
@@ -29,7 +29,9 @@ impl Engine {
         self.view.checks.take_definition(&cluster.health, now);
         let before = self.view.cluster.digest;
         self.view.former_digest = self.view.former_digest.or(Some(before));
-        self.view.cluster = cluster;
+        let before = std::mem::replace(&mut self.view.cluster, cluster);
+        let after = definitions_of(self.view.cluster.own_groups());
+        self.inherit_holds(&definitions_of(before.own_groups()), &after);
         // A new node is waited for before anything is decided.
         self.update_joined();
         self.round.save = true;
@@ -39,12 +41,13 @@ impl Engine {
     /// quorum is counted by the former voters too.
     pub(super) fn compare_with_last_life(&mut self) {
         let definitions = self.definitions();
-        if let Some(before) = &self.kept.definitions {
+        if let Some(before) = self.kept.definitions.clone() {
             for group in &mut self.groups {
                 if before.get(group.name()) != definitions.get(group.name()) {
                     group.await_agreement();
                 }
             }
+            self.inherit_holds(&before, &definitions);
         }
         let same = self.kept.definitions == Some(definitions);
         self.round.save |= !same || self.kept.voters.as_deref() != Some(&self.view.voters);
@@ -56,8 +59,7 @@ impl Engine {
     /// A digest of the members of each group.
     pub(super) fn definitions(&self) -> BTreeMap<GroupName, u64> {
         let own = self.groups.iter().filter(|g| !g.is_witnessed());
-        own.map(|g| (g.name().clone(), digest_of_members(g.spec())))
-            .collect()
+        definitions_of(own.map(Group::spec))
     }
 
     fn reconfigure_peers(&mut self, now: Time, cluster: &Cluster) {
@@ -116,4 +118,11 @@ impl Engine {
             self.view.former_digest = None;
         }
     }
+}
+
+fn definitions_of<'a>(groups: impl IntoIterator<Item = &'a GroupSpec>) -> BTreeMap<GroupName, u64> {
+    let groups = groups.into_iter();
+    groups
+        .map(|spec| (spec.name.clone(), digest_of_members(spec)))
+        .collect()
 }

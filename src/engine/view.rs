@@ -176,10 +176,21 @@ impl View {
         if !self.cluster.vote_shares().has_arbiter() {
             return Time::ZERO;
         }
-        match self.arbiter_reach {
-            Some(r) if now <= r.newest + self.max_answer_gap() => r.since + self.longest_deadtime(),
-            _ => Time::NEVER,
+        match self.arbiter_run(now) {
+            Some(since) => since + self.longest_deadtime(),
+            None => Time::NEVER,
         }
+    }
+
+    /// Whether the arbiter has answered without a gap since that time.
+    pub fn arbiter_answers_since(&self, time: Time, now: Time) -> bool {
+        self.arbiter_run(now).is_some_and(|since| since <= time)
+    }
+
+    /// Since when the arbiter answers without a gap.
+    fn arbiter_run(&self, now: Time) -> Option<Time> {
+        let reach = self.arbiter_reach?;
+        (now <= reach.newest + self.max_answer_gap()).then_some(reach.since)
     }
 
     pub fn reach(&self) -> Reach {

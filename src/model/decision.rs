@@ -250,6 +250,8 @@ pub enum Because {
     StopsStill(NodeName, Duration),
     /// The daemon of a peer is silent, its machine answers, and the group may still run there on shared storage.
     MachineAnswers(NodeName),
+    /// Another machine has the name of this peer; the one that had it before answers at this address, and may run the group.
+    FormerMachineAnswers(NodeName, String),
     /// It is not known yet whether the machine of a silent peer answers.
     MachineProbed(NodeName),
     /// A stop of it failed on a peer that is dead now.
@@ -343,6 +345,7 @@ impl Decision {
                         | Because::ForeignAnswers(_)
                         | Because::StuckAt(_)
                         | Because::MachineAnswers(_)
+                        | Because::FormerMachineAnswers(..)
                 ) =>
             {
                 Level::Error

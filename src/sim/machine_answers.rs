@@ -25,8 +25,13 @@ impl World {
             let asked = Event::MachineAsked { node, sent };
             self.schedule_event(at, self.weather.delay, asked);
         }
-        let known = self.addresses_of(&node).any(|a| addresses.contains(&a));
-        if let Some(by) = self.machine_answers(at, &node).filter(|_| known) {
+        let has_one = |m: &&NodeName| self.addresses_of(m).any(|a| addresses.contains(&a));
+        let asked: Vec<NodeName> = self.machines.keys().filter(has_one).cloned().collect();
+        let answers: Vec<_> = asked
+            .iter()
+            .filter_map(|m| self.machine_answers(at, m))
+            .collect();
+        for by in answers {
             let answered = Event::MachineAnswered {
                 node: node.clone(),
                 by,
@@ -52,9 +57,13 @@ impl World {
 
     /// The address of a machine on a link.
     pub(super) fn address_of(&self, machine: &NodeName, link: &LinkName) -> Option<IpAddr> {
-        let host = self.machines.keys().position(|name| name == machine)?;
+        let clone_of = self.machines.get(machine)?.clone_of.as_ref();
+        let node = clone_of.unwrap_or(machine);
+        let nodes = self.machines.iter().filter(|(_, m)| m.clone_of.is_none());
+        let host = nodes.map(|(name, _)| name).position(|name| name == node)?;
+        let host = host + if clone_of.is_some() { 101 } else { 1 };
         let network = self.cluster.links.iter().position(|l| l == link)?;
-        let [network, host] = [network, host + 1].map(|n| u8::try_from(n).ok());
+        let [network, host] = [network, host].map(|n| u8::try_from(n).ok());
         Some(IpAddr::from([10, 0, network?, host?]))
     }
 

@@ -11,16 +11,16 @@ use had::sim::{ClusterSetup, FaultScript, World, run};
 
 /// How long a stop of the storage may take.
 const STOP: Duration = Duration::from_secs(20);
-const HELD: &str = "the daemon of a is gone but its machine answers";
+pub const HELD: &str = "the daemon of a is gone but its machine answers";
 /// A machine that does not answer for so long is taken for off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Three nodes that have started, with the group db on a: an address and shared storage.
-fn three() -> World {
+pub fn three() -> World {
     on_storage(World::new(&["a", "b", "c"]).with(|c| c.quorum = QuorumPolicy::Stop))
 }
 
-fn on_storage(world: World) -> World {
+pub fn on_storage(world: World) -> World {
     let mut world = world.group("db", "a", 1).with(|c| {
         let storage = &mut c.groups[0].steps[1];
         (storage.shared_storage, storage.removal) = (true, STOP);
@@ -48,7 +48,7 @@ fn assert_held(world: &mut World) {
 }
 
 /// Takes over by force at this node, which must succeed at once.
-fn force(world: &mut World, node: &str) {
+pub fn force(world: &mut World, node: &str) {
     let groups = vec![GroupName::new("db")];
     let id = world.command(
         node,

@@ -19,6 +19,7 @@ mod health;
 mod identity;
 mod lab_found;
 mod machine;
+mod machine_changes;
 mod membership;
 mod other_version;
 mod partition;

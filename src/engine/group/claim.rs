@@ -105,8 +105,8 @@ impl Group {
         if let Some(stuck) = self.stuck_elsewhere(view) {
             return Err(Because::StuckAt(stuck));
         }
-        if let Some(node) = self.held_by_machine(now, view) {
-            return Err(Because::MachineAnswers(node));
+        if let Some(because) = self.held_by_machine(now, view) {
+            return Err(because);
         }
         let candidates = self.candidates(view, round);
         let (node, because) = choose_node(&candidates)?;
@@ -245,11 +245,10 @@ impl Group {
                 return Some(Because::HeldBy(peer.name.clone()));
             }
         }
-        if let Some(node) = self.held_by_machine(now, view) {
-            return Some(Because::MachineAnswers(node));
-        }
-        self.hearsay(view)
-            .map(|(peer, recognises)| Because::Hearsay { peer, recognises })
+        let hearsay = || self.hearsay(view);
+        let machine = self.held_by_machine(now, view);
+        machine
+            .or_else(|| hearsay().map(|(peer, recognises)| Because::Hearsay { peer, recognises }))
     }
 
     /// Rules 5, 6, 10 and 27. What still stands between our claim and the start.

@@ -57,6 +57,11 @@ impl Group {
         group
     }
 
+    /// It is new, and all that it may have been made of was held here until then.
+    pub fn was_held_until(&mut self, time: Time) {
+        self.held_until = time;
+    }
+
     /// It is not what ran before: it is started only when no living node has another configuration.
     pub fn await_agreement(&mut self) {
         self.awaits_agreement = true;

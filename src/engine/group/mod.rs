@@ -90,6 +90,9 @@ pub(super) struct Group {
     /// On a witness: when a node named it last.
     #[serde(default)]
     named_at: Option<Time>,
+    /// When this node last held it by a right that had not ended.
+    #[serde(default)]
+    held_until: Time,
 }
 
 impl Group {
@@ -115,6 +118,7 @@ impl Group {
             awaits_agreement: false,
             was_held: false,
             named_at: None,
+            held_until: Time::ZERO,
         }
     }
 
@@ -264,6 +268,16 @@ impl Group {
 
     pub fn term(&self) -> Term {
         self.term
+    }
+
+    /// When this node last held it by a right that had not ended.
+    pub fn held_until(&self) -> Time {
+        self.held_until
+    }
+
+    /// The highest term seen from anybody.
+    pub fn highest_term(&self) -> Term {
+        self.highest_term
     }
 
     pub fn wishes(&self) -> &Wishes {

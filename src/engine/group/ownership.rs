@@ -146,10 +146,19 @@ impl Group {
             self.right.forget_renewal();
             return;
         };
+        if self.holds_by_right(now, view) {
+            self.held_until = now;
+        }
         if self.right.note_renewal(until, &view.cluster.timing) {
             let group = self.spec.name.clone();
             round.out.push(Action::Renew { group, until });
         }
+    }
+
+    /// Whether it is held here by a right that has not ended.
+    pub(super) fn holds_by_right(&self, now: Time, view: &View) -> bool {
+        let until = self.lasts_until(now, view);
+        self.state().holds() && until.is_some_and(|until| now < until)
     }
 
     /// Until when the runtime may keep the addresses, if anything runs by right.

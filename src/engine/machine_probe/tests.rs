@@ -1,6 +1,9 @@
+use super::may_run::term_that_may_run;
 use super::*;
 use crate::model::cluster::{Cluster, Timing};
-use crate::model::heartbeat::GroupReport;
+use crate::model::heartbeat::{GroupReport, GroupState};
+use crate::model::status::Liveness;
+use crate::model::{GroupName, Term};
 
 const S: Duration = Duration::from_secs(1);
 const STOPS: Duration = Duration::from_secs(60);
@@ -137,14 +140,17 @@ fn what_a_dead_peer_may_run_is_kept_until_another_has_it_under_a_later_term() {
     peer.liveness = Liveness::Dead;
     let may_run = |held: Option<u64>| {
         let (known, held) = (Some(Term(3)), held.map(Term));
-        term_that_may_run(&peer, &db(), known, held)
+        term_that_may_run(&peer, &db(), known, held, false)
     };
     assert_eq!(may_run(None), Some(Term(3)));
     assert_eq!(may_run(Some(3)), Some(Term(3)));
     assert_eq!(may_run(Some(4)), None);
-    assert_eq!(term_that_may_run(&peer, &db(), None, None), None);
+    assert_eq!(term_that_may_run(&peer, &db(), None, None, false), None);
     peer.liveness = Liveness::Left;
-    assert_eq!(term_that_may_run(&peer, &db(), Some(Term(3)), None), None);
+    assert_eq!(
+        term_that_may_run(&peer, &db(), Some(Term(3)), None, false),
+        None
+    );
 }
 
 #[test]
@@ -152,7 +158,7 @@ fn what_a_living_peer_has_not_said_yet_stays_known() {
     let mut peer = peer();
     (peer.liveness, peer.fresh) = (Liveness::Active, true);
     let known = Some(Term(3));
-    assert_eq!(term_that_may_run(&peer, &db(), known, None), known);
+    assert_eq!(term_that_may_run(&peer, &db(), known, None, false), known);
     let down = GroupReport {
         group: db(),
         state: GroupState::Offline,
@@ -162,7 +168,7 @@ fn what_a_living_peer_has_not_said_yet_stays_known() {
         to: None,
     };
     peer.groups.insert(db(), down);
-    assert_eq!(term_that_may_run(&peer, &db(), known, None), None);
+    assert_eq!(term_that_may_run(&peer, &db(), known, None, false), None);
 }
 
 #[test]
@@ -173,7 +179,7 @@ fn it_outlives_the_daemon_but_not_an_orderly_stop() {
         machines: machines.to_keep(false),
         ..PersistentState::default()
     };
-    let again = Machines::restored(&kept);
+    let again = Machines::restored(&kept, Time::ZERO);
     assert!(again.may_run(&peer().name, &db()));
     assert_eq!(verdict(&again, 500), MachineVerdict::Pending);
 }

@@ -262,6 +262,10 @@ impl fmt::Display for Because {
                 f,
                 "the daemon of {n} is gone but its machine answers, and it may still run on shared storage there; start the daemon on {n}, power {n} off, or run hactl takeover --force"
             ),
+            Self::FormerMachineAnswers(n, address) => write!(
+                f,
+                "another machine has the name {n} now, and the one that had it before answers ({address}): it may still run on shared storage there; power that machine off, or run hactl takeover --force"
+            ),
             Self::MachineProbed(n) => {
                 write!(
                     f,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::engine::MachineRecord;
 use crate::model::hardware_address::HardwareAddress;
+use crate::model::identity::Instance;
 use crate::model::{GroupName, NodeName, Term, Time};
 use crate::store::test_disk::{on_tmpfs, remount};
 use nix::mount::MsFlags;
@@ -43,6 +44,9 @@ fn wishes() -> PersistentState {
         addresses: vec![[10, 0, 0, 2].into()],
         hardware: vec![HardwareAddress([2, 0, 0, 0, 0, 7])],
         may_run: [(group.clone(), Term(7))].into(),
+        runs_former: true,
+        instance: Some(Instance(u64::MAX)),
+        former_of: Some(NodeName::new("alice")),
     };
     let voters = r#"{"current":{"nodes":["alice","bob"],"witnesses":[],"pings":["gw 10.0.0.254"],"quorum":"stop"},
         "former":[{"nodes":["alice"],"witnesses":[],"pings":[],"quorum":"off"}],"shown":["bob"],"forgotten":[]}"#;
