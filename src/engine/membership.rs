@@ -8,7 +8,7 @@ use super::peer::{Freshness, Hearing, Peer};
 use super::witness::learn_groups;
 use super::{Engine, Group, View};
 use crate::model::decision::{Because, Decision, What};
-use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
+use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Phase};
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Time};
 
@@ -72,11 +72,10 @@ impl Engine {
         self.take_acknowledgement(now, heartbeat);
         self.take_terms(heartbeat);
         self.compare_configuration(&heartbeat.src);
-        let mut groups = heartbeat.groups.iter();
-        if groups.any(|r| r.state == GroupState::Claiming) || heartbeat.intent.back_within.is_some()
-        {
+        if heartbeat.intent.back_within.is_some() {
             self.publisher.request_answer();
         }
+        self.answer_claims(&heartbeat.groups);
         if revived {
             // It may run what we run, and gives way as soon as it knows that we heard of it.
             self.publisher.request_answer();
@@ -208,6 +207,18 @@ impl Engine {
         self.view.generation = generation;
         self.view.sent.clear();
         self.publisher.restart_numbering();
+    }
+
+    /// Who claims groups waits for what we say of them.
+    fn answer_claims(&mut self, reports: &[GroupReport]) {
+        let claims = reports.iter().filter(|r| r.state == GroupState::Claiming);
+        for claim in claims {
+            let mut groups = self.groups.iter();
+            match groups.position(|g| *g.name() == claim.group) {
+                Some(place) => self.publisher.request_answer_about(place),
+                None => self.publisher.request_answer(),
+            }
+        }
     }
 
     /// Judges who was silent for too long. All that has arrived was heard before.

@@ -39,8 +39,11 @@ pub(super) struct Publisher {
     changed_at: Time,
     tokens: u32,
     refilled: Time,
-    /// A claim came in that wants an answer.
+    /// Something was heard that wants an answer.
     answer: bool,
+    /// The parts of the heartbeat, each with a datagram of its own.
+    #[serde(default)]
+    parts: Vec<Part>,
     /// An extra heartbeat is wanted and waits for a token.
     deferred: bool,
     goodbye: Option<Goodbye>,
@@ -66,6 +69,25 @@ struct Published {
     voters: VotersReport,
 }
 
+/// Which parts of the heartbeat are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    All,
+    /// Those that changed a moment ago are sent again, because a datagram may have been lost.
+    LatelyChanged,
+    Changed,
+}
+
+/// A part of the heartbeat: some of the groups.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Part {
+    /// It differs from what was last sent.
+    changed: bool,
+    changed_at: Time,
+    /// A claim was heard that wants to know of a group in it.
+    asked: bool,
+}
+
 /// The goodbye of this daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Goodbye {
@@ -87,6 +109,7 @@ impl Publisher {
             tokens: MAX_BURST,
             refilled: now,
             answer: false,
+            parts: Vec::new(),
             deferred: false,
             goodbye: None,
             peer_messages: Vec::new(),
@@ -102,6 +125,42 @@ impl Publisher {
     /// Something was heard that wants an answer at once, even if nothing changed: our last answer may have been lost.
     pub fn request_answer(&mut self) {
         self.answer = true;
+    }
+
+    /// A claim was heard: an answer about the group in that place is wanted at once.
+    pub fn request_answer_about(&mut self, place: usize) {
+        match self.parts.get_mut(place / GROUPS_PER_HEARTBEAT) {
+            Some(part) => part.asked = true,
+            None => self.answer = true,
+        }
+    }
+
+    /// Notes which parts differ from what was last sent.
+    fn note_changes(&mut self, now: Time, new: &Published) {
+        let old = self.published.as_ref();
+        let old = old.filter(|old| old.groups.len() == new.groups.len());
+        let parts = new.groups.chunks(GROUPS_PER_HEARTBEAT);
+        self.parts.resize_with(parts.len(), Part::default);
+        let mut old = old.map(|old| old.groups.chunks(GROUPS_PER_HEARTBEAT));
+        for (part, groups) in self.parts.iter_mut().zip(parts) {
+            let before = old.as_mut().and_then(Iterator::next);
+            part.changed = before != Some(groups);
+            if part.changed {
+                part.changed_at = now;
+            }
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.answer || self.parts.iter().any(|part| part.asked)
+    }
+
+    /// Whether a part is sent now, when not all are.
+    fn wants_part(&self, place: usize, repeats: bool) -> bool {
+        self.parts.get(place).is_none_or(|part| {
+            let lately = self.last_sent < part.changed_at + TRANSITION_LASTS;
+            part.changed || part.asked || (repeats && lately)
+        })
     }
 
     pub fn restart_numbering(&mut self) {
@@ -197,10 +256,16 @@ impl Engine {
                 self.heartbeat_interval(),
                 &self.view.cluster.timing,
             );
-        let whole = on_time || dense || repeats || self.publisher.answer;
-        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {
-            self.publisher.answer = false;
-            self.send_heartbeat(now, &heartbeat, published, whole);
+        self.publisher.note_changes(now, &published);
+        let extra = changed || repeats || self.publisher.is_asked();
+        if on_time || dense || (extra && self.publisher.take_token(now)) {
+            let whole = on_time || dense || self.publisher.answer;
+            let what = match (whole, repeats) {
+                (true, _) => Sent::All,
+                (false, true) => Sent::LatelyChanged,
+                (false, false) => Sent::Changed,
+            };
+            self.send_heartbeat(now, &heartbeat, published, what);
         }
         if on_time || dense {
             self.round.out.push(Action::Ping);
@@ -212,30 +277,24 @@ impl Engine {
         }
     }
 
-    /// Sends the heartbeat in as many parts as its groups need. Only the parts that changed, unless it shall be `whole`.
+    /// Sends the heartbeat in as many parts as its groups need.
     fn send_heartbeat(
         &mut self,
         now: Time,
         heartbeat: &Heartbeat,
         published: Published,
-        whole: bool,
+        what: Sent,
     ) {
-        let before = self
-            .publisher
-            .published
-            .take()
-            .filter(|b| b.groups.len() == published.groups.len());
-        let changed = |at: usize, part: &[GroupReport]| {
-            let old = before
-                .as_ref()
-                .and_then(|b| b.groups.get(at..at.saturating_add(part.len())));
-            old != Some(part)
-        };
+        let publisher = &self.publisher;
+        // A single part is repeated for what is not about groups, too.
+        let only_one = heartbeat.groups.len() <= GROUPS_PER_HEARTBEAT;
+        let all = what == Sent::All || (only_one && what == Sent::LatelyChanged);
+        let repeats = what == Sent::LatelyChanged;
         let mut parts: Vec<Vec<GroupReport>> = heartbeat
             .groups
             .chunks(GROUPS_PER_HEARTBEAT)
             .enumerate()
-            .filter(|(i, part)| whole || changed(i * GROUPS_PER_HEARTBEAT, part))
+            .filter(|(place, _)| all || publisher.wants_part(*place, repeats))
             .map(|(_, part)| part.to_vec())
             .collect();
         if parts.is_empty() {
@@ -253,6 +312,10 @@ impl Engine {
             self.send_part(now, part, &relay_to);
         }
         self.publisher.published = Some(published);
+        self.publisher.answer = false;
+        for part in &mut self.publisher.parts {
+            part.asked = false;
+        }
         self.publisher.last_sent = now;
         self.publisher.deferred = false;
     }
@@ -303,7 +366,7 @@ impl Engine {
         heartbeat.intent.back_within = goodbye.back_within;
         self.publisher.goodbye = Some(goodbye);
         let published = published_part(&heartbeat);
-        self.send_heartbeat(now, &heartbeat, published, true);
+        self.send_heartbeat(now, &heartbeat, published, Sent::All);
     }
 
     /// Rule 24. Peers that know when the next daemon will be there wait that long, so what runs may stay as long.

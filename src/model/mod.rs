@@ -20,6 +20,7 @@ pub mod votes;
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -90,7 +91,7 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The text as it is.
@@ -123,32 +124,32 @@ name! {
 impl NodeName {
     /// Lower-cases, as heartbeat does.
     pub fn new(name: &str) -> Self {
-        NodeName(name.to_lowercase())
+        NodeName(name.to_lowercase().into())
     }
 }
 
 impl GroupName {
     /// Keeps the word exactly as haresources has it.
     pub fn new(name: &str) -> Self {
-        GroupName(name.to_owned())
+        GroupName(name.into())
     }
 }
 
 impl LinkName {
     /// Keeps the name as it is.
     pub fn new(name: &str) -> Self {
-        LinkName(name.to_owned())
+        LinkName(name.into())
     }
 
     /// The path through a ping node or ping group.
     pub fn relay(ping: &str) -> Self {
-        LinkName(format!("via {ping}"))
+        LinkName(format!("via {ping}").into())
     }
 
     /// How something travels on it: `on eth0`, `via 10.0.0.254`.
     pub fn by(&self) -> String {
         if self.is_relay() {
-            self.0.clone()
+            self.0.to_string()
         } else {
             format!("on {}", self.0)
         }

@@ -88,7 +88,13 @@ impl Daemon {
                 biased;
                 output = outputs.recv() => match output {
                     Some(Output::Action(Action::Exit)) => break true,
-                    Some(output) => self.handle_output(output),
+                    Some(output) => {
+                        self.handle_output(output);
+                        // The leases of many groups are renewed together.
+                        if outputs.is_empty() {
+                            self.performer.save_leases();
+                        }
+                    }
                     None => break false,
                 },
                 Some(order) = orders.recv() => self.peer_requests.carry_out(order, &self.engine),
@@ -97,6 +103,7 @@ impl Daemon {
                 signal = signals.next() => self.handle_signal(signal),
             }
         };
+        self.performer.save_leases();
         if ended_in_order {
             // After `hactl restart` everything is still up, and the next daemon takes it over.
             self.performer.extend_all_leases().await;

@@ -70,7 +70,7 @@ use crate::engine::PersistentState;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::identity::Identity;
-use crate::store::journal::Journal;
+use crate::store::journal::{Journal, JournalPlace};
 use crate::store::lease::{LeaseFile, Leases};
 use crate::store::life;
 use crate::store::recording_writer::RecordingFeed;
@@ -301,7 +301,9 @@ fn begin_life(folders: &Folders) -> Identity {
 
 fn open_journal(folders: &Folders) -> Option<Journal> {
     let log = |text: String| daemon::log_line(Level::Warning, &text);
-    Journal::open(folders.state.join("journal"), log)
+    // As long as the daemon lives, this is its own program, even when an upgrade has replaced the file.
+    let place = JournalPlace::ProcessOf("/proc/self/exe".into());
+    Journal::open(folders.state.join("journal"), place, log)
         .map_err(|e| {
             tracing::warn!("there is no journal: {e}; hactl why and history have no entries");
         })

@@ -42,6 +42,8 @@ pub struct Performer {
     watcher: Watcher,
     leases: Option<LeaseFile>,
     lease_ends: BTreeMap<GroupName, Time>,
+    /// Whether a lease has changed that is not in the file.
+    leases_changed: bool,
     /// Groups that earlier daemons held in this boot; none when that is not known.
     held_before: Option<BTreeSet<GroupName>>,
     /// See [`min_address_lifetime`].
@@ -84,6 +86,7 @@ impl Performer {
             watcher: Watcher::new(watch_plan, engine.clone()),
             leases,
             lease_ends: BTreeMap::new(),
+            leases_changed: false,
             held_before,
             min_lifetime,
             engine,
@@ -230,8 +233,8 @@ impl Performer {
         }
     }
 
-    /// Extends the lifetime of a group's addresses in the kernel to the end of its lease, and saves the lease for the next
-    /// daemon of this boot.
+    /// Extends the lifetime of a group's addresses in the kernel to the end of its lease. [`Performer::save_leases`] must
+    /// follow.
     pub fn renew_lease(&mut self, group: GroupName, until: Time) {
         for addresses in self.addresses(&group) {
             match self.min_lifetime {
@@ -241,7 +244,13 @@ impl Performer {
             }
         }
         self.lease_ends.insert(group, until);
-        if let Some(leases) = &self.leases
+        self.leases_changed = true;
+    }
+
+    /// Saves the leases for the next daemon of this boot, if some have changed.
+    pub fn save_leases(&mut self) {
+        if std::mem::take(&mut self.leases_changed)
+            && let Some(leases) = &self.leases
             && let Err(e) = leases.save(&self.lease_ends)
         {
             tracing::warn!(

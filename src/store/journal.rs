@@ -3,23 +3,28 @@
 //! It is for people; no decision depends on it. A slow, full, damaged or missing disk must not affect the daemon, so a thread
 //! of its own writes the journal, behind a queue that drops entries when it is full. On disk it is a sled store; without a
 //! usable disk, the newest entries stay in memory.
+//!
+//! sled starts seven threads that wake once a second for as long as a process lives. So the daemon leaves the store to a
+//! process of its own ([`process`]), which ends when nothing was written for a while. At rest there are no threads, no
+//! wake-ups and no writes.
 
 mod disk;
+mod entries;
+pub mod process;
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::model::GroupName;
 use crate::model::journal::Entry;
-use crate::text::count;
-use disk::{JournalDisk, JournalOpenError};
+use entries::JournalEntries;
 
 /// Messages that may wait for the thread: more than a burst of all groups of a large cluster.
 const QUEUE_DEPTH: usize = 512;
@@ -28,6 +33,13 @@ const QUEUE_DEPTH: usize = 512;
 const MAX_ENTRIES_ON_DISK: usize = 2000;
 /// Entries in memory without a disk; about half a MiB.
 const MAX_ENTRIES_IN_MEMORY: usize = 1000;
+/// Entries are written together, this long after the first of them: a failover is many entries within a moment, and the disk
+/// shall have no part in it.
+const WRITE_AFTER: Duration = Duration::from_millis(250);
+/// More than these are written at once.
+const MAX_WAITING: usize = 128;
+/// The store is closed when it was not used for this long.
+const CLOSE_AFTER: Duration = Duration::from_secs(10);
 
 /// The queue to the journal's thread.
 #[derive(Clone, Debug)]
@@ -37,7 +49,7 @@ pub struct Journal {
 }
 
 /// Which entries are wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalQuery {
     /// How many at most; the newest are returned.
     pub limit: usize,
@@ -57,6 +69,15 @@ impl JournalQuery {
     }
 }
 
+/// Which process has the store open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalPlace {
+    /// This one, for as long as it lives.
+    ThisProcess,
+    /// One that this program starts, and that calls [`process::serve`].
+    ProcessOf(PathBuf),
+}
+
 #[derive(Debug)]
 enum JournalMessage {
     Append(Box<Entry>),
@@ -67,9 +88,13 @@ enum JournalMessage {
 impl Journal {
     /// Opens the journal in a folder. Returns at once; the thread opens the store and passes problems to `log`. An error
     /// means that the thread cannot be started.
-    pub fn open(folder: PathBuf, log: impl Fn(String) + Send + 'static) -> std::io::Result<Self> {
+    pub fn open(
+        folder: PathBuf,
+        place: JournalPlace,
+        log: impl Fn(String) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (queue, messages) = sync_channel(QUEUE_DEPTH);
-        let body = move || JournalThread::new(&folder, Box::new(log)).run(&messages);
+        let body = move || JournalThread::new(folder, place, Box::new(log)).run(&messages);
         thread::Builder::new()
             .name("journal".to_owned())
             .spawn(body)?;
@@ -113,116 +138,6 @@ impl Journal {
     }
 }
 
-/// The thread that owns the entries.
-struct JournalThread {
-    entries: JournalEntries,
-    log: Box<dyn Fn(String) + Send>,
-}
-
-enum JournalEntries {
-    Disk(JournalDisk),
-    Memory(VecDeque<Entry>),
-}
-
-impl JournalThread {
-    fn new(folder: &std::path::Path, log: Box<dyn Fn(String) + Send>) -> JournalThread {
-        let entries = match open_disk(folder, &*log) {
-            Ok(disk) => JournalEntries::Disk(disk),
-            Err(why) => {
-                log(format!(
-                    "cannot use the journal in {} ({why}); the history is in memory only and is lost when the daemon ends",
-                    folder.display()
-                ));
-                JournalEntries::Memory(VecDeque::new())
-            }
-        };
-        JournalThread { entries, log }
-    }
-
-    fn run(mut self, messages: &Receiver<JournalMessage>) {
-        while let Ok(message) = messages.recv() {
-            match message {
-                JournalMessage::Append(entry) => self.append(*entry),
-                JournalMessage::Last(query, reply) => {
-                    if reply.send(self.last(&query)).is_err() {
-                        tracing::debug!("the client of a journal query is gone");
-                    }
-                }
-                JournalMessage::Close(done) => {
-                    self.close();
-                    if done.send(()).is_err() {
-                        tracing::debug!("nobody waits for the journal to close");
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn append(&mut self, entry: Entry) {
-        if let JournalEntries::Disk(disk) = &mut self.entries {
-            match disk.append(&entry) {
-                Ok(()) => return,
-                Err(why) => self.continue_in_memory(&why),
-            }
-        }
-        if let JournalEntries::Memory(entries) = &mut self.entries {
-            if entries.len() >= MAX_ENTRIES_IN_MEMORY {
-                entries.pop_front();
-            }
-            entries.push_back(entry);
-        }
-    }
-
-    fn last(&mut self, query: &JournalQuery) -> Vec<Entry> {
-        if let JournalEntries::Disk(disk) = &self.entries {
-            match disk.last(query) {
-                Ok(found) => return found,
-                Err(why) => self.continue_in_memory(&why),
-            }
-        }
-        match &self.entries {
-            JournalEntries::Memory(entries) => {
-                newest_matching(entries.iter().rev().cloned(), query)
-            }
-            JournalEntries::Disk(_) => Vec::new(),
-        }
-    }
-
-    /// Continues in memory with the entries that can still be read from the disk.
-    fn continue_in_memory(&mut self, why: &str) {
-        (self.log)(format!(
-            "writing the journal failed ({why}); the history is in memory only until the daemon is restarted"
-        ));
-        let everything = JournalQuery {
-            limit: MAX_ENTRIES_IN_MEMORY,
-            ..JournalQuery::default()
-        };
-        let known = match &self.entries {
-            JournalEntries::Disk(disk) => disk.last(&everything).unwrap_or_default(),
-            JournalEntries::Memory(_) => Vec::new(),
-        };
-        let failed = std::mem::replace(&mut self.entries, JournalEntries::Memory(known.into()));
-        // The failure is already logged.
-        JournalThread::close_entries(failed).ok();
-    }
-
-    fn close(self) {
-        if let Err(why) = JournalThread::close_entries(self.entries) {
-            (self.log)(format!(
-                "the newest entries of the journal may be lost ({why})"
-            ));
-        }
-    }
-
-    fn close_entries(entries: JournalEntries) -> Result<(), String> {
-        match entries {
-            JournalEntries::Disk(disk) => disk.close(),
-            JournalEntries::Memory(_) => Ok(()),
-        }
-    }
-}
-
 /// From entries in the order newest first, those that match, oldest first.
 fn newest_matching(entries: impl Iterator<Item = Entry>, query: &JournalQuery) -> Vec<Entry> {
     let mut found: Vec<Entry> = entries
@@ -233,32 +148,87 @@ fn newest_matching(entries: impl Iterator<Item = Entry>, query: &JournalQuery) -
     found
 }
 
-/// Opens the store. A damaged one is renamed, and a new one is made.
-fn open_disk(folder: &std::path::Path, log: &dyn Fn(String)) -> Result<JournalDisk, String> {
-    let why = match JournalDisk::open(folder) {
-        Ok(disk) => {
-            if disk.lost > 0 {
-                let (lost, folder) = (disk.lost, folder.display());
-                log(format!(
-                    "the journal in {folder} was damaged: {} could not be read and are dropped",
-                    count(usize::try_from(lost).unwrap_or(usize::MAX), "entry")
-                ));
+/// The thread that owns the entries.
+struct JournalThread {
+    entries: JournalEntries,
+    /// Entries that are not written yet.
+    waiting: Vec<Entry>,
+    /// When something must be done without a message: to write what waits, or to close the store.
+    wake_at: Option<Instant>,
+}
+
+impl JournalThread {
+    fn new(folder: PathBuf, place: JournalPlace, log: Box<dyn Fn(String) + Send>) -> JournalThread {
+        let mut thread = JournalThread {
+            entries: JournalEntries::open(folder, place, log),
+            waiting: Vec::new(),
+            wake_at: None,
+        };
+        thread.close_later();
+        thread
+    }
+
+    fn run(mut self, messages: &Receiver<JournalMessage>) {
+        loop {
+            match self.next_message(messages) {
+                Ok(JournalMessage::Append(entry)) => self.append(*entry),
+                Ok(JournalMessage::Last(query, reply)) => {
+                    self.write();
+                    let found = self.entries.last(&query);
+                    self.close_later();
+                    if reply.send(found).is_err() {
+                        tracing::debug!("the client of a journal query is gone");
+                    }
+                }
+                Ok(JournalMessage::Close(done)) => {
+                    self.write();
+                    self.entries.close();
+                    if done.send(()).is_err() {
+                        tracing::debug!("nobody waits for the journal to close");
+                    }
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) if self.waiting.is_empty() => {
+                    self.wake_at = None;
+                    self.entries.rest();
+                }
+                Err(RecvTimeoutError::Timeout) => self.write(),
+                Err(RecvTimeoutError::Disconnected) => return self.write(),
             }
-            return Ok(disk);
         }
-        Err(JournalOpenError::Unusable(why)) => return Err(why),
-        Err(JournalOpenError::Damaged(why)) => why,
-    };
-    let aside = super::set_aside(folder)
-        .map_err(|error| format!("it is damaged: {why}; and it cannot be renamed: {error}"))?;
-    log(format!(
-        "the journal in {} is damaged ({why}); it was renamed to {}, and a new one is started",
-        folder.display(),
-        aside.display()
-    ));
-    JournalDisk::open(folder).map_err(|error| match error {
-        JournalOpenError::Unusable(why) | JournalOpenError::Damaged(why) => why,
-    })
+    }
+
+    fn next_message(
+        &self,
+        messages: &Receiver<JournalMessage>,
+    ) -> Result<JournalMessage, RecvTimeoutError> {
+        match self.wake_at {
+            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => messages.recv().map_err(RecvTimeoutError::from),
+        }
+    }
+
+    fn append(&mut self, entry: Entry) {
+        if self.waiting.is_empty() {
+            self.wake_at = Some(Instant::now() + WRITE_AFTER);
+        }
+        self.waiting.push(entry);
+        let due = self.wake_at.is_some_and(|at| at <= Instant::now());
+        if due || self.waiting.len() >= MAX_WAITING {
+            self.write();
+        }
+    }
+
+    fn write(&mut self) {
+        if !self.waiting.is_empty() {
+            self.entries.append(std::mem::take(&mut self.waiting));
+            self.close_later();
+        }
+    }
+
+    fn close_later(&mut self) {
+        self.wake_at = Some(Instant::now() + CLOSE_AFTER);
+    }
 }
 
 #[cfg(test)]

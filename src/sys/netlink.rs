@@ -10,6 +10,7 @@ mod change;
 mod rows;
 mod watch;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
@@ -78,7 +79,18 @@ struct Shared {
     connected: Mutex<Option<Connected>>,
     /// Held during a dump: the kernel allows one at a time on a connection.
     dumping: tokio::sync::Mutex<()>,
+    /// How many readings of the addresses have begun.
+    readings: AtomicU64,
+    addresses: tokio::sync::Mutex<AddressTable>,
     frames: OnceLock<FrameSender>,
+}
+
+/// The addresses as they were last read.
+#[derive(Default)]
+struct AddressTable {
+    /// Which reading it was; 0 is none.
+    number: u64,
+    rows: Vec<Address>,
 }
 
 /// The handle and the task that moves its bytes.
@@ -99,11 +111,24 @@ impl Netlink {
         Netlink::default()
     }
 
-    /// All addresses, of both families.
+    /// All addresses, of both families. Callers that wait at the same time share one reading of the table: with a thousand
+    /// groups that are renewed together, a thousand readings would take seconds.
     pub async fn addresses(&self) -> Result<Vec<Address>, NetlinkError> {
+        let begun = self.0.readings.load(Ordering::SeqCst);
+        let mut last = self.0.addresses.lock().await;
+        // A reading that began after this call shows all that this call must see.
+        if last.number > begun {
+            return Ok(last.rows.clone());
+        }
+        let number = self.0.readings.fetch_add(1, Ordering::SeqCst) + 1;
         let ask = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let found = self.dump(ask, "list the addresses").await?;
-        Ok(found.iter().filter_map(rows::address_of_message).collect())
+        let rows: Vec<Address> = found.iter().filter_map(rows::address_of_message).collect();
+        *last = AddressTable {
+            number,
+            rows: rows.clone(),
+        };
+        Ok(rows)
     }
 
     /// All interfaces.

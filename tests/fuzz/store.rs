@@ -8,7 +8,7 @@ use had::engine::{Engine, Event, PersistentState};
 use had::model::Time;
 use had::model::journal::Entry;
 use had::sim::World;
-use had::store::journal::{Journal, JournalQuery};
+use had::store::journal::{Journal, JournalPlace, JournalQuery};
 use had::store::lease::LeaseFile;
 use had::store::state_file::StateFile;
 
@@ -144,11 +144,15 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+fn open(folder: &Path) -> Journal {
+    Journal::open(folder.to_owned(), JournalPlace::ThisProcess, |_| {}).unwrap()
+}
+
 #[test]
 fn no_journal_does_harm() {
     let parent = tempfile::tempdir().unwrap();
     let good = parent.path().join("good");
-    let journal = Journal::open(good.clone(), |_| {}).unwrap();
+    let journal = open(&good).unwrap();
     (0..200).for_each(|n| journal.append(entry(n)));
     assert_eq!(newest(&journal).unwrap(), [197, 198, 199]);
     assert!(journal.close(LONG));
@@ -170,7 +174,7 @@ fn no_journal_does_harm() {
         let folder = parent.path().join(format!("journal{count}"));
         copy(&good, &folder);
         fs::write(folder.join("db"), bytes).unwrap();
-        let journal = Journal::open(folder.clone(), |_| {}).unwrap();
+        let journal = open(&folder).unwrap();
         for n in 1000..1003 {
             journal.append(entry(n));
         }

@@ -86,3 +86,42 @@ fn a_part_confirms_only_the_groups_that_it_names() {
     assert!(stopped("g11"), "named, but not recognised: {said:?}");
     assert!(!stopped("g12"), "{said:?}");
 }
+
+/// Heartbeats that came to a node while so much time passed.
+fn heard_while(world: &mut World, node: &str, time: std::time::Duration) -> usize {
+    let heard = |world: &World| {
+        let recording = world.at(node).recording.as_ref().unwrap();
+        let inputs = recording.inputs.iter();
+        inputs
+            .filter(|(_, event)| matches!(event, Event::Heard { .. }))
+            .count()
+    };
+    let before = heard(world);
+    world.run_for(time);
+    heard(world) - before
+}
+
+#[test]
+fn when_one_group_of_many_moves_only_its_part_is_sent_more_often() {
+    const PARTS: usize = 5;
+    let mut world = World::new(&["a", "b"]);
+    for i in 0..PARTS * 12 {
+        world = world.group(&format!("g{i}"), "a", 0);
+    }
+    world.machine("b").records_inputs = true;
+    world.start_all();
+    for i in 0..PARTS * 12 {
+        settle_on(&mut world, &format!("g{i}"), "a");
+    }
+    world.run_for(secs(3));
+    let quiet = heard_while(&mut world, "b", secs(2));
+    let groups = vec![had::model::GroupName::new("g7")];
+    let lasting = true;
+    world.command("a", had::engine::Command::Standby { groups, lasting });
+    let moving = heard_while(&mut world, "b", secs(2));
+    assert_eq!(world.runs_on("g7"), ["b"]);
+    assert!(
+        moving < quiet + 60,
+        "{moving} datagrams while it moved, {quiet} before"
+    );
+}

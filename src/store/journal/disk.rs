@@ -5,6 +5,7 @@
 //! under `catch_unwind`, and every value has a checksum of its own. Rows that vanished without an error show as gaps in the
 //! numbers; when all of them vanished, the mark is missing.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
 use super::{JournalQuery, MAX_ENTRIES_ON_DISK, newest_matching};
 use crate::model::journal::Entry;
@@ -23,12 +25,23 @@ const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 const PAGE_CACHE_BYTES: u64 = 256 * 1024;
 
 /// Why the store cannot be opened.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum JournalOpenError {
     /// It is damaged.
     Damaged(String),
     /// It may be good, but the system does not let us open it.
     Unusable(String),
+    /// Another process has it open.
+    InUse,
+}
+
+impl fmt::Display for JournalOpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalOpenError::Damaged(why) | JournalOpenError::Unusable(why) => f.write_str(why),
+            JournalOpenError::InUse => f.write_str("another process has it open"),
+        }
+    }
 }
 
 /// Written when a store is made. Its key sorts after those of all entries.
@@ -53,8 +66,15 @@ impl JournalDisk {
         }
     }
 
-    /// Adds an entry, and removes the oldest when there are too many.
-    pub(super) fn append(&mut self, entry: &Entry) -> Result<(), String> {
+    /// Adds entries, removes the oldest when there are too many, and writes all to the disk.
+    pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), String> {
+        for entry in entries {
+            self.append_one(entry)?;
+        }
+        catch_panic(|| self.store.flush().map(drop))
+    }
+
+    fn append_one(&mut self, entry: &Entry) -> Result<(), String> {
         let value = encode(entry).map_err(|error| error.to_string())?;
         let key = self.next.to_be_bytes();
         let full = self.entries >= MAX_ENTRIES_ON_DISK;
@@ -101,10 +121,7 @@ fn refuse_when_locked(folder: &Path) -> Result<(), JournalOpenError> {
         return Ok(());
     };
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Err((_, Errno::EWOULDBLOCK)) => {
-            let text = "another process has it open".to_owned();
-            Err(JournalOpenError::Unusable(text))
-        }
+        Err((_, Errno::EWOULDBLOCK)) => Err(JournalOpenError::InUse),
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -115,6 +132,8 @@ fn open_and_read(folder: &Path) -> sled::Result<JournalDisk> {
         .path(folder)
         .mode(sled::Mode::LowSpace)
         .cache_capacity(PAGE_CACHE_BYTES)
+        // It would wake twice a second and call fsync each time, also when nothing was written.
+        .flush_every_ms(None)
         .open()?;
     let found = read_through(&store)?;
     if existed && !found.marked {

@@ -34,7 +34,7 @@ impl Bed {
         let say = move |text| ears.lock().unwrap().push(text);
         Bed {
             folder: folder.to_owned(),
-            journal: Journal::open(folder.to_owned(), say).unwrap(),
+            journal: Journal::open(folder.to_owned(), JournalPlace::ThisProcess, say).unwrap(),
             said,
         }
     }
