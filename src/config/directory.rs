@@ -385,6 +385,21 @@ fn judge_names(ha_cf: &HaCf, groups: &[GroupLine], report: &mut Problems) {
     let monitors = monitors.map(|rule| (&rule.name, &rule.place));
     let waits = ha_cf.lists.takeover_waits.iter();
     let waits = waits.map(|(rule, place)| (&rule.name, place));
+    for (name, place) in waits.clone() {
+        let is = |t: &&crate::model::token::Token| t.name == *name || t.text == *name;
+        let message = if name == "*" {
+            "`*` names no resource: this rule has no effect".to_owned()
+        } else if tokens()
+            .find(is)
+            .is_some_and(|t| haresources::ADDRESSES.contains(&t.name.as_str()))
+        {
+            format!("`{name}` is an address, which no takeover waits for: this rule has no effect")
+        } else {
+            continue;
+        };
+        let help = "name the resources that a takeover shall wait for, or not";
+        report.warning(place, message, help);
+    }
     for (name, place) in timeouts.chain(monitors).chain(waits) {
         if name == "*" || tokens().any(|t| t.name == *name || t.text == *name) {
             continue;

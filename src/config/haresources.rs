@@ -24,7 +24,7 @@ pub struct GroupLine {
 }
 
 /// Agents whose first argument is an address, which may be IPv6 with `::`.
-const ADDRESSES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
+pub(super) const ADDRESSES: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
 
 /// Reads the text of `haresources`. Without `nodes` (because ha.cf has errors) the names of nodes are not checked.
 pub fn parse(

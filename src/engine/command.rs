@@ -50,9 +50,12 @@ impl Engine {
             (Command::Unstandby(groups), None) => Ok(Some(self.end_standby(&groups))),
             (Command::Takeover { groups, force }, None) => self.take_over(now, id, &groups, force),
             (Command::Clear(group), None) => self.clear_group(&group).map(Some),
-            (Command::Maintenance { groups, on }, None) => {
-                Ok(Some(self.set_maintenance(&groups, on)))
-            }
+            (Command::Maintenance { groups, on }, None) => match self.view.waits_for_name(now) {
+                Some(waiting) => Err(format!(
+                    "the other nodes do not listen to this one: it waits {waiting}"
+                )),
+                None => Ok(Some(self.set_maintenance(&groups, on))),
+            },
         };
         match answer {
             Ok(None) => {}
@@ -159,7 +162,7 @@ impl Engine {
         }
         let groups = self.known_groups(groups);
         for group in self.groups.iter().filter(|g| groups.contains(g.name())) {
-            self.can_be_taken(group, force)?;
+            self.can_be_taken(now, group, force)?;
         }
         for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
             group.take_over(force);
@@ -182,7 +185,7 @@ impl Engine {
         Ok(None)
     }
 
-    fn can_be_taken(&self, group: &Group, force: bool) -> Result<(), String> {
+    fn can_be_taken(&self, now: Time, group: &Group, force: bool) -> Result<(), String> {
         let name = group.name();
         if group.state() == GroupState::Stuck {
             return Err(format!(
@@ -215,6 +218,10 @@ impl Engine {
                     ));
                 }
             }
+        }
+        let held = group.held_by_machine(now, &self.view).filter(|_| !force);
+        if let Some(because) = held.filter(|_| !here) {
+            return Err(format!("{name} is not started here: {because}"));
         }
         let Some(owner) = owner else {
             return Ok(());

@@ -297,6 +297,8 @@ impl Engine {
             instance: Some(Instance(mixed)),
             succeeds: None,
         };
+        // The next daemon must not call that life its own.
+        self.round.save = true;
         let me = self.view.me().clone();
         self.note_shared_name(now, &me, &label(from, own), "this machine");
         self.give_way(now);
@@ -367,6 +369,9 @@ impl Engine {
         let shared = &mut self.view.names.shared;
         if let Some(known) = shared.iter_mut().find(|s| s.node == *node) {
             known.until = until;
+            // Another one of the two may have taken the name meanwhile.
+            first.clone_into(&mut known.first);
+            second.clone_into(&mut known.second);
             return;
         }
         shared.push(SharedName {

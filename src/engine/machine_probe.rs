@@ -110,15 +110,18 @@ impl Machines {
 
     /// A fresh heartbeat of a peer came directly from this address. Returns whether that must be kept.
     fn learn_address(&mut self, node: &NodeName, address: IpAddr) -> bool {
-        let known = self.0.get(node);
-        if known.is_some_and(|m| m.record.addresses.contains(&address)) {
+        let known = self.0.get(node).map(|m| &m.record.addresses);
+        if known.is_some_and(|all| all.last() == Some(&address)) {
             return false;
         }
         let record = &mut self.machine(node).record;
+        let many = record.addresses.len();
+        record.addresses.retain(|a| *a != address);
+        let is_new = record.addresses.len() == many;
         record.addresses.push(address);
         let many = record.addresses.len().saturating_sub(MAX_ADDRESSES);
         record.addresses.drain(..many);
-        !record.may_run.is_empty()
+        is_new && !record.may_run.is_empty()
     }
 
     /// A silent node no longer has an address from which another node is heard. Returns whether it had it.
@@ -256,10 +259,10 @@ fn is_recent(at: Option<Time>, now: Time) -> bool {
 }
 
 impl Engine {
-    /// Whether a fresh heartbeat of a peer has come directly from this address.
-    pub fn has_heard_from(&self, peer: &NodeName, address: IpAddr) -> bool {
+    /// The addresses from which fresh heartbeats of a peer came directly, the newest last.
+    pub fn heard_from(&self, peer: &NodeName) -> &[IpAddr] {
         let machine = self.view.machines.0.get(peer);
-        machine.is_some_and(|m| m.record.addresses.contains(&address))
+        machine.map_or(&[], |m| &m.record.addresses)
     }
 
     /// A fresh heartbeat of a member came directly from this address.

@@ -1,6 +1,6 @@
 //! One peer: when it was heard and on which links, what it said, and what it has heard of us.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -72,6 +72,9 @@ pub(super) struct Peer {
     /// Rule 24. Until then its silence means a restart that it announced.
     pub back_by: Time,
     pub groups: BTreeMap<GroupName, GroupReport>,
+    /// Groups that count as stuck there because it had them in maintenance when it fell silent (rule 19).
+    #[serde(default)]
+    pub unaware: BTreeSet<GroupName>,
     /// Groups that it says a silent node may still run.
     #[serde(default)]
     pub withheld: BTreeMap<GroupName, Withheld>,
@@ -196,6 +199,7 @@ impl Peer {
             voters: VotersReport::default(),
             back_by: Time::ZERO,
             groups: BTreeMap::new(),
+            unaware: BTreeSet::new(),
             withheld: BTreeMap::new(),
             loss: HeartbeatLoss::default(),
             misses: 0,
@@ -280,6 +284,7 @@ impl Peer {
         self.voters = heartbeat.voters.clone();
         for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
             self.groups.insert(report.group.clone(), report.clone());
+            self.unaware.remove(&report.group);
             let by = heartbeat.withheld.iter();
             match by.rev().find(|w| w.group == report.group) {
                 Some(w) => drop(self.withheld.insert(w.group.clone(), w.clone())),
@@ -333,6 +338,7 @@ impl Peer {
     /// Rule 13. What its former daemon said no longer counts.
     pub fn forget_life(&mut self, now: Time) {
         self.groups.clear();
+        self.unaware.clear();
         self.withheld.clear();
         self.loss = HeartbeatLoss::default();
         self.misses = 0;
@@ -397,8 +403,10 @@ impl Peer {
 
     /// It may run the group although it is dead.
     pub fn count_as_stuck(&mut self, group: &GroupName) {
-        if let Some(report) = self.groups.get_mut(group).filter(|r| r.state.holds()) {
+        let report = self.groups.get_mut(group);
+        if let Some(report) = report.filter(|r| r.state.holds() && r.state != GroupState::Stuck) {
             report.state = GroupState::Stuck;
+            self.unaware.insert(group.clone());
         }
     }
 
@@ -407,14 +415,12 @@ impl Peer {
     /// Returns whether there is such a group.
     pub fn end_maintenance_unheard(&mut self, groups: &[GroupName]) -> bool {
         let mut any = false;
-        for group in groups
-            .iter()
-            .filter(|g| self.intent.maintenance.contains(g))
-        {
-            if let Some(report) = self.groups.get_mut(group).filter(|r| r.state.holds()) {
-                report.state = GroupState::Stuck;
-                any = true;
+        for group in groups {
+            if !self.maintains(group) {
+                continue;
             }
+            any |= self.holds(group);
+            self.count_as_stuck(group);
         }
         self.intent.maintenance.retain(|g| !groups.contains(g));
         any

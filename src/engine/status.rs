@@ -315,6 +315,9 @@ impl Engine {
                 GroupState::Failed if peer.is_living() => {
                     notes.push(format!("failed on {at}: run hactl why {name} there, repair it, then run hactl clear {name} there"));
                 }
+                GroupState::Stuck if peer.unaware.contains(name) => notes.push(format!(
+                    "stuck on {at}: it was in maintenance there when {at} fell silent, so no other node may start it; make sure that nothing of it runs there, then run hactl clear {name} here"
+                )),
                 GroupState::Stuck => notes.push(format!(
                     "stuck on {at}: its stop failed, so no other node may start it; stop it there by hand, then run hactl clear {name} {}",
                     if peer.is_living() { "there" } else { "here" }

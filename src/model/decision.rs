@@ -256,6 +256,8 @@ pub enum Because {
     MachineProbed(NodeName),
     /// A stop of it failed on a peer that is dead now.
     StuckAt(NodeName),
+    /// A peer that is dead now had it in maintenance, and has not heard of its end.
+    UnawareAt(NodeName),
     /// No node can run it; the text names each node and what is in its way.
     NoCandidate(String),
     /// A peer that does not hear this node may soon take it over.
@@ -344,6 +346,7 @@ impl Decision {
                     Because::AddressAnswers(_)
                         | Because::ForeignAnswers(_)
                         | Because::StuckAt(_)
+                        | Because::UnawareAt(_)
                         | Because::MachineAnswers(_)
                         | Because::FormerMachineAnswers(..)
                 ) =>

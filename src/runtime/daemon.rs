@@ -1,6 +1,6 @@
 //! The slow half of the daemon: one loop over the orders of the heartbeat thread, the requests of clients, and signals.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,8 +24,10 @@ use crate::control::server::ControlCall;
 use crate::engine::{Action, Command, Event, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Level, What};
+use crate::model::identity::Instance;
 use crate::model::journal::Entry;
 use crate::store::journal::Journal;
+use crate::store::life;
 use crate::store::recording_writer::{RecordingFeed, RecordingWriter};
 use crate::store::state_file::StateFile;
 use crate::sys::clock;
@@ -238,10 +240,15 @@ pub(super) async fn keep_saving(
     file: Arc<StateFile>,
     mut wanted: watch::Receiver<(u64, PersistentState)>,
     engine: EngineHandle,
+    (run, instance): (PathBuf, Option<Instance>),
 ) {
     let mut logged = false;
     while wanted.changed().await.is_ok() {
         let (version, kept) = wanted.borrow_and_update().clone();
+        if kept.identity.instance != instance {
+            // Another machine has this life too: what the next daemon finds here proves nothing.
+            life::forget(&run);
+        }
         let file = Arc::clone(&file);
         let saved = tokio::task::spawn_blocking(move || file.save(&kept)).await;
         match saved {

@@ -357,27 +357,17 @@ impl HeartbeatLoop {
     }
 
     fn give_received(&mut self, received: Received) -> bool {
-        let direct = match &received {
-            Received::Heartbeat {
-                link,
-                from,
-                heartbeat,
-            } if !link.is_relay() && heartbeat.src != *self.engine.name() => {
-                Some((heartbeat.src.clone(), *from))
-            }
-            _ => None,
-        };
-        if let Some((peer, from)) = &direct {
-            self.sender.learn_peer_address(*from, peer);
-        }
-        let go_on = self.give_event(received.into_event());
-        // Only from a fresh heartbeat: a recorded one may come from anywhere.
-        if let (Some((peer, from)), Some(relay)) = (direct, &mut self.relay)
-            && self.engine.has_heard_from(&peer, from)
+        if let Received::Heartbeat {
+            link,
+            from,
+            heartbeat,
+        } = &received
+            && !link.is_relay()
+            && heartbeat.src != *self.engine.name()
         {
-            relay.learn(&peer, from);
+            self.sender.learn_peer_address(*from, &heartbeat.src);
         }
-        go_on
+        self.give_event(received.into_event())
     }
 
     fn give_event(&mut self, event: Event) -> bool {
@@ -438,7 +428,9 @@ impl HeartbeatLoop {
                 Action::Relay { to, heartbeat } => {
                     if let Some(relay) = &mut self.relay {
                         let bytes = self.sender.encode(&heartbeat);
-                        relay.send(&to, &bytes, &self.opener, &self.out);
+                        let heard_from = to.iter().map(|peer| self.engine.heard_from(peer));
+                        let heard_from: Vec<&[std::net::IpAddr]> = heard_from.collect();
+                        relay.send(&heard_from, &bytes, &self.opener, &self.out);
                     }
                 }
                 Action::PeerMessages { from, messages } => {

@@ -150,6 +150,7 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
     let mut kept = opened.kept;
     kept.leases = leases.unwrap_or_default();
     kept.identity = begin_life(&folders);
+    let life = (folders.run.clone(), kept.identity.instance);
     let journal = open_journal(&folders);
 
     // The heartbeat thread.
@@ -166,6 +167,7 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         Arc::new(opened.file),
         states,
         engine.clone(),
+        life,
     ));
     let (status_changed, status_changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);

@@ -14,13 +14,11 @@ use super::socket_opener::{OpenedSocket, SocketOpener};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
 use crate::model::medium::{Medium, Target};
-use crate::model::{LinkName, NodeName, Time};
+use crate::model::{LinkName, Time};
 use crate::sys::clock;
 use crate::sys::relay::{RelayReceiver, RelaySender};
 use crate::sys::udp::Arrival;
 
-/// The addresses that are kept of each peer.
-const MAX_ADDRESSES: usize = 8;
 /// The addresses of this machine are read again after this time.
 const NETWORKS_MAX_AGE: Duration = Duration::from_secs(2);
 /// Pause after an error of a socket.
@@ -32,8 +30,6 @@ pub(super) struct HeartbeatRelay {
     ping_addresses: Vec<IpAddr>,
     /// The unicast addresses of ha.cf, where there is one peer: they are its own and ours.
     configured: Vec<IpAddr>,
-    /// The addresses that heartbeats of each peer came from, the newest first.
-    heard_from: BTreeMap<NodeName, Vec<IpAddr>>,
     /// The addresses of this machine.
     networks: Vec<(IpAddr, u32)>,
     /// When they were read; none while they are being read.
@@ -86,7 +82,6 @@ impl HeartbeatRelay {
             sender: RelaySender::open(v4, v6, id).map_err(failed)?,
             ping_addresses: links.into_keys().collect(),
             configured: configured_addresses(cluster, media),
-            heard_from: BTreeMap::new(),
             networks: own_networks(),
             networks_read_at: Some(clock::now()),
             sequence: 0,
@@ -95,35 +90,17 @@ impl HeartbeatRelay {
         }))
     }
 
-    /// Takes the place of the relay before a reload. Addresses of peers stay known: behind a cut they could not be learned again.
-    pub fn replace(mut self, old: Option<HeartbeatRelay>) -> HeartbeatRelay {
-        if let Some(mut old) = old {
-            self.heard_from = std::mem::take(&mut old.heard_from);
-        }
-        self
-    }
-
     /// The addresses of this machine were read again.
     pub fn use_networks(&mut self, networks: Vec<(IpAddr, u32)>) {
         self.networks = networks;
         self.networks_read_at = Some(clock::now());
     }
 
-    /// A heartbeat of a peer came straight from this address.
-    pub fn learn(&mut self, peer: &NodeName, address: IpAddr) {
-        let known = self.heard_from.entry(peer.clone()).or_default();
-        if known.first() != Some(&address) {
-            known.retain(|a| *a != address);
-            known.insert(0, address);
-            known.truncate(MAX_ADDRESSES);
-        }
-    }
-
-    /// Sends a heartbeat to these peers through every ping node. Never waits: old addresses are read again by another thread, and
-    /// used until then. Errors are logged.
+    /// Sends a heartbeat to these peers through every ping node; each with the addresses that it was heard from, the newest last.
+    /// Never waits: old addresses of this machine are read again by another thread, and used until then. Errors are logged.
     pub fn send(
         &mut self,
-        to: &[NodeName],
+        to: &[&[IpAddr]],
         bytes: &[u8],
         opener: &SocketOpener,
         out: &OutputSender,
@@ -134,9 +111,8 @@ impl HeartbeatRelay {
             opener.open(|| OpenedSocket::Networks(own_networks()));
         }
         for relay in &self.ping_addresses {
-            for peer in to {
-                let heard_from = self.heard_from.get(peer).map_or(&[][..], Vec::as_slice);
-                let known = (&*self.configured, heard_from);
+            for heard_from in to {
+                let known = (&*self.configured, *heard_from);
                 let Some(address) = choose_address(known, &self.networks, *relay) else {
                     continue;
                 };
@@ -200,9 +176,9 @@ fn choose_address(
     let is_usable = |a: &&IpAddr| {
         share_network(networks, **a, relay) && networks.iter().all(|(own, _)| own != *a)
     };
-    let mut both = heard_from.iter().filter(|a| configured.contains(a));
+    let mut both = heard_from.iter().rev().filter(|a| configured.contains(a));
     let configured = || configured.iter().find(is_usable);
-    let heard_from = || heard_from.iter().find(is_usable);
+    let heard_from = || heard_from.iter().rev().find(is_usable);
     let best = both.find(is_usable);
     best.or_else(configured).or_else(heard_from).copied()
 }
@@ -335,10 +311,10 @@ mod tests {
         for (configured, heard_from, chosen) in [
             (&[1, 2][..], &[][..], Some(2)),
             (&[1, 2, 3], &[3], Some(3)),
-            (&[1, 2, 3], &[9, 3, 2], Some(3)),
+            (&[1, 2, 3], &[2, 3, 9], Some(3)),
             (&[1, 2], &[9], Some(2)),
-            (&[], &[9, 8], Some(9)),
-            (&[], &[100, 8], Some(8)),
+            (&[], &[8, 9], Some(9)),
+            (&[], &[8, 100], Some(8)),
             (&[1], &[1], None),
         ] {
             let [configured, heard_from]: [Vec<IpAddr>; 2] =

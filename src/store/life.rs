@@ -41,6 +41,11 @@ pub fn begin_life(run: &Path) -> io::Result<Identity> {
     })
 }
 
+/// The next daemon does not call the present life its own.
+pub fn forget(run: &Path) {
+    drop(fs::remove_file(run.join("life")));
+}
+
 /// The last life; none when there was none, or its file is damaged: then peers wait until that life counts as dead.
 fn last_life(path: &Path) -> Option<LifeFile> {
     let mut bytes = Vec::new();
@@ -67,5 +72,7 @@ mod tests {
             fs::write(&path, damaged).unwrap();
             assert_eq!(begin_life(run.path()).unwrap().succeeds, None, "{damaged}");
         }
+        forget(run.path());
+        assert_eq!(begin_life(run.path()).unwrap().succeeds, None);
     }
 }

@@ -196,7 +196,7 @@ fn load_last(path: &Path, warnings: &mut Vec<String>) -> Option<LastState> {
         Err(error) => {
             let path = path.display();
             warnings.push(format!(
-                "cannot read {path} ({error}): standby and maintenance from before are unknown"
+                "cannot read {path} ({error}): standby and maintenance from before are unknown, and so is what a silent node may still run on shared storage"
             ));
             return None;
         }
@@ -212,7 +212,7 @@ fn load_last(path: &Path, warnings: &mut Vec<String>) -> Option<LastState> {
                 Err(error) => format!("it cannot be renamed ({error})"),
             };
             warnings.push(format!(
-                "{} is damaged ({why}); {kept_as}. Starting with a new one: the generation comes from the clock, standby and maintenance are forgotten",
+                "{} is damaged ({why}); {kept_as}. Starting with a new one: the generation comes from the clock; standby, maintenance and what a silent node may still run on shared storage are forgotten",
                 path.display()
             ));
             None

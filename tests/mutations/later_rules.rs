@@ -197,8 +197,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "19: the end of maintenance frees what a silent node had",
         "peer.rs",
-        "                report.state = GroupState::Stuck;",
-        "                report.state = report.state;",
+        "            report.state = GroupState::Stuck;\n",
+        "            report.state = report.state;\n",
     ),
     m(
         "25: a changed group is started beside another configuration",
@@ -414,8 +414,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "32: a machine that answers holds nothing",
         "group/machine_hold.rs",
-        "        if self.wishes.forced || !self.stands_on_shared_storage() {",
-        "        if self.wishes.forced || self.needs_machines() {",
+        "        !self.wishes.forced\n            && self.stands_on_shared_storage()\n",
+        "        !self.wishes.forced\n            && !self.needs_machines()\n",
     ),
     m(
         "32: what a silent node may run is forgotten at a restart",
@@ -432,8 +432,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "32: a machine that only names its hardware address holds for ever",
         "machine_probe.rs",
-        "(recent(machine.neighbour) && now < alone_until)",
-        "(recent(machine.neighbour) && alone_until > died)",
+        "(is_recent(self.neighbour, now) && now < alone_until)",
+        "(is_recent(self.neighbour, now) && alone_until > died)",
     ),
     m(
         "32: a living node that has not said yet runs nothing",
@@ -444,8 +444,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "32: a machine that nobody could ask counts as silent",
         "machine_probe.rs",
-        "        } else if machine.was_asked(now) || now >= alone_until {",
-        "        } else if machine.was_asked(now) || now >= died {",
+        "        } else if self.was_asked(now) || now >= alone_until {",
+        "        } else if self.was_asked(now) || now >= died {",
     ),
     m(
         "32: a hold ends when the group gets another name",
@@ -500,6 +500,24 @@ pub const TABLE: &[Mutation] = &[
         "machine_probe/former.rs",
         "                record.may_run.remove(&report.group);\n            }\n        }\n        let changed",
         "                record.may_run.insert(report.group.clone(), report.term);\n            }\n        }\n        let changed",
+    ),
+    m(
+        "30: status keeps naming the machine that came second at first",
+        "identity.rs",
+        "            second.clone_into(&mut known.second);\n",
+        "            known.second.push(' ');\n",
+    ),
+    m(
+        "30: a machine that stays out sets maintenance",
+        "command.rs",
+        "match self.view.waits_for_name(now) {",
+        "match self.view.waits_for_name(Time::ZERO).filter(|_| now == Time::ZERO) {",
+    ),
+    m(
+        "19: what was in maintenance at a silent node is said to have failed to stop",
+        "peer.rs",
+        "            self.unaware.insert(group.clone());\n",
+        "            self.unaware.remove(group);\n",
     ),
     m(
         "33: every answer is foreign",

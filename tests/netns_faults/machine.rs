@@ -3,7 +3,7 @@
 use crate::common::*;
 use had::lab::LinkDirection;
 
-const HELD: &str = "the daemon of alice is gone but its machine answers";
+const HELD: &str = "the daemon of alice is silent but its machine answers";
 
 /// Alice, bob and carol; alice runs an address and what counts as shared storage.
 fn three(name: &str) -> Cluster {

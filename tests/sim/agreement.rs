@@ -143,10 +143,19 @@ fn the_end_of_maintenance_starts_nothing_that_an_owner_may_run_who_has_not_heard
         world.command("bob", maintenance(false));
         world.run_for(secs(30));
         assert_eq!(world.runs_on("db"), ["alice"], "{}", story(&world));
-        let notes = world.status("bob").unwrap().groups[0].notes.join("\n");
-        assert!(notes.contains("stuck on alice"), "{notes}");
+        assert_counts_as_stuck(&world);
         no_double(&world);
     }
+}
+
+/// Its stop did not fail.
+fn assert_counts_as_stuck(world: &World) {
+    let notes = world.status("bob").unwrap().groups[0].notes.join("\n");
+    assert!(
+        notes.contains("stuck on alice: it was in maintenance"),
+        "{notes}"
+    );
+    assert!(!notes.contains("stop failed"), "{notes}");
 }
 
 #[test]
@@ -173,8 +182,7 @@ fn the_end_of_maintenance_does_not_start_what_a_silent_node_had_in_maintenance()
     );
     world.run_for(secs(30));
     assert_eq!(world.runs_on("db"), ["alice"], "{}", story(&world));
-    let notes = world.status("bob").unwrap().groups[0].notes.join("\n");
-    assert!(notes.contains("stuck on alice"), "{notes}");
+    assert_counts_as_stuck(&world);
     world.crash("alice");
     let force = Command::Takeover {
         groups: db(),

@@ -119,6 +119,49 @@ fn it_takes_part_when_the_first_is_gone() {
     );
 }
 
+fn shared_name(world: &World, node: &str) -> String {
+    let status = world.status(node).unwrap();
+    let mut notes = status.nodes.iter().flat_map(|n| &n.notes);
+    let note = notes.find(|n| n.contains("two machines call themselves alice"));
+    note.cloned().unwrap_or_default()
+}
+
+#[test]
+fn status_names_the_machine_that_stays_out_now() {
+    let mut world = trio();
+    world.clone_machine("alice", CloneKind::Configuration);
+    world.run_for(secs(5));
+    let first = shared_name(&world, "bob");
+    assert!(first.contains("10.0.0.101 stays out"), "{first}");
+    world.crash("alice");
+    let takes_part = |w: &mut World| w.status("alice'").unwrap().waiting.is_none();
+    until(&mut world, secs(10), takes_part);
+    world.start("alice");
+    world.run_for(secs(2));
+    for node in ["bob", "carol"] {
+        let then = shared_name(&world, node);
+        assert!(
+            then.contains("10.0.0.1 stays out"),
+            "{then}\n{}",
+            story(&world)
+        );
+    }
+}
+
+#[test]
+fn a_machine_that_stays_out_sets_no_maintenance() {
+    let mut world = trio();
+    world.clone_machine("alice", CloneKind::Configuration);
+    world.run_for(secs(5));
+    let maintenance = Command::Maintenance {
+        groups: vec![GroupName::new("db")],
+        on: true,
+    };
+    let id = world.command("alice'", maintenance);
+    let answer = world.answer("alice'", id).unwrap().unwrap_err();
+    assert!(answer.contains("do not listen to this one"), "{answer}");
+}
+
 /// Both were alone, and took part, before they heard of each other.
 #[test]
 fn of_two_that_take_part_the_later_start_gives_way() {

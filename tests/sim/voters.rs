@@ -273,7 +273,7 @@ fn a_node_that_has_not_shown_the_new_list_is_named_and_can_be_forgotten() {
     for (gone, why) in [
         ("carol", "carol is heard"),
         ("alice", "is this node"),
-        ("zoe", "there is no node zoe"),
+        ("zoe", "names zoe, so nothing waits for it"),
     ] {
         let refused = forget(&mut world, "alice", gone).unwrap_err();
         assert!(refused.contains(why), "{refused}");

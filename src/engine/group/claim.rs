@@ -102,8 +102,8 @@ impl Group {
         if let Some((peer, recognises)) = self.hearsay(view) {
             return Err(Because::Hearsay { peer, recognises });
         }
-        if let Some(stuck) = self.stuck_elsewhere(view) {
-            return Err(Because::StuckAt(stuck));
+        if let Some(because) = self.stuck_elsewhere(view) {
+            return Err(because);
         }
         if let Some(because) = self.held_by_machine(now, view) {
             return Err(because);
@@ -119,8 +119,9 @@ impl Group {
         !view.is_deaf(holder) && report.is_some_and(|r| r.offer.as_ref() == Some(view.me()))
     }
 
-    /// Rule 23. A dead node on which its stop had failed: it may still run there.
-    fn stuck_elsewhere(&self, view: &View) -> Option<NodeName> {
+    /// Rules 19 and 23. A dead node on which its stop had failed, or that has not heard of the end of its maintenance: it may
+    /// still run there.
+    fn stuck_elsewhere(&self, view: &View) -> Option<Because> {
         let unaware = |p: &Peer| self.unaware_of_end.iter().any(|(n, _)| *n == p.name);
         let stuck = |p: &&Peer| {
             p.liveness == Liveness::Dead
@@ -130,7 +131,13 @@ impl Group {
             .iter()
             .find(stuck)
             .filter(|_| !self.wishes.forced)
-            .map(|p| p.name.clone())
+            .map(|p| {
+                if unaware(p) || p.unaware.contains(&self.spec.name) {
+                    Because::UnawareAt(p.name.clone())
+                } else {
+                    Because::StuckAt(p.name.clone())
+                }
+            })
     }
 
     fn claim(&mut self, because: Because, now: Time, view: &View, round: &mut Round) {
@@ -245,10 +252,11 @@ impl Group {
                 return Some(Because::HeldBy(peer.name.clone()));
             }
         }
-        let hearsay = || self.hearsay(view);
-        let machine = self.held_by_machine(now, view);
-        machine
-            .or_else(|| hearsay().map(|(peer, recognises)| Because::Hearsay { peer, recognises }))
+        if let Some(because) = self.held_by_machine(now, view) {
+            return Some(because);
+        }
+        self.hearsay(view)
+            .map(|(peer, recognises)| Because::Hearsay { peer, recognises })
     }
 
     /// Rules 5, 6, 10 and 27. What still stands between our claim and the start.

@@ -69,7 +69,7 @@ impl Group {
     }
 
     /// A silent node whose machine answers, here or where another node asks it; or a machine whose name another one has.
-    pub(super) fn held_by_machine(&self, now: Time, view: &View) -> Option<Because> {
+    pub fn held_by_machine(&self, now: Time, view: &View) -> Option<Because> {
         let wanted = MachineVerdict::Answers;
         let node = self.withheld_by_machine(wanted, now, view);
         node.map(Because::MachineAnswers).or_else(|| {

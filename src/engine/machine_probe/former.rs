@@ -10,7 +10,7 @@ use crate::model::heartbeat::{GroupState, Heartbeat};
 use crate::model::{GroupName, NodeName, Term, Time};
 
 /// By what name such a machine is asked. No node is called like that.
-pub(super) fn former_key(node: &NodeName) -> NodeName {
+fn former_key(node: &NodeName) -> NodeName {
     NodeName::new(&format!("{node} (former machine)"))
 }
 

@@ -83,7 +83,9 @@ impl Engine {
             ));
         }
         if !self.view.voters.all().any(|l| l.nodes.contains(name)) {
-            return Err(format!("there is no node {name}, and there was none"));
+            return Err(format!(
+                "no list of nodes that counts here names {name}, so nothing waits for it: it was never a node of this cluster, or the change is over, as after an earlier hactl forget"
+            ));
         }
         let lists = self.view.voters.lists_of_gone(name);
         if lists.is_empty() {

@@ -260,7 +260,7 @@ impl fmt::Display for Because {
             ),
             Self::MachineAnswers(n) => write!(
                 f,
-                "the daemon of {n} is gone but its machine answers, and it may still run on shared storage there; start the daemon on {n}, power {n} off, or run hactl takeover --force"
+                "the daemon of {n} is silent but its machine answers, so it may still run on shared storage there; start had on {n}; if it runs, a firewall or the network drops its heartbeats: allow their UDP port both ways; or power {n} off, or run hactl takeover --force"
             ),
             Self::FormerMachineAnswers(n, address) => write!(
                 f,
@@ -272,6 +272,10 @@ impl fmt::Display for Because {
                     "checking that the machine of {n}, whose daemon is silent, does not answer"
                 )
             }
+            Self::UnawareAt(n) => write!(
+                f,
+                "it was in maintenance on {n} when {n} fell silent, so it may still run there; make sure that it does not, then run hactl clear with the name of the group on this node"
+            ),
             Self::StuckAt(n) => write!(
                 f,
                 "its stop failed on {n}, which is dead now, so it may still run there; make sure that it does not, then run hactl clear with the name of the group on this node"

@@ -82,11 +82,10 @@ impl HeartbeatLoop {
     }
 
     fn use_relay(&mut self, opened: Result<Option<HeartbeatRelay>, String>) {
-        let old = self.relay.take();
-        match opened {
-            Ok(new) => self.relay = new.map(|new| new.replace(old)),
-            Err(text) => self.out.log(Level::Error, text),
-        }
+        self.relay = opened.unwrap_or_else(|text| {
+            self.out.log(Level::Error, text);
+            None
+        });
     }
 
     /// An interface changed. Where it is a new interface of the same name, its sockets are opened again. False when the engine has
