@@ -25,7 +25,8 @@ const MAX_REMOVALS: usize = 3;
 const REMOVAL_WINDOW: Duration = Duration::from_secs(10);
 /// Removals so close together count as one.
 const BURST: Duration = Duration::from_millis(500);
-/// How long restoring may fail before the addresses are lost. An interface that is restarted is back by then.
+/// How long restoring may fail before the addresses are lost. An interface that a program of the group made and restarts is
+/// back by then. What other interfaces lack is reported by a check of the node, and lasts as long as it lasts.
 const MAX_FAILING: Duration = Duration::from_secs(1);
 /// How often it is tried in that time.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -134,10 +135,10 @@ impl Affected {
                 self.ips.insert(address.ip);
             }
             // An interface that comes up again has lost its IPv6 addresses; a new one has lost all.
-            Change::Link(link) if link.up => {
+            Change::Link(link) | Change::LinkRemoved(link) => {
                 self.interfaces.insert(link.name);
             }
-            Change::Link(_) | Change::LinkRemoved(_) | Change::AddressAdded(_) => {}
+            Change::AddressAdded(_) => {}
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! * [`virtual_address`] reads the word and finds the interface; [`ipaddr`] is the built-in agent that adds and deletes
 //!   addresses.
+//! * `carrier` judges whether an interface can carry an address.
 //! * [`announce`] tells the network where an address is now; [`send_arp`] is a built-in that does only that.
 //! * [`prober`] asks the network who still answers for an address, before it is taken over.
 //! * [`machine_prober`] asks whether the machine of a silent node answers.
@@ -9,6 +10,7 @@
 
 pub mod address_guard;
 pub mod announce;
+mod carrier;
 pub mod ipaddr;
 pub mod machine_prober;
 pub mod prober;

@@ -158,7 +158,6 @@ mod tests {
         let network = Network {
             links: vec![Link::sample(1, "lo"), Link::sample(2, "eth0")],
             routes: vec![],
-            expected: vec![],
         };
         let agent = SendArp::new(&args, "t", Path::new("/x"), &network, &Netlink::new());
         agent.map_or_else(|m| format!("error: {}", m.message), |a| a.describe())

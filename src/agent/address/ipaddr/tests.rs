@@ -13,7 +13,7 @@ async fn addresses(arguments: &[&str]) -> Addresses {
     let netlink = Netlink::new();
     let network = Network::read(&netlink).await.unwrap();
     let list = arguments.iter().map(|a| resolve(a, &network).unwrap());
-    Addresses::new(list.collect(), netlink)
+    Addresses::new(list.collect(), netlink, false)
 }
 
 /// Renews and waits until the kernel knows.
@@ -84,6 +84,7 @@ fn a_stop_takes_no_other_address_of_its_network_along() {
                 .unwrap(),
             ],
             Netlink::new(),
+            false,
         );
         run.start(&limits()).await.unwrap();
         ip("addr add 10.0.0.1/24 dev eth0");
