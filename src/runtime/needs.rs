@@ -106,22 +106,24 @@ async fn look(
         };
         let (report, patience) = needs.verdict.take(found, Instant::now());
         pause = pause.min(patience.unwrap_or(LOOK_EVERY));
-        if let Some(obstacle) = report {
+        if let Some(found) = report {
             engine.send_event(Event::Checked {
                 check: needs_check(group),
-                result: obstacle.map_or_else(|| Ok(String::new()), Err),
+                result: found.map(|()| String::new()),
             });
         }
     }
     pause
 }
 
+/// What a step lacks that lacked something when it was resolved; none before the first answer.
+type Answer = Arc<Mutex<Option<Result<(), String>>>>;
+
 /// What one group needs.
 #[derive(Default)]
 struct GroupNeeds {
     steps: Arc<Vec<ResolvedStep>>,
-    /// What steps lack that lacked something when they were resolved; none before the first answer.
-    missing: Vec<Arc<Mutex<Option<Option<String>>>>>,
+    missing: Vec<Answer>,
     asking: JoinSet<()>,
     verdict: Verdict,
 }
@@ -146,43 +148,43 @@ impl GroupNeeds {
             .any(|a| a.open.is_some())
     }
 
-    /// What keeps the group from running here; none while that is not known yet.
-    async fn find_obstacle(&self, links: &HashMap<String, Link>) -> Option<Option<String>> {
+    /// What keeps the group from running here, if anything does; none while that is not known yet.
+    async fn find_obstacle(&self, links: &HashMap<String, Link>) -> Option<Result<(), String>> {
         for missing in &self.missing {
             let answer = missing
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            if let Some(missing) = answer? {
-                return Some(Some(missing));
+            if let Err(missing) = answer? {
+                return Some(Err(missing));
             }
         }
         for addresses in self.steps.iter().filter_map(|s| s.addresses.as_ref()) {
             if let Some(text) = capability::missing_for_addresses() {
-                return Some(Some(text));
+                return Some(Err(text));
             }
             if let Some(obstacle) = addresses.find_obstacle(links).await {
-                return Some(Some(obstacle));
+                return Some(Err(obstacle));
             }
         }
-        Some(None)
+        Some(Ok(()))
     }
 }
 
 /// Asks in a thread of its own, because a disk may hang.
-async fn ask_until_there(
-    ask: AskMissing,
-    answer: Arc<Mutex<Option<Option<String>>>>,
-    news: Arc<Notify>,
-) {
+async fn ask_until_there(ask: AskMissing, answer: Answer, news: Arc<Notify>) {
     let limits = Limits::within(ASK_EVERY, &Abort::new()).patient();
     loop {
         let asked = Arc::clone(&ask);
         let found = run_apart(&limits, "the look for a mount point", move || async move {
             asked()
         });
-        let found = found.await.unwrap_or_else(|error| Some(error.to_string()));
-        let there = found.is_none();
+        let found = match found.await {
+            Ok(None) => Ok(()),
+            Ok(Some(missing)) => Err(missing),
+            Err(error) => Err(error.to_string()),
+        };
+        let there = found.is_ok();
         *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         news.notify_one();
         if there {
@@ -195,7 +197,7 @@ async fn ask_until_there(
 /// What was reported of a group. An obstacle is reported once it has lasted, its end at once.
 #[derive(Default)]
 struct Verdict {
-    reported: Option<Option<String>>,
+    reported: Option<Result<(), String>>,
     reported_at: Option<Instant>,
     failing_since: Option<Instant>,
 }
@@ -204,12 +206,12 @@ impl Verdict {
     /// What to report now, and when to look again if that is soon.
     fn take(
         &mut self,
-        obstacle: Option<String>,
+        found: Result<(), String>,
         now: Instant,
-    ) -> (Option<Option<String>>, Option<Duration>) {
-        if obstacle.is_none() {
+    ) -> (Option<Result<(), String>>, Option<Duration>) {
+        if found.is_ok() {
             self.failing_since = None;
-        } else if self.reported == Some(None) {
+        } else if self.reported == Some(Ok(())) {
             let since = *self.failing_since.get_or_insert(now);
             let left = PATIENCE.saturating_sub(now.saturating_duration_since(since));
             if !left.is_zero() {
@@ -217,11 +219,11 @@ impl Verdict {
             }
         }
         let fresh = |at: Instant| now.saturating_duration_since(at) < LOOK_EVERY;
-        if self.reported.as_ref() == Some(&obstacle) && self.reported_at.is_some_and(fresh) {
+        if self.reported.as_ref() == Some(&found) && self.reported_at.is_some_and(fresh) {
             return (None, None);
         }
-        (self.reported, self.reported_at) = (Some(obstacle.clone()), Some(now));
-        (Some(obstacle), None)
+        (self.reported, self.reported_at) = (Some(found.clone()), Some(now));
+        (Some(found), None)
     }
 }
 
@@ -235,9 +237,16 @@ mod tests {
         let mut verdict = Verdict::default();
         let mut reports = |looks: &[(u64, bool)]| -> Vec<String> {
             let one = |(ms, well): &(u64, bool)| {
-                let obstacle = (!well).then(|| "down".to_owned());
-                let (report, _) = verdict.take(obstacle, begin + Duration::from_millis(*ms));
-                report.map_or("-".to_owned(), |r| r.unwrap_or("good".to_owned()))
+                let found = if *well {
+                    Ok(())
+                } else {
+                    Err("down".to_owned())
+                };
+                let (report, _) = verdict.take(found, begin + Duration::from_millis(*ms));
+                match report {
+                    None => "-".to_owned(),
+                    Some(report) => report.err().unwrap_or("good".to_owned()),
+                }
             };
             looks.iter().map(one).collect()
         };

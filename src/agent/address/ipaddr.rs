@@ -149,11 +149,12 @@ impl Addresses {
         }
         let first = self.list().first().map(ToString::to_string);
         let first = first.unwrap_or_default();
-        match &problem {
-            Some(error) => tracing::warn!(
+        if let Some(error) = &problem {
+            tracing::warn!(
                 "cannot renew the lifetime of {first}, after which the kernel removes it: {error}"
-            ),
-            None => tracing::info!("the lifetime of {first} is renewed again"),
+            );
+        } else {
+            tracing::info!("the lifetime of {first} is renewed again");
         }
         state.renewal_problem = problem;
     }
