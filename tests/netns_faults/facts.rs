@@ -161,3 +161,24 @@ fn a_daemon_that_may_not_set_addresses_is_no_candidate() {
     cluster.start("alice");
     cluster.until_status("alice", "names it", |s| says(s, "CAP_NET_ADMIN"));
 }
+
+#[test]
+fn differing_keys_are_named_beside_the_node_that_is_not_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let ha_cf = ha_cf(&["alice", "bob"], &["eth0"], &format!("{TIMES}{PING}"));
+    let configs = ["one-key", "another-key"].map(|key| {
+        let config = dir.path().join(key);
+        write_config(&config, dir.path(), &ha_cf, USUAL.haresources, key);
+        config
+    });
+    let nodes = vec![node("alice", 1, &configs[0]), node("bob", 2, &configs[1])];
+    let cluster = Cluster::of(&plan("nf-keys", nodes), dir, &[]);
+    cluster.start("alice");
+    cluster.start("bob");
+    for (by, address) in [("alice", "10.0.0.2"), ("bob", "10.0.0.1")] {
+        let text = format!(
+            "datagrams from {address} are refused: the digest does not match; authkeys must be the same"
+        );
+        cluster.until_status(by, "names the keys", |s| says(s, &text));
+    }
+}
