@@ -176,6 +176,7 @@ impl Resolver<'_> {
         {
             let missing = filesystem::validate::find_missing(&args, earlier);
             remarks.extend(missing.map(Mistake::until_it_appears));
+            remarks.extend(filesystem::validate::find_misplaced(&args));
         }
         if let [argument] = token.args.as_slice()
             && here

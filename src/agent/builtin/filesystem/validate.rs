@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::arguments::{MountArguments, Source};
-use super::identity::block_device;
+use super::identity::{MountIdentity, block_device};
+use super::misplaced;
 use super::mountinfo::MountTable;
 use crate::agent::exec::system_tool;
 use crate::model::token::Token;
@@ -25,6 +26,17 @@ pub fn check_machine(args: &MountArguments, earlier: &[Token]) -> Result<Option<
         let shown = path.display();
         format!("{shown} does not exist yet; {maker} must provide it")
     }))
+}
+
+/// A remark about a device that somebody has mounted elsewhere.
+pub fn find_misplaced(args: &MountArguments) -> Option<Mistake> {
+    let Source::Device(path) = &args.source else {
+        return None;
+    };
+    let identity = MountIdentity::with_path(args, Some(path.clone()));
+    let table = MountTable::read().ok()?;
+    let elsewhere = identity.find_elsewhere(args, &table)?;
+    Some(Mistake::new(misplaced(args, elsewhere)))
 }
 
 /// What is missing on this machine and not provided by an earlier member of the group: the device or the directory.
