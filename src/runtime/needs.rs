@@ -19,7 +19,7 @@ use crate::engine::Event;
 use crate::model::GroupName;
 use crate::model::health::needs_check;
 use crate::sys::capability;
-use crate::sys::netlink::{self, Change, Link, Netlink};
+use crate::sys::netlink::{self, Address, Change, Link, Netlink};
 
 /// The steps of every group, as they are carried out now.
 pub type Definitions = Vec<(GroupName, Arc<Vec<ResolvedStep>>)>;
@@ -42,9 +42,9 @@ pub async fn report_needs(
     let news = Arc::new(Notify::new());
     loop {
         take_definitions(&definitions.borrow_and_update(), &mut groups, &news);
-        let pause = match netlink.links().await {
-            Ok(links) => look(&mut groups, &links, &engine).await,
-            Err(_) => ASK_EVERY,
+        let pause = match (netlink.links().await, netlink.addresses().await) {
+            (Ok(links), Ok(present)) => look(&mut groups, &links, &present, &engine).await,
+            _ => ASK_EVERY,
         };
         tokio::select! {
             defined = definitions.changed() => if defined.is_err() {
@@ -96,12 +96,13 @@ fn take_definitions(
 async fn look(
     groups: &mut HashMap<GroupName, GroupNeeds>,
     links: &[Link],
+    present: &[Address],
     engine: &EngineHandle,
 ) -> Duration {
     let links: HashMap<String, Link> = links.iter().map(|l| (l.name.clone(), l.clone())).collect();
     let mut pause = LOOK_EVERY;
     for (group, needs) in groups {
-        let Some(found) = needs.find_obstacle(&links).await else {
+        let Some(found) = needs.find_obstacle(&links, present).await else {
             continue; // it reports soon
         };
         let (report, patience) = needs.verdict.take(found, Instant::now());
@@ -149,7 +150,11 @@ impl GroupNeeds {
     }
 
     /// What keeps the group from running here, if anything does; none while that is not known yet.
-    async fn find_obstacle(&self, links: &HashMap<String, Link>) -> Option<Result<(), String>> {
+    async fn find_obstacle(
+        &self,
+        links: &HashMap<String, Link>,
+        present: &[Address],
+    ) -> Option<Result<(), String>> {
         for missing in &self.missing {
             let answer = missing
                 .lock()
@@ -163,7 +168,7 @@ impl GroupNeeds {
             if let Some(text) = capability::missing_for_addresses() {
                 return Some(Err(text));
             }
-            if let Some(obstacle) = addresses.find_obstacle(links).await {
+            if let Some(obstacle) = addresses.find_obstacle(links, present).await {
                 return Some(Err(obstacle));
             }
         }

@@ -18,8 +18,10 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use crate::agent::address::announce::Announcement;
-use crate::agent::address::carrier::{check_usable, renewable_link, usable_link};
-use crate::agent::address::virtual_address::{Network, VirtualAddress, network_of, resolve_now};
+use crate::agent::address::carrier::{
+    check_usable, find_foreign, foreign_among, is_reached_by, renewable_link, usable_link,
+};
+use crate::agent::address::virtual_address::{Network, VirtualAddress, resolve_now};
 use crate::agent::{Agent, AgentError, Limits, Status};
 use crate::model::Time;
 use crate::sys::clock::now;
@@ -107,14 +109,33 @@ impl Addresses {
     }
 
     /// What keeps them from working on this node now; none if nothing does.
-    pub async fn find_obstacle(&self, links: &HashMap<String, Link>) -> Option<String> {
+    pub async fn find_obstacle(
+        &self,
+        links: &HashMap<String, Link>,
+        present: &[Address],
+    ) -> Option<String> {
         let list = match self.complete().await {
             Ok(list) => list,
             Err(error) => return Some(error.to_string()),
         };
         let made = |a: &&VirtualAddress| self.may_be_made(links.get(&a.interface));
         let obstacle = |a| Some(usable_link(a, links).err()?.to_string());
-        list.iter().filter(|a| !made(a)).find_map(obstacle)
+        if let Some(text) = list.iter().filter(|a| !made(a)).find_map(obstacle) {
+            return Some(text);
+        }
+        let up = self.state.try_lock().is_ok_and(|state| state.up);
+        find_foreign(&list, links, present).filter(|_| !up)
+    }
+
+    /// Fails if one is a lasting address of this node that had did not add: with a lifetime, and deleted by a stop, it would take
+    /// this node off its network.
+    async fn refuse_foreign(&self) -> Result<(), AgentError> {
+        let (list, links) = (self.complete().await?, self.links_by_name().await?);
+        let all = self.netlink.addresses().await.map_err(netlink_failed)?;
+        match find_foreign(&list, &links, &all) {
+            Some(text) => Err(AgentError::Failed(text)),
+            None => Ok(()),
+        }
     }
 
     /// Whether an earlier member of the group may still bring this interface up.
@@ -267,6 +288,16 @@ impl Addresses {
         }
     }
 
+    /// The same for those on interfaces whose way to the network has changed. Not while the lease has run out: another node
+    /// may have them.
+    pub async fn announce_on(&self, interfaces: &HashSet<String>) {
+        let list = self.list();
+        let moved = list.iter().any(|a| interfaces.contains(&a.interface));
+        if moved && now() < self.lease_end() {
+            self.announce_addresses().await;
+        }
+    }
+
     /// Puts back and announces the addresses that should be up and are missing, and returns them. Does nothing after the end
     /// of their TTL: then the kernel was right to remove them. Does nothing either while the lease has run out: this machine
     /// may have been suspended, and another node may have the addresses. The next renewal restores them. An address whose
@@ -343,12 +374,12 @@ impl Addresses {
     async fn add(&self, placed: &[(&VirtualAddress, &Link)]) -> Result<Time, AgentError> {
         let now = now();
         let valid = self.kernel_ttl(now);
-        let networks = self.networks_with_own_addresses().await?;
+        let own = self.own_addresses().await?;
         let mut batch = Vec::with_capacity(placed.len());
         for (address, link) in placed {
             batch.push(Address {
-                prefix_route: !networks
-                    .contains(&(link.index, network_of(address.ip, address.prefix))),
+                prefix_route: !own.iter().any(|o| is_reached_by(address, link.index, o)),
+                deprecated: address.ip.is_ipv6(),
                 broadcast: address.broadcast,
                 label: address.label.clone(),
                 valid,
@@ -366,17 +397,12 @@ impl Addresses {
         Ok(valid.map_or(Time::NEVER, |valid| now + valid))
     }
 
-    /// The IPv6 networks in which this node has addresses that are not virtual. There a virtual address must not add a route
-    /// to the network: the kernel would give the shared route the TTL of the virtual address.
-    async fn networks_with_own_addresses(&self) -> Result<HashSet<(u32, IpAddr)>, AgentError> {
+    /// The addresses of this node that are not virtual.
+    async fn own_addresses(&self) -> Result<Vec<Address>, AgentError> {
         let list = self.list();
-        if !list.iter().any(|a| a.ip.is_ipv6()) {
-            return Ok(HashSet::new());
-        }
         let mut all = self.netlink.addresses().await.map_err(netlink_failed)?;
-        all.retain(|a| a.ip.is_ipv6() && !a.ours && !list.iter().any(|o| o.ip == a.ip));
-        let networks = all.iter().map(|a| (a.index, network_of(a.ip, a.prefix)));
-        Ok(networks.collect())
+        all.retain(|a| !a.ours && !list.iter().any(|o| o.ip == a.ip));
+        Ok(all)
     }
 
     async fn links_by_name(&self) -> Result<HashMap<String, Link>, AgentError> {
@@ -384,7 +410,7 @@ impl Addresses {
         Ok(links.into_iter().map(|l| (l.name.clone(), l)).collect())
     }
 
-    /// Our addresses that are on their interface now, with any prefix.
+    /// Our addresses that are on their interface now, with any prefix. A lasting address that had did not add is not ours.
     async fn find_present(
         &self,
         links: &HashMap<String, Link>,
@@ -394,9 +420,10 @@ impl Addresses {
             .iter()
             .filter_map(|a| Some((links.get(&a.interface)?.index, a.ip)))
             .collect();
-        let mut all = self.netlink.addresses().await.map_err(netlink_failed)?;
-        all.retain(|a| wanted.contains(&(a.index, a.ip)));
-        Ok(all)
+        let all = self.netlink.addresses().await.map_err(netlink_failed)?;
+        let foreign = foreign_among(&all);
+        let ours = |a: &Address| wanted.contains(&(a.index, a.ip)) && !foreign.contains(&a);
+        Ok(all.iter().filter(|a| ours(a)).cloned().collect())
     }
 }
 
@@ -410,6 +437,7 @@ impl Agent for Addresses {
         state.up = false;
         state.restore_on_renewal = false;
         state.missing.clear();
+        self.refuse_foreign().await?;
         state.ttl_end = self.add_all().await?;
         state.up = true;
         state.announcement = Announcement::start(&self.netlink, &self.list()).await;

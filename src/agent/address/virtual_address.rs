@@ -1,10 +1,12 @@
 //! The argument of `IPaddr`: `ip[/netmask[/interface[:label]][/broadcast]]` or `ip/netmask/broadcast`. What it leaves out is
 //! taken from the networks of this machine.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::sys::netlink::{Link, Netlink, NetlinkError, Route};
+use crate::agent::address::carrier::find_foreign;
+use crate::sys::netlink::{Address, Link, Netlink, NetlinkError, Route};
 use crate::text::Mistake;
 
 /// The kernel's limit on labels and interface names, in bytes.
@@ -47,6 +49,8 @@ pub struct Network {
     pub links: Vec<Link>,
     /// All unicast routes of the main table.
     pub routes: Vec<Route>,
+    /// All addresses.
+    pub addresses: Vec<Address>,
 }
 
 impl Network {
@@ -55,11 +59,17 @@ impl Network {
         Ok(Network {
             links: netlink.links().await?,
             routes: netlink.routes().await?,
+            addresses: netlink.addresses().await?,
         })
     }
 
     fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|l| l.name == name)
+    }
+
+    fn links_by_name(&self) -> HashMap<String, Link> {
+        let links = self.links.iter();
+        links.map(|l| (l.name.clone(), l.clone())).collect()
     }
 
     fn names(&self) -> String {
@@ -132,6 +142,11 @@ pub fn remark(argument: &str, made: bool, network: &Network) -> Option<Mistake> 
     }
     if let Err(mistake) = find_place(&written, network) {
         return Some(mistake.until_it_appears());
+    }
+    if let Ok(address) = resolve_now(argument, network)
+        && let Some(text) = find_foreign(&[address], &network.links_by_name(), &network.addresses)
+    {
+        return Some(Mistake::new(text));
     }
     let near = |r: &Route| r.connected && contains(r.destination, r.prefix, ip);
     if written.interface.is_some() || ip.is_loopback() || network.routes.iter().any(near) {
@@ -393,7 +408,7 @@ pub(super) fn contains(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
 }
 
 /// The network of an address: the bits after the prefix are zero.
-pub fn network_of(ip: IpAddr, prefix: u8) -> IpAddr {
+fn network_of(ip: IpAddr, prefix: u8) -> IpAddr {
     match ip {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & mask(prefix)).into(),
         IpAddr::V6(v6) => {

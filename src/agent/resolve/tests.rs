@@ -96,6 +96,7 @@ fn network() -> Network {
     Network {
         links: vec![eth0],
         routes: vec![route("10.0.0.0", 24), route("fd00::", 64)],
+        addresses: vec![],
     }
 }
 

@@ -3,7 +3,7 @@ use crate::agent::address::virtual_address::{Network, resolve};
 use crate::agent::{Abort, Agent, Limits};
 use crate::sys::clock::now;
 use crate::sys::machine::{Machine, ip};
-use crate::sys::netlink::Netlink;
+use crate::sys::packet::AnswerReceiver;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -187,5 +187,42 @@ fn a_flushed_interface_gets_a_thousand_addresses_back_at_once() {
             }
         }
         assert!(ip("addr show").contains("10.9.3.250/32"));
+    });
+}
+
+#[test]
+fn another_hardware_address_is_announced() {
+    const NEW: &str = "02:00:00:00:77:77";
+    let (a, b) = Machine::pair();
+    let (ready_tx, ready_rx) = std::sync::mpsc::channel();
+    let heard = b.begin(move || async move {
+        let links = Netlink::new().links().await.unwrap();
+        let eth0 = links.iter().find(|l| l.name == "eth0").unwrap().index;
+        let v4 = AnswerReceiver::arp(eth0).unwrap();
+        let v6 = AnswerReceiver::neighbours(eth0).unwrap();
+        ready_tx.send(()).unwrap();
+        for (receiver, ip) in [(v4, "10.0.0.50"), (v6, "fd00::50")] {
+            let wanted = (ip.parse().unwrap(), NEW.to_owned());
+            while {
+                let answer = receiver.next().await.unwrap();
+                (answer.ip, answer.mac.to_string()) != wanted
+            } {}
+        }
+    });
+    ready_rx.recv().unwrap();
+    a.run(move || async move {
+        let run = started(&["10.0.0.50", "fd00::50"]).await;
+        let (guard, _events) = AddressGuard::new();
+        guard.guard(&group(), 0, run);
+        // Before the guard has seen the interface there is nothing to compare.
+        for last in 0..100u8 {
+            ip(&format!("link set eth0 address 02:00:00:00:66:{last:02x}"));
+            ip(&format!("link set eth0 address {NEW}"));
+            sleep(Duration::from_millis(100)).await;
+            if heard.try_recv().is_ok() {
+                return;
+            }
+        }
+        panic!("not announced");
     });
 }

@@ -26,6 +26,7 @@ fn network() -> Network {
             route("10.1.88.0", 24, 2, 0),
             route("fd00::", 64, 3, 256),
         ],
+        addresses: vec![],
     }
 }
 
