@@ -193,7 +193,7 @@ async fn resolve_word(
         },
         takeover_waits: &|_| None,
     };
-    for remark in resolver.remarks(token, true) {
+    for remark in resolver.remarks(token, &[], true) {
         report(
             "nothing to remark",
             &TestResult::Remark(mistake_text(&remark)),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::describe::{
-    describe_check, describe_drbd_check, describe_failback_when, describe_monitor,
+    describe_check, describe_drbd_check, describe_failback_when, describe_interfaces,
+    describe_monitor,
 };
 use super::hooks::Hooks;
 use super::takeover::describe_takeover;
@@ -58,7 +59,7 @@ pub async fn assemble(
     netlink: &Netlink,
     peers: &Arc<dyn Peers>,
 ) -> Result<Assembled, Problems> {
-    let mut network = Network::read(netlink)
+    let network = Network::read(netlink)
         .await
         .map_err(|e| problem_without_line(&folders.config, &e.to_string()))?;
     let loaded = match config::load(&folders.config, node) {
@@ -73,8 +74,6 @@ pub async fn assemble(
     let (config, mut report) = (loaded.config, loaded.warnings);
     trust::judge_files(&folders.config, &mut report);
     trust::judge_children(&config.respawn, &mut report);
-    // Those that are missing now are reported as warnings.
-    network.expected = config.media.iter().map(|m| m.interface.clone()).collect();
     let env = Arc::new(environment(&config, folders));
     let timeouts = |token: &Token, usual| timeouts(&config, token, usual);
     let catalog = Catalog::ask(resource_words(&config.groups), &env).await;
@@ -197,8 +196,9 @@ fn resolve_line(
     let tokens: Vec<Token> = line.tokens.iter().map(|(token, _)| token.clone()).collect();
     let name = GroupName::new(tokens.first().map_or("", |t| t.text.as_str()));
     let here = resolver.env.node == own_name();
-    for (token, place) in &line.tokens {
-        for Mistake { message, help, at } in resolver.remarks(token, here) {
+    for ((token, place), nth) in line.tokens.iter().zip(0..) {
+        let earlier = tokens.get(..nth).unwrap_or_default();
+        for Mistake { message, help, at } in resolver.remarks(token, earlier, here) {
             report.warning(&place.part(at), message, help.unwrap_or_default());
         }
     }
@@ -291,6 +291,10 @@ fn cluster_of(config: &Config, groups: Vec<GroupSpec>) -> Cluster {
     let mut cluster = config.cluster(groups);
     let of_drbd = watch_plan::drbd_checks(&config.groups).map(|(policy, _)| policy);
     cluster.health.checks.extend(of_drbd);
+    if !cluster.this_node_is_witness() {
+        let needs = watch_plan::needs_checks(&config.groups);
+        cluster.health.checks.extend(needs);
+    }
     cluster
 }
 
@@ -335,6 +339,8 @@ impl Assembled {
             }
             let plain: Vec<_> = steps.iter().map(|s| &s.step).collect();
             text += &describe_takeover(&self.cluster, &plain);
+            let addresses = steps.iter().filter_map(|s| s.addresses.as_ref());
+            text += &describe_interfaces(addresses.flat_map(|a| a.list().to_vec()));
             let monitors = self.watch_plan.monitors.get(name).into_iter().flatten();
             for (monitor, step) in monitors.filter_map(|m| Some((m, steps.get(m.step)?))) {
                 text += &describe_monitor(monitor, &step.step, self.cluster.nodes.len() > 1);

@@ -1,6 +1,7 @@
 //! What follows when a monitor or a check fails, as sentences for `hactl check`.
 
 use super::watch_plan::Monitor;
+use crate::agent::address::virtual_address::VirtualAddress;
 use crate::config::CheckRule;
 use crate::model::GroupName;
 use crate::model::cluster::Step;
@@ -61,6 +62,24 @@ pub(super) fn describe_drbd_check(policy: &CheckPolicy, probe: &Probe) -> String
     format!(
         "check {}: {probe}; while its data here is not the newest, this node does not take {group}, but keeps it if it runs here\n",
         policy.name
+    )
+}
+
+/// What follows when an interface of a group's addresses fails. Loopback never does.
+pub(super) fn describe_interfaces(addresses: impl Iterator<Item = VirtualAddress>) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for address in addresses {
+        if !names.contains(&address.interface) && address.interface != "lo" {
+            names.push(address.interface);
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "    a node without a working {} does not take the group, and gives it to one that has it\n",
+        names.join(" and ")
     )
 }
 

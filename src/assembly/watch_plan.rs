@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::exec::environment::ScriptEnv;
-use crate::agent::resolve::{ResolvedStep, Resolver};
+use crate::agent::resolve::{ADDRESS_NAMES, ResolvedStep, Resolver};
 use crate::config::{Config, GroupLine, MonitorRule};
 use crate::model::GroupName;
 use crate::model::cluster::{GroupSpec, Step};
-use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Probe};
+use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Pace, Probe, needs_check};
 use crate::probe;
 use crate::sys::netlink::Netlink;
 use crate::text::{Place, Problems};
@@ -110,6 +110,23 @@ pub(super) fn drbd_checks(groups: &[GroupLine]) -> impl Iterator<Item = (CheckPo
             };
             (policy, Probe::Drbd(resource.to_owned()))
         })
+    })
+}
+
+/// The check that a group with addresses or file systems gets: a node that lacks what they need is no candidate for the group,
+/// and gives it to one that is.
+pub(super) fn needs_checks(groups: &[GroupLine]) -> impl Iterator<Item = CheckPolicy> {
+    let needs = |name: &str| name == "Filesystem" || ADDRESS_NAMES.contains(&name);
+    let with_needs = move |line: &&GroupLine| line.tokens.iter().any(|(t, _)| needs(&t.name));
+    groups.iter().filter(with_needs).map(|line| {
+        let group = GroupName::new(line.tokens.first().map_or("", |(t, _)| t.text.as_str()));
+        CheckPolicy {
+            name: needs_check(&group),
+            fall: 1,
+            rise: 1,
+            stays: false,
+            group: Some(group),
+        }
     })
 }
 

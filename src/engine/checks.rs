@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use crate::model::decision::{Because, What};
-use crate::model::health::{CheckPolicy, FAILBACK_WHEN, FailedCheck, Health};
+use crate::model::health::{CheckPolicy, FAILBACK_WHEN, FailedCheck, Health, needs_of};
 use crate::model::status::{CheckState, CheckStatus};
 use crate::model::{GroupName, Time};
 use crate::text::printable_char;
@@ -120,9 +120,13 @@ impl Checks {
         if check.against < needed {
             return None;
         }
+        let was_pending = check.state == CheckState::Pending;
         check.state = CheckState::of(good);
         (check.since, check.against) = (now, 0);
         check.text.clone_from(&text);
+        if was_pending && good && needs_of(name).is_some() {
+            return None; // nothing is missing, as usual
+        }
         let what = if good {
             What::CheckPassed
         } else {

@@ -13,6 +13,19 @@ use crate::text::duration_in_files;
 /// The name under which a node publishes the result of its `failback_when`. No check can have this name.
 pub const FAILBACK_WHEN: &str = "failback_when";
 
+/// The check of what a group needs of its node has this before the name of the group. No check of ha.cf begins like this.
+const NEEDS: &str = "needs:";
+
+/// The name of the check of what a group needs of its node: interfaces for its addresses, directories to mount on.
+pub fn needs_check(group: &GroupName) -> String {
+    format!("{NEEDS}{group}")
+}
+
+/// The group, if this is the name of such a check.
+pub fn needs_of(check: &str) -> Option<&str> {
+    check.strip_prefix(NEEDS)
+}
+
 /// What follows when the monitor of a running resource fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
@@ -77,6 +90,12 @@ impl fmt::Display for FailedCheck {
     /// The rest of a sentence that begins with the name of the node.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let check = &self.check;
+        if let Some(group) = needs_of(check) {
+            return match (self.pending, self.text.as_str()) {
+                (true, _) => write!(f, "does not know yet whether it has what {group} needs"),
+                (false, text) => write!(f, "lacks what {group} needs ({text})"),
+            };
+        }
         match (self.pending, self.text.as_str()) {
             (true, _) => write!(f, "has no result of check {check} yet"),
             (false, "") => write!(f, "fails check {check}"),

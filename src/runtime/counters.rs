@@ -1,12 +1,19 @@
 //! Events that are counted instead of logged, because anybody on the network decides how often they happen.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::source_filter::Unexpected;
-use crate::model::status::OLD_HEARTBEATS;
+use crate::model::Time;
+use crate::model::status::{Liveness, NodeStatus, OLD_HEARTBEATS, Status};
+use crate::sys::clock;
 use crate::wire::Refused;
+
+/// For how long status tells of a datagram with another key.
+const TELL_OTHER_KEY: Duration = Duration::from_secs(30);
 
 /// The counters of the heartbeat thread.
 #[derive(Debug, Default)]
@@ -16,6 +23,8 @@ pub struct Counters {
     queue_full: AtomicU64,
     receive_failed: AtomicU64,
     rejected: Mutex<BTreeMap<Refused, u64>>,
+    /// The last datagram that was signed with another key: when, from where, and what was wrong.
+    other_key: Mutex<Option<(Time, IpAddr, Refused)>>,
     unknown_nodes: AtomicU64,
     unexpected_source: AtomicU64,
     unexpected_ttl: AtomicU64,
@@ -63,15 +72,42 @@ impl Counters {
     }
 
     /// A datagram was rejected; true when it is the first of its kind.
-    pub fn datagram_rejected(&self, why: Refused) -> bool {
+    pub fn datagram_rejected(&self, why: Refused, from: IpAddr) -> bool {
+        if matches!(why, Refused::BadDigest | Refused::UnknownKey(_)) {
+            let mut last = self
+                .other_key
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *last = Some((clock::now(), from, why));
+        }
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         let count = rejected.entry(why).or_default();
         *count += 1;
         *count == 1
     }
 
+    /// Adds the counters to a status, and tells of each silent node if datagrams with another key arrive: they may be its own.
+    pub fn add_to(&self, status: &mut Status, now: Time) {
+        for (name, count) in self.non_zero() {
+            *status.counters.entry(name).or_default() += count;
+        }
+        let last = self
+            .other_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let recent = last.filter(|(at, ..)| now < *at + TELL_OTHER_KEY);
+        let silent = |n: &&mut NodeStatus| matches!(n.liveness, Liveness::Init | Liveness::Dead);
+        if let Some((_, from, why)) = recent {
+            for node in status.nodes.iter_mut().filter(silent) {
+                node.notes.push(format!(
+                    "is not heard, and datagrams from {from} are refused: {why}"
+                ));
+            }
+        }
+    }
+
     /// The counters that are not zero, for status.
-    pub fn non_zero(&self) -> BTreeMap<String, u64> {
+    fn non_zero(&self) -> BTreeMap<String, u64> {
         let named = [
             ("heartbeats sent", &self.sent),
             ("heartbeats believed", &self.accepted),

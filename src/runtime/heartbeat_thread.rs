@@ -381,9 +381,7 @@ impl HeartbeatLoop {
             Input::Event(event) => self.give_event(event),
             Input::Status(reply) => {
                 let mut status = self.engine.status(clock::now());
-                for (name, count) in self.counters.non_zero() {
-                    *status.counters.entry(name).or_default() += count;
-                }
+                self.counters.add_to(&mut status, clock::now());
                 let me = status.nodes.iter_mut().find(|n| n.name == status.node);
                 let problems = self.listeners.iter().filter_map(Listener::problem);
                 if let Some(me) = me {

@@ -26,6 +26,7 @@ mod lateness;
 mod links;
 mod listeners;
 mod logging;
+mod needs;
 mod notify;
 mod own_hardware;
 mod peer_requests;

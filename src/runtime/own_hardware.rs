@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::engine_handle::EngineHandle;
+use super::needs::Definitions;
 use crate::engine::Event;
 use crate::model::hardware_address::{HardwareAddress, MAX_HARDWARE_ADDRESSES};
 use crate::sys::netlink::{Link, Netlink};
@@ -15,15 +16,15 @@ use crate::sys::netlink::{Link, Netlink};
 /// How often the interfaces are read again.
 const READ_EVERY: Duration = Duration::from_secs(10);
 
-/// Reports them whenever they change, for the interfaces with these names, until nobody names interfaces any more.
+/// Reports them whenever they change, for the interfaces of these groups, until nobody defines groups any more.
 pub async fn report_own_hardware(
     netlink: Netlink,
-    mut names: watch::Receiver<BTreeSet<String>>,
+    mut definitions: watch::Receiver<Definitions>,
     engine: EngineHandle,
 ) {
     let mut last = Vec::new();
     loop {
-        let wanted = names.borrow_and_update().clone();
+        let wanted = interfaces_of(&definitions.borrow_and_update());
         // A list that cannot be read is read again.
         if let Ok(links) = netlink.links().await {
             let present = hardware_of(&links, &wanted);
@@ -32,10 +33,18 @@ pub async fn report_own_hardware(
                 engine.send_event(Event::OwnHardware(present));
             }
         }
-        if let Ok(Err(_gone)) = timeout(READ_EVERY, names.changed()).await {
+        if let Ok(Err(_gone)) = timeout(READ_EVERY, definitions.changed()).await {
             return;
         }
     }
+}
+
+/// The interfaces of the addresses of all groups.
+fn interfaces_of(definitions: &Definitions) -> BTreeSet<String> {
+    let steps = definitions.iter().flat_map(|(_, steps)| steps.iter());
+    let lists = steps.filter_map(|s| s.addresses.as_ref());
+    let all = lists.flat_map(|a| a.list().to_vec());
+    all.map(|address| address.interface).collect()
 }
 
 /// Those of the named interfaces, and then of the interfaces below and above them: members of a bond, macvlans, VLANs. A bridge

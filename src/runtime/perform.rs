@@ -8,16 +8,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::net::if_::if_nametoindex;
 use tokio::sync::{mpsc, watch};
 
 use super::engine_handle::EngineHandle;
 use super::links;
+use super::needs::{Definitions, report_needs};
 use super::own_hardware::report_own_hardware;
 use super::watcher::Watcher;
 use crate::agent::address::address_guard::{AddressGuard, GuardEvent};
 use crate::agent::address::ipaddr::Addresses;
 use crate::agent::address::machine_prober::{MachineEvent, MachineNews, MachineProber};
 use crate::agent::address::prober::{AddressProber, ProbeEvent};
+use crate::agent::address::virtual_address::VirtualAddress;
 use crate::agent::exec::runner;
 use crate::agent::resolve::ResolvedStep;
 use crate::agent::{Abort, AgentError};
@@ -37,8 +40,8 @@ pub struct Performer {
     guard: Arc<AddressGuard>,
     prober: AddressProber,
     machines: MachineProber,
-    /// The interfaces that carry the addresses of groups.
-    interfaces: watch::Sender<BTreeSet<String>>,
+    /// `groups`, for those who watch what they need.
+    definitions: watch::Sender<Definitions>,
     watcher: Watcher,
     leases: Option<LeaseFile>,
     lease_ends: BTreeMap<GroupName, Time>,
@@ -64,8 +67,10 @@ impl Performer {
     ) -> Performer {
         let (guard, guard_events) = AddressGuard::new();
         let links = netlink.clone();
-        let (interfaces, names) = watch::channel(BTreeSet::new());
-        tokio::spawn(report_own_hardware(netlink.clone(), names, engine.clone()));
+        let (definitions, defined) = watch::channel(Definitions::new());
+        let own = report_own_hardware(netlink.clone(), defined.clone(), engine.clone());
+        tokio::spawn(own);
+        tokio::spawn(report_needs(netlink.clone(), defined, engine.clone()));
         let (machines, answers) = MachineProber::new(netlink.clone());
         let (prober, probed) = AddressProber::new(netlink);
         tokio::spawn(report_address_guard(guard_events, engine.clone()));
@@ -82,7 +87,7 @@ impl Performer {
             guard: Arc::new(guard),
             prober,
             machines,
-            interfaces,
+            definitions,
             watcher: Watcher::new(watch_plan, engine.clone()),
             leases,
             lease_ends: BTreeMap::new(),
@@ -91,18 +96,15 @@ impl Performer {
             min_lifetime,
             engine,
         };
-        performer.name_interfaces();
+        performer.publish_definitions();
         performer
     }
 
-    /// Which interfaces carry the addresses of groups has changed.
-    fn name_interfaces(&self) {
-        let steps = self.groups.values().chain(self.next_definitions.values());
-        let lists = steps
-            .flat_map(|s| s.iter())
-            .filter_map(|s| s.addresses.as_ref());
-        let named = lists.flat_map(|a| a.list().iter().map(|v| v.interface.clone()));
-        self.interfaces.send_replace(named.collect());
+    /// The steps of a group have changed.
+    fn publish_definitions(&self) {
+        let groups = self.groups.iter();
+        let groups = groups.map(|(name, steps)| (name.clone(), Arc::clone(steps)));
+        self.definitions.send_replace(groups.collect());
     }
 
     /// Uses the agents of a new configuration. A group whose members changed is stopped by its old agents first; the engine
@@ -132,7 +134,7 @@ impl Performer {
             }
         }
         self.watcher.reconfigure(watch_plan, &self.groups);
-        self.name_interfaces();
+        self.publish_definitions();
     }
 
     /// Starts or stops monitoring the resources of a group.
@@ -147,6 +149,7 @@ impl Performer {
     pub fn use_new_definition(&mut self, group: &GroupName) {
         if let Some(next) = self.next_definitions.remove(group) {
             self.groups.insert(group.clone(), next);
+            self.publish_definitions();
         }
     }
 
@@ -202,8 +205,14 @@ impl Performer {
         match self.groups.get(group).filter(|_| on) {
             Some(steps) => {
                 let lists = steps.iter().filter_map(|s| s.addresses.as_ref());
-                self.prober
-                    .watch(group, lists.flat_map(|a| a.list().to_vec()).collect());
+                let probed = lists.flat_map(|a| {
+                    a.list()
+                        .iter()
+                        .filter(|v| can_be_probed(a, v))
+                        .cloned()
+                        .collect::<Vec<_>>()
+                });
+                self.prober.watch(group, probed.collect());
             }
             None => self.prober.unwatch(group),
         }
@@ -213,8 +222,10 @@ impl Performer {
     pub fn watch_machine(&mut self, node: &NodeName, mut addresses: Vec<IpAddr>) {
         let groups: Vec<GroupName> = self.groups.keys().cloned().collect();
         let lists = groups.iter().flat_map(|g| self.addresses(g));
-        let virtual_ones: BTreeSet<IpAddr> =
-            lists.flat_map(|a| a.list().iter().map(|v| v.ip)).collect();
+        let virtual_ones: BTreeSet<IpAddr> = lists
+            .flat_map(|a| a.list().to_vec())
+            .map(|v| v.ip)
+            .collect();
         addresses.retain(|ip| !virtual_ones.contains(ip));
         self.machines.watch(node, addresses);
     }
@@ -278,6 +289,11 @@ impl Performer {
             }
         }
     }
+}
+
+/// Whether the network can be asked for an address before its group is started: not if an earlier member makes its interface.
+fn can_be_probed(addresses: &Addresses, address: &VirtualAddress) -> bool {
+    !addresses.come_after_programs() || if_nametoindex(address.interface.as_str()).is_ok()
 }
 
 /// The shortest lifetime of addresses in the kernel; none when `lease off` leaves them until they are deleted. Leases are

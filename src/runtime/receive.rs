@@ -261,7 +261,7 @@ impl Authenticator {
         let heartbeat = match wire::decode(bytes, &rules.keys, &self.cluster_name) {
             Ok(heartbeat) => heartbeat,
             Err(why) => {
-                let first = self.counters.datagram_rejected(why);
+                let first = self.counters.datagram_rejected(why, from.ip());
                 if first && rules.log_bad_packets {
                     self.log_rejected(why, link, from);
                 }

@@ -1,6 +1,7 @@
 //! Thin wrappers over Linux. Nothing here makes decisions.
 
 pub mod arp;
+pub mod capability;
 pub mod clock;
 pub mod fdpass;
 pub mod foreign_file;

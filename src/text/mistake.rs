@@ -21,6 +21,13 @@ impl Mistake {
         }
     }
 
+    /// The same for something that is missing on this node and may appear: what follows until then.
+    #[must_use]
+    pub fn until_it_appears(mut self) -> Self {
+        self.message += "; this node does not take the group until that changes";
+        self
+    }
+
     /// The same mistake, in these characters of the word.
     #[must_use]
     pub fn at(mut self, characters: Option<(usize, usize)>) -> Self {

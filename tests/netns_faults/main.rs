@@ -13,6 +13,7 @@ mod addresses;
 mod blocked;
 mod clients;
 mod common;
+mod facts;
 mod flood;
 mod foreign;
 mod freezer;

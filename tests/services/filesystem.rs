@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use had::agent::builtin::filesystem::Filesystem;
+use had::agent::builtin::filesystem::arguments::MountArguments;
 use had::agent::builtin::filesystem::mountinfo::{Mount, MountTable};
+use had::agent::builtin::filesystem::validate::find_misplaced;
 use had::agent::{Agent, AgentError, Status};
 
 use crate::common::{Disk, Log, Place, alone, filesystem, folder, limits, path, sh, within};
@@ -145,8 +147,13 @@ fn what_stands_in_the_way_of_a_mount_is_named_and_left_alone() {
                 "{error}"
             );
         }
-        agent.stop(&limits()).await.unwrap();
-        assert_eq!(mounted(&elsewhere), None);
+        let error = agent.stop(&limits()).await.unwrap_err().to_string();
+        assert!(error.contains("had did not do that"), "{error}");
+        assert!(mounted(&elsewhere).is_some(), "somebody else's mount");
+        let words = [path(&ours.device), path(&point)].map(str::to_owned);
+        let noted = find_misplaced(&MountArguments::parse(&words).unwrap()).unwrap();
+        assert!(noted.message.contains("had did not do that"));
+        sh(&format!("umount {}", elsewhere.display()));
 
         agent.start(&limits()).await.unwrap();
         sh(&format!(

@@ -1,4 +1,5 @@
-//! Restores addresses that something else removed, such as a network manager or an administrator.
+//! Restores addresses that something else removed, such as a network manager or an administrator, and announces addresses
+//! again whose way to the network has changed.
 //!
 //! The kernel reports a removal within milliseconds. An address that is removed more than `MAX_REMOVALS` times within
 //! `REMOVAL_WINDOW` is reported as lost: something fights for it. Removals within `BURST` count as one, because
@@ -15,9 +16,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::agent::AgentError;
 use crate::agent::address::ipaddr::Addresses;
+use crate::agent::address::link_paths::LinkPaths;
 use crate::agent::address::virtual_address::VirtualAddress;
 use crate::model::GroupName;
-use crate::sys::netlink::{self, Change};
+use crate::sys::netlink::{self, Change, Netlink};
 
 /// With more removals than this within `REMOVAL_WINDOW` the addresses are lost.
 const MAX_REMOVALS: usize = 3;
@@ -25,7 +27,8 @@ const MAX_REMOVALS: usize = 3;
 const REMOVAL_WINDOW: Duration = Duration::from_secs(10);
 /// Removals so close together count as one.
 const BURST: Duration = Duration::from_millis(500);
-/// How long restoring may fail before the addresses are lost. An interface that is restarted is back by then.
+/// How long restoring may fail before the addresses are lost. An interface that a program of the group made and restarts is
+/// back by then. What other interfaces lack is reported by a check of the node, and lasts as long as it lasts.
 const MAX_FAILING: Duration = Duration::from_secs(1);
 /// How often it is tried in that time.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -114,30 +117,41 @@ struct Affected {
     all: bool,
     ips: HashSet<IpAddr>,
     interfaces: HashSet<String>,
+    /// Interfaces whose way to the network is another one.
+    moved: HashSet<String>,
 }
 
 impl Affected {
     /// What this change and all that wait behind it affect.
-    fn by_burst(change: Change, waiting: &mut mpsc::Receiver<Change>) -> Self {
+    fn by_burst(
+        change: Change,
+        waiting: &mut mpsc::Receiver<Change>,
+        paths: &mut LinkPaths,
+    ) -> Self {
         let mut affected = Affected::default();
-        affected.add(change);
+        affected.add(change, paths);
         while let Ok(more) = waiting.try_recv() {
-            affected.add(more);
+            affected.add(more, paths);
         }
         affected
     }
 
-    fn add(&mut self, change: Change) {
+    fn add(&mut self, change: Change, paths: &mut LinkPaths) {
         match change {
             Change::Resync => self.all = true,
             Change::AddressRemoved(address) => {
                 self.ips.insert(address.ip);
             }
             // An interface that comes up again has lost its IPv6 addresses; a new one has lost all.
-            Change::Link(link) if link.up => {
+            Change::Link(link) => {
+                self.moved.extend(paths.update(&link));
                 self.interfaces.insert(link.name);
             }
-            Change::Link(_) | Change::LinkRemoved(_) | Change::AddressAdded(_) => {}
+            Change::LinkRemoved(link) => {
+                self.moved.extend(paths.remove(&link));
+                self.interfaces.insert(link.name);
+            }
+            Change::AddressAdded(_) => {}
         }
     }
 
@@ -152,15 +166,21 @@ impl Affected {
 
 async fn watch(kept: Arc<Mutex<GuardedSteps>>, events: mpsc::UnboundedSender<GuardEvent>) {
     let mut changes = netlink::watch();
+    let (netlink, mut paths) = (Netlink::new(), LinkPaths::default());
     loop {
         let failing = locked(&kept).values().any(|run| run.failing.is_some());
-        let affected = tokio::select! {
+        let mut affected = tokio::select! {
             change = changes.recv() => match change {
-                Some(change) => Affected::by_burst(change, &mut changes),
+                Some(change) => Affected::by_burst(change, &mut changes, &mut paths),
                 None => return,
             },
             () = sleep(RETRY_INTERVAL), if failing => Affected::default(),
         };
+        if affected.all
+            && let Ok(links) = netlink.links().await
+        {
+            affected.moved.extend(paths.replace_all(&links));
+        }
         let concerned: Vec<_> = locked(&kept)
             .iter()
             .filter(|(_, run)| run.failing.is_some() || affected.concerns(&run.addresses))
@@ -173,6 +193,18 @@ async fn watch(kept: Arc<Mutex<GuardedSteps>>, events: mpsc::UnboundedSender<Gua
                 return; // the receiver is gone
             }
         }
+        announce_moved(&kept, &affected.moved).await;
+    }
+}
+
+/// Announces the addresses on these interfaces again.
+async fn announce_moved(kept: &Mutex<GuardedSteps>, moved: &HashSet<String>) {
+    if moved.is_empty() {
+        return;
+    }
+    let steps: Vec<_> = locked(kept).values().map(|s| s.addresses.clone()).collect();
+    for addresses in steps {
+        addresses.announce_on(moved).await;
     }
 }
 

@@ -10,15 +10,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use crate::agent::address::announce::Announcement;
-use crate::agent::address::virtual_address::{VirtualAddress, network_of};
+use crate::agent::address::carrier::{
+    check_usable, find_foreign, foreign_among, is_reached_by, renewable_link, usable_link,
+};
+use crate::agent::address::virtual_address::{Network, VirtualAddress, resolve_now};
 use crate::agent::{Agent, AgentError, Limits, Status};
 use crate::model::Time;
 use crate::sys::clock::now;
@@ -35,7 +38,10 @@ const EARLY_EXPIRY: Duration = Duration::from_millis(100);
 
 /// Consecutive addresses of a group: one step.
 pub struct Addresses {
-    list: Vec<VirtualAddress>,
+    /// Some may be open until this machine tells where they belong.
+    list: std::sync::Mutex<Arc<Vec<VirtualAddress>>>,
+    /// Whether a program that is an earlier member of the group may make their interfaces.
+    after_programs: bool,
     netlink: Netlink,
     /// The end of the lease. The kernel removes the addresses then, if this node does not.
     lease_end: AtomicU64,
@@ -56,14 +62,17 @@ struct AddressState {
     missing: Vec<VirtualAddress>,
     /// Whether an address was removed while the lease had run out: the next renewal puts it back.
     restore_on_renewal: bool,
+    /// Why the last renewal failed, as last logged.
+    renewal_problem: Option<String>,
     announcement: Announcement,
 }
 
 impl Addresses {
-    /// The addresses; nothing is changed yet.
-    pub fn new(list: Vec<VirtualAddress>, netlink: Netlink) -> Self {
+    /// The addresses; nothing is changed yet. `after_programs`: an earlier member of the group may make their interfaces.
+    pub fn new(list: Vec<VirtualAddress>, netlink: Netlink, after_programs: bool) -> Self {
         Addresses {
-            list,
+            list: std::sync::Mutex::new(Arc::new(list)),
+            after_programs,
             netlink,
             lease_end: AtomicU64::new(Time::NEVER.0),
             min_ttl: AtomicU64::new(0),
@@ -73,8 +82,65 @@ impl Addresses {
     }
 
     /// The addresses in order.
-    pub fn list(&self) -> &[VirtualAddress] {
-        &self.list
+    pub fn list(&self) -> Arc<Vec<VirtualAddress>> {
+        Arc::clone(&self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether an earlier member of the group may make their interfaces.
+    pub fn come_after_programs(&self) -> bool {
+        self.after_programs
+    }
+
+    /// Asks this machine for what was not known of them yet.
+    async fn complete(&self) -> Result<Arc<Vec<VirtualAddress>>, AgentError> {
+        let list = self.list();
+        if list.iter().all(|a| a.open.is_none()) {
+            return Ok(list);
+        }
+        let network = Network::read(&self.netlink).await.map_err(netlink_failed)?;
+        let completed = list.iter().map(|address| match &address.open {
+            Some(argument) => resolve_now(argument, &network),
+            None => Ok(address.clone()),
+        });
+        let completed: Result<Vec<_>, _> = completed.collect();
+        let completed = completed.map_err(|mistake| AgentError::Failed(mistake.message))?;
+        *self.list.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(completed);
+        Ok(self.list())
+    }
+
+    /// What keeps them from working on this node now; none if nothing does.
+    pub async fn find_obstacle(
+        &self,
+        links: &HashMap<String, Link>,
+        present: &[Address],
+    ) -> Option<String> {
+        let list = match self.complete().await {
+            Ok(list) => list,
+            Err(error) => return Some(error.to_string()),
+        };
+        let made = |a: &&VirtualAddress| self.may_be_made(links.get(&a.interface));
+        let obstacle = |a| Some(usable_link(a, links).err()?.to_string());
+        if let Some(text) = list.iter().filter(|a| !made(a)).find_map(obstacle) {
+            return Some(text);
+        }
+        let up = self.state.try_lock().is_ok_and(|state| state.up);
+        find_foreign(&list, links, present).filter(|_| !up)
+    }
+
+    /// Fails if one is a lasting address of this node that had did not add: with a lifetime, and deleted by a stop, it would take
+    /// this node off its network.
+    async fn refuse_foreign(&self) -> Result<(), AgentError> {
+        let (list, links) = (self.complete().await?, self.links_by_name().await?);
+        let all = self.netlink.addresses().await.map_err(netlink_failed)?;
+        match find_foreign(&list, &links, &all) {
+            Some(text) => Err(AgentError::Failed(text)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an earlier member of the group may still bring this interface up.
+    fn may_be_made(&self, link: Option<&Link>) -> bool {
+        self.after_programs && link.is_none_or(|l| !l.up || l.mac.is_none())
     }
 
     /// The end of the lease.
@@ -91,14 +157,27 @@ impl Addresses {
         }
         let addresses = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = addresses.renew_in_kernel().await {
-                let first = addresses.list.first().map(ToString::to_string);
-                tracing::warn!(
-                    "cannot renew the lifetime of {}, after which the kernel removes it: {error}",
-                    first.unwrap_or_default()
-                );
-            }
+            let problem = addresses.renew_in_kernel().await.err();
+            addresses.log_renewal(problem.map(|e| e.to_string())).await;
         });
+    }
+
+    /// Logs a failed renewal once, and not with each heartbeat.
+    async fn log_renewal(&self, problem: Option<String>) {
+        let mut state = self.state.lock().await;
+        if state.renewal_problem == problem {
+            return;
+        }
+        let first = self.list().first().map(ToString::to_string);
+        let first = first.unwrap_or_default();
+        if let Some(error) = &problem {
+            tracing::warn!(
+                "cannot renew the lifetime of {first}, after which the kernel removes it: {error}"
+            );
+        } else {
+            tracing::info!("the lifetime of {first} is renewed again");
+        }
+        state.renewal_problem = problem;
     }
 
     /// Extends the TTL of addresses that are up, for a daemon that ends and will be back before that time.
@@ -106,13 +185,13 @@ impl Addresses {
         let mut state = self.state.lock().await;
         if state.up && state.ttl_end != Time::NEVER {
             self.set_lease(lease_end, MIN_KERNEL_TTL);
-            state.ttl_end = self.add_all().await?;
+            state.ttl_end = self.renew_all().await?;
         }
         Ok(())
     }
 
     fn set_lease(&self, lease_end: Time, min_ttl: Duration) {
-        let count = u32::try_from(self.list.len()).unwrap_or(u32::MAX / 4);
+        let count = u32::try_from(self.list().len()).unwrap_or(u32::MAX / 4);
         let margin = RENEWAL_COST.saturating_mul(4 * count);
         let min_ttl = min_ttl.max(MIN_KERNEL_TTL).saturating_add(margin);
         self.min_ttl.store(min_ttl.as_secs(), Ordering::Relaxed);
@@ -184,14 +263,14 @@ impl Addresses {
                        this machine, or set a longer deadtime";
             return self.restore_missing(&mut state, why).await;
         }
-        state.ttl_end = self.add_all().await?;
+        state.ttl_end = self.renew_all().await?;
         Ok(())
     }
 
     /// Renews all addresses, and announces those that were missing.
     async fn restore_missing(&self, state: &mut AddressState, why: &str) -> Result<(), AgentError> {
         let missing = self.find_missing().await?;
-        state.ttl_end = self.add_all().await?;
+        state.ttl_end = self.renew_all().await?;
         if let Some(first) = missing.first() {
             tracing::warn!("restored {first}, {why}");
             state.announcement.end().await;
@@ -205,13 +284,24 @@ impl Addresses {
         let mut state = self.state.lock().await;
         if state.up {
             state.announcement.end().await;
-            state.announcement = Announcement::start(&self.netlink, &self.list).await;
+            state.announcement = Announcement::start(&self.netlink, &self.list()).await;
+        }
+    }
+
+    /// The same for those on interfaces whose way to the network has changed. Not while the lease has run out: another node
+    /// may have them.
+    pub async fn announce_on(&self, interfaces: &HashSet<String>) {
+        let list = self.list();
+        let moved = list.iter().any(|a| interfaces.contains(&a.interface));
+        if moved && now() < self.lease_end() {
+            self.announce_addresses().await;
         }
     }
 
     /// Puts back and announces the addresses that should be up and are missing, and returns them. Does nothing after the end
     /// of their TTL: then the kernel was right to remove them. Does nothing either while the lease has run out: this machine
-    /// may have been suspended, and another node may have the addresses. The next renewal restores them.
+    /// may have been suspended, and another node may have the addresses. The next renewal restores them. An address whose
+    /// interface cannot carry it comes back with the interface.
     pub async fn restore_removed(&self) -> Result<Vec<VirtualAddress>, AgentError> {
         let mut state = self.state.lock().await;
         let now = now();
@@ -231,7 +321,7 @@ impl Addresses {
             return Ok(Vec::new());
         }
         // After an error they stay noted: some may be back, and must still be announced.
-        state.ttl_end = self.add_all().await?;
+        state.ttl_end = self.renew_all().await?;
         let restored = std::mem::take(&mut state.missing);
         state.announcement.end().await;
         state.announcement = Announcement::start(&self.netlink, &restored).await;
@@ -241,42 +331,63 @@ impl Addresses {
     /// How far a renewal must move the end of the TTL to be worth it: a fifth of the TTL, and more for many addresses, which
     /// cost the kernel some milliseconds. At most half of the TTL, or it would come too late.
     fn min_extension(&self, valid: Option<Duration>) -> Duration {
-        let cost = RENEWAL_COST.saturating_mul(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
+        let cost =
+            RENEWAL_COST.saturating_mul(u32::try_from(self.list().len()).unwrap_or(u32::MAX));
         let valid = valid.unwrap_or_default();
         cost.max(valid / 5).min(valid / 2)
     }
 
+    /// Addresses that are missing and could be here.
     async fn find_missing(&self) -> Result<Vec<VirtualAddress>, AgentError> {
-        let links = self.links_by_name().await?;
+        let (list, links) = (self.list(), self.links_by_name().await?);
         let found = self.netlink.addresses().await.map_err(netlink_failed)?;
         let found: HashSet<(u32, IpAddr)> = found.iter().map(|a| (a.index, a.ip)).collect();
-        let is_there = |a: &VirtualAddress| {
-            links
-                .get(&a.interface)
-                .is_some_and(|l| found.contains(&(l.index, a.ip)))
+        let is_missing = |a: &&VirtualAddress| {
+            let link = renewable_link(a, &links);
+            link.is_some_and(|l| !found.contains(&(l.index, a.ip)))
         };
-        Ok(self.list.iter().filter(|a| !is_there(a)).cloned().collect())
+        if let Some(gone) = list
+            .iter()
+            .find(|a| self.may_be_made(links.get(&a.interface)))
+        {
+            usable_link(gone, &links)?;
+        }
+        Ok(list.iter().filter(is_missing).cloned().collect())
     }
 
     /// Adds all addresses in one batch, with a TTL, and returns its end. Those that are present get the new TTL.
     async fn add_all(&self) -> Result<Time, AgentError> {
-        let links = self.links_by_name().await?;
+        let (list, links) = (self.complete().await?, self.links_by_name().await?);
+        let place = |address| Ok((address, usable_link(address, &links)?));
+        let placed: Result<Vec<_>, _> = list.iter().map(place).collect();
+        self.add(&placed?).await
+    }
+
+    /// The same for addresses that are up. One whose interface is gone, or down, does not keep the others from being renewed.
+    async fn renew_all(&self) -> Result<Time, AgentError> {
+        let (list, links) = (self.list(), self.links_by_name().await?);
+        let place = |address| Some((address, renewable_link(address, &links)?));
+        let placed: Vec<_> = list.iter().filter_map(place).collect();
+        self.add(&placed).await
+    }
+
+    async fn add(&self, placed: &[(&VirtualAddress, &Link)]) -> Result<Time, AgentError> {
         let now = now();
         let valid = self.kernel_ttl(now);
-        let networks = self.networks_with_own_addresses().await?;
-        let mut batch = Vec::with_capacity(self.list.len());
-        for address in &self.list {
-            let link = usable_link(address, &links)?;
+        let own = self.own_addresses().await?;
+        let mut batch = Vec::with_capacity(placed.len());
+        for (address, link) in placed {
             batch.push(Address {
-                prefix_route: !networks
-                    .contains(&(link.index, network_of(address.ip, address.prefix))),
+                prefix_route: !own.iter().any(|o| is_reached_by(address, link.index, o)),
+                deprecated: address.ip.is_ipv6(),
                 broadcast: address.broadcast,
                 label: address.label.clone(),
                 valid,
                 ..Address::new(link.index, address.ip, address.prefix)
             });
         }
-        for name in self.interfaces() {
+        let interfaces: HashSet<&str> = placed.iter().map(|(_, l)| l.name.as_str()).collect();
+        for name in interfaces {
             netlink::promote_secondaries(name);
         }
         self.netlink
@@ -286,20 +397,12 @@ impl Addresses {
         Ok(valid.map_or(Time::NEVER, |valid| now + valid))
     }
 
-    fn interfaces(&self) -> HashSet<&str> {
-        self.list.iter().map(|a| a.interface.as_str()).collect()
-    }
-
-    /// The IPv6 networks in which this node has addresses that are not virtual. There a virtual address must not add a route
-    /// to the network: the kernel would give the shared route the TTL of the virtual address.
-    async fn networks_with_own_addresses(&self) -> Result<HashSet<(u32, IpAddr)>, AgentError> {
-        if !self.list.iter().any(|a| a.ip.is_ipv6()) {
-            return Ok(HashSet::new());
-        }
+    /// The addresses of this node that are not virtual.
+    async fn own_addresses(&self) -> Result<Vec<Address>, AgentError> {
+        let list = self.list();
         let mut all = self.netlink.addresses().await.map_err(netlink_failed)?;
-        all.retain(|a| a.ip.is_ipv6() && !a.ours && !self.list.iter().any(|o| o.ip == a.ip));
-        let networks = all.iter().map(|a| (a.index, network_of(a.ip, a.prefix)));
-        Ok(networks.collect())
+        all.retain(|a| !a.ours && !list.iter().any(|o| o.ip == a.ip));
+        Ok(all)
     }
 
     async fn links_by_name(&self) -> Result<HashMap<String, Link>, AgentError> {
@@ -307,19 +410,20 @@ impl Addresses {
         Ok(links.into_iter().map(|l| (l.name.clone(), l)).collect())
     }
 
-    /// Our addresses that are on their interface now, with any prefix.
+    /// Our addresses that are on their interface now, with any prefix. A lasting address that had did not add is not ours.
     async fn find_present(
         &self,
         links: &HashMap<String, Link>,
     ) -> Result<Vec<Address>, AgentError> {
-        let wanted: HashSet<(u32, IpAddr)> = self
-            .list
+        let list = self.list();
+        let wanted: HashSet<(u32, IpAddr)> = list
             .iter()
             .filter_map(|a| Some((links.get(&a.interface)?.index, a.ip)))
             .collect();
-        let mut all = self.netlink.addresses().await.map_err(netlink_failed)?;
-        all.retain(|a| wanted.contains(&(a.index, a.ip)));
-        Ok(all)
+        let all = self.netlink.addresses().await.map_err(netlink_failed)?;
+        let foreign = foreign_among(&all);
+        let ours = |a: &Address| wanted.contains(&(a.index, a.ip)) && !foreign.contains(&a);
+        Ok(all.iter().filter(|a| ours(a)).cloned().collect())
     }
 }
 
@@ -333,9 +437,10 @@ impl Agent for Addresses {
         state.up = false;
         state.restore_on_renewal = false;
         state.missing.clear();
+        self.refuse_foreign().await?;
         state.ttl_end = self.add_all().await?;
         state.up = true;
-        state.announcement = Announcement::start(&self.netlink, &self.list).await;
+        state.announcement = Announcement::start(&self.netlink, &self.list()).await;
         Ok(())
     }
 
@@ -359,12 +464,15 @@ impl Agent for Addresses {
 
     async fn monitor(&self, _limits: &Limits) -> Result<Status, AgentError> {
         let mut state = self.state.lock().await;
+        let Ok(list) = self.complete().await else {
+            return Ok(Status::Stopped); // it has no place here
+        };
         let links = self.links_by_name().await?;
         let present = self.find_present(&links).await?;
         if present.is_empty() {
             return Ok(Status::Stopped);
         }
-        for address in &self.list {
+        for address in list.iter() {
             let link = usable_link(address, &links)?;
             let found = present
                 .iter()
@@ -379,33 +487,6 @@ impl Agent for Addresses {
         }
         Ok(Status::Running)
     }
-}
-
-fn check_usable(address: &VirtualAddress, found: Option<&Address>) -> Result<(), AgentError> {
-    let problem = match found {
-        None => "is missing, while others of its step are present",
-        Some(a) if a.duplicate => "is in use by another machine (duplicate address detection)",
-        Some(a) if a.tentative => "is not usable yet (duplicate address detection runs)",
-        Some(_) => return Ok(()),
-    };
-    Err(AgentError::Failed(format!("{address} {problem}")))
-}
-
-/// The interface of an address, if it is up and has a carrier.
-fn usable_link<'l>(
-    address: &VirtualAddress,
-    links: &'l HashMap<String, Link>,
-) -> Result<&'l Link, AgentError> {
-    let name = &address.interface;
-    let problem = match links.get(name) {
-        None => format!("there is no interface {name}"),
-        Some(link) if !link.up => format!("{name} is down (`ip link set {name} up`)"),
-        Some(link) if !link.carrier => {
-            format!("{name} has no carrier (is its cable plugged in and the switch on?)")
-        }
-        Some(link) => return Ok(link),
-    };
-    Err(AgentError::Failed(format!("{}: {problem}", address.ip)))
 }
 
 #[allow(clippy::needless_pass_by_value)] // for `map_err`

@@ -137,11 +137,13 @@ impl AddressWatch {
     async fn run(self) {
         let batches = self.addresses.len().div_ceil(BATCH).max(1);
         let interval = ROUND_INTERVAL.saturating_mul(u32::try_from(batches).unwrap_or(u32::MAX));
-        let mut sockets = None;
+        let (mut sockets, mut last) = (None, None);
         let mut logged = false;
         loop {
             let began = Instant::now();
-            let round = self.run_round(&mut sockets, began + interval).await;
+            let round = self
+                .run_round(&mut sockets, &mut last, began + interval)
+                .await;
             if let Err(error) = round {
                 sockets = None;
                 if !logged {
@@ -157,7 +159,14 @@ impl AddressWatch {
     }
 
     /// Sends the probes and listens: until the window closes, then reports silence, and until the next round.
-    async fn run_round(&self, sockets: &mut Option<ProbeSockets>, end: Instant) -> io::Result<()> {
+    /// `last` is the address for which somebody answered in the round before. It is reported again if it is answered again, or
+    /// else with several owned addresses another one would be news in every round.
+    async fn run_round(
+        &self,
+        sockets: &mut Option<ProbeSockets>,
+        last: &mut Option<IpAddr>,
+        end: Instant,
+    ) -> io::Result<()> {
         let sent = now();
         let links = self.netlink.links().await.map_err(io::Error::other)?;
         let (round, interfaces) = plan_round(&self.addresses, &links)?;
@@ -165,9 +174,11 @@ impl AddressWatch {
             Some(old) => sockets.insert(old),
             None => sockets.insert(ProbeSockets::open(interfaces)?),
         };
+        sockets.discard(&round).await?;
         self.netlink.frames()?.send(&round.frames).await?;
         let window = Instant::now() + ANSWER_WINDOW;
-        let early = sockets.next_answer(&round, window).await?;
+        let early = sockets.first_of(&round, *last, window).await?;
+        *last = early.map(|answer| answer.ip);
         self.report(match early {
             Some(answer) => self.answered_event(answer),
             None => ProbeEvent::Silent {
@@ -251,6 +262,34 @@ impl ProbeSockets {
     /// Whether they are open on exactly these interfaces.
     pub(super) fn are_on(&self, interfaces: &HashSet<(u32, bool)>) -> bool {
         self.interfaces == *interfaces
+    }
+
+    /// Discards what has arrived before a round: the owner of several addresses gives several answers, and those that are left
+    /// would count in later rounds, when it may be gone.
+    async fn discard(&self, round: &ProbeRound) -> io::Result<()> {
+        for _ in 0..MAX_BACKLOG {
+            if self.next_answer(round, Instant::now()).await?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first answer before `until` for `wanted`, or if there is none, for another address.
+    async fn first_of(
+        &self,
+        round: &ProbeRound,
+        wanted: Option<IpAddr>,
+        until: Instant,
+    ) -> io::Result<Option<AddressAnswer>> {
+        let mut first = None;
+        while let Some(answer) = self.next_answer(round, until).await? {
+            if wanted.is_none_or(|ip| ip == answer.ip) {
+                return Ok(Some(answer));
+            }
+            first = first.or(Some(answer));
+        }
+        Ok(first)
     }
 
     /// The first answer of another machine before `until`. Frames that have already arrived are read before the time is checked.

@@ -117,6 +117,13 @@ fn parse_gateway(text: &str, address: &VirtualAddress) -> Result<Ipv4Addr, Mista
 #[async_trait]
 impl Agent for SendArp {
     async fn start(&self, _limits: &Limits) -> Result<(), AgentError> {
+        let (interface, links) = (&self.address.interface, self.netlink.links().await);
+        if links.is_ok_and(|links| links.iter().all(|l| l.name != *interface)) {
+            return Err(AgentError::Failed(format!(
+                "{}: there is no interface {interface}",
+                self.address.ip
+            )));
+        }
         let mut sending = self.sending.lock().await;
         sending.at_start.end().await;
         let addresses = std::slice::from_ref(&self.address);
@@ -158,7 +165,7 @@ mod tests {
         let network = Network {
             links: vec![Link::sample(1, "lo"), Link::sample(2, "eth0")],
             routes: vec![],
-            expected: vec![],
+            addresses: vec![],
         };
         let agent = SendArp::new(&args, "t", Path::new("/x"), &network, &Netlink::new());
         agent.map_or_else(|m| format!("error: {}", m.message), |a| a.describe())

@@ -1,10 +1,12 @@
 //! The argument of `IPaddr`: `ip[/netmask[/interface[:label]][/broadcast]]` or `ip/netmask/broadcast`. What it leaves out is
 //! taken from the networks of this machine.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::sys::netlink::{Link, Netlink, NetlinkError, Route};
+use crate::agent::address::carrier::find_foreign;
+use crate::sys::netlink::{Address, Link, Netlink, NetlinkError, Route};
 use crate::text::Mistake;
 
 /// The kernel's limit on labels and interface names, in bytes.
@@ -23,10 +25,15 @@ pub struct VirtualAddress {
     pub label: Option<String>,
     /// Broadcast address, IPv4 only.
     pub broadcast: Option<Ipv4Addr>,
+    /// Its argument, while this machine does not tell the interface or the prefix length that the argument leaves out.
+    pub open: Option<String>,
 }
 
 impl fmt::Display for VirtualAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.open.is_some() {
+            return write!(f, "{} on an interface that is not known yet", self.ip);
+        }
         write!(f, "{}/{} on {}", self.ip, self.prefix, self.interface)?;
         match &self.label {
             Some(label) => write!(f, " label {label}"),
@@ -42,8 +49,8 @@ pub struct Network {
     pub links: Vec<Link>,
     /// All unicast routes of the main table.
     pub routes: Vec<Route>,
-    /// Names of interfaces that do not exist now but may appear.
-    pub expected: Vec<String>,
+    /// All addresses.
+    pub addresses: Vec<Address>,
 }
 
 impl Network {
@@ -52,12 +59,17 @@ impl Network {
         Ok(Network {
             links: netlink.links().await?,
             routes: netlink.routes().await?,
-            expected: Vec::new(),
+            addresses: netlink.addresses().await?,
         })
     }
 
     fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|l| l.name == name)
+    }
+
+    fn links_by_name(&self) -> HashMap<String, Link> {
+        let links = self.links.iter();
+        links.map(|l| (l.name.clone(), l.clone())).collect()
     }
 
     fn names(&self) -> String {
@@ -76,9 +88,34 @@ struct WrittenAddress {
     broadcast: Option<Ipv4Addr>,
 }
 
-/// Reads an argument and completes it for this machine.
+/// Reads an argument and completes it for this machine. What this machine does not tell yet stays open: an interface may appear
+/// later, and get its addresses later.
+///
+/// # Errors
+/// The argument can never work.
 pub fn resolve(argument: &str, network: &Network) -> Result<VirtualAddress, Mistake> {
-    complete(&parse(argument)?, network)
+    let written = parse(argument)?;
+    match find_place(&written, network) {
+        Ok((interface, prefix)) => finish(&written, &interface, prefix),
+        Err(_) => Ok(VirtualAddress {
+            ip: written.ip,
+            prefix: written.prefix.unwrap_or(bits(written.ip)),
+            interface: written.interface.unwrap_or_default(),
+            label: written.label,
+            broadcast: written.broadcast,
+            open: Some(argument.to_owned()),
+        }),
+    }
+}
+
+/// The same for an argument that was left open.
+///
+/// # Errors
+/// What this machine does not tell, or why the argument can never work.
+pub fn resolve_now(argument: &str, network: &Network) -> Result<VirtualAddress, Mistake> {
+    let written = parse(argument)?;
+    let (interface, prefix) = find_place(&written, network)?;
+    finish(&written, &interface, prefix)
 }
 
 /// Checks the form of an argument; does not ask the machine.
@@ -89,18 +126,33 @@ pub fn check_form(argument: &str) -> Result<(), Mistake> {
     parse(argument).map(|_| ())
 }
 
-/// A remark about an argument without an interface whose address is in no network of this node: it would be put on the
-/// interface of a gateway's route.
-pub fn remark(argument: &str, network: &Network) -> Option<Mistake> {
+/// A remark about an argument that cannot be used on this node yet, or that leaves out the interface of an address in no network
+/// of this node: it would be put on the interface of a gateway's route. `made`: an earlier member may make the interface.
+pub fn remark(argument: &str, made: bool, network: &Network) -> Option<Mistake> {
     let written = parse(argument).ok()?;
     let ip = written.ip;
+    let missing = |name: &&String| network.link(name).is_none();
+    if let Some(name) = written.interface.as_ref().filter(missing) {
+        let mut mistake = no_interface(name, network);
+        if !made {
+            return Some(mistake.until_it_appears());
+        }
+        mistake.message += "; an earlier member of the group must make it";
+        return Some(mistake);
+    }
+    if let Err(mistake) = find_place(&written, network) {
+        return Some(mistake.until_it_appears());
+    }
+    if let Ok(address) = resolve_now(argument, network)
+        && let Some(text) = find_foreign(&[address], &network.links_by_name(), &network.addresses)
+    {
+        return Some(Mistake::new(text));
+    }
     let near = |r: &Route| r.connected && contains(r.destination, r.prefix, ip);
     if written.interface.is_some() || ip.is_loopback() || network.routes.iter().any(near) {
         return None;
     }
-    let VirtualAddress {
-        interface, prefix, ..
-    } = complete(&written, network).ok()?;
+    let (interface, prefix) = find_place(&written, network).ok()?;
     let message = format!(
         "{ip} is in no network of this node; it would be put on {interface}, which reaches it only through a gateway"
     );
@@ -212,6 +264,12 @@ fn parse_interface(text: &str, written: &mut WrittenAddress) -> Result<(), Mista
         return Err(Mistake::new(format!("`{text}` names no interface"))
             .help("write interface:label, for example eth0:1"));
     }
+    if interface.len() > MAX_NAME_BYTES {
+        let len = interface.len();
+        return Err(Mistake::new(format!(
+            "no interface can have the name `{interface}`: it has {len} characters, and the kernel takes at most {MAX_NAME_BYTES}"
+        )));
+    }
     if let Some(label) = label {
         check_label(label, interface, written.ip)?;
     }
@@ -250,13 +308,11 @@ fn parse_broadcast(text: &str, ip: IpAddr) -> Result<Ipv4Addr, Mistake> {
         .map_err(|_| Mistake::new(format!("`{text}` is not a broadcast address")))
 }
 
-fn complete(written: &WrittenAddress, network: &Network) -> Result<VirtualAddress, Mistake> {
+/// The name of the interface, which need not exist if it is written with a prefix length, and the prefix length.
+fn find_place(written: &WrittenAddress, network: &Network) -> Result<(String, u8), Mistake> {
     let named = written.interface.as_deref();
-    if let (Some(name), Some(prefix)) = (named, written.prefix)
-        && network.link(name).is_none()
-        && network.expected.iter().any(|e| e == name)
-    {
-        return finish(written, name, prefix);
+    if let (Some(name), Some(prefix)) = (named, written.prefix) {
+        return Ok((name.to_owned(), prefix));
     }
     let named = named
         .map(|name| {
@@ -265,11 +321,8 @@ fn complete(written: &WrittenAddress, network: &Network) -> Result<VirtualAddres
                 .ok_or_else(|| no_interface(name, network))
         })
         .transpose()?;
-    let (link, prefix) = match (named, written.prefix) {
-        (Some(link), Some(prefix)) => (link, prefix),
-        (named, prefix) => find_route(written, named, prefix, network)?,
-    };
-    finish(written, &link.name, prefix)
+    let (link, prefix) = find_route(written, named, written.prefix, network)?;
+    Ok((link.name.clone(), prefix))
 }
 
 fn finish(
@@ -289,6 +342,7 @@ fn finish(
         interface: interface.to_owned(),
         label: written.label.clone(),
         broadcast: written.broadcast.or(broadcast(written.ip, prefix)),
+        open: None,
     })
 }
 
@@ -354,7 +408,7 @@ pub(super) fn contains(network: IpAddr, prefix: u8, ip: IpAddr) -> bool {
 }
 
 /// The network of an address: the bits after the prefix are zero.
-pub fn network_of(ip: IpAddr, prefix: u8) -> IpAddr {
+fn network_of(ip: IpAddr, prefix: u8) -> IpAddr {
     match ip {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & mask(prefix)).into(),
         IpAddr::V6(v6) => {

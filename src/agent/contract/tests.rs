@@ -48,6 +48,7 @@ impl Sandbox {
             },
             agent: Arc::new(script),
             addresses: None,
+            missing: None,
             what: vec![],
         };
         let mut bad = Vec::new();

@@ -137,6 +137,7 @@ mod tests {
             },
             agent: Arc::new(Fake(look)),
             addresses: None,
+            missing: None,
             what: Vec::new(),
         }
     }

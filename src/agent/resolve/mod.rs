@@ -60,6 +60,9 @@ pub const DRBD_NAMES: [&str; 2] = ["drbddisk", "drbd"];
 /// Added to the length of a `Delay`, so that its deadline does not end it.
 const DELAY_MARGIN: Duration = Duration::from_secs(10);
 
+/// Asks what is missing on this machine; none if nothing is. May block.
+pub type AskMissing = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// One step of a group, ready to be run.
 #[derive(Clone)]
 pub struct ResolvedStep {
@@ -69,6 +72,8 @@ pub struct ResolvedStep {
     pub agent: Arc<dyn Agent>,
     /// The same agent, if the step consists of addresses.
     pub addresses: Option<Arc<Addresses>>,
+    /// Of a step that lacked something of this machine when it was resolved: asks whether it still does.
+    pub missing: Option<AskMissing>,
     /// A description of each member, for an administrator.
     pub what: Vec<String>,
 }
@@ -112,6 +117,7 @@ struct Member {
     timeouts: Timeouts,
     /// Of a DRBD resource: its configuration.
     drbd: Option<String>,
+    missing: Option<AskMissing>,
 }
 
 enum Runs {
@@ -126,6 +132,7 @@ impl Member {
             what,
             timeouts,
             drbd: None,
+            missing: None,
         }
     }
 }
@@ -154,20 +161,29 @@ impl Resolver<'_> {
         }
     }
 
-    /// Remarks about a word that can be used all the same. Whether an address fits is remarked only if this machine is the
-    /// node of the configuration (`here`).
-    pub fn remarks(&self, token: &Token, here: bool) -> Vec<Mistake> {
+    /// Remarks about a word that can be used all the same. Whether it fits the machine is remarked only if this machine is the
+    /// node of the configuration (`here`). `earlier` are the members before it, which may provide what it needs.
+    pub fn remarks(&self, token: &Token, earlier: &[Token], here: bool) -> Vec<Mistake> {
         let mut remarks = self.catalog.remarks(token, &self.env);
         remarks.extend(own_script::remark(token, &self.env));
         remarks.extend(self.remark_on_script(token));
         if DRBD_NAMES.contains(&token.name.as_str()) && !own_script::is_used(token, &self.env) {
             remarks.extend(drbd::validate::remark_on_all(token));
         }
+        if here
+            && token.name == "Filesystem"
+            && let Ok(args) = filesystem::arguments::MountArguments::parse(&token.args)
+        {
+            let missing = filesystem::validate::find_missing(&args, earlier);
+            remarks.extend(missing.map(Mistake::until_it_appears));
+            remarks.extend(filesystem::validate::find_misplaced(&args));
+        }
         if let [argument] = token.args.as_slice()
             && here
             && ADDRESS_NAMES.contains(&token.name.as_str())
         {
-            remarks.extend(virtual_address::remark(argument, self.network));
+            let made = earlier.iter().any(is_program);
+            remarks.extend(virtual_address::remark(argument, made, self.network));
         }
         remarks
     }
@@ -239,6 +255,7 @@ impl Resolver<'_> {
             runs: Runs::Address(address),
             timeouts,
             drbd: None,
+            missing: None,
         })
     }
 
@@ -276,7 +293,13 @@ impl Resolver<'_> {
         let args = filesystem::arguments::MountArguments::parse(&token.args)?;
         let note = filesystem::validate::check_machine(&args, earlier)?;
         let what = describe_built_in(&token.name, &args.to_string(), note);
-        Ok(Member::new(Filesystem::new(args), what, timeouts))
+        let (asked, before) = (args.clone(), earlier.to_vec());
+        let ask = move || filesystem::validate::find_missing(&asked, &before).map(|m| m.message);
+        let missing = ask().map(|_| Arc::new(ask) as AskMissing);
+        Ok(Member {
+            missing,
+            ..Member::new(Filesystem::new(args), what, timeouts)
+        })
     }
 
     fn drbd(&self, token: &Token, timeouts: Timeouts) -> Result<Member, Mistake> {
@@ -363,18 +386,29 @@ impl Resolver<'_> {
         let configs = members.iter().map(|(t, m)| (*t, m.drbd.as_deref()));
         let guarded = drbd::validate::guarded_words(configs);
         let steps = storage_order::steps(&words, &guarded);
-        let mut members = members.into_iter().map(|(_, member)| member);
+        let mut members = members.into_iter();
+        let mut after_programs = false;
         let resolved = steps.into_iter().filter_map(|step| {
-            let of_step = members.by_ref().take(step.members.len()).collect();
-            self.assign_agent(step, of_step)
+            let of_step: Vec<_> = members.by_ref().take(step.members.len()).collect();
+            let made = after_programs;
+            after_programs |= of_step.iter().any(|(token, _)| is_program(token));
+            self.assign_agent(step, of_step.into_iter().map(|(_, member)| member), made)
         });
         resolved.collect()
     }
 
-    fn assign_agent(&self, step: Step, members: Vec<Member>) -> Option<ResolvedStep> {
+    /// `after_programs`: an earlier member may make the interfaces of this one.
+    fn assign_agent(
+        &self,
+        step: Step,
+        members: impl Iterator<Item = Member>,
+        after_programs: bool,
+    ) -> Option<ResolvedStep> {
         let (mut what, mut list, mut agent) = (Vec::new(), Vec::new(), None);
+        let mut missing = None;
         for member in members {
             what.push(member.what);
+            missing = missing.or(member.missing);
             match member.runs {
                 Runs::Address(address) => list.push(address),
                 Runs::Agent(found) => agent = Some(found),
@@ -382,7 +416,7 @@ impl Resolver<'_> {
         }
         let addresses = step
             .addresses
-            .then(|| Arc::new(Addresses::new(list, self.netlink.clone())));
+            .then(|| Arc::new(Addresses::new(list, self.netlink.clone(), after_programs)));
         let agent = match &addresses {
             Some(addresses) => Arc::clone(addresses) as Arc<dyn Agent>,
             None => agent?,
@@ -391,6 +425,7 @@ impl Resolver<'_> {
             step,
             agent,
             addresses,
+            missing,
             what,
         })
     }
@@ -399,6 +434,11 @@ impl Resolver<'_> {
 fn describe_built_in(name: &str, what: &str, note: Option<String>) -> String {
     let note = note.map_or_else(String::new, |note| format!("; note: {note}"));
     format!("built-in {name}: {what}{note}")
+}
+
+/// Whether a word is none of our own, so that nobody knows what it makes.
+fn is_program(token: &Token) -> bool {
+    !BUILT_INS.contains(&token.name.as_str())
 }
 
 /// An argument too many. `::` separates arguments, so this may be a shortened IPv6 address.

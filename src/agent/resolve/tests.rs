@@ -31,7 +31,7 @@ impl Folder {
 
     fn remarks(&self, word: &str) -> Vec<String> {
         let text = |m: Mistake| format!("{} = {}", m.message, m.help.unwrap_or_default());
-        let remarks = self.with_resolver(|resolver| resolver.remarks(&token(word), false));
+        let remarks = self.with_resolver(|resolver| resolver.remarks(&token(word), &[], false));
         let folder = format!("{}/", self.0.path().display());
         let texts = remarks.into_iter().map(text);
         texts.map(|t| t.replace(&folder, "")).collect()
@@ -96,7 +96,7 @@ fn network() -> Network {
     Network {
         links: vec![eth0],
         routes: vec![route("10.0.0.0", 24), route("fd00::", 64)],
-        expected: vec![],
+        addresses: vec![],
     }
 }
 
@@ -425,9 +425,11 @@ fn a_filesystem_may_rest_on_what_stands_before_it_and_names_what_is_missing() {
         "this machine knows no file system type `tmpfs2`"
     );
     let disk = "Filesystem::/dev/none1::/tmp";
+    let steps = folder.resolve(&[disk]).unwrap_or_else(|p| panic!("{p:?}"));
+    let ask = steps[0].missing.as_ref().unwrap();
     assert_eq!(
-        folder.problem(disk).message,
-        "there is no block device /dev/none1"
+        ask().as_deref(),
+        Some("there is no block device /dev/none1")
     );
     let what = folder.what(&["drbdupper::db", disk]);
     assert_eq!(

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Because, Decision, What};
+use crate::model::health::needs_of;
 use crate::text::duration_for_people;
 
 impl Decision {
@@ -125,8 +126,14 @@ impl fmt::Display for What {
             Self::SharedNameEnded(n) => write!(f, "only one machine calls itself {n} now"),
             Self::StaysOut => write!(f, "this node stays out of the cluster and stops its groups"),
             Self::NewGeneration(g) => write!(f, "continuing with generation {g}"),
-            Self::CheckFailed(c) => write!(f, "check {c} fails"),
-            Self::CheckPassed(c) => write!(f, "check {c} passes"),
+            Self::CheckFailed(c) => match needs_of(c) {
+                Some(group) => write!(f, "this node lacks what {group} needs"),
+                None => write!(f, "check {c} fails"),
+            },
+            Self::CheckPassed(c) => match needs_of(c) {
+                Some(group) => write!(f, "this node has what {group} needs again"),
+                None => write!(f, "check {c} passes"),
+            },
             Self::LookFailed {
                 resource,
                 failing,

@@ -9,7 +9,9 @@ use rtnetlink::AddressMessageBuilder;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoBond, InfoData, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -37,8 +39,12 @@ pub struct Address {
     pub valid: Option<Duration>,
     /// Whether it carries our mark (kernels since 5.18 keep it).
     pub ours: bool,
-    /// Whether the kernel makes a route to its network for it. IPv6 only; IPv4 always has one.
+    /// Whether it carries any mark. If none does, this kernel keeps none.
+    pub marked: bool,
+    /// Whether the kernel makes a route to its network for it.
     pub prefix_route: bool,
+    /// Whether the kernel takes it for the source of connections only if there is no other address. IPv6 only.
+    pub deprecated: bool,
     /// Not usable yet: duplicate address detection runs. IPv6 only.
     pub tentative: bool,
     /// Duplicate address detection found another owner. IPv6 only.
@@ -56,7 +62,9 @@ impl Address {
             label: None,
             valid: None,
             ours: true,
+            marked: true,
             prefix_route: true,
+            deprecated: false,
             tentative: false,
             duplicate: false,
         }
@@ -95,6 +103,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// The interface below it, of a VLAN or a macvlan.
     pub lower: Option<u32>,
+    /// The member through which a bond sends.
+    pub active: Option<u32>,
     /// Whether neighbours are asked for on it (Ethernet, not loopback, not `-arp`).
     pub arp: bool,
 }
@@ -109,6 +119,7 @@ impl Link {
             mac: None,
             master: None,
             lower: None,
+            active: None,
             up: true,
             carrier: true,
             arp: true,
@@ -150,11 +161,10 @@ pub(super) fn add_request(address: &Address) -> RouteNetlinkMessage {
     attributes.retain(|a| !matches!(a, AddressAttribute::Broadcast(_)));
     attributes.extend(address.broadcast.map(AddressAttribute::Broadcast));
     attributes.extend(address.label.clone().map(AddressAttribute::Label));
-    if address.ip.is_ipv6() {
-        let mut flags = AddressFlags::Nodad;
-        flags.set(AddressFlags::Noprefixroute, !address.prefix_route);
-        attributes.push(AddressAttribute::Flags(flags));
-    }
+    let mut flags = AddressFlags::empty();
+    flags.set(AddressFlags::Nodad, address.ip.is_ipv6());
+    flags.set(AddressFlags::Noprefixroute, !address.prefix_route);
+    attributes.push(AddressAttribute::Flags(flags));
     if address.ours {
         attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(
             OUR_PROTOCOL,
@@ -164,7 +174,11 @@ pub(super) fn add_request(address: &Address) -> RouteNetlinkMessage {
     lifetime.ifa_valid = address
         .valid
         .map_or(FOREVER, |d| u32::try_from(d.as_secs()).unwrap_or(FOREVER));
-    lifetime.ifa_preferred = lifetime.ifa_valid;
+    lifetime.ifa_preferred = if address.deprecated {
+        0
+    } else {
+        lifetime.ifa_valid
+    };
     attributes.push(AddressAttribute::CacheInfo(lifetime));
     RouteNetlinkMessage::NewAddress(message)
 }
@@ -190,7 +204,7 @@ pub(super) fn address_of(message: &AddressMessage) -> Option<Address> {
     let mut peer = None;
     let placeholder = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let mut address = Address::new(message.header.index, placeholder, message.header.prefix_len);
-    address.ours = false;
+    (address.ours, address.marked) = (false, false);
     for attribute in &message.attributes {
         match attribute {
             // On a point-to-point link `Address` is the other end and `Local` is this one.
@@ -198,11 +212,15 @@ pub(super) fn address_of(message: &AddressMessage) -> Option<Address> {
             AddressAttribute::Address(ip) => peer = Some(*ip),
             AddressAttribute::Broadcast(ip) => address.broadcast = Some(*ip),
             AddressAttribute::Label(label) => address.label = Some(label.clone()),
-            AddressAttribute::Protocol(p) => address.ours = u8::from(*p) == OUR_PROTOCOL,
+            AddressAttribute::Protocol(p) => {
+                address.ours = u8::from(*p) == OUR_PROTOCOL;
+                address.marked = true;
+            }
             AddressAttribute::Flags(flags) => {
                 address.tentative = flags.contains(AddressFlags::Tentative);
                 address.prefix_route = !flags.contains(AddressFlags::Noprefixroute);
                 address.duplicate = flags.contains(AddressFlags::Dadfailed);
+                address.deprecated = flags.contains(AddressFlags::Deprecated);
             }
             AddressAttribute::CacheInfo(info) if info.ifa_valid != FOREVER => {
                 address.valid = Some(Duration::from_secs(info.ifa_valid.into()));
@@ -218,12 +236,13 @@ pub(super) fn link_of(message: &LinkMessage) -> Option<Link> {
     let flags = message.header.flags;
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let mut name = None;
-    let (mut mac, mut master, mut lower) = (None, None, None);
+    let (mut mac, mut master, mut lower, mut active) = (None, None, None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Controller(index) => master = Some(*index),
             LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::LinkInfo(infos) => active = infos.iter().find_map(active_port),
             LinkAttribute::Address(bytes) if ethernet => {
                 mac = <[u8; 6]>::try_from(bytes.as_slice())
                     .ok()
@@ -238,9 +257,20 @@ pub(super) fn link_of(message: &LinkMessage) -> Option<Link> {
         mac,
         master,
         lower,
+        active,
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
         arp: ethernet && !flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback),
+    })
+}
+
+fn active_port(info: &LinkInfo) -> Option<u32> {
+    let LinkInfo::Data(InfoData::Bond(of_bond)) = info else {
+        return None;
+    };
+    of_bond.iter().find_map(|attribute| match attribute {
+        InfoBond::ActivePort(index) => Some(*index),
+        _ => None,
     })
 }
 

@@ -1,16 +1,21 @@
 use super::*;
 use crate::agent::address::virtual_address::{Network, resolve};
 use crate::agent::{Abort, Agent, Limits};
+use crate::sys::clock::now;
 use crate::sys::machine::{Machine, ip};
-use crate::sys::netlink::Netlink;
+use crate::sys::packet::AnswerReceiver;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn started(arguments: &[&str]) -> Arc<Addresses> {
+    started_after(arguments, false).await
+}
+
+async fn started_after(arguments: &[&str], programs: bool) -> Arc<Addresses> {
     let netlink = Netlink::new();
     let network = Network::read(&netlink).await.unwrap();
     let list = arguments.iter().map(|a| resolve(a, &network).unwrap());
-    let run = Arc::new(Addresses::new(list.collect(), netlink));
+    let run = Arc::new(Addresses::new(list.collect(), netlink, programs));
     run.start(&limits()).await.unwrap();
     run
 }
@@ -97,16 +102,48 @@ fn ipv6_addresses_come_back_after_the_link_was_down() {
 }
 
 #[test]
-fn an_interface_that_stays_away_loses_its_addresses() {
-    Machine::with_eth0().run(|| async {
-        let run = started(&["10.0.0.50"]).await;
+fn an_interface_of_an_earlier_member_that_stays_away_loses_its_addresses() {
+    for command in ["link del eth0", "link set eth0 down"] {
+        lost_after(command);
+    }
+}
+
+fn lost_after(command: &'static str) {
+    Machine::with_eth0().run(move || async move {
+        let run = started_after(&["10.0.0.50"], true).await;
         let (guard, mut events) = AddressGuard::new();
         guard.guard(&group(), 0, run);
-        ip("link del eth0");
+        ip(command);
         let GuardEvent::Lost { text, .. } = next(&mut events).await else {
             panic!("not lost")
         };
-        assert!(text.contains("there is no interface eth0"), "{text}");
+        let wanted = ["there is no interface eth0", "eth0 is down"];
+        assert!(wanted.iter().any(|w| text.contains(w)), "{text}");
+    });
+}
+
+fn add_eth1() {
+    ip("link add eth1 type veth peer name other1");
+    ip("link set eth1 up");
+    ip("link set other1 up");
+}
+
+#[test]
+fn an_address_without_an_interface_is_missed_by_no_other_and_comes_back_with_it() {
+    Machine::with_eth0().run(|| async {
+        add_eth1();
+        let run = started(&["10.0.1.50/24/eth1", "10.0.0.50/24/eth0"]).await;
+        let (guard, mut events) = AddressGuard::new();
+        guard.guard(&group(), 0, run.clone());
+        ip("link del eth1");
+        run.renew(now() + PATIENCE * 10, Duration::from_secs(2));
+        while !ip("-o addr show to 10.0.0.50").contains("valid_lft 2") {
+            sleep(Duration::from_millis(5)).await;
+        }
+        add_eth1();
+        let event = next(&mut events).await;
+        assert!(matches!(event, GuardEvent::Restored { .. }), "{event:?}");
+        assert!(ip("addr show").contains("10.0.1.50"));
     });
 }
 
@@ -150,5 +187,42 @@ fn a_flushed_interface_gets_a_thousand_addresses_back_at_once() {
             }
         }
         assert!(ip("addr show").contains("10.9.3.250/32"));
+    });
+}
+
+#[test]
+fn another_hardware_address_is_announced() {
+    const NEW: &str = "02:00:00:00:77:77";
+    let (a, b) = Machine::pair();
+    let (ready_tx, ready_rx) = std::sync::mpsc::channel();
+    let heard = b.begin(move || async move {
+        let links = Netlink::new().links().await.unwrap();
+        let eth0 = links.iter().find(|l| l.name == "eth0").unwrap().index;
+        let v4 = AnswerReceiver::arp(eth0).unwrap();
+        let v6 = AnswerReceiver::neighbours(eth0).unwrap();
+        ready_tx.send(()).unwrap();
+        for (receiver, ip) in [(v4, "10.0.0.50"), (v6, "fd00::50")] {
+            let wanted = (ip.parse().unwrap(), NEW.to_owned());
+            while {
+                let answer = receiver.next().await.unwrap();
+                (answer.ip, answer.mac.to_string()) != wanted
+            } {}
+        }
+    });
+    ready_rx.recv().unwrap();
+    a.run(move || async move {
+        let run = started(&["10.0.0.50", "fd00::50"]).await;
+        let (guard, _events) = AddressGuard::new();
+        guard.guard(&group(), 0, run);
+        // Before the guard has seen the interface there is nothing to compare.
+        for last in 0..100u8 {
+            ip(&format!("link set eth0 address 02:00:00:00:66:{last:02x}"));
+            ip(&format!("link set eth0 address {NEW}"));
+            sleep(Duration::from_millis(100)).await;
+            if heard.try_recv().is_ok() {
+                return;
+            }
+        }
+        panic!("not announced");
     });
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::agent::Abort;
-use crate::agent::address::virtual_address::{Network, resolve};
+use crate::agent::address::virtual_address::{Network, remark, resolve};
 use crate::sys::arp;
 use crate::sys::machine::{Machine, ip};
 use crate::sys::packet::{AnswerReceiver, FrameSender, OutgoingFrame};
@@ -13,7 +13,7 @@ async fn addresses(arguments: &[&str]) -> Addresses {
     let netlink = Netlink::new();
     let network = Network::read(&netlink).await.unwrap();
     let list = arguments.iter().map(|a| resolve(a, &network).unwrap());
-    Addresses::new(list.collect(), netlink)
+    Addresses::new(list.collect(), netlink, false)
 }
 
 /// Renews and waits until the kernel knows.
@@ -61,14 +61,46 @@ fn start_monitor_and_stop_are_idempotent() {
     });
 }
 
+/// It may be the address by which this node is reached.
 #[test]
-fn an_address_already_there_by_hand_is_success_and_stop_removes_it() {
-    Machine::with_eth0().run(|| async {
-        ip("addr add 10.0.0.50/24 dev eth0");
-        let run = addresses(&["10.0.0.50"]).await;
+fn a_lasting_address_of_the_node_is_left_alone() {
+    for prefix in [24, 32] {
+        Machine::with_eth0().run(move || async move {
+            ip(&format!("addr add 10.0.0.50/{prefix} dev eth0"));
+            let run = addresses(&["10.0.0.50/24/eth0"]).await;
+            let remedy = format!("ip address del 10.0.0.50/{prefix} dev eth0");
+            let remark = remark(
+                "10.0.0.50",
+                false,
+                &Network::read(&Netlink::new()).await.unwrap(),
+            );
+            assert!(remark.unwrap().message.contains(&remedy));
+            assert_eq!(run.monitor(&limits()).await, Ok(Status::Stopped));
+            let error = run.start(&limits()).await.unwrap_err().to_string();
+            assert!(error.contains(&remedy), "{error}");
+            run.stop(&limits()).await.unwrap();
+            let shown = ip("-o addr show dev eth0 to 10.0.0.50");
+            assert!(shown.contains("valid_lft forever"), "{shown}");
+            ip(&format!("addr del 10.0.0.50/{prefix} dev eth0"));
+            run.start(&limits()).await.unwrap();
+        });
+    }
+}
+
+/// A connection of the node itself would break when the address moves.
+#[test]
+fn a_virtual_address_is_not_the_source_of_own_connections() {
+    Machine::with_bare_eth0().run(|| async {
+        ip("addr add 10.0.0.1/16 dev eth0");
+        ip("addr add fd00::1/64 dev eth0 nodad");
+        let run = addresses(&["10.0.0.50/24/eth0", "fd00::50/64/eth0"]).await;
         run.start(&limits()).await.unwrap();
-        run.stop(&limits()).await.unwrap();
-        assert!(!ip("addr show").contains("10.0.0.50"));
+        for (to, source) in [("10.0.0.77", "src 10.0.0.1 "), ("fd00::77", "src fd00::1 ")] {
+            let shown = ip(&format!("route get {to}"));
+            assert!(shown.contains(source), "{shown}");
+        }
+        renewed(&run, now() + Duration::from_secs(60)).await;
+        assert!(ip("-o addr show to fd00::50").contains("deprecated"));
     });
 }
 
@@ -84,6 +116,7 @@ fn a_stop_takes_no_other_address_of_its_network_along() {
                 .unwrap(),
             ],
             Netlink::new(),
+            false,
         );
         run.start(&limits()).await.unwrap();
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -183,7 +216,7 @@ fn the_route_of_a_network_outlives_an_address_whose_lease_ended() {
     Machine::with_eth0().run(|| async {
         let connected = |ip: &str| ip.contains("dev eth0") && !ip.contains("expires");
         let run = addresses(&["fd00::50", "10.0.0.50"]).await;
-        ip("addr add fd00::50/64 dev eth0 nodad");
+        ip("addr add fd00::50/64 dev eth0 nodad valid_lft 600 preferred_lft 600");
         run.start(&limits()).await.unwrap();
         renewed(&run, now() + Duration::from_millis(1500)).await;
         assert!(connected(&ip("-6 route show fd00::/64")));

@@ -92,6 +92,45 @@ fn silence_begins_when_the_owner_is_gone() {
     done.recv().unwrap();
 }
 
+/// Each round gets an answer for each address. None may be left for the rounds after the owner is gone.
+#[test]
+fn the_answers_of_an_owner_of_several_addresses_end_with_it() {
+    let (a, b) = Machine::pair();
+    let all = ["10.0.0.50", "10.0.0.51", "10.0.0.52"];
+    for address in all {
+        b.ip(&format!("addr add {address}/24 dev eth0"));
+    }
+    let (told, tell) = std::sync::mpsc::channel();
+    let (gone, is_gone) = std::sync::mpsc::channel();
+    let done = a.begin(move || async move {
+        let (prober, mut events) = AddressProber::new(Netlink::new());
+        prober.watch(&group(), placed(&all).await);
+        for _ in 0..20 {
+            answer(&mut events).await;
+        }
+        told.send(()).unwrap();
+        while is_gone.try_recv().is_err() {
+            next(&mut events).await;
+        }
+        // What was on its way, or in the channel, when the last address went.
+        let late = std::iter::from_fn(|| events.try_recv().ok()).count();
+        let mut answers = 0;
+        while who(&next(&mut events).await) != "silent" {
+            answers += 1;
+        }
+        assert!(
+            answers <= 2,
+            "{answers} rounds were answered by nobody, after {late}"
+        );
+    });
+    tell.recv().unwrap();
+    for address in all {
+        b.ip(&format!("addr del {address}/24 dev eth0"));
+    }
+    gone.send(()).unwrap();
+    done.recv().unwrap();
+}
+
 #[test]
 fn our_own_address_is_no_answer() {
     Machine::with_eth0().run(|| async {

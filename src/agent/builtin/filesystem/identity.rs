@@ -33,11 +33,16 @@ impl MountIdentity {
             Source::Image(path) => fs::canonicalize(path).ok(),
             Source::Bind(_) | Source::Network(_) | Source::Virtual(_) => None,
         };
-        Ok(MountIdentity {
+        Ok(MountIdentity::with_path(args, path))
+    }
+
+    /// The identity with the device at this path.
+    pub fn with_path(args: &MountArguments, path: Option<PathBuf>) -> Self {
+        MountIdentity {
             point: without_links(&args.directory),
             device: path.as_deref().and_then(block_device),
             path,
-        })
+        }
     }
 
     /// Whether a mount is of what the arguments name.
@@ -62,6 +67,20 @@ impl MountIdentity {
                     && mount.source.as_bytes() == word.as_bytes()
             }
         }
+    }
+
+    /// Where it is mounted, if that is elsewhere only.
+    pub fn find_elsewhere<'t>(
+        &self,
+        args: &MountArguments,
+        table: &'t MountTable,
+    ) -> Option<&'t Mount> {
+        let ours = self.own_mounts(args, table);
+        let mut mounts = table.0.iter().filter(|m| ours.contains(&m.id));
+        if mounts.clone().any(|m| m.point == self.point) {
+            return None;
+        }
+        mounts.next()
     }
 
     /// The ids of our mounts: at the mount point, or anywhere if the whole file system belongs to us.

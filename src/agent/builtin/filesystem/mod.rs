@@ -32,6 +32,8 @@ use crate::agent::{Agent, AgentError, Limits, Status};
 pub struct Filesystem {
     args: MountArguments,
     probe: MountProbe,
+    /// Whether it was seen mounted where it belongs. If not, other mounts of it are not ours to end.
+    mounted: AtomicBool,
     /// Whether the log already says that it is full.
     full_logged: AtomicBool,
 }
@@ -42,6 +44,7 @@ impl Filesystem {
         Filesystem {
             args,
             probe: MountProbe::default(),
+            mounted: AtomicBool::new(false),
             full_logged: AtomicBool::new(false),
         }
     }
@@ -52,23 +55,21 @@ impl Filesystem {
         let directory = self.args.directory.display();
         let top = table.top(&identity.point);
         if let Some(mount) = top.filter(|m| identity.matches(&self.args, m, &table)) {
+            self.mounted.store(true, Ordering::Relaxed);
             return Ok(MountState::Mounted(mount.clone()));
         }
         let ours = identity.own_mounts(&self.args, &table);
         let elsewhere = table.0.iter().find(|m| ours.contains(&m.id));
         Ok(match (elsewhere, top) {
             (Some(mount), Some(top)) if mount.point == identity.point => {
+                self.mounted.store(true, Ordering::Relaxed);
                 MountState::Misplaced(format!(
                     "{directory} is covered by another mount, {} ({}); unmount that: umount {directory}",
                     top.source.display(),
                     top.kind
                 ))
             }
-            (Some(mount), _) => MountState::Misplaced(format!(
-                "{} is mounted, but on {} and not on {directory}; unmount it there",
-                self.args.source,
-                mount.point.display()
-            )),
+            (Some(mount), _) => MountState::Misplaced(misplaced(&self.args, mount)),
             (None, Some(other)) => MountState::Occupied(format!(
                 "something else is mounted on {directory}: {} ({}); unmount it, or name another directory",
                 other.source.display(),
@@ -159,6 +160,16 @@ enum MountState {
     Unmounted,
 }
 
+/// Somebody else has mounted it elsewhere.
+fn misplaced(args: &MountArguments, mount: &Mount) -> String {
+    format!(
+        "{} is mounted, but on {at} and not on {}; had did not do that and leaves it alone: umount {at}",
+        args.source,
+        args.directory.display(),
+        at = mount.point.display(),
+    )
+}
+
 fn missing(source: &Source) -> String {
     match source {
         Source::Tag(tag) => format!("no block device has {tag}; blkid lists all"),
@@ -203,6 +214,12 @@ impl Agent for Filesystem {
         let identity = MountIdentity::find(&self.args, limits).await?;
         if matches!(self.args.source, Source::Tag(_)) && identity.device.is_none() {
             return check_unmounted(&self.args, &identity.point);
+        }
+        // It may be on storage that other nodes can open, so this node cannot say that nothing of it runs here.
+        if let MountState::Misplaced(why) = self.find_mount(&identity)?
+            && !self.mounted.load(Ordering::Relaxed)
+        {
+            return Err(AgentError::Failed(why));
         }
         release::release(&self.args, &identity, limits).await
     }

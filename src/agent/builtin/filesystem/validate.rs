@@ -1,61 +1,83 @@
-//! Checks a `Filesystem` before it is started: its device, its directory and its type must exist, and no other may use the same.
+//! Checks a `Filesystem` before it is started: its type must exist, and no other may use the same device or directory. Its own
+//! device and directory may appear later.
 
 use std::fs;
 use std::path::Path;
 
 use super::arguments::{MountArguments, Source};
-use super::identity::block_device;
+use super::identity::{MountIdentity, block_device};
+use super::misplaced;
 use super::mountinfo::MountTable;
 use crate::agent::exec::system_tool;
 use crate::model::token::Token;
 use crate::text::Mistake;
 
-/// Checks the machine. `earlier` are the members before it in its group, which may provide the device or the directory.
-/// Returns a note about a device that does not exist yet.
+/// Checks what cannot change while the machine runs. `earlier` are the members before it in its group, which may provide the
+/// device. Returns a note about a device that does not exist yet.
 pub fn check_machine(args: &MountArguments, earlier: &[Token]) -> Result<Option<String>, Mistake> {
     if let Some(kind) = &args.kind {
         check_type(kind)?;
     }
-    let note = check_device(args, earlier)?;
+    let (Source::Device(path), Some(maker)) = (&args.source, maker(earlier)) else {
+        return Ok(None);
+    };
+    let missing = block_device(path).is_none();
+    Ok(missing.then(|| {
+        let shown = path.display();
+        format!("{shown} does not exist yet; {maker} must provide it")
+    }))
+}
+
+/// A remark about a device that somebody has mounted elsewhere.
+pub fn find_misplaced(args: &MountArguments) -> Option<Mistake> {
+    let Source::Device(path) = &args.source else {
+        return None;
+    };
+    let identity = MountIdentity::with_path(args, Some(path.clone()));
+    let table = MountTable::read().ok()?;
+    let elsewhere = identity.find_elsewhere(args, &table)?;
+    Some(Mistake::new(misplaced(args, elsewhere)))
+}
+
+/// What is missing on this machine and not provided by an earlier member of the group: the device or the directory.
+pub fn find_missing(args: &MountArguments, earlier: &[Token]) -> Option<Mistake> {
+    if let Some(mistake) = missing_source(args, earlier) {
+        return Some(mistake);
+    }
     let directory = &args.directory;
     // A file system that is mounted already is not accessed: it may hang.
     let mounted = MountTable::read().is_ok_and(|table| table.top(directory).is_some());
-    if !mounted && !directory.is_dir() && !inside_earlier(directory, earlier) {
-        let shown = directory.display();
-        let message = format!("there is no directory {shown} to mount on");
-        return Err(Mistake::new(message).help(format!("mkdir -p {shown}")));
+    if mounted || directory.is_dir() || inside_earlier(directory, earlier) {
+        return None;
     }
-    Ok(note)
+    let shown = directory.display();
+    let message = format!("there is no directory {shown} to mount on");
+    Some(Mistake::new(message).help(format!("mkdir -p {shown}")))
 }
 
-fn check_device(args: &MountArguments, earlier: &[Token]) -> Result<Option<String>, Mistake> {
-    let (there, path) = match &args.source {
-        Source::Device(path) => (block_device(path).is_some(), path),
-        Source::Image(path) | Source::Bind(path) => (path.exists(), path),
-        Source::Tag(_) | Source::Network(_) | Source::Virtual(_) => return Ok(None),
+fn missing_source(args: &MountArguments, earlier: &[Token]) -> Option<Mistake> {
+    let (what, path) = match &args.source {
+        Source::Device(path) if block_device(path).is_none() && maker(earlier).is_none() => {
+            ("block device", path)
+        }
+        Source::Image(path) if !path.exists() => ("file", path),
+        Source::Bind(path) if !path.exists() => ("directory", path),
+        _ => return None,
     };
-    if there {
-        return Ok(None);
+    if what != "block device" && inside_earlier(path, earlier) {
+        return None;
     }
-    let shown = path.display();
-    if !matches!(args.source, Source::Device(_)) && inside_earlier(path, earlier) {
-        return Ok(None);
-    }
-    // Addresses provide no devices; any other resource might.
-    let maker = earlier.iter().rev().find(|t| !t.name.starts_with("IP"));
-    if let (Some(maker), Source::Device(_)) = (maker, &args.source) {
-        return Ok(Some(format!(
-            "{shown} does not exist yet; {} must provide it",
-            maker.text
-        )));
-    }
-    let what = match args.source {
-        Source::Device(_) => "block device",
-        Source::Bind(_) => "directory",
-        _ => "file",
-    };
-    Err(Mistake::new(format!("there is no {what} {shown}"))
-        .help("lsblk lists the devices of this machine; LABEL=... and UUID=... do not change"))
+    let mistake = Mistake::new(format!("there is no {what} {}", path.display()));
+    Some(
+        mistake
+            .help("lsblk lists the devices of this machine; LABEL=... and UUID=... do not change"),
+    )
+}
+
+/// The member that may provide a device. Addresses provide none; any other resource might.
+fn maker(earlier: &[Token]) -> Option<&str> {
+    let mut makers = earlier.iter().rev().filter(|t| !t.name.starts_with("IP"));
+    makers.next().map(|t| t.text.as_str())
 }
 
 /// Whether the path is inside an earlier `Filesystem` of the group.
@@ -140,32 +162,38 @@ mod tests {
         }
     }
 
-    fn look(word: &str, earlier: &[&str]) -> Result<Option<String>, Mistake> {
+    fn look(word: &str, earlier: &[&str]) -> (Option<String>, Option<Mistake>) {
         let earlier: Vec<Token> = earlier.iter().map(|w| token(w)).collect();
-        check_machine(&MountArguments::parse(&token(word).args).unwrap(), &earlier)
+        let args = MountArguments::parse(&token(word).args).unwrap();
+        let note = check_machine(&args, &earlier).unwrap();
+        (note, find_missing(&args, &earlier))
     }
 
     #[test]
     fn a_device_that_is_not_there_must_come_from_an_earlier_member() {
         let word = "Filesystem::/dev/drbd_none::/tmp";
-        let mistake = look(word, &["IPaddr::10.0.0.1"]).unwrap_err();
-        assert_eq!(mistake.message, "there is no block device /dev/drbd_none");
-        let note = look(word, &["drbddisk::db", "IPaddr::10.0.0.1"]).unwrap();
+        let (_, missing) = look(word, &["IPaddr::10.0.0.1"]);
+        let text = missing.unwrap().message;
+        assert_eq!(text, "there is no block device /dev/drbd_none");
+        let (note, missing) = look(word, &["drbddisk::db", "IPaddr::10.0.0.1"]);
         let wanted = "/dev/drbd_none does not exist yet; drbddisk::db must provide it";
-        assert_eq!(note.as_deref(), Some(wanted));
+        assert_eq!((note.as_deref(), missing), (Some(wanted), None));
         // A file is no device.
-        assert!(look("Filesystem::/etc/passwd::/tmp", &[]).is_err());
-        assert!(look("Filesystem::/nonexistent::/tmp::bind", &["drbddisk::db"]).is_err());
+        assert!(look("Filesystem::/etc/passwd::/tmp", &[]).1.is_some());
+        let bind = "Filesystem::/nonexistent::/tmp::bind";
+        assert!(look(bind, &["drbddisk::db"]).1.is_some());
     }
 
     #[test]
     fn a_directory_must_be_there_or_lie_in_an_earlier_mount() {
         let word = "Filesystem::t::/nonexistent/a/b::tmpfs";
-        let mistake = look(word, &[]).unwrap_err();
-        assert_eq!(mistake.help.as_deref(), Some("mkdir -p /nonexistent/a/b"));
-        assert!(look(word, &["Filesystem::t::/nonexistent/a2::tmpfs"]).is_err());
+        let (_, missing) = look(word, &[]);
+        let help = missing.unwrap().help;
+        assert_eq!(help.as_deref(), Some("mkdir -p /nonexistent/a/b"));
+        let beside = look(word, &["Filesystem::t::/nonexistent/a2::tmpfs"]);
+        assert!(beside.1.is_some());
         let inside = look(word, &["Filesystem::t::/nonexistent/a::tmpfs"]);
-        assert_eq!(inside, Ok(None));
+        assert_eq!(inside, (None, None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is monitored, in words: checks of this node, and monitors of running resources.
 
-use had::model::health::FAILBACK_WHEN;
+use had::model::health::{FAILBACK_WHEN, needs_of};
 use had::model::status::{CheckState, CheckStatus, WatchStatus};
 use had::text::{count, duration_for_people};
 
@@ -10,6 +10,9 @@ use crate::screen::Tone;
 impl Page {
     /// The checks of this node. A failing `failback_when` is a problem only of the group that waits for it.
     pub(super) fn add_checks(&mut self, checks: &[CheckStatus]) {
+        // What groups need is there as a rule, and nobody has written these checks.
+        let quiet = |c: &&CheckStatus| c.state == CheckState::Good && needs_of(&c.name).is_some();
+        let checks: Vec<&CheckStatus> = checks.iter().filter(|c| !quiet(c)).collect();
         if checks.is_empty() {
             return;
         }
