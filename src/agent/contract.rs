@@ -79,7 +79,10 @@ pub async fn run_tests(
     }
     let mut violations = 0;
     let mut started = false;
-    let checks_itself = step.agent.raw_actions().is_some_and(|a| a.checks_itself());
+    let checks_itself = step
+        .agent
+        .raw_actions()
+        .is_some_and(RawActions::checks_itself);
     let is_made = |action| checks_itself || !ONLY_OF_OCF.contains(&action);
     for (what, action) in TESTS.into_iter().filter(|(_, action)| is_made(*action)) {
         let outcome = subject.run_action(action, abort).await;

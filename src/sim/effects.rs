@@ -66,7 +66,7 @@ impl World {
             Action::UnwatchMachine(node) => {
                 machine.asked_machines.remove(&node);
             }
-            Action::Monitor { group, on } => self.set_monitoring(by, group, on),
+            Action::Monitor { group, on } => self.set_monitoring(by, &group, on),
             Action::Announce(_) => machine.announced += 1,
             Action::Record(decision) => {
                 self.watch_record(by, &decision);

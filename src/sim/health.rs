@@ -106,19 +106,19 @@ impl World {
         hanging.insert(check.to_owned());
     }
 
-    pub(super) fn set_monitoring(&mut self, by: &NodeName, group: GroupName, on: bool) {
+    pub(super) fn set_monitoring(&mut self, by: &NodeName, group: &GroupName, on: bool) {
         self.count += 1;
         let round = self.count;
         let machine = self.machine(by.as_str());
         if on {
             machine.health.watched.insert(group.clone(), round);
-            let steps = self.steps_at(by, &group);
+            let steps = self.steps_at(by, group);
             let intervals: BTreeSet<Duration> = steps.iter().map(|s| self.interval_of(s)).collect();
             for interval in intervals {
                 self.schedule_monitor(by, group.clone(), round, interval);
             }
         } else {
-            machine.health.watched.remove(&group);
+            machine.health.watched.remove(group);
         }
     }
 

@@ -12,7 +12,7 @@ pub mod notation;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -350,7 +350,7 @@ impl RawActions for Ocf {
 
 /// Runs `meta-data` of an agent. Its output and its time are bounded.
 pub async fn read_metadata(
-    path: &PathBuf,
+    path: &Path,
     env: &ScriptEnv,
     limits: &Limits,
 ) -> Result<MetaData, String> {

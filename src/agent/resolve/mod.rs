@@ -198,7 +198,7 @@ impl Resolver<'_> {
             _ if DRBD_NAMES.contains(&name) => return self.drbd(token, timeouts),
             "Delay" => return self.delay(token, timeouts),
             "SendArp" => return self.send_arp(token, timeouts),
-            "Filesystem" => return self.filesystem(token, earlier, timeouts),
+            "Filesystem" => return Self::filesystem(token, earlier, timeouts),
             "mysqld" => return self.mysqld(token, earlier, timeouts),
             _ => {}
         }
@@ -284,12 +284,7 @@ impl Resolver<'_> {
         Ok(Member::new(agent, what, timeouts))
     }
 
-    fn filesystem(
-        &self,
-        token: &Token,
-        earlier: &[Token],
-        timeouts: Timeouts,
-    ) -> Result<Member, Mistake> {
+    fn filesystem(token: &Token, earlier: &[Token], timeouts: Timeouts) -> Result<Member, Mistake> {
         let args = filesystem::arguments::MountArguments::parse(&token.args)?;
         let note = filesystem::validate::check_machine(&args, earlier)?;
         let what = describe_built_in(&token.name, &args.to_string(), note);

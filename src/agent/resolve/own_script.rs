@@ -26,7 +26,10 @@ pub fn is_used(token: &Token, env: &ScriptEnv) -> bool {
 pub fn remark(token: &Token, env: &ScriptEnv) -> Option<Mistake> {
     let path = find(token, env)?;
     let (name, path) = (&token.name, path.display());
-    let arguments: String = token.args.iter().map(|arg| format!("::{arg}")).collect();
+    let words: Vec<&str> = std::iter::once("")
+        .chain(token.args.iter().map(String::as_str))
+        .collect();
+    let arguments = words.join("::");
     if is_used(token, env) {
         let message = format!("{name} is the script {path}, not the built-in {name}");
         let help = "the built-in, which does not start outdated data, is drbddisk::RESOURCE";

@@ -10,7 +10,7 @@ impl Decision {
     /// The reason in words. `None` where the decision says it all by itself.
     pub fn reason(&self) -> Option<String> {
         Some(match (&self.what, &self.because) {
-            (What::LinkUp(..) | What::PingUp(_), Because::Heard)
+            (What::LinkUp(..) | What::PingUp(_) | What::PingIsMember(..), Because::Heard)
             | (What::QuorumGained { .. } | What::QuorumLost { .. }, Because::VotesCounted)
             | (
                 What::PeerDeaf(_)
@@ -21,7 +21,6 @@ impl Decision {
             )
             | (What::VotersChange(_), Because::Reconfigured)
             | (What::Commanded(_), Because::Administrator)
-            | (What::PingIsMember(..), Because::Heard)
             | (What::Gap(_), Because::NodeWasStopped) => return None,
             (What::PingDown(_), Because::SilentFor(time)) => {
                 format!("no reply for {}", duration_for_people(*time))

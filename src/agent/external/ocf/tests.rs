@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 use crate::agent::Abort;
 use crate::agent::exec::testing::write_program;
