@@ -402,14 +402,26 @@ pub const TABLE: &[Mutation] = &[
     m(
         "26: changes are not sent before the next keepalive, and claims are not answered",
         "publish.rs",
-        "        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {",
+        "        if on_time || dense || (extra && self.publisher.take_token(now)) {",
         "        if on_time || dense {",
     ),
     m(
         "26: no heartbeat is sent unless something changes",
         "publish.rs",
-        "        if on_time || dense || ((changed || whole) && self.publisher.take_token(now)) {",
-        "        if (changed || whole && !on_time) && self.publisher.take_token(now) {",
+        "        if on_time || dense || (extra && self.publisher.take_token(now)) {",
+        "        if (extra && !on_time || changed) && self.publisher.take_token(now) {",
+    ),
+    m(
+        "26: of a large heartbeat only what changed is sent, and claims about the rest are not answered",
+        "publish.rs",
+        "            part.changed || part.asked || (repeats && lately)",
+        "            part.changed || (repeats && lately)",
+    ),
+    m(
+        "26: of a large heartbeat all parts are repeated while one changes hands",
+        "publish.rs",
+        "            part.changed || part.asked || (repeats && lately)",
+        "            part.changed || part.asked || repeats",
     ),
     m(
         "32: a machine that answers holds nothing",
