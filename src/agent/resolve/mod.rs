@@ -170,13 +170,8 @@ impl Resolver<'_> {
         if DRBD_NAMES.contains(&token.name.as_str()) && !own_script::is_used(token, &self.env) {
             remarks.extend(drbd::validate::remark_on_all(token));
         }
-        if here
-            && token.name == "Filesystem"
-            && let Ok(args) = filesystem::arguments::MountArguments::parse(&token.args)
-        {
-            let missing = filesystem::validate::find_missing(&args, earlier);
-            remarks.extend(missing.map(Mistake::until_it_appears));
-            remarks.extend(filesystem::validate::find_misplaced(&args));
+        if here && token.name == "Filesystem" {
+            remarks.extend(filesystem::validate::remarks(&token.args, earlier));
         }
         if let [argument] = token.args.as_slice()
             && here

@@ -28,6 +28,15 @@ pub fn check_machine(args: &MountArguments, earlier: &[Token]) -> Result<Option<
     }))
 }
 
+/// Remarks about the arguments of a word that can be used all the same.
+pub fn remarks(args: &[String], earlier: &[Token]) -> Vec<Mistake> {
+    let Ok(args) = MountArguments::parse(args) else {
+        return Vec::new(); // a mistake of its own
+    };
+    let missing = find_missing(&args, earlier).map(Mistake::until_it_appears);
+    missing.into_iter().chain(find_misplaced(&args)).collect()
+}
+
 /// A remark about a device that somebody has mounted elsewhere.
 pub fn find_misplaced(args: &MountArguments) -> Option<Mistake> {
     let Source::Device(path) = &args.source else {
