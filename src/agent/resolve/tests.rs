@@ -434,8 +434,8 @@ fn a_filesystem_may_rest_on_what_stands_before_it_and_names_what_is_missing() {
     let what = folder.what(&["drbdupper::db", disk]);
     assert_eq!(
         what[1],
-        [format!(
+        [
             "built-in Filesystem: /dev/none1 on /tmp; note: /dev/none1 does not exist yet; drbdupper::db must provide it"
-        )]
+        ]
     );
 }
