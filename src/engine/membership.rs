@@ -66,6 +66,7 @@ impl Engine {
         if fresh {
             self.pass_on_messages(heartbeat);
         }
+        self.view.take_goodbyes(heartbeat, fresh);
         self.remember_deadtime(&heartbeat.src, heartbeat.deadtime);
         self.round.save |= fresh && self.view.machines.learn_hardware(heartbeat);
         self.take_names(now, heartbeat, fresh);

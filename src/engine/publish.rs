@@ -413,6 +413,7 @@ impl Engine {
             identity: self.view.names.identity,
             namesakes: self.view.published_namesakes(self.now),
             voters: self.view.voters.report(),
+            left: self.view.goodbyes(),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::sent::SentLog;
 use super::stranger::Stranger;
 use super::voters::Voters;
 use crate::model::cluster::Cluster;
-use crate::model::heartbeat::{Phase, Reach};
+use crate::model::heartbeat::{Heartbeat, LeftNode, Phase, Reach};
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, NodeName, Time};
 
@@ -71,6 +71,27 @@ impl View {
 
     pub fn living(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter().filter(|p| p.is_living())
+    }
+
+    /// The nodes that have said goodbye to this one.
+    pub fn goodbyes(&self) -> Vec<LeftNode> {
+        let left = self.peers.iter().filter(|p| p.liveness == Liveness::Left);
+        let said = left.filter_map(|p| Some((p.name.clone(), p.generation?)));
+        said.map(|(node, generation)| LeftNode { node, generation })
+            .collect()
+    }
+
+    /// Rule 2. Nodes that had left before our start. One that is not heard is waited for only as long as a right may last that
+    /// rests on the former life of this node.
+    pub fn take_goodbyes(&mut self, heartbeat: &Heartbeat, fresh: bool) {
+        let timing = self.cluster.timing;
+        for left in heartbeat.left.iter().filter(|_| fresh) {
+            let unheard = |p: &&mut Peer| p.name == left.node && p.generation.is_none();
+            if let Some(peer) = self.peers.iter_mut().find(unheard) {
+                let soon = peer.last_heard + peer.dead_after(&timing);
+                peer.init_deadline = peer.init_deadline.min(soon);
+            }
+        }
     }
 
     /// The longest deadtime of all nodes.

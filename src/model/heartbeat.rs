@@ -59,6 +59,9 @@ pub struct Heartbeat {
     /// The lists of voters by which the sender counts quorum.
     #[serde(default)]
     pub voters: VotersReport,
+    /// Nodes that have said goodbye to the sender, and are not heard since.
+    #[serde(default)]
+    pub left: Vec<LeftNode>,
 }
 
 impl Heartbeat {
@@ -83,6 +86,7 @@ impl Heartbeat {
             identity: Identity::default(),
             namesakes: Vec::new(),
             voters: VotersReport::default(),
+            left: Vec::new(),
         }
     }
 }
@@ -151,6 +155,15 @@ pub struct GoneNode {
     pub node: NodeName,
     /// The digest of the list.
     pub list: u64,
+}
+
+/// A life of a node that has said goodbye with every group down.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LeftNode {
+    /// Which node.
+    pub node: NodeName,
+    /// The generation of that life.
+    pub generation: Generation,
 }
 
 /// How far a node has come (`st`).

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::model::health::FailedCheck;
-use crate::model::heartbeat::{GoneNode, GroupReport, GroupState, Heard, Recognition, Withheld};
+use crate::model::heartbeat::{
+    GoneNode, GroupReport, GroupState, Heard, LeftNode, Recognition, Withheld,
+};
 use crate::model::identity::{FirstLife, Instance, Namesake};
 use crate::model::peer_message::PeerMessage;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
@@ -158,6 +160,20 @@ pub(super) fn read_gone(word: &str) -> Option<GoneNode> {
     Some(GoneNode {
         node: NodeName::new(&unescape(node)?),
         list: number(list)?,
+    })
+}
+
+/// `NODE@GENERATION`
+pub(super) fn left_word(left: &LeftNode) -> String {
+    format!("{}@{:x}", escape(left.node.as_str()), left.generation.0)
+}
+
+/// The reverse of [`left_word`].
+pub(super) fn read_left(word: &str) -> Option<LeftNode> {
+    let (node, generation) = word.split_once('@')?;
+    Some(LeftNode {
+        node: NodeName::new(&unescape(node)?),
+        generation: Generation(number(generation)?),
     })
 }
 

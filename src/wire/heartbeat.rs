@@ -9,6 +9,7 @@
 //! | `cd` | hash of the settings that must be the same on every node | `9f86d081884c7d65` |
 //! | `vo` | digests of the lists of voters: the configured one, then those before it by which quorum is counted too | `1f2e 7b03` |
 //! | `fo` | nodes that are gone for good (`hactl forget`), `NODE,LIST` with the digest of the list by which they no longer act | `carol,7b03` |
+//! | `gb` | nodes that have said goodbye to the sender, `NODE@GENERATION` of the life that did | `carol@2f` |
 //! | `me` | phase (`init active leaving left`); `+` quorate, `-` not; ping nodes that answer / are configured | `active + 1/2` |
 //! | `h` | heard, one word per peer: `NODE@GENERATION#SEQUENCE`, then `,LINK` for each link on which it is heard | `bob@2f#1a0c,eth0,eth1` |
 //! | `in` | this life of the sender, drawn at random; after `,` the life before it in the same boot | `9c01f2,77ab` |
@@ -156,6 +157,7 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
         "fo",
         fields::join(voters.gone.iter().map(fields::gone_word)),
     );
+    list("gb", fields::join(hb.left.iter().map(fields::left_word)));
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
     list(
         "g",
@@ -257,6 +259,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         identity: read_identity(m)?,
         namesakes: read_list(m, "nk", fields::read_namesake)?,
         voters: read_voters(m)?,
+        left: read_list(m, "gb", fields::read_left)?,
         src,
         generation,
         heard,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use had::model::hardware_address::HardwareAddress;
 use had::model::health::FailedCheck;
 use had::model::heartbeat::{
-    GoneNode, GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, Reach, Recognition,
-    VotersReport, Withheld,
+    GoneNode, GroupReport, GroupState, Heard, Heartbeat, Intent, LeftNode, Phase, Reach,
+    Recognition, VotersReport, Withheld,
 };
 use had::model::identity::{FirstLife, Identity, Instance, Namesake};
 use had::model::keys::{Key, Keys, Method};
@@ -114,7 +114,12 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
         first_address: Some([10, 0, 0, 1].into()),
         address: Some([10, 0, 0, 7].into()),
     };
+    let left = LeftNode {
+        node: NodeName::new(peer),
+        generation: Generation(1),
+    };
     Heartbeat {
+        left: vec![left],
         identity,
         namesakes: vec![namesake],
         src: NodeName::new(src),

@@ -532,6 +532,18 @@ pub const TABLE: &[Mutation] = &[
         "            self.unaware.remove(group);\n",
     ),
     m(
+        "2: a goodbye that is passed on ends the wait at once",
+        "view.rs",
+        "                peer.init_deadline = peer.init_deadline.min(soon);",
+        "                peer.init_deadline = peer.init_deadline.min(soon).min(Time::ZERO);",
+    ),
+    m(
+        "2: a goodbye is not passed on",
+        "view.rs",
+        "        said.map(|(node, generation)| LeftNode { node, generation })\n            .collect()",
+        "        said.map(|(node, generation)| LeftNode { node, generation })\n            .skip(64)\n            .collect()",
+    ),
+    m(
         "33: every answer is foreign",
         "foreign.rs",
         "        self.from == Answerer::Foreign",

@@ -136,3 +136,35 @@ fn different_configurations_are_told_and_nothing_changes_hands() {
     assert!(refused.contains("configuration differs"), "{refused}");
     assert_eq!(world.runs_on("db"), ["alice"]);
 }
+
+/// Who stays tells a node that starts later: nobody waits for initdead to hear a node that was stopped in order.
+#[test]
+fn a_goodbye_is_passed_on_to_a_node_that_starts_later() {
+    for left in [true, false] {
+        let mut world = World::new(&["alice", "bob", "carol"])
+            .group("db", "alice", 0)
+            .with(|c| {
+                c.quorum = had::model::cluster::QuorumPolicy::Stop;
+                c.timing.initdead = secs(60);
+            });
+        world.start_all();
+        settle_on(&mut world, "db", "alice");
+        if left {
+            world.command("carol", Command::Leave);
+        } else {
+            world.crash("carol");
+        }
+        world.run_for(secs(20));
+        world.crash("bob");
+        world.run_for(secs(10));
+        world.start("bob");
+        let started = world.now;
+        let takes_part = |w: &mut World| w.status("bob").unwrap().waiting.is_none();
+        until(&mut world, secs(70), takes_part);
+        let took = world.now.since(started);
+        // Rights that rest on the former life of bob last that long.
+        let wanted = if left { DEADTIME } else { secs(60) };
+        let is_so = took >= wanted && took < wanted + ms(500);
+        assert!(is_so, "{left} {took:?}\n{}", story(&world));
+    }
+}

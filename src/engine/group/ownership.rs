@@ -146,7 +146,7 @@ impl Group {
             self.right.forget_renewal();
             return;
         };
-        if self.holds_by_right(now, view) {
+        if self.state().holds() && now < until {
             self.held_until = now;
         }
         if self.right.note_renewal(until, &view.cluster.timing) {

@@ -7,6 +7,7 @@ use crate::model::drbd::Standing;
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::GoneNode;
+use crate::model::heartbeat::LeftNode;
 use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withheld};
 use crate::model::identity::{FirstLife, Namesake};
 use crate::model::keys::{Key, Method};
@@ -90,6 +91,13 @@ fn gone(node: &str, list: u64) -> GoneNode {
     }
 }
 
+fn left(node: &str, generation: u64) -> LeftNode {
+    LeftNode {
+        node: NodeName::new(node),
+        generation: Generation(generation),
+    }
+}
+
 fn withheld(group: &str, answers: bool) -> Withheld {
     Withheld {
         group: GroupName::new(group),
@@ -128,13 +136,14 @@ fn it_looks_as_the_table_says() {
     hb.heard[0].loss = 200;
     hb.voters.former = vec![7];
     hb.voters.gone = vec![gone("dave", 7)];
+    hb.left = vec![left("da ve", 31)];
     let env = envelope();
     let text = String::from_utf8(write(&hb, &env).to_text()).unwrap();
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
         seq=234567\nhg=6b00e1a0\nts=6b00e19a\nld=1.78 1.27 0.65 2/115 18342\nttl=3\n\
         had=1\npv=1-1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
         lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nhw=525400aabb0c 0a0000000001\nbk=7530\n\
-        vo=1f2e3d4c5b6a7988 7\nfo=dave,7\n\
+        vo=1f2e3d4c5b6a7988 7\nfo=dave,7\ngb=da%20ve@1f\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -448,7 +457,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
             vec(any::<[u8; 6]>(), 0..3),
             vec(failed_check(), 0..3),
             vec(peer_message(), 0..3),
-            voters(),
+            (voters(), vec((node(), any::<u64>()), 0..3)),
         ),
     )
         .prop_map(
@@ -458,7 +467,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 (phase, quorate, reach),
                 heard,
                 groups,
-                (intent, withheld, hardware, failed_checks, peer_messages, voters),
+                (intent, withheld, hardware, failed_checks, peer_messages, (voters, gone)),
             )| Heartbeat {
                 src,
                 generation: Generation(generation),
@@ -484,6 +493,7 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 },
                 namesakes: Vec::new(),
                 voters,
+                left: gone.into_iter().map(|(n, g)| left(n.as_str(), g)).collect(),
             },
         )
 }
@@ -525,7 +535,7 @@ proptest! {
     /// What a holder of the key may send: our fields with anything in them.
     #[test]
     fn signed_nonsense_does_not_panic(
-        name in prop::sample::select(vec!["src", "dt", "seq", "hg", "cd", "me", "h", "sb", "ai", "bk", "vo", "fo", "g", "had", "cn", "t"]),
+        name in prop::sample::select(vec!["src", "dt", "seq", "hg", "cd", "me", "h", "sb", "ai", "bk", "vo", "fo", "gb", "g", "had", "cn", "t"]),
         value in "[a-c@#,=~>+%f0-9 /-]{0,30}|\\PC{0,20}",
     ) {
         let (hb, env) = (usual(1), envelope());
