@@ -25,6 +25,7 @@ fn status(generation: u64) -> Status {
         quorum: QuorumStatus {
             held: true,
             counted: false,
+            ignored: false,
             votes: 0,
             total: 0,
         },

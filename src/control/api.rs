@@ -106,6 +106,11 @@ pub enum Request {
         /// Which node.
         node: String,
     },
+    /// The machine of a node is off: it counts as dead for certain until it is heard.
+    ConfirmDead {
+        /// Which node.
+        node: String,
+    },
     /// Stop all groups in order, leave the cluster and end.
     Stop {
         /// Also if it costs the other nodes quorum, or a group then runs nowhere.
@@ -156,6 +161,7 @@ impl Request {
             | Self::FencePeer { .. }
             | Self::Reload { .. }
             | Self::Forget { .. }
+            | Self::ConfirmDead { .. }
             | Self::Stop { .. }
             | Self::Restart { .. } => false,
         }
@@ -189,6 +195,7 @@ impl fmt::Display for Request {
                 write!(f, "reload{dry_run}{force}")
             }
             Self::Forget { node } => write!(f, "forget {node} --yes"),
+            Self::ConfirmDead { node } => write!(f, "fence confirm {node} --yes"),
             Self::Stop { force } => f.write_str(if *force { "stop --force" } else { "stop" }),
             Self::Drbd { resource } => {
                 write!(f, "drbd {}", resource.as_deref().unwrap_or_default())

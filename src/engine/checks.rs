@@ -8,6 +8,8 @@
 //! ```
 //! A node whose check is pending is no candidate either, but keeps what it has: nothing is known against it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
@@ -17,6 +19,8 @@ use crate::model::status::{CheckState, CheckStatus};
 use crate::model::{GroupName, Time};
 use crate::text::printable_char;
 
+/// A text is published for so long at least.
+const TEXT_LASTS: Duration = Duration::from_secs(10);
 /// Of a text this many characters are published, as one line.
 const MAX_PUBLISHED_CHARS: usize = 80;
 /// Of a text this many characters are shown on this node.
@@ -35,8 +39,12 @@ struct NodeCheck {
     since: Time,
     /// Results in a row that speak against the state.
     against: u32,
-    /// Its output when the state began. Later output changes too often to be published.
+    /// Its newest output that speaks for the state, but not newer than [`TEXT_LASTS`] allows: it changes often, and each change is
+    /// published.
     text: String,
+    /// Since when that is the text.
+    #[serde(default)]
+    text_since: Time,
     last: Option<(Time, Result<String, String>)>,
 }
 
@@ -75,6 +83,7 @@ impl Checks {
                 since: now,
                 against: 0,
                 text: String::new(),
+                text_since: now,
                 last: None,
             };
             NodeCheck {
@@ -106,8 +115,10 @@ impl Checks {
         check.last = Some((now, result));
         if check.state == CheckState::of(good) {
             check.against = 0;
-            if name == FAILBACK_WHEN {
-                check.text = text; // such as how far a replica is behind: that is worth following
+            // Such as how far a replica is behind: that is worth following.
+            if name == FAILBACK_WHEN || now >= check.text_since + TEXT_LASTS {
+                check.text = text;
+                check.text_since = now;
             }
             return None;
         }
@@ -124,6 +135,7 @@ impl Checks {
         check.state = CheckState::of(good);
         (check.since, check.against) = (now, 0);
         check.text.clone_from(&text);
+        check.text_since = now;
         if was_pending && good && needs_of(name).is_some() {
             return None; // nothing is missing, as usual
         }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Command;
+use super::event::{Asker, Command};
 use super::group::Group;
-use super::placement::{choose_node, why_no_other};
 use super::{Action, Engine};
 use crate::model::cluster::GroupSpec;
 use crate::model::decision::{Because, What};
@@ -23,6 +22,15 @@ pub(super) struct PendingCommand {
     pub kind: CommandKind,
     pub groups: Vec<GroupName>,
     pub until: Time,
+    /// It has failed by then, if nothing moves until then.
+    #[serde(default)]
+    pub stalls_at: Time,
+    /// Whether the asker has its answer: it does not wait for the outcome.
+    #[serde(default)]
+    pub answered: bool,
+    /// Whether it ended a standby here.
+    #[serde(default)]
+    pub ended_standby: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +39,18 @@ pub(super) enum CommandKind {
     Takeover,
 }
 
+impl CommandKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CommandKind::Standby => "standby",
+            CommandKind::Takeover => "takeover",
+        }
+    }
+}
+
 impl Engine {
-    pub(super) fn execute_command(&mut self, now: Time, id: u64, command: Command) {
+    pub(super) fn execute_command(&mut self, now: Time, id: u64, command: Command, asker: Asker) {
+        self.asker = asker;
         let answer = match (command, self.view.cluster.refuse_as_witness()) {
             (Command::Leave, _) => Ok(Some(self.begin_leaving())),
             (Command::Stop, _) => match self.refuse_to_stop() {
@@ -40,6 +58,7 @@ impl Engine {
                 None => Ok(Some(self.begin_leaving())),
             },
             (Command::Forget(node), _) => self.forget_node(&node).map(Some),
+            (Command::ConfirmDead(node), _) => self.confirm_dead(&node).map(Some),
             (Command::Restart { back_within }, _) => {
                 self.announce_restart(now, back_within).map(Some)
             }
@@ -58,7 +77,12 @@ impl Engine {
             },
         };
         match answer {
-            Ok(None) => {}
+            Ok(None) if self.asker.waits => {}
+            Ok(None) => {
+                self.reply(id, Ok("accepted".to_owned()));
+                let pending = self.pending.iter_mut().filter(|p| p.id == id);
+                pending.for_each(|p| p.answered = true);
+            }
             Ok(Some(text)) => self.reply(id, Ok(text)),
             Err(text) => self.reply(id, Err(text)),
         }
@@ -73,27 +97,11 @@ impl Engine {
         known.filter(|n| groups.contains(n)).cloned().collect()
     }
 
-    /// Why these groups cannot be moved at present.
-    fn refuse_to_move(&self, now: Time, groups: &[GroupName]) -> Option<String> {
-        if let Some(waiting) = self.view.waits_for(now) {
-            return Some(format!(
-                "this node does not take part in the cluster yet: it waits {waiting}"
-            ));
-        }
-        if self.view.leaving {
-            return Some("this node is stopping its groups to end".to_owned());
-        }
-        let chosen = self.groups.iter().filter(|g| groups.contains(g.name()));
-        let frozen: Vec<&str> = chosen
-            .filter(|g| g.in_maintenance(&self.view))
-            .map(|g| g.name().as_str())
-            .collect();
-        (!frozen.is_empty()).then(|| {
-            format!(
-                "{} is in maintenance; end that first with hactl maintenance off",
-                frozen.join(", ")
-            )
-        })
+    /// The same without those that the configuration no longer has: these are only stopped.
+    fn movable_groups(&self, groups: &[GroupName]) -> Vec<GroupName> {
+        let kept = self.groups.iter().filter(|g| !g.is_removed());
+        let named = kept.map(Group::name).filter(|n| groups.contains(n));
+        named.cloned().collect()
     }
 
     fn stand_by(
@@ -106,7 +114,7 @@ impl Engine {
         if let Some(refusal) = self.refuse_to_move(now, groups) {
             return Err(refusal);
         }
-        let groups = self.known_groups(groups);
+        let groups = self.movable_groups(groups);
         for group in self.groups.iter().filter(|g| groups.contains(g.name())) {
             self.can_be_given(group)?;
         }
@@ -114,31 +122,8 @@ impl Engine {
             group.stand_by(lasting);
         }
         self.record_command(&groups, "standby");
-        let until = now + self.time_to_move(&groups);
-        self.pending.push(PendingCommand {
-            id,
-            kind: CommandKind::Standby,
-            groups,
-            until,
-        });
+        self.wait_for_outcome(now, id, CommandKind::Standby, groups);
         Ok(None)
-    }
-
-    fn can_be_given(&self, group: &Group) -> Result<(), String> {
-        let name = group.name();
-        if group.state() == GroupState::Stuck {
-            return Err(format!(
-                "{name} is stuck here: its stop failed; stop it by hand, then run hactl clear {name}"
-            ));
-        }
-        if !group.is_load() {
-            return Ok(());
-        }
-        let others = group.other_candidates(&self.view, &self.round);
-        if choose_node(&others).is_ok() {
-            return Ok(());
-        }
-        Err(format!("{name} stays here: {}", why_no_other(&others)))
     }
 
     fn end_standby(&mut self, groups: &[GroupName]) -> String {
@@ -160,87 +145,44 @@ impl Engine {
         if let Some(refusal) = self.refuse_to_move(now, groups) {
             return Err(refusal);
         }
-        let groups = self.known_groups(groups);
+        let groups = self.movable_groups(groups);
         for group in self.groups.iter().filter(|g| groups.contains(g.name())) {
-            self.can_be_taken(now, group, force)?;
+            self.can_be_taken(group, force, now)?;
         }
+        let mut ended_standby = false;
         for group in self.groups.iter_mut().filter(|g| groups.contains(g.name())) {
+            ended_standby |= group.wishes().standby;
             group.take_over(force);
         }
-        self.record_command(
-            &groups,
-            if force {
-                "takeover --force"
-            } else {
-                "takeover"
-            },
-        );
-        let until = now + self.time_to_move(&groups);
-        self.pending.push(PendingCommand {
-            id,
-            kind: CommandKind::Takeover,
-            groups,
-            until,
-        });
+        let force = if force { " --force" } else { "" };
+        let ends = if ended_standby {
+            ", which ends standby"
+        } else {
+            ""
+        };
+        self.record_command(&groups, &format!("takeover{force}{ends}"));
+        self.wait_for_outcome(now, id, CommandKind::Takeover, groups);
+        let pending = self.pending.iter_mut().filter(|p| p.id == id);
+        pending.for_each(|p| p.ended_standby = ended_standby);
         Ok(None)
     }
 
-    fn can_be_taken(&self, now: Time, group: &Group, force: bool) -> Result<(), String> {
-        let name = group.name();
-        if group.state() == GroupState::Stuck {
-            return Err(format!(
-                "{name} is stuck here: its stop failed; stop it by hand, then run hactl clear {name}"
-            ));
-        }
-        if !self.view.quorate {
-            let help = "the other side may run it; bring nodes or ping nodes back";
-            return Err(format!(
-                "{name} cannot be started: this side has no quorum; {help}"
-            ));
-        }
-        let owner = self.view.living().find(|p| p.holds(name));
-        let here = group.is_load();
-        if let Some(check) = self.view.checks.ineligible(name).filter(|_| !here) {
-            match owner {
-                None if force => {}
-                None => {
-                    let help = "repair that, or override it with hactl takeover --force";
-                    return Err(format!(
-                        "{name} is not started here: {} {check}; {help}",
-                        self.view.me()
-                    ));
-                }
-                Some(owner) => {
-                    return Err(format!(
-                        "{name} stays on {}: {} {check}; repair that first",
-                        owner.name,
-                        self.view.me()
-                    ));
-                }
-            }
-        }
-        let held = group.held_by_machine(now, &self.view).filter(|_| !force);
-        if let Some(because) = held.filter(|_| !here) {
-            return Err(format!("{name} is not started here: {because}"));
-        }
-        let Some(owner) = owner else {
-            return Ok(());
-        };
-        if owner.state(name) == GroupState::Stuck {
-            return Err(format!(
-                "{name} is stuck on {}: its stop failed there; stop it by hand there, then run hactl clear {name} there",
-                owner.name
-            ));
-        }
-        if self.view.differs(owner) {
-            let help =
-                "make ha.cf and haresources equal on both nodes, then run hactl reload on both";
-            return Err(format!(
-                "{name} stays on {}: its configuration differs from that of this node; {help}",
-                owner.name
-            ));
-        }
-        Ok(())
+    fn wait_for_outcome(&mut self, now: Time, id: u64, kind: CommandKind, groups: Vec<GroupName>) {
+        let until = now + self.time_to_move(&groups);
+        self.pending.push(PendingCommand {
+            id,
+            kind,
+            groups,
+            until,
+            stalls_at: now + self.patience(),
+            answered: false,
+            ended_standby: false,
+        });
+    }
+
+    /// A command has failed when nothing has moved for so long.
+    pub(super) fn patience(&self) -> Duration {
+        self.view.cluster.timing.deadtime + Duration::from_secs(10)
     }
 
     /// A move of these groups that takes longer than this has failed.
@@ -337,6 +279,10 @@ impl Engine {
 
     fn begin_leaving(&mut self) -> String {
         if !self.view.leaving {
+            // A signal has no asker.
+            if !self.asker.who.is_empty() {
+                self.record_node_command("stop");
+            }
             self.view.leaving = true;
             self.round
                 .record_node(What::Leaving, Because::Administrator);
@@ -351,6 +297,7 @@ impl Engine {
                     .to_owned(),
             );
         }
+        self.record_node_command("restart");
         self.publisher
             .begin_goodbye(now, Phase::Active, Some(back_within));
         Ok(format!(
@@ -361,13 +308,18 @@ impl Engine {
 
     fn record_command(&mut self, groups: &[GroupName], what: &str) {
         self.round.save = true;
+        let what = self.asker.asks(what);
         for group in groups {
-            self.round.record(
-                group,
-                What::Commanded(what.to_owned()),
-                Because::Administrator,
-            );
+            let what = What::Commanded(what.clone());
+            self.round.record(group, what, Because::Administrator);
         }
+    }
+
+    /// The same of a command that is about the node as a whole.
+    pub(super) fn record_node_command(&mut self, what: &str) {
+        self.round.save = true;
+        let what = What::Commanded(self.asker.asks(what));
+        self.round.record_node(what, Because::Administrator);
     }
 }
 

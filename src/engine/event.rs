@@ -137,6 +137,9 @@ pub enum Event {
         id: u64,
         /// The command.
         command: Command,
+        /// Who gave it.
+        #[serde(default)]
+        asker: Asker,
     },
     /// The configuration was read again and is valid.
     Reconfigured(Box<Cluster>),
@@ -204,6 +207,8 @@ pub enum Command {
     },
     /// This node is gone for good.
     Forget(NodeName),
+    /// This node is dead for certain: its machine is off. That holds until it is heard.
+    ConfirmDead(NodeName),
     /// Stop every group in order, say goodbye and end.
     Leave,
     /// The same, unless it costs the other nodes quorum or leaves a group without a node.
@@ -213,6 +218,35 @@ pub enum Command {
         /// How long the peers shall wait.
         back_within: std::time::Duration,
     },
+}
+
+/// Who gave a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asker {
+    /// Such as `root`; empty when that is not known.
+    pub who: String,
+    /// Whether it waits for the outcome. Otherwise it is answered as soon as the command is accepted.
+    pub waits: bool,
+}
+
+impl Default for Asker {
+    fn default() -> Self {
+        Asker {
+            who: String::new(),
+            waits: true,
+        }
+    }
+}
+
+impl Asker {
+    /// The command with who gave it, as the journal has it.
+    pub fn asks(&self, command: &str) -> String {
+        if self.who.is_empty() {
+            command.to_owned()
+        } else {
+            format!("{command} (by {})", self.who)
+        }
+    }
 }
 
 /// What outlives this node's daemon.

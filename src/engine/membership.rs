@@ -36,6 +36,7 @@ impl Engine {
             return;
         };
         if peer.is_second_life(now, heartbeat, self.view.cluster.timing.initdead) {
+            self.lives_after_all(&heartbeat.src);
             self.take_second_life(now, from, heartbeat, freshness);
             return;
         }
@@ -48,6 +49,7 @@ impl Engine {
             return;
         }
         peer.address = from.or(peer.address);
+        let called_dead = peer.confirmed_dead;
         mark_link_up(peer, link, &mut notes);
         let revived = hearing != Hearing::Copy && update_liveness(peer, now, hearing, &mut notes);
         self.round
@@ -56,6 +58,9 @@ impl Engine {
         if hearing != Hearing::Copy {
             let (machines, out) = (&mut self.view.machines, &mut self.round.out);
             self.round.save |= machines.take_life(now, from, heartbeat, fresh, out);
+        }
+        if called_dead {
+            self.lives_after_all(&heartbeat.src);
         }
         if let Some(address) = from.filter(|_| fresh) {
             self.take_peer_address(&heartbeat.src, address);
@@ -267,6 +272,7 @@ impl Engine {
     /// Rule 12. Nothing that was known before a gap in our own time counts after it.
     pub(super) fn distrust_after_gap(&mut self, began: Time, now: Time) {
         let had_peers = self.view.living_nodes().next().is_some();
+        self.forget_confirmed_dead();
         self.round
             .record_node(What::Gap(now.since(began)), Because::NodeWasStopped);
         for group in &mut self.groups {

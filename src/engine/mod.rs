@@ -11,7 +11,8 @@
 //! * `checks`: checks of this node;
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `planned`: what a stop or a new configuration would cost;
-//! * `command`, `outcome`, `status`: what an administrator asks for, what comes of it, and what he sees;
+//! * `command`, `refusal`, `outcome`, `status`: what an administrator asks for, why that cannot be, what comes of it, and what
+//!   he sees; `confirmed_dead`: his word that a node is dead;
 //! * `identity`, `second_life`: two machines with one name; `other_version`: members that are heard and cannot be read;
 //! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
 //! * `foreign`: who answers for an address; `machine_probe`: machines that answer while their daemon is silent;
@@ -22,6 +23,7 @@
 pub mod action;
 mod checks;
 mod command;
+mod confirmed_dead;
 mod digest;
 pub mod event;
 mod foreign;
@@ -38,6 +40,7 @@ mod planned;
 mod publish;
 mod quorum;
 mod reconfigure;
+mod refusal;
 mod relay;
 mod round;
 mod second_life;
@@ -50,7 +53,9 @@ mod witness;
 
 pub use action::{Action, Call};
 pub use digest::ActionDigest;
-pub use event::{Command, Event, MachineAnswer, MachineRecord, OrderId, Outcome, PersistentState};
+pub use event::{
+    Asker, Command, Event, MachineAnswer, MachineRecord, OrderId, Outcome, PersistentState,
+};
 pub use voters::Voters;
 
 use std::collections::BTreeMap;
@@ -85,6 +90,9 @@ pub struct Engine {
     #[serde(default)]
     next_relay: Time,
     pending: Vec<PendingCommand>,
+    /// Who gave the command that is being carried out.
+    #[serde(default)]
+    asker: Asker,
     kept: PersistentState,
     /// Orders to save that have not been answered, each with the ceilings that it brings to disk.
     saving: Vec<(u64, BTreeMap<GroupName, Term>)>,
@@ -119,6 +127,7 @@ impl Engine {
             publisher: Publisher::new(now),
             next_relay: Time::ZERO,
             pending: Vec::new(),
+            asker: Asker::default(),
             kept,
             saving: Vec::new(),
             saves: 0,
@@ -203,7 +212,9 @@ impl Engine {
             Event::Checked { check, result } => self.take_check_result(now, &check, result),
             Event::PeerMessages(peer_messages) => self.publisher.peer_messages = peer_messages,
             Event::Saved { version } => self.take_saved(version),
-            Event::Command { id, command } => self.execute_command(now, id, command),
+            Event::Command { id, command, asker } => {
+                self.execute_command(now, id, command, asker);
+            }
             Event::Reconfigured(cluster) => self.reconfigure(now, *cluster),
             Event::DeadlineReached => self.judge_silence(now),
         }
@@ -237,11 +248,14 @@ impl Engine {
     fn count_votes_and_loads(&mut self) {
         self.view.update_arbiter();
         let votes = self.view.votes();
-        let enough = !self.view.counts_votes() || votes.are_enough();
+        let by_word = !votes.are_enough() && self.view.has_quorum_by_word();
+        let enough = !self.view.counts_votes() || votes.are_enough() || by_word;
         if enough != self.view.quorate {
             self.view.quorate = enough;
             let (ours, total) = (votes.ours, votes.total);
-            let what = if enough {
+            let what = if by_word {
+                What::QuorumByWord { votes: ours, total }
+            } else if enough {
                 What::QuorumGained { votes: ours, total }
             } else {
                 What::QuorumLost { votes: ours, total }
@@ -249,6 +263,7 @@ impl Engine {
             let changes = self.view.waits_for_voters();
             let because = match changes.filter(|_| !enough) {
                 Some(text) => Because::VotersChange(text),
+                None if by_word => Because::AllOthersDead,
                 None => Because::VotesCounted,
             };
             self.round.record_node(what, because);
@@ -322,7 +337,7 @@ impl Engine {
         for group in &self.groups {
             group.add_deadlines(self.now, &self.view, &mut due);
         }
-        due.extend(self.pending.iter().map(|p| p.until));
+        due.extend(self.pending.iter().map(|p| p.until.min(p.stalls_at)));
         due.push(self.publisher.next_send(
             self.in_transition(),
             self.heartbeat_interval(),

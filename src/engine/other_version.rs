@@ -24,6 +24,7 @@ impl Engine {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;
         }
+        let called_dead = peer.confirmed_dead;
         for of in peer.links.iter_mut().filter(|l| l.name == *link) {
             of.last_heard = Some(now);
         }
@@ -32,6 +33,9 @@ impl Engine {
         let first = !std::mem::replace(&mut peer.unreadable_reported, true);
         let records = notes.into_iter().map(super::Action::Record);
         self.round.out.extend(records);
+        if called_dead {
+            self.lives_after_all(name);
+        }
         if first {
             let what = What::OtherVersion(name.clone(), heartbeat.in_words());
             self.round.record_node(what, Because::SaidSo);

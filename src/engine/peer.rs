@@ -106,6 +106,9 @@ pub(super) struct Peer {
     /// Whether its newest heartbeat came by a relay, which carries only some of them: what is missing before the next one
     /// is no loss.
     pub newest_was_relayed: bool,
+    /// Rule 34. A person said that it is dead, and it was not heard since.
+    #[serde(default)]
+    pub confirmed_dead: bool,
     /// Whether its daemon refused a heartbeat since it was last heard.
     pub refused: bool,
     /// What was recorded about it already, so that it is recorded once.
@@ -121,6 +124,9 @@ pub(super) struct PeerLink {
     pub sequence: Sequence,
     pub up: bool,
     pub carrier: bool,
+    /// The share of the peer's heartbeats that does not arrive on it.
+    #[serde(default)]
+    pub loss: HeartbeatLoss,
     /// Whether it goes through a ping node.
     pub relay: bool,
 }
@@ -168,6 +174,7 @@ impl Peer {
             sequence: Sequence(0),
             up: false,
             carrier: true,
+            loss: HeartbeatLoss::default(),
             relay,
         };
         let direct = cluster.links.iter().map(|l| link(l.clone(), false));
@@ -215,6 +222,7 @@ impl Peer {
             relay_since: Time::NEVER,
             relay_until: Time::ZERO,
             newest_was_relayed: false,
+            confirmed_dead: false,
             refused: false,
             deafness_reported: false,
             difference_reported: false,
@@ -327,6 +335,10 @@ impl Peer {
     fn count_for_link(&mut self, now: Time, link: &LinkName, sequence: Sequence) -> bool {
         match self.links.iter_mut().find(|l| l.name == *link) {
             Some(l) if sequence > l.sequence => {
+                // Each heartbeat goes out on every link, but only some are relayed.
+                if l.sequence > Sequence(0) && !l.relay {
+                    l.loss.count(sequence.0 - l.sequence.0 - 1);
+                }
                 l.sequence = sequence;
                 l.last_heard = Some(now);
                 true
@@ -351,6 +363,7 @@ impl Peer {
         self.difference_reported = false;
         for link in &mut self.links {
             link.sequence = Sequence(0);
+            link.loss = HeartbeatLoss::default();
         }
     }
 

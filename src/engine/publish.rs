@@ -402,6 +402,7 @@ impl Engine {
                 standby: named(|g| g.wishes().standby),
                 yielding: named(|g| g.wishes().yielding),
                 wanted: named(|g| g.wishes().wanted),
+                forced: named(|g| g.wishes().wanted && g.wishes().forced),
                 maintenance: named(|g| g.wishes().maintenance),
                 back_within: None,
             },

@@ -247,8 +247,16 @@ impl View {
         }
     }
 
-    /// Why a peer may not run a group, in words that follow its name.
-    fn ineligible(&self, peer: &Peer, group: &GroupName) -> Option<String> {
+    /// Why a peer may not run a group, in words that follow its name. An administrator may override its checks.
+    pub fn ineligible(&self, peer: &Peer, group: &GroupName) -> Option<String> {
+        let by_checks = || checks::ineligible(&peer.failed_checks, group);
+        let forced = peer.intent.forced.contains(group);
+        self.ineligible_but_for_checks(peer, group)
+            .or_else(|| by_checks().filter(|_| !forced))
+    }
+
+    /// The same without what its checks say.
+    pub fn ineligible_but_for_checks(&self, peer: &Peer, group: &GroupName) -> Option<String> {
         let words = match peer.liveness {
             Liveness::Init => "has not been heard yet",
             Liveness::Late => "is late",
@@ -280,6 +288,5 @@ impl View {
             .iter()
             .find(|(is, _)| *is)
             .map(|(_, words)| (*words).to_owned())
-            .or_else(|| checks::ineligible(&peer.failed_checks, group))
     }
 }

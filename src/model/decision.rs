@@ -67,6 +67,13 @@ pub enum What {
         /// Votes in the whole cluster.
         total: u32,
     },
+    /// This node's side goes on with fewer, because nobody else is left.
+    QuorumByWord {
+        /// Votes of this node's side.
+        votes: u32,
+        /// Votes in the whole cluster.
+        total: u32,
+    },
     /// This node's side has half of the votes or fewer.
     QuorumLost {
         /// Votes of this node's side.
@@ -92,6 +99,18 @@ pub enum What {
     Start,
     /// All resources of the group run here.
     Online,
+    /// Another node runs the group.
+    RunsAt(NodeName),
+    /// The daemon starts; the text names its version.
+    DaemonStarted(String),
+    /// The daemon ends; the text says how.
+    DaemonEnded(String),
+    /// The configuration was read again; the text says what changed.
+    Reloaded(String),
+    /// Something else removed these addresses, and they were put back.
+    AddressesRestored(String),
+    /// Packets were rejected lately; the text counts them by reason.
+    PacketsRejected(String),
     /// Stops the group.
     Stop,
     /// All resources of the group are stopped here.
@@ -110,6 +129,8 @@ pub enum What {
     Held,
     /// An administrator gave a command about the group.
     Commanded(String),
+    /// A command of an administrator came to nothing.
+    CommandFailed(String),
     /// This node stops its groups and leaves the cluster.
     Leaving,
     /// Announces the group's addresses to the network again.
@@ -127,6 +148,8 @@ pub enum What {
     SharedNameEnded(NodeName),
     /// This node does not take part and stops what it runs.
     StaysOut,
+    /// A node is heard that an administrator called dead.
+    NotDead(NodeName),
     /// Takes a new generation number.
     NewGeneration(u64),
     /// A check of this node has failed.
@@ -288,6 +311,8 @@ pub enum Because {
     NotReady(String),
     /// The votes were counted.
     VotesCounted,
+    /// Every voter that is not heard is dead by the word of an administrator.
+    AllOthersDead,
     /// The votes were counted while the list of voters changes; the text says what that waits for.
     VotersChange(String),
     /// The daemon, or the whole machine, was stopped for too long.
@@ -300,6 +325,8 @@ pub enum Because {
     CannotRun(NodeName, String),
     /// There is no reason any more to move it.
     NoReasonToMove,
+    /// It has moved too often lately.
+    MovedOften,
     /// It is in maintenance.
     Maintenance,
     /// An administrator told this node to give it away.
@@ -339,6 +366,7 @@ impl Decision {
             | What::OtherVersion(..)
             | What::StaysOut
             | What::PingIsMember(..)
+            | What::NotDead(_)
             | What::RunsOn => Level::Error,
             What::Held
                 if matches!(
@@ -360,6 +388,9 @@ impl Decision {
             | What::PingDown(_)
             | What::Gap(_)
             | What::VotersChange(_)
+            | What::CommandFailed(_)
+            | What::AddressesRestored(_)
+            | What::PacketsRejected(_)
             | What::Held
             | What::LookFailed { .. }
             | What::Restart { .. }

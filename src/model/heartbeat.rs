@@ -303,6 +303,9 @@ pub struct Intent {
     pub yielding: Vec<GroupName>,
     /// Groups that the sender is told to take (`hactl takeover`).
     pub wanted: Vec<GroupName>,
+    /// Those of them that it takes even if it fails a check (`hactl takeover --force`).
+    #[serde(default)]
+    pub forced: Vec<GroupName>,
     /// Groups that nobody shall start, stop or move.
     pub maintenance: Vec<GroupName>,
     /// The sender restarts and will be back within this time; until then it is late, not dead.

@@ -156,7 +156,7 @@ impl Exception {
                 "a new node, or one that lost its state file, that starts before the others have read a new list of nodes"
             }
             Self::BlindCommand => {
-                "`hactl clear` or `forget` or `takeover --force` without checking that the group runs nowhere else"
+                "`hactl clear` or `forget` or `fence confirm` or `takeover --force` without checking that the group runs nowhere else"
             }
         }
     }

@@ -1,4 +1,7 @@
-//! What `hactl status` shows: one node's view of the cluster, as plain data. `--json` prints exactly this.
+//! What `hactl status` shows: one node's view of the cluster, as plain data. `--json` prints exactly this, and the list of
+//! problems. All lengths of time are numbers of milliseconds.
+
+mod problems;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::heartbeat::{GroupState, Phase, Reach};
 use super::voter_list::VoterList;
 use super::{Generation, GroupName, LinkName, NodeName, Term};
+use super::{maybe_milliseconds, milliseconds};
+
+pub use problems::{Note, StatusProblem};
 
 /// Name of the counter of heartbeats that were not newer than the sender's last one.
 pub const OLD_HEARTBEATS: &str = "heartbeats dropped as late copies or replays";
@@ -49,6 +55,7 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatenessStatus {
     /// The delay that the times in ha.cf tolerate.
+    #[serde(with = "milliseconds")]
     pub carries: Duration,
     /// Delays in the last minute.
     pub recent: Spread,
@@ -62,10 +69,13 @@ pub struct Spread {
     /// The number of measurements.
     pub count: u64,
     /// The median.
+    #[serde(with = "milliseconds")]
     pub p50: Duration,
     /// The 99.9th percentile.
+    #[serde(with = "milliseconds")]
     pub p999: Duration,
     /// The maximum.
+    #[serde(with = "milliseconds")]
     pub max: Duration,
 }
 
@@ -80,6 +90,7 @@ pub struct NodeStatus {
     /// Whether it is alive.
     pub liveness: Liveness,
     /// Time since it was last heard; `None` for the node itself and for one never heard.
+    #[serde(with = "maybe_milliseconds", default)]
     pub silent_for: Option<Duration>,
     /// Its generation, once heard.
     pub generation: Option<Generation>,
@@ -88,7 +99,7 @@ pub struct NodeStatus {
     /// Its links, as the viewing node sees them; empty for the node itself.
     pub links: Vec<LinkStatus>,
     /// Its problems, one sentence each, with what to do.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// Whether a node is alive.
@@ -145,7 +156,7 @@ pub struct PingStatus {
     /// Whether it answers the viewing node.
     pub up: bool,
     /// Time since the newest request that it answered was sent.
-    #[serde(default)]
+    #[serde(with = "maybe_milliseconds", default)]
     pub answered: Option<Duration>,
     /// The node that sends heartbeats from its address. It has no vote then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,6 +170,9 @@ pub struct QuorumStatus {
     pub held: bool,
     /// Whether votes are counted at all.
     pub counted: bool,
+    /// Whether they change nothing (`quorum ignore`).
+    #[serde(default)]
+    pub ignored: bool,
     /// Votes of this side.
     pub votes: u32,
     /// Votes of the whole cluster.
@@ -182,7 +196,7 @@ pub struct GroupStatus {
     /// Its resources in order, with their state on the viewing node.
     pub resources: Vec<ResourceStatus>,
     /// Its problems, one sentence each, with what to do.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// One resource of a group on the viewing node.
@@ -206,8 +220,10 @@ pub struct ResourceStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchStatus {
     /// Time since the last monitor.
+    #[serde(with = "maybe_milliseconds", default)]
     pub looked: Option<Duration>,
     /// How long monitors have had the same result.
+    #[serde(with = "maybe_milliseconds", default)]
     pub lasts: Option<Duration>,
     /// The message of the last monitor, if it failed.
     pub error: Option<String>,
@@ -220,6 +236,7 @@ pub struct WatchStatus {
     /// This many restarts are allowed.
     pub budget: u32,
     /// Time until the oldest of them no longer counts.
+    #[serde(with = "maybe_milliseconds", default)]
     pub forgotten_in: Option<Duration>,
 }
 
@@ -231,10 +248,12 @@ pub struct CheckStatus {
     /// Its state.
     pub state: CheckState,
     /// How long it has been in this state.
+    #[serde(with = "milliseconds")]
     pub lasts: Duration,
     /// Results in a row that contradict the state.
     pub against: u32,
     /// Time since its last result.
+    #[serde(with = "maybe_milliseconds", default)]
     pub looked: Option<Duration>,
     /// The message of its last result.
     pub text: String,

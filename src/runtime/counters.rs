@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::source_filter::Unexpected;
 use crate::model::Time;
-use crate::model::status::{Liveness, NodeStatus, OLD_HEARTBEATS, Status};
+use crate::model::status::{Liveness, NodeStatus, Note, OLD_HEARTBEATS, Status};
 use crate::sys::clock;
 use crate::wire::Refused;
 
@@ -99,9 +99,8 @@ impl Counters {
         let silent = |n: &&mut NodeStatus| matches!(n.liveness, Liveness::Init | Liveness::Dead);
         if let Some((_, from, why)) = recent {
             for node in status.nodes.iter_mut().filter(silent) {
-                node.notes.push(format!(
-                    "is not heard, and datagrams from {from} are refused: {why}"
-                ));
+                let text = format!("is not heard, and datagrams from {from} are refused: {why}");
+                node.notes.push(Note::new("other-key", text));
             }
         }
     }

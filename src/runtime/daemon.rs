@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 
 use super::engine_handle::{EngineHandle, Output};
 use super::logging::Log;
@@ -21,9 +22,9 @@ use crate::assembly::Folders;
 use crate::assembly::reload_plan::ReloadWish;
 use crate::config::Config;
 use crate::control::server::ControlCall;
-use crate::engine::{Action, Command, Event, PersistentState};
+use crate::engine::{Action, Asker, Command, Event, PersistentState};
 use crate::model::cluster::Cluster;
-use crate::model::decision::{Level, What};
+use crate::model::decision::{Because, Decision, Level, What};
 use crate::model::identity::Instance;
 use crate::model::journal::Entry;
 use crate::store::journal::Journal;
@@ -36,6 +37,8 @@ use crate::sys::netlink::Netlink;
 /// Time to write the end of the journal, and of the recording, to the disk.
 pub(super) const DISK_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// After an error, saving is tried again after so long.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// Time for pending notifications when the daemon ends.
 const NOTIFY_STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same when a new daemon follows at once: the peers wait for it.
@@ -57,6 +60,8 @@ pub struct Daemon {
     pub(super) respawn: RespawnChildren,
     pub(super) waiting: WaitingClients,
     pub(super) saver: watch::Sender<(u64, PersistentState)>,
+    /// Why the state cannot be saved at present.
+    pub(super) not_saved: watch::Receiver<Option<String>>,
     pub(super) status_changed: watch::Sender<()>,
     pub(super) reload: Reload,
     pub(super) leaving: bool,
@@ -84,6 +89,9 @@ impl Daemon {
         mut reloads: mpsc::UnboundedReceiver<ReloadProgress>,
         mut signals: Signals,
     ) -> DaemonEnd {
+        self.record(of_daemon(What::DaemonStarted(
+            env!("CARGO_PKG_VERSION").to_owned(),
+        )));
         let ended_in_order = loop {
             tokio::select! {
                 // Orders of the engine go before requests.
@@ -110,6 +118,12 @@ impl Daemon {
             // After `hactl restart` everything is still up, and the next daemon takes it over.
             self.performer.extend_all_leases().await;
         }
+        let how = match ended_in_order {
+            true if self.leaving => "its groups are stopped",
+            true => "it restarts, its groups run on",
+            false => "the heartbeat thread has failed, its groups run on",
+        };
+        self.record(of_daemon(What::DaemonEnded(how.to_owned())));
         self.notifier
             .finish(if self.leaving {
                 NOTIFY_STOP_TIMEOUT
@@ -168,19 +182,12 @@ impl Daemon {
             Action::Save { version, kept } => {
                 self.saver.send_replace((version, kept));
             }
-            Action::Record(decision) => {
-                if decision.what == What::Leaving {
-                    self.leaving = true;
-                    service_manager::notify_stopping();
-                }
-                self.notifier.add_decision(&decision);
-                let entry = Entry::new(clock::wall_milliseconds(), decision);
-                log_line(entry.level, &entry.text);
-                if let Some(journal) = &self.journal {
-                    journal.append(entry);
-                }
+            Action::Record(decision) => self.record(decision),
+            Action::Reply { id, result } => {
+                let warning = self.not_saved_warning();
+                let result = result.map(|text| text + &warning.unwrap_or_default());
+                self.waiting.reply(id, result);
             }
-            Action::Reply { id, result } => self.waiting.reply(id, result),
             // The heartbeat thread does these itself.
             Action::Send(_)
             | Action::Relay { .. }
@@ -188,6 +195,28 @@ impl Daemon {
             | Action::Ping
             | Action::Exit => {}
         }
+    }
+
+    /// Writes to the log and the journal.
+    pub(super) fn record(&mut self, decision: Decision) {
+        if decision.what == What::Leaving {
+            self.leaving = true;
+            service_manager::notify_stopping();
+        }
+        self.notifier.add_decision(&decision);
+        let entry = Entry::new(clock::wall_milliseconds(), decision);
+        log_line(entry.level, &entry.text);
+        if let Some(journal) = &self.journal {
+            journal.append(entry);
+        }
+    }
+
+    /// What follows the answer to a command while nothing can be saved.
+    fn not_saved_warning(&self) -> Option<String> {
+        let error = self.not_saved.borrow().clone()?;
+        Some(format!(
+            "; but the disk does not take it ({error}), so the next start of had does not know of it"
+        ))
     }
 
     fn handle_signal(&mut self, signal: Signal) {
@@ -202,6 +231,7 @@ impl Daemon {
                 self.engine.send_event(Event::Command {
                     id: 0,
                     command: Command::Leave,
+                    asker: Asker::default(),
                 });
             }
             Signal::Reload => self.begin_reload(ReloadWish::default(), ReloadReply::Log),
@@ -234,16 +264,26 @@ pub(super) fn log_line(level: Level, text: &str) {
     }
 }
 
+/// What the daemon itself has to say.
+fn of_daemon(what: What) -> Decision {
+    Decision::node(what, Because::SaidSo)
+}
+
 /// Saves the engine's state to the disk whenever it changes. Only the newest version matters, so a slow disk queues nothing
-/// up. An error is logged once and does not stop the engine.
+/// up. An error is logged once, is kept for status, and does not stop the engine; it is tried again.
 pub(super) async fn keep_saving(
     file: Arc<StateFile>,
     mut wanted: watch::Receiver<(u64, PersistentState)>,
+    not_saved: watch::Sender<Option<String>>,
     engine: EngineHandle,
     (run, instance): (PathBuf, Option<Instance>),
 ) {
-    let mut logged = false;
-    while wanted.changed().await.is_ok() {
+    loop {
+        let failing = not_saved.borrow().is_some();
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() { return },
+            () = sleep(SAVE_AGAIN), if failing => {}
+        }
         let (version, kept) = wanted.borrow_and_update().clone();
         if kept.identity.instance != instance {
             // Another machine has this life too: what the next daemon finds here proves nothing.
@@ -252,9 +292,8 @@ pub(super) async fn keep_saving(
         let file = Arc::clone(&file);
         let saved = tokio::task::spawn_blocking(move || file.save(&kept)).await;
         match saved {
-            Ok(Ok(())) => logged = false,
-            Ok(Err(e)) if !logged => {
-                logged = true;
+            Ok(Ok(())) => drop(not_saved.send_replace(None)),
+            Ok(Err(e)) if not_saved.send_replace(Some(e.to_string())).is_none() => {
                 tracing::error!(
                     "cannot save terms, generation and standby: {e}; the daemon continues, but loses them when it restarts. Check the disk"
                 );

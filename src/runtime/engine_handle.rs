@@ -9,12 +9,12 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{Action, Event};
-use crate::model::NodeName;
 use crate::model::cluster::Cluster;
-use crate::model::decision::Level;
+use crate::model::decision::{Because, Decision, Level, What};
 use crate::model::keys::Keys;
 use crate::model::peer_message::PeerMessage;
 use crate::model::status::Status;
+use crate::model::{GroupName, NodeName};
 use crate::store::recording_writer::RecordingFeed;
 
 /// A message from the slow half to the heartbeat thread.
@@ -40,6 +40,8 @@ pub enum Input {
     },
     /// A reloaded configuration.
     Reconfigure(Box<NewConfiguration>),
+    /// Something that the slow half has noticed and that belongs into the log and the journal.
+    Note(Decision),
     /// Where to record from now on; nowhere for none.
     Record(Option<RecordingFeed>),
 }
@@ -104,6 +106,17 @@ impl EngineHandle {
     /// Sends an event to the engine.
     pub fn send_event(&self, event: Event) {
         self.send(Input::Event(event));
+    }
+
+    /// Has something written to the log and the journal.
+    pub fn note(&self, group: Option<&GroupName>, what: What) {
+        let group = group.cloned();
+        let because = Because::SaidSo;
+        self.send(Input::Note(Decision {
+            group,
+            what,
+            because,
+        }));
     }
 
     /// Asks for the state of the cluster; none once the heartbeat thread has ended.

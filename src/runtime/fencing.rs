@@ -436,6 +436,7 @@ mod tests {
             let quorum = QuorumStatus {
                 held,
                 counted,
+                ignored: false,
                 votes: 2,
                 total: 3,
             };
@@ -450,6 +451,7 @@ mod tests {
         let quorum = || QuorumStatus {
             held: true,
             counted: true,
+            ignored: false,
             votes: 2,
             total: 3,
         };

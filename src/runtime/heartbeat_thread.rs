@@ -401,6 +401,7 @@ impl HeartbeatLoop {
                 self.sender.check_addresses(&interface);
                 true
             }
+            Input::Note(decision) => self.perform(vec![Action::Record(decision)]),
             Input::Record(feed) => {
                 self.engine.feed = feed;
                 true

@@ -12,6 +12,7 @@ use super::socket_opener::{OpenedReceiver, OpenedSocket, SocketOpener};
 use crate::model::Time;
 use crate::model::decision::Level;
 use crate::model::medium::Medium;
+use crate::model::status::Note;
 use crate::sys::clock;
 use crate::sys::udp;
 
@@ -78,9 +79,10 @@ impl Listener {
     }
 
     /// Why nothing is received there, if it is not open; for status.
-    pub fn problem(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<Note> {
         let problem = self.problem.as_ref()?;
-        Some(format!("{problem}; it is tried again every second"))
+        let text = format!("{problem}; it is tried again every second");
+        Some(Note::new("not-listening", text))
     }
 
     /// Whether it listens there.

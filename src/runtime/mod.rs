@@ -34,6 +34,7 @@ mod perform;
 mod ping;
 mod receive;
 mod recording_engine;
+mod rejected;
 mod relay;
 mod reload;
 mod respawn;
@@ -164,12 +165,15 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
 
     // The slow half.
     let (saver, states) = watch::channel((0, PersistentState::default()));
+    let (save_failed, not_saved) = watch::channel(None);
     tokio::spawn(daemon::keep_saving(
         Arc::new(opened.file),
         states,
+        save_failed,
         engine.clone(),
         life,
     ));
+    tokio::spawn(rejected::report_rejected(engine.clone()));
     let (status_changed, status_changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
     tokio::spawn(serve_clients(server, calls_in, status_changes));
@@ -200,6 +204,7 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         recording_writer,
         waiting: serve::WaitingClients::default(),
         saver,
+        not_saved,
         status_changed,
         reload,
         leaving: false,

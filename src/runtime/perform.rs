@@ -27,6 +27,7 @@ use crate::agent::{Abort, AgentError};
 use crate::assembly::watch_plan::WatchPlan;
 use crate::engine::{Call, Event, MachineAnswer, OrderId, Outcome};
 use crate::model::cluster::Timing;
+use crate::model::decision::What;
 use crate::model::{GroupName, NodeName, Time};
 use crate::store::lease::LeaseFile;
 use crate::sys::netlink::Netlink;
@@ -247,6 +248,8 @@ impl Performer {
     /// Extends the lifetime of a group's addresses in the kernel to the end of its lease. [`Performer::save_leases`] must
     /// follow.
     pub fn renew_lease(&mut self, group: GroupName, until: Time) {
+        // Only in maintenance a right has no end.
+        self.guard.pause(&group, until == Time::NEVER);
         for addresses in self.addresses(&group) {
             match self.min_lifetime {
                 Some(least) => addresses.renew(until, least),
@@ -375,11 +378,8 @@ async fn report_address_guard(
                 ..
             } => {
                 let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                tracing::warn!(
-                    "{group}: restored {}, which something else had removed ({times} times so far); \
-                     find out what else manages that interface",
-                    list.join(", ")
-                );
+                let what = format!("{} ({times} times so far)", list.join(", "));
+                engine.note(Some(&group), What::AddressesRestored(what));
             }
             GuardEvent::Lost { group, step, text } => {
                 engine.send_event(Event::ResourceLost { group, step, text });

@@ -19,6 +19,8 @@ use crate::agent::{Abort, AgentError, Limits};
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::assembly::reload_plan::{ReloadWish, plan_reload};
 use crate::control::api::{ControlAnswer, Refusal, RefusalCode};
+use crate::engine::Asker;
+use crate::model::decision::{Because, Decision, What};
 use crate::store::recording_writer::{RecordingFeed, RecordingWriter};
 use crate::text::{Problems, duration_for_people};
 
@@ -76,6 +78,8 @@ pub enum ReloadProgress {
     },
     /// The program that a restart would start has read the configuration, or refuses it.
     RestartChecked {
+        /// Who asked for it.
+        asker: Asker,
         /// Who is told.
         reply: ReplySender,
         /// Why it would not start, or should not.
@@ -176,14 +180,21 @@ impl Daemon {
                 }
                 reply.send(Ok(ControlAnswer::Done(plan)));
             }
-            ReloadProgress::RestartChecked { reply, result } => {
-                self.restart_if_good(reply, result);
+            ReloadProgress::RestartChecked {
+                asker,
+                reply,
+                result,
+            } => {
+                self.restart_if_good(asker, reply, result);
             }
         }
     }
 
     fn take_over_configuration(&mut self, plan: String, new: Assembled, reply: ReloadReply) {
-        tracing::info!("configuration reloaded: {plan}");
+        self.record(Decision::node(
+            What::Reloaded(plan.replace('\n', "; ")),
+            Because::SaidSo,
+        ));
         let Assembled {
             config,
             cluster,

@@ -12,7 +12,7 @@ use crate::agent::exec::system_tool;
 use crate::agent::{Abort, Limits};
 use crate::assembly::reload_plan::refusals;
 use crate::control::api::{Refusal, RefusalCode};
-use crate::engine::Command;
+use crate::engine::{Asker, Command};
 
 /// For how long the peers wait for this node.
 const RESTART_WITHIN: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ const EXIT_USAGE: i32 = 2;
 
 impl Daemon {
     /// Has the configuration checked and judged, and then restarts. With `force` it is not judged.
-    pub(super) fn begin_restart(&mut self, force: bool, reply: ReplySender) {
+    pub(super) fn begin_restart(&mut self, force: bool, asker: Asker, reply: ReplySender) {
         let folder = self.folders.config.clone();
         let progress = self.reload.progress();
         let judge = self.read_and_judge();
@@ -39,16 +39,25 @@ impl Daemon {
                     .await
                     .map_or_else(|e| not_judged(&e), |(_, against)| refuse(&against));
             }
-            drop(progress.send(ReloadProgress::RestartChecked { reply, result }));
+            drop(progress.send(ReloadProgress::RestartChecked {
+                asker,
+                reply,
+                result,
+            }));
         });
     }
 
     /// Restarts, unless the next daemon would not start.
-    pub(super) fn restart_if_good(&mut self, reply: ReplySender, result: Result<(), String>) {
+    pub(super) fn restart_if_good(
+        &mut self,
+        asker: Asker,
+        reply: ReplySender,
+        result: Result<(), String>,
+    ) {
         match result {
             Ok(()) => {
                 let back_within = RESTART_WITHIN;
-                self.give_command(Command::Restart { back_within }, reply);
+                self.give_command(Command::Restart { back_within }, asker, reply);
             }
             // The client may have gone away.
             Err(text) => drop(reply.send(Err(Refusal::new(RefusalCode::Refused, text)))),

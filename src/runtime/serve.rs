@@ -11,7 +11,9 @@ use crate::assembly::reload_plan::ReloadWish;
 use crate::control::api::{ControlAnswer, HISTORY_MAX, Refusal, RefusalCode, Request};
 use crate::control::select::{Direction, select_group, select_groups};
 use crate::control::server::ControlCall;
-use crate::engine::{Command, Event};
+use crate::engine::{Asker, Command, Event};
+use crate::model::decision::{Because, Decision, What};
+use crate::model::status::{Note, Status};
 use crate::model::{GroupName, NodeName};
 use crate::store::journal::JournalQuery;
 
@@ -68,6 +70,10 @@ fn send_reply(reply: ReplySender, result: Result<ControlAnswer, Refusal>) {
 impl Daemon {
     /// Answers one request.
     pub(super) async fn serve(&mut self, call: ControlCall) {
+        let asker = Asker {
+            who: call.caller.user(),
+            waits: true,
+        };
         if !call.request.is_read_only() {
             let pid = call
                 .caller
@@ -80,6 +86,7 @@ impl Daemon {
                 let mut status = self.engine.status().await;
                 if let Some(status) = &mut status {
                     status.counters.extend(self.log.lost());
+                    self.add_not_saved(status);
                 }
                 send_reply(
                     call.reply,
@@ -111,14 +118,19 @@ impl Daemon {
                 );
             }
             Request::Reload { dry_run, force } => {
+                if !dry_run {
+                    let what = What::Commanded(asker.asks(&call.request.to_string()));
+                    self.record(Decision::node(what, Because::Administrator));
+                }
                 let wish = ReloadWish { dry_run, force };
                 self.begin_reload(wish, ReloadReply::Client(call.reply));
             }
-            Request::Restart { force } => self.begin_restart(force, call.reply),
+            Request::Restart { force } => self.begin_restart(force, asker, call.reply),
             Request::Stop { force } => {
                 let command = if force { Command::Leave } else { Command::Stop };
                 let id = self.waiting.add_stop(call.reply);
-                self.engine.send_event(Event::Command { id, command });
+                let event = Event::Command { id, command, asker };
+                self.engine.send_event(event);
             }
             Request::Drbd { resource } => {
                 let resources = match resource {
@@ -155,7 +167,22 @@ impl Daemon {
                     send_reply(call.reply, answer);
                 });
             }
-            other => self.run_command(other, call.reply).await,
+            other => self.run_command(other, asker, call.reply).await,
+        }
+    }
+
+    /// Says that nothing can be saved, if that is so.
+    fn add_not_saved(&self, status: &mut Status) {
+        let error = self.not_saved.borrow().clone();
+        let me = status.nodes.iter_mut().find(|n| n.name == status.node);
+        if let (Some(error), Some(me)) = (error, me) {
+            let folder = self.folders.state.display();
+            me.notes.push(Note::new(
+                "not-saved",
+                format!(
+                    "cannot write to {folder}: {error}; the next start of had knows neither standby nor maintenance of now"
+                ),
+            ));
         }
     }
 
@@ -165,11 +192,7 @@ impl Daemon {
         until_ms: Option<u64>,
         reply: ReplySender,
     ) {
-        let names = if self.cluster.this_node_is_witness() {
-            self.configured_or_running_groups().await
-        } else {
-            self.configured_groups()
-        };
+        let names = self.known_groups().await;
         let group = match group.map(|word| select_group(&word, &names)).transpose() {
             Ok(group) => group,
             Err(text) => {
@@ -206,18 +229,13 @@ impl Daemon {
         });
     }
 
-    fn configured_groups(&self) -> Vec<(GroupName, NodeName)> {
-        self.cluster
-            .groups
-            .iter()
+    /// The groups that words may mean: the configured ones, and those that the configuration no longer has and that still run
+    /// here, or are stuck, or in maintenance.
+    async fn known_groups(&self) -> Vec<(GroupName, NodeName)> {
+        let configured = self.cluster.groups.iter();
+        let mut names: Vec<(GroupName, NodeName)> = configured
             .map(|g| (g.name.clone(), g.preferred.clone()))
-            .collect()
-    }
-
-    /// The configured groups, and removed ones that are still here because a stop failed: an administrator who has stopped
-    /// one by hand must be able to say so.
-    async fn configured_or_running_groups(&self) -> Vec<(GroupName, NodeName)> {
-        let mut names = self.configured_groups();
+            .collect();
         let status = self.engine.status().await;
         for group in status.into_iter().flat_map(|s| s.groups) {
             if !names.iter().any(|(name, _)| *name == group.name) {
@@ -228,26 +246,26 @@ impl Daemon {
     }
 
     /// Gives the engine a command whose outcome the client waits for.
-    pub(super) fn give_command(&mut self, command: Command, reply: ReplySender) {
+    pub(super) fn give_command(&mut self, command: Command, asker: Asker, reply: ReplySender) {
         let id = self.waiting.add(reply);
-        self.engine.send_event(Event::Command { id, command });
+        let event = Event::Command { id, command, asker };
+        self.engine.send_event(event);
     }
 
-    async fn run_command(&mut self, request: Request, reply: ReplySender) {
-        let about_nodes = matches!(request, Request::Forget { .. });
+    async fn run_command(&mut self, request: Request, mut asker: Asker, reply: ReplySender) {
+        let about_nodes = matches!(
+            request,
+            Request::Forget { .. } | Request::ConfirmDead { .. }
+        );
         let refusal = self.cluster.refuse_as_witness();
         if let Some(text) = refusal.filter(|_| !about_nodes) {
             return send_reply(reply, Err(Refusal::new(RefusalCode::Refused, text)));
         }
-        let names = match request {
-            Request::Clear { .. } => self.configured_or_running_groups().await,
-            _ => self.configured_groups(),
-        };
+        let names = self.known_groups().await;
         match self.engine_command(request, &names) {
-            Ok((command, true)) => self.give_command(command, reply),
-            Ok((command, false)) => {
-                send_reply(reply, Ok(ControlAnswer::Done("accepted".to_owned())));
-                self.engine.send_event(Event::Command { id: 0, command });
+            Ok((command, waits)) => {
+                asker.waits = waits;
+                self.give_command(command, asker, reply);
             }
             Err(text) => send_reply(reply, Err(Refusal::new(RefusalCode::NoSuchGroup, text))),
         }
@@ -291,6 +309,7 @@ impl Daemon {
             ),
             Request::Clear { group } => (Command::Clear(select_group(&group, names)?), true),
             Request::Forget { node } => (Command::Forget(NodeName::new(&node)), true),
+            Request::ConfirmDead { node } => (Command::ConfirmDead(NodeName::new(&node)), true),
             Request::Status
             | Request::Subscribe
             | Request::Why { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::machine::{Behaviour, Clock, Machine, MachineRecording};
 use super::network::link_name;
 use super::world::World;
-use crate::engine::{Command, Engine, Event, PersistentState};
+use crate::engine::{Asker, Command, Engine, Event, PersistentState};
 use crate::model::cluster::Cluster;
 use crate::model::identity::{Identity, Instance};
 use crate::model::{Generation, GroupName, NodeName, Time};
@@ -236,9 +236,15 @@ impl World {
 
     /// Sends a command; [`World::answer`] has the answer to the returned number.
     pub fn command(&mut self, name: &str, command: Command) -> u64 {
+        self.command_by(Asker::default(), name, command)
+    }
+
+    /// The same of somebody.
+    pub fn command_by(&mut self, asker: Asker, name: &str, command: Command) -> u64 {
         self.count += 1;
         let id = self.count;
-        self.deliver(&NodeName::new(name), Event::Command { id, command });
+        let event = Event::Command { id, command, asker };
+        self.deliver(&NodeName::new(name), event);
         id
     }
 

@@ -11,6 +11,9 @@ use crate::model::Time;
 /// After the last fault, how often it is checked whether everything has settled.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// For so long the cluster is watched once it has settled: nothing may move any more.
+const REST_WATCHED: Duration = Duration::from_secs(3);
+
 /// Runs a script to its end, or to the first broken promise.
 pub fn run(script: &FaultScript) -> RunReport {
     let mut world = script.setup.world();
@@ -78,7 +81,13 @@ fn wait_until_settled(script: &FaultScript, world: &mut World) -> Vec<String> {
                 true
             }
         };
+        if world.report_restless() {
+            break;
+        }
         if ends {
+            if world.broken.is_empty() && pass_until(world, world.now + REST_WATCHED) {
+                world.report_restless();
+            }
             break;
         }
         if let Some(words) = world.unanswered() {

@@ -16,7 +16,7 @@
 //! | `hi` | for each word of `h`, which life of that peer, or `-`; left out when none is known | `9c01f2 -` |
 //! | `nk` | second lives heard under the name of a node: `NODE@GENERATION#SEQUENCE,INSTANCE,FIRST,ADDRESS,ADDRESS`; FIRST: `?` the first life may live, `+` it does, `-` it is gone; then where the first and the second send from | `alice@5#1a,9c01f2,+,10.0.0.1,10.0.0.7` |
 //! | `lo` | lost: for each word of `h`, how many of a thousand recent heartbeats of that peer were missed; left out when none were | `0 c8` |
-//! | `sb` `yi` `wa` `ma` | standby, yielding, wanted, maintenance: groups | `web db` |
+//! | `sb` `yi` `wa` `wf` `ma` | standby, yielding, wanted, wanted by force, maintenance: groups | `web db` |
 //! | `ai` | failed checks: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` affects only that group | `web,-,no%20answer` |
 //! | `le` | messages to other daemons: questions and answers, `TO,ID,JSON`; they do not affect ownership | `bob,1f,%7b...` |
 //! | `wh` | groups that a silent node may still run because its machine answers, `GROUP,NODE`; `,?` after it while that is not known | `db,alice,?` |
@@ -115,6 +115,7 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
         standby,
         yielding,
         wanted,
+        forced,
         maintenance,
         back_within,
     } = &hb.intent;
@@ -122,6 +123,7 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
         ("sb", standby),
         ("yi", yielding),
         ("wa", wanted),
+        ("wf", forced),
         ("ma", maintenance),
     ];
     for (name, groups) in named {
@@ -350,6 +352,7 @@ fn read_intent(m: &Message<'_>) -> Result<Intent, Refused> {
         standby: read_list(m, "sb", fields::read_group_name)?,
         yielding: read_list(m, "yi", fields::read_group_name)?,
         wanted: read_list(m, "wa", fields::read_group_name)?,
+        forced: read_list(m, "wf", fields::read_group_name)?,
         maintenance: read_list(m, "ma", fields::read_group_name)?,
         back_within: back_within.map(Duration::from_millis),
     })

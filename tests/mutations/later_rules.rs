@@ -1,4 +1,4 @@
-//! The second half of the faults: rules 11 to 33, and what no rule says.
+//! The second half of the faults: rules 11 to 34, and what no rule says.
 
 use crate::table::{Mutation, m};
 
@@ -155,8 +155,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "14: a failure never expires",
         "group/failure.rs",
-        "        if now >= failure.expires_at || (now >= failure.retry_at && alone()) {",
-        "        if false && alone() {",
+        "        if now >= failure.expires_at || retried.is_some_and(|at| now >= at) {",
+        "        if retried == Some(Time::ZERO) {",
     ),
     m(
         "14: goodbye is published before all is down",
@@ -552,8 +552,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "18: a command is never answered",
         "outcome.rs",
-        "                Progress::Waiting if now >= pending.until => {",
-        "                Progress::Waiting if now >= pending.until && false => {",
+        "                Progress::Waiting if now >= pending.until.min(pending.stalls_at) => {",
+        "                Progress::Waiting if now >= pending.until.min(pending.stalls_at) && false => {",
     ),
     m(
         "19: a group in maintenance is moved",
@@ -572,6 +572,38 @@ pub const TABLE: &[Mutation] = &[
         "sent.rs",
         "while self.0.len() > MAX_REMEMBERED\n            || self.0.front().is_some_and(|(_, s)| s.at + keep < sent.at)",
         "while self.0.len() > MAX_REMEMBERED * 1000\n            || self.0.front().is_some_and(|(_, s)| s.at + keep * 1000 < sent.at)",
+    ),
+    // Rule 17: rest.
+    m(
+        "17: a group that has moved often goes on",
+        "group/moves.rs",
+        "first.map(|at| *at + WITHIN).filter(|until| now < *until)",
+        "first.map(|at| *at + WITHIN).filter(|until| now > *until)",
+    ),
+    // Rule 34: dead by a person's word.
+    m(
+        "34: one confirmed node is enough for quorum",
+        "confirmed_dead.rs",
+        "        ends.min().unwrap_or(Time::NEVER)",
+        "        ends.max().unwrap_or(Time::NEVER)",
+    ),
+    m(
+        "34: the word outlives a heartbeat",
+        "confirmed_dead.rs",
+        "            peer.confirmed_dead = false;\n            let what",
+        "            let what",
+    ),
+    m(
+        "34: the word outlives a gap in our own time",
+        "membership.rs",
+        "        self.forget_confirmed_dead();\n",
+        "",
+    ),
+    m(
+        "34: the word does not end the wait for a stop",
+        "group/claim.rs",
+        "                    || peer.is_confirmed_dead()\n",
+        "",
     ),
     // Rule 31: another list of voters.
     m(

@@ -257,8 +257,8 @@ const TABLE: &[Mutation] = &[
     m(
         "7: the preferred node claims what another runs",
         "group/claim.rs",
-        "                ours.then(|| match checks::ineligible(&holder.failed_checks, name) {",
-        "                (ours || self.spec.preferred == *view.me()).then(|| match checks::ineligible(&holder.failed_checks, name) {",
+        "            return Ok(ours.then(|| self.why_offered(holder, view)));",
+        "            return Ok((ours || self.spec.preferred == *view.me()).then(|| self.why_offered(holder, view)));",
     ),
     m(
         "7: the owner does not wait for the claim",

@@ -55,7 +55,7 @@ fn a_missing_second_interface_is_used_once_it_appears() {
     cluster.lab.start_had("alice").unwrap();
     cluster.until_active(&["alice", "bob"]);
     cluster.until_owner("10.0.0.100/24/eth0", "alice");
-    let status = cluster.sh("alice", "hactl status");
+    let status = cluster.sh("alice", "hactl status; true");
     assert!(
         status.contains("! cannot receive heartbeats on hb0, UDP port 694"),
         "{status}"
@@ -68,7 +68,7 @@ fn a_missing_second_interface_is_used_once_it_appears() {
     make_second_link(&cluster, "alice", "10.0.1.1");
     cluster.until_status("alice", "hears bob on hb0", |s| hears_on(s, "hb0"));
     cluster.until_status("bob", "hears alice on hb0", |s| hears_on(s, "hb0"));
-    let status = cluster.sh("alice", "hactl status");
+    let status = cluster.sh("alice", "hactl status; true");
     assert!(!status.contains("cannot receive"), "{status}");
 }
 

@@ -31,7 +31,7 @@ fn says(text: &str, words: &[&str]) {
 
 /// What a node's page says of a change of the list of voters.
 fn list_changes(cluster: &Cluster, node: &str) -> String {
-    let page = cluster.sh(node, "hactl status");
+    let page = cluster.sh(node, "hactl status; true");
     let lines = page
         .lines()
         .filter(|l| l.contains("the list of voters changes"));

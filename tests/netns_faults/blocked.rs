@@ -203,7 +203,7 @@ fn programs_that_cannot_be_started_fail_their_checks_and_cost_nothing_else() {
     let lines = "check job exec /bin/true every 200ms timeout 1s fall 1 owner stays\n\
         monitor svc every 200ms fall 1000 timeout 1s\n";
     let mut cluster = with_hanging_calls("nf-programs", lines);
-    let page = || cluster.run("alice", &["hactl", "status"]);
+    let page = || cluster.page("alice");
     until("the check passes", page, |page| {
         !page.contains("fails check")
     });
@@ -237,7 +237,7 @@ fn a_pipe_in_the_place_of_a_pid_file_only_fails_the_check() {
     cluster.until_owner("alice");
     cluster.until_owner_seen("bob", "alice");
     cluster.sh("alice", "rm /run/job.pid; mkfifo /run/job.pid");
-    let page = || cluster.run("alice", &["hactl", "status"]);
+    let page = || cluster.page("alice");
     until("status names the pipe", page, |page| {
         page.contains("it is not a regular file")
     });

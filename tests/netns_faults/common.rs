@@ -315,6 +315,11 @@ impl Cluster {
         output.stdout + &output.stderr
     }
 
+    /// The page of `hactl status`, whatever its exit code says.
+    pub fn page(&self, node: &str) -> String {
+        self.sh(node, "hactl status || [ $? -ge 5 ]")
+    }
+
     pub fn sh(&self, host: &str, script: &str) -> String {
         self.run(host, &["sh", "-c", script]).trim().to_owned()
     }

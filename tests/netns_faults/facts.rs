@@ -32,10 +32,9 @@ fn make(name: &str) -> String {
 /// Whether a status names the problem of a group.
 fn says(status: &Status, text: &str) -> bool {
     let of_groups = status.groups.iter().flat_map(|g| &g.notes);
-    let of_nodes = status.nodes.iter().flat_map(|n| &n.notes);
-    let of_checks = status.checks.iter().map(|c| &c.text);
-    let all = of_groups.chain(of_nodes).chain(of_checks);
-    all.into_iter().any(|note| note.contains(text))
+    let mut notes = of_groups.chain(status.nodes.iter().flat_map(|n| &n.notes));
+    let mut checks = status.checks.iter();
+    notes.any(|n| n.contains(text)) || checks.any(|c| c.text.contains(text))
 }
 
 #[test]

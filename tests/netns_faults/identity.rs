@@ -65,7 +65,7 @@ fn a_clone_of_the_owner_stays_out_and_every_node_says_so() {
     let notes = peer(&bob, "alice").notes.join("\n");
     let addresses = "two machines call themselves alice: 10.0.0.1 and 10.0.0.4";
     assert!(notes.contains(addresses), "{notes}");
-    let page = cluster.run("carol", &["hactl", "status"]);
+    let page = cluster.page("carol");
     assert!(page.contains(addresses), "{page}");
 
     // Both go on for a while: nothing moves, and nothing floods the log or the disk.

@@ -117,7 +117,7 @@ fn other_ping_nodes_are_reached_after_a_reload() {
         cluster.sh(node, "hactl reload");
     }
     for node in ["alice", "bob"] {
-        let page = || cluster.run(node, &["hactl", "status"]);
+        let page = || cluster.page(node);
         let words = |page: &String| page.split_whitespace().collect::<Vec<_>>().join(" ");
         until("the new ping node answers", page, |page| {
             words(page).contains("10.0.0.9 answers")

@@ -88,7 +88,7 @@ fn twenty_cuts_between_nodes_that_reach_the_gateway_move_nothing() {
     cut(&cluster);
     until_relayed(&cluster, "eth0", VIA);
     for node in ["alice", "bob"] {
-        let page = cluster.run(node, &["hactl", "status"]);
+        let page = cluster.page(node);
         assert!(page.contains("eth0: down"), "{page}");
         let relayed = page.contains("via 10.0.0.254: up in both directions");
         assert!(relayed, "{page}");
@@ -222,7 +222,7 @@ fn a_network_that_drops_relayed_heartbeats_is_named_and_is_no_problem() {
         cluster.until_status(by, "hears the other directly", |s| {
             peer(s, of).links.iter().any(heard)
         });
-        let page = cluster.run(by, &["hactl", "status"]);
+        let page = cluster.page(by);
         let said: Vec<&str> = page.lines().filter(|l| l.contains(SAYS)).collect();
         assert_eq!(said.len(), 1, "{page}");
         assert!(!said[0].starts_with('!'), "{page}");

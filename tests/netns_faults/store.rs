@@ -1,7 +1,7 @@
 //! Unusable state folders: the daemon runs all the same and says once what was lost and what follows. (What it finds after a
 //! crash is in `restart.rs`.)
 
-use had::model::status::Liveness;
+use had::model::status::{Liveness, Status};
 
 use crate::common::*;
 
@@ -75,6 +75,31 @@ fn a_full_disk_is_named_and_the_daemon_runs() {
             "the history is in memory only",
         ],
     );
+}
+
+/// The disk fills up while the daemon runs. What is asked for now is unknown to the next daemon.
+#[test]
+fn a_disk_that_fills_up_is_shown_by_status_and_by_commands() {
+    let mut cluster = Cluster::up("nf-st-fills", &USUAL.idle());
+    cluster.sh(
+        "alice",
+        "mkdir -p /var/lib/had; mount -t tmpfs -o size=256k none /var/lib/had",
+    );
+    cluster.start_both();
+    cluster.until_owner("alice");
+    cluster.until_owner_seen("bob", "alice");
+    cluster.sh(
+        "alice",
+        "head -c 1000000 /dev/zero > /var/lib/had/filler || true",
+    );
+    cluster.run("alice", &["hactl", "standby"]);
+    let not_saved = |s: &Status| peer(s, "alice").notes.iter().any(|n| n.id == "not-saved");
+    cluster.until_status("alice", "says that nothing is saved", not_saved);
+    let told = cluster.run("alice", &["hactl", "standby", "off"]);
+    assert!(told.contains("the disk does not take it"), "{told}");
+    cluster.sh("alice", "rm /var/lib/had/filler");
+    cluster.until_status("alice", "saves again", |s| !not_saved(s));
+    cluster.never_two_owners();
 }
 
 #[test]

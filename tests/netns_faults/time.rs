@@ -40,7 +40,7 @@ fn a_daemon_that_is_late_says_so_in_time_and_once() {
         after.life.max > stumbled && after.recent.max > stumbled,
         "{after:?}"
     );
-    let page = cluster.run("bob", &["hactl", "status"]);
+    let page = cluster.page("bob");
     assert!(
         page.contains("the times in ha.cf tolerate a delay of 600 ms"),
         "{page}"

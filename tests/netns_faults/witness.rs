@@ -38,10 +38,10 @@ fn a_witness_lets_the_other_node_take_over_from_one_that_crashed_or_is_cut_off()
     let said = cluster.run("carol", &["hactl", "check"]);
     assert!(said.contains("carol: 2 nodes, 1 witness, 1 link"), "{said}");
     assert!(!said.contains("differs"), "{said}");
-    let page = cluster.run("alice", &["hactl", "status"]);
+    let page = cluster.page("alice");
     assert!(page.contains("all is well"), "{page}");
     assert!(page.contains("carol  witness, active"), "{page}");
-    let page = cluster.run("carol", &["hactl", "status"]);
+    let page = cluster.page("carol");
     assert!(page.contains("all is well"), "{page}");
     let output = cluster.lab.exec("carol", &["hactl", "takeover"]).unwrap();
     let refused =
@@ -74,7 +74,7 @@ fn the_loss_of_the_witness_moves_nothing() {
     cluster.until_liveness("alice", "carol", Liveness::Dead);
     pass(2 * DEADTIME);
     cluster.only_the_first_start();
-    let page = cluster.run("alice", &["hactl", "status"]);
+    let page = cluster.page("alice");
     assert!(page.contains("1 problem, marked with !"), "{page}");
     cluster.run("bob", &["hactl", "takeover"]);
     cluster.until_owner("bob");

@@ -78,7 +78,8 @@ fn a_survivor_says_how_long_it_waits_for_the_stops_of_a_dead_node() {
     let said = |d: &Vec<String>| d.iter().filter(|d| d.contains(wanted)).count();
     assert_eq!(said(&decisions(&world, "b")), 1, "{}", story(&world));
     let notes = &world.status("b").unwrap().groups[0].notes;
-    assert_eq!(said(notes), 1, "{notes:?}");
+    let noted = notes.iter().filter(|n| n.contains(wanted)).count();
+    assert_eq!(noted, 1, "{notes:?}");
     world.run_for(secs(60));
     assert_eq!(world.runs_on("db"), ["b"], "{}", story(&world));
     no_double(&world);

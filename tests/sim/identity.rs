@@ -123,7 +123,7 @@ fn shared_name(world: &World, node: &str) -> String {
     let status = world.status(node).unwrap();
     let mut notes = status.nodes.iter().flat_map(|n| &n.notes);
     let note = notes.find(|n| n.contains("two machines call themselves alice"));
-    note.cloned().unwrap_or_default()
+    note.map(|n| n.text.clone()).unwrap_or_default()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::*;
-use had::engine::{Action, Command, Event};
+use had::engine::{Action, Asker, Command, Event};
 use had::model::cluster::QuorumPolicy;
 use had::model::heartbeat::Heartbeat;
 use had::model::{Generation, LinkName, NodeName, Sequence};
@@ -297,7 +297,13 @@ fn a_node_that_leaves_says_nothing_of_a_silent_machine() {
     };
     assert_eq!(withheld(Event::DeadlineReached), 1);
     let command = Command::Leave;
-    assert_eq!(withheld(Event::Command { id: 1, command }), 0);
+    let asker = Asker::default();
+    let leave = Event::Command {
+        id: 1,
+        command,
+        asker,
+    };
+    assert_eq!(withheld(leave), 0);
 }
 
 #[test]

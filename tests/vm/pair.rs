@@ -82,7 +82,7 @@ impl Pair {
     /// What the daemon of a node says, if it answers.
     pub fn status(&self, name: &str) -> Option<Status> {
         let output = self.on(name).try_sh("hactl status --json").ok()?;
-        (output.code == 0).then(|| serde_json::from_str(&output.stdout).unwrap())
+        serde_json::from_str(&output.stdout).ok()
     }
 
     /// Waits until a node's status shows it.

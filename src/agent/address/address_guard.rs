@@ -61,6 +61,8 @@ pub enum GuardEvent {
 /// Watches addresses and restores them. Ends when dropped.
 pub struct AddressGuard {
     kept: Arc<Mutex<GuardedSteps>>,
+    /// Groups in maintenance: a person works on their addresses.
+    paused: Arc<Mutex<HashSet<GroupName>>>,
     task: JoinHandle<()>,
 }
 
@@ -80,8 +82,9 @@ impl AddressGuard {
     pub fn new() -> (Self, mpsc::UnboundedReceiver<GuardEvent>) {
         let (tx, rx) = mpsc::unbounded_channel();
         let kept: Arc<Mutex<GuardedSteps>> = Arc::default();
-        let task = tokio::spawn(watch(kept.clone(), tx));
-        (AddressGuard { kept, task }, rx)
+        let paused: Arc<Mutex<HashSet<GroupName>>> = Arc::default();
+        let task = tokio::spawn(watch(kept.clone(), paused.clone(), tx));
+        (AddressGuard { kept, paused, task }, rx)
     }
 
     /// Guards the addresses of a step from now on. To be called after its start, or once it was found running.
@@ -93,6 +96,16 @@ impl AddressGuard {
             failing: None,
         };
         locked(&self.kept).insert((group.clone(), step), step_addresses);
+    }
+
+    /// Restores nothing of a group while it is in maintenance.
+    pub fn pause(&self, group: &GroupName, in_maintenance: bool) {
+        let mut paused = locked(&self.paused);
+        if in_maintenance {
+            paused.insert(group.clone());
+        } else {
+            paused.remove(group);
+        }
     }
 
     /// Guards the addresses of a step no longer. A stop is safe even without this: stopped addresses are never restored.
@@ -107,8 +120,8 @@ impl Drop for AddressGuard {
     }
 }
 
-fn locked(kept: &Mutex<GuardedSteps>) -> MutexGuard<'_, GuardedSteps> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The addresses and interfaces that a burst of changes affects.
@@ -164,7 +177,11 @@ impl Affected {
     }
 }
 
-async fn watch(kept: Arc<Mutex<GuardedSteps>>, events: mpsc::UnboundedSender<GuardEvent>) {
+async fn watch(
+    kept: Arc<Mutex<GuardedSteps>>,
+    paused: Arc<Mutex<HashSet<GroupName>>>,
+    events: mpsc::UnboundedSender<GuardEvent>,
+) {
     let mut changes = netlink::watch();
     let (netlink, mut paths) = (Netlink::new(), LinkPaths::default());
     loop {
@@ -181,8 +198,10 @@ async fn watch(kept: Arc<Mutex<GuardedSteps>>, events: mpsc::UnboundedSender<Gua
         {
             affected.moved.extend(paths.replace_all(&links));
         }
+        let in_maintenance = locked(&paused).clone();
         let concerned: Vec<_> = locked(&kept)
             .iter()
+            .filter(|((group, _), _)| !in_maintenance.contains(group))
             .filter(|(_, run)| run.failing.is_some() || affected.concerns(&run.addresses))
             .map(|(key, run)| (key.clone(), run.addresses.clone()))
             .collect();

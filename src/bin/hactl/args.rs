@@ -13,9 +13,17 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong usage
   3  the daemon does not answer
   4  no result in time; the command may still take effect
+  5, 6  of `hactl status` only: there are problems; a group does not run
 
 Every user may run the commands that only show something. The others need root or membership in the group haclient.
 When something is wrong, begin with `hactl status`, then `hactl why`. Manual: hactl(8)";
+
+const STATUS: &str = "Exit codes:
+  0  all is well
+  3  the daemon does not answer
+  5  there are problems, and every group runs
+  6  a group does not run, or runs on several nodes
+With --watch it ends with 0.";
 
 const GROUPS: &str = "GROUP is one of:
   all        all groups
@@ -50,10 +58,14 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Show nodes, links, quorum and groups, and every problem with what to do about it
+    #[command(after_help = STATUS)]
     Status {
-        /// Print everything as JSON
+        /// Print everything as JSON, with a list of the problems
         #[arg(long)]
         json: bool,
+        /// Print one line: how many groups run, and the kinds of problems
+        #[arg(long, conflicts_with_all = ["json", "watch"])]
+        brief: bool,
         /// Show it again after every change, until Ctrl-C
         #[arg(long, short)]
         watch: bool,
@@ -158,6 +170,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Say that a node is dead for certain, because its machine is off
+    #[command(subcommand)]
+    Fence(Fence),
     /// Stop all groups of this node in order and end the daemon; other nodes take over
     Stop {
         /// Also if the other nodes lose quorum by it, or a group then runs nowhere
@@ -182,6 +197,20 @@ pub enum Command {
     HbTakeover(Rest),
     #[command(name = "cl_status", hide = true, disable_help_flag = true)]
     ClStatus(Rest),
+}
+
+/// The subcommands of `fence`.
+#[derive(Subcommand)]
+pub enum Fence {
+    /// Say that the machine of a silent node is off. Then nothing waits for that node until it is heard, and when every node
+    /// that is not heard is confirmed, this side has quorum
+    Confirm {
+        /// Its name in ha.cf
+        node: String,
+        /// You are sure; without it, only what this means is printed
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// The options of `hactl sim`.

@@ -11,7 +11,7 @@ use had::model::Generation;
 use had::model::status::Status;
 use had::text::duration_for_people;
 
-use crate::args::{Cli, Command, Wait};
+use crate::args::{Cli, Command, Fence, Wait};
 use crate::screen::{Screen, print};
 use crate::{Failure, compat, demo, journal, rehearse, replay, sim, status};
 
@@ -20,13 +20,20 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// For requests before which the daemon reads files and checks scripts and addresses. It ends its own checks sooner.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Exit code of `status`: there are problems, and every group runs.
+const PROBLEMS: u8 = 5;
+/// The same: a group does not run, or runs on several nodes.
+const GROUP_DOWN: u8 = 6;
+
 /// Runs the command line.
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let socket = socket_path(cli.socket);
     let tool = Tool { socket: &socket };
     match cli.command {
-        Command::Status { json, watch: false } => tool.show_status(json)?,
-        Command::Status { json, watch: true } => tool.watch_status(json)?,
+        Command::Status {
+            json, watch: true, ..
+        } => tool.watch_status(json)?,
+        Command::Status { json, brief, .. } => return tool.show_status(json, brief),
         Command::Standby { words, wait } => tool.change_standby(words, &wait)?,
         Command::Takeover { words, force, wait } => {
             let waits = !wait.no_wait;
@@ -49,6 +56,12 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Forget { node, yes: false } => {
             return Err(Failure::failed(meaning_of_forget(&node)));
+        }
+        Command::Fence(Fence::Confirm { node, yes: false }) => {
+            return Err(Failure::failed(meaning_of_confirm(&node)));
+        }
+        Command::Fence(Fence::Confirm { node, yes: true }) => {
+            tool.run_request(&Request::ConfirmDead { node })?;
         }
         Command::Forget { node, yes: true } => tool.run_request(&Request::Forget { node })?,
         Command::Stop { force, wait } => tool.stop_daemon(force, &wait)?,
@@ -123,13 +136,24 @@ impl Tool<'_> {
         }
     }
 
-    fn show_status(&self, json: bool) -> Result<(), Failure> {
+    fn show_status(&self, json: bool, brief: bool) -> Result<ExitCode, Failure> {
         let status = self.request_status(ANSWER_TIMEOUT)?;
-        if json {
-            let text = serde_json::to_string_pretty(&status).map_err(Failure::failed)?;
-            return print_text(&(text + "\n"));
-        }
-        print_text(&status::render_status(&status, Screen::stdout()))
+        let text = if json {
+            let value = status::to_json(&status).map_err(Failure::failed)?;
+            serde_json::to_string_pretty(&value).map_err(Failure::failed)? + "\n"
+        } else if brief {
+            status::render_brief(&status)
+        } else {
+            status::render_status(&status, Screen::stdout())
+        };
+        print_text(&text)?;
+        Ok(if status.problems().is_empty() {
+            ExitCode::SUCCESS
+        } else if status.all_groups_run() {
+            ExitCode::from(PROBLEMS)
+        } else {
+            ExitCode::from(GROUP_DOWN)
+        })
     }
 
     /// Runs until the daemon ends or Ctrl-C.
@@ -141,7 +165,8 @@ impl Tool<'_> {
                 return Err(unexpected_answer());
             };
             if json {
-                let text = serde_json::to_string(&status).map_err(Failure::failed)?;
+                let value = status::to_json(&status).map_err(Failure::failed)?;
+                let text = serde_json::to_string(&value).map_err(Failure::failed)?;
                 print_text(&(text + "\n"))?;
             } else {
                 let screen = Screen::stdout();
@@ -279,6 +304,16 @@ impl Tool<'_> {
         let status = self.request_status(within.min(ANSWER_TIMEOUT)).ok()?;
         Some(status.generation)
     }
+}
+
+/// What an administrator says with `hactl fence confirm`.
+fn meaning_of_confirm(node: &str) -> String {
+    format!(
+        "`hactl fence confirm {node}` says that the machine {node} is off, and that it is not switched on again before this node \
+         can hear it. Then nothing waits for {node} any more, and when every silent node is confirmed, this side has quorum. If \
+         {node} still runs, two nodes may run the same group, and data can be destroyed. Nothing was done; if you are sure: \
+         hactl fence confirm {node} --yes"
+    )
 }
 
 /// What an administrator says with `hactl forget`.

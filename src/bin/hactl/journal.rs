@@ -22,7 +22,8 @@ pub fn limit_entries(wanted: usize) -> usize {
 
 fn format_entry(entry: &Entry, screen: Screen) -> String {
     let time = LocalTime::from_unix(entry.at_ms / 1000);
-    format_line(&time.to_string(), entry.level, &entry.text, screen)
+    let time = format!("{time}.{:03}", entry.at_ms % 1000);
+    format_line(&time, entry.level, &entry.text, screen)
 }
 
 /// A sentence with its time and its level.
@@ -52,11 +53,14 @@ mod tests {
             rows: None,
         };
         let text = render_entries(&[entry], screen);
-        let (time, rest) = text.split_at(19);
-        assert!(time.starts_with("2026-01-1"), "{time}");
+        let (time, rest) = text.split_at(23);
+        assert!(
+            time.starts_with("2026-01-1") && time.ends_with(".123"),
+            "{time}"
+        );
         assert_eq!(
             rest,
-            "  error    web: stuck: its stop failed,\n                              so it may still run here:\n                              busy; stop it by hand, then\n                              run hactl clear web\n"
+            "  error    web: stuck: its stop\n                                  failed, so it may still\n                                  run here: busy; stop it by\n                                  hand, then run hactl clear\n                                  web\n"
         );
     }
 }

@@ -4,7 +4,7 @@
 mod health;
 
 use had::model::NodeName;
-use had::model::heartbeat::{GroupState, Phase};
+use had::model::heartbeat::GroupState;
 use had::model::status::{
     GroupStatus, LinkStatus, Liveness, NodeStatus, QuorumStatus, ResourceState, ResourceStatus,
     Spread, Status,
@@ -28,7 +28,7 @@ pub fn render_status(status: &Status, screen: Screen) -> String {
         page.add_node(node, width);
     }
     page.add_pings(status);
-    page.add_quorum(&status.quorum);
+    page.add_quorum(status);
     let mut nodes = status.nodes.iter();
     let on_witness = nodes.any(|n| n.witness && n.name == status.node);
     let (heading, none) = if on_witness {
@@ -48,6 +48,44 @@ pub fn render_status(status: &Status, screen: Screen) -> String {
     page.add_checks(&status.checks);
     page.add_counters(status);
     page.headline(status) + &page.text
+}
+
+/// One line for scripts and prompts.
+pub fn render_brief(status: &Status) -> String {
+    let problems = status.problems();
+    let running = status.groups.iter().filter(|g| g.runs()).count();
+    let groups = count(status.groups.len(), "group");
+    let mut text = match problems.len() {
+        0 => "all is well".to_owned(),
+        n => count(n, "problem"),
+    };
+    text += &format!(": {running} of {groups} running");
+    let mut kinds: Vec<String> = Vec::new();
+    for problem in &problems {
+        let node = problem.node.as_ref().map(ToString::to_string);
+        let about = node.or_else(|| problem.group.as_ref().map(ToString::to_string));
+        let kind = about.map_or_else(
+            || problem.id.to_string(),
+            |about| format!("{} {about}", problem.id),
+        );
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    if !kinds.is_empty() {
+        text += &format!("; {}", kinds.join(", "));
+    }
+    text + "\n"
+}
+
+/// Everything as JSON, the problems included.
+pub fn to_json(status: &Status) -> serde_json::Result<serde_json::Value> {
+    let mut value = serde_json::to_value(status)?;
+    if let Some(fields) = value.as_object_mut() {
+        let problems = serde_json::to_value(status.problems())?;
+        fields.insert("problems".to_owned(), problems);
+    }
+    Ok(value)
 }
 
 /// The owner of each group, one line a group. Printed after a command.
@@ -146,19 +184,8 @@ impl Page {
     }
 
     fn add_phase(&mut self, status: &Status) {
-        let waiting = status.waiting.as_deref();
-        match status.phase {
-            Phase::Active => {}
-            Phase::Init => {
-                let waiting = waiting.unwrap_or("for the other nodes");
-                let text =
-                    format!("this node does not take part in the cluster yet; it waits {waiting}");
-                self.add_problem(0, &text);
-            }
-            Phase::Leaving => {
-                self.add_problem(0, "this node is leaving the cluster and stops its groups");
-            }
-            Phase::Left => self.add_problem(0, "this node has left the cluster"),
+        if let Some(note) = status.phase_problem() {
+            self.add_problem(0, &note);
         }
     }
 
@@ -194,34 +221,9 @@ impl Page {
         for link in node.links.iter().filter(|_| heard) {
             self.add_link(link, indent);
         }
-        if bad {
-            self.add_silence(node, indent);
-        }
-        for note in &node.notes {
+        for note in node.silence().iter().chain(&node.notes) {
             self.add_problem(indent, note);
         }
-    }
-
-    /// Says why a node is not active, if its notes do not.
-    fn add_silence(&mut self, node: &NodeStatus, indent: usize) {
-        if !node.notes.is_empty() {
-            return;
-        }
-        let dead;
-        let text = match node.liveness {
-            Liveness::Init => "not heard since this daemon started; is had running there?",
-            Liveness::Late => "silent for longer than warntime",
-            Liveness::Dead => {
-                let links: Vec<&str> = node.links.iter().map(|l| l.link.as_str()).collect();
-                let links = links.join(", ");
-                dead = format!(
-                    "silent for longer than deadtime on {links}; check that machine and its links"
-                );
-                &dead
-            }
-            Liveness::Here | Liveness::Active | Liveness::Left => return,
-        };
-        self.add_problem(indent, text);
     }
 
     fn add_link(&mut self, link: &LinkStatus, indent: usize) {
@@ -233,24 +235,16 @@ impl Page {
             );
             return self.add_line(Tone::Plain, &" ".repeat(indent), &text);
         }
-        let text = match (link.hears, link.heard) {
-            (true, Some(true)) => {
-                let first = " ".repeat(indent);
-                return self.add_line(
-                    Tone::Plain,
-                    &first,
-                    &format!("{name}: up in both directions"),
-                );
+        match link.problem() {
+            Some(note) => self.add_problem(indent, &note),
+            None => {
+                let text = match link.heard {
+                    None => "we hear it; not known yet whether it hears us",
+                    Some(_) => "up in both directions",
+                };
+                self.add_line(Tone::Plain, &" ".repeat(indent), &format!("{name}: {text}"));
             }
-            (true, None) => {
-                let text = format!("{name}: we hear it; not known yet whether it hears us");
-                return self.add_line(Tone::Plain, &" ".repeat(indent), &text);
-            }
-            (true, Some(false)) => format!("{name}: one-way: we hear it, it does not hear us"),
-            (false, Some(true)) => format!("{name}: one-way: it hears us, we do not hear it"),
-            (false, Some(false) | None) => format!("{name}: down"),
-        };
-        self.add_problem(indent, &text);
+        }
     }
 
     fn add_pings(&mut self, status: &Status) {
@@ -261,35 +255,29 @@ impl Page {
         let width = column_width(status.pings.iter().map(|ping| ping.name.as_str()));
         for ping in &status.pings {
             let name = pad(&ping.name, width);
-            if let Some(node) = &ping.member {
-                let text = format!(
-                    "{} is the machine of {node}, so it has no vote: take an address outside the cluster, such as the gateway",
-                    ping.name
-                );
-                self.add_problem(0, &text);
-            } else if ping.up {
-                self.add_line(Tone::Plain, &format!("  {name}  "), "answers");
-            } else {
-                self.add_problem(0, &format!("{name} does not answer"));
+            match ping.problem() {
+                Some(note) => self.add_problem(0, &note),
+                None => self.add_line(Tone::Plain, &format!("  {name}  "), "answers"),
             }
         }
     }
 
-    fn add_quorum(&mut self, quorum: &QuorumStatus) {
+    fn add_quorum(&mut self, status: &Status) {
         self.add_heading("Quorum");
-        let QuorumStatus { votes, total, .. } = quorum;
+        let QuorumStatus { votes, total, .. } = status.quorum;
         let needed = total / 2 + 1;
-        if !quorum.counted {
-            self.add_line(Tone::Plain, "  ", "not used: votes are not counted");
-        } else if quorum.held {
-            let text = format!("held: {votes} of {total} votes, {needed} needed");
-            self.add_line(Tone::Plain, "  ", &text);
-        } else {
-            let text = format!(
-                "lost: {votes} of {total} votes, {needed} needed; no group can be started on this side"
-            );
-            self.add_problem(0, &text);
-        }
+        let text = match status.quorum_problem() {
+            Some(note) => return self.add_problem(0, &note),
+            None if !status.quorum.counted => "not used: votes are not counted".to_owned(),
+            None if status.quorum.ignored => {
+                format!("ignored: {votes} of {total} votes, which limit nothing")
+            }
+            None if votes < needed => format!(
+                "held with {votes} of {total} votes: all other voters are dead by the word of an administrator"
+            ),
+            None => format!("held: {votes} of {total} votes, {needed} needed"),
+        };
+        self.add_line(Tone::Plain, "  ", &text);
     }
 
     fn add_group(&mut self, group: &GroupStatus, status: &Status) {
@@ -301,19 +289,28 @@ impl Page {
         }
         let here = group.states.iter().find(|(node, _)| *node == status.node);
         let online = here.is_some_and(|(_, state)| *state == GroupState::Online);
+        // What is stopped here runs on the owner.
+        let elsewhere = !group.owners.is_empty() && !group.owners.contains(&status.node);
         let tokens = group.resources.iter().map(|r| r.token.as_str());
         let width = column_width(tokens);
         for resource in &group.resources {
-            self.add_resource(resource, width, online);
+            let place = if elsewhere { " here" } else { "" };
+            self.add_resource(resource, width, online, place);
         }
         for note in &group.notes {
             self.add_problem(4, note);
         }
     }
 
-    fn add_resource(&mut self, resource: &ResourceStatus, width: usize, must_run: bool) {
+    fn add_resource(
+        &mut self,
+        resource: &ResourceStatus,
+        width: usize,
+        must_run: bool,
+        place: &str,
+    ) {
         let token = pad(&resource.token, width);
-        let word = state_word(resource.state);
+        let word = format!("{}{place}", state_word(resource.state));
         let bad = resource.state == ResourceState::Failed
             || (must_run && resource.state != ResourceState::Running);
         let watched = resource.watch.as_ref().filter(|_| must_run);
@@ -325,13 +322,13 @@ impl Page {
                     self.unwatched += 1;
                     format!("{word} when last looked at, not watched")
                 }
-                None => word.to_owned(),
+                None => word,
             };
             return self.add_line(Tone::Plain, &format!("      {token}  "), &text);
         }
         let text = match &resource.error {
             Some(error) => format!("{word}: {error}"),
-            None => word.to_owned(),
+            None => word,
         };
         self.problems += 1;
         self.add_line(Tone::Bad, &format!("    ! {token}  "), &text);

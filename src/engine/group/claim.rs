@@ -11,7 +11,7 @@ use crate::engine::placement::choose_node;
 use crate::engine::round::Round;
 use crate::engine::view::View;
 use crate::model::decision::{Because, What};
-use crate::model::heartbeat::GroupState;
+use crate::model::heartbeat::{GroupState, Phase};
 use crate::model::status::Liveness;
 use crate::model::{NodeName, Term, Time};
 
@@ -51,10 +51,7 @@ impl Group {
         if !self.awaits_agreement || self.wishes.forced {
             return None;
         }
-        let other = view
-            .living()
-            .find(|p| view.differs(p))
-            .map(|p| p.name.clone());
+        let other = self.other_configuration(view);
         self.awaits_agreement = other.is_some();
         other.map(Because::OtherConfiguration)
     }
@@ -87,12 +84,7 @@ impl Group {
             // A claim that would have to be withdrawn at once is not made: the two would be repeated again and again.
             let ours =
                 self.offered_by(holder, view) && self.must_withdraw(now, view, round).is_none();
-            return Ok(
-                ours.then(|| match checks::ineligible(&holder.failed_checks, name) {
-                    Some(why) => Because::IllAt(holder.name.clone(), why),
-                    None => Because::OfferedBy(holder.name.clone()),
-                }),
-            );
+            return Ok(ours.then(|| self.why_offered(holder, view)));
         }
         // A node that claims it or does not know yet is waited for: its next heartbeat will tell.
         let unknown = |p: &Peer| p.state(name) == GroupState::Unknown;
@@ -113,6 +105,80 @@ impl Group {
         Ok((node == view.me()).then_some(because))
     }
 
+    /// Why a holder offers the group to us, by what it says of itself.
+    fn why_offered(&self, holder: &Peer, view: &View) -> Because {
+        let name = &self.spec.name;
+        let node = holder.name.clone();
+        if let Some(why) = checks::ineligible(&holder.failed_checks, name) {
+            return Because::IllAt(node, why);
+        }
+        let because = |why: &str| Because::IllAt(node.clone(), why.to_owned());
+        if holder.phase == Phase::Leaving {
+            because("leaves the cluster")
+        } else if self.wishes.wanted {
+            because("was asked for it by a takeover here")
+        } else if holder.intent.standby.contains(name) {
+            because("is in standby for it")
+        } else if holder.intent.yielding.contains(name) {
+            because("was told to give it away")
+        } else if view.cluster.follow_connectivity
+            && holder.reach.answering < view.reach().answering
+        {
+            because("reaches fewer ping nodes")
+        } else if view.cluster.auto_failback && self.spec.preferred == *view.me() {
+            because("gives it back: auto_failback is on, and this is its preferred node")
+        } else {
+            Because::OfferedBy(node)
+        }
+    }
+
+    /// What keeps it from being started here and does not end by itself: a person must act, or a node must be heard.
+    pub fn lasting_obstacle(&self, now: Time, view: &View) -> Option<Because> {
+        if view.names.gives_way {
+            return Some(Because::OtherMachine);
+        }
+        let unreadable = view
+            .living_nodes()
+            .find_map(|p| Some((p, p.unreadable_note()?)));
+        if let Some((peer, why)) = unreadable {
+            return Some(Because::CannotRun(peer.name.clone(), why));
+        }
+        if let Some(other) = self.other_configuration(view) {
+            return Some(Because::OtherConfiguration(other));
+        }
+        if let Some((peer, recognises)) = self.hearsay(view) {
+            return Some(Because::Hearsay { peer, recognises });
+        }
+        if self.state == LocalState::Claiming
+            && let Some(because @ (Because::AddressAnswers(_) | Because::ForeignAnswers(_))) =
+                self.probe_objection(now, view)
+        {
+            return Some(because);
+        }
+        self.held_for_good(now, view)
+    }
+
+    /// The same, as far as it is not over with the next heartbeats.
+    pub fn held_for_good(&self, now: Time, view: &View) -> Option<Because> {
+        if let Some(stranger) = view.held_by_stranger(now, &self.spec.name) {
+            return Some(Because::HeldByStranger(stranger.clone()));
+        }
+        if let Some(node) = self.held_by_second_life(now, view) {
+            return Some(Because::HeldByNamesake(node));
+        }
+        if let Some(because) = self.stuck_elsewhere(view) {
+            return Some(because);
+        }
+        self.held_by_machine(now, view)
+    }
+
+    /// Rule 25. A living node with another configuration, where the group may not be started beside one.
+    fn other_configuration(&self, view: &View) -> Option<NodeName> {
+        let waits = self.awaits_agreement && !self.wishes.forced;
+        let mut others = view.living().filter(|p| waits && view.differs(p));
+        others.next().map(|p| p.name.clone())
+    }
+
     /// Whether a holder offers the group to us, and hears us.
     fn offered_by(&self, holder: &Peer, view: &View) -> bool {
         let report = holder.groups.get(&self.spec.name);
@@ -125,6 +191,7 @@ impl Group {
         let unaware = |p: &Peer| self.unaware_of_end.iter().any(|(n, _)| *n == p.name);
         let stuck = |p: &&Peer| {
             p.liveness == Liveness::Dead
+                && !p.is_confirmed_dead()
                 && (p.state(&self.spec.name) == GroupState::Stuck || unaware(p))
         };
         view.peers
@@ -304,6 +371,7 @@ impl Group {
             Liveness::Left => now >= p.last_heard + deadtime,
             _ => false,
         };
+        let unheard = |p: &Peer| !p.is_confirmed_dead() && unheard(p);
         view.has_leases()
             && !self.wishes.forced
             && view.peers.iter().any(unheard)
@@ -334,7 +402,13 @@ impl Group {
         match peer.liveness {
             Liveness::Left | Liveness::Here => None,
             Liveness::Dead if view.cluster.is_witness(&peer.name) => None,
-            Liveness::Dead if self.wishes.forced || now >= self.stopped_by(peer, view) => None,
+            Liveness::Dead
+                if self.wishes.forced
+                    || peer.is_confirmed_dead()
+                    || now >= self.stopped_by(peer, view) =>
+            {
+                None
+            }
             Liveness::Dead => Some(Because::StopsStill(
                 peer.name.clone(),
                 self.time_to_stop(view),

@@ -69,7 +69,7 @@ impl Group {
 
     /// Whether something of it may still run that the present configuration does not have.
     pub fn runs_former_definition(&self) -> bool {
-        self.removed || self.replaced_by.is_some()
+        (self.removed && !self.is_down()) || self.replaced_by.is_some()
     }
 
     /// The configuration no longer has it.
@@ -77,10 +77,20 @@ impl Group {
         self.removed = true;
     }
 
-    /// Whether it can be forgotten: configured away, and nothing of it runs here any more.
+    /// Whether the configuration no longer has it.
+    pub fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    /// Whether it can be forgotten: configured away, and nothing of it runs here any more. While it is in maintenance by this
+    /// node's word, that word is needed.
     pub fn is_gone(&self) -> bool {
+        self.removed && self.is_down() && !self.wishes.maintenance
+    }
+
+    fn is_down(&self) -> bool {
         let unknown = matches!(self.state, LocalState::Unknown { .. });
-        self.removed && !self.state().holds() && !self.stack.is_busy() && !unknown
+        !self.state().holds() && !self.stack.is_busy() && !unknown
     }
 
     /// Rule 25. Takes a new definition: at once if that changes nothing that runs, otherwise when the old one is down.

@@ -13,7 +13,7 @@ use crate::model::Time;
 use crate::model::decision::{Because, What};
 
 /// A group that no other node can run is tried again this long after its first failure. The pause doubles each time.
-const FIRST_RETRY: Duration = Duration::from_secs(30);
+const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// A failure is forgotten after this, and no pause is longer, where no `monitor` says otherwise.
 const FAILURE_EXPIRES: Duration = Duration::from_secs(600);
 
@@ -43,17 +43,22 @@ impl Group {
         self.wishes.wanted = false;
     }
 
+    /// When it is tried again here although it failed, because no other node can run it.
+    pub fn retried_at(&self, view: &View, round: &Round) -> Option<Time> {
+        let failure = self.failure.as_ref()?;
+        let held = view.living().any(|p| p.holds(&self.spec.name));
+        let alone = !held && choose_node(&self.candidates(view, round)).is_err();
+        alone.then(|| failure.retry_at.min(failure.expires_at))
+    }
+
     /// Failed: is the failure over, or must it be tried again because nobody else can run it?
     pub(super) fn decide_failed(&mut self, now: Time, view: &View, round: &mut Round) {
         let Some(failure) = &self.failure else {
             self.state = LocalState::Offline;
             return;
         };
-        let alone = || {
-            let held = view.living().any(|p| p.holds(&self.spec.name));
-            !held && choose_node(&self.candidates(view, round)).is_err()
-        };
-        if now >= failure.expires_at || (now >= failure.retry_at && alone()) {
+        let retried = self.retried_at(view, round);
+        if now >= failure.expires_at || retried.is_some_and(|at| now >= at) {
             let because = if now >= failure.expires_at {
                 Because::Expired
             } else {

@@ -157,7 +157,18 @@ impl Group {
         if self.wishes.yielding {
             return Some((target(), Because::GivenAway));
         }
-        if let Some(check) = view.checks.drives_away(&self.spec.name) {
+        let check = view.checks.drives_away(&self.spec.name);
+        let failback = self.failback(now, view, others, round);
+        let better = self.better_connected(now, view, others);
+        if self.moves.rests_until(now).is_some() {
+            // An offer that is out stands, if its reason does.
+            let moves = check.is_some() || failback.is_some() || better.is_some();
+            if moves && self.offer().is_none() {
+                self.report_runs_on(Because::MovedOften, round);
+                return None;
+            }
+        }
+        if let Some(check) = check {
             // Rule 22. A sick service is better than none: without another candidate it stays.
             return match choose_node(others) {
                 Ok(_) => Some((target(), Because::CheckFails(check))),
@@ -168,11 +179,10 @@ impl Group {
             };
         }
         self.reported.runs_on = None;
-        if let Some(name) = self.failback(now, view, others, round) {
+        if let Some(name) = failback {
             return Some((Some(name.clone()), Because::Failback(name)));
         }
-        self.better_connected(now, view, others)
-            .map(|name| (Some(name.clone()), Because::BetterConnected(name)))
+        better.map(|name| (Some(name.clone()), Because::BetterConnected(name)))
     }
 
     /// Rule 17. The preferred node, when it has been eligible and ready for long enough.

@@ -36,7 +36,8 @@ impl Group {
     /// Whether a node that is not heard may still run it: its machine may, by what is known here or at another node, its stop
     /// had failed, or its stop may not be over.
     pub fn may_run_at_silent(&self, peer: &Peer, now: Time, view: &View) -> bool {
-        if self.wishes.forced || !matches!(peer.liveness, Liveness::Dead | Liveness::Init) {
+        let silent = matches!(peer.liveness, Liveness::Dead | Liveness::Init);
+        if self.wishes.forced || !silent || peer.is_confirmed_dead() {
             return false;
         }
         let name = &self.spec.name;
@@ -134,7 +135,10 @@ impl Group {
             .living()
             .filter(|p| !p.blocks_no_longer(now, &view.cluster.timing));
         let told = peers.filter_map(|p| p.withheld.get(&self.spec.name));
-        let silent = |node: &NodeName| view.peer(node).is_some_and(|p| !p.is_living());
+        let silent = |node: &NodeName| {
+            let peer = view.peer(node);
+            peer.is_some_and(|p| !p.is_living() && !p.is_confirmed_dead())
+        };
         let mut told = told.filter(|w| w.answers == answers && silent(&w.node));
         self.silent_node(wanted, now, view)
             .or_else(|| told.next().map(|w| w.node.clone()))
@@ -156,6 +160,7 @@ impl Group {
     fn machine_verdict(&self, peer: &Peer, now: Time, view: &View) -> Option<MachineVerdict> {
         let name = &self.spec.name;
         let silent = matches!(peer.liveness, Liveness::Dead | Liveness::Init);
+        let silent = silent && !peer.is_confirmed_dead();
         let may_run = view.machines.may_run(&peer.name, name);
         let died = peer.last_heard + peer.dead_after(&view.cluster.timing);
         let alone = self.stop_deadlines() * 2;

@@ -4,7 +4,7 @@
 //!
 //! * `state`: the states, with the data of each; `work`: how work on the steps begins and ends;
 //! * `claim`, `address_probe`, `machine_hold`: from offline to the start;
-//! * `ownership`, `handover`: keeping it, letting it go, giving it away;
+//! * `ownership`, `handover`, `moves`: keeping it, letting it go, giving it away, and not too often;
 //! * `monitoring`, `failure`: is it well, and what follows if not;
 //! * `recognition`, `right`: what this node promises to others, and what others grant to it;
 //! * `stack`: its steps, up and down; `definition`: what the configuration says of it;
@@ -20,6 +20,7 @@ mod failure;
 mod handover;
 mod machine_hold;
 mod monitoring;
+mod moves;
 mod ownership;
 mod recognition;
 mod reported;
@@ -42,6 +43,7 @@ use crate::model::status::Liveness;
 use crate::model::{GroupName, NodeName, Term, Time};
 use address_probe::AddressProbe;
 use handover::HandoverTimers;
+use moves::Moves;
 use reported::Reported;
 use right::Right;
 use stack::Stack;
@@ -70,6 +72,8 @@ pub(super) struct Group {
     address_probe: AddressProbe,
     handover_timers: HandoverTimers,
     reported: Reported,
+    #[serde(default)]
+    moves: Moves,
     /// Who else ran it while we did, until somebody has looked at what that made of its data.
     doubled: Option<NodeName>,
     /// It was in maintenance when it was judged last.
@@ -110,6 +114,7 @@ impl Group {
             address_probe: AddressProbe::default(),
             handover_timers: HandoverTimers::default(),
             reported: Reported::default(),
+            moves: Moves::default(),
             doubled: None,
             was_in_maintenance: false,
             unaware_of_end: Vec::new(),
@@ -130,6 +135,7 @@ impl Group {
         }
         round.keep_ahead(&self.spec.name, self.highest_term);
         self.note_holder(view);
+        self.report_owner(now, view, round);
         self.update_recognition(now, view);
         self.notice_end_of_maintenance(now, view, round);
         match self.state {
@@ -229,6 +235,7 @@ impl Group {
         }
         due.extend(self.offer().map(|o| o.expires_at(timing)));
         due.extend(self.handover_timers.settled_at(&view.cluster));
+        due.extend(self.moves.rests_until(now));
         // What was due before was judged with every event.
         all.extend(due.into_iter().filter(|at| *at > now));
     }

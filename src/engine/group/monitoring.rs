@@ -17,6 +17,7 @@ use crate::model::cluster::Step;
 use crate::model::decision::{Because, What};
 use crate::model::health::Policy;
 use crate::model::status::WatchStatus;
+use crate::text::duration_for_people;
 
 /// The monitoring of one step.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -175,9 +176,8 @@ impl Group {
     /// A step has certainly failed.
     fn step_failed(&mut self, now: Time, step: usize, text: String, round: &mut Round) {
         self.stack.mark_lost(step, &text);
-        let because = Because::Agent(text.clone());
         if let Some(what) = self.spend_restart(now, step) {
-            round.record(&self.spec.name, what, because);
+            round.record(&self.spec.name, what, Because::Agent(text));
             self.state = LocalState::Starting {
                 restarting: true,
                 stood_still: false,
@@ -186,8 +186,30 @@ impl Group {
             self.stack.restart(step, &self.spec, round);
             return;
         }
-        self.note_failure(now, text);
-        self.begin_stop(because, StopOrder::Reverse, round);
+        let text = match self.spent_budget(now, step) {
+            Some(spent) => format!("{text}; {spent}"),
+            None => text,
+        };
+        self.note_failure(now, text.clone());
+        self.begin_stop(Because::Agent(text), StopOrder::Reverse, round);
+    }
+
+    /// That a step was restarted in place as often as it may be.
+    fn spent_budget(&self, now: Time, step: usize) -> Option<String> {
+        let policy = self.spec.steps.get(step)?.policy?;
+        let restarts = self
+            .stack
+            .steps
+            .get(step)?
+            .health
+            .restarts_within(now, &policy);
+        (restarts > 0).then(|| {
+            format!(
+                "its restarts are used up ({restarts} of {} within {})",
+                policy.restart,
+                duration_for_people(policy.within)
+            )
+        })
     }
 
     /// Spends a restart in place on a step, if that is possible and allowed.

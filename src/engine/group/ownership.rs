@@ -195,6 +195,13 @@ impl Group {
         }
     }
 
+    /// Rule 34. The right that rests on the word of a person goes on until then.
+    pub fn keep_right_until(&mut self, at: Time, view: &View) {
+        if view.has_leases() {
+            self.right.keep_until(at, view);
+        }
+    }
+
     /// Rule 24. The daemon has announced since this time that it restarts: what is online may stay until it is back. If a
     /// living peer has not acknowledged that, the right ends as if the daemon had been killed.
     pub fn stretch_for_restart(
@@ -235,7 +242,7 @@ impl Group {
                 self.right.forget_former();
                 self.decide_offline(now, view, round);
             }
-            ProbeResult::AllRun if self.removed => {
+            ProbeResult::AllRun if self.removed && !frozen => {
                 self.begin_stop(Because::Reconfigured, StopOrder::Reverse, round);
             }
             ProbeResult::AllRun if view.leaving && !frozen => {

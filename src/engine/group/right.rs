@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::peer::Peer;
 use crate::engine::quorum;
 use crate::engine::view::View;
 use crate::model::cluster::Timing;
@@ -60,6 +61,11 @@ impl Right {
         self.end_from_before = Time::ZERO;
     }
 
+    /// It does not end before that because of what changes now, if it would have lasted so long.
+    pub fn keep_until(&mut self, at: Time, view: &View) {
+        self.end_from_before = self.ends_at(view).min(at).max(self.end_from_before);
+    }
+
     /// Our own time stood still: only what was confirmed before that counts. Returns its end.
     pub fn stand_on_former(&mut self, view: &View) -> Time {
         self.end_from_before = if view.has_leases() {
@@ -75,18 +81,26 @@ impl Right {
         if !view.has_leases() {
             return Time::NEVER;
         }
-        let by_list = view.earliest_by_list(|list, arbiter| self.ends_by(list, arbiter, view));
+        let ends = |list: &VoterList, arbiter| {
+            let by_word = view.right_by_word(list, |peer| self.confirmed_until(peer, view));
+            self.ends_by(list, arbiter, view).max(by_word)
+        };
+        let by_list = view.earliest_by_list(ends);
         by_list.unwrap_or(Time::NEVER).max(self.end_from_before)
+    }
+
+    /// Until when a peer confirms it.
+    fn confirmed_until(&self, peer: &Peer, view: &View) -> Time {
+        let counts = peer.liveness != Liveness::Left && view.counts_by_our_lists(peer);
+        let at = self.supports.get(&peer.name).filter(|_| counts);
+        at.map_or(Time::ZERO, |at| *at + peer.lease_by(&view.cluster.timing))
     }
 
     /// When it ends by one list of voters.
     fn ends_by(&self, list: &VoterList, has_arbiter: bool, view: &View) -> Time {
-        let timing = &view.cluster.timing;
-        let peers = self.supports.iter().filter_map(|(name, at)| {
-            let peer = view.peer(name)?;
-            let end = *at + peer.lease_by(timing);
-            let counts = peer.liveness != Liveness::Left && view.counts_by_our_lists(peer);
-            counts.then_some((end, list.votes_of(name)))
+        let peers = self.supports.keys().filter_map(|name| {
+            let end = self.confirmed_until(view.peer(name)?, view);
+            (end > Time::ZERO).then_some((end, list.votes_of(name)))
         });
         let arbiter = view.arbiter_lease_end().filter(|_| has_arbiter);
         let ends: Vec<(Time, u32)> = peers.chain(arbiter.map(|end| (end, 1))).collect();

@@ -7,7 +7,6 @@ use crate::engine::Engine;
 use crate::engine::peer::Peer;
 use crate::engine::view::View;
 use crate::model::NodeName;
-use crate::model::decision::{Because, What};
 use crate::model::heartbeat::GoneNode;
 use crate::model::voter_list::VoterList;
 
@@ -97,8 +96,7 @@ impl Engine {
             .map(|list| GoneNode { node: node(), list });
         self.view.voters.gone.extend(words);
         self.round.save = true;
-        let what = What::Commanded(format!("forget {name}"));
-        self.round.record_node(what, Because::Administrator);
+        self.record_node_command(&format!("forget {name}"));
         Ok(format!("{name} counts as gone until it is heard again"))
     }
 }

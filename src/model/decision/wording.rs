@@ -16,7 +16,13 @@ impl Decision {
                 What::PeerDeaf(_)
                 | What::ConfigDiffers(_)
                 | What::OtherVersion(..)
-                | What::VotersAgreed,
+                | What::VotersAgreed
+                | What::RunsAt(_)
+                | What::DaemonStarted(_)
+                | What::DaemonEnded(_)
+                | What::Reloaded(_)
+                | What::AddressesRestored(_)
+                | What::PacketsRejected(_),
                 Because::SaidSo,
             )
             | (What::VotersChange(_), Because::Reconfigured)
@@ -124,6 +130,23 @@ impl fmt::Display for What {
             ),
             Self::SharedNameEnded(n) => write!(f, "only one machine calls itself {n} now"),
             Self::StaysOut => write!(f, "this node stays out of the cluster and stops its groups"),
+            Self::QuorumByWord { votes, total } => {
+                write!(f, "this side goes on with {votes} of {total} votes")
+            }
+            Self::CommandFailed(command) => write!(f, "{command} failed"),
+            Self::RunsAt(n) => write!(f, "runs on {n}"),
+            Self::DaemonStarted(version) => write!(f, "had {version} starts"),
+            Self::DaemonEnded(how) => write!(f, "the daemon ends: {how}"),
+            Self::Reloaded(changes) => write!(f, "the configuration was reloaded: {changes}"),
+            Self::AddressesRestored(which) => write!(
+                f,
+                "restored {which}, which something else had removed; find out what else manages that interface"
+            ),
+            Self::PacketsRejected(counts) => write!(f, "packets were rejected: {counts}"),
+            Self::NotDead(n) => write!(
+                f,
+                "node {n} lives, although an administrator said that it is dead (hactl fence confirm)"
+            ),
             Self::NewGeneration(g) => write!(f, "continuing with generation {g}"),
             Self::CheckFailed(c) => match needs_of(c) {
                 Some(group) => write!(f, "this node lacks what {group} needs"),
@@ -309,6 +332,10 @@ impl fmt::Display for Because {
             }
             Self::NotReady(text) => write!(f, "failback_when there says: {text}"),
             Self::VotesCounted => write!(f, "the votes were counted"),
+            Self::AllOthersDead => write!(
+                f,
+                "every other voter is dead by the word of an administrator (hactl fence confirm)"
+            ),
             Self::VotersChange(text) => f.write_str(text),
             Self::NodeWasStopped => write!(
                 f,
@@ -318,6 +345,10 @@ impl fmt::Display for Because {
             Self::OfferedBy(n) => write!(f, "{n} offers it"),
             Self::CannotRun(n, why) => write!(f, "{n} {why}"),
             Self::NoReasonToMove => write!(f, "there is no longer a reason to move it"),
+            Self::MovedOften => write!(
+                f,
+                "it has moved three times within a minute, so it rests until the minute is over"
+            ),
             Self::Maintenance => write!(f, "it is in maintenance"),
             Self::GivenAway => write!(f, "an administrator told this node to give it away"),
             Self::NobodyElse => write!(f, "no other node can run it, so it is tried again here"),

@@ -1,4 +1,4 @@
-//! What must never happen, checked from outside of the engines at every step. Each of the eight invariants has a file,
+//! What must never happen, checked from outside of the engines at every step. Each of the nine invariants has a file,
 //! which says under which faults it is promised.
 
 mod bounds;
@@ -9,6 +9,7 @@ mod liveness;
 mod numbers;
 mod one_owner;
 mod past;
+mod rest;
 mod stopped_first;
 
 use std::fmt;
@@ -44,11 +45,13 @@ pub enum Invariant {
     Bounds,
     /// After the faults end, every group that can run runs exactly once.
     Liveness,
+    /// After the last fault a cluster comes to rest.
+    Rest,
 }
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Invariant; 8] = [
+    pub const ALL: [Invariant; 9] = [
         Invariant::OneOwner,
         Invariant::StoppedFirst,
         Invariant::FailedStop,
@@ -57,6 +60,7 @@ impl Invariant {
         Invariant::Numbers,
         Invariant::Bounds,
         Invariant::Liveness,
+        Invariant::Rest,
     ];
 
     /// The promise in a sentence.
@@ -76,6 +80,7 @@ impl Invariant {
             Invariant::Liveness => {
                 "after the faults end, every group that can run runs exactly once"
             }
+            Invariant::Rest => "after the last fault no group goes to and fro",
         }
     }
 }

@@ -382,13 +382,15 @@ fn intent() -> impl Strategy<Value = Intent> {
         group_names(),
         group_names(),
         group_names(),
+        group_names(),
         back,
     )
         .prop_map(
-            |(standby, yielding, wanted, maintenance, back_within)| Intent {
+            |(standby, yielding, wanted, forced, maintenance, back_within)| Intent {
                 standby,
                 yielding,
                 wanted,
+                forced,
                 maintenance,
                 back_within,
             },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use had::engine::{Action, Burden, Call, Command, Engine, Event, Outcome, PersistentState};
+use had::engine::{Action, Asker, Burden, Call, Command, Engine, Event, Outcome, PersistentState};
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::hardware_address::HardwareAddress;
 use had::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Recognition};
@@ -301,7 +301,12 @@ impl Alone {
     }
 
     pub fn command(&mut self, command: Command) {
-        self.tell(Event::Command { id: 1, command });
+        let asker = Asker::default();
+        self.tell(Event::Command {
+            id: 1,
+            command,
+            asker,
+        });
     }
 
     /// What we published last of the group.

@@ -67,6 +67,34 @@ fn a_removed_address_is_restored_and_one_removed_too_often_is_lost() {
     });
 }
 
+/// In maintenance a person works on the addresses.
+#[test]
+fn nothing_is_restored_while_the_group_is_in_maintenance() {
+    Machine::with_eth0().run(|| async {
+        let run = started(&["10.0.0.50"]).await;
+        let (guard, mut events) = AddressGuard::new();
+        guard.guard(&group(), 0, run.clone());
+        guard.pause(&group(), true);
+        ip("addr del 10.0.0.50/24 dev eth0");
+        // What follows is noticed, so this one was seen too.
+        let other = started(&["10.0.0.51"]).await;
+        guard.guard(&GroupName::new("other"), 0, other);
+        ip("addr del 10.0.0.51/24 dev eth0");
+        let GuardEvent::Restored { addresses, .. } = next(&mut events).await else {
+            panic!("lost")
+        };
+        assert_eq!(addresses[0].ip, "10.0.0.51".parse::<IpAddr>().unwrap());
+        assert!(!ip("addr show").contains("10.0.0.50/24"));
+        guard.pause(&group(), false);
+        run.start(&limits()).await.unwrap();
+        ip("addr del 10.0.0.50/24 dev eth0");
+        let GuardEvent::Restored { addresses, .. } = next(&mut events).await else {
+            panic!("lost")
+        };
+        assert_eq!(addresses[0].ip, "10.0.0.50".parse::<IpAddr>().unwrap());
+    });
+}
+
 #[test]
 fn removals_close_together_count_as_one() {
     Machine::with_eth0().run(|| async {

@@ -393,6 +393,7 @@ fn command_words(command: &Command) -> String {
         }
         Command::Leave => "the daemon is told to stop".to_owned(),
         Command::Stop => "command: stop".to_owned(),
+        Command::ConfirmDead(node) => format!("command: fence confirm {node}"),
         Command::Forget(node) => format!("command: forget {node}"),
         Command::Restart { .. } => "command: restart".to_owned(),
     }

@@ -1,8 +1,8 @@
 //! Pages as they must look, line by line.
 
 use super::*;
-use had::model::heartbeat::Reach;
-use had::model::status::{LatenessStatus, PingStatus};
+use had::model::heartbeat::{Phase, Reach};
+use had::model::status::{LatenessStatus, Note, PingStatus};
 use had::model::{Generation, GroupName, LinkName, Term};
 use std::time::Duration;
 
@@ -96,6 +96,7 @@ fn pair() -> Status {
         quorum: QuorumStatus {
             held: true,
             counted: true,
+            ignored: false,
             votes: 3,
             total: 3,
         },
@@ -118,6 +119,18 @@ fn pair() -> Status {
 #[track_caller]
 fn looks(status: &Status, screen: Screen, expected: &str) {
     let page = render_status(status, screen);
+    let marked = page
+        .lines()
+        .filter(|l| l.trim_start().starts_with("! "))
+        .count();
+    if screen.width == WIDE.width {
+        assert_eq!(
+            status.problems().len(),
+            marked,
+            "{page}\n{:#?}",
+            status.problems()
+        );
+    }
     assert!(page == expected, "got:\n{page}\nexpected:\n{expected}");
 }
 
@@ -153,8 +166,8 @@ Groups, with their resources on alice
       10.1.88.199/24/eth0  running
       nginx                running
   mysqld::shop runs on bob
-      mysqld::shop  stopped
-      nginx         stopped
+      mysqld::shop  stopped here
+      nginx         stopped here
 ",
     );
 }
@@ -208,9 +221,10 @@ fn the_owner_is_dead() {
     status.quorum.votes = 2;
     status.groups[1].owners.clear();
     status.groups[1].states = vec![(name("alice"), GroupState::Claiming)];
-    status.groups[1].notes = vec![
-        "split brain suspected: one of its addresses still answers (10.1.88.200 is at 00:16:3e:01:02:03); stop what runs there, or override with hactl takeover --force".into(),
-    ];
+    status.groups[1].notes = vec![Note::new(
+        "not-running",
+        "split brain suspected: one of its addresses still answers (10.1.88.200 is at 00:16:3e:01:02:03); stop what runs there, or override with hactl takeover --force",
+    )];
     looks(
         &status,
         WIDE,
@@ -267,7 +281,10 @@ fn a_group_is_stuck_and_another_failed() {
     let mut stuck = group("web", "alice", &["alice"], [Stuck, Offline]);
     stuck.resources[0].state = ResourceState::Failed;
     stuck.resources[0].error = Some("umount: /data: target is busy".into());
-    stuck.notes = vec!["see to alice, then run hactl clear web".into()];
+    stuck.notes = vec![Note::new(
+        "failure-here",
+        "see to alice, then run hactl clear web",
+    )];
     status.groups = vec![
         stuck,
         group("mail", "alice", &["bob"], [Failed, Online]),
@@ -281,8 +298,8 @@ fn a_group_is_stuck_and_another_failed() {
       nginx  stopped
     ! see to alice, then run hactl clear web
 ! mail runs on bob, prefers alice; failed on alice
-      mail   stopped
-      nginx  stopped
+      mail   stopped here
+      nginx  stopped here
 ! db runs nowhere, prefers alice; failed on alice; failed on bob
       db     stopped
       nginx  stopped"
@@ -301,7 +318,10 @@ fn a_node_is_late_and_links_are_one_way() {
         link("eth2", false, Some(false)),
         link("eth3", true, None),
     ];
-    bob.notes = vec!["its configuration differs from ours; compare haresources".into()];
+    bob.notes = vec![Note::new(
+        "config-differs",
+        "its configuration differs from ours; compare haresources",
+    )];
     assert_eq!(
         part(&render_status(&status, WIDE), "Nodes\n"),
         "  alice  here, reaches 1 of 1 ping nodes
@@ -338,6 +358,7 @@ fn there_is_no_quorum() {
     status.quorum = QuorumStatus {
         held: false,
         counted: true,
+        ignored: false,
         votes: 1,
         total: 3,
     };

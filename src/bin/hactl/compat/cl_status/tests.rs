@@ -58,6 +58,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
         quorum: QuorumStatus {
             held: true,
             counted: false,
+            ignored: false,
             votes: 0,
             total: 0,
         },
