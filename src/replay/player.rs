@@ -12,6 +12,7 @@ use crate::model::{NodeName, Time};
 /// An event of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[allow(clippy::large_enum_variant)] // most are inputs
 pub enum ReplayEvent {
     /// The daemon began.
     Began {

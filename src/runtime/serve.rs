@@ -82,19 +82,7 @@ impl Daemon {
             tracing::info!("user {}{pid} runs: {}", call.caller.uid, call.request);
         }
         match call.request {
-            Request::Status | Request::Subscribe => {
-                let mut status = self.engine.status().await;
-                if let Some(status) = &mut status {
-                    status.counters.extend(self.log.lost());
-                    self.add_not_saved(status);
-                }
-                send_reply(
-                    call.reply,
-                    status
-                        .map(|s| ControlAnswer::Status(Box::new(s)))
-                        .ok_or_else(daemon_is_ending),
-                );
-            }
+            Request::Status | Request::Subscribe => self.send_status(call.reply).await,
             Request::Why { group, at_ms } => self.send_reasons(group, at_ms, call.reply).await,
             Request::History { limit } => {
                 let limit = limit.min(HISTORY_MAX);
@@ -169,6 +157,16 @@ impl Daemon {
             }
             other => self.run_command(other, asker, call.reply).await,
         }
+    }
+
+    async fn send_status(&mut self, reply: ReplySender) {
+        let mut status = self.engine.status().await;
+        if let Some(status) = &mut status {
+            status.counters.extend(self.log.lost());
+            self.add_not_saved(status);
+        }
+        let answer = status.map(|s| ControlAnswer::Status(Box::new(s)));
+        send_reply(reply, answer.ok_or_else(daemon_is_ending));
     }
 
     /// Says that nothing can be saved, if that is so.

@@ -235,16 +235,14 @@ impl Page {
             );
             return self.add_line(Tone::Plain, &" ".repeat(indent), &text);
         }
-        match link.problem() {
-            Some(note) => self.add_problem(indent, &note),
-            None => {
-                let text = match link.heard {
-                    None => "we hear it; not known yet whether it hears us",
-                    Some(_) => "up in both directions",
-                };
-                self.add_line(Tone::Plain, &" ".repeat(indent), &format!("{name}: {text}"));
-            }
+        if let Some(note) = link.problem() {
+            return self.add_problem(indent, &note);
         }
+        let text = match link.heard {
+            None => "we hear it; not known yet whether it hears us",
+            Some(_) => "up in both directions",
+        };
+        self.add_line(Tone::Plain, &" ".repeat(indent), &format!("{name}: {text}"));
     }
 
     fn add_pings(&mut self, status: &Status) {

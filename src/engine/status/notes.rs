@@ -137,37 +137,7 @@ impl Engine {
                 },
             );
         }
-        let lossy = |l: &&PeerLink| {
-            let lost = l.loss.permille() >= MIN_LOSS_SHOWN_PERMILLE;
-            peer.is_living() && l.up && lost
-        };
-        for link in peer.links.iter().filter(lossy) {
-            note(
-                true,
-                "link-lossy",
-                format!(
-                    "{} % of its heartbeats are lost on {}: check the cable, the switch and the queues of this link",
-                    link.loss.permille() / 10,
-                    link.name
-                ),
-            );
-        }
-        let silent = |l: &&PeerLink| peer.is_living() && !l.up && !l.relay;
-        for link in peer.links.iter().filter(silent) {
-            let why = if link.carrier {
-                ""
-            } else {
-                " (no carrier here)"
-            };
-            note(
-                true,
-                "link-silent",
-                format!(
-                    "not heard on {}{why}: check the cable, the switch and the firewall of this link",
-                    link.name
-                ),
-            );
-        }
+        notes.extend(link_notes(peer));
         notes
     }
 
@@ -338,4 +308,34 @@ impl Engine {
         let candidates = group.candidates(&self.view, &Round::default());
         choose_node(&candidates).err().map(|b| b.to_string())
     }
+}
+
+/// What is wrong with the links of a peer that is heard.
+fn link_notes(peer: &Peer) -> Vec<Note> {
+    let lossy = |l: &&PeerLink| {
+        let lost = l.loss.permille() >= MIN_LOSS_SHOWN_PERMILLE;
+        peer.is_living() && l.up && lost
+    };
+    let silent = |l: &&PeerLink| peer.is_living() && !l.up && !l.relay;
+    let lossy = peer.links.iter().filter(lossy).map(|link| {
+        let text = format!(
+            "{} % of its heartbeats are lost on {}: check the cable, the switch and the queues of this link",
+            link.loss.permille() / 10,
+            link.name
+        );
+        Note::new("link-lossy", text)
+    });
+    let silent = peer.links.iter().filter(silent).map(|link| {
+        let why = if link.carrier {
+            ""
+        } else {
+            " (no carrier here)"
+        };
+        let text = format!(
+            "not heard on {}{why}: check the cable, the switch and the firewall of this link",
+            link.name
+        );
+        Note::new("link-silent", text)
+    });
+    lossy.chain(silent).collect()
 }

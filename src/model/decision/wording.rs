@@ -60,6 +60,7 @@ impl fmt::Display for Decision {
 
 /// As a line of the log has it after the group's name.
 impl fmt::Display for What {
+    #[allow(clippy::too_many_lines)] // one sentence for each decision
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PeerActive(n) => write!(f, "node {n} is active"),
