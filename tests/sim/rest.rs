@@ -12,20 +12,20 @@ type Condition = (&'static str, fn(&mut World));
 
 const CONDITIONS: [Condition; 10] = [
     ("alice misses a gateway", |w| {
-        w.set_ping_visible("alice", 0, false)
+        w.set_ping_visible("alice", 0, false);
     }),
     ("bob misses a gateway", |w| {
-        w.set_ping_visible("bob", 0, false)
+        w.set_ping_visible("bob", 0, false);
     }),
     ("bob misses both gateways", |w| {
         w.set_ping_visible("bob", 0, false);
         w.set_ping_visible("bob", 1, false);
     }),
     ("alice fails a check", |w| {
-        w.fail_check("alice", "disk", Some("full"))
+        w.fail_check("alice", "disk", Some("full"));
     }),
     ("bob fails a check", |w| {
-        w.fail_check("bob", "disk", Some("full"))
+        w.fail_check("bob", "disk", Some("full"));
     }),
     ("bob fails a check that lets the owner stay", |w| {
         w.fail_check("bob", "lag", Some("behind"));
