@@ -118,7 +118,7 @@ fn a_killed_process_costs_nothing() {
             kill(process, Signal::SIGKILL).unwrap();
         }
         bed.append(3 * round..3 * round + 3);
-        assert_eq!(bed.numbers(), Vec::from_iter(0..3 * round + 3));
+        assert_eq!(bed.numbers(), (0..3 * round + 3).collect::<Vec<_>>());
     }
     assert_eq!(bed.log(), "");
 }
