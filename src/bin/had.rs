@@ -27,16 +27,13 @@ struct Args {
     /// Only read the configuration as for a start, print its errors, and exit: 0 if had would start, 1 if not
     #[arg(long)]
     check: bool,
-    /// Started by the daemon itself: keep the journal in this folder open
-    #[arg(long, value_name = "DIR", hide = true)]
-    serve_journal: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    if let Some(folder) = &args.serve_journal {
-        return had::store::journal::process::serve(folder);
+    if let Some(code) = had::store::journal::process::serve_if_asked() {
+        return code;
     }
+    let args = Args::parse();
     let folders = Folders {
         config: args.config,
         state: args.state,

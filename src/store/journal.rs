@@ -74,7 +74,7 @@ impl JournalQuery {
 pub enum JournalPlace {
     /// This one, for as long as it lives.
     ThisProcess,
-    /// One that this program starts, and that calls [`process::serve`].
+    /// One that this program starts, and that calls [`process::serve_if_asked`].
     ProcessOf(PathBuf),
 }
 

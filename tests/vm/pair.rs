@@ -81,7 +81,7 @@ impl Pair {
 
     /// What the daemon of a node says, if it answers.
     pub fn status(&self, name: &str) -> Option<Status> {
-        let output = self.on(name).try_sh("hactl status --json").ok()?;
+        let output = self.on(name).try_sh("hactl status --json; true").ok()?;
         serde_json::from_str(&output.stdout).ok()
     }
 
@@ -95,7 +95,7 @@ impl Pair {
     /// Waits until a node's status, as people read it, contains a text.
     pub fn says(&self, name: &str, text: &str) {
         until(&format!("status at {name} says {text:?}"), || {
-            let output = self.on(name).run("hactl status");
+            let output = self.on(name).run("hactl status; true");
             output.stdout.contains(text).then_some(())
         });
     }

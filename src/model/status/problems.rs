@@ -283,7 +283,7 @@ impl GroupStatus {
     }
 
     /// That it is where it should not be.
-    pub fn place_problem(&self) -> Option<Note> {
+    fn place_problem(&self) -> Option<Note> {
         let at = |wanted: GroupState| {
             let mut states = self.states.iter();
             states.find(|(_, s)| *s == wanted).map(|(node, _)| node)

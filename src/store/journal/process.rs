@@ -17,7 +17,7 @@ use super::JournalQuery;
 use super::disk::{JournalDisk, JournalOpenError};
 use crate::model::journal::Entry;
 
-/// The option of the program that serves a store.
+/// The option with which this program serves a store.
 const OPTION: &str = "--serve-journal";
 /// The process of a killed daemon closes its store within moments; on a slow disk that may take longer.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(20);
@@ -68,6 +68,8 @@ impl StoreProcess {
 
     fn spawn(program: &Path, folder: &Path) -> io::Result<StoreProcess> {
         let mut child = Command::new(program)
+            // A program that is also another one goes by its name.
+            .arg0("had")
             .arg(OPTION)
             .arg(folder)
             .stdin(Stdio::piped())
@@ -154,8 +156,18 @@ impl Drop for StoreProcess {
     }
 }
 
+/// Serves a journal if the words of this process ask for it, and returns how that ended. A program that runs the daemon calls
+/// this first.
+pub fn serve_if_asked() -> Option<ExitCode> {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    match words.as_slice() {
+        [option, folder] if option == OPTION => Some(serve(Path::new(folder))),
+        _ => None,
+    }
+}
+
 /// Has the store of that folder open for a daemon that speaks through standard input and output.
-pub fn serve(folder: &Path) -> ExitCode {
+fn serve(folder: &Path) -> ExitCode {
     // The end of the input ends this process; a signal would end it in the middle of a write.
     if let Err(error) = SigSet::all().thread_block() {
         tracing::debug!("signals cannot be blocked: {error}");

@@ -173,10 +173,12 @@ impl DemoStage {
 
     /// Whether a node sees this owner and these nodes. A daemon that does not answer yet does not.
     fn sees(&self, node: &str, owner: &str, in_touch: &[&str]) -> bool {
-        let Ok(text) = self.hactl(&self.lab, node, &["status", "--json"]) else {
+        let program = self.hactl.to_string_lossy();
+        // Its exit code says whether all is well, which it is not beside a dead node.
+        let Ok(output) = self.lab.exec(node, &[&program, "status", "--json"]) else {
             return false;
         };
-        let Ok(status) = serde_json::from_str::<Status>(&text) else {
+        let Ok(status) = serde_json::from_str::<Status>(&output.stdout) else {
             return false;
         };
         let alive = |name: &str| {
