@@ -22,11 +22,12 @@ fn pair(name: &str, record: &str) -> Cluster {
     cluster
 }
 
-/// The messages of the journal, in order.
+/// The messages of the journal, in order, but for those of the daemon, which are no decisions.
 fn journal(cluster: &Cluster, node: &str) -> Vec<String> {
     let text = cluster.exits(0, node, "hactl history -n 1000");
-    // Time and level are 30 characters.
-    text.lines().map(|line| line[30..].to_owned()).collect()
+    // Time and level are 34 characters.
+    let messages = text.lines().map(|line| line[34..].to_owned());
+    messages.filter(|text| !text.starts_with("had ")).collect()
 }
 
 /// The messages of the decisions in a replay.
