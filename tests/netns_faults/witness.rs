@@ -39,7 +39,7 @@ fn a_witness_lets_the_other_node_take_over_from_one_that_crashed_or_is_cut_off()
     assert!(said.contains("carol: 2 nodes, 1 witness, 1 link"), "{said}");
     assert!(!said.contains("differs"), "{said}");
     let page = cluster.page("alice");
-    assert!(page.contains("all is well"), "{page}");
+    assert!(page.contains("no problem seen"), "{page}");
     assert!(page.contains("carol  witness, active"), "{page}");
     let page = cluster.page("carol");
     assert!(page.contains("all is well"), "{page}");

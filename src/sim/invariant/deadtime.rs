@@ -1,6 +1,7 @@
 //! 4. No takeover before deadtime, or before initdead after a start, unless the peer announced that it leaves.
 //!
-//! Promised under every fault. A node waits initdead for a peer that it has not heard since it started. For a peer that
+//! Promised under every fault. A node waits initdead for a peer that it has not heard since it started; only deadtime, if
+//! another node tells it that the peer had left. For a peer that
 //! reported the group as anything but down it waits deadtime, and also as long as the peer announced to be away.
 
 use super::heard_from_peers::HeardFromPeers;
@@ -18,9 +19,13 @@ pub(super) fn check_start(
 ) -> Option<String> {
     peers.iter().find_map(|peer| {
         let Some(heard) = heard.last_from(peer) else {
-            let early = now < heard.began + timing.initdead;
+            let (wait, name) = match heard.was_told_of_goodbye(peer) {
+                true => (timing.deadtime, "deadtime"),
+                false => (timing.initdead, "initdead"),
+            };
+            let early = now < heard.began + wait;
             return early.then(|| {
-                format!("starts {group} before it has heard {peer} and before initdead is over")
+                format!("starts {group} before it has heard {peer} and before {name} is over")
             });
         };
         let silent = now.since(heard.at);
@@ -55,6 +60,29 @@ mod tests {
         let timing = default_cluster(&[]).timing;
         let bob = [NodeName::new("bob")];
         check_start(&peers, now, &GroupName::new("db"), &bob, &timing).is_some()
+    }
+
+    #[test]
+    fn who_is_told_of_a_goodbye_waits_deadtime() {
+        let timing = default_cluster(&[]).timing;
+        let mut peers = HeardFromPeers::default();
+        peers.start_life(Time(1));
+        let carol = NodeName::new("carol");
+        let mut told = heartbeat(1, GroupState::Offline, 1);
+        let left = |node| crate::model::heartbeat::LeftNode {
+            node,
+            generation: crate::model::Generation(1),
+        };
+        told.left = vec![left(carol.clone())];
+        peers.note_heartbeat(Time(1), &told, timing.deadtime);
+        let check = |after| {
+            let (now, db) = (Time(1) + after, GroupName::new("db"));
+            check_start(&peers, now, &db, std::slice::from_ref(&carol), &timing)
+        };
+        assert!(timing.deadtime < timing.initdead);
+        let early = check(timing.deadtime - Duration::from_millis(1));
+        assert!(early.unwrap().contains("before deadtime is over"));
+        assert_eq!(check(timing.deadtime), None);
     }
 
     #[test]

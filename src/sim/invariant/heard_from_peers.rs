@@ -1,6 +1,6 @@
 //! What a machine has heard from its peers, remembered outside of its engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::heartbeat::{GroupState, Heartbeat, Phase};
@@ -12,6 +12,8 @@ use crate::model::{Generation, GroupName, NodeName, Sequence, Time};
 pub(in crate::sim) struct HeardFromPeers {
     pub began: Time,
     heard: BTreeMap<NodeName, LastHeartbeat>,
+    /// Nodes that have left, as others have told.
+    goodbyes: BTreeSet<NodeName>,
 }
 
 /// The newest heartbeat of one node.
@@ -59,10 +61,18 @@ impl HeardFromPeers {
     pub fn start_life(&mut self, now: Time) {
         self.began = now;
         self.heard.clear();
+        self.goodbyes.clear();
+    }
+
+    /// Whether another node has told that this one had left.
+    pub(super) fn was_told_of_goodbye(&self, peer: &NodeName) -> bool {
+        self.goodbyes.contains(peer)
     }
 
     pub fn note_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat, deadtime: Duration) {
         let number = (heartbeat.generation, heartbeat.sequence);
+        self.goodbyes
+            .extend(heartbeat.left.iter().map(|left| left.node.clone()));
         if !self.heard.contains_key(&heartbeat.src) {
             self.heard
                 .insert(heartbeat.src.clone(), LastHeartbeat::default());
