@@ -68,7 +68,7 @@ fn forum(name: &str) -> Cluster {
     cluster.until_active(&NODES);
     served_by(&cluster, "web1");
     for node in NODES {
-        until_well(&cluster, node, 2);
+        until_well(&cluster, node, 4);
     }
     cluster
 }
@@ -135,7 +135,7 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     });
     web::mend_configuration(&cluster, "web1");
     cluster.sh("web1", "nginx -c /run/nginx.conf");
-    until_well(&cluster, "web1", 2);
+    until_well(&cluster, "web1", 4);
     let waits = |says: &str| {
         cluster.until_status("web2", &format!("it waits: {says}"), |s| {
             let notes = group_of(s, GROUP).notes.join("\n");
@@ -221,7 +221,7 @@ fn a_dead_database_or_machine_moves_both_addresses_and_a_cut_network_none() {
 }
 
 fn served_by_after_copying(cluster: &Cluster) {
-    until_well(cluster, "web1", 2);
+    until_well(cluster, "web1", 4);
     cluster.until_owner(GROUP, "web1");
     served_by(cluster, "web1");
 }
