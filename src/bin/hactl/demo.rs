@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use had::assembly::Folders;
 use had::lab::{LinkDirection, ProbeReport};
 use had::runtime;
-use had::store::journal::process;
 
 use crate::screen::{Screen, Tone, print};
 use stage::{DemoStage, WatchedAct};
@@ -39,9 +38,6 @@ const BOTH: &[&str] = &["alice", "bob"];
 
 /// The daemon with its default folders; each node has its own.
 pub fn daemon() -> ExitCode {
-    if let Some(code) = process::serve_if_asked() {
-        return code;
-    }
     let folders = Folders {
         config: PathBuf::from("/etc/ha.d"),
         state: PathBuf::from("/var/lib/had"),

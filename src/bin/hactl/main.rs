@@ -80,6 +80,10 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let called = words.first().map(Path::new).and_then(Path::file_name);
     let called = called.unwrap_or_default().to_string_lossy();
+    // The daemon of the demo starts this program again.
+    if let Some(code) = had::store::journal::process::serve_if_asked() {
+        return code;
+    }
     if called == demo::DAEMON {
         return demo::daemon();
     }

@@ -68,8 +68,8 @@ impl StoreProcess {
 
     fn spawn(program: &Path, folder: &Path) -> io::Result<StoreProcess> {
         let mut child = Command::new(program)
-            // A program that is also another one goes by its name.
-            .arg0("had")
+            // `pidof had` is the daemon alone.
+            .arg0("had-journal")
             .arg(OPTION)
             .arg(folder)
             .stdin(Stdio::piped())
