@@ -19,9 +19,10 @@ pub(super) fn check_start(
 ) -> Option<String> {
     peers.iter().find_map(|peer| {
         let Some(heard) = heard.last_from(peer) else {
-            let (wait, name) = match heard.was_told_of_goodbye(peer) {
-                true => (timing.deadtime, "deadtime"),
-                false => (timing.initdead, "initdead"),
+            let (wait, name) = if heard.was_told_of_goodbye(peer) {
+                (timing.deadtime, "deadtime")
+            } else {
+                (timing.initdead, "initdead")
             };
             let early = now < heard.began + wait;
             return early.then(|| {
@@ -75,14 +76,15 @@ mod tests {
         };
         told.left = vec![left(carol.clone())];
         peers.note_heartbeat(Time(1), &told, timing.deadtime);
-        let check = |after| {
-            let (now, db) = (Time(1) + after, GroupName::new("db"));
+        let check = |now| {
+            let db = GroupName::new("db");
             check_start(&peers, now, &db, std::slice::from_ref(&carol), &timing)
         };
+        let end = Time(1) + timing.deadtime;
         assert!(timing.deadtime < timing.initdead);
-        let early = check(timing.deadtime - Duration::from_millis(1));
+        let early = check(Time(end.0 - 1));
         assert!(early.unwrap().contains("before deadtime is over"));
-        assert_eq!(check(timing.deadtime), None);
+        assert_eq!(check(end), None);
     }
 
     #[test]
