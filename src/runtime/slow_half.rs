@@ -33,9 +33,7 @@ use crate::model::cluster::Timing;
 use crate::text::duration_for_people;
 
 /// How often the slow half is asked whether it moves.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How often its answer is looked for once it was late.
-const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(500);
+const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How often its answer is looked for in a silence, which must not last longer than it has to.
 const LOOK_IN_SILENCE_EVERY: Duration = Duration::from_millis(50);
 /// It is never given up sooner.
@@ -110,10 +108,8 @@ impl SlowHalfWatch {
     fn pause(&self) -> Duration {
         if self.is_silent() {
             LOOK_IN_SILENCE_EVERY
-        } else if self.still_for.is_zero() {
-            ASK_EVERY
         } else {
-            LOOK_AGAIN_EVERY
+            ASK_EVERY
         }
     }
 
@@ -261,7 +257,7 @@ mod tests {
             let begin = self.now;
             let mut noticed = Vec::new();
             while self.now.since(begin) < time {
-                self.now = self.now + LOOK_AGAIN_EVERY;
+                self.now = self.now + ASK_EVERY;
                 let notice = self.watch.look(self.now, &self.out);
                 noticed.extend(notice.map(|n| (self.now.since(begin).as_millis(), n)));
             }
@@ -283,8 +279,8 @@ mod tests {
             panic!("{noticed:?}");
         };
         // The first look asks, and the time counts from there.
-        assert_eq!((*warned, *silent), (4000, 9000));
-        let wanted = 9000 + warntime.as_millis();
+        assert_eq!((*warned, *silent), (3500, 8500));
+        let wanted = 8500 + warntime.as_millis();
         assert!((wanted..wanted + 500).contains(ended), "{ended}");
     }
 
@@ -305,7 +301,7 @@ mod tests {
     #[test]
     fn a_short_deadtime_waits_five_seconds_all_the_same() {
         let mut watched = Watched::new(MS * 300);
-        assert_eq!(watched.pass(MS * 5_500).len(), 1, "only the warning");
+        assert_eq!(watched.pass(MS * 5_000).len(), 1, "only the warning");
         assert!(!watched.watch.is_silent());
         watched.pass(MS * 500);
         assert!(watched.watch.is_silent());
