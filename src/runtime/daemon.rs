@@ -37,6 +37,8 @@ use crate::sys::netlink::Netlink;
 /// Time to write the end of the journal, and of the recording, to the disk.
 pub(super) const DISK_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Outputs of the heartbeat thread that are handled before requests are looked at.
+const OUTPUT_BATCH: usize = 256;
 /// After an error, saving is tried again after so long.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// Time for pending notifications when the daemon ends.
@@ -89,37 +91,34 @@ impl Daemon {
         mut reloads: mpsc::UnboundedReceiver<ReloadProgress>,
         mut signals: Signals,
     ) -> DaemonEnd {
-        self.record(of_daemon(What::DaemonStarted(
-            env!("CARGO_PKG_VERSION").to_owned(),
-        )));
+        // The log has a longer line of it.
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.append_to_journal(of_daemon(What::DaemonStarted(version)));
+        let mut batch = Vec::new();
         let ended_in_order = loop {
             tokio::select! {
                 // Orders of the engine go before requests.
                 biased;
-                output = outputs.recv() => match output {
-                    Some(Output::Action(Action::Exit)) => break true,
-                    Some(output) => {
-                        self.handle_output(output);
-                        // The leases of many groups are renewed together.
-                        if outputs.is_empty() {
-                            self.performer.save_leases();
-                        }
+                count = outputs.recv_many(&mut batch, OUTPUT_BATCH) => {
+                    if count == 0 {
+                        break false;
                     }
-                    None => break false,
-                },
+                    if self.handle_outputs(&mut batch) {
+                        break true;
+                    }
+                }
                 Some(order) = orders.recv() => self.peer_requests.carry_out(order, &self.engine),
                 Some(progress) = reloads.recv() => self.continue_reload(progress),
                 Some(call) = calls.recv() => self.serve(call).await,
                 signal = signals.next() => self.handle_signal(signal),
             }
         };
-        self.performer.save_leases();
         if ended_in_order {
             // After `hactl restart` everything is still up, and the next daemon takes it over.
             self.performer.extend_all_leases().await;
         }
         let how = match ended_in_order {
-            true if self.leaving => "its groups are stopped",
+            true if self.leaving => "it leaves the cluster",
             true => "it restarts, its groups run on",
             false => "the heartbeat thread has failed, its groups run on",
         };
@@ -150,6 +149,19 @@ impl Daemon {
             true => DaemonEnd::InOrder,
             false => DaemonEnd::Failed,
         }
+    }
+
+    /// Whether the engine has ended. The leases of many groups are renewed together, and saved once.
+    fn handle_outputs(&mut self, batch: &mut Vec<Output>) -> bool {
+        let mut ended = false;
+        for output in batch.drain(..) {
+            match output {
+                Output::Action(Action::Exit) => ended = true,
+                output => self.handle_output(output),
+            }
+        }
+        self.performer.save_leases();
+        ended
     }
 
     fn handle_output(&mut self, output: Output) {
@@ -204,11 +216,16 @@ impl Daemon {
             service_manager::notify_stopping();
         }
         self.notifier.add_decision(&decision);
-        let entry = Entry::new(clock::wall_milliseconds(), decision);
+        let entry = self.append_to_journal(decision);
         log_line(entry.level, &entry.text);
+    }
+
+    fn append_to_journal(&self, decision: Decision) -> Entry {
+        let entry = Entry::new(clock::wall_milliseconds(), decision);
         if let Some(journal) = &self.journal {
-            journal.append(entry);
+            journal.append(entry.clone());
         }
+        entry
     }
 
     /// What follows the answer to a command while nothing can be saved.

@@ -70,11 +70,12 @@ fn send_reply(reply: ReplySender, result: Result<ControlAnswer, Refusal>) {
 impl Daemon {
     /// Answers one request.
     pub(super) async fn serve(&mut self, call: ControlCall) {
-        let asker = Asker {
-            who: call.caller.user(),
+        let mut asker = Asker {
             waits: true,
+            ..Asker::default()
         };
         if !call.request.is_read_only() {
+            asker.who = call.caller.user();
             let pid = call
                 .caller
                 .pid
