@@ -17,6 +17,13 @@ pub fn unspare_child(command: &mut Command) {
     }
 }
 
+/// The same for this process. It goes on if that fails: being spared is the smaller evil.
+pub fn unspare_this_process() {
+    if fs::read_to_string(OWN).is_ok_and(|value| is_spared(&value)) {
+        drop(fs::write(OWN, "0"));
+    }
+}
+
 fn is_spared(value: &str) -> bool {
     value.starts_with('-')
 }

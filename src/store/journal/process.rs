@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::JournalQuery;
 use super::disk::{JournalDisk, JournalOpenError};
 use crate::model::journal::Entry;
+use crate::sys::oom;
 
 /// The option with which this program serves a store.
 const OPTION: &str = "--serve-journal";
@@ -172,6 +173,7 @@ fn serve(folder: &Path) -> ExitCode {
     if let Err(error) = SigSet::all().thread_block() {
         tracing::debug!("signals cannot be blocked: {error}");
     }
+    oom::unspare_this_process();
     match open_when_free(folder) {
         Ok(disk) => match answer(&Reply::Opened(disk.lost)) {
             Ok(()) => serve_requests(disk),
