@@ -71,8 +71,6 @@ impl HeardFromPeers {
 
     pub fn note_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat, deadtime: Duration) {
         let number = (heartbeat.generation, heartbeat.sequence);
-        self.goodbyes
-            .extend(heartbeat.left.iter().map(|left| left.node.clone()));
         if !self.heard.contains_key(&heartbeat.src) {
             self.heard
                 .insert(heartbeat.src.clone(), LastHeartbeat::default());
@@ -88,6 +86,8 @@ impl HeardFromPeers {
         if number <= of.number && !(other && of.instance.is_some()) {
             return;
         }
+        let told = heartbeat.left.iter().map(|left| left.node.clone());
+        self.goodbyes.extend(told);
         if number.0 > of.number.0 || other {
             of.states.clear();
         }
