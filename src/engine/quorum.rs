@@ -114,7 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::{Event, MachineRecord, PersistentState};
+    use crate::engine::{Action, Event, MachineRecord, PersistentState};
     use crate::model::cluster::{Cluster, PingNode, Timing};
 
     /// When each confirmation ends and its votes, how many are needed, when the right ends.
@@ -179,8 +179,9 @@ mod tests {
         let kept = kept(&[(nodes[1].clone(), record)]);
         let (mut engine, _) = Engine::new(cluster, kept, Time::ZERO);
         let orders = engine.handle(at(1), pong);
-        let text = format!("{orders:?}");
-        assert!(text.contains("PingIsMember"), "{text}");
+        let told = What::PingIsMember("group".to_owned(), nodes[1].clone());
+        let tells = |o: &Action| matches!(o, Action::Record(decision) if decision.what == told);
+        assert!(orders.iter().any(tells), "{orders:?}");
         let ping = &engine.status(at(1)).pings[0];
         assert_eq!((ping.up, ping.member.as_ref()), (false, Some(&nodes[1])));
         assert_eq!(engine.view.pings[0].answered, None);

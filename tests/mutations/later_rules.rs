@@ -580,7 +580,7 @@ pub const TABLE: &[Mutation] = &[
         "first.map(|at| *at + WITHIN).filter(|until| now < *until)",
         "first.map(|at| *at + WITHIN).filter(|until| now > *until)",
     ),
-    // Rule 34: dead by a person's word.
+    // Rule 34: confirmed dead.
     m(
         "34: one confirmed node is enough for quorum",
         "confirmed_dead.rs",
