@@ -56,7 +56,7 @@ pub fn render_brief(status: &Status) -> String {
     let running = status.groups.iter().filter(|g| g.runs()).count();
     let groups = count(status.groups.len(), "group");
     let mut text = match problems.len() {
-        0 => "all is well".to_owned(),
+        0 => "no problem".to_owned(),
         n => count(n, "problem"),
     };
     text += &format!(": {running} of {groups} running");
@@ -271,7 +271,7 @@ impl Page {
                 format!("ignored: {votes} of {total} votes, which limit nothing")
             }
             None if votes < needed => format!(
-                "held with {votes} of {total} votes: all other voters are dead by the word of an administrator"
+                "held with {votes} of {total} votes: an administrator has confirmed that all other voters are dead"
             ),
             None => format!("held: {votes} of {total} votes, {needed} needed"),
         };

@@ -335,6 +335,32 @@ fn a_node_is_late_and_links_are_one_way() {
 }
 
 #[test]
+fn one_line_counts_the_groups_that_run_and_names_the_kinds_of_problems() {
+    let mut status = pair();
+    let line = render_brief(&status);
+    assert!(line.starts_with("no problem: "), "{line}");
+    assert_eq!(line.matches('\n').count(), 1, "{line}");
+    status.groups[0].owners.clear();
+    status.nodes[1].liveness = Liveness::Dead;
+    let line = render_brief(&status);
+    let ids = ["problems: ", "; ", "node-dead bob", "group-down "];
+    for part in ids {
+        assert!(line.contains(part), "{part} is missing in {line}");
+    }
+    let runs = |line: &str| {
+        line.split(": ")
+            .nth(1)
+            .unwrap()
+            .split(" of ")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let before: usize = runs(&render_brief(&pair())).parse().unwrap();
+    assert_eq!(runs(&line), (before - 1).to_string(), "{line}");
+}
+
+#[test]
 fn what_nobody_watches_is_not_called_well() {
     let mut status = pair();
     let resources = &mut status.groups[0].resources;
