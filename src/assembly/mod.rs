@@ -157,44 +157,46 @@ mod tests {
 
     #[test]
     fn one_look_shows_what_is_wrong_with_files_and_resources() {
+        expect_problems(
+            "keepaliv 1\nnode a b\nbcast lo\n",
+            "a 127.0.0.300/8/lo nosuchscript\n",
+            &[
+                "ha.cf:1:1: unknown directive",
+                "haresources:1:3:",
+                "haresources:1:20:",
+                "\n3 errors",
+                ": had would not start\n",
+            ],
+        );
+    }
+
+    /// The check of these files refuses them and has all these texts.
+    fn expect_problems(ha_cf: &str, haresources: &str, problems: &[&str]) {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        fs::write(at("ha.cf"), "keepaliv 1\nnode a b\nbcast lo\n").unwrap();
-        fs::write(at("haresources"), "a 127.0.0.300/8/lo nosuchscript\n").unwrap();
+        fs::write(at("ha.cf"), ha_cf).unwrap();
+        fs::write(at("haresources"), haresources).unwrap();
         fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
         fs::set_permissions(at("authkeys"), fs::Permissions::from_mode(0o600)).unwrap();
         let (text, good) = check(dir.path(), &NodeName::new("a"));
         assert!(!good);
-        for wrong in [
-            "ha.cf:1:1: unknown directive",
-            "haresources:1:3:",
-            "haresources:1:20:",
-            "\n3 errors",
-            ": had would not start\n",
-        ] {
-            assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
+        for problem in problems {
+            assert!(text.contains(problem), "{problem} is missing in\n{text}");
         }
     }
 
     #[test]
     fn programs_that_are_missing_are_not_hidden_by_another_mistake() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        let ha_cf = "keepaliv 1\nnode a b\nbcast lo\nnotify /nonexistent/hook\ncheck x exec /nonexistent/check\n";
-        fs::write(at("ha.cf"), ha_cf).unwrap();
-        fs::write(at("haresources"), "a 127.0.0.3/8/lo\n").unwrap();
-        fs::write(at("authkeys"), "auth 1\n1 sha1 a-long-enough-key\n").unwrap();
-        fs::set_permissions(at("authkeys"), fs::Permissions::from_mode(0o600)).unwrap();
-        let (text, good) = check(dir.path(), &NodeName::new("a"));
-        assert!(!good);
-        for wrong in [
-            "ha.cf:1:1: unknown directive",
-            "ha.cf:4:8: cannot read /nonexistent/hook",
-            "ha.cf:5:14: `/nonexistent/check` is not an executable file",
-            "\n3 errors",
-        ] {
-            assert!(text.contains(wrong), "{wrong} is missing in\n{text}");
-        }
+        expect_problems(
+            "keepaliv 1\nnode a b\nbcast lo\nnotify /nonexistent/hook\ncheck x exec /nonexistent/check\n",
+            "a 127.0.0.3/8/lo\n",
+            &[
+                "ha.cf:1:1: unknown directive",
+                "ha.cf:4:8: cannot read /nonexistent/hook",
+                "ha.cf:5:14: `/nonexistent/check` is not an executable file",
+                "\n3 errors",
+            ],
+        );
     }
 
     #[test]
