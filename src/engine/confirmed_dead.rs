@@ -9,7 +9,7 @@ use crate::model::voter_list::VoterList;
 use crate::model::{NodeName, Time};
 
 impl Peer {
-    /// Whether it is dead by a person's word, and was not heard since.
+    /// Whether an administrator has confirmed that it is dead, and it was not heard since.
     pub fn is_confirmed_dead(&self) -> bool {
         self.confirmed_dead
     }
@@ -18,7 +18,11 @@ impl Peer {
 impl View {
     /// When a right ends by the word of a person: where every voter is confirmed dead or confirms the right, nobody is left who
     /// could have quorum without this node. `confirmed_until` says until when a peer confirms it.
-    pub fn right_by_word(&self, list: &VoterList, confirmed_until: impl Fn(&Peer) -> Time) -> Time {
+    pub fn right_end_if_others_dead(
+        &self,
+        list: &VoterList,
+        confirmed_until: impl Fn(&Peer) -> Time,
+    ) -> Time {
         if !self.peers.iter().any(Peer::is_confirmed_dead) {
             return Time::ZERO;
         }
@@ -33,12 +37,13 @@ impl View {
     }
 
     /// Rule 15. Whether this side has quorum because every voter that it does not hear is confirmed dead.
-    pub fn has_quorum_by_word(&self) -> bool {
+    pub fn has_quorum_if_others_dead(&self) -> bool {
         let heard = |p: &Peer| {
             let counts = p.is_living() && !self.is_deaf(p) && self.counts_by_our_lists(p);
             if counts { Time::NEVER } else { Time::ZERO }
         };
-        self.earliest_by_list(|list, _| self.right_by_word(list, heard)) == Some(Time::NEVER)
+        self.earliest_by_list(|list, _| self.right_end_if_others_dead(list, heard))
+            == Some(Time::NEVER)
     }
 }
 
@@ -70,7 +75,7 @@ impl Engine {
     }
 
     /// A node is heard that a person called dead. What is held by that word is held on until the node can confirm it.
-    pub(super) fn lives_after_all(&mut self, name: &NodeName) {
+    pub(super) fn end_confirmed_death(&mut self, name: &NodeName) {
         let bridge = self.now + self.view.cluster.timing.warntime;
         if self
             .view

@@ -36,7 +36,7 @@ impl Engine {
             return;
         };
         if peer.is_second_life(now, heartbeat, self.view.cluster.timing.initdead) {
-            self.lives_after_all(&heartbeat.src);
+            self.end_confirmed_death(&heartbeat.src);
             self.take_second_life(now, from, heartbeat, freshness);
             return;
         }
@@ -60,7 +60,7 @@ impl Engine {
             self.round.save |= machines.take_life(now, from, heartbeat, fresh, out);
         }
         if called_dead {
-            self.lives_after_all(&heartbeat.src);
+            self.end_confirmed_death(&heartbeat.src);
         }
         if let Some(address) = from.filter(|_| fresh) {
             self.take_peer_address(&heartbeat.src, address);

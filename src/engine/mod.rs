@@ -248,13 +248,13 @@ impl Engine {
     fn count_votes_and_loads(&mut self) {
         self.view.update_arbiter();
         let votes = self.view.votes();
-        let by_word = !votes.are_enough() && self.view.has_quorum_by_word();
-        let enough = !self.view.counts_votes() || votes.are_enough() || by_word;
+        let others_dead = !votes.are_enough() && self.view.has_quorum_if_others_dead();
+        let enough = !self.view.counts_votes() || votes.are_enough() || others_dead;
         if enough != self.view.quorate {
             self.view.quorate = enough;
             let (ours, total) = (votes.ours, votes.total);
-            let what = if by_word {
-                What::QuorumByWord { votes: ours, total }
+            let what = if others_dead {
+                What::QuorumOthersDead { votes: ours, total }
             } else if enough {
                 What::QuorumGained { votes: ours, total }
             } else {
@@ -263,7 +263,7 @@ impl Engine {
             let changes = self.view.waits_for_voters();
             let because = match changes.filter(|_| !enough) {
                 Some(text) => Because::VotersChange(text),
-                None if by_word => Because::AllOthersDead,
+                None if others_dead => Because::AllOthersDead,
                 None => Because::VotesCounted,
             };
             self.round.record_node(what, because);

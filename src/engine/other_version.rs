@@ -34,7 +34,7 @@ impl Engine {
         let records = notes.into_iter().map(super::Action::Record);
         self.round.out.extend(records);
         if called_dead {
-            self.lives_after_all(name);
+            self.end_confirmed_death(name);
         }
         if first {
             let what = What::OtherVersion(name.clone(), heartbeat.in_words());

@@ -68,7 +68,7 @@ pub enum What {
         total: u32,
     },
     /// This node's side goes on with fewer, because nobody else is left.
-    QuorumByWord {
+    QuorumOthersDead {
         /// Votes of this node's side.
         votes: u32,
         /// Votes in the whole cluster.
@@ -311,7 +311,7 @@ pub enum Because {
     NotReady(String),
     /// The votes were counted.
     VotesCounted,
-    /// Every voter that is not heard is dead by the word of an administrator.
+    /// An administrator has confirmed that every voter that is not heard is dead.
     AllOthersDead,
     /// The votes were counted while the list of voters changes; the text says what that waits for.
     VotersChange(String),

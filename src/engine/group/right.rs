@@ -82,8 +82,9 @@ impl Right {
             return Time::NEVER;
         }
         let ends = |list: &VoterList, arbiter| {
-            let by_word = view.right_by_word(list, |peer| self.confirmed_until(peer, view));
-            self.ends_by(list, arbiter, view).max(by_word)
+            let others_dead =
+                view.right_end_if_others_dead(list, |peer| self.confirmed_until(peer, view));
+            self.ends_by(list, arbiter, view).max(others_dead)
         };
         let by_list = view.earliest_by_list(ends);
         by_list.unwrap_or(Time::NEVER).max(self.end_from_before)

@@ -64,7 +64,7 @@ impl Engine {
         note(
             peer.is_confirmed_dead(),
             "confirmed-dead",
-            "dead by the word of an administrator (hactl fence confirm), until it is heard"
+            "confirmed dead by an administrator (hactl fence confirm), until it is heard"
                 .to_owned(),
         );
         let name = &peer.name;

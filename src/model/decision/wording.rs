@@ -131,7 +131,7 @@ impl fmt::Display for What {
             ),
             Self::SharedNameEnded(n) => write!(f, "only one machine calls itself {n} now"),
             Self::StaysOut => write!(f, "this node stays out of the cluster and stops its groups"),
-            Self::QuorumByWord { votes, total } => {
+            Self::QuorumOthersDead { votes, total } => {
                 write!(f, "this side goes on with {votes} of {total} votes")
             }
             Self::CommandFailed(command) => write!(f, "{command} failed"),
@@ -335,7 +335,7 @@ impl fmt::Display for Because {
             Self::VotesCounted => write!(f, "the votes were counted"),
             Self::AllOthersDead => write!(
                 f,
-                "every other voter is dead by the word of an administrator (hactl fence confirm)"
+                "an administrator has confirmed that every other voter is dead (hactl fence confirm)"
             ),
             Self::VotersChange(text) => f.write_str(text),
             Self::NodeWasStopped => write!(
@@ -348,7 +348,7 @@ impl fmt::Display for Because {
             Self::NoReasonToMove => write!(f, "there is no longer a reason to move it"),
             Self::MovedOften => write!(
                 f,
-                "it has moved three times within a minute, so it rests until the minute is over"
+                "it has moved three times within a minute, so it is not moved again until the minute is over"
             ),
             Self::Maintenance => write!(f, "it is in maintenance"),
             Self::GivenAway => write!(f, "an administrator told this node to give it away"),
