@@ -12,7 +12,7 @@ fn what_heartbeat_reads_is_read_with_a_warning() {
         assert_ne!(text, GOOD[0].1, "{from}");
         text
     };
-    let table: [(&str, String, &str); 17] = [
+    let table: [(&str, String, &str); 18] = [
         ("ha.cf", ha_cf("bcast eth1\nudp eth1\n"), "udp"),
         (
             "authkeys",
@@ -26,6 +26,7 @@ fn what_heartbeat_reads_is_read_with_a_warning() {
         ),
         ("ha.cf", ha_cf("deadtime 10\nwarntime 10\n"), "warntime"),
         ("ha.cf", ha_cf("deadtime 10\nwarntime 20\n"), "warntime"),
+        ("ha.cf", ha_cf("keepalive 2\nwarntime 2\n"), "15 s is used"),
         (
             "ha.cf",
             ha_cf("keepalive 1\nkeepalive 2\n"),
@@ -81,5 +82,15 @@ fn what_heartbeat_reads_is_read_with_a_warning() {
         let warns = said.lines().any(|l| l.starts_with("warning: "));
         assert!(loaded.is_ok() && warns, "{text}\n{said}");
         assert!(said.contains(understood), "{understood}: {text}\n{said}");
+    }
+}
+
+/// A node that hears nothing for warntime counts as having stood still. The pause between two heartbeats is no reason for that.
+#[test]
+fn a_warntime_that_is_not_above_keepalive_is_not_used() {
+    for lines in ["keepalive 2\nwarntime 2\n", "keepalive 2\nwarntime 1\n"] {
+        let text = format!("{}{lines}", GOOD[0].1);
+        let timing = good(&[("ha.cf", &text)]).unwrap().config.timing;
+        assert!(timing.warntime > timing.keepalive, "{lines}: {timing:?}");
     }
 }

@@ -120,19 +120,6 @@ fn judge_order(reader: &mut HaCfReader<'_>, times: &GivenTimes) {
             report_bad_order(reader, dead, keep, &message, "");
         }
     }
-    if let (Some(warn), Some(dead), Some(keep)) =
-        (&times.warntime, &times.deadtime, &times.keepalive)
-        && warn.time < dead.time
-        && warn.time <= keep.time
-        && let Some(place) = &warn.place
-    {
-        let message = format!(
-            "{} should exceed {}: every heartbeat would be late",
-            warn.named(),
-            keep.named()
-        );
-        reader.report.warning(place, message, keep.origin());
-    }
     if let (Some(init), Some(dead)) = (&times.initdead, &times.deadtime)
         && let Some(place) = &init.place
     {
@@ -153,25 +140,30 @@ fn judge_order(reader: &mut HaCfReader<'_>, times: &GivenTimes) {
     }
 }
 
-/// heartbeat starts with a warntime that is not below deadtime, and never warns then.
+/// heartbeat starts with a warntime that is not below deadtime, and never warns then; and with one that is not above keepalive,
+/// and always warns. Here a node that hears nothing for warntime also counts as having stood still itself, which must not follow
+/// from the usual pause between two heartbeats.
 fn usable_warntime(reader: &mut HaCfReader<'_>, times: &GivenTimes) -> Option<Duration> {
     let warn = times.warntime.as_ref()?;
-    let Some(dead) = times.deadtime.as_ref().filter(|d| warn.time >= d.time) else {
-        return Some(warn.time);
+    let dead = times.deadtime.as_ref();
+    let keep = times.keepalive.as_ref();
+    let (wrong, limit, remedy) = match (dead, keep) {
+        (Some(dead), _) if warn.time >= dead.time => ("is not below", dead, "a longer deadtime"),
+        (_, Some(keep)) if warn.time <= keep.time && warn.place.is_some() => {
+            ("is not above", keep, "a shorter keepalive")
+        }
+        _ => return Some(warn.time),
     };
-    let used = dead.time / 2;
+    let used = dead?.time / 2;
     let message = format!(
-        "{} is not below {}: {} is used",
+        "{} {wrong} {}: {} is used",
         warn.named(),
-        dead.named(),
+        limit.named(),
         duration_for_people(used)
     );
-    let place = warn.place.as_ref().or(dead.place.as_ref());
+    let place = warn.place.as_ref().or(limit.place.as_ref());
     let place = place.unwrap_or(&reader.whole).clone();
-    let help = format!(
-        "write `warntime {}`, or a longer deadtime",
-        duration_in_files(used)
-    );
+    let help = format!("write `warntime {}`, or {remedy}", duration_in_files(used));
     reader.report.warning(&place, message, help);
     Some(used)
 }
