@@ -360,8 +360,12 @@ fn read_intent(m: &Message<'_>) -> Result<Intent, Refused> {
 
 fn read_voters(m: &Message<'_>) -> Result<VotersReport, Refused> {
     let mut lists = read_list(m, "vo", fields::number)?.into_iter();
+    let current = lists.next();
+    if current == Some(0) {
+        return Err(Refused::Malformed("a list of voters without a digest"));
+    }
     Ok(VotersReport {
-        current: lists.next().unwrap_or_default(),
+        current: current.unwrap_or_default(),
         former: lists.collect(),
         gone: read_list(m, "fo", fields::read_gone)?,
     })

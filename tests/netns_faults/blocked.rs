@@ -253,7 +253,7 @@ fn a_main_loop_that_hangs_ends_in_a_takeover_and_not_in_two_owners() {
     let begin = now();
     cluster.until_log(
         "alice",
-        "the main loop of this daemon has not moved for 2.5 s",
+        "no resource is started or stopped here, and addresses are not renewed",
     );
     cluster.until_log(
         "alice",
@@ -321,7 +321,7 @@ fn a_main_loop_that_hangs_for_a_moment_is_reported_and_changes_nothing() {
     cluster.sh("alice", "mkfifo /run/had/leases.new");
     cluster.until_log(
         "alice",
-        "the main loop of this daemon has not moved for 2.5 s",
+        "no resource is started or stopped here, and addresses are not renewed",
     );
     cluster.sh("alice", "cat /run/had/leases.new > /dev/null");
     cluster.until_log("alice", "the main loop of this daemon works again");
