@@ -35,6 +35,7 @@ fn main() {
         return;
     }
     each_mutation_has_one_place_and_a_name_of_its_own();
+    workshop::scenarios_use_only_what_is_pure();
     if let Ok(wanted) = std::env::var("HAD_MUTATIONS") {
         every_mutation_is_caught(&wanted);
     }

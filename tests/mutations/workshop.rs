@@ -10,30 +10,19 @@ use crate::table::Mutation;
 
 /// The modules that do not touch the system.
 const PURE: [&str; 4] = ["model", "text", "engine", "sim"];
+/// The one file of another room that the scenarios use, with its room.
+const ALONE: (&str, &str) = ("control", "select");
 /// Random runs of each class, at first and when nothing was caught.
 const FEW_RUNS: &str = "40";
 const MANY_RUNS: &str = "200";
 /// A fault may make the engine loop for ever. Without that, no try takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(150);
 const MORE_PATIENCE: Duration = Duration::from_secs(1200);
-/// The dependencies of the pure modules.
-const MANIFEST: &str = r#"[package]
-name = "had"
-version = "0.0.0"
-edition = "2024"
-[dependencies]
-serde = { version = "1", features = ["derive"] }
-serde_json = "1"
-strsim = "0.11"
-thiserror = "2"
-[dev-dependencies]
-proptest = { version = "1.12", default-features = false, features = ["std"] }
-[profile.dev]
-opt-level = 2
-debug = false
-overflow-checks = true
-[workspace]
-"#;
+/// What the pure modules and their tests need of the tree's dependencies.
+const DEPENDENCIES: [&str; 4] = ["serde", "serde_json", "strsim", "thiserror"];
+const TEST_DEPENDENCIES: [&str; 1] = ["proptest"];
+const PROFILE: &str =
+    "[profile.dev]\nopt-level = 2\ndebug = false\noverflow-checks = true\n[workspace]\n";
 
 /// The folder in which mutants are built and tried.
 pub struct Workshop {
@@ -58,9 +47,14 @@ impl Workshop {
         // A scenario compares its table with these texts.
         copy(&tree.join("packaging/man"), &home.join("packaging/man"));
         fs::copy(tree.join("README.md"), home.join("README.md")).unwrap();
-        let modules = PURE.map(|m| format!("pub mod {m};\n")).concat();
+        let (room, file) = ALONE;
+        let path = Path::new("src").join(room).join(file).with_extension("rs");
+        fs::create_dir_all(home.join("src").join(room)).unwrap();
+        fs::copy(tree.join(&path), home.join(&path)).unwrap();
+        let modules = PURE.map(|m| format!("pub mod {m};\n")).concat()
+            + &format!("pub mod {room} {{ pub mod {file}; }}\n");
         fs::write(home.join("src/lib.rs"), modules).unwrap();
-        fs::write(home.join("Cargo.toml"), MANIFEST).unwrap();
+        fs::write(home.join("Cargo.toml"), manifest(tree)).unwrap();
         fs::copy(tree.join("Cargo.lock"), home.join("Cargo.lock")).unwrap();
         Workshop { home }
     }
@@ -141,6 +135,26 @@ impl Workshop {
     }
 }
 
+/// A package with the dependencies as the tree has them.
+fn manifest(tree: &Path) -> String {
+    let text = fs::read_to_string(tree.join("Cargo.toml")).unwrap();
+    let line_of = |name: &&str| {
+        let begin = format!("{name} = ");
+        let line = text.lines().find(|line| line.starts_with(&begin));
+        format!(
+            "{}\n",
+            line.unwrap_or_else(|| panic!("Cargo.toml has no {name}"))
+        )
+    };
+    let lines = |names: &[&str]| names.iter().map(line_of).collect::<String>();
+    let head = "[package]\nname = \"had\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
+    format!(
+        "{head}[dependencies]\n{}[dev-dependencies]\n{}{PROFILE}",
+        lines(&DEPENDENCIES),
+        lines(&TEST_DEPENDENCIES)
+    )
+}
+
 /// What a command printed, or nothing if it did not end in time and was killed.
 fn output_within(mut command: Command, time: Duration) -> Option<Output> {
     let home = tempfile::tempdir().unwrap();
@@ -166,6 +180,30 @@ fn output_within(mut command: Command, time: Duration) -> Option<Output> {
             return None;
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The scenarios use nothing of the tree that a mutant's package lacks. Checked without a build, so that an ordinary test
+/// run notices it.
+pub fn scenarios_use_only_what_is_pure() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim");
+    let (room, file) = ALONE;
+    let alone = format!("{room}::{file}");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name() == Some("recording.rs".as_ref()) || path.is_dir() {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for used in text.split("had::").skip(1) {
+            let pure = PURE.iter().any(|m| used.starts_with(&format!("{m}::")));
+            assert!(
+                pure || used.starts_with(&alone),
+                "{} uses had::{}, which a mutant's package does not have",
+                path.display(),
+                used.lines().next().unwrap_or_default()
+            );
+        }
     }
 }
 
