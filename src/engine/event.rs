@@ -176,6 +176,17 @@ pub enum Outcome {
     TimedOut(String),
 }
 
+impl Event {
+    /// Whether the decision that follows from it may wait for other events that have arrived too. What a person asks for,
+    /// another configuration and a deadline are decided by themselves.
+    pub fn can_wait(&self) -> bool {
+        !matches!(
+            self,
+            Event::Command { .. } | Event::Reconfigured(_) | Event::DeadlineReached
+        )
+    }
+}
+
 /// A command of an administrator. Groups are given by their full names; an empty list never means "all".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {

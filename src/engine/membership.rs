@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::group_finder::GroupFinder;
 use super::peer::{Freshness, Hearing, Peer};
 use super::witness::learn_groups;
 use super::{Engine, Group, View};
@@ -41,8 +42,8 @@ impl Engine {
             return;
         }
         learn_groups(&mut self.groups, now, &self.view.cluster, heartbeat);
-        let groups = &self.groups;
-        let ours = |name: &GroupName| groups.iter().any(|g| g.name() == name);
+        let groups = GroupFinder::new(&self.groups);
+        let ours = |name: &GroupName| groups.place(name).is_some();
         let hearing = peer.take_heartbeat(now, link, heartbeat, freshness, ours);
         if hearing == Hearing::Old {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
@@ -172,12 +173,14 @@ impl Engine {
     }
 
     fn take_terms(&mut self, heartbeat: &Heartbeat) {
-        for report in &heartbeat.groups {
-            let term = report
-                .to
-                .as_ref()
-                .map_or(report.term, |to| to.term.max(report.term));
-            if let Some(group) = self.groups.iter_mut().find(|g| *g.name() == report.group) {
+        let groups = GroupFinder::new(&self.groups);
+        let seen = heartbeat.groups.iter().filter_map(|report| {
+            let recognised = report.to.as_ref().map_or(report.term, |to| to.term);
+            Some((groups.place(&report.group)?, recognised.max(report.term)))
+        });
+        let seen: Vec<_> = seen.collect();
+        for (place, term) in seen {
+            if let Some(group) = self.groups.get_mut(place) {
                 group.see_term(term);
             }
         }
@@ -218,9 +221,9 @@ impl Engine {
     /// Who claims groups waits for what we say of them.
     fn answer_claims(&mut self, reports: &[GroupReport]) {
         let claims = reports.iter().filter(|r| r.state == GroupState::Claiming);
+        let groups = GroupFinder::new(&self.groups);
         for claim in claims {
-            let mut groups = self.groups.iter();
-            match groups.position(|g| *g.name() == claim.group) {
+            match groups.place(&claim.group) {
                 Some(place) => self.publisher.request_answer_about(place),
                 None => self.publisher.request_answer(),
             }

@@ -28,6 +28,7 @@ mod digest;
 pub mod event;
 mod foreign;
 mod group;
+mod group_finder;
 mod identity;
 mod loss;
 mod machine_probe;
@@ -35,6 +36,7 @@ mod membership;
 mod other_version;
 mod outcome;
 mod peer;
+mod peer_intent;
 mod placement;
 mod planned;
 mod publish;
@@ -146,6 +148,14 @@ impl Engine {
     /// everything that has arrived was read.
     #[must_use]
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
+        self.take(now, event);
+        self.decide_all(self.now)
+    }
+
+    /// Takes an event in and decides nothing yet: more has arrived with it, and [`Engine::handle`] gets the last of that. So
+    /// a decision about all groups is made once for all that has arrived, however many datagrams that is. Only for events
+    /// that [`Event::can_wait`].
+    pub fn take(&mut self, now: Time, event: Event) {
         let now = now.max(self.now);
         let gap = now.since(self.now);
         let before = self.now;
@@ -154,7 +164,6 @@ impl Engine {
             self.distrust_after_gap(before, now);
         }
         self.take_in(now, event);
-        self.decide_all(now)
     }
 
     fn take_in(&mut self, now: Time, event: Event) {

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::checks;
 use super::loss::HeartbeatLoss;
+use super::peer_intent::PeerIntent;
 use super::relay;
 use super::second_life::SecondLife;
 use crate::model::cluster::{Cluster, Timing};
 use crate::model::health::FailedCheck;
 use crate::model::heartbeat::{
-    GroupReport, GroupState, Heartbeat, Intent, Phase, Reach, UnreadableHeartbeat, VotersReport,
-    Withheld,
+    GroupReport, GroupState, Heartbeat, Phase, Reach, UnreadableHeartbeat, VotersReport, Withheld,
 };
 use crate::model::identity::Instance;
 use crate::model::status::Liveness;
@@ -63,7 +63,7 @@ pub(super) struct Peer {
     pub phase: Phase,
     pub reach: Reach,
     pub quorate: bool,
-    pub intent: Intent,
+    pub intent: PeerIntent,
     pub failed_checks: Vec<FailedCheck>,
     pub digest: Option<u64>,
     /// The lists by which it counts quorum.
@@ -200,7 +200,7 @@ impl Peer {
             phase: Phase::Init,
             reach: Reach::default(),
             quorate: false,
-            intent: Intent::default(),
+            intent: PeerIntent::default(),
             failed_checks: Vec::new(),
             digest: None,
             voters: VotersReport::default(),
@@ -285,7 +285,7 @@ impl Peer {
             phase => phase,
         };
         if fresh {
-            self.intent = heartbeat.intent.clone();
+            self.intent.take(heartbeat, &ours);
         }
         self.failed_checks = checks::limit_received(&heartbeat.failed_checks);
         self.digest = Some(heartbeat.digest);
@@ -356,7 +356,7 @@ impl Peer {
         self.misses = 0;
         self.acked = None;
         self.begin_unfresh(now);
-        self.intent = Intent::default();
+        self.intent = PeerIntent::default();
         self.hears_us_on.clear();
         self.names_other_life = false;
         self.active_since = now;

@@ -61,12 +61,20 @@ struct Published {
     phase: Phase,
     groups: Vec<GroupReport>,
     quorate: bool,
-    intent: Intent,
+    /// The wishes of the groups of each part.
+    intents: Vec<Intent>,
     failed_checks: Vec<FailedCheck>,
     peer_messages: Vec<PeerMessage>,
     digest: u64,
     #[serde(default)]
     voters: VotersReport,
+}
+
+impl Published {
+    /// What is said of the groups of each part.
+    fn parts(&self) -> impl Iterator<Item = (&[GroupReport], &Intent)> {
+        self.groups.chunks(GROUPS_PER_HEARTBEAT).zip(&self.intents)
+    }
 }
 
 /// Which parts of the heartbeat are sent.
@@ -139,12 +147,12 @@ impl Publisher {
     fn note_changes(&mut self, now: Time, new: &Published) {
         let old = self.published.as_ref();
         let old = old.filter(|old| old.groups.len() == new.groups.len());
-        let parts = new.groups.chunks(GROUPS_PER_HEARTBEAT);
-        self.parts.resize_with(parts.len(), Part::default);
-        let mut old = old.map(|old| old.groups.chunks(GROUPS_PER_HEARTBEAT));
-        for (part, groups) in self.parts.iter_mut().zip(parts) {
+        let parts_of = |p: &'_ Published| p.groups.chunks(GROUPS_PER_HEARTBEAT).len();
+        self.parts.resize_with(parts_of(new), Part::default);
+        let mut old = old.map(Published::parts);
+        for (part, said) in self.parts.iter_mut().zip(new.parts()) {
             let before = old.as_mut().and_then(Iterator::next);
-            part.changed = before != Some(groups);
+            part.changed = before != Some(said);
             if part.changed {
                 part.changed_at = now;
             }
@@ -243,7 +251,7 @@ impl Engine {
             return;
         }
         let heartbeat = self.own_heartbeat();
-        let published = published_part(&heartbeat);
+        let published = self.published(&heartbeat);
         let changed = self.publisher.published.as_ref() != Some(&published);
         if changed {
             self.publisher.changed_at = now;
@@ -277,7 +285,7 @@ impl Engine {
         }
     }
 
-    /// Sends the heartbeat in as many parts as its groups need.
+    /// Sends the heartbeat in as many parts as its groups need. Each part has all that is not about groups.
     fn send_heartbeat(
         &mut self,
         now: Time,
@@ -287,28 +295,30 @@ impl Engine {
     ) {
         let publisher = &self.publisher;
         // A single part is repeated for what is not about groups, too.
-        let only_one = heartbeat.groups.len() <= GROUPS_PER_HEARTBEAT;
+        let only_one = published.intents.len() <= 1;
         let all = what == Sent::All || (only_one && what == Sent::LatelyChanged);
         let repeats = what == Sent::LatelyChanged;
-        let mut parts: Vec<Vec<GroupReport>> = heartbeat
-            .groups
-            .chunks(GROUPS_PER_HEARTBEAT)
+        let groups = self.groups.chunks(GROUPS_PER_HEARTBEAT);
+        let mut parts: Vec<Heartbeat> = groups
+            .zip(published.parts())
             .enumerate()
             .filter(|(place, _)| all || publisher.wants_part(*place, repeats))
-            .map(|(_, part)| part.to_vec())
+            .map(|(_, (groups, (reports, intent)))| Heartbeat {
+                groups: reports.to_vec(),
+                withheld: self.withheld(groups),
+                intent: Intent {
+                    maintenance: heartbeat.intent.maintenance.clone(),
+                    back_within: heartbeat.intent.back_within,
+                    ..intent.clone()
+                },
+                ..heartbeat.clone()
+            })
             .collect();
         if parts.is_empty() {
-            parts.push(Vec::new());
+            parts.push(heartbeat.clone());
         }
         let relay_to = self.choose_relay_targets(now, parts.len());
-        for groups in parts {
-            let named = |w: &Withheld| groups.iter().any(|r| r.group == w.group);
-            let withheld = heartbeat.withheld.iter();
-            let part = Heartbeat {
-                withheld: withheld.filter(|w| named(w)).cloned().collect(),
-                groups,
-                ..heartbeat.clone()
-            };
+        for part in parts {
             self.send_part(now, part, &relay_to);
         }
         self.publisher.published = Some(published);
@@ -365,7 +375,7 @@ impl Engine {
         heartbeat.phase = goodbye.phase;
         heartbeat.intent.back_within = goodbye.back_within;
         self.publisher.goodbye = Some(goodbye);
-        let published = published_part(&heartbeat);
+        let published = self.published(&heartbeat);
         self.send_heartbeat(now, &heartbeat, published, Sent::All);
     }
 
@@ -377,17 +387,17 @@ impl Engine {
         }
     }
 
-    /// The complete state of this node as it is published.
+    /// Groups that a silent node may still run.
+    fn withheld(&self, groups: &[Group]) -> Vec<Withheld> {
+        let withheld = groups
+            .iter()
+            .filter_map(|g| g.withheld(self.now, &self.view));
+        withheld.collect()
+    }
+
+    /// What is published of this node, but for its groups and the wishes for them. Maintenance is complete here, because it
+    /// counts for groups too that this node no longer has.
     fn own_heartbeat(&self) -> Heartbeat {
-        let named = |is: fn(&Group) -> bool| -> Vec<GroupName> {
-            self.groups
-                .iter()
-                .filter(|g| is(g))
-                .map(|g| g.name().clone())
-                .collect()
-        };
-        let groups = self.groups.iter();
-        let withheld = groups.filter_map(|g| g.withheld(self.now, &self.view));
         Heartbeat {
             src: self.view.me().clone(),
             generation: self.view.generation,
@@ -395,18 +405,14 @@ impl Engine {
             phase: self.view.phase(),
             deadtime: self.view.cluster.timing.deadtime,
             heard: self.view.peers.iter().filter_map(acknowledgement).collect(),
-            groups: self.groups.iter().map(Group::report).collect(),
+            groups: Vec::new(),
             reach: self.view.reach(),
             quorate: self.view.quorate,
             intent: Intent {
-                standby: named(|g| g.wishes().standby),
-                yielding: named(|g| g.wishes().yielding),
-                wanted: named(|g| g.wishes().wanted),
-                forced: named(|g| g.wishes().wanted && g.wishes().forced),
-                maintenance: named(|g| g.wishes().maintenance),
-                back_within: None,
+                maintenance: named(&self.groups, |g| g.wishes().maintenance),
+                ..Intent::default()
             },
-            withheld: withheld.collect(),
+            withheld: Vec::new(),
             hardware: self.publisher.hardware.clone(),
             failed_checks: self.view.checks.failed_checks(),
             peer_messages: self.publisher.peer_messages.clone(),
@@ -416,6 +422,39 @@ impl Engine {
             voters: self.view.voters.report(),
             left: self.view.goodbyes(),
         }
+    }
+
+    /// What is compared with the last heartbeat.
+    fn published(&self, heartbeat: &Heartbeat) -> Published {
+        let groups = self.groups.chunks(GROUPS_PER_HEARTBEAT);
+        Published {
+            phase: heartbeat.phase,
+            groups: self.groups.iter().map(Group::report).collect(),
+            quorate: heartbeat.quorate,
+            intents: groups.map(intent_for).collect(),
+            failed_checks: heartbeat.failed_checks.clone(),
+            peer_messages: heartbeat.peer_messages.clone(),
+            digest: heartbeat.digest,
+            voters: heartbeat.voters.clone(),
+        }
+    }
+}
+
+/// The names of those groups that are so.
+fn named(groups: &[Group], is: fn(&Group) -> bool) -> Vec<GroupName> {
+    let named = groups.iter().filter(|g| is(g));
+    named.map(|g| g.name().clone()).collect()
+}
+
+/// What an administrator wishes for these groups.
+fn intent_for(groups: &[Group]) -> Intent {
+    Intent {
+        standby: named(groups, |g| g.wishes().standby),
+        yielding: named(groups, |g| g.wishes().yielding),
+        wanted: named(groups, |g| g.wishes().wanted),
+        forced: named(groups, |g| g.wishes().wanted && g.wishes().forced),
+        maintenance: named(groups, |g| g.wishes().maintenance),
+        back_within: None,
     }
 }
 
@@ -433,17 +472,4 @@ fn acknowledgement(peer: &super::Peer) -> Option<Heard> {
             .map(|l| l.name.clone())
             .collect(),
     })
-}
-
-fn published_part(heartbeat: &Heartbeat) -> Published {
-    Published {
-        phase: heartbeat.phase,
-        groups: heartbeat.groups.clone(),
-        quorate: heartbeat.quorate,
-        intent: heartbeat.intent.clone(),
-        failed_checks: heartbeat.failed_checks.clone(),
-        peer_messages: heartbeat.peer_messages.clone(),
-        digest: heartbeat.digest,
-        voters: heartbeat.voters.clone(),
-    }
 }

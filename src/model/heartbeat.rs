@@ -33,7 +33,8 @@ pub struct Heartbeat {
     pub reach: Reach,
     /// Whether the sender counts enough votes.
     pub quorate: bool,
-    /// What an administrator wants of the sender.
+    /// What an administrator wants of the sender. Of many groups each datagram has the wishes for those that it reports; only
+    /// `maintenance` is complete in each.
     pub intent: Intent,
     /// Groups that a silent node may still run, because its machine answers, or may answer: nobody starts them. Only of the
     /// groups that this heartbeat names.
@@ -294,7 +295,8 @@ pub struct Reach {
     pub configured: u16,
 }
 
-/// What an administrator wants of the sender.
+/// What an administrator wants of the sender. Of many groups each datagram has the wishes for those that it reports; only
+/// `maintenance` is complete in each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Intent {
     /// Groups that must not run at the sender (`hactl standby`).

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::player::{ReplayEvent, ReplayMoment, handle_or_catch};
 use super::recorded_outcomes::RecordedOutcomes;
+use super::recording_format::RecordedInput;
 use crate::engine::{Action, Call, Engine, Event, OrderId, Outcome};
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat};
 use crate::model::{GroupName, Sequence, Term, Time};
@@ -99,29 +100,29 @@ impl AlternativeRun {
                 return; // The recording has the answer.
             }
         }
-        self.handle_due(at, due, moments);
+        self.handle_due(at, due, false, moments);
     }
 
-    fn handle_due(&mut self, at: Time, due: DueEvent, moments: &mut Vec<ReplayMoment>) {
+    fn handle_due(&mut self, at: Time, due: DueEvent, more: bool, moments: &mut Vec<ReplayMoment>) {
         let seen = if due.supposed {
             ReplayEvent::Supposed(due.event.clone())
         } else {
             ReplayEvent::Input(due.event.clone())
         };
         moments.push((at, seen));
-        self.handle(at, due.event, moments);
+        self.handle_or_take(at, due.event, more, moments);
     }
 
     /// An action ended in the recording: of the own actions that end at this time, exactly the first ends now, so that
     /// they keep their order.
-    fn end_next(&mut self, at: Time, moments: &mut Vec<ReplayMoment>) {
+    fn end_next(&mut self, at: Time, more: bool, moments: &mut Vec<ReplayMoment>) {
         let ends = |due: &DueEvent| matches!(due.event, Event::Done { .. } | Event::Saved { .. });
         let mut now = self.due.range(..=(at, u64::MAX));
         let Some(key) = now.find(|(_, due)| ends(due)).map(|(key, _)| *key) else {
             return;
         };
         if let Some(due) = self.due.remove(&key) {
-            self.handle_due(key.0, due, moments);
+            self.handle_due(key.0, due, more, moments);
         }
     }
 
@@ -141,9 +142,10 @@ impl AlternativeRun {
     }
 
     /// Handles a recorded input. Outcomes of recorded actions are left out: its own actions have their own.
-    pub fn recorded_input(&mut self, at: Time, event: Event, moments: &mut Vec<ReplayMoment>) {
-        let event = match event {
-            Event::Done { .. } | Event::Saved { .. } => return self.end_next(at, moments),
+    pub fn recorded_input(&mut self, input: RecordedInput, moments: &mut Vec<ReplayMoment>) {
+        let (at, more) = (input.at, input.more);
+        let event = match input.event {
+            Event::Done { .. } | Event::Saved { .. } => return self.end_next(at, more, moments),
             Event::Heard {
                 link,
                 from,
@@ -165,7 +167,7 @@ impl AlternativeRun {
             }
             event => event,
         };
-        self.handle(at, event, moments);
+        self.handle_or_take(at, event, more, moments);
     }
 
     /// The own heartbeats have other numbers here: a peer acknowledges the one that it would have heard.
@@ -201,10 +203,21 @@ impl AlternativeRun {
     }
 
     fn handle(&mut self, at: Time, event: Event, moments: &mut Vec<ReplayMoment>) {
+        self.handle_or_take(at, event, false, moments);
+    }
+
+    /// Only takes the event in if `more` follows.
+    fn handle_or_take(
+        &mut self,
+        at: Time,
+        event: Event,
+        more: bool,
+        moments: &mut Vec<ReplayMoment>,
+    ) {
         let Some(engine) = &mut self.engine else {
             return;
         };
-        match handle_or_catch(engine, at, event) {
+        match handle_or_catch(engine, at, event, more) {
             Ok(actions) => self.perform(at, actions, moments),
             Err(text) => {
                 self.engine = None;

@@ -122,7 +122,9 @@ impl ReplayPlayer {
             moments.push((at, ReplayEvent::Differs));
         }
         moments.push((at, ReplayEvent::Input(told.event.clone())));
-        match handle_or_catch(engine, at, told.event) {
+        match handle_or_catch(engine, at, told.event, told.more) {
+            // Nothing was decided, and nothing counted.
+            Ok(_) if told.more => {}
             Ok(actions) => {
                 self.digest.add(&actions);
                 moments.extend(actions.into_iter().map(|a| (at, ReplayEvent::Ordered(a))));
@@ -135,13 +137,22 @@ impl ReplayPlayer {
     }
 }
 
-/// Lets the engine handle an event. A recording may end with the one that made it panic.
+/// Lets the engine handle an event, or only take it in if `more` follows. A recording may end with the one that made it panic.
 pub(super) fn handle_or_catch(
     engine: &mut Engine,
     at: Time,
     event: Event,
+    more: bool,
 ) -> Result<Vec<Action>, String> {
-    catch_unwind(AssertUnwindSafe(|| engine.handle(at, event))).map_err(|panic| {
+    let handle = || {
+        if more {
+            engine.take(at, event);
+            Vec::new()
+        } else {
+            engine.handle(at, event)
+        }
+    };
+    catch_unwind(AssertUnwindSafe(handle)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         text.unwrap_or("no message").to_owned()

@@ -77,7 +77,9 @@ pub struct RecordedInput {
     pub at: Time,
     /// What.
     pub event: Event,
-    /// The fingerprint of all actions before, on some lines.
+    /// The engine decided only after the next one.
+    pub more: bool,
+    /// The fingerprint of all actions before. Not on every line.
     pub digest: Option<ActionDigest>,
 }
 
@@ -92,6 +94,9 @@ struct RecordingLine {
     /// A repeated heartbeat: a reference to the earlier one, its number, and the numbers that it has heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     a: Option<(usize, Sequence, Vec<Sequence>)>,
+    /// The engine took it in and decided after the next one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    m: bool,
     /// Any other event; none means a deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     e: Option<Event>,
@@ -151,18 +156,15 @@ impl RecordingEncoder {
         Ok(line)
     }
 
-    /// The line of an input, with the fingerprint of all actions before it.
-    pub fn input_line(
-        &mut self,
-        at: Time,
-        event: Event,
-        digest: ActionDigest,
-    ) -> serde_json::Result<Vec<u8>> {
-        let d = at.0.saturating_sub(self.last.0);
-        self.last = self.last.max(at);
+    /// The line of an input.
+    pub fn input_line(&mut self, input: RecordedInput) -> serde_json::Result<Vec<u8>> {
+        let d = input.at.0.saturating_sub(self.last.0);
+        self.last = self.last.max(input.at);
         self.lines = self.lines.wrapping_add(1);
-        let (mut line, usual) = self.line(d, event);
-        line.h = (!usual || self.lines.is_multiple_of(DIGEST_EVERY)).then_some(digest);
+        let (mut line, usual) = self.line(d, input.event);
+        let fingerprint = !usual || self.lines.is_multiple_of(DIGEST_EVERY);
+        line.h = input.digest.filter(|_| fingerprint);
+        line.m = input.more;
         let mut line = serde_json::to_vec(&line)?;
         line.push(b'\n');
         Ok(line)
@@ -170,7 +172,13 @@ impl RecordingEncoder {
 
     /// The line, and whether it is of a kind that comes all the time.
     fn line(&mut self, d: u64, event: Event) -> (RecordingLine, bool) {
-        let line = |a, e| RecordingLine { d, h: None, a, e };
+        let line = |a, e| RecordingLine {
+            d,
+            h: None,
+            a,
+            m: false,
+            e,
+        };
         match event {
             Event::DeadlineReached => (line(None, None), true),
             Event::Heard {
@@ -235,6 +243,7 @@ impl RecordingDecoder {
         Ok(RecordedInput {
             at: Time(last.0.saturating_add(line.d)),
             event,
+            more: line.m,
             digest: line.h,
         })
     }

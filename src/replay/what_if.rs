@@ -142,11 +142,13 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
                 let (mut alternative, mut would) =
                     AlternativeRun::new(*engine, at, Vec::new(), outcomes);
                 if changed {
-                    alternative.recorded_input(
+                    let input = RecordedInput {
                         at,
-                        Event::Reconfigured(Box::new(cluster)),
-                        &mut would,
-                    );
+                        event: Event::Reconfigured(Box::new(cluster)),
+                        more: false,
+                        digest: None,
+                    };
+                    alternative.recorded_input(input, &mut would);
                 }
                 (alternative, would)
             }
@@ -157,7 +159,7 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
     }
 
     fn input(&mut self, told: RecordedInput) -> Result<Vec<(Branch, ReplayMoment)>, String> {
-        let (at, event) = (told.at, told.event.clone());
+        let (at, mut input) = (told.at, told.clone());
         let awake = self.recorded.engine().map(|e| e.next_deadline().min(at));
         let mut would = Vec::new();
         if let (Some(alternative), Some(awake)) = (&mut self.alternative, awake) {
@@ -167,13 +169,10 @@ impl<F: Fn(&Cluster) -> Result<Cluster, String>> WhatIf<F> {
         self.recorded.input(told, &mut was);
         if let Some(alternative) = &mut self.alternative {
             alternative.learn(&was);
-            let event = match event {
-                Event::Reconfigured(cluster) => {
-                    Event::Reconfigured(Box::new((self.change)(&cluster)?))
-                }
-                event => event,
-            };
-            alternative.recorded_input(at, event, &mut would);
+            if let Event::Reconfigured(cluster) = &mut input.event {
+                **cluster = (self.change)(cluster)?;
+            }
+            alternative.recorded_input(input, &mut would);
         }
         if self.recorded.engine().is_none() {
             self.alternative = None;

@@ -303,20 +303,16 @@ impl HeartbeatLoop {
 
     /// Handles what was received, a batch at most, so that a flood does not delay deadlines.
     async fn handle_received(&mut self, first: Received) -> bool {
-        let mut next = Some(first);
-        let mut handled = 0;
-        while let Some(received) = next {
-            if !self.give_received(received) {
-                return false;
-            }
-            handled += 1;
-            next = if handled < BATCH {
-                self.received.try_recv().ok()
-            } else {
-                None
+        let mut last = first;
+        for _ in 1..BATCH {
+            let Ok(next) = self.received.try_recv() else {
+                break;
             };
+            let before = std::mem::replace(&mut last, next);
+            self.take_received(before);
         }
-        self.run_deadline_if_due().await
+        self.learn_address(&last);
+        self.give_event(last.into_event()) && self.run_deadline_if_due().await
     }
 
     async fn run_deadline_if_due(&mut self) -> bool {
@@ -329,14 +325,11 @@ impl HeartbeatLoop {
         // first the runtime may only just have asked the kernel which sockets are readable.
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        let mut handled = 0;
-        while handled < RECEIVED_DEPTH
-            && let Ok(received) = self.received.try_recv()
-        {
-            if !self.give_received(received) {
-                return false;
-            }
-            handled += 1;
+        for _ in 0..RECEIVED_DEPTH {
+            let Ok(received) = self.received.try_recv() else {
+                break;
+            };
+            self.take_received(received);
         }
         self.lateness.record_action(clock::now(), self.engine_due);
         for listener in &mut self.listeners {
@@ -356,18 +349,44 @@ impl HeartbeatLoop {
         }
     }
 
-    fn give_received(&mut self, received: Received) -> bool {
+    /// Lets the engine take in what was received, before the event that it decides after.
+    fn take_received(&mut self, received: Received) {
+        self.learn_address(&received);
+        self.engine.take(clock::now(), received.into_event());
+    }
+
+    fn learn_address(&mut self, received: &Received) {
         if let Received::Heartbeat {
             link,
             from,
             heartbeat,
-        } = &received
+        } = received
             && !link.is_relay()
             && heartbeat.src != *self.engine.name()
         {
             self.sender.learn_peer_address(*from, &heartbeat.src);
         }
-        self.give_event(received.into_event())
+    }
+
+    /// Gives an event to the engine, and what else the slow half has reported meanwhile.
+    fn give_events(&mut self, first: Event) -> bool {
+        let mut last = first;
+        for _ in 1..BATCH {
+            let next = self.held_back.pop_front();
+            let next = next.or_else(|| self.inbox.try_recv().ok());
+            match next {
+                Some(Input::Event(next)) if last.can_wait() && next.can_wait() => {
+                    self.engine
+                        .take(clock::now(), std::mem::replace(&mut last, next));
+                }
+                Some(other) => {
+                    self.held_back.push_front(other);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.give_event(last)
     }
 
     fn give_event(&mut self, event: Event) -> bool {
@@ -378,7 +397,7 @@ impl HeartbeatLoop {
 
     fn handle_input(&mut self, input: Input) -> bool {
         match input {
-            Input::Event(event) => self.give_event(event),
+            Input::Event(event) => self.give_events(event),
             Input::Status(reply) => {
                 let mut status = self.engine.status(clock::now());
                 self.counters.add_to(&mut status, clock::now());

@@ -35,13 +35,21 @@ impl RecordingEngine {
     /// Gives an event to the engine. It is recorded first, so that an event that makes the engine panic is in the recording.
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         if let Some(feed) = &mut self.feed {
-            feed.record_event(now, &event, &self.engine);
+            feed.record_event(now, &event, false, &self.engine);
         }
         let actions = self.engine.handle(now, event);
         if let Some(feed) = &mut self.feed {
             feed.record_actions(&actions);
         }
         actions
+    }
+
+    /// Lets the engine take in an event with which more has arrived.
+    pub fn take(&mut self, now: Time, event: Event) {
+        if let Some(feed) = &mut self.feed {
+            feed.record_event(now, &event, true, &self.engine);
+        }
+        self.engine.take(now, event);
     }
 }
 

@@ -133,12 +133,8 @@ impl World {
         let machine = self.machine(name);
         machine.frozen = false;
         machine.thawed = now;
-        let inbox = std::mem::take(&mut machine.inbox);
-        let node = NodeName::new(name);
-        for event in inbox {
-            self.deliver(&node, event);
-        }
-        self.deliver(&node, Event::DeadlineReached);
+        machine.unread = std::mem::take(&mut machine.inbox);
+        self.read_all(&NodeName::new(name), Some(Event::DeadlineReached));
     }
 
     /// The same, but what the others sent meanwhile is lost.

@@ -120,8 +120,8 @@ pub struct MachineRecording {
     pub cluster: Cluster,
     /// The saved state from the life before.
     pub kept: PersistentState,
-    /// Its inputs, with the time on its clock.
-    pub inputs: Vec<(Time, Event)>,
+    /// Its inputs, with the time on its clock, and whether it decided only after the next one.
+    pub inputs: Vec<(Time, Event, bool)>,
 }
 
 /// A machine, with or without a running daemon.
@@ -178,6 +178,8 @@ pub struct Machine {
     pub(super) taken: BTreeSet<(GroupName, usize)>,
     pub(super) wake: Time,
     pub(super) inbox: Vec<Event>,
+    /// What a late daemon has not read yet. It reads all of it at once.
+    pub(super) unread: Vec<Event>,
     /// What happens as soon as it is no longer suspended.
     pub(super) held_back: Vec<ScheduledEvent>,
     pub(super) exited: bool,
@@ -224,6 +226,7 @@ impl Machine {
             taken: BTreeSet::new(),
             wake: Time::NEVER,
             inbox: Vec::new(),
+            unread: Vec::new(),
             held_back: Vec::new(),
             exited: false,
             boots: 0,
@@ -260,6 +263,7 @@ impl Machine {
         self.taken.clear();
         self.health.end_life();
         self.inbox.clear();
+        self.unread.clear();
     }
 
     /// How long an agent call takes, and its outcome.

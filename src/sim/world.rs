@@ -30,6 +30,8 @@ pub(super) enum ScheduledEvent {
         life: u64,
         event: Event,
     },
+    /// A late daemon reads what has arrived.
+    Read { at: NodeName, life: u64 },
     Finish {
         at: NodeName,
         life: u64,
@@ -76,6 +78,7 @@ impl ScheduledEvent {
         match self {
             ScheduledEvent::Arrive { .. } => None,
             ScheduledEvent::Deliver { at, .. }
+            | ScheduledEvent::Read { at, .. }
             | ScheduledEvent::Finish { at, .. }
             | ScheduledEvent::Probe { at, .. }
             | ScheduledEvent::ProbeEnds { at, .. }
@@ -86,6 +89,11 @@ impl ScheduledEvent {
         }
     }
 }
+
+/// Events that a daemon takes together before it decides, as a real one does.
+const EVENTS_TOGETHER: usize = 64;
+/// A late daemon lets what arrives wait this long at most: it wakes for it, and is late only because others run.
+const MAX_READ_LATENESS: Duration = Duration::from_millis(5);
 
 /// A command that was given.
 #[derive(Clone, Debug)]
@@ -330,6 +338,9 @@ impl World {
             ScheduledEvent::Deliver { at, life, event } if self.is_current_life(&at, life) => {
                 self.deliver(&at, event);
             }
+            ScheduledEvent::Read { at, life } if self.is_current_life(&at, life) => {
+                self.read_all(&at, None);
+            }
             ScheduledEvent::Finish { at, life, done } => self.finish_call(&at, life, done),
             ScheduledEvent::Probe { at, life, group } if self.is_current_life(&at, life) => {
                 self.probe_addresses(&at, group);
@@ -357,6 +368,7 @@ impl World {
                 self.run_checks(&at, interval);
             }
             ScheduledEvent::Deliver { .. }
+            | ScheduledEvent::Read { .. }
             | ScheduledEvent::Probe { .. }
             | ScheduledEvent::ProbeEnds { .. }
             | ScheduledEvent::AskMachine { .. }
@@ -376,11 +388,12 @@ impl World {
     }
 
     fn wake(&mut self, name: &NodeName) {
-        let before = self.handle_event(name, Event::DeadlineReached);
+        let before = self.read_all(name, Some(Event::DeadlineReached));
         self.watch_wake(name, before);
     }
 
-    /// Delivers an event to a daemon; a frozen one receives it when it is thawed.
+    /// Delivers an event to a daemon; a frozen one receives it when it is thawed, and a late one reads it together with what
+    /// else has arrived by then.
     pub(super) fn deliver(&mut self, to: &NodeName, event: Event) {
         let Some(machine) = self.machines.get_mut(to) else {
             return;
@@ -391,11 +404,47 @@ impl World {
             }
             return;
         }
-        self.handle_event(to, event);
+        if machine.lateness.is_zero() || !event.can_wait() || !machine.alive() {
+            self.read_all(to, Some(event));
+            return;
+        }
+        machine.unread.push(event);
+        if machine.unread.len() == 1 {
+            let (at, life) = (to.clone(), machine.life);
+            let late = machine.lateness.min(MAX_READ_LATENESS);
+            let late = self.random.between(Duration::ZERO, late);
+            self.schedule(late, ScheduledEvent::Read { at, life });
+        }
     }
 
-    /// Lets the engine handle an event; returns whether it did anything.
-    fn handle_event(&mut self, to: &NodeName, event: Event) -> bool {
+    /// Lets a daemon read what has arrived, and then one more event. It decides once after as many as a real daemon takes
+    /// together. Returns whether it did anything.
+    pub(super) fn read_all(&mut self, to: &NodeName, last: Option<Event>) -> bool {
+        let Some(machine) = self.machines.get_mut(to) else {
+            return false;
+        };
+        if machine.frozen {
+            let unread = std::mem::take(&mut machine.unread);
+            machine.inbox.splice(0..0, unread);
+            return false;
+        }
+        let unread = std::mem::take(&mut machine.unread);
+        let mut events = unread.into_iter().chain(last).peekable();
+        let mut taken = 0;
+        let mut did = false;
+        while let Some(event) = events.next() {
+            taken += 1;
+            let more = taken % EVENTS_TOGETHER != 0
+                && event.can_wait()
+                && events.peek().is_some_and(Event::can_wait);
+            did |= self.handle_event(to, event, more);
+        }
+        did
+    }
+
+    /// Lets the engine handle an event, or only take it in if it reads `more` at the same time; returns whether it did
+    /// anything.
+    fn handle_event(&mut self, to: &NodeName, event: Event, more: bool) -> bool {
         let now = self.now;
         let Some(machine) = self.machines.get_mut(to).filter(|m| m.alive()) else {
             return false;
@@ -408,7 +457,11 @@ impl World {
             .watched
             .note_event(local, &event, &engine.cluster().timing);
         if let Some(recording) = &mut machine.recording {
-            recording.inputs.push((local, event.clone()));
+            recording.inputs.push((local, event.clone(), more));
+        }
+        if more {
+            engine.take(local, event);
+            return false;
         }
         let actions = engine.handle(local, event);
         let handle_event = !actions.is_empty();

@@ -20,7 +20,9 @@ use crate::engine::{Action, Engine, Event, PersistentState};
 use crate::model::Time;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Level;
-use crate::replay::recording_format::{RECORDING_FORMAT, RecordingStart, StartState};
+use crate::replay::recording_format::{
+    RECORDING_FORMAT, RecordedInput, RecordingStart, StartState,
+};
 use crate::sys::clock;
 use recording_files::RecordingFiles;
 
@@ -36,7 +38,7 @@ pub fn recording_paths(folder: &Path) -> [PathBuf; 2] {
 
 enum RecordingMessage {
     RecordingStart(Box<RecordingStart>),
-    Event(Time, Event, ActionDigest),
+    Event(RecordedInput),
 }
 
 /// The heartbeat thread's end of the queue. Dropping it ends the recording.
@@ -59,14 +61,19 @@ impl RecordingFeed {
         self.record_state(at, cluster, StartState::Fresh(start));
     }
 
-    /// Records an event, before the engine handles it.
-    pub fn record_event(&mut self, at: Time, event: &Event, engine: &Engine) {
+    /// Records an event, before the engine handles it. `more`: the engine decides only after the next one.
+    pub fn record_event(&mut self, at: Time, event: &Event, more: bool, engine: &Engine) {
         if self.lost || self.state_wanted.load(Ordering::Relaxed) {
             let state = StartState::Running(Box::new(engine.clone()));
             self.record_state(at, engine.cluster(), state);
         }
         self.next_number = self.next_number.saturating_add(1);
-        let message = RecordingMessage::Event(at, event.clone(), self.digest);
+        let message = RecordingMessage::Event(RecordedInput {
+            at,
+            event: event.clone(),
+            more,
+            digest: Some(self.digest),
+        });
         self.lost = self.lost || self.queue.try_send(message).is_err();
     }
 
@@ -148,9 +155,7 @@ fn run(mut files: RecordingFiles, messages: &Receiver<RecordingMessage>) {
                 Ok(RecordingMessage::RecordingStart(begin)) => {
                     files.write_state(&begin, Instant::now());
                 }
-                Ok(RecordingMessage::Event(at, event, digest)) => {
-                    files.write_event(at, event, digest);
-                }
+                Ok(RecordingMessage::Event(input)) => files.write_event(input),
                 Err(TryRecvError::Empty) => break false,
                 Err(TryRecvError::Disconnected) => break true,
             }

@@ -16,7 +16,7 @@
 //! | `hi` | for each word of `h`, which life of that peer, or `-`; left out when none is known | `9c01f2 -` |
 //! | `nk` | second lives heard under the name of a node: `NODE@GENERATION#SEQUENCE,INSTANCE,FIRST,ADDRESS,ADDRESS`; FIRST: `?` the first life may live, `+` it does, `-` it is gone; then where the first and the second send from | `alice@5#1a,9c01f2,+,10.0.0.1,10.0.0.7` |
 //! | `lo` | lost: for each word of `h`, how many of a thousand recent heartbeats of that peer were missed; left out when none were | `0 c8` |
-//! | `sb` `yi` `wa` `wf` `ma` | standby, yielding, wanted, wanted by force, maintenance: groups | `web db` |
+//! | `sb` `yi` `wa` `wf` `ma` | standby, yielding, wanted, wanted by force, maintenance: groups; but for `ma`, only those that this datagram reports | `web db` |
 //! | `ai` | failed checks: one word per check that has not passed, `CHECK,-` failed or `CHECK,?` without a result, then `,TEXT`; none is left out; `CHECK@GROUP` affects only that group | `web,-,no%20answer` |
 //! | `le` | messages to other daemons: questions and answers, `TO,ID,JSON`; they do not affect ownership | `bob,1f,%7b...` |
 //! | `wh` | groups that a silent node may still run because its machine answers, `GROUP,NODE`; `,?` after it while that is not known | `db,alice,?` |

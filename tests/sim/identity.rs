@@ -250,7 +250,7 @@ fn recorded_heartbeats_of_a_former_life_prove_nothing() {
     let recorded: Vec<_> = ["bob", "carol"]
         .map(|n| {
             let inputs = world.at(n).recording.clone().unwrap().inputs;
-            let heard = inputs.into_iter().filter_map(|(_, event)| match event {
+            let heard = inputs.into_iter().filter_map(|(_, event, _)| match event {
                 had::engine::Event::Heard { heartbeat, .. } => Some(*heartbeat),
                 _ => None,
             });

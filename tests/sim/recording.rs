@@ -9,7 +9,8 @@ use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, NodeName, Time};
 use had::replay::player::{ReplayEvent, ReplayMoment, ReplayPlayer};
 use had::replay::recording_format::{
-    RECORDING_FORMAT, RecordingDecoder, RecordingEncoder, RecordingItem, RecordingStart, StartState,
+    RECORDING_FORMAT, RecordedInput, RecordingDecoder, RecordingEncoder, RecordingItem,
+    RecordingStart, StartState,
 };
 use had::replay::what_if::{Branch, WhatIf};
 use had::sim::{Behaviour, ClusterSetup, FaultKind, FaultProfile, MachineRecording, generate};
@@ -53,14 +54,25 @@ fn lines(recording: &MachineRecording, turn: usize) -> Vec<String> {
         recording.began,
     );
     digest.add(&first);
-    for (n, (at, event)) in recording.inputs.iter().enumerate() {
+    for (n, (at, event, more)) in recording.inputs.iter().enumerate() {
+        let (at, more) = (*at, *more);
         if n > 0 && n % turn == 0 {
             let state = StartState::Running(Box::new(engine.clone()));
-            let begin = recording_start(recording, *at, n as u64, digest, state);
+            let begin = recording_start(recording, at, n as u64, digest, state);
             lines.push(encoder.start_line(&begin).unwrap());
         }
-        lines.push(encoder.input_line(*at, event.clone(), digest).unwrap());
-        digest.add(&engine.handle(*at, event.clone()));
+        let input = RecordedInput {
+            at,
+            event: event.clone(),
+            more,
+            digest: Some(digest),
+        };
+        lines.push(encoder.input_line(input).unwrap());
+        if more {
+            engine.take(at, event.clone());
+        } else {
+            digest.add(&engine.handle(at, event.clone()));
+        }
     }
     let text = |line| String::from_utf8(line).unwrap().trim_end().to_owned();
     lines.into_iter().map(text).collect()

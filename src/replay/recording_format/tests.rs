@@ -67,6 +67,16 @@ fn text(line: Vec<u8>) -> String {
 }
 
 /// As they come back.
+/// An input with the fingerprint 9, decided by itself.
+fn input(at: Time, event: Event) -> RecordedInput {
+    RecordedInput {
+        at,
+        event,
+        more: false,
+        digest: Some(ActionDigest(9)),
+    }
+}
+
 fn there_and_back(events: &[(Time, Event)]) -> (Vec<(Time, Event)>, Vec<usize>) {
     let (mut encoder, mut decoder) = (RecordingEncoder::default(), RecordingDecoder::default());
     let begin = text(encoder.start_line(&fresh()).unwrap());
@@ -77,15 +87,19 @@ fn there_and_back(events: &[(Time, Event)]) -> (Vec<(Time, Event)>, Vec<usize>) 
     let mut lengths = Vec::new();
     let mut back = Vec::new();
     for (at, event) in events {
-        let line = encoder
-            .input_line(*at, event.clone(), ActionDigest(9))
-            .unwrap();
-        let line = text(line);
+        // Every other one was decided with the next.
+        let more = lengths.len() % 2 == 1;
+        let told = RecordedInput {
+            more,
+            ..input(*at, event.clone())
+        };
+        let line = text(encoder.input_line(told).unwrap());
         lengths.push(line.len());
         let Some(Ok(RecordingItem::Event(told))) = decoder.line(&line) else {
             panic!("{line}");
         };
         assert!(told.digest.is_none_or(|d| d == ActionDigest(9)));
+        assert_eq!(told.more, more);
         back.push((told.at, told.event));
     }
     (back, lengths)
@@ -167,7 +181,7 @@ fn after_a_line_that_cannot_be_read_nothing_counts_until_the_next_state() {
     let begin = text(encoder.start_line(&fresh()).unwrap());
     let deadline = |e: &mut RecordingEncoder| {
         text(
-            e.input_line(Time(2_000), Event::DeadlineReached, ActionDigest(1))
+            e.input_line(input(Time(2_000), Event::DeadlineReached))
                 .unwrap(),
         )
     };

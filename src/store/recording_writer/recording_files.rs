@@ -9,11 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::recording_paths;
-use crate::engine::ActionDigest;
-use crate::engine::Event;
-use crate::model::Time;
 use crate::model::decision::Level;
-use crate::replay::recording_format::{RecordingEncoder, RecordingStart};
+use crate::replay::recording_format::{RecordedInput, RecordingEncoder, RecordingStart};
 
 /// Gathered lines are written after this time,
 const MAX_GATHER_TIME: Duration = Duration::from_secs(1);
@@ -127,11 +124,11 @@ impl RecordingFiles {
     }
 
     /// Writes an event. It is dropped when there is no room; the next state says how many were.
-    pub fn write_event(&mut self, at: Time, event: Event, digest: ActionDigest) {
+    pub fn write_event(&mut self, input: RecordedInput) {
         if !self.has_state {
             return;
         }
-        let Ok(line) = self.encoder.input_line(at, event, digest) else {
+        let Ok(line) = self.encoder.input_line(input) else {
             self.has_state = false;
             return self.state_wanted.store(true, Ordering::Relaxed);
         };

@@ -51,7 +51,8 @@ impl RecordedEngine {
 
     fn handle(&mut self, event: Event) {
         self.now = self.now + Duration::from_millis(100);
-        self.feed.record_event(self.now, &event, &self.engine);
+        self.feed
+            .record_event(self.now, &event, false, &self.engine);
         let actions = self.engine.handle(self.now, event);
         self.feed.record_actions(&actions);
     }
@@ -108,9 +109,7 @@ impl Bed {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 RecordingMessage::RecordingStart(begin) => self.files.write_state(&begin, self.now),
-                RecordingMessage::Event(at, event, digest) => {
-                    self.files.write_event(at, event, digest);
-                }
+                RecordingMessage::Event(input) => self.files.write_event(input),
             }
         }
         self.files.flush_if_due(self.now, true);
