@@ -1,6 +1,7 @@
 //! All orders that the engine can give. Every order that takes time ends in an event.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +47,8 @@ pub enum Action {
     WatchAddresses {
         /// The group.
         group: GroupName,
-        /// Begin or end.
-        on: bool,
+        /// The time from round to round; none: end.
+        every: Option<Duration>,
     },
     /// Begin to ask on the wire whether the machine of a node answers, again and again. Each answer is an
     /// [`super::Event::MachineAnswered`].

@@ -10,9 +10,6 @@ use crate::engine::{Action, Call, Engine, Event, OrderId, Outcome};
 use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat};
 use crate::model::{GroupName, Sequence, Term, Time};
 
-/// How often addresses are probed, and how long an answer may take, as in the daemon.
-const PROBE_EVERY: Duration = Duration::from_millis(50);
-const PROBE_WINDOW: Duration = Duration::from_millis(45);
 /// Sent heartbeats that are remembered because they may still be acknowledged.
 const MAX_SENT: usize = 10_000;
 
@@ -30,7 +27,7 @@ pub(super) struct AlternativeRun {
     due: BTreeMap<(Time, u64), DueEvent>,
     count: u64,
     /// Groups whose addresses it probes.
-    probes: BTreeSet<GroupName>,
+    probes: BTreeMap<GroupName, Duration>,
     /// Groups whose addresses the recorded engine probes.
     recorded_probes: BTreeSet<GroupName>,
     /// Heartbeats that it sent.
@@ -56,7 +53,7 @@ impl AlternativeRun {
             outcomes,
             due: BTreeMap::new(),
             count: 0,
-            probes: BTreeSet::new(),
+            probes: BTreeMap::new(),
             recorded_probes: BTreeSet::new(),
             sent: SentHeartbeats::default(),
             recorded_sent: SentHeartbeats::default(),
@@ -92,10 +89,10 @@ impl AlternativeRun {
             return;
         };
         if let Event::AddressSilent { group, .. } = &due.event {
-            if !self.probes.contains(group) {
+            let Some(every) = self.probes.get(group).copied() else {
                 return;
-            }
-            self.probe_again(at, group.clone());
+            };
+            self.probe_again(at, group.clone(), every);
             if self.recorded_probes.contains(group) {
                 return; // The recording has the answer.
             }
@@ -133,8 +130,8 @@ impl AlternativeRun {
                 ReplayEvent::Ordered(Action::Send(heartbeat)) => {
                     self.recorded_sent.note(heartbeat.sequence, *at);
                 }
-                ReplayEvent::Ordered(Action::WatchAddresses { group, on }) => {
-                    set_member(&mut self.recorded_probes, group, *on);
+                ReplayEvent::Ordered(Action::WatchAddresses { group, every }) => {
+                    set_member(&mut self.recorded_probes, group, every.is_some());
                 }
                 _ => {}
             }
@@ -242,11 +239,15 @@ impl AlternativeRun {
                         self.schedule(at + after, event, false);
                     }
                 }
-                Action::WatchAddresses { group, on } => {
-                    set_member(&mut self.probes, group, *on);
-                    if *on {
-                        self.probe_again(at, group.clone());
-                    }
+                Action::WatchAddresses {
+                    group,
+                    every: Some(every),
+                } => {
+                    self.probes.insert(group.clone(), *every);
+                    self.probe_again(at, group.clone(), *every);
+                }
+                Action::WatchAddresses { group, every: None } => {
+                    self.probes.remove(group);
                 }
                 Action::Exit => self.engine = None,
                 _ => {}
@@ -293,9 +294,9 @@ impl AlternativeRun {
         }
     }
 
-    fn probe_again(&mut self, at: Time, group: GroupName) {
-        let ends = at + PROBE_EVERY;
-        let sent = ends - PROBE_WINDOW;
+    fn probe_again(&mut self, at: Time, group: GroupName, every: Duration) {
+        let ends = at + every;
+        let sent = ends - every * 9 / 10;
         let waits = |due: &DueEvent| matches!(&due.event, Event::AddressSilent { group: g, .. } if *g == group);
         if !self.due.values().any(waits) {
             self.schedule(ends, Event::AddressSilent { group, sent }, true);

@@ -182,7 +182,9 @@ impl Daemon {
         match action {
             Action::Run { group, order, call } => self.performer.run_call(group, order, call),
             Action::Abort(group) => self.performer.abort_run(&group),
-            Action::WatchAddresses { group, on } => self.performer.probe_addresses(&group, on),
+            Action::WatchAddresses { group, every } => {
+                self.performer.probe_addresses(&group, every);
+            }
             Action::WatchMachine { node, addresses } => {
                 self.performer.watch_machine(&node, addresses);
             }

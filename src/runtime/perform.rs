@@ -202,9 +202,9 @@ impl Performer {
     }
 
     /// Starts or stops probing the network for the addresses of a group.
-    pub fn probe_addresses(&self, group: &GroupName, on: bool) {
-        match self.groups.get(group).filter(|_| on) {
-            Some(steps) => {
+    pub fn probe_addresses(&self, group: &GroupName, every: Option<Duration>) {
+        match self.groups.get(group).zip(every) {
+            Some((steps, every)) => {
                 let lists = steps.iter().filter_map(|s| s.addresses.as_ref());
                 let probed = lists.flat_map(|a| {
                     a.list()
@@ -213,7 +213,7 @@ impl Performer {
                         .cloned()
                         .collect::<Vec<_>>()
                 });
-                self.prober.watch(group, probed.collect());
+                self.prober.watch(group, probed.collect(), every);
             }
             None => self.prober.unwatch(group),
         }

@@ -9,9 +9,6 @@ use crate::model::cluster::Step;
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};
 
-/// How long an address probe waits for its answer, and how often it is sent.
-const PROBE_WINDOW: Duration = Duration::from_millis(40);
-const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// The deadline of an agent whose step is in no configuration any more.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -52,11 +49,14 @@ impl World {
         let now = self.now;
         let machine = self.machine(by.as_str());
         match action {
-            Action::WatchAddresses { group, on: true } => {
-                machine.watching.insert(group.clone());
+            Action::WatchAddresses {
+                group,
+                every: Some(every),
+            } => {
+                machine.watching.insert(group.clone(), every);
                 self.probe_addresses(by, group);
             }
-            Action::WatchAddresses { group, on: false } => {
+            Action::WatchAddresses { group, every: None } => {
                 machine.watching.remove(&group);
             }
             Action::WatchMachine { node, addresses } => {
@@ -270,11 +270,12 @@ impl World {
     }
 
     pub(super) fn probe_addresses(&mut self, at: &NodeName, group: GroupName) {
-        let watching = self
-            .machines
-            .get(at)
-            .filter(|m| m.alive() && m.watching.contains(&group));
-        let Some(machine) = watching else { return };
+        let Some(machine) = self.machines.get(at).filter(|m| m.alive()) else {
+            return;
+        };
+        let Some(every) = machine.watching.get(&group).copied() else {
+            return;
+        };
         let (life, sent) = (machine.life, machine.clock.local(self.now));
         let again = ScheduledEvent::Probe {
             at: at.clone(),
@@ -287,8 +288,8 @@ impl World {
             group,
             sent,
         };
-        self.schedule(PROBE_WINDOW, ends);
-        self.schedule(PROBE_EVERY, again);
+        self.schedule(every * 9 / 10, ends);
+        self.schedule(every, again);
     }
 
     pub(super) fn probe_ends(&mut self, at: &NodeName, group: GroupName, sent: Time) {

@@ -169,7 +169,8 @@ pub struct Machine {
     pub(super) clock: Clock,
     /// The number of the life of the daemon: what was under way in one life does not end in the next.
     pub(super) life: u64,
-    pub(super) watching: BTreeSet<GroupName>,
+    /// Groups whose addresses are probed, with the time from round to round.
+    pub(super) watching: BTreeMap<GroupName, Duration>,
     /// Machines that it asks whether they answer, and where.
     pub(super) asked_machines: BTreeMap<NodeName, Vec<IpAddr>>,
     /// Its kernel answers ARP and sends no echo replies.
@@ -220,7 +221,7 @@ impl Machine {
             health: HealthFaults::default(),
             clock: Clock::new(Time::ZERO, Time::ZERO, 0),
             life: 0,
-            watching: BTreeSet::new(),
+            watching: BTreeMap::new(),
             asked_machines: BTreeMap::new(),
             sends_no_echo: false,
             taken: BTreeSet::new(),

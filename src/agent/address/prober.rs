@@ -1,6 +1,6 @@
 //! Asks the network whether another machine still has the addresses of a group, before this node takes them over.
 //!
-//! A round sends one probe for each address. An answer is reported at once. If nobody answers within `ANSWER_WINDOW`, that
+//! A round sends one probe for each address. An answer is reported at once. If nobody answers for nine tenths of a round, that
 //! silence is reported with the time of the round. It counts only if every probe was sent: an interface without carrier
 //! receives nothing and proves nothing. Answers from this node's own hardware addresses are ignored.
 
@@ -24,11 +24,7 @@ use crate::sys::clock::now;
 use crate::sys::netlink::{Link, Netlink};
 use crate::sys::packet::{AnswerReceiver, OutgoingFrame};
 
-/// How long an answer may take. A kernel answers within a millisecond.
-const ANSWER_WINDOW: Duration = Duration::from_millis(45);
-/// The time from round to round, for each [`BATCH`] of addresses.
-const ROUND_INTERVAL: Duration = Duration::from_millis(50);
-/// How many addresses are probed per interval: each probe is a broadcast that every machine receives.
+/// How many addresses are probed in the time of a round: each probe is a broadcast that every machine receives.
 const BATCH: usize = 128;
 /// More frames than a socket can have buffered before the end of the window, however late we notice that end.
 const MAX_BACKLOG: u32 = 4096;
@@ -75,11 +71,13 @@ impl AddressProber {
         (prober, rx)
     }
 
-    /// Probes these addresses periodically from now on. Replaces an earlier watch of the group.
-    pub fn watch(&self, group: &GroupName, addresses: Vec<VirtualAddress>) {
+    /// Probes these addresses from now on, with this time from round to round for each [`BATCH`] of them. Replaces an earlier
+    /// watch of the group.
+    pub fn watch(&self, group: &GroupName, addresses: Vec<VirtualAddress>, every: Duration) {
         let watch = AddressWatch {
             group: group.clone(),
             addresses,
+            every,
             netlink: self.netlink.clone(),
             events: self.events.clone(),
         };
@@ -116,6 +114,7 @@ impl Drop for AddressProber {
 struct AddressWatch {
     group: GroupName,
     addresses: Vec<VirtualAddress>,
+    every: Duration,
     netlink: Netlink,
     events: mpsc::Sender<ProbeEvent>,
 }
@@ -136,7 +135,9 @@ pub(super) struct ProbeRound {
 impl AddressWatch {
     async fn run(self) {
         let batches = self.addresses.len().div_ceil(BATCH).max(1);
-        let interval = ROUND_INTERVAL.saturating_mul(u32::try_from(batches).unwrap_or(u32::MAX));
+        let interval = self
+            .every
+            .saturating_mul(u32::try_from(batches).unwrap_or(u32::MAX));
         let (mut sockets, mut last) = (None, None);
         let mut logged = false;
         loop {
@@ -176,7 +177,7 @@ impl AddressWatch {
         };
         sockets.discard(&round).await?;
         self.netlink.frames()?.send(&round.frames).await?;
-        let window = Instant::now() + ANSWER_WINDOW;
+        let window = Instant::now() + self.every * 9 / 10;
         let early = sockets.first_of(&round, *last, window).await?;
         *last = early.map(|answer| answer.ip);
         self.report(match early {

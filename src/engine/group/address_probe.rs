@@ -12,6 +12,7 @@ use crate::engine::foreign::AddressAnswer;
 use crate::engine::round::Round;
 use crate::engine::view::View;
 use crate::model::Time;
+use crate::model::cluster::Timing;
 use crate::model::decision::Because;
 use crate::model::status::Liveness;
 
@@ -26,6 +27,17 @@ const ANSWER_LASTS: Duration = Duration::from_secs(1);
 const FOREIGN_HOLD: Duration = Duration::from_secs(10);
 /// This many rounds in a row must stay unanswered.
 const SILENT_ROUNDS_NEEDED: u32 = 2;
+
+/// Rounds are this far apart where there is time ...
+const LONGEST_ROUND: Duration = Duration::from_millis(50);
+/// ... and never closer than this. A kernel answers within a millisecond.
+const SHORTEST_ROUND: Duration = Duration::from_millis(10);
+
+/// The time from round to round: the rounds that are needed fit between the moment when a peer is late and its death.
+fn round_interval(timing: &Timing) -> Duration {
+    let time = timing.deadtime.saturating_sub(timing.warntime);
+    (time / SILENT_ROUNDS_NEEDED).clamp(SHORTEST_ROUND, LONGEST_ROUND)
+}
 
 /// What the probe has found so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -142,7 +154,8 @@ impl Group {
                 ..AddressProbe::default()
             };
             let group = name.clone();
-            round.out.push(Action::WatchAddresses { group, on });
+            let every = on.then(|| round_interval(&view.cluster.timing));
+            round.out.push(Action::WatchAddresses { group, every });
         }
     }
 
@@ -165,4 +178,21 @@ fn out_of_sight(now: Time, view: &View) -> bool {
         Liveness::Left => now >= p.last_heard + deadtime,
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_rounds_fit_between_late_and_dead() {
+        let ms = Duration::from_millis;
+        for (keepalive, deadtime, every) in [(1000, 10_000, 50), (50, 200, 50), (20, 100, 25)] {
+            let timing = Timing::usual(ms(keepalive), ms(deadtime));
+            assert_eq!(round_interval(&timing), ms(every), "{deadtime}");
+            assert!(timing.warntime + round_interval(&timing) * 2 <= timing.deadtime);
+        }
+        let shortest = Timing::usual(ms(5), ms(20));
+        assert_eq!(round_interval(&shortest), ms(10));
+    }
 }

@@ -3,6 +3,7 @@ use crate::agent::address::virtual_address::{Network, resolve};
 use crate::sys::machine::{Machine, ip};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_millis(50);
 
 async fn placed(arguments: &[&str]) -> Vec<VirtualAddress> {
     let network = Network::read(&Netlink::new()).await.unwrap();
@@ -48,7 +49,7 @@ fn who_has_an_address_is_named_with_its_hardware_address() {
         let mac = mac.split_whitespace().nth(2).unwrap().to_owned();
         a.run(move || async move {
             let (prober, mut events) = AddressProber::new(Netlink::new());
-            prober.watch(&group(), placed(&[address]).await);
+            prober.watch(&group(), placed(&[address]).await, EVERY);
             assert_eq!(
                 answer(&mut events).await,
                 format!("{address} is answered by {mac}")
@@ -63,7 +64,7 @@ fn silence_is_reported_with_the_time_of_its_round() {
     a.run(|| async {
         let (prober, mut events) = AddressProber::new(Netlink::new());
         let began = now();
-        prober.watch(&group(), placed(&["10.0.0.50", "fd00::50"]).await);
+        prober.watch(&group(), placed(&["10.0.0.50", "fd00::50"]).await, EVERY);
         let mut last = began;
         for _ in 0..3 {
             let ProbeEvent::Silent { sent, .. } = next(&mut events).await else {
@@ -82,7 +83,7 @@ fn silence_begins_when_the_owner_is_gone() {
     let (told, tell) = std::sync::mpsc::channel();
     let done = a.begin(move || async move {
         let (prober, mut events) = AddressProber::new(Netlink::new());
-        prober.watch(&group(), placed(&["10.0.0.50"]).await);
+        prober.watch(&group(), placed(&["10.0.0.50"]).await, EVERY);
         answer(&mut events).await;
         told.send(()).unwrap();
         while who(&next(&mut events).await) != "silent" {}
@@ -104,7 +105,7 @@ fn the_answers_of_an_owner_of_several_addresses_end_with_it() {
     let (gone, is_gone) = std::sync::mpsc::channel();
     let done = a.begin(move || async move {
         let (prober, mut events) = AddressProber::new(Netlink::new());
-        prober.watch(&group(), placed(&all).await);
+        prober.watch(&group(), placed(&all).await, EVERY);
         for _ in 0..20 {
             answer(&mut events).await;
         }
@@ -137,7 +138,7 @@ fn our_own_address_is_no_answer() {
         // `port` is the other end of the cable, on this machine: it answers with one of our own hardware addresses.
         ip("addr add 10.0.0.50/24 dev port");
         let (prober, mut events) = AddressProber::new(Netlink::new());
-        prober.watch(&group(), placed(&["10.0.0.50/24/eth0"]).await);
+        prober.watch(&group(), placed(&["10.0.0.50/24/eth0"]).await, EVERY);
         assert_eq!(who(&next(&mut events).await), "silent");
     });
 }
@@ -151,7 +152,7 @@ fn a_dead_cable_proves_nothing() {
     let done = a.begin(move || async move {
         let (prober, mut events) = AddressProber::new(Netlink::new());
         let began = now();
-        prober.watch(&group(), addresses);
+        prober.watch(&group(), addresses, EVERY);
         let quiet = tokio::time::timeout(Duration::from_millis(300), events.recv()).await;
         assert!(quiet.is_err(), "{quiet:?}");
         told.send(()).unwrap();
@@ -170,7 +171,7 @@ fn a_watch_that_ended_reports_nothing_more() {
     let (a, _b) = Machine::pair();
     a.run(|| async {
         let (prober, mut events) = AddressProber::new(Netlink::new());
-        prober.watch(&group(), placed(&["10.0.0.50"]).await);
+        prober.watch(&group(), placed(&["10.0.0.50"]).await, EVERY);
         next(&mut events).await;
         prober.unwatch(&group());
         drop(prober);

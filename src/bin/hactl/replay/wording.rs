@@ -282,10 +282,13 @@ impl ReplayWording {
             Action::PeerMessages { from, .. } => format!("passes on what {from} asks or answers"),
             Action::Ping => "pings the ping nodes".to_owned(),
             Action::Abort(group) => format!("{group}: aborts its running action"),
-            Action::WatchAddresses { group, on: true } => {
+            Action::WatchAddresses {
+                group,
+                every: Some(_),
+            } => {
                 format!("{group}: probes its addresses")
             }
-            Action::WatchAddresses { group, on: false } => {
+            Action::WatchAddresses { group, every: None } => {
                 format!("{group}: stops probing its addresses")
             }
             Action::WatchMachine { node, .. } => {
