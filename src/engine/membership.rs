@@ -9,7 +9,7 @@ use super::peer::{Freshness, Hearing, Peer};
 use super::witness::learn_groups;
 use super::{Engine, Group, View};
 use crate::model::decision::{Because, Decision, What};
-use crate::model::heartbeat::{GroupReport, GroupState, Heartbeat, Phase};
+use crate::model::heartbeat::{Heartbeat, Phase};
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Time};
 
@@ -216,18 +216,6 @@ impl Engine {
         self.view.generation = generation;
         self.view.sent.clear();
         self.publisher.restart_numbering();
-    }
-
-    /// Who claims groups waits for what we say of them.
-    fn answer_claims(&mut self, reports: &[GroupReport]) {
-        let claims = reports.iter().filter(|r| r.state == GroupState::Claiming);
-        let groups = GroupFinder::new(&self.groups);
-        for claim in claims {
-            match groups.place(&claim.group) {
-                Some(place) => self.publisher.request_answer_about(place),
-                None => self.publisher.request_answer(),
-            }
-        }
     }
 
     /// Judges who was silent for too long. All that has arrived was heard before.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::group_finder::GroupFinder;
 use super::sent::SentHeartbeat;
 use super::{Action, Engine, Group, loss};
 use crate::model::cluster::Timing;
@@ -136,7 +137,7 @@ impl Publisher {
     }
 
     /// A claim was heard: an answer about the group in that place is wanted at once.
-    pub fn request_answer_about(&mut self, place: usize) {
+    fn request_answer_about(&mut self, place: usize) {
         match self.parts.get_mut(place / GROUPS_PER_HEARTBEAT) {
             Some(part) => part.asked = true,
             None => self.answer = true,
@@ -345,6 +346,18 @@ impl Engine {
         if !relay_to.is_empty() {
             let to = relay_to.to_vec();
             self.round.out.push(Action::Relay { to, heartbeat });
+        }
+    }
+
+    /// Who claims groups waits for what we say of them.
+    pub(super) fn answer_claims(&mut self, reports: &[GroupReport]) {
+        let claims = reports.iter().filter(|r| r.state == GroupState::Claiming);
+        let groups = GroupFinder::new(&self.groups);
+        for claim in claims {
+            match groups.place(&claim.group) {
+                Some(place) => self.publisher.request_answer_about(place),
+                None => self.publisher.request_answer(),
+            }
         }
     }
 

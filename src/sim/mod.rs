@@ -16,6 +16,7 @@
 
 mod clones;
 mod controls;
+mod deliver;
 mod downtime;
 mod effects;
 mod fault;

@@ -16,9 +16,6 @@ use crate::model::heartbeat::GroupState;
 use crate::model::status::Status;
 use crate::model::{GroupName, LinkName, NodeName, Time};
 
-/// A socket keeps this many datagrams for a frozen daemon; later ones are lost.
-const MAX_INBOX_EVENTS: usize = 200;
-
 /// Something that will happen.
 #[derive(Clone, Debug)]
 pub(super) enum ScheduledEvent {
@@ -89,11 +86,6 @@ impl ScheduledEvent {
         }
     }
 }
-
-/// Events that a daemon takes together before it decides, as a real one does.
-const EVENTS_TOGETHER: usize = 64;
-/// A late daemon lets what arrives wait this long at most: it wakes for it, and is late only because others run.
-const MAX_READ_LATENESS: Duration = Duration::from_millis(5);
 
 /// A command that was given.
 #[derive(Clone, Debug)]
@@ -390,87 +382,6 @@ impl World {
     fn wake(&mut self, name: &NodeName) {
         let before = self.read_all(name, Some(Event::DeadlineReached));
         self.watch_wake(name, before);
-    }
-
-    /// Delivers an event to a daemon; a frozen one receives it when it is thawed, and a late one reads it together with what
-    /// else has arrived by then.
-    pub(super) fn deliver(&mut self, to: &NodeName, event: Event) {
-        let Some(machine) = self.machines.get_mut(to) else {
-            return;
-        };
-        if machine.frozen && machine.engine.is_some() && machine.powered {
-            if machine.inbox.len() < MAX_INBOX_EVENTS || !matches!(event, Event::Heard { .. }) {
-                machine.inbox.push(event);
-            }
-            return;
-        }
-        if machine.lateness.is_zero() || !event.can_wait() || !machine.alive() {
-            self.read_all(to, Some(event));
-            return;
-        }
-        machine.unread.push(event);
-        if machine.unread.len() == 1 {
-            let (at, life) = (to.clone(), machine.life);
-            let late = machine.lateness.min(MAX_READ_LATENESS);
-            let late = self.random.between(Duration::ZERO, late);
-            self.schedule(late, ScheduledEvent::Read { at, life });
-        }
-    }
-
-    /// Lets a daemon read what has arrived, and then one more event. It decides once after as many as a real daemon takes
-    /// together. Returns whether it did anything.
-    pub(super) fn read_all(&mut self, to: &NodeName, last: Option<Event>) -> bool {
-        let Some(machine) = self.machines.get_mut(to) else {
-            return false;
-        };
-        if machine.frozen {
-            let unread = std::mem::take(&mut machine.unread);
-            machine.inbox.splice(0..0, unread);
-            return false;
-        }
-        let unread = std::mem::take(&mut machine.unread);
-        let mut events = unread.into_iter().chain(last).peekable();
-        let mut taken = 0;
-        let mut did = false;
-        while let Some(event) = events.next() {
-            taken += 1;
-            let more = taken % EVENTS_TOGETHER != 0
-                && event.can_wait()
-                && events.peek().is_some_and(Event::can_wait);
-            did |= self.handle_event(to, event, more);
-        }
-        did
-    }
-
-    /// Lets the engine handle an event, or only take it in if it reads `more` at the same time; returns whether it did
-    /// anything.
-    fn handle_event(&mut self, to: &NodeName, event: Event, more: bool) -> bool {
-        let now = self.now;
-        let Some(machine) = self.machines.get_mut(to).filter(|m| m.alive()) else {
-            return false;
-        };
-        let local = machine.clock.local(now);
-        let Some(engine) = machine.engine.as_mut() else {
-            return false;
-        };
-        machine
-            .watched
-            .note_event(local, &event, &engine.cluster().timing);
-        if let Some(recording) = &mut machine.recording {
-            recording.inputs.push((local, event.clone(), more));
-        }
-        if more {
-            engine.take(local, event);
-            return false;
-        }
-        let actions = engine.handle(local, event);
-        let handle_event = !actions.is_empty();
-        if handle_event {
-            self.ordered.add(&actions);
-        }
-        self.perform_actions(to, actions);
-        self.reschedule(to);
-        handle_event
     }
 
     pub(super) fn reschedule(&mut self, name: &NodeName) {

@@ -65,6 +65,13 @@ pub struct BenchCluster {
 impl BenchCluster {
     /// A cluster that has settled.
     pub fn start(setup: &BenchSetup) -> BenchCluster {
+        let stage = BenchCluster::without_waiting(setup);
+        stage.settle();
+        stage
+    }
+
+    /// A cluster whose daemons were started.
+    pub fn without_waiting(setup: &BenchSetup) -> BenchCluster {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let config = tempfile::tempdir().unwrap();
@@ -96,12 +103,10 @@ impl BenchCluster {
             scripts: None,
         };
         let lab = Lab::up(&plan).unwrap();
-        let stage = BenchCluster {
+        BenchCluster {
             lab,
             _config: config,
-        };
-        stage.settle();
-        stage
+        }
     }
 
     /// Waits until both nodes agree on one owner, which answers, and then a little longer. Returns the owner and the other node.

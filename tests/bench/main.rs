@@ -1,12 +1,13 @@
 //! How fast the cluster is, and what it costs. Prints numbers and asserts none, because they depend on the machine.
 //!
-//! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, cost,
-//! heal, late, simulated.
+//! `HAD_BENCH=1 cargo test --release --test bench [-- WORD]` measures (as root); a word chooses: moves, crash, many, groups,
+//! cost, heal, late, simulated.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod cluster;
 mod cost;
 mod crash;
+mod groups;
 mod heal;
 mod late;
 mod many;
@@ -28,10 +29,11 @@ fn main() {
         }
         return;
     }
-    let parts: [(&str, fn()); 7] = [
+    let parts: [(&str, fn()); 8] = [
         ("moves", moves::measure),
         ("crash", crash::measure),
         ("many", many::measure),
+        ("groups", groups::measure),
         ("heal", heal::measure),
         ("cost", cost::measure),
         ("late", late::measure),
