@@ -58,6 +58,7 @@ impl Engine {
             checks: self.view.checks.status(now),
             counters: self.counters(),
             lateness: None,
+            activity: Vec::new(),
         }
     }
 
@@ -87,6 +88,7 @@ impl Engine {
             hears: l.up,
             heard: peer.is_living().then(|| peer.hears_us_on.contains(&l.name)),
             relay: l.relay,
+            silent_for: l.last_heard.map(|at| now.since(at)),
         };
         NodeStatus {
             name: peer.name.clone(),

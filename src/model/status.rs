@@ -1,6 +1,7 @@
 //! What `hactl status` shows: one node's view of the cluster, as plain data. `--json` prints exactly this, and the list of
 //! problems. All lengths of time are numbers of milliseconds.
 
+mod activity;
 mod problems;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use super::voter_list::VoterList;
 use super::{Generation, GroupName, LinkName, NodeName, Term};
 use super::{maybe_milliseconds, milliseconds};
 
+pub use activity::GroupActivity;
 pub use problems::{Note, StatusProblem};
 
 /// Name of the counter of heartbeats that were not newer than the sender's last one.
@@ -49,6 +51,9 @@ pub struct Status {
     /// How late the heartbeat loop of that node runs.
     #[serde(default)]
     pub lateness: Option<LatenessStatus>,
+    /// What happened to the groups on that node since its daemon started; those to which nothing happened are left out.
+    #[serde(default)]
+    pub activity: Vec<GroupActivity>,
 }
 
 /// How long after its own deadlines the heartbeat loop acts.
@@ -146,6 +151,9 @@ pub struct LinkStatus {
     /// Whether it goes through a ping node.
     #[serde(default)]
     pub relay: bool,
+    /// Time since the peer was last heard on it.
+    #[serde(with = "maybe_milliseconds", default)]
+    pub silent_for: Option<Duration>,
 }
 
 /// One ping node.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use super::activity::Activity;
 use super::engine_handle::{EngineHandle, Output};
 use super::logging::Log;
 use super::notify::Notifier;
@@ -67,6 +68,7 @@ pub struct Daemon {
     pub(super) status_changed: watch::Sender<()>,
     pub(super) reload: Reload,
     pub(super) leaving: bool,
+    pub(super) activity: Activity,
 }
 
 /// How the daemon ended.
@@ -218,6 +220,7 @@ impl Daemon {
             service_manager::notify_stopping();
         }
         self.notifier.add_decision(&decision);
+        self.activity.count(&decision, clock::now());
         let entry = self.append_to_journal(decision);
         log_line(entry.level, &entry.text);
     }

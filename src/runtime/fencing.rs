@@ -406,6 +406,7 @@ mod tests {
             checks: vec![],
             counters: std::collections::BTreeMap::new(),
             lateness: None,
+            activity: Vec::new(),
         }
     }
 

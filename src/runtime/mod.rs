@@ -16,6 +16,7 @@
 //! * If the slow half stands still all the same, the heartbeat thread notices (`slow_half`): after a lease this node is
 //!   silent, and a little later the process ends.
 
+mod activity;
 mod counters;
 pub mod daemon;
 mod drbd;
@@ -54,6 +55,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use activity::Activity;
 use daemon::{Daemon, DaemonEnd};
 use heartbeat_thread::HeartbeatSetup;
 use peer_requests::{PeerClient, PeerRequests};
@@ -198,6 +200,7 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         notifier: notify::Notifier::new(hooks),
         peer_requests: PeerRequests::new(node, peer_client),
         respawn,
+        activity: Activity::default(),
         netlink,
         journal,
         log,

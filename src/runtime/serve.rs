@@ -16,6 +16,7 @@ use crate::model::decision::{Because, Decision, What};
 use crate::model::status::{Note, Status};
 use crate::model::{GroupName, NodeName};
 use crate::store::journal::JournalQuery;
+use crate::sys::clock;
 
 /// Journal entries in an answer to `hactl why`.
 const WHY_ENTRIES: usize = 30;
@@ -165,6 +166,7 @@ impl Daemon {
         if let Some(status) = &mut status {
             status.counters.extend(self.log.lost());
             self.add_not_saved(status);
+            self.activity.add_to(status, clock::now());
         }
         let answer = status.map(|s| ControlAnswer::Status(Box::new(s)));
         send_reply(reply, answer.ok_or_else(daemon_is_ending));

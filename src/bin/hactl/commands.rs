@@ -139,7 +139,7 @@ impl Tool<'_> {
     fn show_status(&self, json: bool, brief: bool) -> Result<ExitCode, Failure> {
         let status = self.request_status(ANSWER_TIMEOUT)?;
         let text = if json {
-            let value = status::to_json(&status).map_err(Failure::failed)?;
+            let value = status.to_json().map_err(Failure::failed)?;
             serde_json::to_string_pretty(&value).map_err(Failure::failed)? + "\n"
         } else if brief {
             status::render_brief(&status)
@@ -165,7 +165,7 @@ impl Tool<'_> {
                 return Err(unexpected_answer());
             };
             if json {
-                let value = status::to_json(&status).map_err(Failure::failed)?;
+                let value = status.to_json().map_err(Failure::failed)?;
                 let text = serde_json::to_string(&value).map_err(Failure::failed)?;
                 print_text(&(text + "\n"))?;
             } else {

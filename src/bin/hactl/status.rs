@@ -78,16 +78,6 @@ pub fn render_brief(status: &Status) -> String {
     text + "\n"
 }
 
-/// Everything as JSON, the problems included.
-pub fn to_json(status: &Status) -> serde_json::Result<serde_json::Value> {
-    let mut value = serde_json::to_value(status)?;
-    if let Some(fields) = value.as_object_mut() {
-        let problems = serde_json::to_value(status.problems())?;
-        fields.insert("problems".to_owned(), problems);
-    }
-    Ok(value)
-}
-
 /// The owner of each group, one line a group. Printed after a command.
 pub fn render_owners(status: &Status, screen: Screen) -> String {
     let width = column_width(status.groups.iter().map(|group| group.name.as_str()));

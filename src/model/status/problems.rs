@@ -117,6 +117,16 @@ impl Status {
         found
     }
 
+    /// Everything as JSON, the problems included: what `hactl status --json` prints.
+    pub fn to_json(&self) -> serde_json::Result<serde_json::Value> {
+        let mut value = serde_json::to_value(self)?;
+        if let Some(fields) = value.as_object_mut() {
+            let problems = serde_json::to_value(self.problems())?;
+            fields.insert("problems".to_owned(), problems);
+        }
+        Ok(value)
+    }
+
     /// Whether every group runs on one node.
     pub fn all_groups_run(&self) -> bool {
         self.groups.iter().all(GroupStatus::runs)

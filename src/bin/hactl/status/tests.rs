@@ -22,6 +22,7 @@ fn link(link: &str, hears: bool, heard: Option<bool>) -> LinkStatus {
         hears,
         heard,
         relay: false,
+        silent_for: None,
     }
 }
 
@@ -113,6 +114,7 @@ fn pair() -> Status {
         checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
         lateness: None,
+        activity: Vec::new(),
     }
 }
 

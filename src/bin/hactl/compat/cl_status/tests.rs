@@ -8,6 +8,7 @@ fn node(name: &str, liveness: Liveness) -> NodeStatus {
         hears,
         heard: None,
         relay: false,
+        silent_for: None,
     };
     let here = liveness == Liveness::Here;
     NodeStatus {
@@ -67,6 +68,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
         checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
         lateness: None,
+        activity: Vec::new(),
     }
 }
 

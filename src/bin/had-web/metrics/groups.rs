@@ -1,0 +1,177 @@
+//! Groups and their resources.
+
+use had::model::heartbeat::GroupState;
+use had::model::status::{GroupActivity, GroupStatus, ResourceState, ResourceStatus, Status};
+
+use super::{Families, Labels, label, number};
+
+/// All states of a group on a node.
+const STATES: [GroupState; 8] = [
+    GroupState::Unknown,
+    GroupState::Offline,
+    GroupState::Claiming,
+    GroupState::Starting,
+    GroupState::Online,
+    GroupState::Stopping,
+    GroupState::Failed,
+    GroupState::Stuck,
+];
+
+/// Adds everything about groups.
+pub(super) fn add(to: &mut Families, status: &Status) {
+    add_places(to, status);
+    add_states(to, status);
+    add_activity(to, status);
+    add_resources(to, status);
+}
+
+fn group_label(group: &GroupStatus) -> Labels {
+    vec![label("group", &group.name)]
+}
+
+fn add_places(to: &mut Families, status: &Status) {
+    let groups = status.groups.iter();
+    to.gauge(
+        "group_runs",
+        "Whether a group runs on exactly one node of the cluster, as this node sees it.",
+        groups.clone().map(|g| (group_label(g), number(g.runs()))),
+    );
+    to.gauge(
+        "group_owners",
+        "The number of nodes on which a group may run; 2 is a split.",
+        groups.clone().map(|g| {
+            let owners = u32::try_from(g.owners.len()).unwrap_or(u32::MAX);
+            (group_label(g), f64::from(owners))
+        }),
+    );
+    let members = || status.nodes.iter().filter(|n| !n.witness);
+    to.gauge(
+        "group_owner",
+        "Whether a node is the one on which a group runs, as this node sees it.",
+        groups.clone().flat_map(|g| {
+            members().map(|n| {
+                let labels = vec![label("group", &g.name), label("node", &n.name)];
+                (labels, number(g.owners.contains(&n.name)))
+            })
+        }),
+    );
+    to.gauge(
+        "group_preferred",
+        "Whether a group runs on its preferred node.",
+        groups
+            .clone()
+            .map(|g| (group_label(g), number(g.owners.contains(&g.preferred)))),
+    );
+}
+
+fn add_states(to: &mut Families, status: &Status) {
+    let states = status.groups.iter().flat_map(|g| {
+        let here = g.states.iter().find(|(node, _)| *node == status.node);
+        let here = here.map(|(_, state)| *state);
+        STATES.into_iter().map(move |state| {
+            let labels = vec![label("group", &g.name), label("state", state.as_str())];
+            (labels, number(here == Some(state)))
+        })
+    });
+    to.gauge(
+        "group_state",
+        "The state of a group on this node: 1 for the one that it is in.",
+        states,
+    );
+}
+
+fn add_activity(to: &mut Families, status: &Status) {
+    let all = || status.activity.iter();
+    let group = |a: &GroupActivity| vec![label("group", &a.group)];
+    to.seconds(
+        "group_unchanged",
+        "Time since a group came up, went down or failed on this node.",
+        all().filter_map(|a| Some((group(a), a.changed?))),
+    );
+    to.seconds(
+        "group_last_start",
+        "How long the last start of a group on this node took, from its claim until everything ran.",
+        all().filter_map(|a| Some((group(a), a.last_start?))),
+    );
+    let mut count = |name, help, of: fn(&GroupActivity) -> u64| {
+        to.counter(name, help, all().map(|a| (group(a), of(a))));
+    };
+    count(
+        "group_starts",
+        "Starts of a group on this node after which everything ran.",
+        |a| a.starts,
+    );
+    count(
+        "group_stops",
+        "Stops of a group on this node after which nothing ran.",
+        |a| a.stops,
+    );
+    count("group_failures", "Failures of a group on this node.", |a| {
+        a.failures
+    });
+    count(
+        "group_stuck",
+        "Stops of a group on this node that failed.",
+        |a| a.stuck,
+    );
+    count(
+        "group_restarts",
+        "Restarts of a resource of a group in place.",
+        |a| a.restarts,
+    );
+    to.counter(
+        "group_claims",
+        "How often this node began to take a group, by reason; owner-dead is a failover.",
+        all().flat_map(|a| {
+            a.claims.iter().map(|(reason, count)| {
+                (
+                    vec![label("group", &a.group), label("reason", reason)],
+                    *count,
+                )
+            })
+        }),
+    );
+}
+
+fn add_resources(to: &mut Families, status: &Status) {
+    let all = || {
+        let of = |g: &'_ GroupStatus, r: &'_ ResourceStatus| {
+            vec![label("group", &g.name), label("resource", &r.token)]
+        };
+        status
+            .groups
+            .iter()
+            .flat_map(move |g| g.resources.iter().map(move |r| (of(g, r), r)))
+    };
+    to.gauge(
+        "resource_running",
+        "Whether a resource runs on this node.",
+        all().map(|(labels, r)| (labels, number(r.state == ResourceState::Running))),
+    );
+    to.gauge(
+        "resource_failed",
+        "Whether the last action on a resource on this node failed.",
+        all().map(|(labels, r)| (labels, number(r.state == ResourceState::Failed))),
+    );
+    to.gauge(
+        "resource_unwatched",
+        "Whether nobody would notice the end of a resource, because it has no monitor.",
+        all().map(|(labels, r)| (labels, number(r.unwatched))),
+    );
+    let watched = || all().filter_map(|(labels, r)| Some((labels, r.watch.as_ref()?)));
+    to.gauge(
+        "resource_monitor_failing",
+        "Failed monitors of a resource on this node that still count.",
+        watched().map(|(labels, w)| (labels, f64::from(w.failing))),
+    );
+    to.gauge(
+        "resource_restarts_counted",
+        "Restarts in place of a resource on this node that still count against its budget.",
+        watched().map(|(labels, w)| (labels, f64::from(w.restarts))),
+    );
+    to.seconds(
+        "resource_monitor_age",
+        "Time since the last monitor of a resource on this node.",
+        watched().filter_map(|(labels, w)| Some((labels, w.looked?))),
+    );
+}

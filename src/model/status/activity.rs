@@ -1,0 +1,50 @@
+//! What a node's daemon did with a group since it started, as counts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{GroupName, maybe_milliseconds};
+
+/// What happened to one group on the viewing node since its daemon started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupActivity {
+    /// Which group.
+    pub group: GroupName,
+    /// Time since it last came up, went down, failed, or was found running.
+    #[serde(with = "maybe_milliseconds", default)]
+    pub changed: Option<Duration>,
+    /// How long the last start took, from the claim until everything ran.
+    #[serde(with = "maybe_milliseconds", default)]
+    pub last_start: Option<Duration>,
+    /// Starts after which everything ran.
+    pub starts: u64,
+    /// Stops after which nothing ran.
+    pub stops: u64,
+    /// Failures: of a start, or of a running resource that could not be restarted.
+    pub failures: u64,
+    /// Stops that failed.
+    pub stuck: u64,
+    /// Restarts of a resource in place.
+    pub restarts: u64,
+    /// Claims by reason: how often this node began to take the group, and why.
+    pub claims: BTreeMap<String, u64>,
+}
+
+impl GroupActivity {
+    /// Nothing has happened yet.
+    pub fn new(group: GroupName) -> Self {
+        GroupActivity {
+            group,
+            changed: None,
+            last_start: None,
+            starts: 0,
+            stops: 0,
+            failures: 0,
+            stuck: 0,
+            restarts: 0,
+            claims: BTreeMap::new(),
+        }
+    }
+}

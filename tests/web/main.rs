@@ -1,0 +1,16 @@
+//! `had-web` beside real daemons in a lab: metrics, health checks of a load balancer, the page, and hostile clients.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod access;
+#[allow(dead_code)] // what only others of its users need
+#[path = "../netns/common.rs"]
+mod cluster;
+mod metrics;
+mod owner;
+mod page;
+mod rig;
