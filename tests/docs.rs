@@ -134,10 +134,15 @@ fn the_unit_for_more_clusters_has_folders_of_its_own() {
 #[test]
 fn systemd_understands_the_units() {
     let folder = tempfile::tempdir().unwrap();
-    for (unit, started) in [(UNITS[0], UNITS[0]), (UNITS[1], "had@other.service")] {
+    for (unit, started) in [
+        (UNITS[0], UNITS[0]),
+        (UNITS[1], "had@other.service"),
+        ("had-web.service", "had-web.service"),
+    ] {
         let path = folder.path().join(started);
         let text = read(&format!("packaging/{unit}"));
-        let text = text.replace("/usr/sbin/had", env!("CARGO_BIN_EXE_had"));
+        let program = Path::new(env!("CARGO_BIN_EXE_had")).parent().unwrap();
+        let text = text.replace("/usr/sbin", program.to_str().unwrap());
         fs::write(&path, text).unwrap();
         let verified = Command::new("systemd-analyze")
             .args(["verify", "--man=no"])
@@ -148,6 +153,29 @@ fn systemd_understands_the_units() {
         let ours: Vec<&str> = said.lines().filter(|l| l.contains(started)).collect();
         assert!(ours.is_empty(), "{ours:?}");
     }
+}
+
+/// It needs no right to anything, and takes nothing from the daemon.
+#[test]
+fn the_unit_of_had_web_is_locked_up() {
+    let service = unit_settings("had-web.service", "Service");
+    for wanted in ["DynamicUser=yes", "CapabilityBoundingSet=", "Nice=10"] {
+        assert!(
+            service.contains(&wanted.to_owned()),
+            "{wanted}: {service:?}"
+        );
+    }
+    // The daemon obeys the members of haclient.
+    assert!(!service.iter().any(|l| l.starts_with("SupplementaryGroups")));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/had-web.service");
+    let judged = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=20"])
+        .arg(&path)
+        .output();
+    let output = judged.expect("systemd-analyze (apt install systemd)");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("Overall exposure level"), "{said}");
 }
 
 fn same(what: &str, programs: &BTreeSet<String>, manual: &BTreeSet<String>) {

@@ -14,7 +14,7 @@ use super::voter_list::VoterList;
 use super::{Generation, GroupName, LinkName, NodeName, Term};
 use super::{maybe_milliseconds, milliseconds};
 
-pub use activity::GroupActivity;
+pub use activity::{CLAIM_REASONS, GroupActivity};
 pub use problems::{Note, StatusProblem};
 
 /// Name of the counter of heartbeats that were not newer than the sender's last one.

@@ -92,6 +92,7 @@ fn reason_word(because: &Because) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::status::CLAIM_REASONS;
     use crate::model::{NodeName, Term};
     use std::time::Duration;
 
@@ -120,5 +121,12 @@ mod tests {
         assert_eq!((counted.counts.starts, counted.counts.stops), (1, 0));
         assert_eq!(counted.counts.claims["owner-dead"], 1);
         assert_eq!(activity.groups.len(), 1);
+        assert!(
+            counted
+                .counts
+                .claims
+                .keys()
+                .all(|r| CLAIM_REASONS.contains(&r.as_str()))
+        );
     }
 }

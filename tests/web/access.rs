@@ -82,3 +82,24 @@ fn with_tls_and_a_token_others_learn_nothing() {
     assert!(crate::cluster::wait(|| ask("localhost") == "200"));
     assert_eq!(ask("evil.example"), "421");
 }
+
+#[test]
+fn every_option_is_in_its_page() {
+    let output = Command::new(HAD_WEB).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let page = crate::rig::file("packaging/man/had-web.8");
+    let lines = help.lines().map(str::trim_start);
+    let options = lines.filter_map(|l| l.strip_prefix("--")?.split_whitespace().next());
+    let options: Vec<&str> = options.collect();
+    assert!(options.len() > 5, "{help}");
+    for option in options {
+        assert!(page.contains(&format!(".It Fl -{option}")), "{option}");
+    }
+    let paths = help.lines().filter_map(|l| l.strip_prefix("  /"));
+    for path in paths.filter_map(|l| l.split_whitespace().next()) {
+        assert!(
+            page.contains(&format!(".It Pa /{path}\n")) || path.is_empty(),
+            "{path}"
+        );
+    }
+}

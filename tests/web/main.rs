@@ -10,7 +10,9 @@ mod access;
 #[allow(dead_code)] // what only others of its users need
 #[path = "../netns/common.rs"]
 mod cluster;
+mod hostile;
 mod metrics;
 mod owner;
 mod page;
+mod prometheus;
 mod rig;

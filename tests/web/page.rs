@@ -155,7 +155,7 @@ fn a_browser_sees_a_failover_without_a_reload() {
 
     let had = cluster.lab.had_pid("bob").unwrap().unwrap();
     cluster.sh("bob", &format!("kill -STOP {had}"));
-    browser.until_text("trouble", "Not fresh: the daemon has not answered for");
+    browser.until_text("trouble", "Not fresh: had is silent; does it hang?");
     browser.keeps_picture("stale-dark");
     cluster.sh("bob", &format!("kill -CONT {had}"));
     browser.until_text("age", "live");

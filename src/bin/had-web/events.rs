@@ -73,7 +73,6 @@ impl Listener {
 
 fn age_event(view: &View) -> Bytes {
     let age = view.age().map(|age| age.as_millis());
-    let trouble = view.fresh().err();
-    let data = serde_json::json!({ "age": age, "trouble": trouble });
+    let data = serde_json::json!({ "age": age, "trouble": view.silence() });
     format!("event: age\ndata: {data}\n\n").into()
 }

@@ -1,7 +1,7 @@
 //! The metrics: the last status, if it is fresh, as families of samples.
 //!
 //! Labels are names of the configuration and words of a fixed list, so their number has a bound. A gauge of 1 or 0 says
-//! whether something is so. Every family is there even when it has no sample.
+//! whether something is so. A family without a sample is not shown.
 
 mod cluster;
 mod counters;

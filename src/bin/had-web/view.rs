@@ -59,6 +59,13 @@ impl View {
         }
     }
 
+    /// Why the last answer is not fresh, in words that stay the same while that lasts.
+    pub fn silence(&self) -> Option<&str> {
+        let why = self.failure.as_deref();
+        let silent = self.fresh().is_err();
+        silent.then(|| why.unwrap_or("the daemon does not answer"))
+    }
+
     fn trouble(&self) -> String {
         let reason = self.failure.as_ref();
         let reason = reason.map_or_else(String::new, |text| format!(": {text}"));

@@ -7,6 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{GroupName, maybe_milliseconds};
 
+/// The reasons of claims, as counted: the owner is dead; this is the preferred node; it is the next choice; an administrator asked
+/// for it; a peer offers it; any other.
+pub const CLAIM_REASONS: [&str; 6] = [
+    "owner-dead",
+    "preferred",
+    "next-choice",
+    "administrator",
+    "offered",
+    "other",
+];
+
 /// What happened to one group on the viewing node since its daemon started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupActivity {
@@ -28,7 +39,7 @@ pub struct GroupActivity {
     pub stuck: u64,
     /// Restarts of a resource in place.
     pub restarts: u64,
-    /// Claims by reason: how often this node began to take the group, and why.
+    /// Claims by reason ([`CLAIM_REASONS`]): how often this node began to take the group, and why.
     pub claims: BTreeMap<String, u64>,
 }
 

@@ -1,7 +1,9 @@
 //! Groups and their resources.
 
 use had::model::heartbeat::GroupState;
-use had::model::status::{GroupActivity, GroupStatus, ResourceState, ResourceStatus, Status};
+use had::model::status::{
+    CLAIM_REASONS, GroupActivity, GroupStatus, ResourceState, ResourceStatus, Status,
+};
 
 use super::{Families, Labels, label, number};
 
@@ -80,21 +82,29 @@ fn add_states(to: &mut Families, status: &Status) {
     );
 }
 
+/// What never happened is counted as 0, so that the first time is an increase.
 fn add_activity(to: &mut Families, status: &Status) {
-    let all = || status.activity.iter();
+    let all: Vec<GroupActivity> = status
+        .groups
+        .iter()
+        .map(|g| {
+            let known = status.activity.iter().find(|a| a.group == g.name);
+            known.map_or_else(|| GroupActivity::new(g.name.clone()), Clone::clone)
+        })
+        .collect();
     let group = |a: &GroupActivity| vec![label("group", &a.group)];
     to.seconds(
         "group_unchanged",
         "Time since a group came up, went down or failed on this node.",
-        all().filter_map(|a| Some((group(a), a.changed?))),
+        all.iter().filter_map(|a| Some((group(a), a.changed?))),
     );
     to.seconds(
         "group_last_start",
         "How long the last start of a group on this node took, from its claim until everything ran.",
-        all().filter_map(|a| Some((group(a), a.last_start?))),
+        all.iter().filter_map(|a| Some((group(a), a.last_start?))),
     );
     let mut count = |name, help, of: fn(&GroupActivity) -> u64| {
-        to.counter(name, help, all().map(|a| (group(a), of(a))));
+        to.counter(name, help, all.iter().map(|a| (group(a), of(a))));
     };
     count(
         "group_starts",
@@ -122,11 +132,12 @@ fn add_activity(to: &mut Families, status: &Status) {
     to.counter(
         "group_claims",
         "How often this node began to take a group, by reason; owner-dead is a failover.",
-        all().flat_map(|a| {
-            a.claims.iter().map(|(reason, count)| {
+        all.iter().flat_map(|a| {
+            CLAIM_REASONS.map(|reason| {
+                let count = a.claims.get(reason).copied().unwrap_or_default();
                 (
                     vec![label("group", &a.group), label("reason", reason)],
-                    *count,
+                    count,
                 )
             })
         }),
