@@ -34,6 +34,7 @@ fn status(generation: u64) -> Status {
         checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
         lateness: None,
+        activity: Vec::new(),
     }
 }
 

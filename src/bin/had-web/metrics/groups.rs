@@ -62,6 +62,8 @@ fn add_places(to: &mut Families, status: &Status) {
         "Whether a group runs on its preferred node.",
         groups
             .clone()
+            // A witness does not know it.
+            .filter(|g| !g.preferred.as_str().is_empty())
             .map(|g| (group_label(g), number(g.owners.contains(&g.preferred)))),
     );
 }
