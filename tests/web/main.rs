@@ -16,3 +16,4 @@ mod owner;
 mod page;
 mod prometheus;
 mod rig;
+mod schema;

@@ -12,6 +12,7 @@ const PATHS: &str = "Paths:
   /healthz             200 while the daemon answers, otherwise 503
   /api/v1/status       what `hactl status --json` prints
   /api/v1/history      the newest decisions of this node as JSON, oldest first
+  /api/v1/schema       the form of both, as JSON Schema
   /events              both as server-sent events, whenever something changes
 
 With --token-file a client must send `Authorization: Bearer TOKEN`. The page asks its user for the token. Only

@@ -13,6 +13,7 @@ mod args;
 mod events;
 mod guard;
 mod metrics;
+mod policy;
 mod poll;
 mod private_file;
 mod routes;

@@ -21,12 +21,11 @@ use tokio::sync::{Semaphore, watch};
 use crate::events::{self, MAX_LISTENERS};
 use crate::guard::Guard;
 use crate::metrics::{self, Format};
+use crate::policy::{self, PAGE};
 use crate::view::{Answer, View};
 
-const PAGE: &str = include_str!("page.html");
-/// The page has its styles and its script in itself, loads nothing, and is nobody's frame.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The form of the status and of the history. By hand, because the types of the daemon have no need of it; a test compares.
+const SCHEMA: &str = include_str!("schema.json");
 
 /// What all answers are made from.
 #[derive(Clone)]
@@ -48,14 +47,22 @@ pub fn router(views: watch::Receiver<View>, guard: Arc<Guard>) -> Router {
         .route("/groups/{*rest}", get(owner))
         .route("/api/v1/status", get(status))
         .route("/api/v1/history", get(history))
+        .route("/api/v1/schema", get(schema))
         .route("/events", get(follow))
         .fallback(nothing_here)
-        .layer(from_fn_with_state(guard, answer))
+        .layer(from_fn_with_state(
+            (guard, policy::content_security()),
+            answer,
+        ))
         .with_state(source)
 }
 
 /// Asks the guard, and adds what every answer says to browsers.
-async fn answer(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+async fn answer(
+    State((guard, policy)): State<(Arc<Guard>, HeaderValue)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let denial = guard.refuses(request.uri().path(), request.headers());
     let mut response = match denial {
         Some(denial) => denial.into_response(),
@@ -63,9 +70,9 @@ async fn answer(State(guard): State<Arc<Guard>>, request: Request, next: Next) -
     };
     let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     let mut says = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
     says(CACHE_CONTROL, "no-store");
-    says(CONTENT_SECURITY_POLICY, POLICY);
     says(REFERRER_POLICY, "no-referrer");
     says(X_CONTENT_TYPE_OPTIONS, "nosniff");
     if unauthorized {
@@ -139,6 +146,10 @@ async fn history(State(source): State<Source>) -> Response {
     json(&source, |answer| answer.history_json.clone())
 }
 
+async fn schema() -> Response {
+    ([(CONTENT_TYPE, "application/schema+json")], SCHEMA).into_response()
+}
+
 fn json(source: &Source, part: impl Fn(&Answer) -> Bytes) -> Response {
     match source.views.borrow().fresh() {
         Ok(answer) => ([(CONTENT_TYPE, "application/json")], part(answer)).into_response(),
@@ -152,7 +163,7 @@ async fn follow(State(source): State<Source>) -> Response {
 
 async fn nothing_here() -> impl IntoResponse {
     let text = "error: there is nothing here; there are /, /metrics, /groups/GROUP/owner, /healthz, /api/v1/status, \
-                /api/v1/history and /events\n";
+                /api/v1/history, /api/v1/schema and /events\n";
     (StatusCode::NOT_FOUND, text)
 }
 
