@@ -2,6 +2,7 @@
 //! problems. All lengths of time are numbers of milliseconds.
 
 mod activity;
+mod distribution;
 mod problems;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use super::{Generation, GroupName, LinkName, NodeName, Term};
 use super::{maybe_milliseconds, milliseconds};
 
 pub use activity::{CLAIM_REASONS, GroupActivity};
+pub use distribution::{Bucket, Distribution};
 pub use problems::{Note, StatusProblem};
 
 /// Name of the counter of heartbeats that were not newer than the sender's last one.
@@ -66,6 +68,9 @@ pub struct LatenessStatus {
     pub recent: Spread,
     /// Delays since the start of the daemon.
     pub life: Spread,
+    /// The same by size.
+    #[serde(default)]
+    pub delays: Distribution,
 }
 
 /// The distribution of measured delays.

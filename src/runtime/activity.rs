@@ -65,7 +65,11 @@ impl Counted {
             }
             What::Online => {
                 counts.starts += 1;
-                counts.last_start = self.claimed.take().map(|at| now.since(at));
+                let took = self.claimed.take().map(|at| now.since(at));
+                if let Some(took) = took {
+                    counts.start_times.add(took);
+                }
+                counts.last_start = took;
             }
             What::Offline => counts.stops += 1,
             What::Failed => counts.failures += 1,
@@ -118,6 +122,7 @@ mod tests {
         let counted = &activity.groups[&group];
         assert_eq!(counted.changed, Some(at(4)));
         assert_eq!(counted.counts.last_start, Some(Duration::from_secs(3)));
+        assert_eq!(counted.counts.start_times.sum, Duration::from_secs(3));
         assert_eq!((counted.counts.starts, counted.counts.stops), (1, 0));
         assert_eq!(counted.counts.claims["owner-dead"], 1);
         assert_eq!(activity.groups.len(), 1);

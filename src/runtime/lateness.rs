@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::model::Time;
 use crate::model::cluster::Timing;
 use crate::model::decision::Level;
-use crate::model::status::{LatenessStatus, Spread};
+use crate::model::status::{Distribution, LatenessStatus, Spread};
 use crate::text::{duration_for_people, duration_in_files};
 
 /// The last minute is kept in slices of this length.
@@ -27,12 +27,16 @@ const MAX_START_MEASURING: Duration = Duration::from_secs(30);
 const WARN_EVERY: Duration = Duration::from_secs(600);
 /// A deadtime that is too short is raised in steps of 11/10 to find one that is long enough.
 const STEP: u32 = 11;
+/// Bounds for status, in milliseconds.
+const DELAY_BOUNDS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
 
 /// The delays of the heartbeat loop.
 pub struct Lateness {
     timing: Timing,
     realtime: bool,
     life: Histogram,
+    /// The same, by bounds that monitoring knows.
+    delays: Distribution,
     /// The newest first.
     slices: [Histogram; SLICES],
     slice_ends: Time,
@@ -48,6 +52,7 @@ impl Lateness {
             timing,
             realtime,
             life: Histogram::default(),
+            delays: Distribution::new(&DELAY_BOUNDS),
             slices: Default::default(),
             slice_ends: now + SLICE,
             start_ends: Some(now + timing.initdead.min(MAX_START_MEASURING)),
@@ -72,6 +77,7 @@ impl Lateness {
         self.start_new_slices(now);
         let late = now.since(due);
         self.life.add(late);
+        self.delays.add(late);
         if let Some(newest) = self.slices.first_mut() {
             newest.add(late);
         }
@@ -106,6 +112,7 @@ impl Lateness {
             carries: self.tolerated(),
             recent: self.recent().spread(),
             life: self.life.spread(),
+            delays: self.delays.clone(),
         }
     }
 

@@ -6,12 +6,13 @@
 mod cluster;
 mod counters;
 mod groups;
+mod histograms;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use had::model::status::Status;
+use had::model::status::{Distribution, Status};
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::view::View;
+use histograms::Histograms;
 
 /// The labels of one sample.
 type Labels = Vec<(&'static str, String)>;
@@ -118,6 +120,25 @@ impl Families {
         }
         let help = without_stop(help);
         self.0.register_with_unit(name, help, Unit::Seconds, family);
+    }
+
+    /// A histogram in seconds; its name gets that suffix.
+    fn histogram(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        samples: impl IntoIterator<Item = (Labels, Distribution)>,
+    ) {
+        let collector = Histograms {
+            name,
+            help,
+            // A daemon of an earlier version does not count them.
+            samples: samples
+                .into_iter()
+                .filter(|(_, d)| !d.buckets.is_empty())
+                .collect(),
+        };
+        self.0.register_collector(Box::new(collector));
     }
 
     /// A counter; its name gets the suffix `_total`. It begins anew with the daemon.

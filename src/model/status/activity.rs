@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Distribution;
 use crate::model::{GroupName, maybe_milliseconds};
 
 /// The reasons of claims, as counted: the owner is dead; this is the preferred node; it is the next choice; an administrator asked
@@ -18,6 +19,11 @@ pub const CLAIM_REASONS: [&str; 6] = [
     "other",
 ];
 
+/// Bounds for the length of starts, in milliseconds.
+const START_BOUNDS: [u64; 11] = [
+    100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 120_000, 300_000,
+];
+
 /// What happened to one group on the viewing node since its daemon started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupActivity {
@@ -29,6 +35,9 @@ pub struct GroupActivity {
     /// How long the last start took, from the claim until everything ran.
     #[serde(with = "maybe_milliseconds", default)]
     pub last_start: Option<Duration>,
+    /// How long all starts took.
+    #[serde(default)]
+    pub start_times: Distribution,
     /// Starts after which everything ran.
     pub starts: u64,
     /// Stops after which nothing ran.
@@ -50,6 +59,7 @@ impl GroupActivity {
             group,
             changed: None,
             last_start: None,
+            start_times: Distribution::new(&START_BOUNDS),
             starts: 0,
             stops: 0,
             failures: 0,

@@ -2,7 +2,7 @@
 
 use super::*;
 use had::model::heartbeat::{Phase, Reach};
-use had::model::status::{LatenessStatus, Note, PingStatus};
+use had::model::status::{Distribution, LatenessStatus, Note, PingStatus};
 use had::model::{Generation, GroupName, LinkName, Term};
 use std::time::Duration;
 
@@ -485,6 +485,7 @@ fn the_scheduling_delay_is_shown_and_what_the_timeouts_allow_when_that_matters()
     };
     let mut status = pair();
     status.lateness = Some(LatenessStatus {
+        delays: Distribution::default(),
         carries: ms(100),
         recent: spread(ms(49)),
         life: spread(ms(70)),

@@ -191,6 +191,11 @@ fn add_delay(to: &mut Families, status: &Status) {
         "How long after its own deadlines the daemon acts: in the last minute, and since it started.",
         spreads,
     );
+    to.histogram(
+        "scheduling_delays",
+        "How long after its own deadlines the daemon acted since it started, by size.",
+        late.map(|l| (vec![], l.delays.clone())),
+    );
     to.seconds(
         "scheduling_delay_tolerated",
         "The scheduling delay that the times in ha.cf tolerate.",

@@ -105,6 +105,11 @@ fn add_activity(to: &mut Families, status: &Status) {
         "How long the last start of a group on this node took, from its claim until everything ran.",
         all.iter().filter_map(|a| Some((group(a), a.last_start?))),
     );
+    to.histogram(
+        "group_start_duration",
+        "How long starts of a group on this node took, from the claim until everything ran.",
+        all.iter().map(|a| (group(a), a.start_times.clone())),
+    );
     let mut count = |name, help, of: fn(&GroupActivity) -> u64| {
         to.counter(name, help, all.iter().map(|a| (group(a), of(a))));
     };

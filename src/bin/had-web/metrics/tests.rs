@@ -16,7 +16,7 @@ const STATUS: &str = r#"{"node":"alice","generation":3,"phase":"active","waiting
   "groups":[{"name":"we\"b\nhad_up 7","preferred":"bob","owners":["alice"],"states":[["alice","online"],["bob","offline"]],
     "term":4,"notes":[],"resources":[{"token":"nginx","state":"running","error":null}]}],
   "counters":{"heartbeats sent":12,"datagrams refused: signed with key 9, which ...":2,"datagrams refused: new":5},
-  "activity":[{"group":"we\"b\nhad_up 7","changed":61000,"starts":2,"stops":1,"failures":0,"stuck":0,"restarts":3,
+  "activity":[{"group":"we\"b\nhad_up 7","changed":61000,"start_times":{"sum":2500,"buckets":[{"up_to":1000,"count":1},{"up_to":null,"count":1}]},"starts":2,"stops":1,"failures":0,"stuck":0,"restarts":3,
     "claims":{"owner-dead":1}}]}"#;
 
 fn view() -> View {
@@ -55,6 +55,18 @@ fn a_status_is_told_in_numbers() {
         (
             r#"had_link_silence_seconds{node="bob",link="eth0",relay="false"}"#.to_owned(),
             "0.04",
+        ),
+        (
+            format!(r#"had_group_start_duration_seconds_bucket{{le="1.0",{group}}}"#),
+            "1",
+        ),
+        (
+            format!(r#"had_group_start_duration_seconds_bucket{{le="+Inf",{group}}}"#),
+            "2",
+        ),
+        (
+            format!("had_group_start_duration_seconds_sum{{{group}}}"),
+            "2.5",
         ),
         ("had_quorum_votes".to_owned(), "2.0"),
         (format!("had_group_runs{{{group}}}"), "1.0"),
