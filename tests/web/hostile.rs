@@ -15,6 +15,8 @@ use crate::rig::{ALICE, get, pair, until_code};
 const REQUESTS: usize = 10_000;
 const THREADS: usize = 8;
 const SLOW_CLIENTS: usize = 1_000;
+/// With those who follow, more than one address may have.
+const GREEDY: usize = 320;
 /// More than may follow at once.
 const FOLLOWERS: usize = 1_700;
 const MAX_FOLLOWERS: usize = 1_536;
@@ -181,6 +183,14 @@ fn all_is_well(cluster: &Cluster, after: &str) {
     assert!(most < MAX_MEMORY_KIB, "{after}: {most} KiB");
 }
 
+/// Whether the other side hangs up before the read times out.
+fn ended(mut stream: &TcpStream) -> bool {
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => true,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
 fn raise_file_limit() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
@@ -207,13 +217,6 @@ fn hostile_clients_cost_the_daemon_nothing() {
     });
     assert_eq!(slow.len(), SLOW_CLIENTS);
     all_is_well(&cluster, "with a thousand slow clients");
-    let ended = |stream: &TcpStream| {
-        let mut rest = stream;
-        match rest.read_to_end(&mut Vec::new()) {
-            Ok(_) => true,
-            Err(error) => error.kind() != ErrorKind::WouldBlock,
-        }
-    };
     assert!(slow.iter().take(20).all(ended), "a slow client is kept");
     drop(slow);
 }
@@ -236,6 +239,22 @@ fn many_follow_and_those_who_do_not_read_hold_no_memory() {
     let accepted = followers.iter().filter(|(_, accepted)| *accepted).count();
     assert_eq!(accepted, MAX_FOLLOWERS);
     all_is_well(&cluster, "with followers that do not read");
+
+    // From an address with so many, the last of a few more is closed at once; another address is served.
+    let (greedy, refused) = in_client(&cluster, || {
+        let greedy: Vec<TcpStream> = (0..GREEDY).filter_map(|_| connect()).collect();
+        let last = greedy.last().unwrap();
+        last.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let refused = ended(last);
+        (greedy, refused)
+    });
+    assert!(refused, "one address may have every connection");
+    let command = format!("curl -s -m 10 http://{ALICE}:9694/groups/web/owner");
+    assert_eq!(
+        cluster.sh("bob", &command),
+        "web runs on alice, which is this node\n"
+    );
+    drop(greedy);
 
     // A change reaches one that does read.
     cluster.sh("bob", "hactl takeover web");

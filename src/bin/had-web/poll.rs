@@ -25,7 +25,7 @@ const HISTORY: usize = 100;
 /// What nothing else shows, such as ages, is sent to those who listen once in this time.
 const EVENT_EVERY: Duration = Duration::from_secs(5);
 /// Fields that always change, and whose change is no news.
-const ALWAYS_DIFFERENT: [&str; 11] = [
+const ALWAYS_DIFFERENT: [&str; 10] = [
     "silent_for",
     "answered",
     "looked",
@@ -36,7 +36,6 @@ const ALWAYS_DIFFERENT: [&str; 11] = [
     "lateness",
     "start_times",
     "last_start",
-    "term",
 ];
 
 /// Starts the thread.

@@ -3,8 +3,11 @@
 //! A connection has buffers of at most 16 KiB each way, which makes 64 MiB for all of them at once; answers are shared
 //! between clients. What does not fit waits in the queue of the kernel.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +26,8 @@ use crate::say;
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 2048;
+/// Of them, from one address: nobody alone can keep the others out.
+const MAX_FROM_ONE: usize = 1792;
 /// Files beside them: the sockets of the daemon, the listener, the log.
 const OTHER_FILES: u64 = 64;
 /// Time to send the head of a request, also of the next one on a connection that is kept.
@@ -49,11 +54,16 @@ pub fn raise_file_limit() {
 
 /// Serves clients for ever.
 pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router) -> Infallible {
-    let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let all = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let addresses = Arc::new(Mutex::new(HashMap::new()));
     loop {
-        let seat = Arc::clone(&seats).acquire_owned().await;
+        let any = Arc::clone(&all).acquire_owned().await;
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
+                // One too many is closed at once.
+                let Some(seat) = Seat::take(from.ip(), &addresses, any.ok()) else {
+                    continue;
+                };
                 let (tls, router) = (tls.clone(), router.clone());
                 tokio::spawn(async move {
                     connection(stream, tls, router).await;
@@ -61,6 +71,51 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Rout
                 });
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// The connections of each address.
+type Addresses = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// The place of one connection among the limits.
+struct Seat {
+    from: IpAddr,
+    addresses: Addresses,
+    _any: Option<OwnedSemaphorePermit>,
+}
+
+impl Seat {
+    fn take(
+        from: IpAddr,
+        addresses: &Addresses,
+        any: Option<OwnedSemaphorePermit>,
+    ) -> Option<Seat> {
+        let mut counts = addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(from).or_default();
+        if *count >= MAX_FROM_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Seat {
+            from,
+            addresses: Arc::clone(addresses),
+            _any: any,
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = counts.entry(self.from) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }

@@ -44,14 +44,15 @@ fn add_nodes(to: &mut Families, status: &Status) {
             .iter()
             .filter_map(|n| Some((node(n), n.silent_for?))),
     );
+    let problems = status.problems();
+    let about = |n: &NodeStatus| {
+        let of_node = problems.iter().filter(|p| p.node.as_ref() == Some(&n.name));
+        count(of_node.count())
+    };
     to.gauge(
         "node_problems",
         "Problems of a node that the status page names.",
-        status.nodes.iter().map(|n| {
-            let about = status.problems();
-            let about = about.iter().filter(|p| p.node.as_ref() == Some(&n.name));
-            (node(n), count(about.count()))
-        }),
+        status.nodes.iter().map(|n| (node(n), about(n))),
     );
 }
 
