@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, wait};
-use crate::rig::{ALICE, BOB, pair, start};
+use crate::rig::{ALICE, ANYWHERE, BOB, pair, start};
 
 /// A browser on the client of the lab.
 struct Browser<'c> {
@@ -163,6 +163,13 @@ fn a_browser_sees_a_failover_without_a_reload() {
         browser.runs("return document.getElementById('trouble').hidden"),
         true
     );
+
+    // Nor does the page need to be loaded again when had-web itself was away.
+    cluster.sh("bob", "kill $(pidof had-web)");
+    browser.until_text("trouble", "had-web on this node does not answer");
+    start(&cluster, "bob", ANYWHERE);
+    browser.until_text("age", "live");
+    assert_eq!(browser.runs("return window.untouched"), true);
 }
 
 #[test]

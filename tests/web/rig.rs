@@ -9,7 +9,7 @@ pub const NODES: [&str; 2] = ["alice", "bob"];
 pub const ALICE: &str = "10.0.0.1";
 pub const BOB: &str = "10.0.0.2";
 /// What lets other hosts of the lab ask.
-const ANYWHERE: &str = "--listen 0.0.0.0:9694 --plain-http-anywhere";
+pub const ANYWHERE: &str = "--listen 0.0.0.0:9694 --plain-http-anywhere";
 
 /// The cluster before it is built.
 pub fn blueprint(name: &str) -> Blueprint {
