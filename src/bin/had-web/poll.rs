@@ -1,4 +1,6 @@
-//! The one client of the daemon: a thread that follows its status, and asks for its decisions when something has changed.
+//! The one client of the daemon: a thread that follows its status, and has its decisions asked for when something has changed.
+
+mod history;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -15,13 +17,12 @@ use tokio::sync::watch;
 
 use crate::say;
 use crate::view::{Answer, View};
+use history::History;
 
 /// The daemon answers at least once a second.
 const SILENCE: Duration = Duration::from_secs(4);
 /// Time before a new attempt to reach it.
 const RETRY: Duration = Duration::from_millis(200);
-/// Decisions that are shown.
-const HISTORY: usize = 100;
 /// What nothing else shows, such as ages, is sent to those who listen once in this time.
 const EVENT_EVERY: Duration = Duration::from_secs(5);
 /// Fields that always change, and whose change is no news.
@@ -41,7 +42,8 @@ const ALWAYS_DIFFERENT: [&str; 10] = [
 /// Starts the thread.
 pub fn follow(socket: PathBuf) -> Result<watch::Receiver<View>, String> {
     let (views, receiver) = watch::channel(View::default());
-    let work = move || follow_for_ever(&socket, &views);
+    let history = History::keep(socket.clone())?;
+    let work = move || follow_for_ever(&socket, &views, &history);
     let thread = thread::Builder::new().name("poll".to_owned()).spawn(work);
     match thread {
         Ok(_runs_on) => Ok(receiver),
@@ -49,10 +51,10 @@ pub fn follow(socket: PathBuf) -> Result<watch::Receiver<View>, String> {
     }
 }
 
-fn follow_for_ever(socket: &Path, views: &watch::Sender<View>) {
+fn follow_for_ever(socket: &Path, views: &watch::Sender<View>, history: &History) {
     let mut said = String::new();
     loop {
-        let mut follower = Follower::new(socket, views);
+        let mut follower = Follower::new(socket, views, history);
         let Err(error) = follower.run();
         let text = in_words(&error);
         if text != said || follower.answered {
@@ -79,7 +81,9 @@ struct Follower<'a> {
     answered: bool,
     event: Bytes,
     event_at: Option<Instant>,
-    history: Bytes,
+    history: &'a History,
+    /// The history in the last answer.
+    shown: Bytes,
     /// The last status without what always changes.
     essence: Value,
     /// A decision may reach the journal a moment after the status shows it.
@@ -87,14 +91,15 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(socket: &'a Path, views: &'a watch::Sender<View>) -> Self {
+    fn new(socket: &'a Path, views: &'a watch::Sender<View>, history: &'a History) -> Self {
         Follower {
             socket,
             views,
             answered: false,
             event: Bytes::new(),
             event_at: None,
-            history: Bytes::from_static(b"[]"),
+            history,
+            shown: Bytes::new(),
             essence: Value::Null,
             ask_again: false,
         }
@@ -119,37 +124,22 @@ impl<'a> Follower<'a> {
         let changed = essence != self.essence;
         let due = self.event_at.is_none_or(|at| at.elapsed() >= EVENT_EVERY);
         if changed || due || self.ask_again {
-            let history = self.ask_history()?;
-            let news = changed || due || history != self.history;
-            (self.history, self.ask_again) = (history, changed);
-            if news {
-                self.event = event_of(&json, &self.history);
-                self.event_at = Some(Instant::now());
-            }
+            self.history.wish_for_newer();
         }
-        self.essence = essence;
+        let history = self.history.newest();
+        if changed || due || history != self.shown {
+            self.event = event_of(&json, &history);
+            self.event_at = Some(Instant::now());
+        }
+        (self.essence, self.ask_again, self.shown) = (essence, changed, history.clone());
         let mut text = serde_json::to_string_pretty(&json).map_err(ClientError::Garbled)?;
         text.push('\n');
         Ok(Answer {
             status,
             status_json: text.into(),
-            history_json: self.history.clone(),
+            history_json: history,
             event: self.event.clone(),
         })
-    }
-
-    fn ask_history(&self) -> Result<Bytes, ClientError> {
-        let request = Request::History { limit: HISTORY };
-        let answer = ControlClient::connect(self.socket)?.ask(&request, SILENCE);
-        match answer {
-            Ok(ControlAnswer::Decisions(entries)) => {
-                let text = serde_json::to_vec(&entries).map_err(ClientError::Garbled)?;
-                Ok(text.into())
-            }
-            // A daemon without a journal refuses; its status is worth showing.
-            Ok(_) | Err(ClientError::Refused(_)) => Ok(Bytes::from_static(b"[]")),
-            Err(error) => Err(error),
-        }
     }
 }
 
