@@ -6,6 +6,7 @@
 //! bin -> runtime -> {assembly, control, store, wire} -> ... -> {engine, sys} -> model
 //!        runtime, bin -> assembly -> {agent, config, probe}
 //!        runtime -> probe -> agent
+//!        bin -> setup -> {assembly, agent}
 //!        store -> replay -> engine
 //!        agent, control, store, lab -> sys
 //!        sim -> engine
@@ -20,6 +21,7 @@
 //! * [`agent`]: starts, stops and monitors resources.
 //! * [`probe`]: checks whether a service or the node itself is well, for `check` and `monitor` of ha.cf.
 //! * [`assembly`]: from the configuration files to runnable things: agents, monitors, hooks, the engine's cluster.
+//! * [`setup`]: makes a first configuration, from answers or from the files of another manager.
 //! * [`sys`]: thin wrappers over Linux.
 //! * [`store`]: what outlives the process: state, leases, journal, recording.
 //! * [`replay`]: runs the engine again on a recording, as it was or with other settings.
@@ -41,6 +43,7 @@ pub mod model;
 pub mod probe;
 pub mod replay;
 pub mod runtime;
+pub mod setup;
 pub mod sim;
 pub mod store;
 pub mod sys;

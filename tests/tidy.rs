@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The other layers that each layer uses; `src/lib.rs` draws them.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("text", &[]),
     ("model", &["text"]),
     ("engine", &["model", "text"]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
         "assembly",
         &["agent", "config", "probe", "sys", "model", "text"],
     ),
+    ("setup", &["assembly", "agent", "config", "model", "text"]),
     ("control", &["sys", "model", "text"]),
     ("store", &["engine", "replay", "sys", "model", "text"]),
     ("wire", &["model", "text"]),

@@ -70,6 +70,8 @@ pub enum Command {
         #[arg(long, short)]
         watch: bool,
     },
+    /// Make the files of a new cluster; on a terminal, ask for what the options leave out
+    Init(crate::init::Init),
     /// Check a configuration folder: print every problem, and what each resource means
     Check {
         /// Configuration folder

@@ -12,6 +12,7 @@ mod commands;
 mod compat;
 mod demo;
 mod drbd;
+mod init;
 mod journal;
 mod rehearse;
 mod replay;
