@@ -14,7 +14,7 @@ const MAX_INTERFACE_BYTES: usize = 15;
 ///
 /// # Errors
 /// What is wrong with it.
-fn node_name(text: &str) -> Result<String, String> {
+pub fn node_name(text: &str) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if text.is_empty() || !text.bytes().all(plain) || text.len() > MAX_NAME_CHARS {
         return Err(format!(

@@ -2,8 +2,10 @@
 //!
 //! * [`draft`]: what a configuration says, and its texts with comments;
 //! * [`answers`]: whether an answer can stand in a configuration;
+//! * [`keepalived`]: reads the files of keepalived;
 //! * [`folder`]: writes the files into a folder, checked before they are there, and never over others.
 
 pub mod answers;
 pub mod draft;
 pub mod folder;
+pub mod keepalived;

@@ -72,6 +72,9 @@ pub enum Command {
     },
     /// Make the files of a new cluster; on a terminal, ask for what the options leave out
     Init(crate::init::Init),
+    /// Make a configuration of the files of another manager
+    #[command(subcommand)]
+    Import(crate::import::Command),
     /// Check a configuration folder: print every problem, and what each resource means
     Check {
         /// Configuration folder

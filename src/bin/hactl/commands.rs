@@ -72,6 +72,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             elsewhere,
         } => return Ok(check_folder(&dir, node.as_deref(), elsewhere)),
         Command::Init(args) => crate::init::run(args)?,
+        Command::Import(command) => return crate::import::run(command),
         Command::Sim(args) => return sim::run(&args),
         Command::Replay(args) => return replay::run(&args),
         Command::Agent(command) => return crate::agent::run(command, &socket),

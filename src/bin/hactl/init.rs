@@ -292,7 +292,7 @@ fn report(out: &Path, answers: &Answers) -> String {
 }
 
 /// What to copy where, and what to run then.
-fn next_steps(out: &Path, nodes: &[(String, IpAddr)], names: &[&str]) -> String {
+pub fn next_steps(out: &Path, nodes: &[(String, IpAddr)], names: &[&str]) -> String {
     let from = format!("{}/{{{}}}", out.display(), names.join(","));
     let mut text = "Next, as root:\n".to_owned();
     let etc = Path::new("/etc/ha.d");

@@ -12,6 +12,7 @@ mod commands;
 mod compat;
 mod demo;
 mod drbd;
+mod import;
 mod init;
 mod journal;
 mod rehearse;

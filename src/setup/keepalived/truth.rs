@@ -1,0 +1,337 @@
+//! What the old files really did, where it is not what they seem to say.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::command::manager_killer;
+use super::model::{Instance, Manager, TrackedKind};
+use super::nodes::Node;
+use super::routers::{Router, RouterGroup};
+use super::source::Files;
+use crate::text::{Place, Problems, Severity, duration_for_people, one_line};
+
+/// Remarks on every virtual router, and on programs that kill keepalived.
+pub fn remark_on_all(
+    groups: &[RouterGroup<'_>],
+    managers: &[Manager],
+    nodes: &[Node],
+    files: &dyn Files,
+    report: &mut Problems,
+) {
+    for router in groups.iter().flat_map(|g| &g.routers) {
+        let mut remarks = Remarks {
+            router,
+            nodes,
+            report,
+        };
+        remarks.on_presence();
+        remarks.on_what_must_agree();
+        remarks.on_addresses();
+        remarks.on_priorities();
+        remarks.on_preemption();
+        remarks.on_peers();
+        remarks.on_detection();
+    }
+    for manager in managers {
+        remark_on_killers(manager, files, report);
+    }
+}
+
+/// An instance and its node.
+type There<'m> = (usize, &'m Instance);
+
+struct Remarks<'r, 'm> {
+    router: &'r Router<'m>,
+    nodes: &'r [Node],
+    report: &'r mut Problems,
+}
+
+const NEVER_HEARD: &str = "the nodes discarded each other's packets, so that both were MASTER and both had the addresses. Here they are one group";
+
+impl<'m> Remarks<'_, 'm> {
+    fn name(&self, node: usize) -> &str {
+        self.nodes.get(node).map_or("", |n| n.name.as_str())
+    }
+
+    /// The first node's instance beside each of the others.
+    fn pairs(&self) -> Vec<(There<'m>, There<'m>)> {
+        let mut present = self.router.present();
+        let first = present.next();
+        first.map_or(Vec::new(), |first| {
+            present.map(|other| (first, other)).collect()
+        })
+    }
+
+    fn on_presence(&mut self) {
+        let mut present = self.router.present();
+        let (Some((node, instance)), None) = (present.next(), present.next()) else {
+            return;
+        };
+        let message = format!(
+            "only {} has this instance: with keepalived no other node took its addresses over",
+            self.name(node)
+        );
+        let help = "here another node does; files that belong together have one name or one virtual_router_id for it";
+        self.report.warning(&instance.name.place, message, help);
+    }
+
+    /// What a packet is refused for.
+    fn on_what_must_agree(&mut self) {
+        for ((a, first), (b, other)) in self.pairs() {
+            let texts = |word: &Option<super::lexer::Word>| word.as_ref().map(|w| w.text.clone());
+            let differ = |what: &str, one: String, two: String| {
+                format!(
+                    "{what} differs: {one} on {}, {two} on {}: {NEVER_HEARD}",
+                    self.name(a),
+                    self.name(b)
+                )
+            };
+            let shown = |word: &Option<super::lexer::Word>| {
+                word.as_ref()
+                    .map_or("none".to_owned(), |w| one_line(&w.text, 20))
+            };
+            let mut found: Vec<(Place, String)> = Vec::new();
+            let place = |word: &Option<super::lexer::Word>| {
+                word.as_ref()
+                    .map_or(other.name.place.clone(), |w| w.place.clone())
+            };
+            if texts(&first.router_id) != texts(&other.router_id) {
+                let message = differ(
+                    "virtual_router_id",
+                    shown(&first.router_id),
+                    shown(&other.router_id),
+                );
+                found.push((place(&other.router_id), message));
+            }
+            if first.version != other.version {
+                let message = differ(
+                    "the version of VRRP",
+                    first.version.to_string(),
+                    other.version.to_string(),
+                );
+                found.push((other.name.place.clone(), message));
+            }
+            // Version 2 compares eight characters of the password, and the time.
+            let password = |i: &Instance| {
+                let word = i.auth_pass.as_ref();
+                word.map(|w| w.text.chars().take(8).collect::<String>())
+            };
+            if first.version == 2
+                && (password(first) != password(other)
+                    || texts(&first.auth_type) != texts(&other.auth_type))
+            {
+                let message = format!(
+                    "the authentication differs between {} and {}: {NEVER_HEARD}",
+                    self.name(a),
+                    self.name(b)
+                );
+                found.push((place(&other.auth_pass), message));
+            }
+            if first.version == 2 && first.advert != other.advert {
+                let message = differ(
+                    "advert_int",
+                    duration_for_people(first.advert),
+                    duration_for_people(other.advert),
+                );
+                found.push((other.advert_place.clone(), message));
+            }
+            for (place, message) in found {
+                self.report.warning(&place, message, "");
+            }
+        }
+    }
+
+    fn on_addresses(&mut self) {
+        for ((a, first), (b, other)) in self.pairs() {
+            let set = |i: &Instance| {
+                i.addresses
+                    .iter()
+                    .map(|v| v.ip)
+                    .collect::<BTreeSet<IpAddr>>()
+            };
+            let (here, there) = (set(first), set(other));
+            for (owner, lacks, missing) in [
+                (first, b, here.difference(&there)),
+                (other, a, there.difference(&here)),
+            ] {
+                for ip in missing {
+                    let place = owner.addresses.iter().find(|v| v.ip == *ip);
+                    let place = place.map_or(owner.name.place.clone(), |v| v.place.clone());
+                    let message = format!(
+                        "{} does not have {ip}: it was lost when the addresses moved there",
+                        self.name(lacks)
+                    );
+                    let help = "here it moves with the others";
+                    self.report.warning(&place, message, help);
+                }
+            }
+            self.on_prefixes(first, (b, other));
+        }
+    }
+
+    fn on_prefixes(&mut self, first: &Instance, (b, other): (usize, &Instance)) {
+        for address in &other.addresses {
+            let same = first.addresses.iter().find(|v| v.ip == address.ip);
+            if let Some(same) = same.filter(|v| v.prefix != address.prefix) {
+                let message = format!(
+                    "{} has the prefix length {} on {}, and {} on the first node, which is taken",
+                    address.ip,
+                    address.prefix,
+                    self.name(b),
+                    same.prefix
+                );
+                let help =
+                    "keepalived takes an address without a prefix length as one of its own network";
+                self.report.warning(&address.place, message, help);
+            }
+        }
+    }
+
+    fn on_priorities(&mut self) {
+        let (Some((p, preferred)), Some((s, second))) =
+            (self.router.preferred(), self.router.second())
+        else {
+            return;
+        };
+        if preferred.priority == second.priority {
+            let message = format!(
+                "{} and {} have the same priority, {}: whoever was MASTER first stayed it, and of two the one with the higher address",
+                self.name(p),
+                self.name(s),
+                second.priority
+            );
+            let help = format!(
+                "here {} is preferred, and groups stay where they are",
+                self.name(p)
+            );
+            return self.report.warning(&second.priority_place, message, help);
+        }
+        if let Some(place) = &second.state_master {
+            let message = format!(
+                "`state MASTER` on {} means nothing: {} has the higher priority and takes the addresses a moment after each start",
+                self.name(s),
+                self.name(p)
+            );
+            let help = format!("here {} is preferred", self.name(p));
+            self.report.warning(place, message, help);
+        }
+    }
+
+    fn on_preemption(&mut self) {
+        let Some((preferred, _)) = self.router.preferred() else {
+            return;
+        };
+        for (node, instance) in self.router.present() {
+            let is_preferred = node == preferred;
+            let lines = [
+                (
+                    "nopreempt",
+                    instance.nopreempt.clone(),
+                    "the addresses went back to this node",
+                ),
+                (
+                    "preempt_delay",
+                    instance.preempt_delay.clone().map(|(_, place)| place),
+                    "the addresses went back at once",
+                ),
+            ];
+            for (name, place, then) in lines {
+                let Some(place) = place else { continue };
+                if is_preferred && instance.state_master.is_some() {
+                    let message = format!(
+                        "keepalived ignores `{name}` with `state MASTER`: {then} when it returned"
+                    );
+                    let help = match name {
+                        "nopreempt" => {
+                            "so auto_failback is on; if you want what the line seems to say, write `auto_failback off`"
+                        }
+                        _ => "so failback_delay is not set",
+                    };
+                    self.report.warning(&place, message, help);
+                } else if !is_preferred {
+                    let severity = if self.router.goes_back() {
+                        Severity::Warning
+                    } else {
+                        Severity::Note
+                    };
+                    let message = format!(
+                        "`{name}` does nothing for the return of {}: only what the node with the highest priority says counts",
+                        self.name(preferred)
+                    );
+                    self.report.add(severity, &place, message, "");
+                }
+            }
+        }
+    }
+
+    /// A peer that is not told.
+    fn on_peers(&mut self) {
+        let present: Vec<(usize, &Instance)> = self.router.present().collect();
+        for (node, instance) in &present {
+            for (other, there) in present.iter().filter(|(n, _)| n != node) {
+                let Some(source) = there.source else { continue };
+                if !instance.peers.is_empty() && !instance.peers.contains(&source) {
+                    let message = format!(
+                        "unicast_peer on {} lacks {source}, from which {} sends: {} never heard it",
+                        self.name(*node),
+                        self.name(*other),
+                        self.name(*other)
+                    );
+                    self.report
+                        .warning(&instance.name.place, message, "here every node is told");
+                }
+            }
+        }
+    }
+
+    /// How fast keepalived was.
+    fn on_detection(&mut self) {
+        let Some((_, second)) = self.router.second() else {
+            return;
+        };
+        let unit = if second.version == 2 {
+            Duration::from_secs(1)
+        } else {
+            second.advert
+        };
+        let skew = unit * (256 - second.priority.min(255)) / 256;
+        let down = second.advert * 3 + skew;
+        let milliseconds = u64::try_from(down.as_millis()).unwrap_or(u64::MAX);
+        let message = format!(
+            "keepalived took over after {} of silence",
+            duration_for_people(Duration::from_millis(milliseconds / 100 * 100))
+        );
+        let help = "here it is deadtime in ha.cf; a node that is stopped in order hands over at once in both";
+        self.report.note(&second.advert_place, message, help);
+    }
+}
+
+/// Programs that end keepalived itself, to make the other node take over.
+fn remark_on_killers(manager: &Manager, files: &dyn Files, report: &mut Problems) {
+    for tracked in &manager.tracked {
+        let (command, failing) = match &tracked.kind {
+            TrackedKind::Script(word) => (Some(word), true),
+            TrackedKind::Service(service) => (service.notify_down.as_ref(), false),
+            TrackedKind::Process(_) => (None, false),
+        };
+        let Some(word) = command else { continue };
+        let Some(where_it_is) = manager_killer(&word.text, &manager.file, files) else {
+            if !failing {
+                let message =
+                    "`notify_down` has no counterpart: a check that fails moves the groups";
+                report.note(&word.place, message, "");
+            }
+            continue;
+        };
+        let message = format!(
+            "{where_it_is} ends keepalived itself, so that the other node takes over; after that nothing watches this node any more"
+        );
+        let help = if failing {
+            "here a failed check is enough: let the script end with `exit 1` there. While keepalived is installed it stops that, and reports success"
+        } else {
+            "here the failed check alone moves the groups, and they can come back when it passes again"
+        };
+        report.warning(&word.place, message, help);
+    }
+}
