@@ -197,13 +197,13 @@ fn every_directive_is_in_its_page() {
 fn every_subcommand_of_hactl_is_in_its_page() {
     let page = read("packaging/man/hactl.8");
     let mut names: BTreeSet<String> = subcommands(&hactl(&[])).into_iter().collect();
-    for nested in ["lab", "agent"] {
+    for nested in ["lab", "agent", "import"] {
         for name in subcommands(&hactl(&[nested])) {
             names.insert(format!("{nested}-{name}"));
         }
     }
     let mut manual = items(&page, "Cm");
-    for nested in ["lab", "agent"] {
+    for nested in ["lab", "agent", "import"] {
         let below = items(&page, &format!("Cm {nested}"));
         manual.extend(below.into_iter().map(|name| format!("{nested}-{name}")));
     }
@@ -229,7 +229,7 @@ fn every_option_is_in_its_page() {
     for name in subcommands(&hactl(&[])) {
         pages.push(hactl(&[&name]));
     }
-    for nested in ["lab", "agent"] {
+    for nested in ["lab", "agent", "import"] {
         for name in subcommands(&hactl(&[nested])) {
             pages.push(hactl(&[nested, &name]));
         }
@@ -287,7 +287,8 @@ fn files_below(folder: &str, ends: &str) -> Vec<String> {
 fn the_commands_that_the_texts_name_exist() {
     let known: BTreeSet<String> = subcommands(&hactl(&[])).into_iter().collect();
     let nested = |name: &str| subcommands(&hactl(&[name])).into_iter().collect();
-    let below: [(&str, BTreeSet<String>); 2] = ["lab", "agent"].map(|name| (name, nested(name)));
+    let below: [(&str, BTreeSet<String>); 3] =
+        ["lab", "agent", "import"].map(|name| (name, nested(name)));
     let mut pages = vec!["README.md".to_owned(), "resource.d/README.md".to_owned()];
     pages.extend(files_below("packaging/man", ""));
     pages.extend(files_below("ha.d", ""));

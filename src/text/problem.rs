@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::secret::secrets;
-use super::{Place, count, mask_secrets, printable_char, printable_lines};
+use super::{Place, count, mask_secrets, printable, printable_char, printable_lines};
 
 /// Problems kept of one reading. A file that is no configuration at all would earn a hundred thousand.
 const MAX_PROBLEMS: usize = 200;
@@ -158,7 +158,8 @@ impl fmt::Display for Problems {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = &self.place;
-        write!(f, "{}: {}:", self.severity, place.file.display())?;
+        let file = place.file.display().to_string();
+        write!(f, "{}: {}:", self.severity, printable(&file))?;
         if place.line > 0 {
             write!(f, "{}:{}:", place.line, place.column)?;
         }

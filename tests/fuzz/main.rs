@@ -19,6 +19,7 @@ mod control;
 mod datagram;
 mod engine;
 mod harness;
+mod import;
 mod mutate;
 mod script;
 mod store;

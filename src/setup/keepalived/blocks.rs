@@ -8,7 +8,7 @@ use crate::text::{Place, Problems};
 const MAX_DEPTH: usize = 16;
 
 /// The keywords that begin a block of the file itself, and never stand in another block.
-pub const OUTER: [&str; 10] = [
+const OUTER: [&str; 10] = [
     "global_defs",
     "vrrp_instance",
     "vrrp_sync_group",

@@ -7,7 +7,6 @@ use super::model::{Instance, Manager, Service, Track, TrackKind, Tracked, Tracke
 use super::nodes::Node;
 use super::routers::{Router, RouterGroup};
 use super::servers::report_load_balancer;
-use super::source::Files;
 use crate::setup::answers;
 use crate::setup::folder::NewFile;
 use crate::text::{Problems, duration_in_files, one_line, quote};
@@ -51,7 +50,6 @@ pub fn checks(
     groups: &[RouterGroup<'_>],
     managers: &[Manager],
     nodes: &[Node],
-    files: &dyn Files,
     report: &mut Problems,
 ) -> Checks {
     let mut made = Checks::default();
@@ -62,7 +60,7 @@ pub fn checks(
                 made.add(node, tracked, managers, nodes, report);
             } else {
                 let message = format!(
-                    "no instance tracks {}: keepalived ran it for nothing",
+                    "no instance tracks {}, so it had no effect",
                     quote(&tracked.name.text)
                 );
                 report.warning(&tracked.name.place, message, "it is left out");
@@ -75,7 +73,7 @@ pub fn checks(
             }
         }
     }
-    judge_scripts_in_tmp(managers, files, report);
+    judge_scripts_in_tmp(managers, report);
     for router in groups.iter().flat_map(|g| &g.routers) {
         judge_weights(router, managers, nodes, report);
     }
@@ -221,7 +219,7 @@ fn process(text: &str) -> Option<String> {
 }
 
 /// Whether a real server is the machine that checks it.
-fn is_local(service: &Service, nodes: &[Node]) -> bool {
+pub fn is_local(service: &Service, nodes: &[Node]) -> bool {
     let own = nodes.iter().any(|n| n.addresses.contains(&service.address));
     own || service.address.is_loopback()
 }
@@ -315,7 +313,7 @@ fn judge_name(track: &Track, manager: &Manager, report: &mut Problems) {
     }
 }
 
-fn judge_scripts_in_tmp(managers: &[Manager], _files: &dyn Files, report: &mut Problems) {
+fn judge_scripts_in_tmp(managers: &[Manager], report: &mut Problems) {
     for tracked in managers.iter().flat_map(|m| &m.tracked) {
         if let TrackedKind::Script(word) = &tracked.kind
             && (word.text.starts_with("/tmp/") || word.text.starts_with("/var/tmp/"))

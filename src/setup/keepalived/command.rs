@@ -106,18 +106,46 @@ pub fn shell_quote(text: &str) -> String {
     format!("'{}'", line.replace('\'', "'\\''"))
 }
 
-/// Whether a command, or the script that it names, ends keepalived: where it says so.
-pub fn manager_killer(command: &str, file: &Path, files: &dyn Files) -> Option<String> {
+/// Whether a command ends keepalived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Killer {
+    /// It does: where it says so.
+    Is(String),
+    /// It does not.
+    Not,
+    /// It names a script that is not here.
+    Unread(String),
+}
+
+/// Whether a command, or the script that it names, ends keepalived.
+pub fn manager_killer(command: &str, file: &Path, files: &dyn Files) -> Killer {
     if ends_keepalived(command) {
-        return Some("this command".to_owned());
+        return Killer::Is("this command".to_owned());
     }
-    let script = command.split_whitespace().find(|w| w.starts_with('/'))?;
-    let (path, text) = script_text(script, file, files)?;
-    let (nth, _) = text
+    let Some(script) = command
+        .split_whitespace()
+        .next()
+        .filter(|w| w.starts_with('/'))
+    else {
+        return Killer::Not;
+    };
+    let Some((path, text)) = script_text(script, file, files) else {
+        let of_system = ["/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/"];
+        let known = of_system.iter().any(|folder| script.starts_with(folder));
+        return if known {
+            Killer::Not
+        } else {
+            Killer::Unread(script.to_owned())
+        };
+    };
+    match text
         .lines()
         .enumerate()
-        .find(|(_, line)| ends_keepalived(line))?;
-    Some(format!("{}, line {},", path.display(), nth + 1))
+        .find(|(_, line)| ends_keepalived(line))
+    {
+        Some((nth, _)) => Killer::Is(format!("{}, line {},", path.display(), nth + 1)),
+        None => Killer::Not,
+    }
 }
 
 /// The text of a script: as it lies beside the configuration, or where it belongs.

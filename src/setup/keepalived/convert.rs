@@ -291,11 +291,17 @@ fn router_words(
 ) -> Vec<String> {
     let mut words = Vec::new();
     let mut again = Vec::new();
+    let mut own: Vec<IpAddr> = Vec::new();
     for (node, instance) in router.present() {
         let refresh = instance.refresh.or_else(|| managers.get(node)?.refresh);
         for address in &instance.addresses {
-            let elsewhere = seen.contains(&address.ip);
-            if elsewhere {
+            if own.contains(&address.ip) {
+                continue;
+            }
+            own.push(address.ip);
+            if seen.contains(&address.ip) {
+                let message = format!("{} is an address of another instance too", address.ip);
+                report.warning(&address.place, message, "it is left out here");
                 continue;
             }
             seen.push(address.ip);

@@ -35,6 +35,9 @@ const READ: [&str; 22] = [
     "garp_master_refresh",
     "version",
 ];
+/// The shortest and the longest `advert_int`.
+const MIN_ADVERT: Duration = Duration::from_millis(10);
+const MAX_ADVERT: Duration = Duration::from_secs(255);
 /// Longer times are mistakes.
 const MAX_SECONDS: f64 = 86400.0;
 
@@ -139,27 +142,33 @@ fn read_value(line: &Entry, instance: &mut Instance, report: &mut Problems) {
         "preempt_delay" => {
             instance.preempt_delay = seconds(word, report).map(|time| (time, word.place.clone()));
         }
-        "advert_int" => {
-            if let Some(time) = seconds(word, report).filter(|time| !time.is_zero()) {
+        "advert_int" => match seconds(word, report) {
+            Some(time) if (MIN_ADVERT..=MAX_ADVERT).contains(&time) => {
                 instance.advert = time;
                 instance.advert_place = word.place.clone();
             }
-        }
+            Some(_) => {
+                let message = format!("{} is not from 0.01 to 255 seconds", quote(&word.text));
+                report.warning(&word.place, message, "keepalived takes 1 instead");
+            }
+            None => {}
+        },
         "version" => instance.version = number.filter(|n| matches!(n, 2 | 3)).unwrap_or(2),
         _ => instance.refresh = number.filter(|n| (1..=86400).contains(n)),
     }
 }
 
-/// Version 2 of VRRP counts whole seconds.
+/// Version 2 of VRRP counts whole seconds; keepalived rounds.
 fn judge_advert(instance: &mut Instance, report: &mut Problems) {
     let advert = instance.advert;
     if instance.version == 2 && advert.subsec_nanos() != 0 {
-        let whole = Duration::from_secs(advert.as_secs().max(1));
+        let rounded = advert + Duration::from_millis(500);
+        instance.advert = Duration::from_secs(rounded.as_secs().max(1));
         let message = format!(
             "version 2 of VRRP knows only whole seconds: keepalived sends every {}",
-            crate::text::duration_for_people(whole)
+            crate::text::duration_for_people(instance.advert)
         );
-        let help = "fractions need `vrrp_version 3`; here the time is used as it is written";
+        let help = "this is taken here too; fractions need `vrrp_version 3`";
         report.note(&instance.advert_place, message, help);
     }
 }
@@ -194,9 +203,6 @@ fn read_authentication(line: &Entry, instance: &mut Instance, report: &mut Probl
             _ => keywords::remark(row, &[], &["auth_type", "auth_pass"], report),
         }
     }
-    let message = "the password is not taken over: authkeys has a new random key";
-    let help = "auth_pass goes over the network in clear, so it keeps nobody out who can listen";
-    report.note(&line.place(), message, help);
 }
 
 /// `10.0.0.9/24 brd 10.0.0.255 dev eth0 scope global label eth0:1`
@@ -263,7 +269,7 @@ fn read_address_options(row: &Entry, address: &mut VirtualAddress, report: &mut 
             }
             (other, _) => {
                 let known = ["dev", "label", "brd", "scope"];
-                super::source::report_unknown(&word.place, other, &known, report);
+                keywords::report_unknown(&word.place, other, &known, false, report);
             }
         }
     }

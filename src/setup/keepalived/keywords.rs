@@ -1,8 +1,7 @@
 //! What is only remarked, or needs no remark: the keywords of keepalived that have no counterpart.
 
 use super::blocks::Entry;
-use super::source::report_unknown;
-use crate::text::{Problems, Severity};
+use crate::text::{Place, Problems, Severity, did_you_mean, one_line, quote};
 
 /// A keyword, and how it is remarked.
 type Row = (&'static str, Treatment);
@@ -299,7 +298,38 @@ pub fn remark(entry: &Entry, rows: &[Row], read: &[&str], report: &mut Problems)
                 .map(|(n, _)| *n)
                 .chain(read.iter().copied())
                 .collect();
-            report_unknown(&entry.place(), keyword, &known, report);
+            report_unknown(
+                &entry.place(),
+                keyword,
+                &known,
+                !entry.body.is_empty(),
+                report,
+            );
         }
     }
+}
+
+/// An unknown keyword, which keepalived ignores with a line in its log. `block` says whether a block follows it.
+pub fn report_unknown(
+    place: &Place,
+    word: &str,
+    known: &[&str],
+    block: bool,
+    report: &mut Problems,
+) {
+    let rest = if block { ", with its block" } else { "" };
+    let message = format!(
+        "unknown keyword {}: keepalived ignores it{rest}",
+        quote(word)
+    );
+    let joined = known.iter().find_map(|k| {
+        let rest = word.strip_prefix(k)?;
+        rest.starts_with(|c: char| c.is_ascii_uppercase() || c.is_ascii_digit())
+            .then_some((k, rest))
+    });
+    let help = match joined {
+        Some((keyword, rest)) => format!("a blank is missing: {keyword} {}", one_line(rest, 40)),
+        None => did_you_mean(word, known.iter().copied()),
+    };
+    report.warning(place, message, help);
 }

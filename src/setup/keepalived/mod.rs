@@ -79,7 +79,7 @@ pub fn import(wanted: &Wanted, files: &dyn Files) -> Imported {
             report.error(&Place::whole(first_file(wanted)), message, "");
         } else {
             imported.scripts = notify::scripts(&routers, &managers, &nodes);
-            let made = checks::checks(&routers, &managers, &nodes, files, &mut report);
+            let made = checks::checks(&routers, &managers, &nodes, &mut report);
             imported.scripts.extend(made.scripts.iter().cloned());
             let draft = convert::draft(wanted, &managers, &nodes, &routers, &made, &mut report);
             let hook = imported.scripts.iter().any(|s| s.name == notify::SCRIPT);

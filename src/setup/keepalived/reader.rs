@@ -45,6 +45,8 @@ pub fn read(entries: &[Entry], file: &Path, report: &mut Problems) -> Manager {
         }
     }
     judge_names(&manager, report);
+    remark_on_password(&manager, report);
+    remark_on_notify(&manager, report);
     manager
 }
 
@@ -173,4 +175,26 @@ fn same_again(place: &Place, what: &str, before: &Place, report: &mut Problems) 
         message,
         "keepalived refuses such a file, or the two disturb each other",
     );
+}
+
+/// Once for a file.
+fn remark_on_password(manager: &Manager, report: &mut Problems) {
+    let first = manager.instances.iter().find_map(|i| i.auth_pass.as_ref());
+    if let Some(word) = first {
+        let message = "the password is not taken over: authkeys has a new random key";
+        let help =
+            "auth_pass goes over the network in clear, so it keeps nobody out who can listen";
+        report.note(&word.place, message, help);
+    }
+}
+
+/// What is different for each program that is called.
+fn remark_on_notify(manager: &Manager, report: &mut Problems) {
+    let instances = manager.instances.iter().map(|i| &i.notify);
+    let groups = manager.sync_groups.iter().map(|g| &g.notify);
+    for program in instances.chain(groups).flat_map(Notify::all) {
+        let message = "this is called from notify.d/keepalived, after the whole group has started or stopped here";
+        let help = "what starts and stops a service belongs into haresources, beside the address";
+        report.note(&program.place, message, help);
+    }
 }

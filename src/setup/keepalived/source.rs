@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::lexer::{Lexer, Line};
-use crate::text::{Place, Problems, did_you_mean};
+use crate::text::Problems;
 
 /// A longer file is no configuration.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -14,6 +14,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_FILES: usize = 64;
 /// The depth of files that include files.
 const MAX_DEPTH: usize = 8;
+/// The longest pattern of file names.
+const MAX_PATTERN_BYTES: usize = 255;
 /// Lines of all files together.
 const MAX_LINES: usize = 50_000;
 
@@ -108,6 +110,9 @@ impl Reading<'_> {
         let Some(pattern) = line.words.get(1) else {
             return report.warning(&line.place(), "`include` names no file", "");
         };
+        if pattern.text.len() > MAX_PATTERN_BYTES {
+            return report.warning(&pattern.place, "this is too long for a file name", "");
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         let wanted = folder.join(&pattern.text);
         let found = self.files.matching(&wanted.to_string_lossy());
@@ -130,13 +135,4 @@ impl Reading<'_> {
             }
         }
     }
-}
-
-/// An unknown keyword, which keepalived ignores with a line in its log.
-pub fn report_unknown(place: &Place, word: &str, known: &[&str], report: &mut Problems) {
-    let message = format!(
-        "unknown keyword {}: keepalived ignores it, with what stands in its block",
-        crate::text::quote(word)
-    );
-    report.warning(place, message, did_you_mean(word, known.iter().copied()));
 }

@@ -102,7 +102,7 @@ pub fn read_tracks(entry: &Entry, report: &mut Problems) -> Vec<Track> {
                     let help = "turn the result of its program around";
                     report.warning(&word.place, message, help);
                 }
-                other => super::source::report_unknown(&word.place, other, &["weight"], report),
+                other => keywords::report_unknown(&word.place, other, &["weight"], false, report),
             }
         }
         tracks.push(track);

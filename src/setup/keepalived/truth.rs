@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::command::manager_killer;
-use super::model::{Instance, Manager, TrackedKind};
+use super::checks::is_local;
+use super::command::{Killer, manager_killer};
+use super::model::{Instance, Manager, Tracked, TrackedKind};
 use super::nodes::Node;
 use super::routers::{Router, RouterGroup};
 use super::source::Files;
-use crate::text::{Place, Problems, Severity, duration_for_people, one_line};
+use crate::text::{Place, Problems, duration_for_people, one_line};
 
 /// Remarks on every virtual router, and on programs that kill keepalived.
 pub fn remark_on_all(
@@ -31,10 +32,14 @@ pub fn remark_on_all(
         remarks.on_priorities();
         remarks.on_preemption();
         remarks.on_peers();
-        remarks.on_detection();
+    }
+    if let Some(router) = groups.iter().find_map(|g| g.routers.first()) {
+        remark_on_detection(router, report);
     }
     for manager in managers {
-        remark_on_killers(manager, files, report);
+        for tracked in &manager.tracked {
+            remark_on_killer(tracked, manager, nodes, files, report);
+        }
     }
 }
 
@@ -159,7 +164,7 @@ impl<'m> Remarks<'_, 'm> {
                     let place = owner.addresses.iter().find(|v| v.ip == *ip);
                     let place = place.map_or(owner.name.place.clone(), |v| v.place.clone());
                     let message = format!(
-                        "{} does not have {ip}: it was lost when the addresses moved there",
+                        "{} does not have {ip}: keepalived does not move it there, and may refuse packets with other addresses than its own",
                         self.name(lacks)
                     );
                     let help = "here it moves with the others";
@@ -182,7 +187,7 @@ impl<'m> Remarks<'_, 'm> {
                     same.prefix
                 );
                 let help =
-                    "keepalived takes an address without a prefix length as one of its own network";
+                    "keepalived reads an address without a prefix length as one with the longest";
                 self.report.warning(&address.place, message, help);
             }
         }
@@ -196,7 +201,7 @@ impl<'m> Remarks<'_, 'm> {
         };
         if preferred.priority == second.priority {
             let message = format!(
-                "{} and {} have the same priority, {}: whoever was MASTER first stayed it, and of two the one with the higher address",
+                "{} and {} have the same priority, {}: whoever was MASTER first stayed it; if both were, the one with the higher address did",
                 self.name(p),
                 self.name(s),
                 second.priority
@@ -223,45 +228,50 @@ impl<'m> Remarks<'_, 'm> {
             return;
         };
         for (node, instance) in self.router.present() {
-            let is_preferred = node == preferred;
+            let delay = instance.preempt_delay.as_ref().map(|(_, place)| place);
             let lines = [
-                (
-                    "nopreempt",
-                    instance.nopreempt.clone(),
-                    "the addresses went back to this node",
-                ),
-                (
-                    "preempt_delay",
-                    instance.preempt_delay.clone().map(|(_, place)| place),
-                    "the addresses went back at once",
-                ),
+                ("nopreempt", instance.nopreempt.as_ref()),
+                ("preempt_delay", delay),
             ];
-            for (name, place, then) in lines {
-                let Some(place) = place else { continue };
-                if is_preferred && instance.state_master.is_some() {
-                    let message = format!(
-                        "keepalived ignores `{name}` with `state MASTER`: {then} when it returned"
-                    );
-                    let help = match name {
-                        "nopreempt" => {
-                            "so auto_failback is on; if you want what the line seems to say, write `auto_failback off`"
-                        }
-                        _ => "so failback_delay is not set",
-                    };
-                    self.report.warning(&place, message, help);
-                } else if !is_preferred {
-                    let severity = if self.router.goes_back() {
-                        Severity::Warning
-                    } else {
-                        Severity::Note
-                    };
-                    let message = format!(
-                        "`{name}` does nothing for the return of {}: only what the node with the highest priority says counts",
-                        self.name(preferred)
-                    );
-                    self.report.add(severity, &place, message, "");
+            for (name, place) in lines {
+                if let Some(place) = place {
+                    self.on_preemption_line(name, place, instance, node == preferred);
                 }
             }
+        }
+    }
+
+    fn on_preemption_line(
+        &mut self,
+        name: &str,
+        place: &Place,
+        instance: &Instance,
+        is_preferred: bool,
+    ) {
+        if is_preferred && instance.state_master.is_some() {
+            let mut message = format!("keepalived ignores `{name}` with `state MASTER`");
+            if self.router.goes_back() {
+                message += match name {
+                    "nopreempt" => ": when this node returned, it took the addresses back",
+                    _ => ": when this node returned, it took the addresses back at once",
+                };
+            }
+            let help = match name {
+                "nopreempt" => {
+                    "here it has no effect either; what it seems to say is `auto_failback off`"
+                }
+                _ => "here it has no effect either; what it seems to say is failback_delay",
+            };
+            self.report.warning(place, message, help);
+        } else if !is_preferred && self.router.goes_back() {
+            let message = format!(
+                "`{name}` does not keep the addresses here when the other node returns: only that node's own lines count"
+            );
+            let help = match name {
+                "nopreempt" => "`auto_failback off` in ha.cf keeps groups where they are",
+                _ => "failback_delay in ha.cf is what the line seems to say",
+            };
+            self.report.warning(place, message, help);
         }
     }
 
@@ -284,54 +294,78 @@ impl<'m> Remarks<'_, 'm> {
             }
         }
     }
-
-    /// How fast keepalived was.
-    fn on_detection(&mut self) {
-        let Some((_, second)) = self.router.second() else {
-            return;
-        };
-        let unit = if second.version == 2 {
-            Duration::from_secs(1)
-        } else {
-            second.advert
-        };
-        let skew = unit * (256 - second.priority.min(255)) / 256;
-        let down = second.advert * 3 + skew;
-        let milliseconds = u64::try_from(down.as_millis()).unwrap_or(u64::MAX);
-        let message = format!(
-            "keepalived took over after {} of silence",
-            duration_for_people(Duration::from_millis(milliseconds / 100 * 100))
-        );
-        let help = "here it is deadtime in ha.cf; a node that is stopped in order hands over at once in both";
-        self.report.note(&second.advert_place, message, help);
-    }
 }
 
-/// Programs that end keepalived itself, to make the other node take over.
-fn remark_on_killers(manager: &Manager, files: &dyn Files, report: &mut Problems) {
-    for tracked in &manager.tracked {
-        let (command, failing) = match &tracked.kind {
-            TrackedKind::Script(word) => (Some(word), true),
-            TrackedKind::Service(service) => (service.notify_down.as_ref(), false),
-            TrackedKind::Process(_) => (None, false),
-        };
-        let Some(word) = command else { continue };
-        let Some(where_it_is) = manager_killer(&word.text, &manager.file, files) else {
-            if !failing {
-                let message =
-                    "`notify_down` has no counterpart: a check that fails moves the groups";
-                report.note(&word.place, message, "");
-            }
-            continue;
-        };
-        let message = format!(
-            "{where_it_is} ends keepalived itself, so that the other node takes over; after that nothing watches this node any more"
-        );
-        let help = if failing {
-            "here a failed check is enough: let the script end with `exit 1` there. While keepalived is installed it stops that, and reports success"
-        } else {
-            "here the failed check alone moves the groups, and they can come back when it passes again"
-        };
-        report.warning(&word.place, message, help);
-    }
+/// How fast keepalived was.
+fn remark_on_detection(router: &Router<'_>, report: &mut Problems) {
+    let Some((_, second)) = router.second() else {
+        return;
+    };
+    let unit = if second.version == 2 {
+        Duration::from_secs(1)
+    } else {
+        second.advert
+    };
+    let skew = unit * (256 - second.priority.min(255)) / 256;
+    let tenths = (second.advert * 3 + skew).as_millis() / 100;
+    let down = Duration::from_millis(
+        u64::try_from(tenths)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(100),
+    );
+    let message = format!(
+        "keepalived took over after {} of silence",
+        duration_for_people(down)
+    );
+    let help =
+        "here it is deadtime in ha.cf; a node that is stopped in order hands over at once in both";
+    report.note(&second.advert_place, message, help);
+}
+
+/// A program that ends keepalived itself, to make the other node take over.
+fn remark_on_killer(
+    tracked: &Tracked,
+    manager: &Manager,
+    nodes: &[Node],
+    files: &dyn Files,
+    report: &mut Problems,
+) {
+    let (word, is_check) = match &tracked.kind {
+        TrackedKind::Script(word) => (word, true),
+        TrackedKind::Service(service) if is_local(service, nodes) => match &service.notify_down {
+            Some(word) => (word, false),
+            None => return,
+        },
+        _ => return,
+    };
+    let killer = manager_killer(&word.text, &manager.file, files);
+    let (message, help) = match (killer, is_check) {
+        (Killer::Is(place), true) => (
+            format!(
+                "{place} ends keepalived itself, so that the other node takes over; after that nothing watches this node any more"
+            ),
+            "here a failed check is enough: let the script end with `exit 1` there. As long as keepalived can be stopped it reports success",
+        ),
+        (Killer::Is(place), false) => (
+            format!(
+                "{place} ends keepalived itself, so that the other node takes over; after that nothing watches this node any more"
+            ),
+            "here the failed check alone moves the groups, and they can come back when it passes again",
+        ),
+        (Killer::Unread(script), true) => {
+            let message = format!("{script} is not here, so it was not looked at");
+            let help = "if it ends keepalived to make the other node take over, let it end with `exit 1` instead";
+            return report.note(&word.place, message, help);
+        }
+        (_, false) => {
+            let message = "`notify_down` has no counterpart";
+            return report.note(
+                &word.place,
+                message,
+                "here the failed check itself moves the groups",
+            );
+        }
+        (Killer::Not, true) => return,
+    };
+    report.warning(&word.place, message, help);
 }
