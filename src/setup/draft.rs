@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::text::duration_in_files;
 
+/// Longer lines of haresources are continued on the next.
+const MAX_WIDTH: usize = 110;
+
 /// A configuration that is not written yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -156,8 +159,8 @@ impl Draft {
         text += &comment(&self.origin);
         text += "# The same on every node. haresources(5) explains what can stand here.\n";
         for group in &self.groups {
-            let words = group.words.join(" ");
-            text += &format!("\n{}{} {words}\n", comment(&group.comment), group.preferred);
+            let line = continued(&group.preferred, &group.words);
+            text += &format!("\n{}{line}\n", comment(&group.comment));
         }
         text
     }
@@ -171,6 +174,22 @@ impl Draft {
             comment(&self.origin)
         )
     }
+}
+
+/// The words of a group, on lines that continue each other if it is too long for one.
+fn continued(first: &str, words: &[String]) -> String {
+    let mut text = first.to_owned();
+    let mut width = first.len();
+    for word in words {
+        width += word.len() + 1;
+        if width > MAX_WIDTH {
+            text += " \\\n   ";
+            width = word.len() + 4;
+        }
+        text.push(' ');
+        text += word;
+    }
+    text
 }
 
 /// `name` for IPv4 and `name6` for IPv6.

@@ -143,3 +143,39 @@ fn no_file_of_keepalived_does_harm() {
     };
     target.fuzz(try_import);
 }
+
+/// Size alone makes nothing slow.
+#[test]
+fn long_files_of_keepalived_are_judged_in_time() {
+    let whole = "vrrp_instance V {\ninterface eth0\nvirtual_ipaddress {\n";
+    for (head, line) in [
+        ("", "x"),
+        ("", "{\n"),
+        ("", "a {\n"),
+        ("", "vrrp_instance V {\n"),
+        ("", "vrrp_script s {\nscript x\n}\n"),
+        ("", "vrrp_sync_group G {\ngroup { V }\n"),
+        ("vrrp_instance V {\ntrack_script {\n", "s\n"),
+        ("vrrp_instance V {\ntrack_interface {\n", "eth1\n"),
+        (whole, "10.0.0.9/24\n"),
+        (
+            "",
+            "vrrp_instance V {\ninterface eth0\nvirtual_ipaddress {\n10.0.0.9/24\n}\n}\n",
+        ),
+        ("", "\"$A"),
+    ] {
+        let text = head.to_owned() + &line.repeat((1 << 20) / line.len());
+        let begin = std::time::Instant::now();
+        try_import(text.as_bytes());
+        let took = begin.elapsed();
+        assert!(took.as_secs() < 60, "{line:?}: {took:?}");
+        println!("{line:?}: {took:?}");
+    }
+    let mut many = whole.to_owned();
+    for n in 0..900 {
+        many += &format!("10.{}.{}.9/24\n", n / 256, n % 256);
+    }
+    try_import(many.as_bytes());
+    many += &"10.9.9.9/24\n".repeat(10_000);
+    try_import(many.as_bytes());
+}

@@ -1,9 +1,11 @@
 //! What is watched, as lines `check` of ha.cf, and scripts for what one line cannot say.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::check_remarks::{self, tracked_names};
 use super::command::{Probe, probe_of};
-use super::model::{Instance, Manager, Service, Track, TrackKind, Tracked, TrackedKind};
+use super::model::{Manager, Service, Track, TrackKind, Tracked, TrackedKind};
 use super::nodes::Node;
 use super::routers::{Router, RouterGroup};
 use super::servers::report_load_balancer;
@@ -12,7 +14,7 @@ use crate::setup::folder::NewFile;
 use crate::text::{Problems, duration_in_files, one_line, quote};
 
 /// Where scripts of checks are when the folder is in its place.
-const FOLDER: &str = "/etc/ha.d/checks";
+pub const FOLDER: &str = "/etc/ha.d/checks";
 /// Scripts often start a service again and wait for it; keepalived's older versions let them.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Names with a meaning in a `check` line.
@@ -53,10 +55,17 @@ pub fn checks(
     report: &mut Problems,
 ) -> Checks {
     let mut made = Checks::default();
+    let used = used_interfaces(groups);
     for (node, manager) in managers.iter().enumerate() {
+        let all = manager.instances.iter();
+        let names: BTreeSet<(TrackKind, &str)> =
+            all.flat_map(|i| tracked_names(manager, i)).collect();
         for tracked in &manager.tracked {
-            let service = matches!(tracked.kind, TrackedKind::Service(_));
-            if service || is_tracked(manager, tracked) {
+            let named = tracked
+                .kind
+                .track_kind()
+                .map(|kind| (kind, tracked.name.text.as_str()));
+            if named.is_none_or(|named| names.contains(&named)) {
                 made.add(node, tracked, managers, nodes, report);
             } else {
                 let message = format!(
@@ -68,23 +77,13 @@ pub fn checks(
         }
         for instance in &manager.instances {
             for track in manager.tracks_of(instance) {
-                made.add_interface(track, groups, report);
-                judge_name(track, manager, report);
+                made.add_interface(track, &used, report);
+                check_remarks::judge_name(track, manager, report);
             }
         }
     }
-    judge_scripts_in_tmp(managers, report);
-    for router in groups.iter().flat_map(|g| &g.routers) {
-        judge_weights(router, managers, nodes, report);
-    }
-    judge_scope(groups, managers, report);
+    check_remarks::remark_on_all(groups, managers, nodes, report);
     made
-}
-
-fn is_tracked(manager: &Manager, tracked: &Tracked) -> bool {
-    let all = manager.instances.iter().flat_map(|i| manager.tracks_of(i));
-    let mut names = all.filter_map(|track| manager.find_tracked(track));
-    names.any(|found| std::ptr::eq(found, tracked))
 }
 
 impl Checks {
@@ -126,7 +125,7 @@ impl Checks {
             return report_load_balancer(&tracked.name.place, report);
         }
         let Some(name) = self.claim(&wanted) else {
-            return judge_same(node, tracked, managers, nodes, report);
+            return check_remarks::judge_same(node, tracked, managers, nodes, report);
         };
         let (above, probe) = match &tracked.kind {
             TrackedKind::Script(word) => (
@@ -176,20 +175,9 @@ impl Checks {
     }
 
     /// An interface that no address is on: those of the addresses are needed without a check.
-    fn add_interface(&mut self, track: &Track, groups: &[RouterGroup<'_>], report: &mut Problems) {
-        if track.kind != TrackKind::Interface {
-            return;
-        }
-        let all = groups.iter().flat_map(|g| &g.routers);
-        let all = all.flat_map(Router::present).map(|(_, instance)| instance);
-        let mut used = all.flat_map(|i| {
-            let own = i.interface.as_ref().map(|w| w.text.as_str());
-            i.addresses
-                .iter()
-                .filter_map(move |a| a.device.as_deref().or(own))
-        });
+    fn add_interface(&mut self, track: &Track, used: &BTreeSet<&str>, report: &mut Problems) {
         let name = &track.name.text;
-        if used.any(|interface| interface == name) {
+        if track.kind != TrackKind::Interface || used.contains(name.as_str()) {
             return;
         }
         if answers::interface(name).is_err() {
@@ -202,6 +190,18 @@ impl Checks {
                 .push(("keepalived: track_interface".to_owned(), line));
         }
     }
+}
+
+/// The interfaces that addresses are on.
+fn used_interfaces<'m>(groups: &[RouterGroup<'m>]) -> BTreeSet<&'m str> {
+    let all = groups.iter().flat_map(|g| &g.routers);
+    let all = all.flat_map(Router::present).map(|(_, instance)| instance);
+    let used = all.flat_map(|i| {
+        let own = i.interface.as_ref().map(|w| w.text.as_str());
+        let all = i.addresses.iter();
+        all.filter_map(move |a| a.device.as_deref().or(own))
+    });
+    used.collect()
 }
 
 fn script(name: &str, above: &str, line: &str) -> NewFile {
@@ -267,138 +267,4 @@ fn remark_on_loopback(service: &Service, tracked: &Tracked, report: &mut Problem
         service.address
     );
     report.note(&tracked.name.place, message, help);
-}
-
-/// The same name on another node must be the same thing.
-fn judge_same(
-    node: usize,
-    tracked: &Tracked,
-    managers: &[Manager],
-    nodes: &[Node],
-    report: &mut Problems,
-) {
-    let text = |t: &Tracked| match &t.kind {
-        TrackedKind::Script(word) | TrackedKind::Process(word) => {
-            Some((word.text.clone(), t.interval, t.timeout, t.fall, t.rise))
-        }
-        TrackedKind::Service(_) => None,
-    };
-    let before = managers.iter().take(node).flat_map(|m| &m.tracked);
-    let same = before
-        .filter(|t| t.name.text == tracked.name.text)
-        .find_map(text);
-    if let (Some(before), Some(here)) = (same, text(tracked))
-        && before != here
-    {
-        let name = nodes.get(node).map_or("", |n| n.name.as_str());
-        let message = format!(
-            "{} is not the same on {name} as on the first node, which is taken",
-            quote(&tracked.name.text)
-        );
-        let help = "nodes may have different checks: change the line in the ha.cf of that node";
-        report.warning(&tracked.name.place, message, help);
-    }
-}
-
-/// A track that names nothing.
-fn judge_name(track: &Track, manager: &Manager, report: &mut Problems) {
-    if track.kind != TrackKind::Interface && manager.find_tracked(track).is_none() {
-        let message = format!(
-            "nothing is called {}, so keepalived tracks nothing here",
-            quote(&track.name.text)
-        );
-        let names = manager.tracked.iter().map(|t| t.name.text.as_str());
-        let help = crate::text::did_you_mean(&track.name.text, names);
-        report.warning(&track.name.place, message, help);
-    }
-}
-
-fn judge_scripts_in_tmp(managers: &[Manager], report: &mut Problems) {
-    for tracked in managers.iter().flat_map(|m| &m.tracked) {
-        if let TrackedKind::Script(word) = &tracked.kind
-            && (word.text.starts_with("/tmp/") || word.text.starts_with("/var/tmp/"))
-        {
-            let message = "a script in a folder for temporary files is gone after a reboot";
-            report.warning(&word.place, message, format!("put it into {FOLDER}"));
-        }
-    }
-}
-
-/// Weights that could not change who has the addresses.
-fn judge_weights(router: &Router<'_>, managers: &[Manager], nodes: &[Node], report: &mut Problems) {
-    let (Some((p, preferred)), Some((s, second))) = (router.preferred(), router.second()) else {
-        return;
-    };
-    let (Some(manager), Some(other)) = (managers.get(p), managers.get(s)) else {
-        return;
-    };
-    let name = |node: usize| nodes.get(node).map_or("", |n| n.name.as_str());
-    for track in manager.tracks_of(preferred) {
-        let weight = weight_of(track, manager);
-        let same = other
-            .tracks_of(second)
-            .find(|t| t.name.text == track.name.text);
-        let bonus = same.map_or(0, |t| weight_of(t, other)).max(0);
-        if weight == 0 {
-            continue;
-        }
-        let left = effective(preferred, weight.min(0));
-        let against = effective(second, bonus);
-        let stays = second.nopreempt.is_some() && second.state_master.is_none();
-        let what = quote(&track.name.text);
-        let message = if left >= against {
-            format!(
-                "the weight {weight} of {what} never moved anything: when it fails on {}, that still has the priority {left}, and {} has {against}",
-                name(p),
-                name(s)
-            )
-        } else if stays {
-            format!(
-                "the weight {weight} of {what} never moved anything: with `nopreempt` {} does not take over from a lower priority",
-                name(s)
-            )
-        } else {
-            continue;
-        };
-        let help = "here a check that fails moves the groups; remove the line from ha.cf if you do not want that";
-        report.warning(&track.name.place, message, help);
-    }
-}
-
-fn weight_of(track: &Track, manager: &Manager) -> i32 {
-    let own = manager.find_tracked(track).map_or(0, |t| t.weight);
-    track.weight.unwrap_or(own).clamp(-254, 254)
-}
-
-fn effective(instance: &Instance, weight: i32) -> i32 {
-    let priority = i32::try_from(instance.priority).unwrap_or(254);
-    (priority + weight).clamp(1, 254)
-}
-
-/// A check counts for all groups of a node.
-fn judge_scope(groups: &[RouterGroup<'_>], managers: &[Manager], report: &mut Problems) {
-    if groups.len() < 2 {
-        return;
-    }
-    for manager in managers {
-        for tracked in &manager.tracked {
-            let tracks = |i: &&Instance| {
-                let mut all = manager.tracks_of(i);
-                all.any(|t| {
-                    manager
-                        .find_tracked(t)
-                        .is_some_and(|f| std::ptr::eq(f, tracked))
-                })
-            };
-            let number = manager.instances.iter().filter(tracks).count();
-            if number > 0 && number < manager.instances.len() {
-                let message = format!(
-                    "{} counted for some instances only",
-                    quote(&tracked.name.text)
-                );
-                let help = "here a check counts for the node, and so for all of its groups";
-                report.warning(&tracked.name.place, message, help);
-            }
-        }
-    }
 }

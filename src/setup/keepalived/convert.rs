@@ -158,17 +158,21 @@ fn interface_of(node: usize, address: IpAddr, groups: &[RouterGroup<'_>]) -> Opt
     }
     let all = here().flat_map(|i| {
         i.addresses.iter().filter_map(move |a| {
-            Some((
-                common_bits(a.ip, address),
-                a.device.clone().or_else(|| own(i))?,
-            ))
+            let bits = common_bits(a.ip, address);
+            let network = if a.prefix < 32 {
+                u32::from(a.prefix)
+            } else {
+                128
+            };
+            let rank = (bits.min(network), a.device.is_none());
+            Some((rank, a.device.clone().or_else(|| own(i))?))
         })
     });
     // Of equal ones the first.
-    let mut best: Option<(u32, String)> = None;
-    for (bits, name) in all {
-        if best.as_ref().is_none_or(|(most, _)| bits > *most) {
-            best = Some((bits, name));
+    let mut best: Option<((u32, bool), String)> = None;
+    for (rank, name) in all {
+        if best.as_ref().is_none_or(|(most, _)| rank > *most) {
+            best = Some((rank, name));
         }
     }
     best.map(|(_, name)| name)

@@ -35,6 +35,8 @@ const READ: [&str; 22] = [
     "garp_master_refresh",
     "version",
 ];
+/// More is a mistake, and would take long.
+const MAX_ADDRESSES: usize = 1000;
 /// The shortest and the longest `advert_int`.
 const MIN_ADVERT: Duration = Duration::from_millis(10);
 const MAX_ADVERT: Duration = Duration::from_secs(255);
@@ -75,6 +77,11 @@ pub fn read(entry: &Entry, version: u32, report: &mut Problems) -> Option<Instan
         instance.version = 3;
     }
     judge_advert(&mut instance, report);
+    if instance.addresses.len() > MAX_ADDRESSES {
+        let message = format!("there are more than {MAX_ADDRESSES} addresses");
+        report.error(&name.place, message, "");
+        instance.addresses.truncate(MAX_ADDRESSES);
+    }
     Some(instance)
 }
 

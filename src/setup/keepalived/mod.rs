@@ -8,9 +8,10 @@
 //! * [`nodes`]: which node has which file, name and addresses;
 //! * [`routers`]: the instances of all nodes, put together, and [`truth`]: what they really did;
 //! * [`command`]: a command of keepalived as a probe or a script;
-//! * [`checks`], [`notify`], [`convert`]: the model to a draft.
+//! * [`checks`] with [`check_remarks`], [`notify`], [`convert`]: the model to a draft.
 
 mod blocks;
+mod check_remarks;
 mod checks;
 mod command;
 mod convert;

@@ -109,7 +109,7 @@ pub struct Track {
 }
 
 /// The kinds of things that are tracked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TrackKind {
     /// `track_script`.
     Script,
@@ -191,16 +191,22 @@ impl Notify {
     }
 }
 
+impl TrackedKind {
+    /// By which list an instance names it. A service has no name.
+    pub fn track_kind(&self) -> Option<TrackKind> {
+        match self {
+            TrackedKind::Script(_) => Some(TrackKind::Script),
+            TrackedKind::Process(_) => Some(TrackKind::Process),
+            TrackedKind::Service(_) => None,
+        }
+    }
+}
+
 impl Manager {
     /// The watched thing that a track names.
     pub fn find_tracked(&self, track: &Track) -> Option<&Tracked> {
         self.tracked.iter().find(|tracked| {
-            let kind = match tracked.kind {
-                TrackedKind::Script(_) => TrackKind::Script,
-                TrackedKind::Process(_) => TrackKind::Process,
-                TrackedKind::Service(_) => return false,
-            };
-            kind == track.kind && tracked.name.text == track.name.text
+            tracked.kind.track_kind() == Some(track.kind) && tracked.name.text == track.name.text
         })
     }
 

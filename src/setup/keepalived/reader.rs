@@ -7,6 +7,9 @@ use super::model::{Manager, Notify, SyncGroup};
 use super::{instance, keywords, servers, tracked};
 use crate::text::{Place, Problems};
 
+/// Blocks of one kind that are read.
+const MAX_BLOCKS: usize = 1000;
+
 const TOP: [&str; 6] = [
     "global_defs",
     "vrrp_instance",
@@ -44,10 +47,23 @@ pub fn read(entries: &[Entry], file: &Path, report: &mut Problems) -> Manager {
             _ => keywords::remark(entry, keywords::TOP, &TOP, report),
         }
     }
+    limit(&mut manager, file, report);
     judge_names(&manager, report);
     remark_on_password(&manager, report);
     remark_on_notify(&manager, report);
     manager
+}
+
+/// More is a mistake, and would take long.
+fn limit(manager: &mut Manager, file: &Path, report: &mut Problems) {
+    let most = manager.instances.len().max(manager.tracked.len());
+    if most.max(manager.sync_groups.len()) > MAX_BLOCKS {
+        let message = format!("there are more than {MAX_BLOCKS} blocks of one kind");
+        report.error(&Place::whole(file), message, "");
+    }
+    manager.instances.truncate(MAX_BLOCKS);
+    manager.tracked.truncate(MAX_BLOCKS);
+    manager.sync_groups.truncate(MAX_BLOCKS);
 }
 
 /// Reads `global_defs`; gives back the version of VRRP if it sets one.

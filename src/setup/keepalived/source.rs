@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 8;
 /// The longest pattern of file names.
 const MAX_PATTERN_BYTES: usize = 255;
 /// Lines of all files together.
-const MAX_LINES: usize = 50_000;
+const MAX_LINES: usize = 20_000;
 
 /// The words that include other files, in all versions of keepalived.
 const INCLUDES: [&str; 5] = ["include", "includer", "includem", "includew", "includeb"];
