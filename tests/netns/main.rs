@@ -12,6 +12,7 @@ mod daemon;
 mod drbd;
 mod groups;
 mod health;
+mod imported;
 mod interface;
 mod lab_up;
 mod media;
