@@ -101,7 +101,7 @@ pub fn virtual_address(text: &str, interface: &str) -> Result<String, String> {
     }
 }
 
-/// The address in a word that [`virtual_address`] made.
+/// The address in a word that [`virtual_address()`] made.
 pub fn address_of(word: &str) -> Option<IpAddr> {
     word.split('/').next()?.parse().ok()
 }

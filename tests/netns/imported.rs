@@ -92,10 +92,18 @@ fn imported_files_run_and_the_old_programs_are_called() {
         lab.lab(&format!("exec {node} -- touch /run/web-works"));
     }
     lab.until("alice", "hactl status", "10.7.0.100/24/eth0 runs on alice");
-    lab.until("alice", "cat /run/told", "master of two\nany INSTANCE V MASTER 150\n");
+    lab.until(
+        "alice",
+        "cat /run/told",
+        "master of two\nany INSTANCE V MASTER 150\n",
+    );
 
     lab.lab("exec alice -- rm /run/web-works");
     lab.until("bob", "hactl status", "10.7.0.100/24/eth0 runs on bob");
     lab.until("alice", "cat /run/told", "any INSTANCE V BACKUP 150\n");
-    lab.until("bob", "cat /run/told", "master of two\nany INSTANCE V MASTER 100\n");
+    lab.until(
+        "bob",
+        "cat /run/told",
+        "master of two\nany INSTANCE V MASTER 100\n",
+    );
 }

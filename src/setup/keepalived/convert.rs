@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::Wanted;
 use super::checks::Checks;
-use super::model::{Instance, Manager, VirtualAddress};
+use super::model::{Manager, VirtualAddress};
 use super::nodes::Node;
-use super::routers::{Router, RouterGroup};
+use super::paths;
+use super::routers::{Router, RouterGroup, all_instances};
 use crate::setup::answers;
 use crate::setup::draft::{Draft, DraftGroup, DraftTimes};
 use crate::text::{Place, Problems, one_line, quote};
@@ -49,7 +50,7 @@ pub fn draft(
             names.join(" and ")
         ),
         nodes: nodes.iter().map(|n| n.name.clone()).collect(),
-        paths: paths(nodes, groups, report)?,
+        paths: paths::paths(nodes, groups, report)?,
         pings: wanted.pings.clone(),
         times: times(groups),
         auto_failback: auto_failback(groups, report),
@@ -67,15 +68,6 @@ pub fn with_hook(mut draft: Draft, hook: bool) -> Draft {
         draft.more.push((above.to_owned(), line.to_owned()));
     }
     draft
-}
-
-fn all_instances<'g, 'm>(
-    groups: &'g [RouterGroup<'m>],
-) -> impl Iterator<Item = (usize, &'m Instance)> + use<'g, 'm> {
-    groups
-        .iter()
-        .flat_map(|g| &g.routers)
-        .flat_map(Router::present)
 }
 
 /// keepalived had no arbiter.
@@ -103,86 +95,6 @@ fn judge_pings(
     for ping in wanted.pings.iter().filter(|p| taken.contains(p)) {
         let message = format!("{ping} cannot be a ping node: it is an address of the cluster");
         report.error(&place, message, "");
-    }
-}
-
-/// The paths of heartbeats: for each address of a node an interface, as the first node calls it.
-fn paths(
-    nodes: &[Node],
-    groups: &[RouterGroup<'_>],
-    report: &mut Problems,
-) -> Option<Vec<(String, IpAddr)>> {
-    let mut paths = Vec::new();
-    let links = nodes.iter().map(|n| n.addresses.len()).min().unwrap_or(0);
-    for link in 0..links {
-        let mut first: Option<String> = None;
-        for (nth, node) in nodes.iter().enumerate() {
-            let address = node.addresses.get(link).copied()?;
-            let found = interface_of(nth, address, groups).or_else(|| first.clone());
-            let Some(interface) = found.filter(|name| answers::interface(name).is_ok()) else {
-                let place = all_instances(groups)
-                    .next()
-                    .map(|(_, i)| i.name.place.clone())?;
-                let message = format!("the interface of {} is not known", node.name);
-                report.error(&place, message, "the instance has no `interface`");
-                return None;
-            };
-            let used = first.get_or_insert_with(|| interface.clone()).clone();
-            if used != interface {
-                let place = all_instances(groups).find(|(n, _)| *n == nth);
-                let place = place.map(|(_, i)| i.name.place.clone())?;
-                let message = format!(
-                    "the interface is {interface} on {}, and {used} on the first node",
-                    node.name
-                );
-                let help = format!("change it in the `ucast` lines of ha.cf on {}", node.name);
-                report.warning(&place, message, help);
-            }
-            paths.push((used, address));
-        }
-    }
-    Some(paths)
-}
-
-/// The interface on which a node has an address: the one that says so, or has virtual addresses nearest to it.
-fn interface_of(node: usize, address: IpAddr, groups: &[RouterGroup<'_>]) -> Option<String> {
-    let here = || {
-        all_instances(groups)
-            .filter(|(n, _)| *n == node)
-            .map(|(_, i)| i)
-    };
-    let named = here().find(|i| i.source == Some(address));
-    let own = |i: &Instance| i.interface.as_ref().map(|w| w.text.clone());
-    if let Some(name) = named.and_then(own) {
-        return Some(name);
-    }
-    let all = here().flat_map(|i| {
-        i.addresses.iter().filter_map(move |a| {
-            let bits = common_bits(a.ip, address);
-            let network = if a.prefix < 32 {
-                u32::from(a.prefix)
-            } else {
-                128
-            };
-            let rank = (bits.min(network), a.device.is_none());
-            Some((rank, a.device.clone().or_else(|| own(i))?))
-        })
-    });
-    // Of equal ones the first.
-    let mut best: Option<((u32, bool), String)> = None;
-    for (rank, name) in all {
-        if best.as_ref().is_none_or(|(most, _)| rank > *most) {
-            best = Some((rank, name));
-        }
-    }
-    best.map(|(_, name)| name)
-}
-
-fn common_bits(a: IpAddr, b: IpAddr) -> u32 {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-        _ => 0,
     }
 }
 

@@ -1,14 +1,14 @@
 //! Reads the files of keepalived, one of each node, and makes one configuration of them.
 //!
 //! * [`source`]: files, and what they include;
-//! * [`lexer`]: lines to words, as keepalived splits them;
-//! * [`blocks`]: words to nested blocks;
-//! * [`model`]: what the files of one node say; [`keywords`] is what is only remarked;
-//! * [`reader`], [`instance`], [`tracked`], [`servers`]: blocks to the model;
-//! * [`nodes`]: which node has which file, name and addresses;
-//! * [`routers`]: the instances of all nodes, put together, and [`truth`]: what they really did;
-//! * [`command`]: a command of keepalived as a probe or a script;
-//! * [`checks`] with [`check_remarks`], [`notify`], [`convert`]: the model to a draft.
+//! * `lexer`: lines to words, as keepalived splits them;
+//! * `blocks`: words to nested blocks;
+//! * `model`: what the files of one node say; `keywords` is what is only remarked;
+//! * `reader`, `instance`, `tracked`, `servers`: blocks to the model;
+//! * `nodes`: which node has which file, name and addresses;
+//! * `routers`: the instances of all nodes, put together, and `truth`: what they really did;
+//! * `command`: a command of keepalived as a probe or a script;
+//! * `checks` with `check_remarks`, `notify`, `paths`, `convert`: the model to a draft.
 
 mod blocks;
 mod check_remarks;
@@ -21,6 +21,7 @@ mod lexer;
 mod model;
 mod nodes;
 mod notify;
+mod paths;
 mod reader;
 mod routers;
 mod servers;

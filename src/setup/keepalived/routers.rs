@@ -60,6 +60,16 @@ impl<'m> Router<'m> {
     }
 }
 
+/// Every instance of every group, with its node.
+pub fn all_instances<'g, 'm>(
+    groups: &'g [RouterGroup<'m>],
+) -> impl Iterator<Item = (usize, &'m Instance)> + use<'g, 'm> {
+    groups
+        .iter()
+        .flat_map(|g| &g.routers)
+        .flat_map(Router::present)
+}
+
 /// The virtual routers that have addresses, in the order of the files.
 pub fn put_together<'m>(
     managers: &'m [Manager],
