@@ -31,6 +31,7 @@ fn status(generation: u64) -> Status {
         },
         former_voters: vec![],
         groups: vec![],
+        fencing: Vec::new(),
         checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),
         lateness: None,

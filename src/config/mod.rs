@@ -125,6 +125,7 @@ impl Config {
                 checks: checks.collect(),
                 failback_when: self.health.failback_when.is_some(),
             },
+            fencing: crate::model::fencing::Fencing::default(),
             groups,
             digest: self.digest,
         }

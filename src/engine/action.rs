@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{OrderId, PersistentState};
 use crate::model::decision::Decision;
+use crate::model::fencing::FenceCall;
 use crate::model::heartbeat::Heartbeat;
 use crate::model::peer_message::PeerMessage;
 use crate::model::{GroupName, NodeName, Time};
@@ -60,6 +61,18 @@ pub enum Action {
     },
     /// End that.
     UnwatchMachine(NodeName),
+    /// Tell or ask the power switch of a node's machine. It ends in [`super::Event::FenceDone`]. There are never two at a time
+    /// for one node.
+    Fence {
+        /// The node.
+        node: NodeName,
+        /// Comes back in the event.
+        order: OrderId,
+        /// What to do.
+        call: FenceCall,
+    },
+    /// Kill what runs for that. Its `FenceDone` still comes.
+    AbortFence(NodeName),
     /// Begin or end to monitor the steps of this group. Each result is an [`super::Event::Monitored`]. Any call on the
     /// group ends it too, before the call begins.
     Monitor {

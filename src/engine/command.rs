@@ -59,6 +59,7 @@ impl Engine {
             },
             (Command::Forget(node), _) => self.forget_node(&node).map(Some),
             (Command::ConfirmDead(node), _) => self.confirm_dead(&node).map(Some),
+            (Command::Fence(node), _) => self.fence_by_command(now, id, &node),
             (Command::Restart { back_within }, _) => {
                 self.announce_restart(now, back_within).map(Some)
             }

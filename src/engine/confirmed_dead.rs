@@ -9,8 +9,13 @@ use crate::model::voter_list::VoterList;
 use crate::model::{NodeName, Time};
 
 impl Peer {
-    /// Whether an administrator has confirmed that it is dead, and it was not heard since.
+    /// Whether an administrator has confirmed that it is dead, or it was fenced, and it was not heard since.
     pub fn is_confirmed_dead(&self) -> bool {
+        self.has_persons_word() || self.fencing.fenced
+    }
+
+    /// The same by the word of an administrator, who also says that it does not come back unheard.
+    pub fn has_persons_word(&self) -> bool {
         self.confirmed_dead
     }
 }
@@ -23,11 +28,11 @@ impl View {
         list: &VoterList,
         confirmed_until: impl Fn(&Peer) -> Time,
     ) -> Time {
-        if !self.peers.iter().any(Peer::is_confirmed_dead) {
+        if !self.peers.iter().any(Peer::has_persons_word) {
             return Time::ZERO;
         }
         let others = || list.nodes.iter().filter(|n| *n != self.me());
-        let is_dead = |n: &NodeName| self.peer(n).is_some_and(Peer::is_confirmed_dead);
+        let is_dead = |n: &NodeName| self.peer(n).is_some_and(Peer::has_persons_word);
         if !others().any(is_dead) || !list.counts_votes() {
             return Time::ZERO;
         }
@@ -93,6 +98,7 @@ impl Engine {
             let what = What::NotDead(name.clone());
             self.round.record_node(what, Because::Heard);
         }
+        self.end_fenced(name);
     }
 
     /// After a gap in our own time a node may have come back unheard: a person's word of before no longer counts.
@@ -100,6 +106,7 @@ impl Engine {
         for peer in &mut self.view.peers {
             peer.confirmed_dead = false;
         }
+        self.forget_fenced();
     }
 
     /// The commands with which a side without quorum goes on, if all others are surely dead.

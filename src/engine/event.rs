@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Voters;
 use crate::model::cluster::Cluster;
+use crate::model::fencing::Power;
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::heartbeat::{Heartbeat, UnreadableHeartbeat};
 use crate::model::identity::{Identity, Instance};
@@ -98,6 +99,15 @@ pub enum Event {
         by: MachineAnswer,
         /// When the request was sent.
         sent: Time,
+    },
+    /// What [`super::Action::Fence`] ordered has ended.
+    FenceDone {
+        /// The node.
+        node: NodeName,
+        /// Which order.
+        order: OrderId,
+        /// Whether its machine has power now, or what went wrong.
+        result: Result<Power, String>,
     },
     /// A resource that ran was found down, or could not be kept running.
     ResourceLost {
@@ -220,6 +230,8 @@ pub enum Command {
     Forget(NodeName),
     /// This node is dead for certain: its machine is off. That holds until it is heard.
     ConfirmDead(NodeName),
+    /// Fence this node, whatever its state is.
+    Fence(NodeName),
     /// Stop every group in order, say goodbye and end.
     Leave,
     /// The same, unless it costs the other nodes quorum or leaves a group without a node.

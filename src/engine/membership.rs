@@ -50,7 +50,7 @@ impl Engine {
             return;
         }
         peer.address = from.or(peer.address);
-        let called_dead = peer.confirmed_dead;
+        let called_dead = peer.is_confirmed_dead();
         mark_link_up(peer, link, &mut notes);
         let revived = hearing != Hearing::Copy && update_liveness(peer, now, hearing, &mut notes);
         self.round

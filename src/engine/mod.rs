@@ -12,7 +12,7 @@
 //! * `publish`: the heartbeat, which says all of it; `loss`: how often it is sent;
 //! * `planned`: what a stop or a new configuration would cost;
 //! * `command`, `refusal`, `outcome`, `status`: what an administrator asks for, why that cannot be, what comes of it, and what
-//!   he sees; `confirmed_dead`: his word that a node is dead;
+//!   he sees; `confirmed_dead`: his word that a node is dead; `fencing`: the same by the word of a power switch;
 //! * `identity`, `second_life`: two machines with one name; `other_version`: members that are heard and cannot be read;
 //! * `relay`: heartbeats that bounce off a ping node; `witness`: the groups on a member that only votes;
 //! * `foreign`: who answers for an address; `machine_probe`: machines that answer while their daemon is silent;
@@ -26,6 +26,7 @@ mod command;
 mod confirmed_dead;
 mod digest;
 pub mod event;
+mod fencing;
 mod foreign;
 mod group;
 mod group_finder;
@@ -71,6 +72,7 @@ use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Term, Time};
 use checks::Checks;
 use command::PendingCommand;
+use fencing::FencingCases;
 use group::Group;
 use identity::Names;
 use machine_probe::Machines;
@@ -92,6 +94,9 @@ pub struct Engine {
     #[serde(default)]
     next_relay: Time,
     pending: Vec<PendingCommand>,
+    /// The nodes that are being fenced.
+    #[serde(default)]
+    fencing: FencingCases,
     /// Who gave the command that is being carried out.
     #[serde(default)]
     asker: Asker,
@@ -129,6 +134,7 @@ impl Engine {
             publisher: Publisher::new(now),
             next_relay: Time::ZERO,
             pending: Vec::new(),
+            fencing: FencingCases::default(),
             asker: Asker::default(),
             kept,
             saving: Vec::new(),
@@ -204,6 +210,11 @@ impl Engine {
             Event::MachineAnswered { node, by, sent } => {
                 self.view.machines.take_answer(&node, by, sent);
             }
+            Event::FenceDone {
+                node,
+                order,
+                result,
+            } => self.fencing_ended(now, &node, order, result),
             Event::ResourceLost { group, step, text } => {
                 self.with_group(&group, |g, view, round| {
                     g.resource_lost(now, step, text, view, round);
@@ -246,6 +257,7 @@ impl Engine {
             group.judge_unaware_nodes(&mut self.view.peers);
             group.decide(now, &self.view, &mut self.round);
         }
+        self.decide_fencing(now);
         self.forget_removed();
         self.settle_commands(now);
         self.publish_state(now);
@@ -343,6 +355,7 @@ impl Engine {
         let mut due = Vec::new();
         self.add_membership_deadlines(&mut due);
         self.view.machines.add_deadlines(self.now, &mut due);
+        due.extend(self.fencing_deadlines());
         for group in &self.groups {
             group.add_deadlines(self.now, &self.view, &mut due);
         }

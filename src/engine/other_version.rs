@@ -24,7 +24,7 @@ impl Engine {
             self.old_heartbeats = self.old_heartbeats.saturating_add(1);
             return;
         }
-        let called_dead = peer.confirmed_dead;
+        let called_dead = peer.is_confirmed_dead();
         for of in peer.links.iter_mut().filter(|l| l.name == *link) {
             of.last_heard = Some(now);
         }

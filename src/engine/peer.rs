@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checks;
+use super::fencing::PeerFencing;
 use super::loss::HeartbeatLoss;
 use super::peer_intent::PeerIntent;
 use super::relay;
@@ -109,6 +110,9 @@ pub(super) struct Peer {
     /// Rule 34. A person said that it is dead, and it was not heard since.
     #[serde(default)]
     pub confirmed_dead: bool,
+    /// Rules 35 to 37.
+    #[serde(default)]
+    pub fencing: PeerFencing,
     /// Whether its daemon refused a heartbeat since it was last heard.
     pub refused: bool,
     /// What was recorded about it already, so that it is recorded once.
@@ -223,6 +227,7 @@ impl Peer {
             relay_until: Time::ZERO,
             newest_was_relayed: false,
             confirmed_dead: false,
+            fencing: PeerFencing::default(),
             refused: false,
             deafness_reported: false,
             difference_reported: false,
@@ -318,6 +323,7 @@ impl Peer {
             self.unfresh_since = now;
         }
         self.fresh = fresh;
+        self.fencing.take_heartbeat(fresh);
     }
 
     /// Rule 28. It is heard anew, so the time for which it may block begins.
@@ -349,6 +355,7 @@ impl Peer {
 
     /// Rule 13. What its former daemon said no longer counts.
     pub fn forget_life(&mut self, now: Time) {
+        self.fencing.begin_life();
         self.groups.clear();
         self.unaware.clear();
         self.withheld.clear();

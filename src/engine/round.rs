@@ -1,13 +1,13 @@
 //! One round of decisions: its orders, and the terms that may be used in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::event::OrderId;
 use super::{Action, Call};
 use crate::model::decision::{Because, Decision, What};
-use crate::model::{GroupName, Term};
+use crate::model::{GroupName, NodeName, Term};
 
 /// Ceilings are saved this many terms ahead, so that a claim need not wait for the disk.
 const TERMS_AHEAD: u64 = 16;
@@ -26,6 +26,9 @@ pub(super) struct Round {
     pub save: bool,
     /// Groups that we hold or claim.
     pub load: usize,
+    /// Nodes that must be fenced before a group can start here.
+    #[serde(default)]
+    pub to_fence: BTreeSet<NodeName>,
 }
 
 impl Round {

@@ -55,6 +55,7 @@ impl Engine {
                 .map(|g| self.group_status(g, now))
                 .collect(),
             former_voters: self.view.voters.former().to_vec(),
+            fencing: self.fencing_status(),
             checks: self.view.checks.status(now),
             counters: self.counters(),
             lateness: None,

@@ -90,6 +90,7 @@ impl View {
             if let Some(peer) = self.peers.iter_mut().find(unheard) {
                 let soon = peer.last_heard + peer.dead_after(&timing);
                 peer.init_deadline = peer.init_deadline.min(soon);
+                peer.fencing.left_before = true;
             }
         }
     }
@@ -148,7 +149,8 @@ impl View {
         Some(confirmed + known.unwrap_or(timing.lease()))
     }
 
-    fn arbiter_confirmed(&self) -> Option<Time> {
+    /// The time up to which the arbiter has confirmed this side.
+    pub fn arbiter_confirmed(&self) -> Option<Time> {
         let answered = self.arbiter_reach?.steady;
         let heard_us = |p: &Peer| match p.liveness {
             Liveness::Left => answered,

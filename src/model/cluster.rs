@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fencing::Fencing;
 use super::health::{Health, Policy};
 use super::{GroupName, LinkName, NodeName};
 use crate::text::count;
@@ -41,6 +42,9 @@ pub struct Cluster {
     /// Checks of the node, and whether `failback_when` has its say.
     #[serde(default)]
     pub health: Health,
+    /// Which nodes can be fenced, and how.
+    #[serde(default)]
+    pub fencing: Fencing,
     /// The groups in the order of haresources.
     pub groups: Vec<GroupSpec>,
     /// Hash of all that must agree on every node; published, so that a difference shows.
@@ -66,6 +70,7 @@ impl Cluster {
             failback_delay: Duration::ZERO,
             follow_connectivity: false,
             health: Health::default(),
+            fencing: Fencing::default(),
             groups: Vec::new(),
             digest: 1,
         }

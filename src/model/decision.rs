@@ -150,6 +150,18 @@ pub enum What {
     StaysOut,
     /// A node is heard that an administrator called dead.
     NotDead(NodeName),
+    /// The fencing of a node begins: its machine is switched off.
+    FenceBegins(NodeName),
+    /// The machine of a node is off, by the word of its power switch.
+    Fenced(NodeName),
+    /// An attempt to fence a node, or to switch its machine on again, failed.
+    FenceFailed(NodeName),
+    /// The machine of a fenced node was switched on again.
+    FencedIsOn(NodeName),
+    /// A node that was fenced is heard, and has not been started anew.
+    FencedLives(NodeName),
+    /// A node is not fenced from here.
+    FenceHeld(NodeName),
     /// Takes a new generation number.
     NewGeneration(u64),
     /// A check of this node has failed.
@@ -277,6 +289,14 @@ pub enum Because {
     FormerMachineAnswers(NodeName, String),
     /// It is not known yet whether the machine of a silent peer answers.
     MachineProbed(NodeName),
+    /// A dead peer may run it, and was not fenced yet.
+    AwaitsFencing(NodeName),
+    /// A group may run on a dead peer.
+    MayRunAt(NodeName),
+    /// The power switch of a machine says so.
+    PowerSwitch,
+    /// This node has not heard that peer, so it may be the one that was cut off.
+    NeverHeardSoAsk,
     /// A stop of it failed on a peer that is dead now.
     StuckAt(NodeName),
     /// A peer that is dead now had it in maintenance, and has not heard of its end.
@@ -367,6 +387,10 @@ impl Decision {
             | What::StaysOut
             | What::PingIsMember(..)
             | What::NotDead(_)
+            | What::FenceBegins(_)
+            | What::FenceFailed(_)
+            | What::FencedLives(_)
+            | What::FenceHeld(_)
             | What::RunsOn => Level::Error,
             What::Held
                 if matches!(
@@ -394,6 +418,7 @@ impl Decision {
             | What::Held
             | What::LookFailed { .. }
             | What::Restart { .. }
+            | What::Fenced(_)
             | What::NewGeneration(_) => Level::Warning,
             What::Stop
                 if matches!(

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fencing::FencingStatus;
 use super::heartbeat::{GroupState, Phase, Reach};
 use super::voter_list::VoterList;
 use super::{Generation, GroupName, LinkName, NodeName, Term};
@@ -44,6 +45,9 @@ pub struct Status {
     pub former_voters: Vec<VoterList>,
     /// All groups in the order of haresources.
     pub groups: Vec<GroupStatus>,
+    /// The nodes that can be fenced, in the order of ha.cf.
+    #[serde(default)]
+    pub fencing: Vec<FencingStatus>,
     /// The checks of that node, in the order of ha.cf.
     #[serde(default)]
     pub checks: Vec<CheckStatus>,

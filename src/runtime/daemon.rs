@@ -209,6 +209,8 @@ impl Daemon {
             | Action::Relay { .. }
             | Action::PeerMessages { .. }
             | Action::Ping
+            | Action::Fence { .. }
+            | Action::AbortFence(_)
             | Action::Exit => {}
         }
     }

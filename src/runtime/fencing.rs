@@ -402,6 +402,7 @@ mod tests {
             }],
             quorum,
             former_voters: vec![],
+            fencing: vec![],
             groups: vec![],
             checks: vec![],
             counters: std::collections::BTreeMap::new(),

@@ -38,6 +38,8 @@ impl World {
                     machine.kept = PersistentState { leases, ..kept };
                     self.schedule_event(by, Duration::from_millis(2), Event::Saved { version });
                 }
+                Action::Fence { node, order, call } => self.order_switch(by, node, order, call),
+                Action::AbortFence(node) => self.abort_switch(by, &node),
                 Action::Renew { group, until } => self.renew_lease(by, group, until),
                 other => self.perform_here(by, other),
             }
@@ -85,6 +87,8 @@ impl World {
             | Action::Ping
             | Action::Run { .. }
             | Action::Abort(_)
+            | Action::Fence { .. }
+            | Action::AbortFence(_)
             | Action::Redefined(_)
             | Action::Renew { .. }
             | Action::Save { .. } => {}

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::clones::CloneKind;
 use super::controls::CutDirection;
+use super::fencing::PowerSwitch;
 use super::machine::{Behaviour, ProbeBehaviour};
 use super::network::Weather;
 use super::script_words::Percent;
@@ -108,6 +109,8 @@ pub enum Fault {
         /// Whether it passes.
         passes: bool,
     },
+    /// How the power switch of a machine behaves from now on.
+    Switch(NodeName, PowerSwitch),
     /// All agents work again, and all monitors pass.
     MendAgents,
     /// An administrator's command.

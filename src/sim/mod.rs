@@ -12,7 +12,7 @@
 //! run to a [`RunReport`] ([`run()`]), and reduced to the few steps that break a promise ([`shrink()`]).
 //!
 //! `freeze` stops the daemon alone: its kernel and clock run on. `suspend` stops the whole machine, clock included.
-//! There are no faults of fencing because `had` has no fencing yet.
+//! A machine that is fenced loses its power; `fencing` has the power switches, which may be slow, fail or lie.
 
 mod clones;
 mod controls;
@@ -20,6 +20,7 @@ mod deliver;
 mod downtime;
 mod effects;
 mod fault;
+mod fencing;
 mod generate;
 mod health;
 mod invariant;
@@ -40,6 +41,7 @@ pub use clones::CloneKind;
 pub use controls::CutDirection;
 pub use downtime::Downtime;
 pub use fault::{FAULT_WORDS, Fault, FaultWord, NetworkPath, StepLocation};
+pub use fencing::PowerSwitch;
 pub use generate::{FaultKind, FaultProfile, generate};
 pub use invariant::{DoubleOwnership, Invariant, Violation};
 pub use machine::{Behaviour, Clock, Machine, MachineRecording, ProbeBehaviour};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::setting::{ScriptSetting, digest};
 use super::world::World;
 use crate::model::cluster::{Cluster, GroupSpec, Step, Timeouts};
+use crate::model::fencing::Fencing;
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::{GroupName, NodeName, Time};
 use crate::text::duration_in_files;
@@ -122,6 +123,7 @@ impl fmt::Display for ClusterSetup {
         for setting in ScriptSetting::shared(&self.cluster) {
             writeln!(f, "{setting}")?;
         }
+        print_fencing(f, &self.cluster.fencing)?;
         for check in &self.cluster.health.checks {
             let (fall, rise) = (check.fall, check.rise);
             let owner = if check.stays { " owner stays" } else { "" };
@@ -156,6 +158,25 @@ impl fmt::Display for ClusterSetup {
         };
         writeln!(f, "for {}", duration_in_files(length))
     }
+}
+
+/// One line, where nodes can be fenced.
+fn print_fencing(f: &mut fmt::Formatter<'_>, fencing: &Fencing) -> fmt::Result {
+    if fencing.nodes.is_empty() {
+        return Ok(());
+    }
+    write!(f, "fence delay {}", duration_in_files(fencing.delay))?;
+    if fencing.for_all {
+        f.write_str(" all")?;
+    }
+    if fencing.reboot {
+        f.write_str(" reboot")?;
+    }
+    f.write_str(" :")?;
+    for node in &fencing.nodes {
+        write!(f, " {node}")?;
+    }
+    f.write_str("\n")
 }
 
 fn print_group(f: &mut fmt::Formatter<'_>, group: &GroupSpec) -> fmt::Result {

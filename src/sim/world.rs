@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::downtime::ServiceWatch;
 use super::fault::Fault;
+use super::fencing::{PowerSwitch, SwitchOrder};
 use super::invariant::{LivenessWatch, OwnershipWatch, Violation};
 use super::machine::{Clock, Machine};
 use super::network::{Weather, link_name};
@@ -12,6 +13,7 @@ use super::random::Random;
 use super::setup::{MachineCondition, default_step};
 use crate::engine::{ActionDigest, Call, Engine, Event, OrderId, Outcome};
 use crate::model::cluster::{Cluster, GroupSpec, PingNode, QuorumPolicy, Step, Timing};
+use crate::model::fencing::FenceCall;
 use crate::model::heartbeat::GroupState;
 use crate::model::status::Status;
 use crate::model::{GroupName, LinkName, NodeName, Time};
@@ -67,13 +69,21 @@ pub(super) enum ScheduledEvent {
         life: u64,
         interval: Duration,
     },
+    /// A power switch does what it was told.
+    SwitchActs { node: NodeName, call: FenceCall },
+    /// It answers whoever told it.
+    SwitchAnswers {
+        at: NodeName,
+        life: u64,
+        done: SwitchOrder,
+    },
 }
 
 impl ScheduledEvent {
     /// The machine inside which it happens; none for what arrives from outside.
     pub(super) fn inside(&self) -> Option<&NodeName> {
         match self {
-            ScheduledEvent::Arrive { .. } => None,
+            ScheduledEvent::Arrive { .. } | ScheduledEvent::SwitchActs { .. } => None,
             ScheduledEvent::Deliver { at, .. }
             | ScheduledEvent::Read { at, .. }
             | ScheduledEvent::Finish { at, .. }
@@ -82,6 +92,7 @@ impl ScheduledEvent {
             | ScheduledEvent::AskMachine { at, .. }
             | ScheduledEvent::LeaseEnds { at, .. }
             | ScheduledEvent::MonitorResult { at, .. }
+            | ScheduledEvent::SwitchAnswers { at, .. }
             | ScheduledEvent::Check { at, .. } => Some(at),
         }
     }
@@ -122,6 +133,8 @@ pub struct World {
     pub(super) blocked: BTreeSet<(NodeName, NodeName)>,
     pub(super) relay_blocked: BTreeSet<(NodeName, NodeName)>,
     pub(super) blind: BTreeSet<(NodeName, usize)>,
+    /// How the power switches behave that do not work as usual.
+    pub(super) switches: BTreeMap<NodeName, PowerSwitch>,
     pub(super) owners: OwnershipWatch,
     pub(super) services: BTreeMap<GroupName, ServiceWatch>,
     pub(super) liveness: LivenessWatch,
@@ -163,6 +176,7 @@ impl World {
             blocked: BTreeSet::new(),
             relay_blocked: BTreeSet::new(),
             blind: BTreeSet::new(),
+            switches: BTreeMap::new(),
             owners: OwnershipWatch::default(),
             services: BTreeMap::new(),
             liveness: LivenessWatch::default(),
@@ -359,8 +373,13 @@ impl World {
             ScheduledEvent::Check { at, life, interval } if self.is_current_life(&at, life) => {
                 self.run_checks(&at, interval);
             }
+            ScheduledEvent::SwitchActs { node, call } => self.switch_acts(&node, call),
+            ScheduledEvent::SwitchAnswers { at, life, done } if self.is_current_life(&at, life) => {
+                self.switch_answers(&at, done);
+            }
             ScheduledEvent::Deliver { .. }
             | ScheduledEvent::Read { .. }
+            | ScheduledEvent::SwitchAnswers { .. }
             | ScheduledEvent::Probe { .. }
             | ScheduledEvent::ProbeEnds { .. }
             | ScheduledEvent::AskMachine { .. }

@@ -13,6 +13,7 @@ mod availability;
 mod cluster;
 mod confirmed_dead;
 mod failures;
+mod fencing;
 mod found;
 mod freshness;
 mod handover;

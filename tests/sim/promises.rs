@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::swarm::{SwarmClass, swarm};
 use crate::*;
 use had::model::cluster::{GroupSpec, PingNode, QuorumPolicy, Step, Timeouts};
+use had::model::fencing::Fencing;
 use had::model::health::{CheckPolicy, Health, Policy};
 use had::model::{GroupName, LinkName, NodeName};
 use had::sim::{ClusterSetup, FaultKind, FaultProfile, MachineCondition, Random};
@@ -617,4 +618,65 @@ fn shared_storage_is_active_once_while_dead_daemons_and_cuts_do_not_meet() {
     );
     let witness = |r: &mut Random| with_witness(&ON_STORAGE, r);
     holds("shared storage, cuts and witness", witness, faults);
+}
+
+/// Storage on nodes that can fence each other.
+fn fenced_storage(shape: &ClassShape, r: &mut Random) -> ClusterSetup {
+    let mut setup = setup(shape, r);
+    setup.cluster.fencing = Fencing {
+        nodes: setup.cluster.nodes.clone(),
+        delay: secs(1 + r.below(5)),
+        for_all: r.chance(300),
+        reboot: r.chance(500),
+    };
+    setup
+}
+
+/// Also where dead daemons and cuts meet, and where stops fail: no other promise covers that.
+#[test]
+fn what_waits_for_fencing_never_runs_twice_whatever_happens() {
+    let kinds = [
+        FaultKind::Cuts,
+        FaultKind::Blocks,
+        FaultKind::Isolation,
+        FaultKind::Restart,
+        FaultKind::Leave,
+        FaultKind::LostStore,
+        FaultKind::Hangs,
+        FaultKind::FailingStops,
+        FaultKind::Weather,
+        FaultKind::Fencing,
+        FaultKind::Fencing,
+    ];
+    let faults = FaultProfile::from_kinds(&[&DEAD_DAEMONS[..], &kinds].concat());
+    let three = |r: &mut Random| fenced_storage(&ON_STORAGE, r);
+    holds("fenced", three, faults.clone());
+    let pair = ClassShape {
+        nodes: 2,
+        quorum: QuorumPolicy::Off,
+        ..ON_STORAGE
+    };
+    holds(
+        "fenced pair",
+        move |r: &mut Random| fenced_storage(&pair, r),
+        faults.clone(),
+    );
+    let gateway = ClassShape {
+        nodes: 2,
+        pings: 1,
+        ..ON_STORAGE
+    };
+    let faults = FaultProfile {
+        kinds: [&FaultKind::Relay, &FaultKind::Blindness]
+            .into_iter()
+            .chain(&faults.kinds)
+            .copied()
+            .collect(),
+        ..faults
+    };
+    holds(
+        "fenced pair and gateway",
+        move |r: &mut Random| fenced_storage(&gateway, r),
+        faults,
+    );
 }

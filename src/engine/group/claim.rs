@@ -37,7 +37,13 @@ impl Group {
             Ok(Some(Because::NextChoice(_))) if self.preferred_gets_ready(now, view) => {
                 self.reported.blocked_because = None;
             }
-            Ok(Some(because)) => self.claim(because, now, view, round),
+            Ok(Some(because)) => match self.awaits_fencing(view) {
+                Some(node) => {
+                    round.to_fence.insert(node.clone());
+                    self.report_blocked(Because::AwaitsFencing(node), round);
+                }
+                None => self.claim(because, now, view, round),
+            },
             Ok(None) => self.reported.blocked_because = None,
             Err(why) => self.report_blocked(why, round),
         }
@@ -82,8 +88,9 @@ impl Group {
         let name = &self.spec.name;
         if let Some(holder) = view.living().find(|p| p.holds(name)) {
             // A claim that would have to be withdrawn at once is not made: the two would be repeated again and again.
-            let ours =
-                self.offered_by(holder, view) && self.must_withdraw(now, view, round).is_none();
+            let obstacle = self.must_withdraw(now, view, round);
+            let only_fencing = matches!(obstacle, None | Some(Because::AwaitsFencing(_)));
+            let ours = self.offered_by(holder, view) && only_fencing;
             return Ok(ours.then(|| self.why_offered(holder, view)));
         }
         // A node that claims it or does not know yet is waited for: its next heartbeat will tell.
@@ -192,6 +199,7 @@ impl Group {
         let stuck = |p: &&Peer| {
             p.liveness == Liveness::Dead
                 && !p.is_confirmed_dead()
+                && (unaware(p) || self.awaits_fencing_of(p, view).is_none())
                 && (p.state(&self.spec.name) == GroupState::Stuck || unaware(p))
         };
         view.peers
@@ -322,6 +330,9 @@ impl Group {
         if let Some(because) = self.held_by_machine(now, view) {
             return Some(because);
         }
+        if let Some(node) = self.awaits_fencing(view) {
+            return Some(Because::AwaitsFencing(node));
+        }
         self.hearsay(view)
             .map(|(peer, recognises)| Because::Hearsay { peer, recognises })
     }
@@ -337,6 +348,9 @@ impl Group {
             .find_map(|p| self.peer_objection(p, now, view));
         if waits.is_some() {
             return waits;
+        }
+        if let Some(node) = self.awaits_fencing(view) {
+            return Some(Because::AwaitsFencing(node));
         }
         if let Some(node) = self.waits_for_machine(now, view) {
             return Some(Because::MachineProbed(node));

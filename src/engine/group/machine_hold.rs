@@ -18,7 +18,7 @@ impl Group {
     }
 
     /// By the present definition, or by the one that comes when nothing of that runs.
-    fn stands_on_shared_storage(&self) -> bool {
+    pub(super) fn stands_on_shared_storage(&self) -> bool {
         let next = self.replaced_by.iter().flat_map(|spec| &spec.steps);
         self.spec.steps.iter().chain(next).any(|s| s.shared_storage)
     }
@@ -135,12 +135,15 @@ impl Group {
             .living()
             .filter(|p| !p.blocks_no_longer(now, &view.cluster.timing));
         let told = peers.filter_map(|p| p.withheld.get(&self.spec.name));
+        // Rule 35. Where fencing is waited for, no answer of a machine is needed.
+        let fenced = |p: &Peer| self.awaits_fencing_of(p, view).is_some();
         let silent = |node: &NodeName| {
             let peer = view.peer(node);
-            peer.is_some_and(|p| !p.is_living() && !p.is_confirmed_dead())
+            peer.is_some_and(|p| !p.is_living() && !p.is_confirmed_dead() && !fenced(p))
         };
         let mut told = told.filter(|w| w.answers == answers && silent(&w.node));
         self.silent_node(wanted, now, view)
+            .filter(silent)
             .or_else(|| told.next().map(|w| w.node.clone()))
     }
 

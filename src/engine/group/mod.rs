@@ -3,7 +3,7 @@
 //! Nobody outside of this folder writes a field of [`Group`]. One file for each part of its life:
 //!
 //! * `state`: the states, with the data of each; `work`: how work on the steps begins and ends;
-//! * `claim`, `address_probe`, `machine_hold`: from offline to the start;
+//! * `claim`, `address_probe`, `machine_hold`, `fencing_hold`: from offline to the start;
 //! * `ownership`, `handover`, `moves`: keeping it, letting it go, giving it away, and not too often;
 //! * `monitoring`, `failure`: is it well, and what follows if not;
 //! * `recognition`, `right`: what this node promises to others, and what others grant to it;
@@ -17,6 +17,7 @@ mod claim;
 mod commands;
 mod definition;
 mod failure;
+mod fencing_hold;
 mod handover;
 mod machine_hold;
 mod monitoring;

@@ -155,6 +155,7 @@ mod tests {
     use super::*;
     use crate::engine::{PersistentState, new_view};
     use crate::model::cluster::{Cluster, QuorumPolicy};
+    use crate::model::fencing::Fencing;
     use crate::model::health::Health;
 
     /// A node that counts votes with two others: keepalive 1 s, and a right lasts 8 s.
@@ -180,6 +181,7 @@ mod tests {
             failback_delay: Duration::ZERO,
             follow_connectivity: false,
             health: Health::default(),
+            fencing: Fencing::default(),
             groups: Vec::new(),
             digest: 0,
         };

@@ -62,11 +62,13 @@ impl Engine {
             }
         };
         note(
-            peer.is_confirmed_dead(),
+            peer.has_persons_word(),
             "confirmed-dead",
             "confirmed dead by an administrator (hactl fence confirm), until it is heard"
                 .to_owned(),
         );
+        let fencing = self.fencing_note(peer, now);
+        note(fencing.is_some(), "fencing", fencing.unwrap_or_default());
         let name = &peer.name;
         note(
             matches!(

@@ -148,6 +148,15 @@ impl fmt::Display for What {
                 f,
                 "node {n} lives, although an administrator said that it is dead (hactl fence confirm)"
             ),
+            Self::FenceBegins(n) => write!(f, "fencing {n}: switching its machine off"),
+            Self::Fenced(n) => write!(f, "{n} is fenced: its machine is off"),
+            Self::FenceFailed(n) => write!(f, "fencing of {n} failed"),
+            Self::FencedIsOn(n) => write!(f, "the machine of {n} was switched on again"),
+            Self::FencedLives(n) => write!(
+                f,
+                "{n} was fenced and runs on: what was switched off is not its machine; correct its fence line in ha.cf"
+            ),
+            Self::FenceHeld(n) => write!(f, "{n} is not fenced from here"),
             Self::NewGeneration(g) => write!(f, "continuing with generation {g}"),
             Self::CheckFailed(c) => match needs_of(c) {
                 Some(group) => write!(f, "this node lacks what {group} needs"),
@@ -302,6 +311,16 @@ impl fmt::Display for Because {
                     "checking that the machine of {n}, whose daemon is silent, does not answer"
                 )
             }
+            Self::AwaitsFencing(n) => write!(
+                f,
+                "waits for fencing of {n}, which may run it; hactl fence status shows how far that is"
+            ),
+            Self::MayRunAt(n) => write!(f, "{n} is silent, and a group may run there"),
+            Self::PowerSwitch => write!(f, "its power switch says so"),
+            Self::NeverHeardSoAsk => write!(
+                f,
+                "this node has not heard it since its own start, so it may be the healthy one; its power switch is asked whether it is off"
+            ),
             Self::UnawareAt(n) => write!(
                 f,
                 "it was in maintenance on {n} when {n} fell silent, so it may still run there; make sure that it does not, then run hactl clear with the name of the group on this node"

@@ -94,6 +94,10 @@ impl World {
                 self.fail_check(node.as_str(), check, text);
                 true
             }
+            Fault::Switch(node, how) => {
+                self.set_power_switch(node.as_str(), *how);
+                true
+            }
             Fault::MendAgents => self.mend_agents(),
             Fault::Command {
                 node,
@@ -305,6 +309,7 @@ impl World {
         self.heal_all();
         self.weather_everywhere(Weather::CALM);
         self.mend_agents();
+        self.mend_switches();
         let names: Vec<NodeName> = self.names().collect();
         for name in &names {
             self.machine(name.as_str()).health.reset_checks();

@@ -8,6 +8,7 @@ use crate::engine::Command;
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::clones::CloneKind;
 use crate::sim::controls::CutDirection;
+use crate::sim::fencing::PowerSwitch;
 use crate::sim::machine::{Behaviour, ProbeBehaviour};
 use crate::sim::network::Weather;
 use crate::sim::script_words::ScriptLine;
@@ -76,6 +77,17 @@ impl FaultReader<'_, '_> {
         } else {
             CloneKind::Disk
         }
+    }
+
+    pub(super) fn power_switch(&mut self) -> Result<PowerSwitch, Problem> {
+        let known = ["take", "fail", "unanswered", "late", "wrong"];
+        Ok(match self.words.one_of("behaviour", &known)? {
+            "take" => PowerSwitch::Takes(self.words.time("how long it takes")?),
+            "fail" => PowerSwitch::Fails,
+            "unanswered" => PowerSwitch::Unanswered,
+            "late" => PowerSwitch::Late(self.words.time("how late")?),
+            _ => PowerSwitch::Wrong,
+        })
     }
 
     pub(super) fn back_within(&mut self) -> Result<Duration, Problem> {

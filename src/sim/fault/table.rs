@@ -97,7 +97,7 @@ macro_rules! command_word {
 
 /// All words, in the order in which help shows them.
 #[rustfmt::skip] // a row for each word
-pub const FAULT_WORDS: [FaultWord; 38] = [
+pub const FAULT_WORDS: [FaultWord; 39] = [
     node_word!("crash", "crash alice", "the machine loses its power", Crash),
     node_word!("start", "start alice", "start the daemon, and the machine if it is off", Start),
     node_word!("kill", "kill alice", "kill the daemon; what it started runs on", Kill),
@@ -153,6 +153,9 @@ pub const FAULT_WORDS: [FaultWord; 38] = [
     step_word!("lose", "lose web step 2 on bob", "it dies, and the daemon notices", Lose),
     step_word!("die", "die web step 2 on bob", "it dies, and only its monitor notices", Die),
     step_word!("ail", "ail web step 2 on bob", "it runs, but its monitor fails", Ail),
+    word!("switch", "switch bob take 5s", "how the power switch of a machine behaves (or: fail, unanswered, late 20s, wrong)",
+        |r| Ok(Fault::Switch(r.node()?, r.power_switch()?)),
+        Fault::Switch(node, how) => with().node(node).text(how)),
     fixed_words!("mend", ["agents"], "mend agents", "all agents work again", MendAgents),
     word!("check", "check disk on bob fails", "a health check fails (or: passes)",
     |r| {

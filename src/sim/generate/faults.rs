@@ -10,6 +10,7 @@ use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::clones::CloneKind;
 use crate::sim::controls::CutDirection;
 use crate::sim::fault::{Fault, NetworkPath, StepLocation};
+use crate::sim::fencing::PowerSwitch;
 use crate::sim::machine::{Behaviour, ProbeBehaviour};
 use crate::sim::network::Weather;
 use crate::sim::setting::ScriptSetting;
@@ -82,6 +83,7 @@ fault_kinds! {
     Relay, "relay", "heartbeats through ping nodes are lost, both ways or one way", [block_relay, heal];
     Clones, "clones", "a second machine with the name of a node boots", [clone_machine];
     Voters, "voters", "nodes read different lists of nodes", [change_voters, change_voters, restore_voters];
+    Fencing, "fencing", "power switches are slow, fail, act late or do not answer", [switch, switch, mend_switch];
 }
 
 const NOBODY: &str = "nobody";
@@ -399,6 +401,23 @@ impl Generator {
             _ => ProbeBehaviour::Fails,
         };
         self.push(Fault::Looks(spot, how));
+    }
+
+    fn switch(&mut self) {
+        let node = self.node();
+        let time = Duration::from_millis(100 + self.random.below(8000));
+        let how = match self.random.below(5) {
+            0 => PowerSwitch::Fails,
+            1 => PowerSwitch::Unanswered,
+            2 => PowerSwitch::Late(time * 2),
+            _ => PowerSwitch::Takes(time),
+        };
+        self.push(Fault::Switch(node, how));
+    }
+
+    fn mend_switch(&mut self) {
+        let (node, usual) = (self.node(), Duration::from_secs(1));
+        self.push(Fault::Switch(node, PowerSwitch::Takes(usual)));
     }
 
     fn mend_agents(&mut self) {

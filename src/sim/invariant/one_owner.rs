@@ -17,6 +17,7 @@ use crate::model::{GroupName, NodeName, Time};
 use crate::sim::ScriptSetting;
 use crate::sim::clones::CloneKind;
 use crate::sim::fault::Fault;
+use crate::sim::fencing::PowerSwitch;
 use crate::sim::invariant::Invariant;
 use crate::sim::machine::{Behaviour, ProbeBehaviour};
 use crate::sim::network::Weather;
@@ -155,12 +156,37 @@ pub(in crate::sim) fn not_promised(script: &FaultScript) -> Option<NotPromised> 
     if maintenance_may_be_unheard(script) {
         return Some(NotPromised::Exception(Exception::UnheardMaintenance));
     }
+    if is_fenced(script) {
+        return None;
+    }
     match cluster.quorum {
         QuorumPolicy::Stop => by_votes(script),
         QuorumPolicy::Freeze | QuorumPolicy::Ignore | QuorumPolicy::Off => {
             by_probe(script).then(|| NotPromised::Shape(ClusterShape::of(cluster)))
         }
     }
+}
+
+/// Rule 35. Whether everything waits for the fencing of every node that may run it. What a person says or a configuration that
+/// differs may override that, and a second machine of a name has no power switch.
+fn is_fenced(script: &FaultScript) -> bool {
+    let cluster = &script.setup.cluster;
+    let mut nodes = cluster.nodes.iter().filter(|n| !cluster.is_witness(n));
+    let guarded = cluster.fencing.for_all || on_shared_storage(script);
+    let voids = |fault: &Fault| {
+        matches!(
+            fault,
+            Fault::Switch(_, PowerSwitch::Wrong)
+                | Fault::Clone(..)
+                | Fault::Reconfigure(..)
+                | Fault::Command {
+                    command: Command::Takeover { force: true, .. },
+                    ..
+                }
+        )
+    };
+    let voided = script.steps.iter().any(|(_, fault)| voids(fault));
+    guarded && !voided && nodes.all(|n| cluster.fencing.covers(n))
 }
 
 /// The exception that a fault is, whatever the cluster.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::FaultScript;
 use crate::model::cluster::{GroupSpec, PingNode, Step, Timing};
+use crate::model::fencing::Fencing;
 use crate::model::health::{CheckPolicy, FAILBACK_WHEN, Policy};
 use crate::model::{GroupName, LinkName, NodeName};
 use crate::sim::fault::Fault;
@@ -151,6 +152,7 @@ impl HeaderReader {
         match first.text {
             "nodes" => self.nodes(words),
             "witness" => self.witness(words),
+            "fence" => self.fence(words),
             "links" => {
                 let links = names(words, "a link", LinkName::new)?;
                 self.setup.cluster.links = links;
@@ -187,6 +189,7 @@ impl HeaderReader {
                         "at",
                         "nodes",
                         "witness",
+                        "fence",
                         "links",
                         "ping",
                         "group",
@@ -226,6 +229,24 @@ impl HeaderReader {
             self.setup.cluster.me = first.clone();
         }
         self.setup.cluster.nodes = nodes;
+        Ok(())
+    }
+
+    /// The nodes that can be fenced, and how.
+    fn fence(&mut self, words: &mut ScriptLine<'_>) -> Result<(), Problem> {
+        let delay = if words.accept("delay") {
+            words.time("how much later the second fires")?
+        } else {
+            Fencing::USUAL_DELAY
+        };
+        let (for_all, reboot) = (words.accept("all"), words.accept("reboot"));
+        words.expect(":")?;
+        self.setup.cluster.fencing = Fencing {
+            nodes: names(words, "a node", NodeName::new)?,
+            delay,
+            for_all,
+            reboot,
+        };
         Ok(())
     }
 

@@ -19,6 +19,7 @@ pub(super) fn fewer_nodes(script: &FaultScript) -> Vec<FaultScript> {
         let cluster = &mut less.setup.cluster;
         cluster.nodes.retain(|n| n != node);
         cluster.witnesses.retain(|n| n != node);
+        cluster.fencing.nodes.retain(|n| n != node);
         let first = cluster
             .nodes
             .first()

@@ -130,6 +130,10 @@ impl ReplayWording {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 format!("hardware addresses of this node: {}", addresses.join(", "))
             }
+            Event::FenceDone { node, result, .. } => match result {
+                Ok(power) => format!("the power switch of {node} says: {}", power.as_str()),
+                Err(text) => format!("the power switch of {node} failed: {text}"),
+            },
             Event::ResourceLost { group, step, text } => {
                 format!("{group}: {} was lost: {text}", self.step(group, *step))
             }
@@ -297,6 +301,10 @@ impl ReplayWording {
             Action::UnwatchMachine(node) => {
                 format!("no longer asks whether the machine of {node} answers")
             }
+            Action::Fence { node, call, .. } => {
+                format!("fences {node}: {}", call.as_str())
+            }
+            Action::AbortFence(node) => format!("no longer fences {node}"),
             Action::Monitor { group, on: true } => format!("{group}: monitors its resources"),
             Action::Monitor { group, on: false } => {
                 format!("{group}: stops monitoring its resources")
@@ -397,6 +405,7 @@ fn command_words(command: &Command) -> String {
         Command::Leave => "the daemon is told to stop".to_owned(),
         Command::Stop => "command: stop".to_owned(),
         Command::ConfirmDead(node) => format!("command: fence confirm {node}"),
+        Command::Fence(node) => format!("command: fence {node}"),
         Command::Forget(node) => format!("command: forget {node}"),
         Command::Restart { .. } => "command: restart".to_owned(),
     }

@@ -102,6 +102,7 @@ fn pair() -> Status {
             total: 3,
         },
         former_voters: vec![],
+        fencing: vec![],
         groups: vec![
             group(
                 "10.1.88.199/24/eth0",

@@ -64,6 +64,7 @@ fn cluster(groups: Vec<GroupStatus>) -> Status {
             total: 0,
         },
         former_voters: vec![],
+        fencing: vec![],
         groups,
         checks: Vec::new(),
         counters: std::collections::BTreeMap::new(),

@@ -1,0 +1,97 @@
+//! How far fencing has come, for people.
+
+use super::{Case, Licence};
+use crate::engine::Engine;
+use crate::engine::peer::Peer;
+use crate::model::fencing::{FencingState, FencingStatus};
+use crate::model::status::Liveness;
+use crate::model::{NodeName, Time};
+use crate::text::duration_for_people;
+
+impl Engine {
+    /// The nodes that can be fenced, and how far that has come.
+    pub(in crate::engine) fn fencing_status(&self) -> Vec<FencingStatus> {
+        let nodes = self.view.cluster.nodes.iter();
+        let fenced = nodes.filter(|n| self.view.cluster.fencing.covers(n));
+        fenced.map(|node| self.fencing_status_of(node)).collect()
+    }
+
+    fn fencing_status_of(&self, node: &NodeName) -> FencingStatus {
+        let case = self.fencing.0.get(node);
+        let state = match self.view.peer(node) {
+            Some(peer) => self.fencing_state(peer, case),
+            None => FencingState::Idle,
+        };
+        FencingStatus {
+            node: node.clone(),
+            state,
+            failed: case.map_or(0, |c| c.failed),
+            error: case.and_then(|c| c.error.clone()),
+        }
+    }
+
+    fn fencing_state(&self, peer: &Peer, case: Option<&Case>) -> FencingState {
+        if case.is_some_and(|c| c.runs.is_some()) {
+            return FencingState::Runs;
+        }
+        if peer.fencing.fenced {
+            return FencingState::Fenced;
+        }
+        if peer.has_persons_word() {
+            return FencingState::Confirmed;
+        }
+        let licence = self.licence(peer);
+        if peer.fencing.survived {
+            return FencingState::Held;
+        }
+        match case.filter(|c| c.wanted) {
+            None => FencingState::Idle,
+            Some(_) if licence == Licence::Ask => FencingState::Held,
+            Some(_) => FencingState::Waits,
+        }
+    }
+
+    /// What status says of the fencing of a peer, with what to do.
+    pub(in crate::engine) fn fencing_note(&self, peer: &Peer, now: Time) -> Option<String> {
+        let name = &peer.name;
+        if peer.fencing.survived {
+            return Some(format!(
+                "was fenced and runs on: what was switched off is not its machine; correct its fence line in ha.cf, then restart had on {name}"
+            ));
+        }
+        let case = self.fencing.0.get(name);
+        let error = case.and_then(|c| c.error.as_deref());
+        if peer.fencing.fenced {
+            let trouble = error.map(|e| format!("; {e}")).unwrap_or_default();
+            return Some(format!("fenced: its machine was switched off{trouble}"));
+        }
+        let case = case?;
+        if case.runs.is_some() && case.failed == 0 {
+            return Some("being fenced: its power switch is told or asked".to_owned());
+        }
+        if !case.wanted || peer.liveness != Liveness::Dead {
+            return None;
+        }
+        let by_hand =
+            format!("if its machine is surely off, run hactl fence confirm {name} --yes here");
+        let failed = error.unwrap_or("no answer yet");
+        Some(match self.licence(peer) {
+            Licence::Ask => format!(
+                "must be fenced, but this node has not heard it since its own start and may be the one that was cut off; its power switch is asked: {failed}; {by_hand}, or run hactl fence {name} --yes"
+            ),
+            Licence::Wait => {
+                format!(
+                    "must be fenced; this node waits for the votes that it needs for that; {by_hand}"
+                )
+            }
+            Licence::Fire(from) if case.failed == 0 => {
+                format!("will be fenced in {}", duration_for_people(from.since(now)))
+            }
+            _ => format!(
+                "fencing failed {} times: {failed}; it is tried again in {}; check its power switch and its fence line in ha.cf; {by_hand}",
+                case.failed,
+                duration_for_people(case.next.since(now))
+            ),
+        })
+    }
+}

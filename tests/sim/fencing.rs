@@ -1,0 +1,365 @@
+//! Rules 35 to 38: a dead node is switched off before what it may run is started elsewhere.
+
+use crate::*;
+use had::engine::Command;
+use had::model::cluster::QuorumPolicy;
+use had::model::fencing::{Fencing, FencingState};
+use had::model::heartbeat::GroupState;
+use had::model::{GroupName, NodeName};
+use had::sim::{PowerSwitch, World};
+
+/// How much later the second node of a pair fires.
+const DELAY: Duration = Duration::from_secs(5);
+
+fn fenced(world: World, reboot: bool) -> World {
+    let mut world = world.group("db", "a", 1).with(|c| {
+        let storage = &mut c.groups[0].steps[1];
+        (storage.shared_storage, storage.removal) = (true, secs(20));
+        storage.stop = secs(20);
+        c.fencing = Fencing {
+            nodes: c.nodes.clone(),
+            delay: DELAY,
+            for_all: false,
+            reboot,
+        };
+    });
+    world.kernel_leases = true;
+    world.start_all();
+    settle_on(&mut world, "db", "a");
+    world.run_for(secs(2));
+    world
+}
+
+fn three(reboot: bool) -> World {
+    fenced(
+        World::new(&["a", "b", "c"]).with(|c| c.quorum = QuorumPolicy::Stop),
+        reboot,
+    )
+}
+
+/// Two nodes that count no votes.
+fn pair(reboot: bool) -> World {
+    fenced(World::new(&["a", "b"]), reboot)
+}
+
+fn state(world: &World, at: &str, of: &str) -> FencingState {
+    let status = world.status(at).unwrap();
+    let mut all = status.fencing.iter();
+    all.find(|f| f.node.as_str() == of).unwrap().state
+}
+
+fn said(world: &World, node: &str, text: &str) -> bool {
+    decisions(world, node).iter().any(|d| d.contains(text))
+}
+
+fn note(world: &World, at: &str, of: &str) -> String {
+    let status = world.status(at).unwrap();
+    let mut nodes = status.nodes.iter();
+    nodes
+        .find(|n| n.name.as_str() == of)
+        .unwrap()
+        .notes
+        .join("\n")
+}
+
+fn stand_by(world: &mut World, node: &str) {
+    let groups = vec![GroupName::new("db")];
+    let lasting = true;
+    world.command(node, Command::Standby { groups, lasting });
+}
+
+fn is_on(world: &World, node: &str) -> bool {
+    world.at(node).powered
+}
+
+#[test]
+fn a_frozen_owner_is_switched_off_and_its_group_starts_elsewhere() {
+    let mut world = three(false);
+    let frozen = world.now;
+    world.freeze("a");
+    settle_on(&mut world, "db", "b");
+    let took = world.now.since(frozen);
+    assert!(
+        took < DEADTIME + secs(2),
+        "nothing waits for a stop: {took:?}\n{}",
+        story(&world)
+    );
+    assert!(!is_on(&world, "a"));
+    assert_eq!(state(&world, "b", "a"), FencingState::Fenced);
+    no_double(&world);
+}
+
+#[test]
+fn a_fenced_machine_is_switched_on_again_and_comes_back() {
+    let mut world = three(true);
+    world.kill("a");
+    settle_on(&mut world, "db", "b");
+    until(&mut world, secs(30), |w| w.at("a").alive());
+    world.run_for(secs(10));
+    assert_eq!(
+        state(&world, "b", "a"),
+        FencingState::Idle,
+        "{}",
+        story(&world)
+    );
+    assert_eq!(world.runs_on("db"), ["b"]);
+    no_double(&world);
+}
+
+/// As long as the device fails, the group waits, status says what to do, and a person's word goes on.
+#[test]
+fn a_power_switch_that_fails_is_tried_again_and_a_person_can_confirm() {
+    let mut world = three(false);
+    world.set_power_switch("a", PowerSwitch::Fails);
+    world.kill("a");
+    world.run_for(secs(300));
+    assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    let text = note(&world, "b", "a");
+    assert!(text.contains("its power switch does not answer"), "{text}");
+    assert!(text.contains("hactl fence confirm a --yes"), "{text}");
+    let status = world.status("b").unwrap();
+    assert!(status.fencing[0].failed > 4, "{:?}", status.fencing);
+    let group = status.groups[0].notes.join("\n");
+    assert!(group.contains("waits for fencing of a"), "{group}");
+    let failures = decisions(&world, "b");
+    let failures = failures
+        .iter()
+        .filter(|d| d.contains("fencing of a failed"));
+    assert_eq!(failures.count(), 1, "the same failure is recorded once");
+    // The device works again.
+    world.set_power_switch("a", PowerSwitch::Takes(secs(3)));
+    settle_on(&mut world, "db", "b");
+    no_double(&world);
+    // And by a person's word.
+    let mut world = three(false);
+    world.set_power_switch("a", PowerSwitch::Fails);
+    world.crash("a");
+    world.run_for(secs(60));
+    assert!(world.runs_on("db").is_empty(), "{}", story(&world));
+    let id = world.command("b", Command::ConfirmDead(NodeName::new("a")));
+    until(&mut world, secs(1), |w| w.answer("b", id).is_some());
+    settle_on(&mut world, "db", "b");
+}
+
+/// A lost answer proves nothing: it is switched off again.
+#[test]
+fn an_answer_that_is_lost_is_no_success() {
+    let mut world = three(false);
+    world.set_power_switch("a", PowerSwitch::Unanswered);
+    world.freeze("a");
+    world.run_for(secs(60));
+    assert!(world.runs_on("db").is_empty(), "{}", story(&world));
+    world.set_power_switch("a", PowerSwitch::Takes(secs(1)));
+    settle_on(&mut world, "db", "b");
+}
+
+#[test]
+fn the_owner_of_a_pair_fires_first() {
+    let mut world = pair(false);
+    world.cut_all_links("a", "b");
+    world.run_for(secs(60));
+    assert!(
+        is_on(&world, "a") && !is_on(&world, "b"),
+        "{}",
+        story(&world)
+    );
+    assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    no_double(&world);
+}
+
+#[test]
+fn the_other_node_of_a_pair_fires_after_fence_delay() {
+    let mut world = pair(false);
+    let killed = world.now;
+    world.kill("a");
+    settle_on(&mut world, "db", "b");
+    let took = world.now.since(killed);
+    assert!(took >= DEADTIME + DELAY, "{took:?}\n{}", story(&world));
+    assert!(!is_on(&world, "a"));
+    no_double(&world);
+}
+
+/// Otherwise each node that was fenced would fence the other as soon as it has booted.
+#[test]
+fn a_node_of_a_pair_that_boots_alone_fences_nobody() {
+    let mut world = pair(true);
+    world.cut_all_links("a", "b");
+    until(&mut world, secs(60), |w| {
+        said(w, "a", "the machine of b was switched on again")
+    });
+    world.run_for(secs(300));
+    assert!(
+        is_on(&world, "a") && is_on(&world, "b"),
+        "{}",
+        story(&world)
+    );
+    assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    assert_eq!(state(&world, "b", "a"), FencingState::Held);
+    let text = note(&world, "b", "a");
+    assert!(
+        text.contains("has not heard it since its own start"),
+        "{text}"
+    );
+    // It asks, and once the machine of the other is really off, it goes on.
+    world.crash("a");
+    settle_on(&mut world, "db", "b");
+    no_double(&world);
+}
+
+#[test]
+fn a_node_that_left_is_not_fenced() {
+    let mut world = three(false);
+    world.command("a", Command::Leave);
+    settle_on(&mut world, "db", "b");
+    world.run_for(secs(30));
+    assert!(is_on(&world, "a"));
+    assert!(!said(&world, "b", "fencing a"), "{}", story(&world));
+}
+
+#[test]
+fn a_dead_node_is_left_alone_while_nothing_waits_for_it() {
+    let mut world = three(false);
+    world.kill("c");
+    world.run_for(secs(60));
+    assert!(is_on(&world, "c"), "{}", story(&world));
+    // The group moves: now something would start that c may have started too.
+    stand_by(&mut world, "a");
+    settle_on(&mut world, "db", "b");
+    assert!(!is_on(&world, "c"), "{}", story(&world));
+}
+
+#[test]
+fn a_side_without_quorum_fences_nobody() {
+    let mut world = three(false);
+    for other in ["b", "c"] {
+        world.cut_all_links("a", other);
+    }
+    settle_on(&mut world, "db", "b");
+    world.run_for(secs(60));
+    assert!(!is_on(&world, "a") && is_on(&world, "b") && is_on(&world, "c"));
+    assert!(!said(&world, "a", "fencing "), "{}", story(&world));
+    no_double(&world);
+}
+
+/// All are cut apart at the same moment: for an instant each has heard one of the others just now.
+#[test]
+fn quorum_of_a_moment_ago_is_not_enough() {
+    let mut world = three(false);
+    for (a, b) in [("a", "b"), ("b", "c"), ("a", "c")] {
+        world.cut_all_links(a, b);
+        world.run_for(ms(70));
+    }
+    world.run_for(secs(120));
+    for node in ["a", "b", "c"] {
+        assert!(is_on(&world, node), "{node}\n{}", story(&world));
+    }
+}
+
+/// What was switched off is another machine.
+#[test]
+fn a_fenced_node_that_is_heard_again_is_reported_and_not_believed_again() {
+    let mut world = pair(false);
+    world.set_power_switch("a", PowerSwitch::Wrong);
+    world.freeze("a");
+    let online = Some(GroupState::Online);
+    until(&mut world, secs(30), |w| w.state("b", "db") == online);
+    world.thaw("a");
+    until(&mut world, secs(10), |w| {
+        said(w, "b", "a was fenced and runs on")
+    });
+    let text = note(&world, "b", "a");
+    assert!(
+        text.contains("what was switched off is not its machine"),
+        "{text}"
+    );
+    until(&mut world, secs(60), |w| w.runs_on("db") == ["b"]);
+    // The group goes back to a, which dies again.
+    stand_by(&mut world, "b");
+    settle_on(&mut world, "db", "a");
+    world.command("b", Command::Unstandby(vec![GroupName::new("db")]));
+    world.run_for(secs(5));
+    world.freeze("a");
+    world.run_for(secs(120));
+    assert_eq!(
+        state(&world, "b", "a"),
+        FencingState::Held,
+        "{}",
+        story(&world)
+    );
+    assert_eq!(world.runs_on("db"), ["a"]);
+}
+
+/// It may be another life by then, which was not switched off.
+#[test]
+fn a_success_does_not_count_for_a_node_that_was_heard_meanwhile() {
+    let mut world = three(false);
+    world.set_power_switch("a", PowerSwitch::Wrong);
+    world.freeze("a");
+    until(&mut world, secs(10), |w| {
+        state(w, "b", "a") == FencingState::Runs
+    });
+    world.thaw_deaf("a");
+    world.run_for(secs(10));
+    assert!(!said(&world, "b", "a is fenced"), "{}", story(&world));
+    no_double(&world);
+}
+
+#[test]
+fn an_administrator_fences_a_node_that_lives() {
+    let mut world = three(true);
+    let id = world.command("c", Command::Fence(NodeName::new("a")));
+    until(&mut world, secs(10), |w| w.answer("c", id).is_some());
+    assert_eq!(
+        world.answer("c", id),
+        Some(Ok("the machine of a was switched off".to_owned()))
+    );
+    until(&mut world, secs(10), |w| w.at("a").alive());
+    settle_on_one_of(&mut world, "db", &["a", "b", "c"]);
+    no_double(&world);
+    for (node, why) in [("c", "c is this node"), ("d", "there is no node d")] {
+        let id = world.command("c", Command::Fence(NodeName::new(node)));
+        until(&mut world, secs(1), |w| w.answer("c", id).is_some());
+        let text = world.answer("c", id).unwrap().unwrap_err();
+        assert!(text.contains(why), "{text}");
+    }
+    world.set_power_switch("b", PowerSwitch::Fails);
+    let id = world.command("c", Command::Fence(NodeName::new("b")));
+    until(&mut world, secs(10), |w| w.answer("c", id).is_some());
+    let text = world.answer("c", id).unwrap().unwrap_err();
+    assert!(text.contains("its power switch does not answer"), "{text}");
+}
+
+/// A machine that was switched off does not count as a vote: it may come back, and be heard elsewhere.
+#[test]
+fn a_fenced_node_gives_no_quorum() {
+    let mut world = three(true);
+    world.kill("a");
+    settle_on(&mut world, "db", "b");
+    until(&mut world, secs(30), |w| w.at("a").alive());
+    world.run_for(secs(5));
+    for other in ["a", "c"] {
+        world.cut_all_links("b", other);
+    }
+    world.run_for(secs(120));
+    no_double(&world);
+    let elsewhere = world.runs_on("db");
+    assert!(
+        elsewhere == ["a"] || elsewhere == ["c"],
+        "{}",
+        story(&world)
+    );
+}
+
+/// A stop that failed on the dead node counts as done once its machine is off.
+#[test]
+fn a_failed_stop_ends_with_the_power_of_its_machine() {
+    let mut world = three(false);
+    world.on_stop("a", "db", 1, had::sim::Behaviour::Fails("busy".to_owned()));
+    stand_by(&mut world, "a");
+    world.run_for(secs(10));
+    assert_eq!(world.state("a", "db"), Some(GroupState::Stuck));
+    world.kill("a");
+    settle_on(&mut world, "db", "b");
+    assert!(!is_on(&world, "a"));
+    no_double(&world);
+}
