@@ -11,6 +11,7 @@ pub mod builtin;
 pub mod contract;
 pub mod exec;
 pub mod external;
+pub mod fence;
 pub mod resolve;
 
 use std::sync::Arc;

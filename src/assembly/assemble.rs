@@ -74,6 +74,9 @@ pub async fn assemble(
     let (config, mut report) = (loaded.config, loaded.warnings);
     trust::judge_files(&folders.config, &mut report);
     trust::judge_children(&config.respawn, &mut report);
+    if !config.witnesses.contains(node) {
+        trust::judge_fencing(&config.fence_devices, &mut report);
+    }
     let env = Arc::new(environment(&config, folders));
     let timeouts = |token: &Token, usual| timeouts(&config, token, usual);
     let catalog = Catalog::ask(resource_words(&config.groups), &env).await;
@@ -165,6 +168,7 @@ fn report_programs(
         return;
     }
     trust::judge_children(&config.respawn, report);
+    trust::judge_fencing(&config.fence_devices, report);
     watch_plan::check_probes(&config, report);
     drop(Hooks::new(&config, env, report));
 }

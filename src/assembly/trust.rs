@@ -7,10 +7,15 @@ use nix::unistd::geteuid;
 
 use crate::agent::exec::safe_path;
 use crate::config::Respawn;
+use crate::model::fence_device::{FenceDevice, OptionValue};
+use crate::sys::foreign_file;
 use crate::text::{Place, Problems};
 
 /// The files of a configuration, all of which decide what runs as root.
 const FILES: [&str; 3] = ["ha.cf", "haresources", "authkeys"];
+
+/// The longest file with the value of a fence option.
+const MAX_SECRET_BYTES: u64 = 4096;
 
 /// Reports files of the folder that others can write, and folders on the way to it. To an ordinary user, who only checks the
 /// files that are to be installed, that is a warning.
@@ -41,6 +46,26 @@ pub(super) fn judge_children(children: &[Respawn], report: &mut Problems) {
         if let Err(mistake) = safe_path::check(Path::new(program)) {
             let help = mistake.help.unwrap_or_default();
             report.error(&child.place, mistake.message, help);
+        }
+    }
+}
+
+/// Reports fence agents that others can write, and files with secrets that others can read.
+pub(super) fn judge_fencing(devices: &[FenceDevice], report: &mut Problems) {
+    let levels = devices.iter().flat_map(|d| &d.levels);
+    for part in levels.flat_map(|l| &l.parts) {
+        if let Err(mistake) = safe_path::check(&part.program) {
+            let help = mistake.help.unwrap_or_default();
+            report.error(&part.place, mistake.message, help);
+        }
+        for (name, value) in &part.options {
+            let OptionValue::File(path) = value else {
+                continue;
+            };
+            if let Err(why) = foreign_file::read_secret(path, MAX_SECRET_BYTES) {
+                let message = format!("{name}: cannot use {}: {why}", path.display());
+                report.error(&part.place, message, "");
+            }
         }
     }
 }

@@ -64,6 +64,13 @@ fn canonical_text(config: &Config) -> String {
         };
         line(&[setting.name, &value]);
     }
+    let fencing = &cluster.fencing;
+    // Left out where no node is fenced, so that a version without it agrees.
+    for node in &fencing.nodes {
+        line(&["fence", node.as_str()]);
+        let (delay, all) = (fencing.delay.as_millis(), fencing.for_all);
+        line(&["fencing", &delay.to_string(), &all.to_string()]);
+    }
     line(&["ipfail", &config.follow_connectivity.to_string()]);
     text
 }

@@ -2,6 +2,7 @@
 //!
 //! `table.rs` lists every directive, including all of heartbeat 3.0.6, and how it is treated.
 
+mod fence;
 mod health;
 mod media;
 mod members;
@@ -17,6 +18,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::fence::FenceLine;
 use self::settings::{DirectiveValue, GivenDirective};
 use self::table::DirectiveRule;
 use super::HostFacts;
@@ -65,6 +67,10 @@ pub struct Lists {
     pub takeover_waits: Vec<(TakeoverWaitRule, Place)>,
     /// The monitors and checks.
     pub health: HealthRules,
+    /// How nodes are fenced.
+    pub fence: Vec<FenceLine>,
+    /// Whether a `fence` line could not be read.
+    pub fence_unclear: bool,
     /// The programs that are notified.
     pub notify: Vec<NotifyRule>,
 }
@@ -263,6 +269,7 @@ impl HaCfReader<'_> {
         let relay_by_default = Cluster::relays_by_default(nodes, pings);
         let relay = self.flag("relay", relay_by_default);
         timing::check_relay(&mut self, relay, &timing);
+        let (fence_devices, fencing) = fence::finish(&mut self);
         let follow_connectivity = self.follow_connectivity();
         let lists = &mut self.lists;
         let mut links: Vec<LinkName> = Vec::new();
@@ -293,6 +300,8 @@ impl HaCfReader<'_> {
                 .map(|(w, _)| w.clone())
                 .collect(),
             health: std::mem::take(&mut lists.health),
+            fence_devices,
+            fencing,
             follow_connectivity,
             timing,
             quorum,

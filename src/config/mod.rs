@@ -18,6 +18,8 @@ use std::time::Duration;
 pub use self::directory::{load, load_on};
 pub use self::haresources::GroupLine;
 use crate::model::cluster::{Cluster, GroupSpec, PingNode, QuorumPolicy, Timing};
+use crate::model::fence_device::FenceDevice;
+use crate::model::fencing::Fencing;
 use crate::model::health::{CheckPolicy, Health, Pace, Policy, Probe};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
@@ -97,6 +99,10 @@ pub struct Config {
     pub takeover_waits: Vec<TakeoverWaitRule>,
     /// Monitors and checks. Nodes may differ in these.
     pub health: HealthRules,
+    /// How nodes are fenced. Nodes may differ in this.
+    pub fence_devices: Vec<FenceDevice>,
+    /// Which nodes can be fenced, and when that is done.
+    pub fencing: Fencing,
     /// The groups in the order of haresources.
     pub groups: Vec<GroupLine>,
     /// The shared secrets.
@@ -125,7 +131,7 @@ impl Config {
                 checks: checks.collect(),
                 failback_when: self.health.failback_when.is_some(),
             },
-            fencing: crate::model::fencing::Fencing::default(),
+            fencing: self.fencing.clone(),
             groups,
             digest: self.digest,
         }

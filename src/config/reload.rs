@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Config, HealthRules, Respawn};
 use crate::model::NodeName;
 use crate::model::cluster_setting::{CLUSTER_SETTINGS, changed_settings};
+use crate::model::fence_device::FencePart;
 use crate::model::keys::Keys;
 use crate::model::voter_list::VoterList;
 use crate::text::Place;
@@ -32,7 +33,7 @@ const FIXED: [(&str, Differ); 9] = [
 
 /// What a running daemon takes over at once, besides the settings of the cluster and what has words of its own below: what
 /// changed, and what follows.
-const LIVE: [(&str, Differ); 7] = [
+const LIVE: [(&str, Differ); 8] = [
     (
         "whether rejected datagrams are logged (log_badpack) changes",
         |a, b| a.log_badpack != b.log_badpack,
@@ -57,6 +58,10 @@ const LIVE: [(&str, Differ); 7] = [
         |a, b| a.takeover_waits != b.takeover_waits,
     ),
     (
+        "how nodes are fenced (fence) changes; what runs for that goes on",
+        |a, b| fencing_of(a) != fencing_of(b),
+    ),
+    (
         "the programs that are notified (notify) change; those that run are not ended",
         |a, b| {
             let rules = |c: &Config| -> Vec<_> {
@@ -74,6 +79,25 @@ const LIVE: [(&str, Differ); 7] = [
 pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = FIXED.iter().filter(|(_, differ)| differ(old, new));
     changed.map(|(name, _)| *name).collect()
+}
+
+/// The fence lines without their places.
+fn fencing_of(config: &Config) -> impl PartialEq {
+    let parts = config.fence_devices.iter().flat_map(|device| {
+        let levels = device.levels.iter().enumerate();
+        levels.flat_map(move |(level, of)| {
+            let part = move |p: &FencePart| {
+                (
+                    device.node.clone(),
+                    level,
+                    p.program.clone(),
+                    p.options.clone(),
+                )
+            };
+            of.parts.iter().map(part)
+        })
+    });
+    (parts.collect::<Vec<_>>(), config.fencing.clone())
 }
 
 /// A line for each change of ha.cf and authkeys that a running daemon takes over. Changes of groups are not among them.

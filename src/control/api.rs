@@ -111,6 +111,16 @@ pub enum Request {
         /// Which node.
         node: String,
     },
+    /// Switch the machine of a node off.
+    Fence {
+        /// Which node.
+        node: String,
+    },
+    /// Ask the power switches of a node's machine, and change nothing.
+    FenceTest {
+        /// Which node.
+        node: String,
+    },
     /// Stop all groups in order, leave the cluster and end.
     Stop {
         /// Also if it costs the other nodes quorum, or a group then runs nowhere.
@@ -162,6 +172,8 @@ impl Request {
             | Self::Reload { .. }
             | Self::Forget { .. }
             | Self::ConfirmDead { .. }
+            | Self::Fence { .. }
+            | Self::FenceTest { .. }
             | Self::Stop { .. }
             | Self::Restart { .. } => false,
         }
@@ -196,6 +208,8 @@ impl fmt::Display for Request {
             }
             Self::Forget { node } => write!(f, "forget {node} --yes"),
             Self::ConfirmDead { node } => write!(f, "fence confirm {node} --yes"),
+            Self::Fence { node } => write!(f, "fence {node} --yes"),
+            Self::FenceTest { node } => write!(f, "fence test {node}"),
             Self::Stop { force } => f.write_str(if *force { "stop --force" } else { "stop" }),
             Self::Drbd { resource } => {
                 write!(f, "drbd {}", resource.as_deref().unwrap_or_default())

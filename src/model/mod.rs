@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod cluster_setting;
 pub mod decision;
 pub mod drbd;
+pub mod fence_device;
 pub mod fencing;
 pub mod hardware_address;
 pub mod health;

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::activity::Activity;
 use super::engine_handle::{EngineHandle, Output};
 use super::logging::Log;
+use super::node_fencing::NodeFencer;
 use super::notify::Notifier;
 use super::peer_requests::{MessageOrder, PeerRequests};
 use super::perform::Performer;
@@ -54,6 +55,7 @@ pub struct Daemon {
     pub(super) cluster: Cluster,
     pub(super) engine: EngineHandle,
     pub(super) performer: Performer,
+    pub(super) fencer: NodeFencer,
     pub(super) notifier: Notifier,
     pub(super) peer_requests: PeerRequests,
     pub(super) netlink: Netlink,
@@ -195,6 +197,8 @@ impl Daemon {
             Action::Announce(group) => self.performer.announce_addresses(&group),
             Action::Redefined(group) => self.performer.use_new_definition(&group),
             Action::Renew { group, until } => self.performer.renew_lease(group, until),
+            Action::Fence { node, order, call } => self.fencer.call(node, order, call),
+            Action::AbortFence(node) => self.fencer.abort(&node),
             Action::Save { version, kept } => {
                 self.saver.send_replace((version, kept));
             }
@@ -209,8 +213,6 @@ impl Daemon {
             | Action::Relay { .. }
             | Action::PeerMessages { .. }
             | Action::Ping
-            | Action::Fence { .. }
-            | Action::AbortFence(_)
             | Action::Exit => {}
         }
     }

@@ -28,6 +28,7 @@ mod links;
 mod listeners;
 mod logging;
 mod needs;
+mod node_fencing;
 mod notify;
 mod own_hardware;
 mod peer_requests;
@@ -191,7 +192,9 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         engine.clone(),
     );
     let (reload, reloads) = Reload::new();
+    let fencer = node_fencing::NodeFencer::new(&config.fence_devices, engine.clone());
     let daemon = Daemon {
+        fencer,
         folders,
         config,
         cluster,

@@ -208,6 +208,7 @@ impl Daemon {
         }
         let min_lifetime = min_address_lifetime(config.lease, &cluster.timing);
         self.performer.reconfigure(groups, watch_plan, min_lifetime);
+        self.fencer.reconfigure(&config.fence_devices);
         self.notifier.reconfigure(hooks);
         self.respawn.reconfigure(&config.respawn);
         self.cluster = cluster.clone();

@@ -138,6 +138,10 @@ impl Daemon {
                     );
                 });
             }
+            Request::FenceTest { node } => {
+                let test = self.fencer.test(&NodeName::new(&node));
+                tokio::spawn(async move { send_reply(call.reply, test.await) });
+            }
             Request::FencePeer {
                 resource,
                 timeout_ms,
@@ -256,7 +260,7 @@ impl Daemon {
     async fn run_command(&mut self, request: Request, mut asker: Asker, reply: ReplySender) {
         let about_nodes = matches!(
             request,
-            Request::Forget { .. } | Request::ConfirmDead { .. }
+            Request::Forget { .. } | Request::ConfirmDead { .. } | Request::Fence { .. }
         );
         let refusal = self.cluster.refuse_as_witness();
         if let Some(text) = refusal.filter(|_| !about_nodes) {
@@ -311,7 +315,9 @@ impl Daemon {
             Request::Clear { group } => (Command::Clear(select_group(&group, names)?), true),
             Request::Forget { node } => (Command::Forget(NodeName::new(&node)), true),
             Request::ConfirmDead { node } => (Command::ConfirmDead(NodeName::new(&node)), true),
-            Request::Status
+            Request::Fence { node } => (Command::Fence(NodeName::new(&node)), true),
+            Request::FenceTest { .. }
+            | Request::Status
             | Request::Subscribe
             | Request::Why { .. }
             | Request::History { .. }

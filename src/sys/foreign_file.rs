@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::Path;
 
 /// The content of a regular file of at most `max` bytes. Bytes that are not UTF-8 are replaced. Never waits for another
@@ -21,6 +21,25 @@ pub fn read_regular(path: &Path, max: u64) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The same of a file with a secret: nobody but its owner, who is root or this user, may read or write it.
+///
+/// # Errors
+/// As [`read_regular`], and that others may read or write it.
+pub fn read_secret(path: &Path, max: u64) -> io::Result<String> {
+    let meta = open_regular(path)?.metadata()?;
+    let refuse = |text: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return refuse(format!(
+            "group or others can read or write it (mode {mode:04o}): chmod 600 it"
+        ));
+    }
+    if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
+        return refuse("it belongs to another user: chown it to root".to_owned());
+    }
+    read_regular(path, max)
 }
 
 fn open_regular(path: &Path) -> io::Result<File> {

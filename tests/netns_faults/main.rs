@@ -14,6 +14,7 @@ mod blocked;
 mod clients;
 mod common;
 mod facts;
+mod fencing;
 mod flood;
 mod foreign;
 mod freezer;

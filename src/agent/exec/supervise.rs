@@ -109,7 +109,17 @@ impl Captured {
 
 /// Runs `command` to its end. An error means that it was never started.
 pub async fn run(command: Command, streams: Streams, limits: &Limits) -> io::Result<Report> {
-    let (mut child, mut pipes) = spawn(command, streams)?;
+    run_with_input(command, Stdio::null(), streams, limits).await
+}
+
+/// The same with something to read on standard input.
+pub async fn run_with_input(
+    command: Command,
+    input: Stdio,
+    streams: Streams,
+    limits: &Limits,
+) -> io::Result<Report> {
+    let (mut child, mut pipes) = spawn(command, input, streams)?;
     let mut group = Group::of(&child);
     let first = async {
         tokio::select! {
@@ -136,7 +146,7 @@ pub async fn run(command: Command, streams: Streams, limits: &Limits) -> io::Res
     })
 }
 
-fn spawn(mut command: Command, streams: Streams) -> io::Result<(Child, Pipes)> {
+fn spawn(mut command: Command, input: Stdio, streams: Streams) -> io::Result<(Child, Pipes)> {
     let (output, writer) = Pipe::new()?;
     let mut errors = Pipe::none();
     let error_writer = match streams {
@@ -148,7 +158,7 @@ fn spawn(mut command: Command, streams: Streams) -> io::Result<(Child, Pipes)> {
         }
     };
     command
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(writer)
         .stderr(error_writer)
         .process_group(0);

@@ -175,8 +175,7 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Say that a node is dead for certain, because its machine is off
-    #[command(subcommand)]
+    /// Switch the machine of a node off, show how far that is, or say that it is off
     Fence(Fence),
     /// Stop all groups of this node in order and end the daemon; other nodes take over
     Stop {
@@ -204,9 +203,30 @@ pub enum Command {
     ClStatus(Rest),
 }
 
+/// `hactl fence`.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Fence {
+    /// Switch the machine of this node off; without a node, show how far fencing is
+    #[arg(value_name = "NODE")]
+    pub node: Option<String>,
+    /// You are sure; without it, only what this means is printed
+    #[arg(long, requires = "node")]
+    pub yes: bool,
+    #[command(subcommand)]
+    pub command: Option<FenceCommand>,
+}
+
 /// The subcommands of `fence`.
 #[derive(Subcommand)]
-pub enum Fence {
+pub enum FenceCommand {
+    /// Show for each node whether it can be fenced, and how far that is
+    Status,
+    /// Ask the power switches of a node whether its machine is on; this changes nothing
+    Test {
+        /// Its name in ha.cf
+        node: String,
+    },
     /// Say that the machine of a silent node is off. Then nothing waits for that node until it is heard, and when every node
     /// that is not heard is confirmed, this side has quorum
     Confirm {

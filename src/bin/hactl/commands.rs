@@ -11,12 +11,12 @@ use had::model::Generation;
 use had::model::status::Status;
 use had::text::duration_for_people;
 
-use crate::args::{Cli, Command, Fence, Wait};
+use crate::args::{Cli, Command, Wait};
 use crate::screen::{Screen, print};
 use crate::{Failure, compat, demo, journal, rehearse, replay, sim, status};
 
 /// For requests that the daemon answers at once, also on a machine under heavy load.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// For requests before which the daemon reads files and checks scripts and addresses. It ends its own checks sooner.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -57,12 +57,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Forget { node, yes: false } => {
             return Err(Failure::failed(meaning_of_forget(&node)));
         }
-        Command::Fence(Fence::Confirm { node, yes: false }) => {
-            return Err(Failure::failed(meaning_of_confirm(&node)));
-        }
-        Command::Fence(Fence::Confirm { node, yes: true }) => {
-            tool.run_request(&Request::ConfirmDead { node })?;
-        }
+        Command::Fence(fence) => tool.fence(fence)?,
         Command::Forget { node, yes: true } => tool.run_request(&Request::Forget { node })?,
         Command::Stop { force, wait } => tool.stop_daemon(force, &wait)?,
         Command::Restart { force, wait } => tool.restart_daemon(force, &wait)?,
@@ -122,7 +117,8 @@ fn run_compat(name: &str, words: &[std::ffi::OsString], socket: &Path) -> ExitCo
     compat::run(name, words, Some(socket.to_owned())).unwrap_or(ExitCode::FAILURE)
 }
 
-struct Tool<'a> {
+/// Asks the daemon.
+pub struct Tool<'a> {
     socket: &'a Path,
 }
 
@@ -131,7 +127,7 @@ impl Tool<'_> {
         ControlClient::connect(self.socket)?.ask(request, within)
     }
 
-    fn request_status(&self, within: Duration) -> Result<Status, Failure> {
+    pub fn request_status(&self, within: Duration) -> Result<Status, Failure> {
         match self.ask(&Request::Status, within)? {
             ControlAnswer::Status(status) => Ok(*status),
             _ => Err(unexpected_answer()),
@@ -224,8 +220,13 @@ impl Tool<'_> {
     }
 
     /// Sends a request that is answered with a sentence, and prints it.
-    fn run_request(&self, request: &Request) -> Result<(), Failure> {
-        let answer = self.ask(request, CHECK_TIMEOUT)?;
+    pub fn run_request(&self, request: &Request) -> Result<(), Failure> {
+        self.run_long_request(request, CHECK_TIMEOUT)
+    }
+
+    /// The same of a request whose answer may take so long.
+    pub fn run_long_request(&self, request: &Request, within: Duration) -> Result<(), Failure> {
+        let answer = self.ask(request, within)?;
         print_text(&answer_text(&answer)?)
     }
 
@@ -306,16 +307,6 @@ impl Tool<'_> {
         let status = self.request_status(within.min(ANSWER_TIMEOUT)).ok()?;
         Some(status.generation)
     }
-}
-
-/// What an administrator says with `hactl fence confirm`.
-fn meaning_of_confirm(node: &str) -> String {
-    format!(
-        "`hactl fence confirm {node}` says that the machine {node} is off, and that it is not switched on again before this node \
-         can hear it. Then nothing waits for {node} any more, and when every silent node is confirmed, this side has quorum. If \
-         {node} still runs, two nodes may run the same group, and data can be destroyed. Nothing was done; if you are sure: \
-         hactl fence confirm {node} --yes"
-    )
 }
 
 /// What an administrator says with `hactl forget`.

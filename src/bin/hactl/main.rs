@@ -14,6 +14,7 @@ mod demo;
 mod drbd;
 mod import;
 mod init;
+mod fence;
 mod journal;
 mod rehearse;
 mod replay;

@@ -1,6 +1,6 @@
 //! The table of all directives.
 
-use super::{Directive, HaCfReader, health, media, members, programs, timing};
+use super::{Directive, HaCfReader, fence, health, media, members, programs, timing};
 
 /// How a directive is treated.
 pub(super) enum DirectiveRule {
@@ -71,7 +71,7 @@ pub(super) const NO_SERIAL: &str = "heartbeats are sent over IP only";
 pub(super) const USE_IP: &str = "use ucast, mcast or bcast on a second interface";
 const NOT_BUILT: &str = "had does not implement it";
 const NO_FENCING: &str = "the daemon has no STONITH plugins, and running without the fencing that this file asks for could destroy data";
-const FENCE_HELP: &str = "remove the line only if the cluster may run without fencing; a ping node, a witness or a third node gives quorum";
+const FENCE_HELP: &str = "write a `fence` line for each node, with an agent of the package fence-agents: fence alice fence_ipmilan ip=10.0.5.1 username=admin lanplus=1";
 const PACEMAKER: &str = "had does not work with Pacemaker";
 
 /// All directives.
@@ -149,6 +149,16 @@ const TABLE: &[(&str, DirectiveRule)] = &[
     ),
     ("notify", DirectiveRule::Custom(programs::read_notify)),
     // Fencing.
+    ("fence", DirectiveRule::Custom(fence::read_fence)),
+    (
+        "fence_action",
+        DirectiveRule::NewValue(ValueForm::OneOf(&["reboot", "off"])),
+    ),
+    ("fence_delay", DirectiveRule::NewValue(ValueForm::Delay)),
+    (
+        "fence_for",
+        DirectiveRule::NewValue(ValueForm::OneOf(&["storage", "all"])),
+    ),
     ("stonith", DirectiveRule::Refused(NO_FENCING, FENCE_HELP)),
     (
         "stonith_host",

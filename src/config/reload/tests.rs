@@ -80,6 +80,8 @@ fn no_field_is_missing_here() {
         timeouts: _,
         takeover_waits: _,
         health: _,
+        fence_devices: _,
+        fencing: _,
         groups: _,
         keys: _,
         digest: _,
@@ -96,7 +98,7 @@ fn every_field_is_compared() {
         failfast: false,
         place: Place::whole(Path::new("ha.cf")),
     };
-    let live: [(Change, &str); 16] = [
+    let live: [(Change, &str); 17] = [
         (
             |c| c.directives.push(("baud".into(), "1".into())),
             "HA_baud",
@@ -124,6 +126,7 @@ fn every_field_is_compared() {
         (|c| c.log_badpack = !c.log_badpack, "log_badpack"),
         (|c| c.record = Some(1 << 30), "record changes from"),
         (|c| c.hopfudge += 1, "hopfudge"),
+        (|c| c.fencing.for_all = true, "how nodes are fenced"),
         (
             |c| {
                 c.takeover_waits.push(TakeoverWaitRule {

@@ -1,0 +1,121 @@
+//! Carries out the orders of the engine on power switches. Each order runs in a task of its own, one after the other for each
+//! node, and ends in an event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::engine_handle::EngineHandle;
+use crate::agent::Abort;
+use crate::agent::fence;
+use crate::control::api::{ControlAnswer, Refusal, RefusalCode};
+use crate::engine::{Event, OrderId};
+use crate::model::NodeName;
+use crate::model::fence_device::{FenceDevice, FencePart};
+use crate::model::fencing::{FenceCall, Power};
+
+/// The power switches of all nodes, and what runs for them.
+pub struct NodeFencer {
+    devices: Vec<Arc<FenceDevice>>,
+    running: HashMap<NodeName, Abort>,
+    /// What is told to one machine is told in order.
+    turns: HashMap<NodeName, Arc<Mutex<()>>>,
+    engine: EngineHandle,
+}
+
+impl NodeFencer {
+    /// Nothing runs yet.
+    pub fn new(devices: &[FenceDevice], engine: EngineHandle) -> NodeFencer {
+        let mut fencer = NodeFencer {
+            devices: Vec::new(),
+            running: HashMap::new(),
+            turns: HashMap::new(),
+            engine,
+        };
+        fencer.reconfigure(devices);
+        fencer
+    }
+
+    /// Uses other devices from now on. What runs goes on.
+    pub fn reconfigure(&mut self, devices: &[FenceDevice]) {
+        self.devices = devices.iter().cloned().map(Arc::new).collect();
+    }
+
+    fn device(&self, node: &NodeName) -> Option<Arc<FenceDevice>> {
+        self.devices.iter().find(|d| d.node == *node).cloned()
+    }
+
+    /// Starts to carry out an order.
+    pub fn call(&mut self, node: NodeName, order: OrderId, call: FenceCall) {
+        let abort = Abort::new();
+        self.running.insert(node.clone(), abort.clone());
+        let (device, engine) = (self.device(&node), self.engine.clone());
+        let turn = Arc::clone(self.turns.entry(node.clone()).or_default());
+        tokio::spawn(async move {
+            let work = async move {
+                let _turn = turn.lock().await;
+                match device {
+                    Some(device) => fence::call_device(&device, call, &abort).await,
+                    None => Err("ha.cf has no fence line for it any more".to_owned()),
+                }
+            };
+            // Even when there is an error in the agent's code, the engine gets a result.
+            let result = tokio::spawn(work).await;
+            let result =
+                result.unwrap_or_else(|e| Err(format!("internal error: {e}; please report it")));
+            engine.send_event(Event::FenceDone {
+                node,
+                order,
+                result,
+            });
+        });
+    }
+
+    /// Kills what runs for a node.
+    pub fn abort(&mut self, node: &NodeName) {
+        if let Some(abort) = self.running.remove(node) {
+            abort.abort();
+        }
+    }
+
+    /// Asks each power switch of a node, and changes nothing (`hactl fence test`).
+    pub fn test(
+        &self,
+        node: &NodeName,
+    ) -> impl Future<Output = Result<ControlAnswer, Refusal>> + use<> {
+        let (node, device) = (node.clone(), self.device(node));
+        async move {
+            let Some(device) = device else {
+                let text = format!("ha.cf has no `fence {node}` line");
+                return Err(Refusal::new(RefusalCode::Refused, text));
+            };
+            let (mut lines, mut good) = (Vec::new(), true);
+            for (at, level) in device.levels.iter().enumerate() {
+                for part in &level.parts {
+                    let said = fence::ask_part(part, &node, &Abort::new()).await;
+                    good &= said.is_ok();
+                    lines.push(test_line(at, part, said));
+                }
+            }
+            let text = lines.join("\n");
+            if good {
+                Ok(ControlAnswer::Done(text))
+            } else {
+                Err(Refusal::new(RefusalCode::Refused, text))
+            }
+        }
+    }
+}
+
+fn test_line(level: usize, part: &FencePart, said: Result<Power, String>) -> String {
+    let number = level + 1;
+    match said {
+        Ok(power) => format!(
+            "{number}. {}: the machine is {}",
+            part.agent,
+            power.as_str()
+        ),
+        Err(error) => format!("{number}. {error}"),
+    }
+}
