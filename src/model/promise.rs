@@ -134,7 +134,7 @@ impl Exception {
             }
             Self::FailedStop => {
                 "a stop that fails on a node that is cut off, or a machine that hangs and still writes to shared storage \
-                 afterwards: only switching that machine off covers this"
+                 afterwards: only fencing covers this"
             }
             Self::SuspendedMachine => {
                 "a machine that is suspended with its clock: when it continues, it answers until it hears of the new owner"
@@ -156,7 +156,7 @@ impl Exception {
                 "a new node, or one that lost its state file, that starts before the others have read a new list of nodes"
             }
             Self::BlindCommand => {
-                "`hactl clear` or `forget` or `fence confirm` or `takeover --force` without checking that the group runs nowhere else"
+                "`hactl clear` or `forget` or `fence confirm` or `takeover --force` without checking that the group runs nowhere else, or a `fence` line that switches off another machine than that of its node"
             }
         }
     }

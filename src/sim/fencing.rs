@@ -19,6 +19,8 @@ pub enum PowerSwitch {
     Takes(Duration),
     /// Does nothing, and says so.
     Fails,
+    /// Does nothing, and says whether the machine is on.
+    Idle,
     /// Does what it is told, but its answer is lost.
     Unanswered,
     /// Does what it is told so long after it was given up.
@@ -65,6 +67,7 @@ impl World {
         let (acts, ends, answer) = match how {
             PowerSwitch::Takes(time) => (Some(time / 2), time, SwitchAnswer::True),
             PowerSwitch::Fails => (None, USUAL, SwitchAnswer::Nothing),
+            PowerSwitch::Idle => (None, USUAL, SwitchAnswer::True),
             PowerSwitch::Unanswered => (Some(USUAL / 2), USUAL, SwitchAnswer::Nothing),
             PowerSwitch::Late(time) => (Some(USUAL + time), USUAL, SwitchAnswer::Nothing),
             PowerSwitch::Wrong => (None, USUAL, SwitchAnswer::Obeyed),
@@ -150,6 +153,7 @@ impl fmt::Display for PowerSwitch {
         match self {
             PowerSwitch::Takes(time) => write!(f, "take {}", duration_in_files(*time)),
             PowerSwitch::Fails => f.write_str("fail"),
+            PowerSwitch::Idle => f.write_str("idle"),
             PowerSwitch::Unanswered => f.write_str("unanswered"),
             PowerSwitch::Late(time) => write!(f, "late {}", duration_in_files(*time)),
             PowerSwitch::Wrong => f.write_str("wrong"),

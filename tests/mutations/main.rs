@@ -6,6 +6,7 @@
 //! or the scenario that caught each fault, and after how many random runs. `README.md` here has the last result.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod fencing_rules;
 mod judge;
 mod later_rules;
 mod table;

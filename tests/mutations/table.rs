@@ -1,7 +1,7 @@
 //! Faults that are put into the engine on purpose, named by the rule of `src/engine/PROTOCOL.md` that each breaks. Each
 //! replaces a text that must be found exactly once, so a change of the engine that moves the text must change this table.
 
-use crate::later_rules;
+use crate::{fencing_rules, later_rules};
 
 /// One fault in the engine.
 pub struct Mutation {
@@ -32,7 +32,8 @@ pub const fn m(
 
 /// Every mutation.
 pub fn mutations() -> impl Iterator<Item = &'static Mutation> {
-    TABLE.iter().chain(later_rules::TABLE)
+    let later = later_rules::TABLE.iter().chain(fencing_rules::TABLE);
+    TABLE.iter().chain(later)
 }
 
 /// Those of rules 1 to 10.

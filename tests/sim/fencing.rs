@@ -6,14 +6,15 @@ use had::model::cluster::QuorumPolicy;
 use had::model::fencing::{Fencing, FencingState};
 use had::model::heartbeat::GroupState;
 use had::model::{GroupName, NodeName};
-use had::sim::{PowerSwitch, World};
+use had::sim::{Behaviour, PowerSwitch, World};
 
 /// How much later the second node of a pair fires.
 const DELAY: Duration = Duration::from_secs(5);
 
 fn fenced(world: World, reboot: bool) -> World {
     let mut world = world.group("db", "a", 1).with(|c| {
-        let storage = &mut c.groups[0].steps[1];
+        let db = c.groups.last_mut().unwrap();
+        let storage = &mut db.steps[1];
         (storage.shared_storage, storage.removal) = (true, secs(20));
         storage.stop = secs(20);
         c.fencing = Fencing {
@@ -304,6 +305,108 @@ fn a_success_does_not_count_for_a_node_that_was_heard_meanwhile() {
     no_double(&world);
 }
 
+/// The gateway lets both nodes of a pair act alone, so the one that was switched off must not count for the other.
+#[test]
+fn a_fenced_node_of_a_pair_gives_no_quorum() {
+    let world = World::new(&["a", "b"]).ping("gw").group("web", "a", 0);
+    let mut world = fenced(world.with(|c| c.relay = false), true);
+    world.cut_all_links("a", "b");
+    world.freeze("a");
+    let online = Some(GroupState::Online);
+    until(&mut world, secs(60), |w| w.state("b", "db") == online);
+    until(&mut world, secs(60), |w| w.at("a").alive());
+    world.set_ping_visible("b", 0, false);
+    settle_on(&mut world, "web", "a");
+    no_double(&world);
+}
+
+/// It is fenced once for each time that it dies.
+#[test]
+fn fencing_ends_when_the_node_is_heard() {
+    let mut world = three(true);
+    world.kill("a");
+    settle_on(&mut world, "db", "b");
+    until(&mut world, secs(30), |w| w.at("a").alive());
+    world.run_for(secs(5));
+    stand_by(&mut world, "b");
+    settle_on_one_of(&mut world, "db", &["a", "c"]);
+    let owner = world.runs_on("db")[0].to_owned();
+    world.command("b", Command::Unstandby(vec![GroupName::new("db")]));
+    world.set_power_switch(&owner, PowerSwitch::Fails);
+    world.run_for(secs(5));
+    world.freeze(&owner);
+    world.run_for(secs(60));
+    assert_eq!(world.runs_on("db"), [owner.as_str()], "{}", story(&world));
+    no_double(&world);
+}
+
+/// The node said goodbye to another one, and that one says so.
+#[test]
+fn a_goodbye_that_was_passed_on_counts() {
+    let mut world = three(false);
+    world.command("a", Command::Leave);
+    settle_on(&mut world, "db", "b");
+    world.command("b", Command::Leave);
+    world.run_for(secs(10));
+    world.start("b");
+    settle_on_one_of(&mut world, "db", &["b", "c"]);
+    let owner = world.runs_on("db")[0].to_owned();
+    let other = if owner == "b" { "c" } else { "b" };
+    stand_by(&mut world, &owner);
+    settle_on(&mut world, "db", other);
+    world.run_for(secs(30));
+    assert!(is_on(&world, "a"), "{}", story(&world));
+    for node in ["b", "c"] {
+        assert!(!said(&world, node, "fencing a"), "{}", story(&world));
+    }
+}
+
+/// While it stood still, the other may have taken it for dead.
+#[test]
+fn a_node_of_a_pair_that_stood_still_fences_nobody() {
+    let mut world = pair(false);
+    world.set_power_switch("a", PowerSwitch::Fails);
+    world.freeze("a");
+    world.run_for(secs(30));
+    world.cut_all_links("a", "b");
+    world.thaw_deaf("a");
+    world.run_for(secs(120));
+    assert!(is_on(&world, "b"), "{}", story(&world));
+    no_double(&world);
+}
+
+/// A power switch that accepts the order and does nothing.
+#[test]
+fn a_machine_that_is_still_on_is_not_fenced() {
+    let mut world = three(false);
+    world.set_power_switch("a", PowerSwitch::Idle);
+    world.freeze("a");
+    world.run_for(secs(60));
+    assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    let text = note(&world, "b", "a");
+    assert!(text.contains("its machine is still on"), "{text}");
+    no_double(&world);
+}
+
+/// Also for a group that does not stand on shared storage.
+#[test]
+fn a_node_on_which_a_stop_failed_is_fenced_when_it_is_dead() {
+    let mut world = three(false).with(|c| c.groups[0].steps[1].shared_storage = false);
+    for node in ["a", "b", "c"] {
+        let mut cluster = world.cluster.clone();
+        cluster.me = NodeName::new(node);
+        world.reload(node, cluster);
+    }
+    world.run_for(secs(5));
+    world.on_stop("a", "db", 1, Behaviour::Fails("busy".to_owned()));
+    stand_by(&mut world, "a");
+    world.run_for(secs(10));
+    assert_eq!(world.state("a", "db"), Some(GroupState::Stuck));
+    world.kill("a");
+    settle_on(&mut world, "db", "b");
+    assert!(!is_on(&world, "a"), "{}", story(&world));
+}
+
 #[test]
 fn an_administrator_fences_a_node_that_lives() {
     let mut world = three(true);
@@ -354,7 +457,7 @@ fn a_fenced_node_gives_no_quorum() {
 #[test]
 fn a_failed_stop_ends_with_the_power_of_its_machine() {
     let mut world = three(false);
-    world.on_stop("a", "db", 1, had::sim::Behaviour::Fails("busy".to_owned()));
+    world.on_stop("a", "db", 1, Behaviour::Fails("busy".to_owned()));
     stand_by(&mut world, "a");
     world.run_for(secs(10));
     assert_eq!(world.state("a", "db"), Some(GroupState::Stuck));

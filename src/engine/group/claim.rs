@@ -385,7 +385,8 @@ impl Group {
             Liveness::Left => now >= p.last_heard + deadtime,
             _ => false,
         };
-        let unheard = |p: &Peer| !p.is_confirmed_dead() && unheard(p);
+        // Rule 38. One that was fenced may be back.
+        let unheard = |p: &Peer| !p.has_persons_word() && unheard(p);
         view.has_leases()
             && !self.wishes.forced
             && view.peers.iter().any(unheard)
@@ -437,7 +438,8 @@ impl Group {
                 // Rule 28. One that hears nobody, and has nothing of it, must not hold the cluster for ever.
                 let ignored = quiet
                     && peer.blocks_no_longer(now, &view.cluster.timing)
-                    && !self.could_start_alone(peer, view);
+                    && !self.could_start_alone(peer, view)
+                    && !self.waits_for_fencing_of(peer, view);
                 let settled = agrees || outvoted || ignored;
                 if settled { None } else { waits }
             }

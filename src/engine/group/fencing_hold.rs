@@ -22,6 +22,12 @@ impl Group {
         waits.then(|| peer.name.clone())
     }
 
+    /// Whether it would wait for the fencing of this node, were that dead. Then a node that hears nobody may believe that this one
+    /// was fenced, and start the group.
+    pub fn waits_for_fencing_of(&self, peer: &Peer, view: &View) -> bool {
+        view.cluster.fencing.covers(&peer.name) && self.is_guarded_by_fencing(view)
+    }
+
     /// Whether it waits for the fencing of nodes that may run it.
     pub fn is_guarded_by_fencing(&self, view: &View) -> bool {
         view.cluster.fencing.for_all || self.stands_on_shared_storage()

@@ -80,10 +80,11 @@ impl FaultReader<'_, '_> {
     }
 
     pub(super) fn power_switch(&mut self) -> Result<PowerSwitch, Problem> {
-        let known = ["take", "fail", "unanswered", "late", "wrong"];
+        let known = ["take", "fail", "idle", "unanswered", "late", "wrong"];
         Ok(match self.words.one_of("behaviour", &known)? {
             "take" => PowerSwitch::Takes(self.words.time("how long it takes")?),
             "fail" => PowerSwitch::Fails,
+            "idle" => PowerSwitch::Idle,
             "unanswered" => PowerSwitch::Unanswered,
             "late" => PowerSwitch::Late(self.words.time("how late")?),
             _ => PowerSwitch::Wrong,

@@ -153,7 +153,7 @@ pub const FAULT_WORDS: [FaultWord; 39] = [
     step_word!("lose", "lose web step 2 on bob", "it dies, and the daemon notices", Lose),
     step_word!("die", "die web step 2 on bob", "it dies, and only its monitor notices", Die),
     step_word!("ail", "ail web step 2 on bob", "it runs, but its monitor fails", Ail),
-    word!("switch", "switch bob take 5s", "how the power switch of a machine behaves (or: fail, unanswered, late 20s, wrong)",
+    word!("switch", "switch bob take 5s", "how the power switch of a machine behaves (or: fail, idle, unanswered, late 20s, wrong)",
         |r| Ok(Fault::Switch(r.node()?, r.power_switch()?)),
         Fault::Switch(node, how) => with().node(node).text(how)),
     fixed_words!("mend", ["agents"], "mend agents", "all agents work again", MendAgents),

@@ -406,8 +406,9 @@ impl Generator {
     fn switch(&mut self) {
         let node = self.node();
         let time = Duration::from_millis(100 + self.random.below(8000));
-        let how = match self.random.below(5) {
+        let how = match self.random.below(6) {
             0 => PowerSwitch::Fails,
+            3 => PowerSwitch::Idle,
             1 => PowerSwitch::Unanswered,
             2 => PowerSwitch::Late(time * 2),
             _ => PowerSwitch::Takes(time),
