@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::describe::{
-    describe_check, describe_drbd_check, describe_failback_when, describe_interfaces,
-    describe_monitor,
+    describe_check, describe_drbd_check, describe_failback_when, describe_fence_device,
+    describe_interfaces, describe_monitor,
 };
 use super::hooks::Hooks;
 use super::takeover::describe_takeover;
@@ -349,6 +349,9 @@ impl Assembled {
             for (monitor, step) in monitors.filter_map(|m| Some((m, steps.get(m.step)?))) {
                 text += &describe_monitor(monitor, &step.step, self.cluster.nodes.len() > 1);
             }
+        }
+        for device in &self.config.fence_devices {
+            text += &describe_fence_device(device, self.cluster.fencing.reboot);
         }
         for check in &self.config.health.checks {
             text += &describe_check(check);

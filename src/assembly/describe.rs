@@ -5,8 +5,25 @@ use crate::agent::address::virtual_address::VirtualAddress;
 use crate::config::CheckRule;
 use crate::model::GroupName;
 use crate::model::cluster::Step;
+use crate::model::fence_device::{FenceDevice, FenceLevel};
 use crate::model::health::{CheckPolicy, Pace, Probe};
 use crate::text::{count, duration_for_people};
+
+/// How a node would be fenced.
+pub(super) fn describe_fence_device(device: &FenceDevice, reboot: bool) -> String {
+    let level = |level: &FenceLevel| {
+        let agents: Vec<&str> = level.parts.iter().map(|p| p.agent.as_str()).collect();
+        agents.join(" and ")
+    };
+    let levels: Vec<String> = device.levels.iter().map(level).collect();
+    let on = if reboot { ", and on again" } else { "" };
+    format!(
+        "fence {}: switched off by {}{on}; try it with hactl fence test {}\n",
+        device.node,
+        levels.join(", if that fails by "),
+        device.node
+    )
+}
 
 /// A monitored resource. `has_other_node` says whether its group can move.
 pub(super) fn describe_monitor(monitor: &Monitor, step: &Step, has_other_node: bool) -> String {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::NodeName;
 use crate::model::cluster::{Cluster, QuorumPolicy, Step};
 use crate::text::duration_for_people;
 
@@ -10,7 +11,31 @@ pub(super) fn describe_takeover(cluster: &Cluster, steps: &[&Step]) -> String {
     if cluster.nodes.len() < 2 {
         return String::new();
     }
-    describe_wait(cluster, steps) + &describe_machine(steps)
+    let fenced = describe_fencing(cluster, steps);
+    if !fenced.is_empty() && every_node_is_fenced(cluster) {
+        return fenced;
+    }
+    describe_wait(cluster, steps) + &describe_machine(steps) + &fenced
+}
+
+/// The group waits until the machine of a dead node is off.
+fn describe_fencing(cluster: &Cluster, steps: &[&Step]) -> String {
+    let guarded = cluster.fencing.for_all || steps.iter().any(|s| s.shared_storage);
+    let others = cluster.fencing.nodes.iter().filter(|n| **n != cluster.me);
+    let others: Vec<&str> = others.map(NodeName::as_str).collect();
+    if !guarded || others.is_empty() {
+        return String::new();
+    }
+    format!(
+        "    after deadtime a takeover from {} waits until its machine was switched off (fence in ha.cf), however long that takes\n",
+        others.join(" or ")
+    )
+}
+
+fn every_node_is_fenced(cluster: &Cluster) -> bool {
+    let others = cluster.nodes.iter().filter(|n| **n != cluster.me);
+    let mut others = others.filter(|n| !cluster.is_witness(n));
+    others.all(|n| cluster.fencing.covers(n))
 }
 
 /// What stands on storage that a silent node may still have open.
@@ -79,7 +104,6 @@ fn names<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NodeName;
     use crate::model::cluster::{Timeouts, Timing};
 
     fn step(word: &str, removal: u64) -> Step {

@@ -109,6 +109,13 @@ pub enum Event {
         /// Whether its machine has power now, or what went wrong.
         result: Result<Power, String>,
     },
+    /// A power switch was asked whether it answers, with no intent to use it.
+    FenceTested {
+        /// The node.
+        node: NodeName,
+        /// What went wrong, if something did.
+        result: Result<(), String>,
+    },
     /// A resource that ran was found down, or could not be kept running.
     ResourceLost {
         /// The group.

@@ -56,7 +56,12 @@ impl PeerFencing {
 
 /// The nodes that are dead and can be fenced, and those that are fenced by command.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct FencingCases(BTreeMap<NodeName, Case>);
+pub(super) struct FencingCases {
+    cases: BTreeMap<NodeName, Case>,
+    /// The power switches that did not answer when they were asked last, and why.
+    #[serde(default)]
+    failing: BTreeMap<NodeName, String>,
+}
 
 /// The fencing of one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -168,22 +173,22 @@ impl Engine {
                 wanted.insert(peer.name.clone());
             }
             if must {
-                let case = self.fencing.0.entry(peer.name.clone());
+                let case = self.fencing.cases.entry(peer.name.clone());
                 case.or_insert_with(|| Case::new(now));
             } else if !dead
                 && !peer.fencing.fenced
-                && let Some(case) = self.fencing.0.get_mut(&peer.name)
+                && let Some(case) = self.fencing.cases.get_mut(&peer.name)
                 && case.command.is_none()
             {
                 // It is heard: what runs against its former life must not hit the next one.
                 if case.runs.is_some() {
                     self.round.out.push(Action::AbortFence(peer.name.clone()));
                 }
-                self.fencing.0.remove(&peer.name);
+                self.fencing.cases.remove(&peer.name);
             }
         }
         let takes_part = self.view.joined && !self.view.leaving;
-        let cases = self.fencing.0.keys().cloned().collect::<Vec<_>>();
+        let cases = self.fencing.cases.keys().cloned().collect::<Vec<_>>();
         for node in cases {
             self.decide_case(now, &node, takes_part && wanted.contains(&node));
         }
@@ -197,12 +202,12 @@ impl Engine {
 
     fn decide_case(&mut self, now: Time, node: &NodeName, wanted: bool) {
         let Some(peer) = self.view.peer(node) else {
-            self.fencing.0.remove(node);
+            self.fencing.cases.remove(node);
             return;
         };
         let (fenced, must) = (peer.fencing.fenced, self.view.must_be_fenced(peer));
         let licence = self.licence(peer);
-        let Some(case) = self.fencing.0.get_mut(node) else {
+        let Some(case) = self.fencing.cases.get_mut(node) else {
             return;
         };
         case.wanted = wanted && must;
@@ -231,7 +236,7 @@ impl Engine {
     }
 
     fn licence(&self, peer: &Peer) -> Licence {
-        let since = self.fencing.0.get(&peer.name).map(|c| c.since);
+        let since = self.fencing.cases.get(&peer.name).map(|c| c.since);
         let since = since.unwrap_or(self.now);
         let duel = self.view.may_duel();
         if peer.fencing.survived {
@@ -257,7 +262,7 @@ impl Engine {
     fn order_fencing(&mut self, now: Time, node: &NodeName, call: FenceCall) {
         self.round.orders += 1;
         let order = OrderId(self.round.orders);
-        let Some(case) = self.fencing.0.get_mut(node) else {
+        let Some(case) = self.fencing.cases.get_mut(node) else {
             return;
         };
         case.runs = Some((order, call, now));
@@ -292,7 +297,7 @@ impl Engine {
         if !self.view.cluster.fencing.covers(node) {
             return Err(format!("ha.cf has no `fence {node}` line"));
         }
-        let case = self.fencing.0.entry(node.clone());
+        let case = self.fencing.cases.entry(node.clone());
         let case = case.or_insert_with(|| Case::new(now));
         if case.runs.is_some() {
             return Err(format!(
@@ -314,7 +319,7 @@ impl Engine {
         order: OrderId,
         result: Result<Power, String>,
     ) {
-        let Some(case) = self.fencing.0.get_mut(node) else {
+        let Some(case) = self.fencing.cases.get_mut(node) else {
             return;
         };
         let Some((_, call, began)) = case.runs.take_if(|(id, ..)| *id == order) else {
@@ -334,7 +339,7 @@ impl Engine {
         began: Time,
         result: Result<Power, String>,
     ) {
-        let Some(case) = self.fencing.0.get_mut(node) else {
+        let Some(case) = self.fencing.cases.get_mut(node) else {
             return;
         };
         let command = case.command.take();
@@ -374,7 +379,7 @@ impl Engine {
         began: Time,
         result: Result<Power, String>,
     ) {
-        let Some(case) = self.fencing.0.get_mut(node) else {
+        let Some(case) = self.fencing.cases.get_mut(node) else {
             return;
         };
         match result {
@@ -397,7 +402,7 @@ impl Engine {
     }
 
     fn on_ended(&mut self, now: Time, node: &NodeName, result: Result<Power, String>) {
-        let Some(case) = self.fencing.0.get_mut(node) else {
+        let Some(case) = self.fencing.cases.get_mut(node) else {
             return;
         };
         match result {
@@ -430,7 +435,7 @@ impl Engine {
         }
         peer.fencing.fenced = true;
         peer.fencing.fenced_life = peer.generation.map(|g| (g, now));
-        if let Some(case) = self.fencing.0.get_mut(node) {
+        if let Some(case) = self.fencing.cases.get_mut(node) {
             let switched_off = case.off_answers == 0;
             *case = Case::new(case.since);
             case.on_attempts = if reboot && switched_off {
@@ -473,7 +478,7 @@ impl Engine {
             peer.fencing.heard = false;
             peer.fencing.left_before = false;
         }
-        for (node, case) in std::mem::take(&mut self.fencing.0) {
+        for (node, case) in std::mem::take(&mut self.fencing.cases) {
             if case.runs.is_some() {
                 self.round.out.push(Action::AbortFence(node.clone()));
             }
@@ -487,7 +492,7 @@ impl Engine {
     /// When something may be due.
     pub(super) fn fencing_deadlines(&self) -> impl Iterator<Item = Time> {
         let delay = self.view.cluster.fencing.delay;
-        let due = self.fencing.0.values().filter(|c| c.runs.is_none());
+        let due = self.fencing.cases.values().filter(|c| c.runs.is_none());
         due.flat_map(move |c| [c.next, c.since + delay])
             .filter(|at| *at > self.now)
     }

@@ -215,6 +215,7 @@ impl Engine {
                 order,
                 result,
             } => self.fencing_ended(now, &node, order, result),
+            Event::FenceTested { node, result } => self.power_switch_tested(node, result),
             Event::ResourceLost { group, step, text } => {
                 self.with_group(&group, |g, view, round| {
                     g.resource_lost(now, step, text, view, round);

@@ -162,6 +162,10 @@ pub enum What {
     FencedLives(NodeName),
     /// A node is not fenced from here.
     FenceHeld(NodeName),
+    /// The power switch of a node does not answer, so that node could not be fenced.
+    PowerSwitchFails(NodeName),
+    /// It answers again.
+    PowerSwitchAnswers(NodeName),
     /// Takes a new generation number.
     NewGeneration(u64),
     /// A check of this node has failed.
@@ -391,6 +395,7 @@ impl Decision {
             | What::FenceFailed(_)
             | What::FencedLives(_)
             | What::FenceHeld(_)
+            | What::PowerSwitchFails(_)
             | What::RunsOn => Level::Error,
             What::Held
                 if matches!(

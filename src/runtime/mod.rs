@@ -192,7 +192,7 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         engine.clone(),
     );
     let (reload, reloads) = Reload::new();
-    let fencer = node_fencing::NodeFencer::new(&config.fence_devices, engine.clone());
+    let fencer = node_fencing::NodeFencer::new(&config.node, &config.fence_devices, engine.clone());
     let daemon = Daemon {
         fencer,
         folders,

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use super::engine_handle::EngineHandle;
 use crate::agent::Abort;
@@ -15,22 +17,34 @@ use crate::model::NodeName;
 use crate::model::fence_device::{FenceDevice, FencePart};
 use crate::model::fencing::{FenceCall, Power};
 
+/// How often a power switch is asked whether it answers.
+const TEST_EVERY: Duration = Duration::from_secs(600);
+/// Not at once: at a start, and when a node is being fenced, there are more urgent questions.
+const FIRST_TEST_AFTER: Duration = Duration::from_secs(5);
+
 /// The power switches of all nodes, and what runs for them.
 pub struct NodeFencer {
     devices: Vec<Arc<FenceDevice>>,
     running: HashMap<NodeName, Abort>,
     /// What is told to one machine is told in order.
-    turns: HashMap<NodeName, Arc<Mutex<()>>>,
+    turns: Turns,
+    /// Ends the regular tests of the power switches.
+    testing: Abort,
+    me: NodeName,
     engine: EngineHandle,
 }
 
+type Turns = HashMap<NodeName, Arc<Mutex<()>>>;
+
 impl NodeFencer {
     /// Nothing runs yet.
-    pub fn new(devices: &[FenceDevice], engine: EngineHandle) -> NodeFencer {
+    pub fn new(me: &NodeName, devices: &[FenceDevice], engine: EngineHandle) -> NodeFencer {
         let mut fencer = NodeFencer {
             devices: Vec::new(),
             running: HashMap::new(),
-            turns: HashMap::new(),
+            turns: Turns::default(),
+            testing: Abort::new(),
+            me: me.clone(),
             engine,
         };
         fencer.reconfigure(devices);
@@ -40,6 +54,24 @@ impl NodeFencer {
     /// Uses other devices from now on. What runs goes on.
     pub fn reconfigure(&mut self, devices: &[FenceDevice]) {
         self.devices = devices.iter().cloned().map(Arc::new).collect();
+        self.test_again();
+    }
+
+    /// Begins to ask the power switches of the other nodes now and then. A test must not hold up an order: whatever is being
+    /// asked is ended first.
+    fn test_again(&mut self) {
+        self.testing.abort();
+        self.testing = Abort::new();
+        for device in self.devices.iter().filter(|d| d.node != self.me) {
+            let (device, turn) = (Arc::clone(device), turn_of(&mut self.turns, &device.node));
+            let (abort, engine) = (self.testing.clone(), self.engine.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = abort.aborted() => {}
+                    () = test_now_and_then(&device, &turn, &abort, &engine) => {}
+                }
+            });
+        }
     }
 
     fn device(&self, node: &NodeName) -> Option<Arc<FenceDevice>> {
@@ -48,10 +80,11 @@ impl NodeFencer {
 
     /// Starts to carry out an order.
     pub fn call(&mut self, node: NodeName, order: OrderId, call: FenceCall) {
+        self.test_again();
         let abort = Abort::new();
         self.running.insert(node.clone(), abort.clone());
         let (device, engine) = (self.device(&node), self.engine.clone());
-        let turn = Arc::clone(self.turns.entry(node.clone()).or_default());
+        let turn = turn_of(&mut self.turns, &node);
         tokio::spawn(async move {
             let work = async move {
                 let _turn = turn.lock().await;
@@ -84,7 +117,7 @@ impl NodeFencer {
         &self,
         node: &NodeName,
     ) -> impl Future<Output = Result<ControlAnswer, Refusal>> + use<> {
-        let (node, device) = (node.clone(), self.device(node));
+        let (node, device, engine) = (node.clone(), self.device(node), self.engine.clone());
         async move {
             let Some(device) = device else {
                 let text = format!("ha.cf has no `fence {node}` line");
@@ -99,12 +132,45 @@ impl NodeFencer {
                 }
             }
             let text = lines.join("\n");
+            let result = if good { Ok(()) } else { Err(text.clone()) };
+            engine.send_event(Event::FenceTested { node, result });
             if good {
                 Ok(ControlAnswer::Done(text))
             } else {
                 Err(Refusal::new(RefusalCode::Refused, text))
             }
         }
+    }
+}
+
+fn turn_of(turns: &mut Turns, node: &NodeName) -> Arc<Mutex<()>> {
+    Arc::clone(turns.entry(node.clone()).or_default())
+}
+
+/// Asks every power switch of a node, again and again.
+async fn test_now_and_then(
+    device: &FenceDevice,
+    turn: &Mutex<()>,
+    abort: &Abort,
+    engine: &EngineHandle,
+) {
+    let mut pause = FIRST_TEST_AFTER;
+    loop {
+        sleep(pause).await;
+        pause = TEST_EVERY;
+        let turn = turn.lock().await;
+        let mut errors = Vec::new();
+        for part in device.levels.iter().flat_map(|level| &level.parts) {
+            errors.extend(fence::ask_part(part, &device.node, abort).await.err());
+        }
+        drop(turn);
+        let result = if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors.join("; "))
+        };
+        let node = device.node.clone();
+        engine.send_event(Event::FenceTested { node, result });
     }
 }
 

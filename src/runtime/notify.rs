@@ -23,7 +23,7 @@ impl Hooks {
     /// The hooks that are run for a subject.
     fn hooks_for(&self, subject: &Subject) -> &[Hook] {
         match subject {
-            Subject::Group(_) => &self.notify,
+            Subject::Group(_) | Subject::Fencing(_) => &self.notify,
             Subject::Node(_) => self.status.as_slice(),
         }
     }
@@ -55,6 +55,19 @@ impl Hooks {
 enum Subject {
     Group(String),
     Node(String),
+    /// The fencing of a node.
+    Fencing(String),
+}
+
+impl Subject {
+    /// The variable with its name.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Group(_) => "HA_NOTIFY_GROUP",
+            Self::Node(_) => "HA_src",
+            Self::Fencing(_) => "HA_NOTIFY_NODE",
+        }
+    }
 }
 
 /// One notification: a subject went from one state to another.
@@ -71,7 +84,7 @@ struct Notification {
 
 impl std::fmt::Display for Notification {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Subject::Group(name) | Subject::Node(name)) = &self.subject;
+        let (Subject::Group(name) | Subject::Node(name) | Subject::Fencing(name)) = &self.subject;
         write!(f, "{name} is {}", self.to)
     }
 }
@@ -79,8 +92,8 @@ impl std::fmt::Display for Notification {
 impl Notification {
     fn words(&self) -> Vec<(&'static str, String)> {
         match &self.subject {
-            Subject::Group(group) => vec![
-                ("HA_NOTIFY_GROUP", mask_secrets(group)),
+            Subject::Group(name) | Subject::Fencing(name) => vec![
+                (self.subject.word(), mask_secrets(name)),
                 ("HA_NOTIFY_FROM", self.from.to_owned()),
                 ("HA_NOTIFY_TO", self.to.to_owned()),
                 ("HA_NOTIFY_REASON", printable(&mask_secrets(&self.reason))),
@@ -90,7 +103,7 @@ impl Notification {
             // Heartbeat's own names.
             Subject::Node(node) => vec![
                 ("HA_t", "status".to_owned()),
-                ("HA_src", node.clone()),
+                (self.subject.word(), node.clone()),
                 ("HA_st", self.to.to_owned()),
             ],
         }
@@ -156,7 +169,7 @@ impl Notifier {
         if from == to {
             return;
         }
-        if matches!(subject, Subject::Group(_)) {
+        if !matches!(subject, Subject::Node(_)) {
             self.sequence = self.sequence.saturating_add(1);
         }
         if self.hooks.hooks_for(&subject).is_empty() {
@@ -212,8 +225,15 @@ fn locked(queues: &NotificationQueues) -> MutexGuard<'_, BTreeMap<Subject, Notif
 fn state_change(decision: &Decision) -> Option<(Subject, &'static str)> {
     let node =
         |name: &crate::model::NodeName, state| Some((Subject::Node(name.to_string()), state));
+    let fencing =
+        |name: &crate::model::NodeName, state| Some((Subject::Fencing(name.to_string()), state));
     let state = match &decision.what {
         What::PeerActive(name) => return node(name, "active"),
+        What::FenceBegins(name) => return fencing(name, "fencing"),
+        What::Fenced(name) => return fencing(name, "fenced"),
+        What::FenceFailed(name) => return fencing(name, "fence-failed"),
+        What::FenceHeld(name) => return fencing(name, "fence-held"),
+        What::FencedLives(name) => return fencing(name, "fenced-wrong"),
         What::PeerDead(name) | What::PeerLeft(name) => return node(name, "dead"),
         What::Adopt(_) | What::Online => "online",
         What::Offline | What::FailureExpired => "offline",

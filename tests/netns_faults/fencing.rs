@@ -40,11 +40,14 @@ fn three(name: &str) -> Cluster {
         0o755,
     );
     put(&dir.path().join("secret"), "only-root-reads-this\n", 0o600);
+    let told = format!("#!/bin/sh\necho \"$HA_NOTIFY_NODE $HA_NOTIFY_TO\" >>'{shown}/told'\n");
+    put(&dir.path().join("tell"), &told, 0o755);
     let fence = |node: &&str| {
         format!("fence {node} {shown}/fence_lab plug={node} password=@{shown}/secret\n")
     };
     let fences: String = NODES.iter().map(fence).collect();
-    let more = format!("{TIMES}timeout LVM stop 4s\nfence_action off\n{fences}");
+    let more =
+        format!("{TIMES}timeout LVM stop 4s\nfence_action off\nnotify {shown}/tell\n{fences}");
     let lines = "alice 10.0.0.100/24/eth0 LVM::web\n";
     let text = ha_cf(&NODES, &["eth0"], &more);
     write_config(&config, dir.path(), &text, lines, "secret-of-this-lab");
@@ -136,6 +139,10 @@ fn a_frozen_owner_is_switched_off_and_its_group_starts_elsewhere() {
         said.contains("alice is fenced: its machine is off"),
         "{said}"
     );
+    let see = || fs::read_to_string(cluster.shared().join("told")).unwrap_or_default();
+    until("it was told", see, |told| {
+        told.contains("alice fencing\nalice fenced\n")
+    });
     cluster.never_two_owners();
 }
 
@@ -143,6 +150,11 @@ fn a_frozen_owner_is_switched_off_and_its_group_starts_elsewhere() {
 fn while_the_power_switch_fails_the_group_waits_and_a_person_goes_on() {
     let mut cluster = three("nf-fence-fails");
     put(&cluster.shared().join("broken"), "", 0o644);
+    // It is known before it is needed.
+    cluster.until_status("bob", "reports the power switch", |s| {
+        let notes = peer(s, "alice").notes.join("\n");
+        notes.contains("could not be fenced") && notes.contains("no route")
+    });
     freeze_alice(&cluster);
     let status = cluster.until_status("bob", "fencing fails", |s| {
         s.fencing.iter().any(|f| f.failed > 1)

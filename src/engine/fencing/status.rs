@@ -3,6 +3,7 @@
 use super::{Case, Licence};
 use crate::engine::Engine;
 use crate::engine::peer::Peer;
+use crate::model::decision::{Because, What};
 use crate::model::fencing::{FencingState, FencingStatus};
 use crate::model::status::Liveness;
 use crate::model::{NodeName, Time};
@@ -17,7 +18,7 @@ impl Engine {
     }
 
     fn fencing_status_of(&self, node: &NodeName) -> FencingStatus {
-        let case = self.fencing.0.get(node);
+        let case = self.fencing.cases.get(node);
         let state = match self.view.peer(node) {
             Some(peer) => self.fencing_state(peer, case),
             None => FencingState::Idle,
@@ -26,7 +27,9 @@ impl Engine {
             node: node.clone(),
             state,
             failed: case.map_or(0, |c| c.failed),
-            error: case.and_then(|c| c.error.clone()),
+            error: case
+                .and_then(|c| c.error.clone())
+                .or_else(|| self.fencing.failing.get(node).cloned()),
         }
     }
 
@@ -51,6 +54,37 @@ impl Engine {
         }
     }
 
+    /// It could not be fenced.
+    fn power_switch_note(&self, name: &NodeName) -> Option<String> {
+        let error = self.fencing.failing.get(name)?;
+        let covered = self.view.cluster.fencing.covers(name);
+        covered.then(|| {
+            format!(
+                "could not be fenced: {error}; repair its power switch or its fence line in ha.cf, then run hactl fence test {name}"
+            )
+        })
+    }
+
+    /// Its power switch was asked, to see whether it works.
+    pub(in crate::engine) fn power_switch_tested(
+        &mut self,
+        node: NodeName,
+        result: Result<(), String>,
+    ) {
+        let (what, because) = match result {
+            Ok(()) if self.fencing.failing.remove(&node).is_none() => return,
+            Ok(()) => (What::PowerSwitchAnswers(node), Because::PowerSwitch),
+            Err(text) => {
+                let before = self.fencing.failing.insert(node.clone(), text.clone());
+                if before.is_some() {
+                    return;
+                }
+                (What::PowerSwitchFails(node), Because::Agent(text))
+            }
+        };
+        self.round.record_node(what, because);
+    }
+
     /// What status says of the fencing of a peer, with what to do.
     pub(in crate::engine) fn fencing_note(&self, peer: &Peer, now: Time) -> Option<String> {
         let name = &peer.name;
@@ -59,17 +93,20 @@ impl Engine {
                 "was fenced and runs on: what was switched off is not its machine; correct its fence line in ha.cf, then restart had on {name}"
             ));
         }
-        let case = self.fencing.0.get(name);
+        let case = self.fencing.cases.get(name);
         let error = case.and_then(|c| c.error.as_deref());
         if peer.fencing.fenced {
             let trouble = error.map(|e| format!("; {e}")).unwrap_or_default();
             return Some(format!("fenced: its machine was switched off{trouble}"));
         }
-        let case = case?;
+        let waits = case.filter(|c| c.wanted || c.runs.is_some());
+        let Some(case) = waits else {
+            return self.power_switch_note(name);
+        };
         if case.runs.is_some() && case.failed == 0 {
             return Some("being fenced: its power switch is told or asked".to_owned());
         }
-        if !case.wanted || peer.liveness != Liveness::Dead {
+        if peer.liveness != Liveness::Dead {
             return None;
         }
         let by_hand =

@@ -156,6 +156,13 @@ impl fmt::Display for What {
                 f,
                 "{n} was fenced and runs on: what was switched off is not its machine; correct its fence line in ha.cf"
             ),
+            Self::PowerSwitchFails(n) => {
+                write!(
+                    f,
+                    "the power switch of {n} fails, so {n} could not be fenced"
+                )
+            }
+            Self::PowerSwitchAnswers(n) => write!(f, "the power switch of {n} answers again"),
             Self::FenceHeld(n) => write!(f, "{n} is not fenced from here"),
             Self::NewGeneration(g) => write!(f, "continuing with generation {g}"),
             Self::CheckFailed(c) => match needs_of(c) {

@@ -130,6 +130,10 @@ impl ReplayWording {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 format!("hardware addresses of this node: {}", addresses.join(", "))
             }
+            Event::FenceTested { node, result } => match result {
+                Ok(()) => format!("the power switch of {node} answers"),
+                Err(text) => format!("the power switch of {node} does not answer: {text}"),
+            },
             Event::FenceDone { node, result, .. } => match result {
                 Ok(power) => format!("the power switch of {node} says: {}", power.as_str()),
                 Err(text) => format!("the power switch of {node} failed: {text}"),
