@@ -1,10 +1,9 @@
 //! Rules 35 to 38: fencing. The machine of a dead node is switched off before what may run there is started here.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use self::case::Case;
+pub(super) use self::case::{FencingCases, PeerFencing};
 use super::peer::Peer;
 use super::view::View;
 use super::{Action, Engine, OrderId};
@@ -12,109 +11,14 @@ use crate::model::decision::{Because, What};
 use crate::model::fencing::{FenceCall, Power};
 use crate::model::status::Liveness;
 use crate::model::voter_list::VoterList;
-use crate::model::{Generation, NodeName, Time};
+use crate::model::{NodeName, Time};
 
-/// The pause after the first failed attempt. It doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often a power switch is asked that is not to be used.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// So many times in a row a power switch must say "off" to be believed, where it was not told to switch off.
 const OFF_ANSWERS_NEEDED: u32 = 2;
 /// So often a machine is told to switch on at most.
 const MAX_ON_ATTEMPTS: u32 = 5;
-
-/// What fencing knows of a peer.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct PeerFencing {
-    /// Rule 38. Its machine was switched off, and it was not heard since.
-    pub fenced: bool,
-    /// Rule 36. It was heard in this life, and since our own time stood still.
-    pub heard: bool,
-    /// A peer says that it had left before our start.
-    pub left_before: bool,
-    /// Rule 38. It was fenced and is heard without having been started anew: what was switched off is not its machine.
-    pub survived: bool,
-    /// Its life that was fenced last, and when.
-    fenced_life: Option<(Generation, Time)>,
-}
-
-impl PeerFencing {
-    /// A heartbeat of the member came in.
-    pub fn take_heartbeat(&mut self, fresh: bool) {
-        self.heard |= fresh;
-        self.left_before = false;
-    }
-
-    /// It was started anew.
-    pub fn begin_life(&mut self) {
-        self.survived = false;
-        self.fenced_life = None;
-    }
-}
-
-/// The nodes that are dead and can be fenced, and those that are fenced by command.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct FencingCases {
-    cases: BTreeMap<NodeName, Case>,
-    /// The power switches that did not answer when they were asked last, and why.
-    #[serde(default)]
-    failing: BTreeMap<NodeName, String>,
-}
-
-/// The fencing of one node.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Case {
-    /// Since when it is known to be dead.
-    since: Time,
-    /// Whether a group waits for it, or this node must be the first to fire.
-    wanted: bool,
-    /// What its power switch is being told, and since when.
-    runs: Option<(OrderId, FenceCall, Time)>,
-    /// The number of the command that ordered it.
-    command: Option<u64>,
-    /// Attempts that have failed in a row.
-    failed: u32,
-    /// What went wrong last.
-    error: Option<String>,
-    /// How often in a row its power switch has said "off".
-    off_answers: u32,
-    /// Not before that it is told or asked again.
-    next: Time,
-    /// How often it must still be told to switch on.
-    on_attempts: u32,
-    /// Whether it was recorded that it is not fenced from here.
-    held_reported: bool,
-}
-
-impl Case {
-    fn new(since: Time) -> Self {
-        Case {
-            since,
-            wanted: false,
-            runs: None,
-            command: None,
-            failed: 0,
-            error: None,
-            off_answers: 0,
-            next: since,
-            on_attempts: 0,
-            held_reported: false,
-        }
-    }
-
-    /// Returns whether that is another failure than before.
-    fn note_failure(&mut self, now: Time, text: String) -> bool {
-        let is_new = self.error.as_ref() != Some(&text);
-        let doublings = self.failed.min(8);
-        self.failed = self.failed.saturating_add(1);
-        self.off_answers = 0;
-        self.error = Some(text);
-        self.next = now + (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
-        is_new
-    }
-}
 
 /// What this node may do about a dead node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,7 +254,7 @@ impl Engine {
         match result {
             Ok(()) => {
                 // Rule 37. What was heard after the order was given may be another life, which was not switched off.
-                let heard_since = self.view.peer(node).is_none_or(|p| p.last_heard > began);
+                let heard_since = self.view.peer(node).is_none_or(|p| p.last_heard >= began);
                 if command.is_some() || !heard_since {
                     self.confirm_fenced(now, node);
                 }
@@ -393,7 +297,7 @@ impl Engine {
                 case.off_answers += 1;
                 case.error = None;
                 case.next = now + ASK_EVERY;
-                let heard_since = self.view.peer(node).is_none_or(|p| p.last_heard > began);
+                let heard_since = self.view.peer(node).is_none_or(|p| p.last_heard >= began);
                 if case.off_answers >= OFF_ANSWERS_NEEDED && !heard_since {
                     self.confirm_fenced(now, node);
                 }
@@ -502,4 +406,5 @@ impl Engine {
 const WRONG_MACHINE: &str =
     "it was fenced before and ran on, so its fence line names another machine";
 
+mod case;
 mod status;
