@@ -198,6 +198,9 @@ impl Engine {
         if self.view.peer(node).is_none() {
             return Err(format!("there is no node {node} in ha.cf"));
         }
+        if self.view.this_node_is_witness() {
+            return Err("a witness fences nobody; run this command on a node".to_owned());
+        }
         if !self.view.cluster.fencing.covers(node) {
             return Err(format!("ha.cf has no `fence {node}` line"));
         }
