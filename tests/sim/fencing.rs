@@ -322,6 +322,11 @@ fn a_fenced_node_of_a_pair_gives_no_quorum() {
     world.set_ping_visible("b", 0, false);
     settle_on(&mut world, "web", "a");
     no_double(&world);
+    // Now the other way round: its right lasts a while yet.
+    world.set_ping_visible("a", 0, false);
+    world.set_ping_visible("b", 0, true);
+    settle_on(&mut world, "web", "b");
+    no_double(&world);
 }
 
 /// It is fenced once for each time that it dies.
