@@ -389,8 +389,8 @@ fn pages_that_point_elsewhere_point_to_a_page() {
         }
     }
     assert_eq!(
-        pointers, 3,
-        "hb_standby, hb_takeover and cl_status are hactl"
+        pointers, 4,
+        "hb_standby, hb_takeover, cl_status and drbd-peer-outdater are hactl"
     );
 }
 

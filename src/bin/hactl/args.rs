@@ -193,6 +193,11 @@ pub enum Command {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Print the completions of a shell for hactl; the packages install those of bash, zsh and fish
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     #[command(name = "drbd-peer-outdater", hide = true, disable_help_flag = true)]
     DrbdPeerOutdater(Rest),
     #[command(name = "hb_standby", hide = true, disable_help_flag = true)]

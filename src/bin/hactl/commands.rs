@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use clap::CommandFactory as _;
 use had::control::api::{ControlAnswer, RefusalCode, Request, SOCKET};
 use had::control::client::{ClientError, ControlClient};
 use had::model::Generation;
@@ -79,6 +80,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             command: Some(command),
             ..
         } => return Ok(crate::drbd::run(&command, &socket)),
+        Command::Completions { shell } => print_text(&completions(shell)?)?,
         Command::DrbdPeerOutdater(rest) => {
             return Ok(run_compat("drbd-peer-outdater", &rest.words, &socket));
         }
@@ -307,6 +309,13 @@ impl Tool<'_> {
         let status = self.request_status(within.min(ANSWER_TIMEOUT)).ok()?;
         Some(status.generation)
     }
+}
+
+/// What a shell reads to complete the command line.
+fn completions(shell: clap_complete::Shell) -> Result<String, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "hactl", &mut script);
+    String::from_utf8(script).map_err(Failure::failed)
 }
 
 /// What an administrator says with `hactl forget`.

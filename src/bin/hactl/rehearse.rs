@@ -19,7 +19,7 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<LabP
         .canonicalize()
         .map_err(|e| format!("{}: {e}", dir.display()))?;
     let config = load(&dir)?.config;
-    let scripts = scripts_of_tree(&dir);
+    let scripts = scripts_for(&dir);
     let pings: Vec<std::net::IpAddr> = config
         .pings
         .iter()
@@ -46,7 +46,12 @@ pub fn with(dir: &Path, name: &str, had: PathBuf, hactl: PathBuf) -> Result<LabP
     .map_err(|e| e.to_string())
 }
 
-/// `resource.d` of the source tree that a folder lies in. Its examples name scripts from there.
+/// The scripts that the examples name: `resource.d` of the source tree that a folder lies in, or what a package installed.
+fn scripts_for(dir: &Path) -> Option<PathBuf> {
+    let installed = || Some(PathBuf::from("/etc/ha.d/resource.d")).filter(|dir| dir.is_dir());
+    scripts_of_tree(dir).or_else(installed)
+}
+
 fn scripts_of_tree(dir: &Path) -> Option<PathBuf> {
     let is_tree =
         |dir: &&Path| dir.join("ha.d/examples").is_dir() && dir.join("resource.d").is_dir();
