@@ -431,6 +431,19 @@ fn heartbeats_tools_answer_to_their_own_names() {
 }
 
 #[test]
+fn each_shell_can_complete_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let program = env!("CARGO_BIN_EXE_hactl");
+        let output = Command::new(program).args(["completions", shell]).output();
+        let ended = Ended::of(&output.unwrap());
+        assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{shell}");
+        for word in ["status", "standby", "takeover", "maintenance", "brief"] {
+            assert!(ended.out.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let daemon = Daemon::obedient();
     let mut command = daemon.tool("status --watch --json");
