@@ -5,11 +5,12 @@ The daemon had reads this folder:
   authkeys      the secret that the nodes share; mode 0600
   resource.d    scripts that haresources names
 
-The package brings no ha.cf, haresources and authkeys, and starts nothing. To begin, on every node:
+The package brings no ha.cf, haresources and authkeys, and starts nothing. To begin, on one node:
 
-  cp /usr/share/doc/had/examples/ha.cf /usr/share/doc/had/examples/haresources /etc/ha.d/
-  install -m 600 /usr/share/doc/had/examples/authkeys /etc/ha.d/
-  (edit all three: names, addresses, a secret of your own)
+  hactl init                      asks for what it needs, and writes the three files; copy them to every node
+
+Or edit copies of those in /usr/share/doc/had/examples. Then, on every node:
+
   hactl check                     go on only if there are no errors
   systemctl disable --now NAME    each service that haresources names, and what managed the addresses before
   systemctl enable --now had      when the line above is done on every node
