@@ -1,6 +1,6 @@
 //! Runs fence agents, as the `fence-agents` package has them: options as `name=value` lines on standard input, among them the
-//! action; exit code 0 is success, and for `status` 0 is on and 2 is off. The machine counts as off only when each part of a
-//! level was told so and says so.
+//! action; exit code 0 is success, and for `status` 0 is on, and 2 with the word `OFF` in the output is off. The machine counts
+//! as off only when each part of a level was told so and says so.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -93,12 +93,22 @@ pub async fn ask_part(part: &FencePart, node: &NodeName, abort: &Abort) -> Resul
     let (code, output) = run_agent(part, node, FenceCall::Status, abort).await?;
     match code {
         EXIT_ON => Ok(Power::On),
-        EXIT_OFF => Ok(Power::Off),
+        EXIT_OFF if says_off(&output) => Ok(Power::Off),
+        EXIT_OFF => Err(format!(
+            "{}: status ended with exit code 2 and does not say OFF, as agents of fence-agents do: it may be an error{output}",
+            part.agent
+        )),
         _ => Err(format!(
             "{}: status failed with exit code {code}{output}",
             part.agent
         )),
     }
+}
+
+/// Shells and interpreters end with the same exit code where the agent itself is broken.
+fn says_off(output: &str) -> bool {
+    let mut words = output.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| word.eq_ignore_ascii_case("off"))
 }
 
 /// Its exit code, and the end of what it wrote.

@@ -9,6 +9,7 @@ use super::view::View;
 use super::{Action, Engine, OrderId};
 use crate::model::decision::{Because, What};
 use crate::model::fencing::{FenceCall, Power};
+use crate::model::heartbeat::Heartbeat;
 use crate::model::status::Liveness;
 use crate::model::voter_list::VoterList;
 use crate::model::{NodeName, Time};
@@ -31,15 +32,41 @@ enum Licence {
     WrongMachine,
     /// Nothing yet: too few votes are confirmed since it is dead.
     Wait,
+    /// Nothing: another node hears it.
+    Heard,
 }
 
 impl View {
     /// Rule 35. Whether it is dead without a goodbye, can be fenced, and is not known to be off.
     pub fn must_be_fenced(&self, peer: &Peer) -> bool {
-        self.cluster.fencing.covers(&peer.name)
-            && peer.liveness == Liveness::Dead
-            && !peer.is_confirmed_dead()
-            && !peer.fencing.left_before
+        let gone = match peer.liveness {
+            Liveness::Dead => peer.fencing.left_before.is_none(),
+            Liveness::Left => peer.fencing.back_unheard,
+            _ => false,
+        };
+        gone && self.cluster.fencing.covers(&peer.name) && !peer.is_confirmed_dead()
+    }
+
+    /// Rule 36. A node that hears it.
+    pub fn heard_by(&self, peer: &Peer) -> Option<&NodeName> {
+        let hears = |p: &&Peer| p.hears.contains(&peer.name) && !self.is_deaf(p);
+        self.living().find(hears).map(|p| &p.name)
+    }
+
+    /// Rule 38. A node that has left or was fenced may be back, heard by others and not by us. Then what was known of its former
+    /// life proves nothing.
+    pub fn notice_unheard_returns(&mut self, heartbeat: &Heartbeat) {
+        for heard in heartbeat.heard.iter().filter(|h| !h.links.is_empty()) {
+            let Some(peer) = self.peers.iter_mut().find(|p| p.name == heard.node) else {
+                continue;
+            };
+            let ended = peer.generation.or(peer.fencing.left_before);
+            if !peer.is_living() && ended.is_some_and(|life| heard.generation > life) {
+                peer.fencing.fenced = false;
+                peer.fencing.left_before = None;
+                peer.fencing.back_unheard = true;
+            }
+        }
     }
 
     /// Rule 36. Whether two nodes that do not hear each other may both be allowed to fence the other.
@@ -77,8 +104,14 @@ impl Engine {
                 wanted.insert(peer.name.clone());
             }
             if must {
+                let first = self.fires_first(peer);
                 let case = self.fencing.cases.entry(peer.name.clone());
-                case.or_insert_with(|| Case::new(now));
+                let case = case.or_insert_with(|| Case::new(now));
+                if !std::mem::replace(&mut case.must, true) {
+                    // Only what is confirmed after its death counts, however long its power switch is told something.
+                    case.since = now;
+                    case.first = first;
+                }
             } else if !dead
                 && !peer.fencing.fenced
                 && let Some(case) = self.fencing.cases.get_mut(&peer.name)
@@ -106,7 +139,7 @@ impl Engine {
 
     fn decide_case(&mut self, now: Time, node: &NodeName, wanted: bool) {
         let Some(peer) = self.view.peer(node) else {
-            self.fencing.cases.remove(node);
+            self.end_case_of_removed(node);
             return;
         };
         let (fenced, must) = (peer.fencing.fenced, self.view.must_be_fenced(peer));
@@ -123,12 +156,17 @@ impl Engine {
             _ if !case.wanted => None,
             Licence::Fire(from) => (now >= from).then_some(FenceCall::Off),
             Licence::Ask => Some(FenceCall::Status),
-            Licence::WrongMachine | Licence::Wait => None,
+            Licence::WrongMachine | Licence::Wait | Licence::Heard => None,
         };
-        let held = case.wanted && matches!(licence, Licence::Ask | Licence::WrongMachine);
+        let held = case.wanted
+            && matches!(
+                licence,
+                Licence::Ask | Licence::WrongMachine | Licence::Heard
+            );
         if held && !std::mem::replace(&mut case.held_reported, true) {
             let because = match licence {
                 Licence::Ask => Because::NeverHeardSoAsk,
+                Licence::Heard => Because::Agent(HEARD_BY_OTHERS.to_owned()),
                 _ => Because::Agent(WRONG_MACHINE.to_owned()),
             };
             self.round
@@ -139,37 +177,61 @@ impl Engine {
         }
     }
 
+    /// The node is no longer in ha.cf.
+    fn end_case_of_removed(&mut self, node: &NodeName) {
+        let Some(case) = self.fencing.cases.remove(node) else {
+            return;
+        };
+        if case.runs.is_some() {
+            self.round.out.push(Action::AbortFence(node.clone()));
+        }
+        if let Some(id) = case.command {
+            let text = format!("{node} was removed from ha.cf while it was being fenced");
+            self.reply(id, Err(text));
+        }
+    }
+
     fn licence(&self, peer: &Peer) -> Licence {
-        let since = self.fencing.cases.get(&peer.name).map(|c| c.since);
-        let since = since.unwrap_or(self.now);
+        let case = self.fencing.cases.get(&peer.name);
+        let since = case.map_or(self.now, |c| c.since);
+        let first = case.is_some_and(|c| c.first);
         let duel = self.view.may_duel();
         if peer.fencing.survived {
             Licence::WrongMachine
+        } else if self.view.heard_by(peer).is_some() {
+            Licence::Heard
         } else if !self.view.has_votes_since(since) {
             Licence::Wait
         } else if duel && !peer.fencing.heard {
             Licence::Ask
-        } else if duel && !self.fires_first(peer) {
+        } else if duel && !first {
             Licence::Fire(since + self.view.cluster.fencing.delay)
         } else {
             Licence::Fire(since)
         }
     }
 
-    /// Rule 36. Whether this node fires before that one: it has more groups, or as many and comes first in ha.cf.
+    /// Rule 36. Whether this node fires before that one: of what waits for fencing it has more groups, or as many and comes
+    /// first in ha.cf. Other groups do not count, because they are taken over meanwhile.
     fn fires_first(&self, peer: &Peer) -> bool {
-        let ours = self.groups.iter().filter(|g| g.state().holds()).count();
-        let theirs = peer.groups.values().filter(|r| r.state.holds()).count();
+        let guarded = || {
+            let groups = self.groups.iter();
+            groups.filter(|g| g.is_guarded_by_fencing(&self.view))
+        };
+        let ours = guarded().filter(|g| g.state().holds()).count();
+        let theirs = guarded().filter(|g| peer.holds(g.name())).count();
         (theirs, self.view.rank) < (ours, peer.rank)
     }
 
     fn order_fencing(&mut self, now: Time, node: &NodeName, call: FenceCall) {
         self.round.orders += 1;
         let order = OrderId(self.round.orders);
+        let life = self.view.peer(node).and_then(|p| p.generation);
         let Some(case) = self.fencing.cases.get_mut(node) else {
             return;
         };
         case.runs = Some((order, call, now));
+        case.life = life;
         if call == FenceCall::Off && case.failed == 0 {
             let because = if case.command.is_some() {
                 Because::Administrator
@@ -250,6 +312,7 @@ impl Engine {
             return;
         };
         let command = case.command.take();
+        let life = case.life;
         let result = result.and_then(|power| match power {
             Power::Off => Ok(()),
             Power::On => Err("its machine is still on".to_owned()),
@@ -257,8 +320,11 @@ impl Engine {
         match result {
             Ok(()) => {
                 // Rule 37. What was heard after the order was given may be another life, which was not switched off.
-                let heard_since = self.view.peer(node).is_none_or(|p| p.last_heard >= began);
-                if command.is_some() || !heard_since {
+                // One that is switched off by command is heard until then.
+                let peer = self.view.peer(node);
+                let heard_since = peer.is_none_or(|p| p.last_heard >= began);
+                let same_life = command.is_some() && peer.is_some_and(|p| p.generation == life);
+                if same_life || !heard_since {
                     self.confirm_fenced(now, node);
                 }
             }
@@ -274,8 +340,15 @@ impl Engine {
             }
         }
         if let Some(id) = command {
-            let text = format!("the machine of {node} was switched off");
-            self.reply(id, Ok(text));
+            let survived = self.view.peer(node).is_some_and(|p| p.fencing.survived);
+            let answer = if survived {
+                Err(format!(
+                    "the power switch says that the machine of {node} is off, but that was wrong before; if it is surely off: hactl fence confirm {node} --yes"
+                ))
+            } else {
+                Ok(format!("the machine of {node} was switched off"))
+            };
+            self.reply(id, answer);
         }
     }
 
@@ -383,7 +456,7 @@ impl Engine {
         for peer in &mut self.view.peers {
             peer.fencing.fenced = false;
             peer.fencing.heard = false;
-            peer.fencing.left_before = false;
+            peer.fencing.left_before = None;
         }
         for (node, case) in std::mem::take(&mut self.fencing.cases) {
             if case.runs.is_some() {
@@ -405,6 +478,9 @@ impl Engine {
     }
 }
 
+/// Why a node is not fenced.
+const HEARD_BY_OTHERS: &str =
+    "another node hears it; the link between this node and that one is broken";
 /// Why a node is not fenced.
 const WRONG_MACHINE: &str =
     "it was fenced before and ran on, so its fence line names another machine";

@@ -73,6 +73,7 @@ impl Engine {
             self.pass_on_messages(heartbeat);
         }
         self.view.take_goodbyes(heartbeat, fresh);
+        self.view.notice_unheard_returns(heartbeat);
         self.remember_deadtime(&heartbeat.src, heartbeat.deadtime);
         self.round.save |= fresh && self.view.machines.learn_hardware(heartbeat);
         self.take_names(now, heartbeat, fresh);

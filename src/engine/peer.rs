@@ -110,6 +110,9 @@ pub(super) struct Peer {
     /// Rule 34. A person said that it is dead, and it was not heard since.
     #[serde(default)]
     pub confirmed_dead: bool,
+    /// The nodes that it hears, as it said last.
+    #[serde(default)]
+    pub hears: BTreeSet<NodeName>,
     /// Rules 35 to 37.
     #[serde(default)]
     pub fencing: PeerFencing,
@@ -227,6 +230,7 @@ impl Peer {
             relay_until: Time::ZERO,
             newest_was_relayed: false,
             confirmed_dead: false,
+            hears: BTreeSet::new(),
             fencing: PeerFencing::default(),
             refused: false,
             deafness_reported: false,
@@ -294,6 +298,8 @@ impl Peer {
         }
         self.failed_checks = checks::limit_received(&heartbeat.failed_checks);
         self.digest = Some(heartbeat.digest);
+        let hears = heartbeat.heard.iter().filter(|h| !h.links.is_empty());
+        self.hears = hears.map(|h| h.node.clone()).collect();
         self.voters = heartbeat.voters.clone();
         for report in heartbeat.groups.iter().filter(|r| ours(&r.group)) {
             self.groups.insert(report.group.clone(), report.clone());

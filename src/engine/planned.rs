@@ -67,8 +67,27 @@ impl Engine {
             .peer_nodes()
             .filter(|p| !is.nodes.contains(&p.name));
         reasons.extend(silent.filter_map(|p| self.may_run_at_silent(p)));
+        let unfenced = self.view.peer_nodes().filter(|p| {
+            let stays = is.nodes.contains(&p.name) && !new.fencing.covers(&p.name);
+            stays && self.view.must_be_fenced(p)
+        });
+        reasons.extend(unfenced.filter_map(|p| self.waits_for_fencing_of(p)));
         reasons.extend(self.quorum_lost_by(new));
         reasons
+    }
+
+    /// What waits for the fencing of a node that has no fence line any more.
+    fn waits_for_fencing_of(&self, peer: &Peer) -> Option<String> {
+        let waits = |g: &&Group| g.awaits_fencing_of(peer, &self.view).is_some();
+        let groups = self.groups.iter().filter(waits);
+        let groups: Vec<&str> = groups.map(|g| g.name().as_str()).collect();
+        let node = &peer.name;
+        (!groups.is_empty()).then(|| {
+            format!(
+                "{node} is dead and has no fence line in the new ha.cf, and {} would no longer wait until it is off: make sure that it is, then `hactl fence confirm {node} --yes`",
+                groups.join(", ")
+            )
+        })
     }
 
     /// What a node may still run that is not heard. Without the node nothing would hold these groups back.

@@ -90,7 +90,7 @@ impl View {
             if let Some(peer) = self.peers.iter_mut().find(unheard) {
                 let soon = peer.last_heard + peer.dead_after(&timing);
                 peer.init_deadline = peer.init_deadline.min(soon);
-                peer.fencing.left_before = true;
+                peer.fencing.left_before = Some(left.generation);
             }
         }
     }

@@ -25,8 +25,8 @@ pub const TABLE: &[Mutation] = &[
     m(
         "35: a goodbye that was passed on does not count",
         "fencing.rs",
-        "            && !peer.fencing.left_before\n",
-        "",
+        "            Liveness::Dead => peer.fencing.left_before.is_none(),",
+        "            Liveness::Dead => true,",
     ),
     m(
         "36: quorum of a moment ago is enough",
@@ -87,6 +87,18 @@ pub const TABLE: &[Mutation] = &[
         "group/claim.rs",
         "\n                    && !self.waits_for_fencing_of(peer, view);",
         ";",
+    ),
+    m(
+        "36: a node that another one hears is fenced",
+        "fencing.rs",
+        "        } else if self.view.heard_by(peer).is_some() {",
+        "        } else if false {",
+    ),
+    m(
+        "36: groups that wait for nothing count for who fires first",
+        "fencing.rs",
+        "            groups.filter(|g| g.is_guarded_by_fencing(&self.view))",
+        "            groups.filter(|g| g.is_guarded_by_fencing(&self.view) || true)",
     ),
     m(
         "38: fencing outlives the return of the node",

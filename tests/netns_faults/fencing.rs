@@ -24,7 +24,7 @@ case $action in
     off | on)
         echo "$action" >"$plug.new" && mv "$plug.new" "order-$plug"
         while test -e "order-$plug"; do sleep 0.05; done ;;
-    status) test "$(cat "power-$plug")" = on || exit 2 ;;
+    status) test "$(cat "power-$plug")" = on || { echo "Status: OFF"; exit 2; } ;;
     *) exit 1 ;;
 esac
 "#;

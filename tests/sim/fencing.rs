@@ -11,7 +11,8 @@ use had::sim::{Behaviour, PowerSwitch, World};
 /// How much later the second node of a pair fires.
 const DELAY: Duration = Duration::from_secs(5);
 
-fn fenced(world: World, reboot: bool) -> World {
+/// With a group on shared storage that waits for fencing.
+fn with_fencing(world: World, reboot: bool) -> World {
     let mut world = world.group("db", "a", 1).with(|c| {
         let db = c.groups.last_mut().unwrap();
         let storage = &mut db.steps[1];
@@ -25,6 +26,11 @@ fn fenced(world: World, reboot: bool) -> World {
         };
     });
     world.kernel_leases = true;
+    world
+}
+
+fn fenced(world: World, reboot: bool) -> World {
+    let mut world = with_fencing(world, reboot);
     world.start_all();
     settle_on(&mut world, "db", "a");
     world.run_for(secs(2));
@@ -165,6 +171,53 @@ fn the_owner_of_a_pair_fires_first() {
         story(&world)
     );
     assert_eq!(world.runs_on("db"), ["a"], "{}", story(&world));
+    no_double(&world);
+}
+
+/// What does not wait for fencing is taken over at once by both, so it does not count for who fires first.
+#[test]
+fn the_owner_fires_first_whatever_else_the_other_node_runs() {
+    for other_groups in [1, 3] {
+        let mut world = World::new(&["a", "b"]);
+        for n in 0..other_groups {
+            world = world.group(&format!("web{n}"), "a", 0);
+        }
+        let mut world = fenced(world, false);
+        stand_by(&mut world, "a");
+        settle_on(&mut world, "db", "b");
+        world.cut_all_links("a", "b");
+        world.run_for(secs(60));
+        assert!(
+            is_on(&world, "b") && !is_on(&world, "a"),
+            "{}",
+            story(&world)
+        );
+        assert_eq!(world.runs_on("db"), ["b"], "{}", story(&world));
+    }
+}
+
+/// Two nodes that do not hear each other, while a witness hears both: the link is broken, and nobody is dead.
+#[test]
+fn a_node_that_another_one_hears_is_not_fenced() {
+    let mut world = World::new(&["a", "b", "w"]).with(|c| c.quorum = QuorumPolicy::Stop);
+    world.cut_all_links("a", "b");
+    let mut world = with_fencing(world.witness("w"), false);
+    world.start_all();
+    world.run_for(secs(120));
+    assert!(
+        is_on(&world, "a") && is_on(&world, "b"),
+        "{}",
+        story(&world)
+    );
+    let text = note(&world, "a", "b");
+    assert!(
+        text.contains("is heard by w and not by this node"),
+        "{text}"
+    );
+    // When it really dies, nobody hears it any more.
+    world.kill("b");
+    settle_on(&mut world, "db", "a");
+    assert!(!is_on(&world, "b"));
     no_double(&world);
 }
 

@@ -436,6 +436,30 @@ fn one_good_look_does_not_forget_a_bad_one_where_rise_wants_two() {
 }
 
 #[test]
+fn two_failures_that_arrive_together_restart_it_in_place_once() {
+    let mut three = cluster(&["a", "b", "c"]);
+    three.groups[0].steps[0].policy = Some(Policy {
+        fall: 1,
+        rise: 1,
+        restart: 1,
+        within: secs(60),
+    });
+    let mut a = Alone::holding_in(three, &["b", "c"]);
+    a.run_for(ms(100));
+    let failure = || Event::Monitored {
+        group: g(),
+        step: 0,
+        result: Err("ill".to_owned()),
+    };
+    a.take(failure());
+    a.tell(failure());
+    a.run_for(ms(300));
+    assert_eq!(a.ours().state, GroupState::Online);
+    let stops = a.calls.iter().filter(|c| **c == Call::Stop(0));
+    assert_eq!(stops.count(), 1, "{:?}", a.calls);
+}
+
+#[test]
 fn what_is_remembered_does_not_grow_with_time() {
     let mut a = Alone::holding(&["b", "c"]);
     a.run_for(secs(60));

@@ -37,7 +37,7 @@ impl Lab {
     fn switch(&self, name: &str) -> FencePart {
         let body = format!(
             "echo $action >>{name}.log\ncase $action in off) touch {name}.off;; on) rm -f {name}.off;;\n\
-             status) test ! -e {name}.off || exit 2;; esac"
+             status) test ! -e {name}.off || {{ echo Status: OFF; exit 2; }};; esac"
         );
         self.agent(name, &body)
     }

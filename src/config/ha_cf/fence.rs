@@ -1,6 +1,7 @@
 //! Reads the `fence` lines: how the machine of a node is switched off.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Directive, HaCfReader};
 use crate::model::NodeName;
@@ -26,6 +27,8 @@ const NO_POWER: [&str; 11] = [
 ];
 /// Options that the daemon gives itself.
 const OWN_OPTIONS: [&str; 2] = ["action", "nodename"];
+/// A shorter `fence_delay` does not outlast a management board that is slow.
+const SHORTEST_DELAY: Duration = Duration::from_secs(10);
 const EXAMPLE: &str = "for example: fence alice fence_ipmilan ip=10.0.5.1 username=admin lanplus=1";
 
 /// One line as read.
@@ -182,6 +185,7 @@ pub(super) fn finish(reader: &mut HaCfReader<'_>) -> (Vec<FenceDevice>, Fencing)
         reboot: reader.text("fence_action").is_none_or(|w| w == "reboot"),
     };
     warn_of_unused(reader, &fencing);
+    warn_of_short_delay(reader, &fencing);
     (devices, fencing)
 }
 
@@ -219,6 +223,19 @@ fn warn_of_uncovered(reader: &mut HaCfReader<'_>, devices: &[FenceDevice]) {
         let message =
             format!("{node} cannot be fenced: it has no `fence` line, and other nodes have one");
         let help = format!("add one: fence {node} AGENT NAME=VALUE ...");
+        reader.report.warning(&place, message, help);
+    }
+}
+
+/// Where both nodes of a pair may fire, the delay must outlast a power switch.
+fn warn_of_short_delay(reader: &mut HaCfReader<'_>, fencing: &Fencing) {
+    let place = reader.settings.get("fence_delay").map(|s| s.place.clone());
+    let Some(place) = place.filter(|_| fencing.nodes.len() == 2) else {
+        return;
+    };
+    if fencing.delay < SHORTEST_DELAY {
+        let message = "`fence_delay` is shorter than switching a machine off may take: both nodes could switch each other off";
+        let help = "make it longer than the slowest power switch needs, 30s for instance";
         reader.report.warning(&place, message, help);
     }
 }

@@ -21,8 +21,11 @@ pub(in crate::engine) struct PeerFencing {
     pub fenced: bool,
     /// Rule 36. It was heard in this life, and since our own time stood still.
     pub heard: bool,
-    /// A peer says that it had left before our start.
-    pub left_before: bool,
+    /// The life of it that had left before our start, as a peer says.
+    pub left_before: Option<Generation>,
+    /// A peer hears a later life of it than the one that left or was fenced, and we do not.
+    #[serde(default)]
+    pub back_unheard: bool,
     /// Rule 38. It was fenced and is heard without having been started anew: what was switched off is not its machine.
     pub survived: bool,
     /// Its life that was fenced last, and when.
@@ -33,7 +36,8 @@ impl PeerFencing {
     /// A heartbeat of the member came in.
     pub fn take_heartbeat(&mut self, fresh: bool) {
         self.heard |= fresh;
-        self.left_before = false;
+        self.left_before = None;
+        self.back_unheard = false;
     }
 
     /// It was started anew.
@@ -55,12 +59,21 @@ pub(in crate::engine) struct FencingCases {
 /// The fencing of one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Case {
-    /// Since when it is known to be dead.
+    /// Since when it must be fenced; of one that is fenced by command only, since the command.
     pub since: Time,
+    /// Whether it must be fenced.
+    #[serde(default)]
+    pub must: bool,
+    /// Rule 36. In a pair: whether this node fires before that one. It is judged once, by what ran when that one died.
+    #[serde(default)]
+    pub first: bool,
     /// Whether a group waits for it, or this node must be the first to fire.
     pub wanted: bool,
     /// What its power switch is being told, and since when.
     pub runs: Option<(OrderId, FenceCall, Time)>,
+    /// The life that was known when that began.
+    #[serde(default)]
+    pub life: Option<Generation>,
     /// The number of the command that ordered it.
     pub command: Option<u64>,
     /// Attempts that have failed in a row.
@@ -81,8 +94,11 @@ impl Case {
     pub fn new(since: Time) -> Self {
         Case {
             since,
+            must: false,
+            first: false,
             wanted: false,
             runs: None,
+            life: None,
             command: None,
             failed: 0,
             error: None,

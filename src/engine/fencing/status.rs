@@ -49,7 +49,7 @@ impl Engine {
         }
         match case.filter(|c| c.wanted) {
             None => FencingState::Idle,
-            Some(_) if licence == Licence::Ask => FencingState::Held,
+            Some(_) if matches!(licence, Licence::Ask | Licence::Heard) => FencingState::Held,
             Some(_) => FencingState::Waits,
         }
     }
@@ -88,9 +88,16 @@ impl Engine {
     /// What status says of the fencing of a peer, with what to do.
     pub(in crate::engine) fn fencing_note(&self, peer: &Peer, now: Time) -> Option<String> {
         let name = &peer.name;
-        if peer.fencing.survived {
+        let by_hand =
+            format!("if its machine is surely off, run hactl fence confirm {name} --yes here");
+        if peer.fencing.survived && peer.is_living() {
             return Some(format!(
                 "was fenced and runs on: what was switched off is not its machine; correct its fence line in ha.cf, then restart had on {name}"
+            ));
+        }
+        if peer.fencing.survived {
+            return Some(format!(
+                "was fenced before and ran on, so its power switch is not believed; {by_hand}"
             ));
         }
         let case = self.fencing.cases.get(name);
@@ -109,13 +116,18 @@ impl Engine {
         if peer.liveness != Liveness::Dead {
             return None;
         }
-        let by_hand =
-            format!("if its machine is surely off, run hactl fence confirm {name} --yes here");
         let failed = error.unwrap_or("no answer yet");
         Some(match self.licence(peer) {
             Licence::Ask => format!(
                 "must be fenced, but this node has not heard it since its own start and may be the one that was cut off; its power switch is asked: {failed}; {by_hand}, or run hactl fence {name} --yes"
             ),
+            Licence::Heard => {
+                let by = self.view.heard_by(peer).map(NodeName::as_str);
+                format!(
+                    "is heard by {} and not by this node, so it is not fenced; repair the link between this node and {name}",
+                    by.unwrap_or("another node")
+                )
+            }
             Licence::Wait => {
                 format!(
                     "must be fenced; this node waits for the votes that it needs for that; {by_hand}"

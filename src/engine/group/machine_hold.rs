@@ -45,7 +45,8 @@ impl Group {
         let told = view.living().filter_map(|p| p.withheld.get(name)).any(told);
         let machine = self.needs_machines() && self.is_withheld_for(peer, now, view);
         let stops = peer.holds(name) && now < self.stopped_by(peer, view);
-        told || machine || stops || peer.state(name) == GroupState::Stuck
+        let fenced = self.awaits_fencing_of(peer, view).is_some();
+        told || machine || stops || fenced || peer.state(name) == GroupState::Stuck
     }
 
     /// What is published: the silent node that may still run it. While we leave we ask nobody, and say nothing.

@@ -132,8 +132,10 @@ impl Group {
         let Some((spec, policy)) = spec.and_then(|s| s.policy.map(|p| (s, p))) else {
             return;
         };
-        // A monitor that was under way when we began to act on the group says nothing about the present.
-        let monitored = self.reported.monitored;
+        // A monitor that was under way when we began to act on the group says nothing about the present. Nor does a second
+        // result that has arrived together with one that made us act.
+        let acts = !self.state.is_online() || self.stack.is_busy();
+        let monitored = self.reported.monitored && !acts;
         let Some(known) = self.stack.steps.get_mut(step).filter(|_| monitored) else {
             return;
         };

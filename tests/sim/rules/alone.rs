@@ -154,6 +154,11 @@ impl Alone {
         self.perform(actions);
     }
 
+    /// More has arrived with it.
+    pub fn take(&mut self, event: Event) {
+        self.engine.take(self.now, event);
+    }
+
     fn hangs(&self, call: Call) -> bool {
         match call {
             Call::Probe => self.broken == Broken::Looks,
