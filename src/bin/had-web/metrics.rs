@@ -70,7 +70,7 @@ pub fn render(view: &View, format: Format) -> Result<String, fmt::Error> {
     );
     families.gauge(
         "build_info",
-        "The version of had-web, which is that of the daemon it was installed with.",
+        "The version of had-web.",
         [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
     );
     // What a silent daemon said last may no longer be true.

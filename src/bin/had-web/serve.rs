@@ -26,7 +26,7 @@ use crate::say;
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 2048;
-/// Of them, from one address: nobody alone can keep the others out.
+/// Of them, from one address: a single machine cannot keep the others out.
 const MAX_FROM_ONE: usize = 1792;
 /// Files beside them: the sockets of the daemon, the listener, the log.
 const OTHER_FILES: u64 = 64;
