@@ -53,6 +53,26 @@ fn the_last_of_three_goes_on_when_all_others_are_confirmed_dead() {
     assert!(world.runs_on("db").is_empty(), "{}", story(&world));
 }
 
+/// Of four nodes the first has two votes, so the two in the middle need one more.
+#[test]
+fn every_silent_node_must_be_confirmed_dead() {
+    let mut world = cluster(&["alice", "bob", "carol", "dave"]);
+    world.crash("alice");
+    world.run_for(secs(10));
+    world.crash("dave");
+    world.run_for(secs(10));
+    for node in ["bob", "carol"] {
+        confirm(&mut world, node, "alice").unwrap();
+    }
+    world.run_for(secs(10));
+    assert!(world.runs_on("db").is_empty(), "dave may be cut off only");
+    for node in ["bob", "carol"] {
+        confirm(&mut world, node, "dave").unwrap();
+    }
+    settle_on_one_of(&mut world, "db", &["bob", "carol"]);
+    no_double(&world);
+}
+
 #[test]
 fn a_node_that_is_heard_or_unknown_cannot_be_confirmed() {
     let mut world = cluster(&["alice", "bob", "carol"]);
