@@ -380,6 +380,11 @@ impl Engine {
         self.view.me()
     }
 
+    /// The number of this life of the node.
+    pub fn generation(&self) -> crate::model::Generation {
+        self.view.generation
+    }
+
     /// Sizes of all that could grow without end.
     pub fn burden(&self) -> Burden {
         Burden {

@@ -76,9 +76,7 @@ impl World {
         let Some(engine) = machine.engine.as_mut() else {
             return false;
         };
-        machine
-            .watched
-            .note_event(local, &event, &engine.cluster().timing);
+        machine.watched.note_event(local, &event, engine);
         if let Some(recording) = &mut machine.recording {
             recording.inputs.push((local, event.clone(), more));
         }

@@ -2,7 +2,8 @@
 //!
 //! Promised under every fault. A node waits initdead for a peer that it has not heard since it started; only deadtime, if
 //! another node tells it that the peer had left. For a peer that
-//! reported the group as anything but down it waits deadtime, and also as long as the peer announced to be away.
+//! reported the group as anything but down it waits deadtime, and also as long as the peer announced to be away, if that
+//! announcement names a heartbeat of this life of the node (rule 28).
 
 use super::heard_from_peers::HeardFromPeers;
 use crate::model::cluster::Timing;
@@ -50,12 +51,16 @@ mod tests {
     use std::time::Duration;
 
     fn wrong(heard: Option<GroupState>, back: Option<u64>, after: u64) -> bool {
+        wrong_if(true, heard, back, after)
+    }
+
+    fn wrong_if(names_us: bool, heard: Option<GroupState>, back: Option<u64>, after: u64) -> bool {
         let mut peers = HeardFromPeers::default();
         peers.start_life(Time(1));
         if let Some(state) = heard {
             let mut word = heartbeat(1, state, 1);
             word.intent.back_within = back.map(Duration::from_millis);
-            peers.note_heartbeat(Time(1), &word, Duration::from_secs(2));
+            peers.note_heartbeat(Time(1), &word, names_us, Duration::from_secs(2));
         }
         let now = Time(1) + Duration::from_millis(after);
         let timing = default_cluster(&[]).timing;
@@ -75,7 +80,7 @@ mod tests {
             generation: crate::model::Generation(1),
         };
         told.left = vec![left(carol.clone())];
-        peers.note_heartbeat(Time(1), &told, timing.deadtime);
+        peers.note_heartbeat(Time(1), &told, true, timing.deadtime);
         let check = |now| {
             let db = GroupName::new("db");
             check_start(&peers, now, &db, std::slice::from_ref(&carol), &timing)
@@ -96,5 +101,7 @@ mod tests {
         assert!(!wrong(Some(GroupState::Offline), None, 1999));
         assert!(wrong(Some(GroupState::Online), Some(9000), 8999));
         assert!(!wrong(Some(GroupState::Online), Some(9000), 9000));
+        let unheard = |after| wrong_if(false, Some(GroupState::Online), Some(9000), after);
+        assert!(unheard(1999) && !unheard(2000));
     }
 }

@@ -69,7 +69,14 @@ impl HeardFromPeers {
         self.goodbyes.contains(peer)
     }
 
-    pub fn note_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat, deadtime: Duration) {
+    /// `names_us`: it names a heartbeat of this life of ours. Otherwise an announced restart does not count (rule 28).
+    pub fn note_heartbeat(
+        &mut self,
+        now: Time,
+        heartbeat: &Heartbeat,
+        names_us: bool,
+        deadtime: Duration,
+    ) {
         let number = (heartbeat.generation, heartbeat.sequence);
         if !self.heard.contains_key(&heartbeat.src) {
             self.heard
@@ -98,7 +105,11 @@ impl HeardFromPeers {
         (of.at, of.number) = (now, number);
         of.left = heartbeat.phase == Phase::Left;
         let away = heartbeat.intent.back_within;
-        of.back_by = away.map_or(Time::ZERO, |within| now + within);
+        of.back_by = match away {
+            Some(within) if names_us => now + within,
+            Some(_) => of.back_by,
+            None => Time::ZERO,
+        };
         for report in &heartbeat.groups {
             match of.states.get_mut(&report.group) {
                 Some(state) => *state = report.state,
@@ -142,11 +153,13 @@ pub(super) mod tests {
         heard.note_heartbeat(
             Time(5),
             &heartbeat(2, GroupState::Online, 1),
+            true,
             Duration::from_secs(2),
         );
         heard.note_heartbeat(
             Time(9),
             &heartbeat(1, GroupState::Offline, 1),
+            true,
             Duration::from_secs(2),
         );
         let word = heard.last_from(&NodeName::new("bob")).unwrap();

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::engine::{Engine, Event, PersistentState};
-use crate::model::cluster::Timing;
 use crate::model::decision::{Because, Decision, What};
 use crate::model::heartbeat::Heartbeat;
 use crate::model::{GroupName, NodeName, Time};
@@ -137,10 +136,15 @@ impl MachineWatch {
     }
 
     /// The daemon receives an event.
-    pub fn note_event(&mut self, now: Time, event: &Event, timing: &Timing) {
+    pub fn note_event(&mut self, now: Time, event: &Event, engine: &Engine) {
+        let timing = &engine.cluster().timing;
         self.past.advance(now, timing);
         if let Event::Heard { heartbeat, .. } = event {
-            self.heard.note_heartbeat(now, heartbeat, timing.deadtime);
+            let mut heard = heartbeat.heard.iter();
+            let us = (engine.name(), engine.generation());
+            let names_us = heard.any(|h| (&h.node, h.generation) == us);
+            self.heard
+                .note_heartbeat(now, heartbeat, names_us, timing.deadtime);
             self.past.note_heartbeat(&heartbeat.src);
         }
     }

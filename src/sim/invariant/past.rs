@@ -124,6 +124,7 @@ mod tests {
         heard.note_heartbeat(
             Time(1),
             &heartbeat(1, GroupState::Online, 1),
+            true,
             Duration::from_secs(2),
         );
         let at = |ms| Time(1) + Duration::from_millis(ms);

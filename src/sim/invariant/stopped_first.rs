@@ -47,7 +47,12 @@ mod tests {
             (GroupState::Failed, false),
         ] {
             let mut heard = HeardFromPeers::default();
-            heard.note_heartbeat(Time(1), &heartbeat(1, state, 1), Duration::from_secs(2));
+            heard.note_heartbeat(
+                Time(1),
+                &heartbeat(1, state, 1),
+                true,
+                Duration::from_secs(2),
+            );
             assert_eq!(
                 check_start(&heard, soon, &db, &bob, &timing).is_some(),
                 wrong,
