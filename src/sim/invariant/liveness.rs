@@ -3,8 +3,8 @@
 //! Promised after every fault, for groups that can run: all running nodes hear each other and none is frozen; no dead
 //! daemon left a part of the group running; the group is nowhere in maintenance or stuck, and all nodes have the same
 //! configuration; and one node has working agents and enough votes, is not in standby and has not failed to start the
-//! group. The limit leaves time for a start of the whole cluster, two moves and the slowest stop. Also every command
-//! ends within the deadlines of the steps that it moves.
+//! group; and no node that is gone must still show a new list of voters (rule 31). The limit leaves time for a start of the
+//! whole cluster, two moves and the slowest stop. Also every command ends within the deadlines of the steps that it moves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -290,7 +290,23 @@ fn blocked_here(
         world.cluster.quorum,
         QuorumPolicy::Stop | QuorumPolicy::Freeze
     );
+    if counted && awaits_voter(world) {
+        return Some("waits for a node of a former list of voters");
+    }
     (counted && !enough_votes(world, name)).then_some("has too few votes")
+}
+
+/// Rule 31: while the list of voters changes, a node that has not shown the new list is waited for, until somebody says that it
+/// is gone for good. One that left or is dead shows nothing.
+fn awaits_voter(world: &World) -> bool {
+    let gone = world.machines.values().any(|m| !m.alive());
+    gone && world.names().any(|name| {
+        let status = world.status(name.as_str());
+        let mut problems = status
+            .iter()
+            .flat_map(crate::model::status::Status::problems);
+        problems.any(|p| p.id == "voters-changing")
+    })
 }
 
 fn enough_votes(world: &World, name: &NodeName) -> bool {
