@@ -1,7 +1,7 @@
 //! Words to nested blocks: `keyword values {`, lines, `}`. A brace that is missing or too many is remarked, and what stands
 //! there is read as it was meant.
 
-use super::lexer::{Line, Word};
+use super::lexer::{Line, Word, may_have_password};
 use crate::text::{Place, Problems};
 
 /// Deeper blocks are not keepalived's.
@@ -34,6 +34,15 @@ impl Entry {
     /// Its first word.
     pub fn keyword(&self) -> &str {
         self.words.first().map_or("", |w| w.text.as_str())
+    }
+
+    /// Its first word for people, without what may be a password.
+    fn shown(&self) -> String {
+        match self.keyword() {
+            "authentication" => "authentication".to_owned(),
+            word if may_have_password(word) => "auth***".to_owned(),
+            word => crate::text::one_line(word, 40),
+        }
     }
 
     /// The place of its first word.
@@ -145,7 +154,7 @@ impl Builder<'_> {
         while let Some((entry, _)) = self.open.last() {
             let message = format!(
                 "the block `{}` is not closed; it is read as if `}}` stood before line {}",
-                crate::text::one_line(entry.keyword(), 40),
+                entry.shown(),
                 before.line
             );
             self.report.warning(&entry.place(), message, "");
@@ -157,7 +166,7 @@ impl Builder<'_> {
         while let Some((entry, _)) = self.open.last() {
             let message = format!(
                 "the block `{}` is not closed at the end of the file",
-                crate::text::one_line(entry.keyword(), 40)
+                entry.shown()
             );
             self.report.warning(&entry.place(), message, "");
             self.close();

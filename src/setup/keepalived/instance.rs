@@ -207,7 +207,8 @@ fn read_authentication(line: &Entry, instance: &mut Instance, report: &mut Probl
         match row.keyword() {
             "auth_type" => instance.auth_type = row.value().cloned(),
             "auth_pass" => instance.auth_pass = row.value().cloned(),
-            _ => keywords::remark(row, &[], &["auth_type", "auth_pass"], report),
+            // The word may be the password.
+            _ => keywords::report_unnamed(&row.place(), report),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is only remarked, or needs no remark: the keywords of keepalived that have no counterpart.
 
 use super::blocks::Entry;
+use super::lexer::may_have_password;
 use crate::text::{Place, Problems, Severity, did_you_mean, one_line, quote};
 
 /// A keyword, and how it is remarked.
@@ -317,6 +318,9 @@ pub fn report_unknown(
     block: bool,
     report: &mut Problems,
 ) {
+    if may_have_password(word) {
+        return report_unnamed(place, report);
+    }
     let rest = if block { ", with its block" } else { "" };
     let message = format!(
         "unknown keyword {}: keepalived ignores it{rest}",
@@ -331,5 +335,12 @@ pub fn report_unknown(
         Some((keyword, rest)) => format!("a blank is missing: {keyword} {}", one_line(rest, 40)),
         None => did_you_mean(word, known.iter().copied()),
     };
+    report.warning(place, message, help);
+}
+
+/// An unknown keyword that may be, or have, a password.
+pub fn report_unnamed(place: &Place, report: &mut Problems) {
+    let message = "unknown keyword, which keepalived ignores; it is not shown, because it may have a password";
+    let help = "`authentication` has auth_type and auth_pass, each with a blank and a value";
     report.warning(place, message, help);
 }

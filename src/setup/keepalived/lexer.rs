@@ -1,5 +1,5 @@
 //! Splits the lines of keepalived.conf into words: comments from `!` or `#` on, quotation marks, braces, `@host` lines and
-//! `$NAME=value`.
+//! `$NAME=value`. What may be a password is masked in the lines that problems show.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,6 +47,8 @@ impl Line {
 pub struct Lexer {
     /// The name of the node, which `@host` lines are compared with.
     node: String,
+    /// Whether an `authentication` block is open.
+    in_authentication: bool,
     defined: BTreeMap<String, String>,
 }
 
@@ -56,6 +58,7 @@ impl Lexer {
         let short = node.split('.').next().unwrap_or("");
         Lexer {
             node: short.to_owned(),
+            in_authentication: false,
             defined: BTreeMap::new(),
         }
     }
@@ -66,7 +69,7 @@ impl Lexer {
         let mut lines = Vec::new();
         for mut line in split_lines(text, file, crlf, report) {
             let raw = line.text.clone();
-            line.text = mask_password(&raw).into();
+            line.text = self.masked(&raw).into();
             let Some(rest) = self.for_this_node(&raw, &line, report) else {
                 continue;
             };
@@ -82,6 +85,16 @@ impl Lexer {
             }
         }
         lines
+    }
+
+    /// The line with asterisks in place of a password.
+    fn masked(&mut self, raw: &str) -> String {
+        let was_open = self.in_authentication;
+        let code = without_comment(raw);
+        let mut words = code.split(|c| is_blank(c) || c == '{');
+        let opens = words.any(|word| word == "authentication");
+        self.in_authentication = (was_open || opens) && !code.contains('}');
+        mask_password(raw, was_open)
     }
 
     /// The line without its condition; nothing if it is for another node.
@@ -111,7 +124,7 @@ impl Lexer {
     }
 
     fn define(&mut self, name: &str, value: &str, line: &SourceLine, report: &mut Problems) {
-        let value = value.trim_matches(is_blank);
+        let value = without_comment(value).trim_matches(is_blank);
         if value.ends_with('\\') {
             let message = format!("`${name}` has several lines, which is not read");
             let help = "write its lines where it is used";
@@ -188,6 +201,23 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && name.bytes().all(plain)).then_some((name, value))
 }
 
+/// The text before a `#` or `!` that stands outside of quotation marks.
+fn without_comment(text: &str) -> &str {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(mark), _) if mark == c => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '#' | '!') => return text.get(..at).unwrap_or(text),
+            _ => {}
+        }
+    }
+    text
+}
+
 /// The name in `$NAME` or `${NAME}`, and the length of all of it.
 fn longest_name(text: &str) -> Option<(&str, usize)> {
     let rest = text.strip_prefix('$')?;
@@ -259,14 +289,43 @@ impl Splitter {
     }
 }
 
-/// The line with asterisks in place of the password after `auth_pass`. Columns stay the same.
-fn mask_password(raw: &str) -> String {
-    const KEYWORD: &str = "auth_pass";
-    let Some(at) = raw.find(KEYWORD) else {
+/// Whether a word may be a keyword of `authentication` that has grown together with a password, such as `auth_pass1234`.
+pub fn may_have_password(word: &str) -> bool {
+    word.get(..4)
+        .is_some_and(|begin| begin.eq_ignore_ascii_case("auth"))
+}
+
+/// The line with asterisks in place of what may be a password: what follows a word that begins with `auth`, and the rest of that
+/// word if it is none of keepalived's; in an `authentication` block all that is not its keyword. Columns stay the same.
+fn mask_password(raw: &str, in_authentication: bool) -> String {
+    const KEYWORDS: [&str; 3] = ["auth_type", "auth_pass", "authentication"];
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let begins = |at: &usize| {
+        let (before, rest) = raw.split_at(*at);
+        let inside = before.ends_with(|c: char| is_part(c) || "/-.".contains(c));
+        may_have_password(rest) && !inside
+    };
+    let indent = raw.len() - raw.trim_start_matches(is_blank).len();
+    let word = raw.char_indices().map(|(at, _)| at).find(begins);
+    let Some(at) = word.or(in_authentication.then_some(indent)) else {
         return raw.to_owned();
     };
-    let (before, secret) = raw.split_at(at + KEYWORD.len());
-    let hide = |c: char| if is_blank(c) { c } else { '*' };
+    let rest = raw.get(at..).unwrap_or("");
+    let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+    let keyword = rest.get(..length).filter(|w| KEYWORDS.contains(w));
+    let shown = match keyword {
+        Some(keyword) => keyword.len(),
+        None if word.is_some() => "auth".len(),
+        None => 0,
+    };
+    let (before, secret) = raw.split_at(at + shown);
+    let hide = |c: char| {
+        if is_blank(c) || "{}".contains(c) {
+            c
+        } else {
+            '*'
+        }
+    };
     before.to_owned() + &secret.chars().map(hide).collect::<String>()
 }
 
@@ -323,6 +382,26 @@ mod tests {
         assert_eq!(lines[0].words[1].text, "hunter22");
         report.note(&lines[0].place(), "x", "");
         assert!(!report.to_string().contains("hunter22"), "{report}");
+    }
+
+    #[test]
+    fn no_password_of_a_mistyped_line_is_shown() {
+        let text = "authentication {\n  pass hunter22\n  auth_pashunter22\n}\nAUTH_PAS hunter22\nx { authentication { auth_type hunter22 } }\npriority 5\n";
+        let mut report = Problems::default();
+        for line in Lexer::new("").lines(text, Path::new("f"), &mut report) {
+            report.note(&line.place(), "x", "");
+        }
+        let shown = report.to_string();
+        assert!(!shown.contains("hunter"), "{shown}");
+        for kept in ["   **** ********\n", "auth*", "AUTH**** ***", "priority 5"] {
+            assert!(shown.contains(kept), "{kept} is missing in\n{shown}");
+        }
+    }
+
+    #[test]
+    fn comments_after_values_of_names() {
+        let text = "$A=eth0 # the first\n$B=\"x # y\" ! z\n$A $B\n";
+        assert_eq!(read(text, "").0, [vec!["eth0", "x # y"]]);
     }
 
     #[test]
