@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -101,7 +102,10 @@ impl Case {
             let text: Vec<&str> = file.text.lines().filter(kept).collect();
             parts.push((format!("out {}", file.name), text.join("\n") + "\n"));
             if is_script {
-                accepted_by_shell(&dir.path().join(&file.name));
+                let path = dir.path().join(&file.name);
+                accepted_by_shell(&path);
+                let mode = path.metadata().unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o700, "it may have passwords");
             }
         }
         parts

@@ -24,12 +24,12 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// A script, which everybody may run.
+    /// A script. The daemon runs it as root; nobody else may read it, because its commands may have passwords.
     pub fn script(name: &str, text: String) -> Self {
         NewFile {
             name: name.to_owned(),
             text,
-            mode: 0o755,
+            mode: 0o700,
         }
     }
 }
