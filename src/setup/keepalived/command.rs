@@ -9,6 +9,10 @@ use crate::text::nearest;
 const OPTIONS: [&str; 8] = [
     "every", "timeout", "fall", "rise", "restart", "within", "owner", "lag",
 ];
+/// Words that only a shell knows.
+const SHELL_WORDS: [&str; 9] = [
+    ".", ":", "command", "eval", "exec", "exit", "return", "source", "type",
+];
 /// What stands for the program that ends keepalived.
 const ENDS: [&str; 4] = ["kill", "stop", "pkill", "killall"];
 
@@ -34,7 +38,16 @@ pub fn probe_of(command: &str) -> Probe {
     {
         return Probe::Words(format!("exec {}", words.join(" ")));
     }
-    Probe::Script(command_line(command))
+    Probe::Script(check_line(command))
+}
+
+/// The command in place of the shell of its script: `pgrep web` would else find the script `checks/web` itself, and always pass.
+fn check_line(command: &str) -> String {
+    let line = command_line(command);
+    match line.split(' ').next() {
+        Some(first) if SHELL_WORDS.contains(&first) => line,
+        _ => format!("exec {line}"),
+    }
 }
 
 /// `</dev/tcp/ADDRESS/PORT`, by which bash connects.
@@ -49,18 +62,21 @@ fn connection(command: &str) -> Option<String> {
     Some(format!("tcp {}", std::net::SocketAddr::new(address, port)))
 }
 
-/// `killall -0 NAME`, `pidof NAME`, `pgrep -x NAME`: whether a process runs.
+/// `killall -0 NAME`, `pidof NAME`, `pgrep -x NAME`: whether a process of exactly that name runs. `pgrep NAME` and `pkill` find
+/// parts of names, and `pidof -x` finds scripts by their files: the probe finds neither.
 fn process(command: &str) -> Option<String> {
     let words: Vec<&str> = command.split_whitespace().collect();
     let (program, rest) = words.split_first()?;
     let program = program.rsplit('/').next()?;
-    let (("killall" | "pkill", ["-0", name] | ["-s", "0", name])
-    | ("pidof", [name] | ["-s" | "-q" | "-x", name])
-    | ("pgrep", [name] | ["-x", name])) = (program, rest)
+    let (("killall", ["-0", name] | ["-s", "0", name])
+    | ("pidof", [name] | ["-s" | "-q", name])
+    | ("pgrep", ["-x", name])) = (program, rest)
     else {
         return None;
     };
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
+    // A pattern of pgrep: a dot and a plus would have a meaning of their own.
+    let others: &[u8] = if program == "pgrep" { b"-_" } else { b"-_.+" };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || others.contains(&b);
     let good =
         name.bytes().all(plain) && !name.starts_with('-') && nearest(name, OPTIONS).is_none();
     good.then(|| format!("process {name}"))
@@ -180,6 +196,7 @@ mod tests {
             ("killall -0 nginx", "process nginx"),
             ("/usr/bin/killall -0 haproxy", "process haproxy"),
             ("pidof mysqld", "process mysqld"),
+            ("pgrep -x mysqld", "process mysqld"),
             ("</dev/tcp/127.0.0.1/80", "tcp 127.0.0.1:80"),
             ("< /dev/tcp/::1/80", "tcp [::1]:80"),
             (
@@ -198,6 +215,11 @@ mod tests {
             "/x #",
             "",
             "/x risee",
+            "pgrep nginx",
+            "pgrep -x php8.2",
+            "pkill -0 nginx",
+            "pkill -x -0 nginx",
+            "pidof -x check.py",
         ] {
             assert!(matches!(probe_of(command), Probe::Script(_)), "{command}");
         }
@@ -205,6 +227,8 @@ mod tests {
 
     #[test]
     fn no_command_breaks_a_script() {
+        assert_eq!(check_line("pgrep web"), "exec pgrep web");
+        assert_eq!(check_line("exit 0"), "exit 0");
         assert_eq!(command_line("curl -s x"), "curl -s x");
         assert_eq!(command_line("a 'b"), "/bin/sh -c 'a '\\''b' /bin/sh");
         assert_eq!(
