@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::checks::FOLDER;
+use super::checks::{FOLDER, is_local};
 use super::model::{Instance, Manager, Track, TrackKind, Tracked, TrackedKind};
 use super::nodes::Node;
 use super::routers::{Router, RouterGroup};
@@ -13,9 +13,11 @@ pub fn remark_on_all(
     groups: &[RouterGroup<'_>],
     managers: &[Manager],
     nodes: &[Node],
+    used: &BTreeSet<&str>,
     report: &mut Problems,
 ) {
     judge_scripts_in_tmp(managers, report);
+    remark_on_weights(groups, managers, used, report);
     for router in groups.iter().flat_map(|g| &g.routers) {
         judge_weights(router, managers, nodes, report);
     }
@@ -31,34 +33,57 @@ pub fn tracked_names<'m>(
     tracks.map(|track| (track.kind, track.name.text.as_str()))
 }
 
-/// The same name on another node must be the same thing.
+/// A second block of one kind and name in one file.
+pub fn report_second(tracked: &Tracked, kind: TrackKind, report: &mut Problems) {
+    let block = match kind {
+        TrackKind::Process => "vrrp_track_process",
+        _ => "vrrp_script",
+    };
+    let message = format!("there is a {block} {} already", quote(&tracked.name.text));
+    let help = "the first one is taken, and this one is left out";
+    report.warning(&tracked.name.place, message, help);
+}
+
+/// The same name on another node must be the same thing. `nth` says which it is of those that are the same on its node.
 pub fn judge_same(
     node: usize,
     tracked: &Tracked,
+    nth: usize,
     managers: &[Manager],
     nodes: &[Node],
     report: &mut Problems,
 ) {
-    let text = |t: &Tracked| match &t.kind {
-        TrackedKind::Script(word) | TrackedKind::Process(word) => {
-            Some((word.text.clone(), t.interval, t.timeout, t.fall, t.rise))
-        }
-        TrackedKind::Service(_) => None,
+    let all = managers.iter().zip(nodes);
+    let before = all.take(node).find_map(|(manager, node)| {
+        let there = manager.tracked.iter().filter(|t| match &t.kind {
+            TrackedKind::Service(service) => is_local(service, node),
+            _ => true,
+        });
+        there.filter(|t| t.is_same_as(tracked)).nth(nth)
+    });
+    let times = |t: &Tracked| (t.interval, t.timeout, t.fall, t.rise);
+    let Some(before) = before else { return };
+    if what(before) == what(tracked) && times(before) == times(tracked) {
+        return;
+    }
+    let node = nodes.get(node).map_or("", |n| n.name.as_str());
+    let name = match &tracked.kind {
+        TrackedKind::Service(service) => format!("the check of port {}", service.port),
+        _ => quote(&tracked.name.text),
     };
-    let before = managers.iter().take(node).flat_map(|m| &m.tracked);
-    let same = before
-        .filter(|t| t.name.text == tracked.name.text)
-        .find_map(text);
-    if let (Some(before), Some(here)) = (same, text(tracked))
-        && before != here
-    {
-        let name = nodes.get(node).map_or("", |n| n.name.as_str());
-        let message = format!(
-            "{} is not the same on {name} as on the first node, which is taken",
-            quote(&tracked.name.text)
-        );
-        let help = "nodes may have different checks: change the line in the ha.cf of that node";
-        report.warning(&tracked.name.place, message, help);
+    let message = format!("{name} is not the same on {node} as on the first node, which is taken");
+    let help = "nodes may have different checks: change the line in the ha.cf of that node";
+    report.warning(&tracked.name.place, message, help);
+}
+
+/// What is asked, to be compared.
+fn what(tracked: &Tracked) -> (Option<&str>, Option<&str>, Option<u16>) {
+    match &tracked.kind {
+        TrackedKind::Script(word) | TrackedKind::Process(word) => (Some(&word.text), None, None),
+        TrackedKind::Service(service) => {
+            let command = service.command.as_ref().map(|w| w.text.as_str());
+            (command, service.http.as_deref(), service.status)
+        }
     }
 }
 
@@ -82,6 +107,39 @@ fn judge_scripts_in_tmp(managers: &[Manager], report: &mut Problems) {
         {
             let message = "a script in a folder for temporary files is gone after a reboot";
             report.warning(&word.place, message, format!("put it into {FOLDER}"));
+        }
+    }
+}
+
+/// A weight only changed a priority, and the lowest priority is still one. `used` are the interfaces of the addresses.
+fn remark_on_weights(
+    groups: &[RouterGroup<'_>],
+    managers: &[Manager],
+    used: &BTreeSet<&str>,
+    report: &mut Problems,
+) {
+    let mut seen = BTreeSet::new();
+    let routers = groups.iter().flat_map(|g| &g.routers);
+    for (node, instance) in routers.flat_map(Router::present) {
+        let Some(manager) = managers.get(node) else {
+            continue;
+        };
+        for track in manager.tracks_of(instance) {
+            let weight = weight_of(track, manager);
+            let becomes_check = match track.kind {
+                TrackKind::Interface => !used.contains(track.name.text.as_str()),
+                _ => manager.find_tracked(track).is_some(),
+            };
+            if weight == 0 || !becomes_check || !seen.insert((track.kind, track.name.text.as_str()))
+            {
+                continue;
+            }
+            let message = format!(
+                "the weight {weight} of {} only changed the priority: a node on which it had failed still took the addresses when no other node could",
+                quote(&track.name.text)
+            );
+            let help = "here a node whose check has not passed starts nothing; remove the line from ha.cf if you do not want that";
+            report.note(&track.name.place, message, help);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is watched, as lines `check` of ha.cf, and scripts for what one line cannot say.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::check_remarks::{self, tracked_names};
@@ -11,7 +12,7 @@ use super::routers::{Router, RouterGroup};
 use super::servers::report_load_balancer;
 use crate::setup::answers;
 use crate::setup::folder::NewFile;
-use crate::text::{Problems, duration_in_files, one_line, quote};
+use crate::text::{Place, Problems, duration_in_files, one_line, quote};
 
 /// Where scripts of checks are when the folder is in its place.
 pub const FOLDER: &str = "/etc/ha.d/checks";
@@ -37,6 +38,9 @@ const RESERVED: [&str; 15] = [
 ];
 const MYSQL_PORT: u16 = 3306;
 
+/// What a check is made of: its kind, its name, and a number, because services of one port have one name.
+type Origin = (Option<TrackKind>, String, usize);
+
 /// The lines, each with what stands above it, and the scripts.
 #[derive(Debug, Default)]
 pub struct Checks {
@@ -44,7 +48,8 @@ pub struct Checks {
     pub lines: Vec<(String, String)>,
     /// `checks/NAME`.
     pub scripts: Vec<NewFile>,
-    names: Vec<String>,
+    names: BTreeSet<String>,
+    origins: BTreeSet<Origin>,
 }
 
 /// Everything that the instances track, each once.
@@ -56,24 +61,19 @@ pub fn checks(
 ) -> Checks {
     let mut made = Checks::default();
     let used = used_interfaces(groups);
-    for (node, manager) in managers.iter().enumerate() {
-        let all = manager.instances.iter();
-        let names: BTreeSet<(TrackKind, &str)> =
-            all.flat_map(|i| tracked_names(manager, i)).collect();
+    for (at, (manager, node)) in managers.iter().zip(nodes).enumerate() {
+        let mut before: Vec<&Tracked> = Vec::new();
         for tracked in &manager.tracked {
-            let named = tracked
-                .kind
-                .track_kind()
-                .map(|kind| (kind, tracked.name.text.as_str()));
-            if named.is_none_or(|named| names.contains(&named)) {
-                made.add(node, tracked, managers, nodes, report);
-            } else {
-                let message = format!(
-                    "no instance tracks {}, so it had no effect",
-                    quote(&tracked.name.text)
-                );
-                report.warning(&tracked.name.place, message, "it is left out");
+            if !counts(tracked, manager, node, report) {
+                continue;
             }
+            let same = before.iter().filter(|b| b.is_same_as(tracked)).count();
+            if let (true, Some(kind)) = (same > 0, tracked.kind.track_kind()) {
+                check_remarks::report_second(tracked, kind, report);
+            } else if made.add(tracked, same, report).is_none() {
+                check_remarks::judge_same(at, tracked, same, managers, nodes, report);
+            }
+            before.push(tracked);
         }
         for instance in &manager.instances {
             for track in manager.tracks_of(instance) {
@@ -82,77 +82,91 @@ pub fn checks(
             }
         }
     }
-    check_remarks::remark_on_all(groups, managers, nodes, report);
+    check_remarks::remark_on_all(groups, managers, nodes, &used, report);
     made
 }
 
-impl Checks {
-    /// A name that can stand in ha.cf and in a path, as it was if possible. Nothing if it is there already.
-    fn claim(&mut self, name: &str) -> Option<String> {
-        let plain = |c: char| {
-            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        };
-        let mut name: String = name.chars().take(60).map(plain).collect();
-        if RESERVED.contains(&name.as_str()) || name.starts_with('.') || name.is_empty() {
-            name = format!("check_{name}");
+/// Whether something is watched for the addresses: an instance tracks it, or it is a service of the node itself.
+fn counts(tracked: &Tracked, manager: &Manager, node: &Node, report: &mut Problems) -> bool {
+    let place = &tracked.name.place;
+    if let TrackedKind::Service(service) = &tracked.kind {
+        if !is_local(service, node) {
+            report_load_balancer(place, report);
+            return false;
         }
-        if self.names.contains(&name) {
+        for problem in &service.remarks.list {
+            let help = problem.help.clone().unwrap_or_default();
+            report.add(problem.severity, &problem.place, &problem.message, help);
+        }
+        return true;
+    }
+    let named = |(kind, name): (TrackKind, &str)| {
+        Some(kind) == tracked.kind.track_kind() && name == tracked.name.text
+    };
+    let mut all = manager.instances.iter();
+    let tracks = all.any(|i| tracked_names(manager, i).any(named));
+    if !tracks {
+        let message = format!(
+            "no instance tracks {}, so it had no effect",
+            quote(&tracked.name.text)
+        );
+        report.warning(place, message, "it is left out");
+    }
+    tracks
+}
+
+/// A name that can stand in ha.cf and in a path, as it was if possible.
+fn plain_name(name: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = name.chars().take(60).map(plain).collect();
+    if RESERVED.contains(&name.as_str()) || name.starts_with('.') || name.is_empty() {
+        format!("check_{name}")
+    } else {
+        name
+    }
+}
+
+impl Checks {
+    /// A name for the check, with a number if another check has it. Nothing if there is a check of the same origin already.
+    fn claim(
+        &mut self,
+        wanted: &str,
+        origin: Origin,
+        place: &Place,
+        report: &mut Problems,
+    ) -> Option<String> {
+        if !self.origins.insert(origin) {
             return None;
         }
-        self.names.push(name.clone());
+        let first = plain_name(wanted);
+        let numbered = (2_usize..).map(|n| format!("{first}-{n}"));
+        let mut names = std::iter::once(first.clone()).chain(numbered);
+        let name = names.find(|name| !self.names.contains(name))?;
+        if name != first {
+            let message =
+                format!("the check is called {name}, because another one is called {first}");
+            report.note(place, message, "");
+        }
+        self.names.insert(name.clone());
         Some(name)
     }
 
-    fn add(
-        &mut self,
-        node: usize,
-        tracked: &Tracked,
-        managers: &[Manager],
-        nodes: &[Node],
-        report: &mut Problems,
-    ) {
+    /// Adds a check. Nothing if there is one of the same origin already.
+    fn add(&mut self, tracked: &Tracked, nth: usize, report: &mut Problems) -> Option<()> {
         let wanted = match &tracked.kind {
             TrackedKind::Service(service) => format!("service-{}", service.port),
             _ => tracked.name.text.clone(),
         };
-        if let TrackedKind::Service(service) = &tracked.kind
-            && !is_local(service, nodes)
-        {
-            return report_load_balancer(&tracked.name.place, report);
-        }
-        let Some(name) = self.claim(&wanted) else {
-            return check_remarks::judge_same(node, tracked, managers, nodes, report);
-        };
-        let (above, probe) = match &tracked.kind {
-            TrackedKind::Script(word) => (
-                format!(
-                    "keepalived: vrrp_script {}",
-                    one_line(&tracked.name.text, 60)
-                ),
-                probe_of(&word.text),
-            ),
-            TrackedKind::Process(word) => {
-                let Some(probe) = process(&word.text) else {
-                    let message = format!("{} is not the name of a program", quote(&word.text));
-                    return report.warning(
-                        &word.place,
-                        message,
-                        "write: check NAME process PROGRAM",
-                    );
-                };
-                (
-                    format!(
-                        "keepalived: vrrp_track_process {}",
-                        one_line(&tracked.name.text, 60)
-                    ),
-                    Probe::Words(probe),
-                )
-            }
-            TrackedKind::Service(service) => service_probe(service, tracked, report),
+        let origin = (tracked.kind.track_kind(), wanted.clone(), nth);
+        let name = self.claim(&wanted, origin, &tracked.name.place, report)?;
+        let Some((above, probe)) = probe(tracked, report) else {
+            return Some(());
         };
         let words = match probe {
             Probe::Words(words) => words,
@@ -172,6 +186,7 @@ impl Checks {
             tracked.rise
         );
         self.lines.push((above, line));
+        Some(())
     }
 
     /// An interface that no address is on: those of the addresses are needed without a check.
@@ -184,11 +199,35 @@ impl Checks {
             let message = format!("{} is not the name of an interface", quote(name));
             return report.warning(&track.name.place, message, "it is left out");
         }
-        if let Some(check) = self.claim(&format!("link-{name}")) {
+        let origin = (Some(TrackKind::Interface), name.clone(), 0);
+        let place = &track.name.place;
+        if let Some(check) = self.claim(&format!("link-{name}"), origin, place, report) {
             let line = format!("check {check} link {name} every 1s fall 1 rise 1");
             self.lines
                 .push(("keepalived: track_interface".to_owned(), line));
         }
+    }
+}
+
+/// What stands above the check, and its probe.
+fn probe(tracked: &Tracked, report: &mut Problems) -> Option<(String, Probe)> {
+    let name = one_line(&tracked.name.text, 60);
+    match &tracked.kind {
+        TrackedKind::Script(word) => Some((
+            format!("keepalived: vrrp_script {name}"),
+            probe_of(&word.text),
+        )),
+        TrackedKind::Process(word) => {
+            let Some(probe) = process(&word.text) else {
+                let message = format!("{} is not the name of a program", quote(&word.text));
+                let help = "write: check NAME process PROGRAM";
+                report.warning(&word.place, message, help);
+                return None;
+            };
+            let above = format!("keepalived: vrrp_track_process {name}");
+            Some((above, Probe::Words(probe)))
+        }
+        TrackedKind::Service(service) => Some(service_probe(service, tracked, report)),
     }
 }
 
@@ -218,32 +257,30 @@ fn process(text: &str) -> Option<String> {
     (!name.is_empty() && name.bytes().all(plain)).then(|| format!("process {name}"))
 }
 
-/// Whether a real server is the machine that checks it.
-pub fn is_local(service: &Service, nodes: &[Node]) -> bool {
-    let own = nodes.iter().any(|n| n.addresses.contains(&service.address));
-    own || service.address.is_loopback()
+/// Whether a real server is the machine that checks it: this node itself, whose file names it.
+pub fn is_local(service: &Service, node: &Node) -> bool {
+    node.addresses.contains(&service.address) || service.address.is_loopback()
+}
+
+/// What is asked in place of an address that only one node has.
+fn asked(service: &Service) -> SocketAddr {
+    let address = match service.address {
+        own if own.is_loopback() => own,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(address, service.port)
 }
 
 fn service_probe(service: &Service, tracked: &Tracked, report: &mut Problems) -> (String, Probe) {
-    let port = service.port;
-    let above = format!("keepalived: real_server {} {port}", service.address);
+    let above = format!(
+        "keepalived: real_server {} {}",
+        service.address, service.real_port
+    );
     if let Some(command) = &service.command {
         return (above, probe_of(&command.text));
     }
-    if let Some(path) = &service.http {
-        let words = format!("http http://127.0.0.1:{port}{path}");
-        let plain = path
-            .chars()
-            .all(|c| c.is_ascii_graphic() && !"#,".contains(c));
-        let words = if plain {
-            words
-        } else {
-            format!("http http://127.0.0.1:{port}/")
-        };
-        remark_on_loopback(service, tracked, report);
-        return (above, Probe::Words(words));
-    }
-    if port == MYSQL_PORT {
+    if service.http.is_none() && service.port == MYSQL_PORT {
         let message =
             "a server that hangs passes TCP_CHECK, because the kernel accepts the connection";
         let help = "here `mysql` asks a query on the server's socket; ha.cf(5) says how it logs in";
@@ -251,7 +288,31 @@ fn service_probe(service: &Service, tracked: &Tracked, report: &mut Problems) ->
         return (above, Probe::Words("mysql".to_owned()));
     }
     remark_on_loopback(service, tracked, report);
-    (above, Probe::Words(format!("tcp 127.0.0.1:{port}")))
+    let asked = asked(service);
+    let words = match &service.http {
+        Some(path) => {
+            let status = service.status.map(|s| format!(" status {s}"));
+            let path = usable_path(path, tracked, report);
+            format!("http http://{asked}{path}{}", status.unwrap_or_default())
+        }
+        None => format!("tcp {asked}"),
+    };
+    (above, Probe::Words(words))
+}
+
+/// The path, if it can stand in ha.cf.
+fn usable_path<'p>(path: &'p str, tracked: &Tracked, report: &mut Problems) -> &'p str {
+    let plain = |c: char| c.is_ascii_graphic() && !"#,".contains(c);
+    if path.chars().all(plain) {
+        return path;
+    }
+    let message = format!("the path {} cannot stand in ha.cf", quote(path));
+    report.warning(
+        &tracked.name.place,
+        message,
+        "the page / is fetched instead",
+    );
+    "/"
 }
 
 fn remark_on_loopback(service: &Service, tracked: &Tracked, report: &mut Problems) {
@@ -259,8 +320,9 @@ fn remark_on_loopback(service: &Service, tracked: &Tracked, report: &mut Problem
         return;
     }
     let message = format!(
-        "port {} is asked at 127.0.0.1, because ha.cf is the same on every node",
-        service.port
+        "port {} is asked at {}, because ha.cf is the same on every node",
+        service.port,
+        asked(service).ip()
     );
     let help = format!(
         "if the service listens only on {}, write that address on this node",

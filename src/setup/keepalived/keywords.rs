@@ -5,7 +5,7 @@ use super::lexer::may_have_password;
 use crate::text::{Place, Problems, Severity, did_you_mean, one_line, quote};
 
 /// A keyword, and how it is remarked.
-type Row = (&'static str, Treatment);
+pub type Row = (&'static str, Treatment);
 
 /// How a keyword without a counterpart is remarked.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +20,11 @@ pub enum Treatment {
 
 use Treatment::{Note, Quiet, Warning};
 
-const MAIL: &str =
+/// Mail.
+pub const MAIL: &str =
     "had sends no mail: let a program of `notify` in ha.cf do it, or put MailTo into haresources";
-const ROOT: &str = "scripts run as root here, and must not be writable by anybody else";
+/// Users of scripts.
+pub const ROOT: &str = "scripts run as root here, and must not be writable by anybody else";
 const FIFO: &str = "there is no FIFO: the program that reads it can be a `notify` of ha.cf, which gets the group and its state in HA_NOTIFY_GROUP and HA_NOTIFY_TO";
 const GARP: &str = "had announces an address several times by itself, and again when the hardware address or the carrier changes";
 const ROUTES: &str = "had adds no routes or rules: write a script of resource.d that does, and put it after the address in haresources";

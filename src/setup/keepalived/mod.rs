@@ -3,7 +3,7 @@
 //! * [`source`]: files, and what they include;
 //! * `lexer`: lines to words, as keepalived splits them;
 //! * `blocks`: words to nested blocks;
-//! * `model`: what the files of one node say; `keywords` is what is only remarked;
+//! * `model`: what the files of one node say; `keywords` and `server_keywords` are what is only remarked;
 //! * `reader`, `instance`, `tracked`, `servers`: blocks to the model;
 //! * `nodes`: which node has which file, name and addresses;
 //! * `routers`: the instances of all nodes, put together, and `truth`: what they really did;
@@ -24,6 +24,7 @@ mod notify;
 mod paths;
 mod reader;
 mod routers;
+mod server_keywords;
 mod servers;
 pub mod source;
 mod tracked;
@@ -93,12 +94,21 @@ pub fn import(wanted: &Wanted, files: &dyn Files) -> Imported {
         }
     }
     report.sort();
-    report.list.dedup();
+    drop_repeated(&mut report);
     if report.has_errors() {
         imported.draft = None;
     }
     imported.problems = report;
     imported
+}
+
+/// One file that is read for several nodes says the same of each.
+fn drop_repeated(report: &mut Problems) {
+    for problem in std::mem::take(&mut report.list) {
+        if !report.list.contains(&problem) {
+            report.list.push(problem);
+        }
+    }
 }
 
 fn first_file(wanted: &Wanted) -> &Path {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::lexer::Word;
-use crate::text::Place;
+use crate::text::{Place, Problems};
 
 /// keepalived on one node.
 #[derive(Clone, Debug)]
@@ -154,14 +154,20 @@ pub enum TrackedKind {
 pub struct Service {
     /// Its address as written.
     pub address: IpAddr,
-    /// Its port.
+    /// Its port as written.
+    pub real_port: u16,
+    /// The port that is asked, which is another one with `connect_port`.
     pub port: u16,
     /// `HTTP_GET`: the path.
     pub http: Option<String>,
+    /// `status_code`: the status of the page.
+    pub status: Option<u16>,
     /// `MISC_CHECK`: the command.
     pub command: Option<Word>,
     /// `notify_down`.
     pub notify_down: Option<Word>,
+    /// What is said if it is this machine.
+    pub remarks: Problems,
 }
 
 /// The programs that are called.
@@ -198,6 +204,16 @@ impl TrackedKind {
             TrackedKind::Script(_) => Some(TrackKind::Script),
             TrackedKind::Process(_) => Some(TrackKind::Process),
             TrackedKind::Service(_) => None,
+        }
+    }
+}
+
+impl Tracked {
+    /// Whether both are of one kind and name, or services on one port.
+    pub fn is_same_as(&self, other: &Tracked) -> bool {
+        match (&self.kind, &other.kind) {
+            (TrackedKind::Service(one), TrackedKind::Service(two)) => one.port == two.port,
+            (one, two) => one.track_kind() == two.track_kind() && self.name.text == other.name.text,
         }
     }
 }

@@ -36,9 +36,9 @@ pub fn remark_on_all(
     if let Some(router) = groups.iter().find_map(|g| g.routers.first()) {
         remark_on_detection(router, report);
     }
-    for manager in managers {
+    for (manager, node) in managers.iter().zip(nodes) {
         for tracked in &manager.tracked {
-            remark_on_killer(tracked, manager, nodes, files, report);
+            remark_on_killer(tracked, manager, node, files, report);
         }
     }
 }
@@ -326,13 +326,13 @@ fn remark_on_detection(router: &Router<'_>, report: &mut Problems) {
 fn remark_on_killer(
     tracked: &Tracked,
     manager: &Manager,
-    nodes: &[Node],
+    node: &Node,
     files: &dyn Files,
     report: &mut Problems,
 ) {
     let (word, is_check) = match &tracked.kind {
         TrackedKind::Script(word) => (word, true),
-        TrackedKind::Service(service) if is_local(service, nodes) => match &service.notify_down {
+        TrackedKind::Service(service) if is_local(service, node) => match &service.notify_down {
             Some(word) => (word, false),
             None => return,
         },
