@@ -188,6 +188,33 @@ fn the_end_says_what_to_copy_and_what_to_run() {
     }
 }
 
+#[test]
+fn services_of_haresources_are_switched_off_and_paths_are_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("it's new");
+    let words = format!(
+        "init {PAIR} --ping 10.0.0.254 --resource nginx systemd::php drbddisk::r0 Filesystem::/dev/x::/srv::ext4"
+    );
+    let text = said(&hactl(&words, &out));
+    let quoted = format!(
+        "scp -rp '{}/it'\\''s new'/{{ha.cf,haresources,authkeys}} root@10.0.0.2:/etc/ha.d/",
+        folder.path().display()
+    );
+    for wanted in [
+        &quoted[..],
+        "\n  systemctl disable --now nginx ",
+        "\n  systemctl disable --now php ",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
+    }
+    assert_eq!(text.matches("disable --now").count(), 2, "{text}");
+    let (before, after) = text.split_once("disable --now php").unwrap();
+    assert!(
+        before.contains("hactl check") && after.contains("enable --now had"),
+        "{text}"
+    );
+}
+
 /// The cluster survives random faults as the files are.
 #[test]
 fn a_simulation_runs_with_what_was_written() {

@@ -81,8 +81,6 @@ fn report(imported: &Imported, draft: &Draft, out: &std::path::Path) -> String {
             names.push(folder);
         }
     }
-    let stop = "  systemctl disable --now keepalived   # on each node, before had is started\n";
-    let next = next_steps(out, &imported.nodes, &names);
-    let next = next.replace("  systemctl enable", &format!("{stop}  systemctl enable"));
+    let next = next_steps(out, &imported.nodes, &names, &["keepalived"]);
     imported.problems.page(&written) + &next
 }

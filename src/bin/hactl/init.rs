@@ -288,12 +288,39 @@ fn report(out: &Path, answers: &Answers) -> String {
     if answers.pings.is_empty() && answers.nodes.len() == 2 {
         text += NO_PING;
     }
-    text + &next_steps(out, &answers.nodes, &["ha.cf", "haresources", "authkeys"])
+    let files = ["ha.cf", "haresources", "authkeys"];
+    text + &next_steps(out, &answers.nodes, &files, &services(&answers.resources))
 }
 
-/// What to copy where, and what to run then.
-pub fn next_steps(out: &Path, nodes: &[(String, IpAddr)], names: &[&str]) -> String {
-    let from = format!("{}/{{{}}}", out.display(), names.join(","));
+/// The services among the resources, which nobody else may start. What else begins with a capital letter is an address, a disk
+/// or the like.
+fn services(resources: &[String]) -> Vec<&str> {
+    const OTHERS: [&str; 4] = ["drbd", "drbddisk", "haproxy_backend", "rsync_push"];
+    let mut found: Vec<&str> = Vec::new();
+    for word in resources {
+        let name = word.strip_prefix("systemd::").unwrap_or(word);
+        let name = name.split("::").next().unwrap_or("");
+        let name = name.rsplit(':').next().unwrap_or("");
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
+        if name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(plain)
+            && !OTHERS.contains(&name)
+            && !found.contains(&name)
+        {
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// What to copy where, and what to run then. `services` are those that must not start by themselves.
+pub fn next_steps(
+    out: &Path,
+    nodes: &[(String, IpAddr)],
+    names: &[&str],
+    services: &[&str],
+) -> String {
+    let from = format!("{}/{{{}}}", shell_path(out), names.join(","));
     let mut text = "Next, as root:\n".to_owned();
     let etc = Path::new("/etc/ha.d");
     let here = nodes.iter().any(|(_, address)| is_own(*address));
@@ -307,9 +334,28 @@ pub fn next_steps(out: &Path, nodes: &[(String, IpAddr)], names: &[&str]) -> Str
         };
         text += &format!("  scp -rp {from} root@{at}:{}/   # {name}\n", etc.display());
     }
-    text + "  hactl check                  # on each node: go on only if there are no errors\n  \
-            systemctl enable --now had   # on each node\n  \
-            hactl status\n"
+    text += "  hactl check                  # on each node: go on only if there are no errors\n";
+    for service in services {
+        text += &format!(
+            "  systemctl disable --now {service}   # on each node that has this unit, before had is started\n"
+        );
+    }
+    text + "  systemctl enable --now had   # on each node\n  hactl status\n"
+}
+
+/// A path as one word of a shell, which no program reads as an option or as a path on another host.
+fn shell_path(path: &Path) -> String {
+    let text = path.display().to_string();
+    let text = match text.strip_prefix('/') {
+        None if text.starts_with('-') || text.contains(':') => format!("./{text}"),
+        _ => text,
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.:=@%+,".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]
