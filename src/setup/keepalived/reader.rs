@@ -208,9 +208,27 @@ fn remark_on_password(manager: &Manager, report: &mut Problems) {
 fn remark_on_notify(manager: &Manager, report: &mut Problems) {
     let instances = manager.instances.iter().map(|i| &i.notify);
     let groups = manager.sync_groups.iter().map(|g| &g.notify);
-    for program in instances.chain(groups).flat_map(Notify::all) {
-        let message = "this is called from notify.d/keepalived, after the whole group has started or stopped here";
-        let help = "what starts and stops a service belongs into haresources, beside the address";
-        report.note(&program.place, message, help);
+    for notify in instances.chain(groups) {
+        for (program, when) in [
+            (
+                &notify.any,
+                "after the whole group has started, stopped or failed here",
+            ),
+            (&notify.master, "after the whole group has started here"),
+            (
+                &notify.backup,
+                "after the whole group has stopped here, and not when had starts without it",
+            ),
+            (
+                &notify.fault,
+                "only when the group has failed here or is stuck: a check or an interface that fails stops the group, which is notify_backup",
+            ),
+        ] {
+            if let Some(program) = program {
+                let message = format!("this is called from notify.d/keepalived, {when}");
+                let help = "the programs of a group have 30 s together, then they are killed; what starts and stops a service belongs into haresources, beside the address";
+                report.note(&program.place, message, help);
+            }
+        }
     }
 }
