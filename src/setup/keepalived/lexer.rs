@@ -128,7 +128,11 @@ impl Lexer {
         if value.ends_with('\\') {
             let message = format!("`${name}` has several lines, which is not read");
             let help = "write its lines where it is used";
-            report.warning(&line.place(1, line.text.chars().count()), message, help);
+            // The value may be a password.
+            let shown = line.text.split('=').next().unwrap_or("");
+            let mut place = line.place(1, shown.chars().count().max(1));
+            place.text = format!("{shown}=*** \\").into();
+            report.warning(&place, message, help);
         }
         let value = self.expand(value);
         let value = value.trim_end_matches('\\').to_owned();
@@ -396,6 +400,15 @@ mod tests {
         for kept in ["   **** ********\n", "auth*", "AUTH**** ***", "priority 5"] {
             assert!(shown.contains(kept), "{kept} is missing in\n{shown}");
         }
+    }
+
+    #[test]
+    fn no_value_of_several_lines_is_shown() {
+        let shown = read("$A=hunter22 \\\n", "").1.to_string();
+        assert!(
+            shown.contains("$A=*** \\\n") && !shown.contains("hunter"),
+            "{shown}"
+        );
     }
 
     #[test]
