@@ -144,6 +144,15 @@ impl Engine {
         };
         let (fenced, must) = (peer.fencing.fenced, self.view.must_be_fenced(peer));
         let licence = self.licence(peer);
+        let held_because = match licence {
+            Licence::Ask => Some(Because::NeverHeardSoAsk),
+            Licence::WrongMachine => Some(Because::WrongMachine),
+            Licence::Heard => {
+                let by = self.view.heard_by(peer).cloned();
+                by.map(Because::HeardElsewhere)
+            }
+            Licence::Fire(_) | Licence::Wait => None,
+        };
         let Some(case) = self.fencing.cases.get_mut(node) else {
             return;
         };
@@ -158,17 +167,10 @@ impl Engine {
             Licence::Ask => Some(FenceCall::Status),
             Licence::WrongMachine | Licence::Wait | Licence::Heard => None,
         };
-        let held = case.wanted
-            && matches!(
-                licence,
-                Licence::Ask | Licence::WrongMachine | Licence::Heard
-            );
-        if held && !std::mem::replace(&mut case.held_reported, true) {
-            let because = match licence {
-                Licence::Ask => Because::NeverHeardSoAsk,
-                Licence::Heard => Because::Agent(HEARD_BY_OTHERS.to_owned()),
-                _ => Because::Agent(WRONG_MACHINE.to_owned()),
-            };
+        if case.wanted
+            && let Some(because) = held_because
+            && !std::mem::replace(&mut case.held_reported, true)
+        {
             self.round
                 .record_node(What::FenceHeld(node.clone()), because);
         }
@@ -477,13 +479,6 @@ impl Engine {
             .filter(|at| *at > self.now)
     }
 }
-
-/// Why a node is not fenced.
-const HEARD_BY_OTHERS: &str =
-    "another node hears it; the link between this node and that one is broken";
-/// Why a node is not fenced.
-const WRONG_MACHINE: &str =
-    "it was fenced before and ran on, so its fence line names another machine";
 
 mod case;
 mod status;

@@ -301,6 +301,10 @@ pub enum Because {
     PowerSwitch,
     /// This node has not heard that peer, so it may be the one that was cut off.
     NeverHeardSoAsk,
+    /// Another node hears that peer: the link between it and this node is broken.
+    HeardElsewhere(NodeName),
+    /// What that peer's power switch switches is another machine.
+    WrongMachine,
     /// A stop of it failed on a peer that is dead now.
     StuckAt(NodeName),
     /// A peer that is dead now had it in maintenance, and has not heard of its end.

@@ -123,17 +123,20 @@ impl NodeFencer {
                 let text = format!("ha.cf has no `fence {node}` line");
                 return Err(Refusal::new(RefusalCode::Refused, text));
             };
-            let (mut lines, mut good) = (Vec::new(), true);
+            let (mut lines, mut errors) = (Vec::new(), Vec::new());
             for (at, level) in device.levels.iter().enumerate() {
                 for part in &level.parts {
                     let said = fence::ask_part(part, &node, &Abort::new()).await;
-                    good &= said.is_ok();
+                    errors.extend(said.as_ref().err().cloned());
                     lines.push(test_line(at, part, said));
                 }
             }
             let text = lines.join("\n");
-            let result = if good { Ok(()) } else { Err(text.clone()) };
-            engine.send_event(Event::FenceTested { node, result });
+            let good = errors.is_empty();
+            engine.send_event(Event::FenceTested {
+                node,
+                result: result_of_test(&errors),
+            });
             if good {
                 Ok(ControlAnswer::Done(text))
             } else {
@@ -164,13 +167,18 @@ async fn test_now_and_then(
             errors.extend(fence::ask_part(part, &device.node, abort).await.err());
         }
         drop(turn);
-        let result = if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(errors.join("; "))
-        };
         let node = device.node.clone();
+        let result = result_of_test(&errors);
         engine.send_event(Event::FenceTested { node, result });
+    }
+}
+
+/// What the engine is told: one line of what went wrong.
+fn result_of_test(errors: &[String]) -> Result<(), String> {
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors.join("; "))
     }
 }
 

@@ -313,6 +313,26 @@ fn quorum_of_a_moment_ago_is_not_enough() {
     no_double(&world);
 }
 
+/// Without its fence line nothing would wait for it any more.
+#[test]
+fn the_fence_line_of_a_node_that_must_be_fenced_is_not_removed() {
+    let mut world = three(false);
+    let reasons = |world: &World| {
+        let mut cluster = world.cluster.clone();
+        cluster.me = NodeName::new("b");
+        cluster.fencing.nodes.retain(|n| n.as_str() != "a");
+        let engine = world.at("b").engine.as_ref().unwrap();
+        engine.judge_configuration(&cluster).join("\n")
+    };
+    assert_eq!(reasons(&world), "");
+    world.set_power_switch("a", PowerSwitch::Fails);
+    world.kill("a");
+    world.run_for(secs(30));
+    let said = reasons(&world);
+    assert!(said.contains("a is dead and has no fence line"), "{said}");
+    assert!(said.contains("hactl fence confirm a --yes"), "{said}");
+}
+
 /// What was switched off is another machine.
 #[test]
 fn a_fenced_node_that_is_heard_again_is_reported_and_not_believed_again() {

@@ -71,7 +71,7 @@ impl AddressProber {
         (prober, rx)
     }
 
-    /// Probes these addresses from now on, with this time from round to round for each 128 of them. Replaces an earlier
+    /// Probes these addresses from now on, with this time from round to round for each batch of them. Replaces an earlier
     /// watch of the group.
     pub fn watch(&self, group: &GroupName, addresses: Vec<VirtualAddress>, every: Duration) {
         let watch = AddressWatch {

@@ -73,6 +73,23 @@ async fn all_parts_are_switched_off_before_one_is_asked() {
     assert_eq!(lab.log("left"), "status off status status on status ");
 }
 
+/// A shell and an interpreter end so where the agent itself is broken.
+#[tokio::test]
+async fn an_exit_code_of_2_without_the_word_off_is_an_error() {
+    let lab = Lab::new();
+    for (body, off) in [
+        ("exit 2", false),
+        ("echo 'usage: fence_it [-h]'; exit 2", false),
+        ("echo offline; exit 2", false),
+        ("echo 'Status: OFF'; exit 2", true),
+    ] {
+        let device = device(vec![vec![lab.agent("says", body)]]);
+        let said = call(&device, FenceCall::Status).await;
+        assert_eq!(said == Ok(Power::Off), off, "{body}: {said:?}");
+        assert_eq!(said.is_err(), !off, "{body}: {said:?}");
+    }
+}
+
 #[tokio::test]
 async fn one_power_supply_that_is_still_on_is_no_success() {
     let lab = Lab::new();

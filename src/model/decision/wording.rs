@@ -324,6 +324,14 @@ impl fmt::Display for Because {
             ),
             Self::MayRunAt(n) => write!(f, "{n} is silent, and a group may run there"),
             Self::PowerSwitch => write!(f, "its power switch says so"),
+            Self::HeardElsewhere(n) => write!(
+                f,
+                "{n} hears it; the link between it and this node is broken"
+            ),
+            Self::WrongMachine => write!(
+                f,
+                "it was fenced before and ran on, so its fence line names another machine"
+            ),
             Self::NeverHeardSoAsk => write!(
                 f,
                 "this node has not heard it since its own start, so it may be the healthy one; its power switch is asked whether it is off"
