@@ -133,7 +133,8 @@ impl World {
         let machine = self.machine(name);
         machine.frozen = false;
         machine.thawed = now;
-        machine.unread = std::mem::take(&mut machine.inbox);
+        // What it had not read before it stood still is older.
+        machine.unread.append(&mut machine.inbox);
         self.read_all(&NodeName::new(name), Some(Event::DeadlineReached));
     }
 

@@ -257,3 +257,16 @@ fn a_late_daemon_decides_once_for_all_that_has_arrived() {
     );
     assert!(taken.iter().all(|(_, event, _)| event.can_wait()));
 }
+
+#[test]
+fn what_a_late_daemon_has_not_read_outlives_a_suspend() {
+    let mut world = World::new(&["a"]).group("db", "a", 0);
+    world.machine("a").lateness = ms(5);
+    world.start_all();
+    // The probes have ended, and their end was not read yet.
+    world.run_for(std::time::Duration::from_micros(1100));
+    world.suspend("a");
+    world.run_for(secs(1));
+    world.thaw("a");
+    settle_on(&mut world, "db", "a");
+}
