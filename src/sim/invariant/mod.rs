@@ -138,7 +138,7 @@ impl MachineWatch {
     /// The daemon receives an event.
     pub fn note_event(&mut self, now: Time, event: &Event, engine: &Engine) {
         let timing = &engine.cluster().timing;
-        self.past.advance(now, timing);
+        self.past.advance(now, timing, &engine.cluster().nodes);
         if let Event::Heard { heartbeat, .. } = event {
             let mut heard = heartbeat.heard.iter();
             let us = (engine.name(), engine.generation());

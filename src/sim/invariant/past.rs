@@ -2,7 +2,7 @@
 //!
 //! Promised under every fault. No node declares a peer dead that it has heard within deadtime, however late it woke
 //! itself. And after a pause longer than warntime, a node neither claims nor owns anything before it has heard every
-//! peer or has listened for deadtime.
+//! peer that it had then, or has listened for deadtime. One that a reload adds afterwards is waited for by rule 25.
 
 use std::collections::BTreeSet;
 
@@ -23,6 +23,8 @@ pub(super) struct PauseWatch {
 struct Listening {
     until: Time,
     heard: BTreeSet<NodeName>,
+    /// The nodes of its configuration when the pause ended.
+    nodes: Vec<NodeName>,
 }
 
 impl PauseWatch {
@@ -30,13 +32,14 @@ impl PauseWatch {
         *self = PauseWatch::default();
     }
 
-    /// The daemon is awake at this time of its clock.
-    pub fn advance(&mut self, now: Time, timing: &Timing) {
+    /// The daemon is awake at this time of its clock, and has these nodes in its configuration.
+    pub fn advance(&mut self, now: Time, timing: &Timing, nodes: &[NodeName]) {
         let last = self.last.replace(now);
         if last.is_some_and(|last| now.since(last) > timing.warntime) {
             self.listening = Some(Listening {
                 until: now + timing.deadtime,
                 heard: BTreeSet::new(),
+                nodes: nodes.to_vec(),
             });
         }
         if self.listening.as_ref().is_some_and(|l| now >= l.until) {
@@ -58,7 +61,8 @@ impl PauseWatch {
         mut peers: impl Iterator<Item = &'a NodeName>,
     ) -> Option<String> {
         let listening = self.listening.as_ref().filter(|l| now < l.until)?;
-        let unheard = peers.find(|p| !listening.heard.contains(*p))?;
+        let unheard =
+            peers.find(|p| listening.nodes.contains(p) && !listening.heard.contains(*p))?;
         let claims = |s| matches!(s, GroupState::Online | GroupState::Claiming);
         let report = heartbeat.groups.iter().find(|r| claims(r.state))?;
         let (group, state) = (&report.group, report.state.as_str());
@@ -98,16 +102,22 @@ mod tests {
         let timing = default_cluster(&[]).timing;
         let (online, carol) = (heartbeat(1, GroupState::Online, 1), NodeName::new("carol"));
         let mut past = PauseWatch::default();
-        past.advance(Time(1), &timing);
+        past.advance(Time(1), &timing, std::slice::from_ref(&carol));
         assert_eq!(
             past.check_heartbeat(Time(1), &online, [&carol].into_iter()),
             None
         );
         let thawed = Time(1) + Duration::from_secs(5);
-        past.advance(thawed, &timing);
+        past.advance(thawed, &timing, std::slice::from_ref(&carol));
         assert!(
             past.check_heartbeat(thawed, &online, [&carol].into_iter())
                 .is_some()
+        );
+        // One that a reload adds after the pause was no peer then.
+        let dave = NodeName::new("dave");
+        assert_eq!(
+            past.check_heartbeat(thawed, &online, [&dave].into_iter()),
+            None
         );
         past.note_heartbeat(&carol);
         assert_eq!(
