@@ -316,8 +316,11 @@ pub struct PersistentState {
 /// Rule 32. What the next daemon must know of a peer whose daemon it may never hear.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MachineRecord {
-    /// The addresses from which its heartbeats came directly, the newest last.
+    /// The addresses from which its fresh heartbeats came directly, the newest last.
     pub addresses: Vec<IpAddr>,
+    /// Where its newest heartbeat came from, while none of them was fresh.
+    #[serde(default)]
+    pub unproved_address: Option<IpAddr>,
     /// Its hardware addresses, as it published them.
     #[serde(default)]
     pub hardware: Vec<HardwareAddress>,

@@ -115,6 +115,7 @@ impl Machines {
             return false;
         }
         let record = &mut self.machine(node).record;
+        record.unproved_address = None;
         let many = record.addresses.len();
         record.addresses.retain(|a| *a != address);
         let is_new = record.addresses.len() == many;
@@ -124,15 +125,28 @@ impl Machines {
         is_new && !record.may_run.is_empty()
     }
 
+    /// A heartbeat of a peer came directly from this address, and is not fresh: it may be a recording of another machine's. But
+    /// while nothing better is known, a machine is asked there rather than not at all. Returns whether that must be kept.
+    fn learn_unproved_address(&mut self, node: &NodeName, address: IpAddr) -> bool {
+        let record = &mut self.machine(node).record;
+        if !record.addresses.is_empty() || record.unproved_address == Some(address) {
+            return false;
+        }
+        record.unproved_address = Some(address);
+        !record.may_run.is_empty()
+    }
+
     /// A silent node no longer has an address from which another node is heard. Returns whether it had it.
     fn drop_address(&mut self, node: &NodeName, address: IpAddr, out: &mut Vec<Action>) -> bool {
-        let has = |m: &&mut Machine| m.record.addresses.contains(&address);
+        let has = |m: &&mut Machine| m.record.asked_at().contains(&address);
         let Some(machine) = self.0.get_mut(node).filter(has) else {
             return false;
         };
-        machine.record.addresses.retain(|known| *known != address);
+        let record = &mut machine.record;
+        record.addresses.retain(|known| *known != address);
+        record.unproved_address.take_if(|known| *known == address);
         if machine.watched_since.is_some() {
-            let (node, addresses) = (node.clone(), machine.record.addresses.clone());
+            let (node, addresses) = (node.clone(), machine.record.asked_at());
             out.push(Action::WatchMachine { node, addresses });
         }
         true
@@ -196,7 +210,7 @@ impl Machines {
         let (_, node, machine) = all.find(|(_, _, m)| {
             m.record.may_run.contains_key(group) && m.verdict(m.died, now, alone) == wanted
         })?;
-        Some((node, machine.record.addresses.last().copied()))
+        Some((node, machine.record.asked_at().last().copied()))
     }
 
     fn machine(&mut self, node: &NodeName) -> &mut Machine {
@@ -212,7 +226,7 @@ impl Machines {
         let machine = self.machine(node);
         let record = std::mem::take(&mut machine.record);
         out.push(if wanted {
-            let addresses = record.addresses.clone();
+            let addresses = record.asked_at();
             let node = node.clone();
             Action::WatchMachine { node, addresses }
         } else {
@@ -224,6 +238,14 @@ impl Machines {
             watched_since: wanted.then_some(now),
             ..Machine::default()
         };
+    }
+}
+
+impl MachineRecord {
+    /// The addresses at which the machine is asked, the newest last.
+    fn asked_at(&self) -> Vec<IpAddr> {
+        let unproved = self.unproved_address.filter(|_| self.addresses.is_empty());
+        self.addresses.iter().copied().chain(unproved).collect()
     }
 }
 
@@ -265,10 +287,17 @@ impl Engine {
         machine.map_or(&[], |m| &m.record.addresses)
     }
 
-    /// A fresh heartbeat of a member came directly from this address.
-    pub(super) fn take_peer_address(&mut self, peer: &NodeName, address: IpAddr) {
+    /// A heartbeat of a member came directly from this address.
+    pub(super) fn take_peer_address(&mut self, peer: &NodeName, address: IpAddr, fresh: bool) {
         let machines = &mut self.view.machines;
-        self.round.save |= machines.learn_address(peer, address);
+        self.round.save |= if fresh {
+            machines.learn_address(peer, address)
+        } else {
+            machines.learn_unproved_address(peer, address)
+        };
+        if !fresh {
+            return;
+        }
         let silent = self.view.peers.iter().filter(|p| !p.is_living());
         let mut silent: Vec<NodeName> = silent.map(|p| p.name.clone()).collect();
         silent.extend(machines.former_keys());

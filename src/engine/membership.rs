@@ -63,8 +63,8 @@ impl Engine {
         if called_dead {
             self.end_confirmed_death(&heartbeat.src);
         }
-        if let Some(address) = from.filter(|_| fresh) {
-            self.take_peer_address(&heartbeat.src, address);
+        if let Some(address) = from {
+            self.take_peer_address(&heartbeat.src, address, fresh);
         }
         if hearing == Hearing::Copy {
             return;

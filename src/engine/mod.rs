@@ -124,9 +124,10 @@ impl Engine {
         };
         let timing = &view.cluster.timing;
         let groups = view.cluster.own_groups().iter();
-        let groups: Vec<Group> = groups
+        let mut groups: Vec<Group> = groups
             .map(|spec| Group::restored(spec, &kept, timing, now, &mut round))
             .collect();
+        groups.extend(witness::known_groups(&view.cluster, &kept, now));
         let mut engine = Engine {
             view,
             groups,

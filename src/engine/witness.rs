@@ -1,11 +1,13 @@
 //! The groups on a witness. It does not read haresources: it knows a group from the heartbeats of the nodes, shows it as
 //! offline, and recognises by rule 1 who may run it.
 
-use super::Engine;
+use std::collections::BTreeSet;
+
 use super::group::Group;
-use crate::model::Time;
+use super::{Engine, PersistentState};
 use crate::model::cluster::{Cluster, MAX_WITNESSED_GROUPS};
 use crate::model::heartbeat::Heartbeat;
+use crate::model::{GroupName, Time};
 
 /// A longer name does not fit on a line of haresources.
 const MAX_NAME_BYTES: usize = 4096;
@@ -32,6 +34,20 @@ pub(super) fn learn_groups(
     }
 }
 
+/// The groups that a node may run which the last daemon of this witness had heard (rule 32). That node may be silent now, and
+/// the witness may be the only one that knows.
+pub(super) fn known_groups(cluster: &Cluster, kept: &PersistentState, now: Time) -> Vec<Group> {
+    if !cluster.this_node_is_witness() {
+        return Vec::new();
+    }
+    let machines = kept.machines.values();
+    let names: BTreeSet<&GroupName> = machines.flat_map(|m| m.may_run.keys()).collect();
+    let groups = names.into_iter().take(MAX_WITNESSED_GROUPS);
+    groups
+        .map(|name| Group::witnessed(name.clone(), now))
+        .collect()
+}
+
 impl Engine {
     /// Forgets groups that no node has named for twice deadtime although one is heard: they were removed from haresources.
     /// Each node names all of its groups in every regular heartbeat.
@@ -48,7 +64,7 @@ mod tests {
     use super::*;
     use crate::model::cluster::Timing;
     use crate::model::heartbeat::{GroupReport, GroupState};
-    use crate::model::{Generation, GroupName, NodeName, Sequence, Term};
+    use crate::model::{Generation, NodeName, Sequence, Term};
     use std::time::Duration;
 
     fn cluster(me: &str) -> Cluster {

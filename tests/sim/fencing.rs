@@ -251,7 +251,7 @@ fn a_node_of_a_pair_that_boots_alone_fences_nobody() {
     assert_eq!(state(&world, "b", "a"), FencingState::Held);
     let text = note(&world, "b", "a");
     assert!(
-        text.contains("has not heard it since its own start"),
+        text.contains("has had no answer from it since its own start"),
         "{text}"
     );
     // It asks, and once the machine of the other is really off, it goes on.

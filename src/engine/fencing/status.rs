@@ -119,7 +119,7 @@ impl Engine {
         let failed = error.unwrap_or("no answer yet");
         Some(match self.licence(peer) {
             Licence::Ask => format!(
-                "must be fenced, but this node has not heard it since its own start and may be the one that was cut off; its power switch is asked: {failed}; {by_hand}, or run hactl fence {name} --yes"
+                "must be fenced, but this node has had no answer from it since its own start and may be the one that was cut off; its power switch is asked: {failed}; {by_hand}, or run hactl fence {name} --yes"
             ),
             Licence::Heard => {
                 let by = self.view.heard_by(peer).map(NodeName::as_str);

@@ -168,7 +168,7 @@ impl MachineRecord {
     /// Whether a heartbeat comes from this machine: by its hardware addresses, where both are known; else by where it came from.
     fn is_of_machine(&self, from: Option<IpAddr>, heartbeat: &Heartbeat) -> bool {
         if self.hardware.is_empty() {
-            return from.is_some_and(|from| self.addresses.contains(&from));
+            return from.is_some_and(|from| self.asked_at().contains(&from));
         }
         heartbeat.hardware.iter().any(|h| self.hardware.contains(h))
     }

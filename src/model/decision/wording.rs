@@ -334,7 +334,7 @@ impl fmt::Display for Because {
             ),
             Self::NeverHeardSoAsk => write!(
                 f,
-                "this node has not heard it since its own start, so it may be the healthy one; its power switch is asked whether it is off"
+                "this node has had no answer from it since its own start, so it may be the healthy one; its power switch is asked whether it is off"
             ),
             Self::UnawareAt(n) => write!(
                 f,

@@ -3,7 +3,8 @@
 //! Promised after every fault, for groups that can run: all running nodes hear each other and none is frozen; no dead
 //! daemon left a part of the group running; the group is nowhere in maintenance or stuck, and all nodes have the same
 //! configuration; and one node has working agents and enough votes, is not in standby and has not failed to start the
-//! group; and no node that is gone must still show a new list of voters (rule 31). The limit leaves time for a start of the
+//! group; no node that is gone must still show a new list of voters (rule 31); and no daemon ended without a clean goodbye
+//! beside a node of a pair that has not heard a fresh heartbeat of it: that one only asks its power switch (rule 36). The limit leaves time for a start of the
 //! whole cluster, two moves and the slowest stop. Also every command ends within the deadlines of the steps that it moves.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::model::cluster::{Cluster, GroupSpec, QuorumPolicy, Step};
+use crate::model::fencing::FencingState;
 use crate::model::heartbeat::GroupState;
 use crate::model::{GroupName, NodeName, Time};
 use crate::sim::fault::Fault;
@@ -196,6 +198,11 @@ fn can_run(world: &World, group: &GroupName) -> Result<(), String> {
         if machine.engine.is_none() && !machine.exited && stands_on_storage(world, group) {
             return Err(format!("{name} has no daemon, and its machine answers"));
         }
+        if machine.engine.is_none() && only_asks_power_switch(world, name) {
+            return Err(format!(
+                "{name} has no daemon, its machine is on, and its power switch is only asked"
+            ));
+        }
         let nodes = machine.engine.as_ref().map(Engine::cluster);
         let nodes = nodes.filter(|c| !c.this_node_is_witness());
         digests.extend(nodes.map(|c| c.digest));
@@ -307,6 +314,22 @@ fn awaits_voter(world: &World) -> bool {
             .flat_map(crate::model::status::Status::problems);
         problems.any(|p| p.id == "voters-changing")
     })
+}
+
+/// Rule 36: a node that has not heard a fresh heartbeat of the other one of a pair never fences it, and asks its power switch.
+fn only_asks_power_switch(world: &World, name: &NodeName) -> bool {
+    let counted = matches!(
+        world.cluster.quorum,
+        QuorumPolicy::Stop | QuorumPolicy::Freeze
+    );
+    (!counted || world.cluster.nodes.len() == 2)
+        && world.names().any(|other| {
+            let status = world.status(other.as_str());
+            let cases = status.into_iter().flat_map(|s| s.fencing);
+            cases
+                .filter(|f| f.node == *name)
+                .any(|f| f.state == FencingState::Held)
+        })
 }
 
 fn enough_votes(world: &World, name: &NodeName) -> bool {
