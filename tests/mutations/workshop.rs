@@ -21,8 +21,8 @@ const MORE_PATIENCE: Duration = Duration::from_secs(1200);
 /// What the pure modules and their tests need of the tree's dependencies.
 const DEPENDENCIES: [&str; 4] = ["serde", "serde_json", "strsim", "thiserror"];
 const TEST_DEPENDENCIES: [&str; 1] = ["proptest"];
-const PROFILE: &str =
-    "[profile.dev]\nopt-level = 2\ndebug = false\noverflow-checks = true\n[workspace]\n";
+/// A mutant differs in one line, so most of the last build is used again. Hence a level that builds in seconds.
+const PROFILE: &str = "[profile.dev]\nopt-level = 1\nincremental = true\ndebug = false\noverflow-checks = true\n[workspace]\n";
 
 /// The folder in which mutants are built and tried.
 pub struct Workshop {

@@ -2,7 +2,8 @@
 //!
 //! Promised under every fault. No node declares a peer dead that it has heard within deadtime, however late it woke
 //! itself. And after a pause longer than warntime, a node neither claims nor owns anything before it has heard every
-//! peer that it had then, or has listened for deadtime. One that a reload adds afterwards is waited for by rule 25.
+//! peer that it had then, or has listened for deadtime. One that a reload removes is no peer, and one that a reload adds
+//! afterwards, also for the second time, is waited for by rule 25.
 
 use std::collections::BTreeSet;
 
@@ -41,6 +42,9 @@ impl PauseWatch {
                 heard: BTreeSet::new(),
                 nodes: nodes.to_vec(),
             });
+        }
+        if let Some(listening) = &mut self.listening {
+            listening.nodes.retain(|n| nodes.contains(n));
         }
         if self.listening.as_ref().is_some_and(|l| now >= l.until) {
             self.listening = None;
@@ -117,6 +121,14 @@ mod tests {
         let dave = NodeName::new("dave");
         assert_eq!(
             past.check_heartbeat(thawed, &online, [&dave].into_iter()),
+            None
+        );
+        // Nor is one that a reload has removed, if another one adds it again.
+        let mut reloaded = past.clone();
+        reloaded.advance(thawed, &timing, &[]);
+        reloaded.advance(thawed, &timing, std::slice::from_ref(&carol));
+        assert_eq!(
+            reloaded.check_heartbeat(thawed, &online, [&carol].into_iter()),
             None
         );
         past.note_heartbeat(&carol);
