@@ -2,6 +2,7 @@
 //!
 //! `table.rs` lists every directive, including all of heartbeat 3.0.6, and how it is treated.
 
+mod compare;
 mod fence;
 mod health;
 mod media;
@@ -73,6 +74,8 @@ pub struct Lists {
     pub fence_unclear: bool,
     /// The programs that are notified.
     pub notify: Vec<NotifyRule>,
+    /// What must have the same content on every node.
+    pub compare: Vec<PathBuf>,
 }
 
 /// Reads the text of `ha.cf`.
@@ -292,6 +295,7 @@ impl HaCfReader<'_> {
             pings: std::mem::take(&mut lists.pings),
             respawn: std::mem::take(&mut lists.respawn),
             notify: std::mem::take(&mut lists.notify),
+            compare: std::mem::take(&mut lists.compare),
             env: std::mem::take(&mut lists.env),
             timeouts: lists.timeouts.iter().map(|(t, _)| t.clone()).collect(),
             takeover_waits: lists

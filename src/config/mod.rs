@@ -77,6 +77,8 @@ pub struct Config {
     pub respawn: Vec<Respawn>,
     /// Programs that are notified of what happens to a group here.
     pub notify: Vec<NotifyRule>,
+    /// Files and folders that must have the same content on every node (`compare`).
+    pub compare: Vec<PathBuf>,
     /// Variables for scripts, which get them as `HA_<name>`.
     pub env: Vec<(String, String)>,
     /// Whether addresses have a lease in the kernel, so that it removes them when the daemon was killed or stands still.

@@ -33,7 +33,11 @@ const FIXED: [(&str, Differ); 9] = [
 
 /// What a running daemon takes over at once, besides the settings of the cluster and what has words of its own below: what
 /// changed, and what follows.
-const LIVE: [(&str, Differ); 8] = [
+const LIVE: [(&str, Differ); 9] = [
+    (
+        "what must be alike on all nodes (compare) changes",
+        |a, b| a.compare != b.compare,
+    ),
     (
         "whether rejected datagrams are logged (log_badpack) changes",
         |a, b| a.log_badpack != b.log_badpack,
@@ -208,6 +212,7 @@ fn variable_changes(old: &Config, new: &Config) -> Vec<String> {
             "timeout",
             "takeover_waits",
             "notify",
+            "compare",
             "monitor",
             "check",
             "failback_when",

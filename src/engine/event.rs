@@ -13,6 +13,7 @@ use crate::model::hardware_address::HardwareAddress;
 use crate::model::heartbeat::{Heartbeat, UnreadableHeartbeat};
 use crate::model::identity::{Identity, Instance};
 use crate::model::peer_message::PeerMessage;
+use crate::model::readiness::Readiness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Term, Time};
 
 /// Something that has happened. Each event comes with the time at which it was noticed.
@@ -84,6 +85,8 @@ pub enum Event {
     },
     /// From now on these are the hardware addresses from which this node may answer for the addresses of groups.
     OwnHardware(Vec<HardwareAddress>),
+    /// From now on this is what this node says of its readiness.
+    OwnReadiness(Box<Readiness>),
     /// The machine of a node that is being probed was really asked: at least one request went out.
     MachineAsked {
         /// The node.

@@ -18,6 +18,7 @@ use crate::model::heartbeat::{
     GroupReport, GroupState, Heartbeat, Phase, Reach, UnreadableHeartbeat, VotersReport, Withheld,
 };
 use crate::model::identity::Instance;
+use crate::model::readiness::Readiness;
 use crate::model::status::Liveness;
 use crate::model::{Generation, GroupName, LinkName, NodeName, Sequence, Time};
 
@@ -66,6 +67,8 @@ pub(super) struct Peer {
     pub quorate: bool,
     pub intent: PeerIntent,
     pub failed_checks: Vec<FailedCheck>,
+    #[serde(default)]
+    pub readiness: Readiness,
     pub digest: Option<u64>,
     /// The lists by which it counts quorum.
     #[serde(default)]
@@ -209,6 +212,7 @@ impl Peer {
             quorate: false,
             intent: PeerIntent::default(),
             failed_checks: Vec::new(),
+            readiness: Readiness::default(),
             digest: None,
             voters: VotersReport::default(),
             back_by: Time::ZERO,
@@ -297,6 +301,7 @@ impl Peer {
             self.intent.take(heartbeat, &ours);
         }
         self.failed_checks = checks::limit_received(&heartbeat.failed_checks);
+        self.readiness = heartbeat.readiness.limited();
         self.digest = Some(heartbeat.digest);
         let hears = heartbeat.heard.iter().filter(|h| !h.links.is_empty());
         self.hears = hears.map(|h| h.node.clone()).collect();

@@ -15,6 +15,7 @@ use crate::model::heartbeat::{
     GroupReport, GroupState, Heard, Heartbeat, Intent, Phase, VotersReport, Withheld,
 };
 use crate::model::peer_message::PeerMessage;
+use crate::model::readiness::Readiness;
 use crate::model::{GroupName, NodeName, Sequence, Time};
 
 /// This many extra heartbeats may follow each other at once; after that one each [`TOKEN_INTERVAL`].
@@ -54,6 +55,9 @@ pub(super) struct Publisher {
     /// The hardware addresses of this node.
     #[serde(default)]
     pub hardware: Vec<HardwareAddress>,
+    /// Whether this node could take groups over.
+    #[serde(default)]
+    pub readiness: Readiness,
 }
 
 /// The part of a heartbeat whose change is worth an extra one.
@@ -123,6 +127,7 @@ impl Publisher {
             goodbye: None,
             peer_messages: Vec::new(),
             hardware: Vec::new(),
+            readiness: Readiness::default(),
         }
     }
 
@@ -429,6 +434,7 @@ impl Engine {
             hardware: self.publisher.hardware.clone(),
             failed_checks: self.view.checks.failed_checks(),
             peer_messages: self.publisher.peer_messages.clone(),
+            readiness: self.publisher.readiness.clone(),
             digest: self.view.former_digest.unwrap_or(self.view.cluster.digest),
             identity: self.view.names.identity,
             namesakes: self.view.published_namesakes(self.now),

@@ -1,6 +1,7 @@
 //! The engine's view as plain data for `hactl status`, with a sentence for whatever is not normal.
 
 mod notes;
+mod standbys;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -121,6 +122,7 @@ impl Engine {
             name: name.clone(),
             preferred: group.spec().preferred.clone(),
             notes: self.group_notes(group, &owners, now),
+            standbys: self.standbys(group),
             owners,
             states,
             term: group.term(),

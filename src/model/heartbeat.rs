@@ -9,6 +9,7 @@ use super::hardware_address::HardwareAddress;
 use super::health::FailedCheck;
 use super::identity::{Identity, Instance, Namesake};
 use super::peer_message::PeerMessage;
+use super::readiness::Readiness;
 use super::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 
 /// One heartbeat. Where the groups do not fit one datagram there are several, each whole but for the groups,
@@ -49,6 +50,9 @@ pub struct Heartbeat {
     /// Questions and answers between daemons that have nothing to do with ownership.
     #[serde(default)]
     pub peer_messages: Vec<PeerMessage>,
+    /// Whether the sender could take groups over.
+    #[serde(default)]
+    pub readiness: Readiness,
     /// Hash of what must be configured alike.
     pub digest: u64,
     /// Which life of which machine sent it.
@@ -83,6 +87,7 @@ impl Heartbeat {
             hardware: Vec::new(),
             failed_checks: Vec::new(),
             peer_messages: Vec::new(),
+            readiness: Readiness::default(),
             digest: 0,
             identity: Identity::default(),
             namesakes: Vec::new(),

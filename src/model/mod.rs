@@ -17,6 +17,7 @@ pub mod medium;
 pub mod milliseconds;
 pub mod peer_message;
 pub mod promise;
+pub mod readiness;
 pub mod status;
 pub mod token;
 pub mod voter_list;

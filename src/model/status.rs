@@ -212,8 +212,25 @@ pub struct GroupStatus {
     pub term: Term,
     /// Its resources in order, with their state on the viewing node.
     pub resources: Vec<ResourceStatus>,
+    /// The living nodes that do not have it, in the order of ha.cf, and whether each could take it over.
+    #[serde(default)]
+    pub standbys: Vec<StandbyStatus>,
     /// Its problems, one sentence each, with what to do.
     pub notes: Vec<Note>,
+}
+
+/// The kind of a reason that concerns one group on one standby only.
+pub const STANDBY_LACKS: &str = "standby-lacks";
+
+/// Whether a node could take a group over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyStatus {
+    /// The node.
+    pub node: NodeName,
+    /// Whether nothing is known that would stop it.
+    pub ready: bool,
+    /// What would stop it; each reads on after the name of the node.
+    pub reasons: Vec<Note>,
 }
 
 /// One resource of a group on the viewing node.

@@ -34,6 +34,7 @@ mod own_hardware;
 mod peer_requests;
 mod perform;
 mod ping;
+mod readiness;
 mod receive;
 mod recording_engine;
 mod rejected;
@@ -182,6 +183,12 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
     tokio::spawn(serve_clients(server, calls_in, status_changes));
     let respawn = RespawnChildren::start(&config.respawn);
     service_manager::notify_ready();
+    let looker = readiness::Looker {
+        folders: folders.clone(),
+        node: node.clone(),
+        netlink: netlink.clone(),
+        peers,
+    };
     let performer = Performer::new(
         groups,
         watch_plan,
@@ -189,6 +196,7 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         lease_file,
         held_before,
         perform::min_address_lifetime(config.lease, &cluster.timing),
+        looker,
         engine.clone(),
     );
     let (reload, reloads) = Reload::new();

@@ -15,6 +15,7 @@ use super::engine_handle::EngineHandle;
 use super::links;
 use super::needs::{Definitions, report_needs};
 use super::own_hardware::report_own_hardware;
+use super::readiness::{Looker, report_readiness};
 use super::watcher::Watcher;
 use crate::agent::address::address_guard::{AddressGuard, GuardEvent};
 use crate::agent::address::ipaddr::Addresses;
@@ -64,6 +65,7 @@ impl Performer {
         leases: Option<LeaseFile>,
         held_before: Option<BTreeSet<GroupName>>,
         min_lifetime: Option<Duration>,
+        looker: Looker,
         engine: EngineHandle,
     ) -> Performer {
         let (guard, guard_events) = AddressGuard::new();
@@ -71,7 +73,12 @@ impl Performer {
         let (definitions, defined) = watch::channel(Definitions::new());
         let own = report_own_hardware(netlink.clone(), defined.clone(), engine.clone());
         tokio::spawn(own);
-        tokio::spawn(report_needs(netlink.clone(), defined, engine.clone()));
+        tokio::spawn(report_needs(
+            netlink.clone(),
+            defined.clone(),
+            engine.clone(),
+        ));
+        tokio::spawn(report_readiness(looker, defined, engine.clone()));
         let (machines, answers) = MachineProber::new(netlink.clone());
         let (prober, probed) = AddressProber::new(netlink);
         tokio::spawn(report_address_guard(guard_events, engine.clone()));

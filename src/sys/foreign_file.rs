@@ -42,7 +42,11 @@ pub fn read_secret(path: &Path, max: u64) -> io::Result<String> {
     read_regular(path, max)
 }
 
-fn open_regular(path: &Path) -> io::Result<File> {
+/// Opens a regular file, and waits for no pipe.
+///
+/// # Errors
+/// The system's, or that it is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);

@@ -347,7 +347,7 @@ pub(super) fn escape(name: &str) -> String {
 }
 
 /// The reverse of [`escape`]; a name is never empty.
-fn unescape(word: &str) -> Option<String> {
+pub(super) fn unescape(word: &str) -> Option<String> {
     let mut parts = word.split('%');
     let mut name = parts.next()?.to_owned();
     for part in parts {

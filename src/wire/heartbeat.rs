@@ -22,6 +22,9 @@
 //! | `wh` | groups that a silent node may still run because its machine answers, `GROUP,NODE`; `,?` after it while that is not known | `db,alice,?` |
 //! | `hw` | hardware addresses from which the sender may answer for the addresses of groups | `525400aabbcc` |
 //! | `bk` | back within this time in ms | `7530` |
+//! | `ry` | the version of had, and the families of IP for which the sender has a default route: `46 4 6 -` | `0.1.0,46` |
+//! | `la` | what the sender lacks to take groups over: `GROUP,TEXT`, without a group for all; for people only | `,disk%20full` |
+//! | `ct` | trees named by `compare` in ha.cf: `PATH,DIGEST`, or `-` for one that cannot be read | `/etc/nginx,9f86d0` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!
 //! ```text
@@ -42,7 +45,7 @@ use std::time::Duration;
 
 use super::fields::{self, Known};
 use super::message::Message;
-use super::{Refused, auth, message};
+use super::{Refused, auth, message, readiness};
 use crate::model::hardware_address::HardwareAddress;
 use crate::model::heartbeat::{
     Heard, Heartbeat, Intent, PROTOCOL_VERSIONS, Phase, Reach, UnreadableHeartbeat, VotersReport,
@@ -160,6 +163,15 @@ pub(super) fn write<'a>(hb: &'a Heartbeat, env: &'a Envelope) -> Message<'a> {
         fields::join(voters.gone.iter().map(fields::gone_word)),
     );
     list("gb", fields::join(hb.left.iter().map(fields::left_word)));
+    list("ry", readiness::version_word(&hb.readiness));
+    list(
+        "la",
+        fields::join(hb.readiness.lacks.iter().map(readiness::lack_word)),
+    );
+    list(
+        "ct",
+        fields::join(hb.readiness.trees.iter().map(readiness::tree_word)),
+    );
     let known = Known::new(&hb.src, hb.generation, &hb.heard);
     list(
         "g",
@@ -257,6 +269,7 @@ pub(super) fn read(m: &Message<'_>, cluster: &str) -> Result<Heartbeat, Refused>
         hardware: read_list(m, "hw", HardwareAddress::from_digits)?,
         failed_checks: read_list(m, "ai", fields::read_failed_check)?,
         peer_messages: read_peer_messages(m)?,
+        readiness: readiness::read(m),
         digest: number(needed(m, "cd")?)?,
         identity: read_identity(m)?,
         namesakes: read_list(m, "nk", fields::read_namesake)?,

@@ -13,6 +13,7 @@ pub mod auth;
 mod fields;
 pub mod heartbeat;
 pub mod message;
+mod readiness;
 
 use thiserror::Error;
 

@@ -24,6 +24,7 @@ mod logs;
 mod machine;
 mod network;
 mod partition;
+mod readiness;
 mod relay;
 mod restart;
 mod scripts;

@@ -7,7 +7,7 @@ use had::model::NodeName;
 use had::model::heartbeat::GroupState;
 use had::model::status::{
     GroupStatus, LinkStatus, Liveness, NodeStatus, QuorumStatus, ResourceState, ResourceStatus,
-    Spread, Status,
+    Spread, StandbyStatus, Status,
 };
 use had::text::{count, duration_for_people};
 
@@ -285,8 +285,27 @@ impl Page {
             let place = if elsewhere { " here" } else { "" };
             self.add_resource(resource, width, online, place);
         }
+        self.add_standbys(group);
         for note in &group.notes {
             self.add_problem(4, note);
+        }
+    }
+
+    /// Who could take it over, and who could not.
+    fn add_standbys(&mut self, group: &GroupStatus) {
+        let ready = group.standbys.iter().filter(|s| s.ready);
+        let ready: Vec<&str> = ready.map(|s| s.node.as_str()).collect();
+        if !ready.is_empty() {
+            let text = format!("ready to take it over: {}", ready.join(", "));
+            self.add_line(Tone::Plain, "      ", &text);
+        }
+        // One that has not said anything is as it was before this was said at all.
+        let known = |s: &&StandbyStatus| !s.reasons.iter().any(|r| r.id == "readiness-unknown");
+        for standby in group.standbys.iter().filter(|s| !s.ready).filter(known) {
+            match standby.problem() {
+                Some(problem) => self.add_problem(4, &problem),
+                None => self.add_line(Tone::Plain, "      ", &standby.in_words()),
+            }
         }
     }
 

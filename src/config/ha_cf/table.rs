@@ -1,6 +1,6 @@
 //! The table of all directives.
 
-use super::{Directive, HaCfReader, fence, health, media, members, programs, timing};
+use super::{Directive, HaCfReader, compare, fence, health, media, members, programs, timing};
 
 /// How a directive is treated.
 pub(super) enum DirectiveRule {
@@ -148,6 +148,7 @@ const TABLE: &[(&str, DirectiveRule)] = &[
         DirectiveRule::Custom(health::read_failback_when),
     ),
     ("notify", DirectiveRule::Custom(programs::read_notify)),
+    ("compare", DirectiveRule::Custom(compare::read_compare)),
     // Fencing.
     ("fence", DirectiveRule::Custom(fence::read_fence)),
     (

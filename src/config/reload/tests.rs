@@ -69,6 +69,7 @@ fn no_field_is_missing_here() {
         logging: _,
         respawn: _,
         notify: _,
+        compare: _,
         env: _,
         lease: _,
         realtime: _,

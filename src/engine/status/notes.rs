@@ -49,6 +49,7 @@ impl Engine {
                 notes.push(Note::new("no-carrier", text));
             }
         }
+        notes.extend(self.own_unready_notes());
         notes
     }
 
@@ -139,6 +140,7 @@ impl Engine {
                 },
             );
         }
+        notes.extend(self.peer_unready_notes(peer));
         notes.extend(link_notes(peer));
         notes
     }

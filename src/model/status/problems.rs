@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CheckState, CheckStatus, GroupStatus, LinkStatus, Liveness, NodeStatus, PingStatus,
-    ResourceState, Status,
+    ResourceState, STANDBY_LACKS, StandbyStatus, Status,
 };
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
@@ -282,6 +282,7 @@ impl GroupStatus {
             Note::new("resource-failed", format!("{}: {error}", r.token))
         }));
         found.extend(self.notes.iter().cloned());
+        found.extend(self.standbys.iter().filter_map(StandbyStatus::problem));
         found
     }
 
@@ -309,6 +310,24 @@ impl GroupStatus {
         }
         let node = at(GroupState::Failed)?;
         Some(Note::new("group-failed", format!("failed on {node}")))
+    }
+}
+
+impl StandbyStatus {
+    /// That it lacks what this group needs. What it lacks for every group is told with the node.
+    pub fn problem(&self) -> Option<Note> {
+        let lacks = self.reasons.iter().any(|r| r.id == STANDBY_LACKS);
+        lacks.then(|| Note::new(STANDBY_LACKS, self.in_words()))
+    }
+
+    /// Why it could not take the group.
+    pub fn in_words(&self) -> String {
+        let reasons: Vec<&str> = self.reasons.iter().map(|r| r.text.as_str()).collect();
+        format!(
+            "{} could not take it over: {}",
+            self.node,
+            reasons.join("; ")
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use crate::model::heartbeat::{GroupReport, GroupState, Heard, Recognition, Withh
 use crate::model::identity::{FirstLife, Namesake};
 use crate::model::keys::{Key, Method};
 use crate::model::peer_message::{Fenced, PeerMessage, PeerMessageBody, PeerQuestion, PeerReply};
+use crate::model::readiness::{ComparedTree, DefaultRoutes, Lack, Readiness};
 use crate::model::{GroupName, LinkName, Term};
 use crate::wire::decode;
 
@@ -106,6 +107,38 @@ fn withheld(group: &str, answers: bool) -> Withheld {
     }
 }
 
+fn readiness() -> Readiness {
+    let lack = |group: Option<&str>, text: &str| Lack {
+        group: group.map(GroupName::new),
+        text: text.to_owned(),
+    };
+    let tree = |path: &str, digest| ComparedTree {
+        path: path.to_owned(),
+        digest,
+    };
+    Readiness {
+        version: "0.1.0".to_owned(),
+        routes: DefaultRoutes {
+            v4: true,
+            v6: false,
+        },
+        lacks: vec![lack(None, "disk full"), lack(Some("a b"), "no /mnt")],
+        trees: vec![tree("/etc/nginx", Some(0x9f)), tree("/srv", None)],
+    }
+}
+
+/// What is for people only never costs a heartbeat.
+#[test]
+fn readiness_that_cannot_be_read_is_not_said() {
+    let hb = usual(1);
+    let env = envelope();
+    let mut message = write(&hb, &env);
+    for (name, bad) in [("ry", "0.1.0,x"), ("la", "%zz,a b"), ("ct", "/a,zz")] {
+        message.string(name, bad);
+    }
+    assert_eq!(read(&message, "ha"), Ok(hb));
+}
+
 #[test]
 fn it_looks_as_the_table_says() {
     let mut hb = usual(2);
@@ -137,6 +170,7 @@ fn it_looks_as_the_table_says() {
     hb.voters.former = vec![7];
     hb.voters.gone = vec![gone("dave", 7)];
     hb.left = vec![left("da ve", 31)];
+    hb.readiness = readiness();
     let env = envelope();
     let text = String::from_utf8(write(&hb, &env).to_text()).unwrap();
     let expected = "t=status\nst=active\ndt=1f40\nprotocol=1\nsrc=bob\n(1)srcuuid=L3EcykixRN20iq+D8mqDAg==\n\
@@ -144,6 +178,7 @@ fn it_looks_as_the_table_says() {
         had=1\npv=1-1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
         lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nhw=525400aabb0c 0a0000000001\nbk=7530\n\
         vo=1f2e3d4c5b6a7988 7\nfo=dave,7\ngb=da%20ve@1f\n\
+        ry=0.1.0,4\nla=,disk%20full a%20b,no%20/mnt\nct=/etc/nginx,9f /srv,-\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }
@@ -488,6 +523,11 @@ fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
                 hardware: hardware.into_iter().map(HardwareAddress).collect(),
                 failed_checks,
                 peer_messages,
+                readiness: if digest % 2 == 0 {
+                    readiness()
+                } else {
+                    Readiness::default()
+                },
                 digest,
                 identity: Identity {
                     instance: (digest % 3 > 0).then_some(Instance(digest)),

@@ -130,6 +130,15 @@ impl ReplayWording {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 format!("hardware addresses of this node: {}", addresses.join(", "))
             }
+            Event::OwnReadiness(readiness) => {
+                let lacks: Vec<&str> = readiness.lacks.iter().map(|l| l.text.as_str()).collect();
+                match lacks.join("; ") {
+                    none if none.is_empty() => {
+                        "this node looked at itself: it lacks nothing".to_owned()
+                    }
+                    some => format!("this node looked at itself: {some}"),
+                }
+            }
             Event::FenceTested { node, result } => match result {
                 Ok(()) => format!("the power switch of {node} answers"),
                 Err(text) => format!("the power switch of {node} does not answer: {text}"),

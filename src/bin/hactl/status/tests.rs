@@ -2,7 +2,7 @@
 
 use super::*;
 use had::model::heartbeat::{Phase, Reach};
-use had::model::status::{Distribution, LatenessStatus, Note, PingStatus};
+use had::model::status::{Distribution, LatenessStatus, Note, PingStatus, STANDBY_LACKS};
 use had::model::{Generation, GroupName, LinkName, Term};
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ fn group(group: &str, preferred: &str, owners: &[&str], states: [GroupState; 2])
                 unwatched: false,
             })
             .to_vec(),
+        standbys: Vec::new(),
         notes: vec![],
     }
 }
@@ -190,6 +191,48 @@ fn a_lost_witness_is_one_problem_and_moves_nothing() {
            links
 "
     ));
+}
+
+#[test]
+fn who_could_take_a_group_over_and_who_not() {
+    let mut status = pair();
+    let standby = |node: &str, reasons: Vec<Note>| StandbyStatus {
+        node: name(node),
+        ready: reasons.is_empty(),
+        reasons,
+    };
+    status.groups[0].standbys = vec![
+        standby("bob", vec![]),
+        standby("carol", vec![]),
+        standby("dave", vec![Note::new("readiness-unknown", "x")]),
+    ];
+    let lacks = Note::new(STANDBY_LACKS, "had would not start: no script nginx");
+    // What is told with the node already is not a second problem.
+    let disk = Note::new("node-lacks", "the disk is full");
+    status.groups[1].standbys = vec![
+        standby("alice", vec![disk.clone(), lacks]),
+        standby("carol", vec![disk]),
+    ];
+    let page = render_status(&status, WIDE);
+    assert!(page.contains("1 problem, marked"), "{page}");
+    assert_eq!(status.problems().len(), 1);
+    assert!(page.contains(
+        "\
+      nginx                running
+      ready to take it over: bob, carol
+"
+    ));
+    assert!(
+        page.contains(
+            "\
+      nginx         stopped here
+    ! alice could not take it over: the disk is full; had would not start: no
+      script nginx
+      carol could not take it over: the disk is full
+"
+        ),
+        "{page}"
+    );
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn group(preferred: &str, state: GroupState) -> GroupStatus {
         states: vec![(NodeName::new("alice"), state)],
         term: Term(0),
         resources: vec![],
+        standbys: Vec::new(),
         notes: vec![],
     }
 }

@@ -1,0 +1,162 @@
+//! Whether the other nodes could take a group over, and what would stop them. For people: nothing is decided by it.
+
+use crate::engine::peer::Peer;
+use crate::engine::{Engine, Group};
+use crate::model::health::FAILBACK_WHEN;
+use crate::model::heartbeat::GroupState;
+use crate::model::readiness::Readiness;
+use crate::model::status::{Note, STANDBY_LACKS, StandbyStatus};
+use crate::model::{GroupName, NodeName};
+
+impl Engine {
+    /// What would stop this node from running any group.
+    pub(super) fn own_unready_notes(&self) -> Vec<Note> {
+        let ours = &self.publisher.readiness;
+        let mut notes = lacks(ours, None, "node-lacks");
+        let lacking = |p: &Peer| {
+            let what = ours.routes.lacking(p.readiness.routes)?;
+            Some(format!(
+                "has not {what}, and {} has: clients may not be able to reach groups here; see ip route",
+                p.name
+            ))
+        };
+        let said = self.view.living_nodes().filter(|p| has_said(&p.readiness));
+        let route = said.filter_map(lacking).next();
+        notes.extend(
+            route
+                .filter(|_| has_said(ours))
+                .map(|t| Note::new("no-route", t)),
+        );
+        notes
+    }
+
+    /// What would stop a living peer from running any group, and what it has otherwise than this node.
+    pub(super) fn peer_unready_notes(&self, peer: &Peer) -> Vec<Note> {
+        let (ours, theirs) = (&self.publisher.readiness, &peer.readiness);
+        if !peer.is_living() || !has_said(theirs) || !has_said(ours) {
+            return Vec::new();
+        }
+        let me = self.view.me();
+        let mut notes = lacks(theirs, None, "node-lacks");
+        if theirs.version != ours.version {
+            let text = format!(
+                "runs had {}, {me} runs {}: install the same version on both",
+                theirs.version, ours.version
+            );
+            notes.push(Note::new("version-differs", text));
+        }
+        if self.view.cluster.is_witness(&peer.name) || self.view.this_node_is_witness() {
+            return notes;
+        }
+        notes.extend(ours.differing_trees(theirs).map(|path| {
+            let text = format!(
+                "has not the same content in {path} as {me}: make them equal (see `compare` in ha.cf)"
+            );
+            Note::new("tree-differs", text)
+        }));
+        notes.extend(theirs.routes.lacking(ours.routes).map(|what| {
+            let text = format!(
+                "has not {what}, and {me} has: clients may not be able to reach groups there; see ip route"
+            );
+            Note::new("no-route", text)
+        }));
+        notes
+    }
+
+    /// The nodes that could take a group over if its owner failed, in the order of ha.cf, with what would stop each.
+    pub(super) fn standbys(&self, group: &Group) -> Vec<StandbyStatus> {
+        if self.view.this_node_is_witness() {
+            return Vec::new();
+        }
+        let nodes = self.view.cluster.nodes.iter();
+        let reasons = |node: &NodeName| match self.view.peer(node) {
+            None => self.own_obstacles(group),
+            Some(peer) => self.obstacles_at(peer, group.name()),
+        };
+        nodes
+            .filter_map(|node| {
+                let reasons = reasons(node)?;
+                Some(StandbyStatus {
+                    node: node.clone(),
+                    ready: reasons.is_empty(),
+                    reasons,
+                })
+            })
+            .collect()
+    }
+
+    /// None where this node has the group.
+    fn own_obstacles(&self, group: &Group) -> Option<Vec<Note>> {
+        if group.state().holds() {
+            return None;
+        }
+        let (name, ours) = (group.name(), &self.publisher.readiness);
+        let mut reasons = unknown(ours);
+        reasons.extend(self.own_unready_notes());
+        reasons.extend(lacks(ours, Some(name), STANDBY_LACKS));
+        let failed = self.view.checks.failed_checks();
+        reasons.extend(failed_checks(failed.iter(), name));
+        reasons.extend(standby(group.wishes().standby));
+        reasons.extend(failed_before(group.state()));
+        Some(reasons)
+    }
+
+    /// None for a witness, a node that is not heard, and one that has the group.
+    fn obstacles_at(&self, peer: &Peer, group: &GroupName) -> Option<Vec<Note>> {
+        let state = peer.state(group);
+        if self.view.cluster.is_witness(&peer.name) || !peer.is_living() || state.holds() {
+            return None;
+        }
+        let mut reasons = unknown(&peer.readiness);
+        reasons.extend(self.peer_unready_notes(peer));
+        reasons.extend(lacks(&peer.readiness, Some(group), STANDBY_LACKS));
+        reasons.extend(failed_checks(peer.failed_checks.iter(), group));
+        reasons.extend(standby(peer.intent.standby.contains(group)));
+        reasons.extend(failed_before(state));
+        let can = peer.groups.get(group).is_some_and(|report| report.can);
+        if reasons.is_empty() && !can {
+            let text = format!(
+                "says that it cannot run it; see hactl status on {}",
+                peer.name
+            );
+            reasons.push(Note::new("cannot-run", text));
+        }
+        Some(reasons)
+    }
+}
+
+/// Whether the node has looked at itself, and is of a version that says so.
+fn has_said(readiness: &Readiness) -> bool {
+    !readiness.version.is_empty()
+}
+
+fn unknown(readiness: &Readiness) -> Vec<Note> {
+    let text = "has not said yet whether it could";
+    let note = (!has_said(readiness)).then(|| Note::new("readiness-unknown", text));
+    note.into_iter().collect()
+}
+
+fn lacks(readiness: &Readiness, of: Option<&GroupName>, id: &'static str) -> Vec<Note> {
+    let lacks = readiness.lacks.iter();
+    let lacks = lacks.filter(|lack| lack.group.as_ref() == of);
+    lacks.map(|lack| Note::new(id, lack.text.clone())).collect()
+}
+
+fn failed_checks<'a>(
+    checks: impl Iterator<Item = &'a crate::model::health::FailedCheck>,
+    group: &GroupName,
+) -> Vec<Note> {
+    let failed = checks.filter(|c| c.check != FAILBACK_WHEN && c.makes_ineligible(group));
+    failed
+        .map(|check| Note::new("check-failed", check.to_string()))
+        .collect()
+}
+
+fn standby(is: bool) -> Option<Note> {
+    is.then(|| Note::new("standby", "is in standby for it"))
+}
+
+fn failed_before(state: GroupState) -> Option<Note> {
+    let failed = state == GroupState::Failed;
+    failed.then(|| Note::new("group-failed", "failed to run it"))
+}

@@ -1,0 +1,86 @@
+//! The words of a heartbeat that say whether its sender could take groups over.
+
+use super::fields::{self, escape, unescape};
+use super::message::Message;
+use crate::model::readiness::{ComparedTree, DefaultRoutes, Lack, Readiness};
+
+/// `VERSION,ROUTES`, or nothing before the first look.
+pub(super) fn version_word(readiness: &Readiness) -> String {
+    if readiness.version.is_empty() {
+        return String::new();
+    }
+    let DefaultRoutes { v4, v6 } = readiness.routes;
+    let routes = match (v4, v6) {
+        (true, true) => "46",
+        (true, false) => "4",
+        (false, true) => "6",
+        (false, false) => "-",
+    };
+    format!("{},{routes}", escape(&readiness.version))
+}
+
+/// `GROUP,TEXT`; without a group the text concerns all.
+pub(super) fn lack_word(lack: &Lack) -> String {
+    let group = lack.group.as_ref().map(|g| escape(g.as_str()));
+    format!("{},{}", group.unwrap_or_default(), escape(&lack.text))
+}
+
+/// `PATH,DIGEST`, or `-` where it cannot be read.
+pub(super) fn tree_word(tree: &ComparedTree) -> String {
+    let digest = tree.digest.map(|d| format!("{d:x}"));
+    let digest = digest.unwrap_or_else(|| "-".to_owned());
+    format!("{},{digest}", escape(&tree.path))
+}
+
+/// Reads all of it. A sender of an earlier version says nothing. What cannot be read counts as not said: it is for people
+/// only, and no reason to refuse a heartbeat.
+pub(super) fn read(m: &Message<'_>) -> Readiness {
+    let text = |name| m.text(name).ok().flatten();
+    let version = text("ry").and_then(read_version);
+    let (version, routes) = version.unwrap_or_default();
+    let readiness = Readiness {
+        version,
+        routes,
+        lacks: words(text("la")).filter_map(read_lack).collect(),
+        trees: words(text("ct")).filter_map(read_tree).collect(),
+    };
+    readiness.limited()
+}
+
+fn words(text: Option<&str>) -> impl Iterator<Item = &str> {
+    text.into_iter().flat_map(|text| text.split(' '))
+}
+
+fn read_version(word: &str) -> Option<(String, DefaultRoutes)> {
+    let (version, routes) = word.split_once(',')?;
+    let (v4, v6) = match routes {
+        "46" => (true, true),
+        "4" => (true, false),
+        "6" => (false, true),
+        "-" => (false, false),
+        _ => return None,
+    };
+    Some((unescape(version)?, DefaultRoutes { v4, v6 }))
+}
+
+fn read_lack(word: &str) -> Option<Lack> {
+    let (group, text) = word.split_once(',')?;
+    let group = match group {
+        "" => None,
+        name => Some(fields::read_group_name(name)?),
+    };
+    let text = unescape(text)?;
+    Some(Lack { group, text })
+}
+
+fn read_tree(word: &str) -> Option<ComparedTree> {
+    let (path, digest) = word.split_once(',')?;
+    let digest = match digest {
+        "-" => None,
+        digest => Some(fields::number(digest)?),
+    };
+    Some(ComparedTree {
+        path: unescape(path)?,
+        digest,
+    })
+}
