@@ -222,6 +222,9 @@ pub struct GroupStatus {
 /// The kind of a reason that concerns one group on one standby only.
 pub const STANDBY_LACKS: &str = "standby-lacks";
 
+/// The kind of a reason that says that nothing is known.
+pub const READINESS_UNKNOWN: &str = "readiness-unknown";
+
 /// Whether a node could take a group over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandbyStatus {

@@ -300,8 +300,8 @@ impl Page {
             self.add_line(Tone::Plain, "      ", &text);
         }
         // One that has not said anything is as it was before this was said at all.
-        let known = |s: &&StandbyStatus| !s.reasons.iter().any(|r| r.id == "readiness-unknown");
-        for standby in group.standbys.iter().filter(|s| !s.ready).filter(known) {
+        let told = |s: &&StandbyStatus| !s.ready && s.is_known();
+        for standby in group.standbys.iter().filter(told) {
             match standby.problem() {
                 Some(problem) => self.add_problem(4, &problem),
                 None => self.add_line(Tone::Plain, "      ", &standby.in_words()),

@@ -5,7 +5,7 @@ use crate::engine::{Engine, Group};
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::GroupState;
 use crate::model::readiness::Readiness;
-use crate::model::status::{Note, STANDBY_LACKS, StandbyStatus};
+use crate::model::status::{Note, READINESS_UNKNOWN, STANDBY_LACKS, StandbyStatus};
 use crate::model::{GroupName, NodeName};
 
 impl Engine {
@@ -132,7 +132,7 @@ fn has_said(readiness: &Readiness) -> bool {
 
 fn unknown(readiness: &Readiness) -> Vec<Note> {
     let text = "has not said yet whether it could";
-    let note = (!has_said(readiness)).then(|| Note::new("readiness-unknown", text));
+    let note = (!has_said(readiness)).then(|| Note::new(READINESS_UNKNOWN, text));
     note.into_iter().collect()
 }
 

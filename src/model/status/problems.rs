@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CheckState, CheckStatus, GroupStatus, LinkStatus, Liveness, NodeStatus, PingStatus,
-    ResourceState, STANDBY_LACKS, StandbyStatus, Status,
+    READINESS_UNKNOWN, ResourceState, STANDBY_LACKS, StandbyStatus, Status,
 };
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
@@ -318,6 +318,11 @@ impl StandbyStatus {
     pub fn problem(&self) -> Option<Note> {
         let lacks = self.reasons.iter().any(|r| r.id == STANDBY_LACKS);
         lacks.then(|| Note::new(STANDBY_LACKS, self.in_words()))
+    }
+
+    /// Whether it has said whether it could; a daemon of an earlier version, or one that has just started, has not.
+    pub fn is_known(&self) -> bool {
+        !self.reasons.iter().any(|r| r.id == READINESS_UNKNOWN)
     }
 
     /// Why it could not take the group.

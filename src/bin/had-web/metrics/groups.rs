@@ -66,6 +66,17 @@ fn add_places(to: &mut Families, status: &Status) {
             .filter(|g| !g.preferred.as_str().is_empty())
             .map(|g| (group_label(g), number(g.owners.contains(&g.preferred)))),
     );
+    to.gauge(
+        "group_standby_ready",
+        "Whether a living node that does not have a group could take it over, as far as this node knows.",
+        groups.flat_map(|g| {
+            let known = g.standbys.iter().filter(|s| s.is_known());
+            known.map(|s| {
+                let labels = vec![label("group", &g.name), label("node", &s.node)];
+                (labels, number(s.ready))
+            })
+        }),
+    );
 }
 
 fn add_states(to: &mut Families, status: &Status) {

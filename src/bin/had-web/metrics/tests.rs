@@ -14,7 +14,9 @@ const STATUS: &str = r#"{"node":"alice","generation":3,"phase":"active","waiting
   "pings":[{"name":"10.0.0.254","up":true}],
   "quorum":{"held":true,"counted":true,"votes":2,"total":3},
   "groups":[{"name":"we\"b\nhad_up 7","preferred":"bob","owners":["alice"],"states":[["alice","online"],["bob","offline"]],
-    "term":4,"notes":[],"resources":[{"token":"nginx","state":"running","error":null}]}],
+    "term":4,"notes":[],"standbys":[{"node":"bob","ready":false,"reasons":[{"id":"standby-lacks","text":"no script"}]},
+      {"node":"carol","ready":true,"reasons":[]},{"node":"dave","ready":false,"reasons":[{"id":"readiness-unknown","text":"-"}]}],
+    "resources":[{"token":"nginx","state":"running","error":null}]}],
   "counters":{"heartbeats sent":12,"datagrams refused: signed with key 9, which ...":2,"datagrams refused: new":5},
   "activity":[{"group":"we\"b\nhad_up 7","changed":61000,"start_times":{"sum":2500,"buckets":[{"up_to":1000,"count":1},{"up_to":null,"count":1}]},"starts":2,"stops":1,"failures":0,"stuck":0,"restarts":3,
     "claims":{"owner-dead":1}}]}"#;
@@ -73,6 +75,14 @@ fn a_status_is_told_in_numbers() {
         (format!("had_group_preferred{{{group}}}"), "0.0"),
         (format!(r#"had_group_owner{{{group},node="alice"}}"#), "1.0"),
         (
+            format!(r#"had_group_standby_ready{{{group},node="bob"}}"#),
+            "0.0",
+        ),
+        (
+            format!(r#"had_group_standby_ready{{{group},node="carol"}}"#),
+            "1.0",
+        ),
+        (
             format!(r#"had_group_state{{{group},state="online"}}"#),
             "1.0",
         ),
@@ -102,6 +112,7 @@ fn a_status_is_told_in_numbers() {
     ] {
         assert_eq!(value(&page, &sample), Some(wanted), "{sample}\n{page}");
     }
+    assert!(!page.contains("dave"), "nothing is known of it");
     assert!(page.ends_with("# EOF\n"));
     assert_eq!(
         page.matches("\nhad_up ").count(),
