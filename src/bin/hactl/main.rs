@@ -12,6 +12,7 @@ mod commands;
 mod compat;
 mod demo;
 mod drbd;
+mod events;
 mod fence;
 mod import;
 mod init;
@@ -21,6 +22,7 @@ mod replay;
 mod screen;
 mod sim;
 mod status;
+mod support;
 
 use std::error::Error;
 use std::ffi::OsString;

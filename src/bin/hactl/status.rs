@@ -50,7 +50,7 @@ pub fn render_status(status: &Status, screen: Screen) -> String {
     page.headline(status) + &page.text
 }
 
-/// One line for scripts and prompts.
+/// One line for scripts and prompts: how many problems, where each group is, and the kinds of problems.
 pub fn render_brief(status: &Status) -> String {
     let problems = status.problems();
     let running = status.groups.iter().filter(|g| g.runs()).count();
@@ -60,6 +60,10 @@ pub fn render_brief(status: &Status) -> String {
         n => count(n, "problem"),
     };
     text += &format!(": {running} of {groups} running");
+    let places: Vec<String> = status.groups.iter().map(brief_place).collect();
+    if !places.is_empty() {
+        text += &format!("; {}", places.join(", "));
+    }
     let mut kinds: Vec<String> = Vec::new();
     for problem in &problems {
         let node = problem.node.as_ref().map(ToString::to_string);
@@ -76,6 +80,23 @@ pub fn render_brief(status: &Status) -> String {
         text += &format!("; {}", kinds.join(", "));
     }
     text + "\n"
+}
+
+/// A group and its owner in a few words.
+fn brief_place(group: &GroupStatus) -> String {
+    let name = &group.name;
+    let owners: Vec<&str> = group.owners.iter().map(NodeName::as_str).collect();
+    match group
+        .states
+        .iter()
+        .find(|(node, _)| group.owners.first() == Some(node))
+    {
+        _ if owners.is_empty() => format!("{name} nowhere"),
+        Some((node, state)) if owners.len() == 1 && *state != GroupState::Online => {
+            format!("{name} {} on {node}", state.as_str())
+        }
+        _ => format!("{name} on {}", owners.join(" and ")),
+    }
 }
 
 /// The owner of each group, one line a group. Printed after a command.

@@ -386,7 +386,25 @@ fn one_line_counts_the_groups_that_run_and_names_the_kinds_of_problems() {
     let line = render_brief(&status);
     assert!(line.starts_with("no problem: "), "{line}");
     assert_eq!(line.matches('\n').count(), 1, "{line}");
+    let group = status.groups[0].clone();
+    let (name, owner) = (&group.name, &group.owners[0]);
+    assert!(line.contains(&format!("; {name} on {owner}")), "{line}");
+    let place = group.states.iter().position(|(node, _)| node == owner);
+    status.groups[0].states[place.unwrap()].1 = GroupState::Starting;
+    let line = render_brief(&status);
+    assert!(
+        line.contains(&format!("; {name} starting on {owner}")),
+        "{line}"
+    );
+    status.groups[0].owners = vec![NodeName::new("alice"), NodeName::new("bob")];
+    let line = render_brief(&status);
+    assert!(
+        line.contains(&format!("; {name} on alice and bob")),
+        "{line}"
+    );
     status.groups[0].owners.clear();
+    let line = render_brief(&status);
+    assert!(line.contains(&format!("; {name} nowhere")), "{line}");
     status.nodes[1].liveness = Liveness::Dead;
     let line = render_brief(&status);
     let ids = ["problems: ", "; ", "node-dead bob", "group-down "];
