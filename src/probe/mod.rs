@@ -2,6 +2,7 @@
 //!
 //! Each module is one kind of probe. A result is a short text in both cases: what was found, or what is wrong.
 
+mod disk;
 mod exec;
 mod http;
 mod link;
@@ -25,7 +26,7 @@ use crate::agent::builtin::mysqld::LOGIN;
 use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::safe_path;
-use crate::model::health::Probe;
+use crate::model::health::{DiskProbe, Probe};
 use crate::sys::netlink::Netlink;
 
 /// The result of a probe that reached its deadline.
@@ -41,6 +42,7 @@ enum Kind {
     Http(WebProbe),
     Process(ProcessProbe),
     Link(InterfaceProbe),
+    Disk(DiskProbe),
     Drbd(DrbdFitness),
     Mysql(DatabaseProbe),
 }
@@ -53,9 +55,12 @@ pub fn validate(probe: &Probe) -> Result<(), Mistake> {
     match probe {
         Probe::Exec(path, _) => safe_path::check(path),
         Probe::Mysql(probe) => mysql::validate(probe),
-        Probe::Tcp(_) | Probe::Http(_) | Probe::Process(_) | Probe::Link(_) | Probe::Drbd(_) => {
-            Ok(())
-        }
+        Probe::Tcp(_)
+        | Probe::Http(_)
+        | Probe::Process(_)
+        | Probe::Link(_)
+        | Probe::Disk(_)
+        | Probe::Drbd(_) => Ok(()),
     }
 }
 
@@ -74,6 +79,7 @@ impl ActiveProbe {
             Probe::Tcp(server) => Kind::Tcp(*server),
             Probe::Http(probe) => Kind::Http(WebProbe(probe.clone())),
             Probe::Process(name) => Kind::Process(ProcessProbe::new(name)),
+            Probe::Disk(probe) => Kind::Disk(probe.clone()),
             Probe::Drbd(resource) => Kind::Drbd(DrbdFitness::new(resource, peers)),
             Probe::Link(name) => Kind::Link(InterfaceProbe::new(name, netlink.clone())),
             Probe::Mysql(probe) => {
@@ -104,6 +110,7 @@ impl ActiveProbe {
                 Kind::Http(http) => http.run().await,
                 Kind::Process(process) => process.run(),
                 Kind::Link(link) => link.run().await,
+                Kind::Disk(probe) => disk::run(probe),
                 Kind::Drbd(fitness) => fitness.run(limits).await,
             }
         };
@@ -125,9 +132,12 @@ impl ActiveProbe {
         match &self.0 {
             Kind::Process(process) => process.ended().await,
             Kind::Link(link) => link.changed().await,
-            Kind::Exec(_) | Kind::Tcp(_) | Kind::Http(_) | Kind::Mysql(_) | Kind::Drbd(_) => {
-                std::future::pending::<()>().await;
-            }
+            Kind::Exec(_)
+            | Kind::Tcp(_)
+            | Kind::Http(_)
+            | Kind::Disk(_)
+            | Kind::Mysql(_)
+            | Kind::Drbd(_) => std::future::pending::<()>().await,
         }
     }
 }

@@ -18,6 +18,8 @@ mod forum_pair;
 mod group;
 mod mail;
 mod mariadb;
+mod probe_disk;
+mod probes;
 mod scripts;
 mod two_balancers;
 mod two_masters;

@@ -71,7 +71,7 @@ fn warn_of_probe_on_owner(check: &CheckRule, groups: &[GroupLine], report: &mut 
             found.map(|(_, place)| (wanted.clone(), place.line))
         }
         Probe::Mysql(mysql) => asked_server(groups, mysql),
-        Probe::Exec(..) | Probe::Link(_) | Probe::Drbd(_) => None,
+        Probe::Exec(..) | Probe::Link(_) | Probe::Disk(_) | Probe::Drbd(_) => None,
     };
     let Some((what, line)) = moves else { return };
     let message = format!(
