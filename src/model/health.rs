@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::probe::{DiskProbe, FreeSpace, HttpProbe, MysqlProbe, Probe, Replica};
+pub use self::probe::{
+    DiskProbe, FreeSpace, HttpProbe, MysqlProbe, Probe, RedisProbe, RedisRole, Replica, TlsWishes,
+};
 use super::GroupName;
 
 /// The name under which a node publishes the result of its `failback_when`. No check can have this name.

@@ -19,6 +19,8 @@ mod group;
 mod mail;
 mod mariadb;
 mod probe_disk;
+mod probe_https;
+mod probe_redis;
 mod probes;
 mod scripts;
 mod two_balancers;

@@ -4,6 +4,7 @@
 
 mod database;
 mod disk;
+mod redis;
 mod web;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,14 +18,16 @@ use crate::text::SourceWord;
 use crate::text::{did_you_mean, nearest};
 
 /// The first words of the probes.
-pub(super) const KINDS: [&str; 7] = ["exec", "tcp", "http", "process", "link", "disk", "mysql"];
+pub(super) const KINDS: [&str; 9] = [
+    "exec", "tcp", "http", "https", "process", "link", "disk", "mysql", "redis",
+];
 
 /// Reads a probe. `None` means that the report says why.
 pub(super) fn read_probe_words(reader: &mut HaCfReader<'_>, words: &[SourceWord]) -> Option<Probe> {
     let (kind, rest) = words.split_first()?;
     match kind.text.as_str() {
         "exec" => read_exec(reader, kind, rest),
-        "http" => web::read_http(reader, kind, rest),
+        "http" | "https" => web::read_http(reader, kind, rest),
         "tcp" => {
             let place = only_word(reader, kind, rest, "tcp 10.0.0.1:25")?;
             read_socket_address(reader, place, &place.text, None).map(Probe::Tcp)
@@ -37,6 +40,7 @@ pub(super) fn read_probe_words(reader: &mut HaCfReader<'_>, words: &[SourceWord]
         }
         "disk" => disk::read_disk(reader, kind, rest),
         "mysql" => database::read_mysql(reader, rest),
+        "redis" => redis::read_redis(reader, rest),
         _ => None,
     }
 }
@@ -161,4 +165,13 @@ fn read_socket_address(
             None
         }
     }
+}
+
+/// Whether this may be the name of a host. Addresses of IPv4 look like one, too.
+fn is_host_name(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (1..=63).contains(&part.len()) && part.bytes().all(known)
+    };
+    text.len() <= 253 && text.trim_end_matches('.').split('.').all(is_part)
 }

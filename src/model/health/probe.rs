@@ -14,7 +14,7 @@ pub enum Probe {
     Exec(PathBuf, Vec<String>),
     /// `tcp ADDR:PORT`: a connection is accepted.
     Tcp(SocketAddr),
-    /// `http URL`: a page is answered.
+    /// `http URL` or `https URL`: a page is answered.
     Http(HttpProbe),
     /// `process NAME` or `process PIDFILE`: a process runs.
     Process(String),
@@ -24,6 +24,8 @@ pub enum Probe {
     Disk(DiskProbe),
     /// `mysql [SOCKET] [replica [lag T]]`: a database server answers.
     Mysql(MysqlProbe),
+    /// `redis [ADDR:PORT] ...`: a server of Redis answers.
+    Redis(RedisProbe),
     /// The data of a DRBD resource here is the newest, as far as known. It is probed without a line in ha.cf.
     Drbd(String),
 }
@@ -64,12 +66,66 @@ pub enum Replica {
     Within(Duration),
 }
 
-/// `http URL [status N] [contains TEXT]`.
+/// `redis [ADDR:PORT] [role master|replica] [link up] [password @/FILE]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisProbe {
+    /// Where it listens.
+    pub server: SocketAddr,
+    /// Whether the address stands in ha.cf.
+    pub given: bool,
+    /// The role that it must have.
+    pub role: Option<RedisRole>,
+    /// Whether it must be connected to its master.
+    pub link_up: bool,
+    /// The file with its password.
+    pub password: Option<PathBuf>,
+}
+
+/// The role of a server of Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedisRole {
+    /// It takes changes.
+    Master,
+    /// It follows a master.
+    Replica,
+}
+
+impl fmt::Display for RedisRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Master => "master",
+            Self::Replica => "replica",
+        })
+    }
+}
+
+impl fmt::Display for RedisProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("redis")?;
+        if self.given {
+            write!(f, " {}", self.server)?;
+        }
+        if let Some(role) = self.role {
+            write!(f, " role {role}")?;
+        }
+        if self.link_up {
+            f.write_str(" link up")?;
+        }
+        if let Some(file) = &self.password {
+            write!(f, " password @{}", file.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// `http URL [at ADDRESS] [status N] [contains TEXT]`, or the same with `https`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpProbe {
     /// The address to connect to.
     pub server: SocketAddr,
-    /// The host name in the URL, for the request.
+    /// Whether the address does not stand in the URL, but after `at`.
+    pub at: bool,
+    /// The host and the port in the URL, for the request.
     pub host: String,
     /// The path from `/` on.
     pub path: String,
@@ -77,6 +133,19 @@ pub struct HttpProbe {
     pub status: Option<u16>,
     /// What the page must contain.
     pub contains: Option<String>,
+    /// What `https` asks besides. `None` for `http`.
+    pub tls: Option<TlsWishes>,
+}
+
+/// `[ca FILE] [days N]` of `https`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsWishes {
+    /// The name for which the certificate must be: the host in the URL.
+    pub name: String,
+    /// The file of the authorities that are believed instead of those of the machine.
+    pub ca: Option<PathBuf>,
+    /// How many days the certificate must still be good for.
+    pub days: Option<u32>,
 }
 
 impl fmt::Display for Probe {
@@ -92,6 +161,7 @@ impl fmt::Display for Probe {
             Self::Process(name) => write!(f, "process {name}"),
             Self::Link(name) => write!(f, "link {name}"),
             Self::Disk(disk) => write!(f, "disk {} free {}", disk.path.display(), disk.free),
+            Self::Redis(redis) => write!(f, "{redis}"),
             Self::Mysql(mysql) => write!(f, "{mysql}"),
             Self::Drbd(resource) => write!(f, "drbd {resource}"),
         }
@@ -128,12 +198,22 @@ impl fmt::Display for MysqlProbe {
 
 impl fmt::Display for HttpProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http http://{}{}", self.host, self.path)?;
+        let kind = if self.tls.is_some() { "https" } else { "http" };
+        write!(f, "{kind} {kind}://{}{}", self.host, self.path)?;
+        if self.at {
+            write!(f, " at {}", self.server)?;
+        }
         if let Some(status) = self.status {
             write!(f, " status {status}")?;
         }
         if let Some(text) = &self.contains {
             write!(f, " contains {text}")?;
+        }
+        if let Some(ca) = self.tls.as_ref().and_then(|t| t.ca.as_ref()) {
+            write!(f, " ca {}", ca.display())?;
+        }
+        if let Some(days) = self.tls.as_ref().and_then(|t| t.days) {
+            write!(f, " days {days}")?;
         }
         Ok(())
     }
