@@ -1,14 +1,16 @@
-//! Monitors of resources, checks of the node, their probes, and what follows when they fail.
+//! Monitors of resources, checks of the node, and what follows when they fail.
+
+mod probe;
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::probe::{
+    DiskProbe, FreeSpace, HttpProbe, MysqlProbe, Probe, RedisProbe, RedisRole, Replica, TlsWishes,
+};
 use super::GroupName;
-use crate::text::duration_in_files;
 
 /// The name under which a node publishes the result of its `failback_when`. No check can have this name.
 pub const FAILBACK_WHEN: &str = "failback_when";
@@ -101,105 +103,6 @@ impl fmt::Display for FailedCheck {
             (false, "") => write!(f, "fails check {check}"),
             (false, text) => write!(f, "fails check {check} ({text})"),
         }
-    }
-}
-
-/// A probe, as ha.cf gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// `exec PATH ARG...`: a program that exits with 0.
-    Exec(PathBuf, Vec<String>),
-    /// `tcp ADDR:PORT`: a connection is accepted.
-    Tcp(SocketAddr),
-    /// `http URL`: a page is answered.
-    Http(HttpProbe),
-    /// `process NAME` or `process PIDFILE`: a process runs.
-    Process(String),
-    /// `link IFACE`: an interface is up and has its carrier.
-    Link(String),
-    /// `mysql [SOCKET] [replica [lag T]]`: a database server answers.
-    Mysql(MysqlProbe),
-    /// The data of a DRBD resource here is the newest, as far as known. It is probed without a line in ha.cf.
-    Drbd(String),
-}
-
-/// `mysql [SOCKET] [replica [lag T]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MysqlProbe {
-    /// The socket. `None` takes that of the server's own configuration.
-    pub socket: Option<PathBuf>,
-    /// What it must fulfil as a replica.
-    pub replica: Option<Replica>,
-}
-
-/// What a replica must fulfil.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replica {
-    /// Its replication is not broken. Its source may be unreachable.
-    Intact,
-    /// Its replication runs, and its lag is shorter than this.
-    Within(Duration),
-}
-
-/// `http URL [status N] [contains TEXT]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpProbe {
-    /// The address to connect to.
-    pub server: SocketAddr,
-    /// The host name in the URL, for the request.
-    pub host: String,
-    /// The path from `/` on.
-    pub path: String,
-    /// The wanted status. `None` accepts every 2xx and 3xx.
-    pub status: Option<u16>,
-    /// What the page must contain.
-    pub contains: Option<String>,
-}
-
-impl fmt::Display for Probe {
-    /// In the words of ha.cf.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exec(path, args) => {
-                write!(f, "exec {}", path.display())?;
-                args.iter().try_for_each(|arg| write!(f, " {arg}"))
-            }
-            Self::Tcp(place) => write!(f, "tcp {place}"),
-            Self::Http(http) => write!(f, "{http}"),
-            Self::Process(name) => write!(f, "process {name}"),
-            Self::Link(name) => write!(f, "link {name}"),
-            Self::Mysql(mysql) => write!(f, "{mysql}"),
-            Self::Drbd(resource) => write!(f, "drbd {resource}"),
-        }
-    }
-}
-
-impl fmt::Display for MysqlProbe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("mysql")?;
-        if let Some(socket) = &self.socket {
-            write!(f, " {}", socket.display())?;
-        }
-        match self.replica {
-            Some(Replica::Within(lag)) => {
-                write!(f, " replica lag {}", duration_in_files(lag))
-            }
-            Some(Replica::Intact) => f.write_str(" replica"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for HttpProbe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http http://{}{}", self.host, self.path)?;
-        if let Some(status) = self.status {
-            write!(f, " status {status}")?;
-        }
-        if let Some(text) = &self.contains {
-            write!(f, " contains {text}")?;
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,6 @@
 //! `http URL [status N] [contains TEXT]`: one GET request on a new connection. No more of the response is read than needed.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::tcp;
 use crate::model::health::HttpProbe;
@@ -20,13 +19,21 @@ pub(super) struct WebProbe(pub HttpProbe);
 
 impl WebProbe {
     pub async fn run(&self) -> Result<String, String> {
-        let mut stream = tcp::connect(self.0.server).await?;
+        self.ask(tcp::connect(self.0.server).await?).await
+    }
+
+    /// Sends the request on a connection, and judges the response.
+    pub async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+    ) -> Result<String, String> {
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: had\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             self.0.path, self.0.host
         );
         let broken = |e: std::io::Error| format!("{}: {}", self.0.server, tcp::error_text(&e));
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
+        stream.flush().await.map_err(broken)?;
         let mut answer = Vec::new();
         let head = loop {
             if let Some(end) = find(&answer, b"\r\n\r\n") {
@@ -71,14 +78,14 @@ impl WebProbe {
 }
 
 /// Reads some more. Returns how many bytes.
-async fn read(stream: &mut TcpStream, into: &mut Vec<u8>) -> std::io::Result<usize> {
+async fn read<S: AsyncRead + Unpin>(stream: &mut S, into: &mut Vec<u8>) -> std::io::Result<usize> {
     into.reserve(READ_BYTES);
     stream.read_buf(into).await
 }
 
 /// Reads until the text is found, or the page ends or is too long.
-async fn find_text(
-    stream: &mut TcpStream,
+async fn find_text<S: AsyncRead + Unpin>(
+    stream: &mut S,
     mut page: Vec<u8>,
     chunked: bool,
     text: &[u8],
@@ -171,6 +178,8 @@ mod tests {
         };
         let probe = HttpProbe {
             server,
+            at: false,
+            tls: None,
             host: "localhost:8080".into(),
             path: "/up?x=1".into(),
             status: wanted.0,

@@ -2,11 +2,14 @@
 //!
 //! Each module is one kind of probe. A result is a short text in both cases: what was found, or what is wrong.
 
+mod disk;
 mod exec;
 mod http;
+mod https;
 mod link;
 mod mysql;
 mod process;
+mod redis;
 mod tcp;
 
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use tokio::time::timeout_at;
 
 use self::exec::ProgramProbe;
 use self::http::WebProbe;
+use self::https::SecureWebProbe;
 use self::link::InterfaceProbe;
 use self::mysql::DatabaseProbe;
 use self::process::ProcessProbe;
@@ -25,7 +29,7 @@ use crate::agent::builtin::mysqld::LOGIN;
 use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::safe_path;
-use crate::model::health::Probe;
+use crate::model::health::{DiskProbe, Probe, RedisProbe};
 use crate::sys::netlink::Netlink;
 
 /// The result of a probe that reached its deadline.
@@ -39,8 +43,11 @@ enum Kind {
     Exec(ProgramProbe),
     Tcp(std::net::SocketAddr),
     Http(WebProbe),
+    Https(SecureWebProbe),
     Process(ProcessProbe),
     Link(InterfaceProbe),
+    Disk(DiskProbe),
+    Redis(RedisProbe),
     Drbd(DrbdFitness),
     Mysql(DatabaseProbe),
 }
@@ -53,7 +60,9 @@ pub fn validate(probe: &Probe) -> Result<(), Mistake> {
     match probe {
         Probe::Exec(path, _) => safe_path::check(path),
         Probe::Mysql(probe) => mysql::validate(probe),
-        Probe::Tcp(_) | Probe::Http(_) | Probe::Process(_) | Probe::Link(_) | Probe::Drbd(_) => {
+        Probe::Redis(probe) => redis::validate(probe),
+        Probe::Http(probe) => probe.tls.as_ref().map_or(Ok(()), https::validate),
+        Probe::Tcp(_) | Probe::Process(_) | Probe::Link(_) | Probe::Disk(_) | Probe::Drbd(_) => {
             Ok(())
         }
     }
@@ -72,8 +81,13 @@ impl ActiveProbe {
                 Kind::Exec(ProgramProbe::new(path.clone(), args.clone(), env.clone()))
             }
             Probe::Tcp(server) => Kind::Tcp(*server),
-            Probe::Http(probe) => Kind::Http(WebProbe(probe.clone())),
+            Probe::Http(probe) => match &probe.tls {
+                None => Kind::Http(WebProbe(probe.clone())),
+                Some(wishes) => Kind::Https(SecureWebProbe::new(probe, wishes)),
+            },
             Probe::Process(name) => Kind::Process(ProcessProbe::new(name)),
+            Probe::Redis(probe) => Kind::Redis(probe.clone()),
+            Probe::Disk(probe) => Kind::Disk(probe.clone()),
             Probe::Drbd(resource) => Kind::Drbd(DrbdFitness::new(resource, peers)),
             Probe::Link(name) => Kind::Link(InterfaceProbe::new(name, netlink.clone())),
             Probe::Mysql(probe) => {
@@ -102,8 +116,11 @@ impl ActiveProbe {
                 Kind::Mysql(mysql) => mysql.run(limits).await,
                 Kind::Tcp(server) => tcp::run(*server).await,
                 Kind::Http(http) => http.run().await,
+                Kind::Https(https) => https.run().await,
                 Kind::Process(process) => process.run(),
                 Kind::Link(link) => link.run().await,
+                Kind::Disk(probe) => disk::run(probe),
+                Kind::Redis(probe) => redis::run(probe).await,
                 Kind::Drbd(fitness) => fitness.run(limits).await,
             }
         };
@@ -125,9 +142,14 @@ impl ActiveProbe {
         match &self.0 {
             Kind::Process(process) => process.ended().await,
             Kind::Link(link) => link.changed().await,
-            Kind::Exec(_) | Kind::Tcp(_) | Kind::Http(_) | Kind::Mysql(_) | Kind::Drbd(_) => {
-                std::future::pending::<()>().await;
-            }
+            Kind::Exec(_)
+            | Kind::Tcp(_)
+            | Kind::Http(_)
+            | Kind::Https(_)
+            | Kind::Disk(_)
+            | Kind::Redis(_)
+            | Kind::Mysql(_)
+            | Kind::Drbd(_) => std::future::pending::<()>().await,
         }
     }
 }

@@ -22,4 +22,5 @@ pub mod realtime;
 pub mod relay;
 pub mod tap;
 pub mod terminal;
+pub mod tls;
 pub mod udp;

@@ -65,13 +65,14 @@ fn warn_of_probe_on_owner(check: &CheckRule, groups: &[GroupLine], report: &mut 
     let moves = match &check.probe {
         Probe::Tcp(server) => asks(server.ip()),
         Probe::Http(http) => asks(http.server.ip()),
+        Probe::Redis(redis) => asks(redis.server.ip()),
         Probe::Process(wanted) => {
             let mut tokens = groups.iter().flat_map(|g| &g.tokens);
             let found = tokens.find(|(token, _)| token.name == *wanted);
             found.map(|(_, place)| (wanted.clone(), place.line))
         }
         Probe::Mysql(mysql) => asked_server(groups, mysql),
-        Probe::Exec(..) | Probe::Link(_) | Probe::Drbd(_) => None,
+        Probe::Exec(..) | Probe::Link(_) | Probe::Disk(_) | Probe::Drbd(_) => None,
     };
     let Some((what, line)) = moves else { return };
     let message = format!(
@@ -92,20 +93,29 @@ fn asked_server(groups: &[GroupLine], asked: &MysqlProbe) -> Option<(String, usi
     Some((token.text.clone(), place.line))
 }
 
-/// Warns of a check for the lag of a replica. The lag is unknown while the replicated server is down, which is when this node
-/// is needed.
+/// Warns of a check for the lag of a replica, or for its link. Both are lost when the replicated server dies, which is when
+/// this node is needed.
 fn warn_of_lag(probe: &Probe, what: &str, place: &Place, report: &mut Problems) {
-    let Probe::Mysql(MysqlProbe {
-        replica: Some(Replica::Within(_)),
-        ..
-    }) = probe
-    else {
-        return;
+    let (word, why, instead) = match probe {
+        Probe::Mysql(MysqlProbe {
+            replica: Some(Replica::Within(_)),
+            ..
+        }) => (
+            "lag",
+            "because the lag is then unknown",
+            "mysql replica lag 5s",
+        ),
+        Probe::Redis(redis) if redis.link_up => (
+            "link up",
+            "because the link is then down",
+            "redis role replica link up",
+        ),
+        _ => return,
     };
     let message = format!(
-        "`{what}` fails on this node when the other server dies, because the lag is then unknown: this node could not take over"
+        "`{what}` fails on this node when the other server dies, {why}: this node could not take over"
     );
     let help =
-        "leave out `lag`; to delay the failback only, write: failback_when mysql replica lag 5s";
+        format!("leave out `{word}`; to delay the failback only, write: failback_when {instead}");
     report.warning(place, message, help);
 }

@@ -1,6 +1,11 @@
-//! Reads probes: `exec`, `tcp`, `http`, `process`, `link`, `mysql`.
+//! Reads probes: `exec`, `tcp`, `process` and `link` here, the others in their modules.
 //!
 //! Servers are given by address: a probe that resolves a name would test the name server too.
+
+mod database;
+mod disk;
+mod redis;
+mod web;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -8,19 +13,21 @@ use std::path::{Path, PathBuf};
 use super::HaCfReader;
 use super::media::note_missing_interface;
 use crate::config::values::number;
-use crate::model::health::{HttpProbe, MysqlProbe, Probe, Replica};
+use crate::model::health::Probe;
 use crate::text::SourceWord;
 use crate::text::{did_you_mean, nearest};
 
 /// The first words of the probes.
-pub(super) const KINDS: [&str; 6] = ["exec", "tcp", "http", "process", "link", "mysql"];
+pub(super) const KINDS: [&str; 9] = [
+    "exec", "tcp", "http", "https", "process", "link", "disk", "mysql", "redis",
+];
 
 /// Reads a probe. `None` means that the report says why.
 pub(super) fn read_probe_words(reader: &mut HaCfReader<'_>, words: &[SourceWord]) -> Option<Probe> {
     let (kind, rest) = words.split_first()?;
     match kind.text.as_str() {
         "exec" => read_exec(reader, kind, rest),
-        "http" => read_http(reader, kind, rest),
+        "http" | "https" => web::read_http(reader, kind, rest),
         "tcp" => {
             let place = only_word(reader, kind, rest, "tcp 10.0.0.1:25")?;
             read_socket_address(reader, place, &place.text, None).map(Probe::Tcp)
@@ -31,7 +38,9 @@ pub(super) fn read_probe_words(reader: &mut HaCfReader<'_>, words: &[SourceWord]
             note_missing_interface(reader, interface);
             Some(Probe::Link(interface.text.clone()))
         }
-        "mysql" => read_mysql(reader, rest),
+        "disk" => disk::read_disk(reader, kind, rest),
+        "mysql" => database::read_mysql(reader, rest),
+        "redis" => redis::read_redis(reader, rest),
         _ => None,
     }
 }
@@ -114,69 +123,6 @@ fn read_process(
     Some(Probe::Process(name.text.clone()))
 }
 
-/// `mysql [SOCKET] [replica [lag T]]`
-fn read_mysql(reader: &mut HaCfReader<'_>, rest: &[SourceWord]) -> Option<Probe> {
-    let (socket, wishes) = match rest.split_first() {
-        Some((word, wishes)) if word.text.starts_with('/') => {
-            (Some(PathBuf::from(&word.text)), wishes)
-        }
-        _ => (None, rest),
-    };
-    let replica = match wishes.split_first() {
-        None => None,
-        Some((word, [])) if word.text == "replica" => Some(Replica::Intact),
-        Some((word, [lag, rest @ ..])) if word.text == "replica" && lag.text == "lag" => {
-            Some(read_lag(reader, lag, rest)?)
-        }
-        Some((word, [wrong, ..])) if word.text == "replica" => {
-            let all = ["lag"].into_iter().chain(super::health::OPTIONS);
-            let help = did_you_mean(&wrong.text, all);
-            let message = format!("expected `lag`, found {}", wrong.quoted());
-            reader.report.error(&wrong.place, message, help);
-            return None;
-        }
-        Some((word, _)) => {
-            report_unknown_mysql_word(reader, word);
-            return None;
-        }
-    };
-    Some(Probe::Mysql(MysqlProbe { socket, replica }))
-}
-
-/// Reads the time after `lag`.
-fn read_lag(reader: &mut HaCfReader<'_>, lag: &SourceWord, rest: &[SourceWord]) -> Option<Replica> {
-    match rest {
-        [time] => super::health::read_duration(reader, time).map(Replica::Within),
-        [] => {
-            let help = "for example: mysql replica lag 5s";
-            reader.report.error(&lag.place, "`lag` needs a time", help);
-            None
-        }
-        [_, more, ..] => {
-            let help = did_you_mean(&more.text, super::health::OPTIONS);
-            let message = format!("`lag` takes one time; {} is too many", more.quoted());
-            reader.report.error(&more.place, message, help);
-            None
-        }
-    }
-}
-
-fn report_unknown_mysql_word(reader: &mut HaCfReader<'_>, word: &SourceWord) {
-    let all = ["replica"].into_iter().chain(super::health::OPTIONS);
-    let help = match word.text.as_str() {
-        "lag" => "write: replica lag ...".to_owned(),
-        text if text.contains([':', '.', '/']) => {
-            "the server is asked through its socket on this node; write its whole path: mysql /run/mysqld/mysqld.sock".to_owned()
-        }
-        text => did_you_mean(text, all),
-    };
-    let message = format!(
-        "{} is neither the path of a socket nor `replica`",
-        word.quoted()
-    );
-    reader.report.error(&word.place, message, help);
-}
-
 /// `ADDR:PORT`, `[ADDR6]:PORT`, `localhost:PORT`.
 fn read_socket_address(
     reader: &mut HaCfReader<'_>,
@@ -221,90 +167,11 @@ fn read_socket_address(
     }
 }
 
-/// `http URL [status N] [contains TEXT]`
-fn read_http(reader: &mut HaCfReader<'_>, kind: &SourceWord, rest: &[SourceWord]) -> Option<Probe> {
-    let Some((url, wishes)) = rest.split_first() else {
-        let help = "for example: http http://127.0.0.1/ status 200";
-        reader.report.error(&kind.place, "`http` needs a URL", help);
-        return None;
+/// Whether this may be the name of a host. Addresses of IPv4 look like one, too.
+fn is_host_name(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (1..=63).contains(&part.len()) && part.bytes().all(known)
     };
-    let (server, host, path) = read_url(reader, url)?;
-    let mut probe = HttpProbe {
-        server,
-        host,
-        path,
-        status: None,
-        contains: None,
-    };
-    for pair in wishes.chunks(2) {
-        read_http_option(reader, &mut probe, pair)?;
-    }
-    Some(Probe::Http(probe))
-}
-
-fn read_http_option(
-    reader: &mut HaCfReader<'_>,
-    probe: &mut HttpProbe,
-    pair: &[SourceWord],
-) -> Option<()> {
-    let name = pair.first()?;
-    let known = ["status", "contains"];
-    if !known.contains(&name.text.as_str()) {
-        let all = known.into_iter().chain(super::health::OPTIONS);
-        let help = did_you_mean(&name.text, all);
-        let message = format!("{} is neither `status` nor `contains`", name.quoted());
-        reader.report.error(&name.place, message, help);
-        return None;
-    }
-    let value = reader.option_value(pair, "a value")?;
-    let twice = if name.text == "contains" {
-        probe.contains.replace(value.text.clone()).is_some()
-    } else {
-        let status = number(&value.text, 100, 599).and_then(|n| u16::try_from(n).ok());
-        if status.is_none() {
-            let message = format!("{} is not a status from 100 to 599", value.quoted());
-            reader.report.error(&value.place, message, "");
-            return None;
-        }
-        std::mem::replace(&mut probe.status, status).is_some()
-    };
-    reader.refuse_second(name, twice)
-}
-
-/// The server's address, the host name for the request, and the path.
-fn read_url(
-    reader: &mut HaCfReader<'_>,
-    word: &SourceWord,
-) -> Option<(SocketAddr, String, String)> {
-    let text = word.text.as_str();
-    if text.starts_with("https:") {
-        let message = "the built-in probe does not support https";
-        let help =
-            "probe the plain port behind it, or use a program: exec /usr/bin/curl -fsS https://...";
-        reader.report.error(&word.place, message, help);
-        return None;
-    }
-    let Some(rest) = text.strip_prefix("http://") else {
-        let message = format!("{} is not a URL", word.quoted());
-        let help = format!("write http://{text}");
-        let help = if text.contains("://") {
-            "it must begin with http://"
-        } else {
-            &help
-        };
-        reader.report.error(&word.place, message, help);
-        return None;
-    };
-    let (host, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, "/"),
-    };
-    if host.contains('@') {
-        let message = "a URL with a user name is not supported";
-        let help = "use a program: exec /usr/bin/curl ...";
-        reader.report.error(&word.place, message, help);
-        return None;
-    }
-    let server = read_socket_address(reader, word, host, Some(80))?;
-    Some((server, host.to_owned(), path.to_owned()))
+    text.len() <= 253 && text.trim_end_matches('.').split('.').all(is_part)
 }

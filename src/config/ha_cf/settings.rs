@@ -1,5 +1,6 @@
 //! Directives with one value that may occur once: reading and looking up their values.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::table::{self, ValueForm};
@@ -49,6 +50,25 @@ impl HaCfReader<'_> {
             self.report.error(&name.place, message, "");
         }
         value
+    }
+
+    /// Reads `@/FILE`. What stands there instead may be the secret itself, so it is not shown.
+    pub(super) fn secret_file(&mut self, word: &SourceWord) -> Option<PathBuf> {
+        let path = word.text.strip_prefix('@').filter(|p| p.starts_with('/'));
+        if path.is_none() {
+            let message = "a secret does not belong into ha.cf";
+            let help = "write it to a file that only root can read, and here @ and the path of that file, such as @/etc/ha.d/secret";
+            let place = Place {
+                text: word
+                    .place
+                    .text
+                    .replace(&word.text, &"*".repeat(word.place.width))
+                    .into(),
+                ..word.place.clone()
+            };
+            self.report.error(&place, message, help);
+        }
+        path.map(PathBuf::from)
     }
 
     /// Refuses an option that was set before.

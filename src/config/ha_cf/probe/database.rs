@@ -1,0 +1,71 @@
+//! Reads `mysql`.
+
+use std::path::PathBuf;
+
+use super::super::HaCfReader;
+use super::super::health::{OPTIONS, read_duration};
+use crate::model::health::{MysqlProbe, Probe, Replica};
+use crate::text::{SourceWord, did_you_mean};
+
+/// `mysql [SOCKET] [replica [lag T]]`
+pub(super) fn read_mysql(reader: &mut HaCfReader<'_>, rest: &[SourceWord]) -> Option<Probe> {
+    let (socket, wishes) = match rest.split_first() {
+        Some((word, wishes)) if word.text.starts_with('/') => {
+            (Some(PathBuf::from(&word.text)), wishes)
+        }
+        _ => (None, rest),
+    };
+    let replica = match wishes.split_first() {
+        None => None,
+        Some((word, [])) if word.text == "replica" => Some(Replica::Intact),
+        Some((word, [lag, rest @ ..])) if word.text == "replica" && lag.text == "lag" => {
+            Some(read_lag(reader, lag, rest)?)
+        }
+        Some((word, [wrong, ..])) if word.text == "replica" => {
+            let all = ["lag"].into_iter().chain(OPTIONS);
+            let help = did_you_mean(&wrong.text, all);
+            let message = format!("expected `lag`, found {}", wrong.quoted());
+            reader.report.error(&wrong.place, message, help);
+            return None;
+        }
+        Some((word, _)) => {
+            report_unknown_mysql_word(reader, word);
+            return None;
+        }
+    };
+    Some(Probe::Mysql(MysqlProbe { socket, replica }))
+}
+
+/// Reads the time after `lag`.
+fn read_lag(reader: &mut HaCfReader<'_>, lag: &SourceWord, rest: &[SourceWord]) -> Option<Replica> {
+    match rest {
+        [time] => read_duration(reader, time).map(Replica::Within),
+        [] => {
+            let help = "for example: mysql replica lag 5s";
+            reader.report.error(&lag.place, "`lag` needs a time", help);
+            None
+        }
+        [_, more, ..] => {
+            let help = did_you_mean(&more.text, OPTIONS);
+            let message = format!("`lag` takes one time; {} is too many", more.quoted());
+            reader.report.error(&more.place, message, help);
+            None
+        }
+    }
+}
+
+fn report_unknown_mysql_word(reader: &mut HaCfReader<'_>, word: &SourceWord) {
+    let all = ["replica"].into_iter().chain(OPTIONS);
+    let help = match word.text.as_str() {
+        "lag" => "write: replica lag ...".to_owned(),
+        text if text.contains([':', '.', '/']) => {
+            "the server is asked through its socket on this node; write its whole path: mysql /run/mysqld/mysqld.sock".to_owned()
+        }
+        text => did_you_mean(text, all),
+    };
+    let message = format!(
+        "{} is neither the path of a socket nor `replica`",
+        word.quoted()
+    );
+    reader.report.error(&word.place, message, help);
+}
