@@ -9,6 +9,8 @@ use super::GroupName;
 const MAX_LACKS: usize = 5;
 /// A published reason has so many bytes at most.
 const MAX_LACK_BYTES: usize = 200;
+/// A version has so many bytes at most.
+const MAX_VERSION_BYTES: usize = 32;
 /// So many trees can be compared.
 pub const MAX_TREES: usize = 16;
 /// A path that is compared has so many bytes at most: heartbeats carry it.
@@ -71,11 +73,10 @@ impl Readiness {
     #[must_use]
     pub fn limited(&self) -> Readiness {
         let mut kept = self.clone();
-        kept.version.truncate(kept.version.floor_char_boundary(32));
+        truncate(&mut kept.version, MAX_VERSION_BYTES);
         kept.lacks.truncate(MAX_LACKS);
         for lack in &mut kept.lacks {
-            let end = lack.text.floor_char_boundary(MAX_LACK_BYTES);
-            lack.text.truncate(end);
+            truncate(&mut lack.text, MAX_LACK_BYTES);
         }
         kept.trees.retain(|tree| tree.path.len() <= MAX_PATH_BYTES);
         kept.trees.truncate(MAX_TREES);
@@ -94,6 +95,13 @@ impl Readiness {
             .filter(differs)
             .map(|tree| tree.path.as_str())
     }
+}
+
+/// Cuts a text between two characters.
+fn truncate(text: &mut String, max: usize) {
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=max.min(text.len())).rev().find(fits);
+    text.truncate(end.unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -183,16 +183,10 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
     tokio::spawn(serve_clients(server, calls_in, status_changes));
     let respawn = RespawnChildren::start(&config.respawn);
     service_manager::notify_ready();
-    let looker = readiness::Looker {
-        folders: folders.clone(),
-        node: node.clone(),
-        netlink: netlink.clone(),
-        peers,
-    };
+    let looker = readiness::Looker::new(&folders, &node, &netlink, peers);
     let performer = Performer::new(
         groups,
         watch_plan,
-        netlink.clone(),
         lease_file,
         held_before,
         perform::min_address_lifetime(config.lease, &cluster.timing),

@@ -31,7 +31,6 @@ use crate::model::cluster::Timing;
 use crate::model::decision::What;
 use crate::model::{GroupName, NodeName, Time};
 use crate::store::lease::LeaseFile;
-use crate::sys::netlink::Netlink;
 
 /// Runs the agents of all groups.
 pub struct Performer {
@@ -61,7 +60,6 @@ impl Performer {
     pub fn new(
         groups: Vec<(GroupName, Vec<ResolvedStep>)>,
         watch_plan: WatchPlan,
-        netlink: Netlink,
         leases: Option<LeaseFile>,
         held_before: Option<BTreeSet<GroupName>>,
         min_lifetime: Option<Duration>,
@@ -69,6 +67,7 @@ impl Performer {
         engine: EngineHandle,
     ) -> Performer {
         let (guard, guard_events) = AddressGuard::new();
+        let netlink = looker.netlink.clone();
         let links = netlink.clone();
         let (definitions, defined) = watch::channel(Definitions::new());
         let own = report_own_hardware(netlink.clone(), defined.clone(), engine.clone());

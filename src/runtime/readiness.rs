@@ -44,14 +44,11 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// What the looks of a daemon have in common.
 #[derive(Clone)]
 pub struct Looker {
-    /// The folders of the daemon.
-    pub folders: Folders,
-    /// This node.
-    pub node: NodeName,
+    folders: Folders,
+    node: NodeName,
     /// Interfaces and routes.
     pub netlink: Netlink,
-    /// The other nodes.
-    pub peers: Arc<dyn Peers>,
+    peers: Arc<dyn Peers>,
 }
 
 /// What one look leaves to the next.
@@ -85,16 +82,16 @@ pub async fn report_readiness(
             Ok(found) => found,
             Err(_late) => {
                 let hangs = hanging(&last);
-                report(&mut last, hangs, &engine);
+                report(&mut last, &hangs, &engine);
                 look.await
             }
         };
         let found = found.unwrap_or_else(|error| with_lack(&last, error.to_string()));
-        report(&mut last, found, &engine);
+        report(&mut last, &found, &engine);
     }
 }
 
-fn report(last: &mut Readiness, found: Readiness, engine: &EngineHandle) {
+fn report(last: &mut Readiness, found: &Readiness, engine: &EngineHandle) {
     let found = found.limited();
     if found != *last {
         engine.send_event(Event::OwnReadiness(Box::new(found.clone())));
@@ -122,6 +119,21 @@ fn version() -> String {
 }
 
 impl Looker {
+    /// It reads the files of these folders as a daemon of this node would.
+    pub fn new(
+        folders: &Folders,
+        node: &NodeName,
+        netlink: &Netlink,
+        peers: Arc<dyn Peers>,
+    ) -> Looker {
+        Looker {
+            folders: folders.clone(),
+            node: node.clone(),
+            netlink: netlink.clone(),
+            peers,
+        }
+    }
+
     async fn look(&self, groups: &Definitions, memory: &Mutex<Memory>) -> Readiness {
         let mut lacks = Vec::new();
         match assemble(&self.folders, &self.node, &self.netlink, &self.peers).await {

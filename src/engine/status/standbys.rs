@@ -20,8 +20,8 @@ impl Engine {
                 p.name
             ))
         };
-        let said = self.view.living_nodes().filter(|p| has_said(&p.readiness));
-        let route = said.filter_map(lacking).next();
+        let mut said = self.view.living_nodes().filter(|p| has_said(&p.readiness));
+        let route = said.find_map(lacking);
         notes.extend(
             route
                 .filter(|_| has_said(ours))

@@ -25,10 +25,10 @@ pub fn full_file_systems(needed: [&Path; 3]) -> Vec<String> {
         seen.push(found.filesystem_id());
         let unit = found.fragment_size();
         let room = Room {
-            size: u64::from(found.blocks()).saturating_mul(unit),
-            free: u64::from(found.blocks_available()).saturating_mul(unit),
-            files: u64::from(found.files()),
-            free_files: u64::from(found.files_available()),
+            size: found.blocks().saturating_mul(unit),
+            free: found.blocks_available().saturating_mul(unit),
+            files: found.files(),
+            free_files: found.files_available(),
         };
         full.extend(room.problem(path));
     }

@@ -189,6 +189,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
+    type Change = fn(&Path);
+
     fn write(path: &Path, text: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
@@ -218,7 +220,6 @@ mod tests {
     #[test]
     fn every_difference_counts() {
         let before = digest(&folder());
-        type Change = fn(&Path);
         let changes: [(&str, Change); 7] = [
             ("content", |p| write(&p.join("conf.d/a"), "eno")),
             ("a name", |p| {
@@ -229,7 +230,7 @@ mod tests {
                 fs::create_dir(p.join("conf.d/empty")).unwrap();
             }),
             ("a removed file", |p| {
-                fs::remove_file(p.join("main")).unwrap()
+                fs::remove_file(p.join("main")).unwrap();
             }),
             ("a link", |p| {
                 fs::remove_file(p.join("link")).unwrap();
