@@ -149,6 +149,10 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     // A broken replica never catches up.
     mariadb::sql(&cluster, "web1", "stop slave sql_thread");
     waits("are not applied");
+    cluster.until_status("web2", "the standby is not ready", |s| {
+        let mut standbys = group_of(s, GROUP).standbys.iter();
+        standbys.any(|s| !s.ready && s.in_words().contains("are not applied"))
+    });
     served_by(&cluster, "web2");
 
     delay(0);

@@ -2,7 +2,7 @@
 
 use crate::engine::peer::Peer;
 use crate::engine::{Engine, Group};
-use crate::model::health::FAILBACK_WHEN;
+use crate::model::health::{FAILBACK_WHEN, FailedCheck};
 use crate::model::heartbeat::GroupState;
 use crate::model::readiness::Readiness;
 use crate::model::status::{Note, READINESS_UNKNOWN, STANDBY_LACKS, StandbyStatus};
@@ -143,13 +143,19 @@ fn lacks(readiness: &Readiness, of: Option<&GroupName>, id: &'static str) -> Vec
 }
 
 fn failed_checks<'a>(
-    checks: impl Iterator<Item = &'a crate::model::health::FailedCheck>,
+    checks: impl Iterator<Item = &'a FailedCheck>,
     group: &GroupName,
 ) -> Vec<Note> {
-    let failed = checks.filter(|c| c.check != FAILBACK_WHEN && c.makes_ineligible(group));
-    failed
-        .map(|check| Note::new("check-failed", check.to_string()))
-        .collect()
+    let note = |check: &FailedCheck| {
+        if check.check == FAILBACK_WHEN {
+            // It would take the group when its owner dies, with what this objects to: an old copy of the data.
+            let text = format!("does not fulfil failback_when ({})", check.text);
+            return Some(Note::new("failback-waits", text));
+        }
+        let concerns = check.makes_ineligible(group);
+        concerns.then(|| Note::new("check-failed", check.to_string()))
+    };
+    checks.filter_map(note).collect()
 }
 
 fn standby(is: bool) -> Option<Note> {

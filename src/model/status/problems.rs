@@ -330,7 +330,7 @@ impl StandbyStatus {
     pub fn in_words(&self) -> String {
         let reasons: Vec<&str> = self.reasons.iter().map(|r| r.text.as_str()).collect();
         format!(
-            "{} could not take it over: {}",
+            "{} is not ready to take it over: {}",
             self.node,
             reasons.join("; ")
         )

@@ -226,9 +226,9 @@ fn who_could_take_a_group_over_and_who_not() {
         page.contains(
             "\
       nginx         stopped here
-    ! alice could not take it over: the disk is full; had would not start: no
-      script nginx
-      carol could not take it over: the disk is full
+    ! alice is not ready to take it over: the disk is full; had would not start:
+      no script nginx
+      carol is not ready to take it over: the disk is full
 "
         ),
         "{page}"
