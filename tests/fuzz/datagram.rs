@@ -11,6 +11,7 @@ use had::model::heartbeat::{
 use had::model::identity::{FirstLife, Identity, Instance, Namesake};
 use had::model::keys::{Key, Keys, Method};
 use had::model::peer_message::{PeerMessage, PeerMessageBody, PeerQuestion};
+use had::model::readiness::{ComparedTree, DefaultRoutes, Lack, Readiness};
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term};
 use had::wire::{Envelope, Refused, auth, decode, encode, message};
 
@@ -172,6 +173,21 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             id: 7,
             body: PeerMessageBody::Ask(PeerQuestion::Drbd("db".into())),
         }],
+        readiness: Readiness {
+            version: "0.1.0".to_owned(),
+            routes: DefaultRoutes {
+                v4: true,
+                v6: false,
+            },
+            lacks: vec![Lack {
+                group: Some(GroupName::new("g1")),
+                text: "no script".to_owned(),
+            }],
+            trees: vec![ComparedTree {
+                path: "/etc/nginx".to_owned(),
+                digest: Some(7),
+            }],
+        },
         digest: 1,
         voters: VotersReport {
             current: 2,

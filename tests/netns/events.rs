@@ -80,13 +80,14 @@ fn a_follower_prints_each_decision_once_and_survives_a_restart() {
 #[test]
 fn a_follower_ends_when_nobody_reads() {
     let cluster = pair("events-closed");
-    // `true` reads nothing and ends; nothing happens meanwhile that could be written.
-    let said = cluster.exits(
-        0,
-        "alice",
-        "timeout 30 hactl events --follow | true; echo ended",
-    );
-    assert_eq!(said, "ended\n");
+    // `true` reads nothing and ends. What counts is a time in which nothing was decided that could have been written.
+    let follow = "(timeout 30 hactl events --follow; echo $? >/run/code) | true; cat /run/code";
+    let decided = || cluster.sh("alice", "hactl events --json");
+    assert!(wait(|| {
+        let before = decided();
+        assert_eq!(cluster.exits(0, "alice", follow), "0\n");
+        before == decided()
+    }));
     let said = cluster.exits(0, "alice", "hactl events --since 1h | head -n 1");
     assert!(said.contains("had "), "{said}");
     let none = cluster.exits(0, "alice", "hactl events --since '2999-01-01 00:00'");

@@ -56,7 +56,7 @@ pub fn run(args: &Support, socket: &Path) -> Result<ExitCode, Failure> {
         .clone()
         .unwrap_or_else(|| format!("{stem}.tar.gz").into());
     // Before anything is collected, which takes a while.
-    archive::refuse_existing(&out).map_err(Failure::failed)?;
+    archive::try_place(&out).map_err(Failure::failed)?;
     let mut collector = Collector::new(args, socket);
     collector.collect();
     let (parts, problems) = collector.finish();

@@ -11,10 +11,11 @@ use flate2::write::GzEncoder;
 
 use super::Part;
 
-/// Refuses a name that is taken: nothing is overwritten, and nothing is written into a pipe or a device.
-pub fn refuse_existing(out: &Path) -> Result<(), String> {
+/// Refuses a place where nothing can be written, and a name that is taken: nothing is overwritten, and nothing is written into a
+/// pipe or a device.
+pub fn try_place(out: &Path) -> Result<(), String> {
     if out.symlink_metadata().is_err() {
-        return Ok(());
+        return Draft::new(out).map(drop).map_err(|e| refusal(out, &e));
     }
     let out = out.display();
     Err(format!(
@@ -24,12 +25,7 @@ pub fn refuse_existing(out: &Path) -> Result<(), String> {
 
 /// Writes the parts below a folder of that name. Only its owner may read the archive.
 pub fn write(out: &Path, folder: &str, parts: &[Part]) -> Result<(), String> {
-    let failed = |e: io::Error| {
-        format!(
-            "cannot write {}: {e}; nothing was left there. Choose another place with --out FILE",
-            out.display()
-        )
-    };
+    let failed = |e: io::Error| refusal(out, &e);
     let draft = Draft::new(out).map_err(failed)?;
     draft.fill(folder, parts).map_err(failed)?;
     match fs::hard_link(&draft.path, out) {
@@ -39,6 +35,13 @@ pub fn write(out: &Path, folder: &str, parts: &[Part]) -> Result<(), String> {
         result => result,
     }
     .map_err(failed)
+}
+
+fn refusal(out: &Path, error: &io::Error) -> String {
+    let out = out.display();
+    format!(
+        "cannot write {out}: {error}; nothing was left there. Choose another place with --out FILE"
+    )
 }
 
 /// The archive under its first name, which goes with this value.

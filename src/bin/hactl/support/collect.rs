@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use had::agent::exec::system_tool::PATH;
 use had::assembly::own_name;
 use had::store::recording_writer::recording_paths;
 use had::sys::foreign_file::read_regular;
@@ -250,8 +251,11 @@ impl<'a> Collector<'a> {
 }
 
 fn program(tool: &str, words: &[&str]) -> Command {
+    // The path of an ordinary user lacks the programs for root.
+    let own = std::env::var("PATH").ok().filter(|path| !path.is_empty());
+    let path = own.map_or_else(|| PATH.to_owned(), |own| format!("{own}:{PATH}"));
     let mut command = Command::new(tool);
-    command.args(words);
+    command.args(words).env("PATH", path);
     command
 }
 

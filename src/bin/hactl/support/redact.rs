@@ -31,14 +31,7 @@ impl Redactor {
     pub fn learn(dir: &Path, configuration: &[&str]) -> Redactor {
         let mut found = BTreeSet::new();
         let keys = secret_file(&dir.join("authkeys"));
-        for line in keys.lines().filter(|line| !line.starts_with("auth")) {
-            found.extend(
-                line.split_whitespace()
-                    .skip(1)
-                    .filter(|w| !is_method(w))
-                    .map(str::to_owned),
-            );
-        }
+        found.extend(keys.lines().flat_map(in_authkeys).map(str::to_owned));
         for text in configuration {
             for line in text.lines() {
                 found.extend(in_line(line).into_iter().map(str::to_owned));
@@ -88,9 +81,18 @@ fn secret_file(path: &Path) -> String {
     read.and_then(Result::ok).unwrap_or_default()
 }
 
-/// The words of authkeys that are none.
-fn is_method(word: &str) -> bool {
-    matches!(word, "crc" | "sha1" | "md5" | "sha256" | "#")
+/// The words of a line of authkeys that may be keys, also where the line is mistyped or an old one in a comment.
+fn in_authkeys(line: &str) -> Vec<&str> {
+    let is_method = |word: &str| matches!(word, "crc" | "sha1" | "md5" | "sha256");
+    let words = line.trim_start_matches(['#', ' ', '\t']).split_whitespace();
+    let words: Vec<&str> = words.collect();
+    let is_key_line = words.get(1).is_some_and(|word| is_method(word));
+    if line.trim_start().starts_with('#') && !is_key_line {
+        return Vec::new();
+    }
+    let is_number = |word: &str| word.len() < MIN_CHARS && word.bytes().all(|b| b.is_ascii_digit());
+    let none = |word: &&str| *word == "auth" || is_method(word) || is_number(word);
+    words.into_iter().filter(|word| !none(word)).collect()
 }
 
 /// As it stands in a JSON string.
@@ -181,6 +183,20 @@ mod tests {
         assert_eq!(redactor.hide(text), r#"said ***, "***" and xy: ***"#);
         let line = "check x http://me:pw@host/ y";
         assert_eq!(redactor.hide_in_lines(line), "check x http://***@host/ y\n");
+    }
+
+    #[test]
+    fn every_word_of_authkeys_may_be_a_key() {
+        for (line, keys) in [
+            ("auth 1", vec![]),
+            ("1 sha1 hunter2", vec!["hunter2"]),
+            ("hunter2", vec!["hunter2"]),
+            ("1hunter2 sha1", vec!["1hunter2"]),
+            ("# make one with openssl", vec![]),
+            ("#2 md5 old-key", vec!["old-key"]),
+        ] {
+            assert_eq!(in_authkeys(line), keys, "{line}");
+        }
     }
 
     #[test]
