@@ -37,6 +37,8 @@ fn group(preferred: &str, state: GroupState) -> GroupStatus {
         resources: vec![],
         standbys: Vec::new(),
         notes: vec![],
+        last_switch_ms: None,
+        last_drill_ms: None,
     }
 }
 
