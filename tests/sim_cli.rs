@@ -1,6 +1,9 @@
 //! `hactl sim` as a user sees it: reports, exit codes, errors, the same seed twice.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "netns/judge.rs"]
+mod judge;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
@@ -44,6 +47,18 @@ fn said(output: &Output, code: i32) -> String {
     all
 }
 
+/// The JSON of a run, which is as `hactl schema` says.
+fn parsed(part: &str, json: &str) -> serde_json::Value {
+    let schema = Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .arg("schema")
+        .output()
+        .unwrap();
+    let schema = serde_json::from_str(&said(&schema, 0)).unwrap();
+    let value = serde_json::from_str(json).unwrap();
+    assert_eq!(judge::wrong(&schema, part, &value), [] as [String; 0]);
+    value
+}
+
 const GROUP: &str = "IPaddr::10.0.0.100/24/eth0";
 
 #[test]
@@ -60,7 +75,7 @@ fn a_crash_is_taken_over_after_deadtime() {
         assert!(page.contains(line), "{line} is missing in\n{page}");
     }
     let json = said(&sim(&dir, &["--script", &file, "--for", "5m", "--json"]), 0);
-    let outcome: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let outcome = parsed("sim", &json);
     let group = &outcome["groups"][0];
     let longest = group["longest_s"].as_f64().unwrap();
     assert!((9.0..12.0).contains(&longest), "{group}");
@@ -76,7 +91,7 @@ fn the_interval_of_a_monitor_counts() {
         ));
         let file = script(&dir, &format!("at 63s die {GROUP} step 2 on alice\n"));
         let json = said(&sim(&dir, &["--script", &file, "--for", "5m", "--json"]), 0);
-        let outcome: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let outcome = parsed("sim", &json);
         let longest = outcome["groups"][0]["longest_s"].as_f64().unwrap();
         assert!(range.contains(&longest), "{every}: {longest}");
     }
@@ -193,7 +208,7 @@ fn many_runs_are_summed_up() {
     }
     let words = ["--runs", "20", "--seed", "1", "--faults", "crash", "--json"];
     let json = said(&sim(&dir, &words), 0);
-    let outcome: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let outcome = parsed("sim_runs", &json);
     assert_eq!(outcome["runs"], 20);
 }
 

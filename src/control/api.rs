@@ -20,6 +20,9 @@ use crate::text::{mask_secrets, printable_lines};
 /// The version of this protocol. A daemon answers another version with [`RefusalCode::Version`].
 pub const VERSION: u32 = 1;
 
+/// The form of all that `hactl` prints as JSON. By hand, because the types of the daemon have no need of it; tests compare.
+pub const SCHEMA: &str = include_str!("schema.json");
+
 /// Where the daemon listens.
 pub const SOCKET: &str = "/run/had/had.sock";
 

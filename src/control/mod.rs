@@ -3,5 +3,6 @@
 
 pub mod api;
 pub mod client;
+pub mod essence;
 pub mod select;
 pub mod server;

@@ -1,5 +1,6 @@
 //! A decision and its reason as one value. The log, the journal and `hactl` all show it in the words of `wording.rs`.
 
+mod word;
 mod wording;
 
 use std::time::Duration;

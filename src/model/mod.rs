@@ -29,6 +29,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// The version of the JSON that `hactl` prints, in its field `schema`. Fields and words are only added; where one changes its
+/// meaning or goes away, this number grows.
+pub const JSON_VERSION: u32 = 1;
+
 /// An instant on this machine's own clock, in nanoseconds since its boot, time asleep included
 /// (`CLOCK_BOOTTIME`). Never compared with another machine's.
 #[derive(

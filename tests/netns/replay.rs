@@ -3,6 +3,7 @@
 use had::model::decision::Decision;
 
 use crate::common::{Blueprint, Cluster, STAND_IN, TIMES, wait};
+use crate::judge::wrong;
 
 const HA_CF: &str = "auto_failback off\nnode alice bob\nucast eth0 10.0.0.1\nucast eth0 10.0.0.2\n";
 
@@ -33,8 +34,11 @@ fn journal(cluster: &Cluster, node: &str) -> Vec<String> {
 /// The messages of the decisions in a replay.
 fn replayed(cluster: &Cluster, node: &str) -> Vec<String> {
     let text = cluster.exits(0, node, "hactl replay --json");
+    let schema = serde_json::from_str(&cluster.sh(node, "hactl schema")).unwrap();
     let decision = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let found = wrong(&schema, "replay", &line);
+        assert!(found.is_empty(), "{found:#?} in {line}");
         let decision = line["seen"]["ordered"].get("Record")?;
         let decision: Decision = serde_json::from_value(decision.clone()).unwrap();
         Some(decision.to_string())

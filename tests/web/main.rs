@@ -11,6 +11,8 @@ mod access;
 #[path = "../netns/common.rs"]
 mod cluster;
 mod hostile;
+#[path = "../netns/judge.rs"]
+mod judge;
 mod metrics;
 mod owner;
 mod page;

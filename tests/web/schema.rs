@@ -3,65 +3,8 @@
 use serde_json::Value;
 
 use crate::cluster::{Cluster, wait};
+use crate::judge::wrong;
 use crate::rig::{BOB, get, pair};
-
-/// What is wrong with a value, by the part of JSON Schema that is used here; a field without a word in the schema is wrong too.
-fn wrong(schema: &Value, value: &Value, whole: &Value, at: &str, found: &mut Vec<String>) {
-    if let Some(name) = schema["$ref"].as_str() {
-        let part = whole.pointer(name.trim_start_matches('#')).unwrap();
-        return wrong(part, value, whole, at, found);
-    }
-    let kinds = match &schema["type"] {
-        Value::Array(kinds) => kinds.clone(),
-        Value::Null => return,
-        one => vec![one.clone()],
-    };
-    if !kinds
-        .iter()
-        .any(|kind| is_of(value, kind.as_str().unwrap()))
-    {
-        found.push(format!("{at}: {value} is no {kinds:?}"));
-    }
-    if schema["enum"]
-        .as_array()
-        .is_some_and(|words| !words.contains(value))
-    {
-        found.push(format!("{at}: {value} is an unknown word"));
-    }
-    if let Value::Object(fields) = value {
-        for required in schema["required"].as_array().into_iter().flatten() {
-            if !fields.contains_key(required.as_str().unwrap()) {
-                found.push(format!("{at}: without {required}"));
-            }
-        }
-        for (name, field) in fields {
-            let known = schema["properties"].get(name);
-            match known.or_else(|| schema.get("additionalProperties")) {
-                Some(part) => wrong(part, field, whole, &format!("{at}.{name}"), found),
-                None => found.push(format!("{at}: unknown field {name}")),
-            }
-        }
-    }
-    for (place, item) in value.as_array().into_iter().flatten().enumerate() {
-        let part = schema["prefixItems"]
-            .get(place)
-            .or_else(|| schema.get("items"));
-        wrong(part.unwrap(), item, whole, &format!("{at}[{place}]"), found);
-    }
-}
-
-fn is_of(value: &Value, kind: &str) -> bool {
-    match kind {
-        "null" => value.is_null(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_u64(),
-        "number" => value.is_number(),
-        "string" => value.is_string(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        _ => panic!("{kind}"),
-    }
-}
 
 fn asked(cluster: &Cluster, path: &str) -> Value {
     let (code, text) = get(cluster, "", &format!("http://{BOB}:9694/api/v1/{path}"));
@@ -72,9 +15,7 @@ fn asked(cluster: &Cluster, path: &str) -> Value {
 fn conforms(cluster: &Cluster) {
     let schema = asked(cluster, "schema");
     for path in ["status", "history"] {
-        let mut found = Vec::new();
-        let part = &schema["properties"][path];
-        wrong(part, &asked(cluster, path), &schema, path, &mut found);
+        let found = wrong(&schema, path, &asked(cluster, path));
         assert!(found.is_empty(), "{found:#?}");
     }
 }

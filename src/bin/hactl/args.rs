@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use had::text::{DURATION_FORM, parse_duration};
 
+use crate::events::Since;
+
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  refused or failed; the reason is on standard error
@@ -33,6 +35,10 @@ const GROUPS: &str = "GROUP is one of:
              foreign ones away, `takeover` moves the local ones here
   NAME       one group: its name as in haresources, or the first argument of that name
              (10.1.88.199 for IPaddr::10.1.88.199/24/eth0:1)";
+
+const EVENTS: &str = "Without --since, all decisions that the daemon has at hand are printed, or with --follow only those from now on.
+A restart of the daemon does not end --follow: it says so on standard error and goes on with what was missed.
+The fields of the objects are in `hactl schema` and hactl(8).";
 
 const REPLAY: &str = "Needs no daemon. The recorded inputs are given to the decision engine of this hactl, and its decisions are
 compared with the recorded ones; the exit code is 1 if they differ.
@@ -63,7 +69,7 @@ pub enum Command {
         /// Print everything as JSON, with a list of the problems
         #[arg(long)]
         json: bool,
-        /// Print one line: how many groups run, and the kinds of problems
+        /// Print one line: how many problems, the owner of each group, and the kinds of problems
         #[arg(long, conflicts_with_all = ["json", "watch"])]
         brief: bool,
         /// Show it again after every change, until Ctrl-C
@@ -86,6 +92,9 @@ pub enum Command {
         /// The files are for other machines: check only the files, not the interfaces, scripts and file modes here
         #[arg(long)]
         elsewhere: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Simulate the cluster of a configuration folder: what if a node crashes, a cable breaks, a disk hangs?
     #[command(after_help = crate::sim::help())]
@@ -133,13 +142,22 @@ pub enum Command {
         /// As they were this long ago, such as 30m or 8h
         #[arg(long, value_name = "TIME", value_parser = duration)]
         ago: Option<Duration>,
+        /// Print JSON, one object per line
+        #[arg(long)]
+        json: bool,
     },
     /// Show the journal: what this node decided and noticed, oldest first
     History {
         /// Show this many of the newest entries, at most 1000
         #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 50)]
         limit: usize,
+        /// Print JSON, one object per line
+        #[arg(long)]
+        json: bool,
     },
+    /// Print the journal for programs, and go on as decisions are taken
+    #[command(after_help = EVENTS)]
+    Events(Events),
     /// Replay what a daemon recorded (`record` in ha.cf): what it decided, or would have decided with other settings
     #[command(after_help = REPLAY)]
     Replay(Replay),
@@ -193,6 +211,8 @@ pub enum Command {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Print the form of everything that is printed as JSON, as a JSON Schema
+    Schema,
     /// Print the completions of a shell for hactl; the packages install those of bash, zsh and fish
     Completions {
         /// The shell
@@ -226,7 +246,11 @@ pub struct Fence {
 #[derive(Subcommand)]
 pub enum FenceCommand {
     /// Show for each node whether it can be fenced, and how far that is
-    Status,
+    Status {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask the power switches of a node whether its machine is on; this changes nothing
     Test {
         /// Its name in ha.cf
@@ -279,6 +303,20 @@ pub struct Sim {
     pub json: bool,
 }
 
+/// The options of `hactl events`.
+#[derive(Args)]
+pub struct Events {
+    /// Go on: print each decision when it is taken, until Ctrl-C or until nobody reads the output
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Print JSON, one object per line
+    #[arg(long)]
+    pub json: bool,
+    /// Begin there: a time ago such as 30m, or `2026-11-21 10:03`, or 10:03 of today
+    #[arg(long, value_name = "WHEN", value_parser = Since::parse)]
+    pub since: Option<Since>,
+}
+
 /// The options of `hactl replay`.
 #[derive(Args)]
 pub struct Replay {
@@ -320,12 +358,13 @@ pub struct Wait {
     pub timeout: Duration,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A length of time with its unit.
+pub fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| DURATION_FORM.to_owned())
 }
 
 /// `2026-11-21 10:03:20`, `10:03:20`, each also without the seconds.
-fn moment(text: &str) -> Result<String, String> {
+pub fn moment(text: &str) -> Result<String, String> {
     let (date, time) = text
         .split_once(' ')
         .map_or((None, text), |(date, time)| (Some(date), time));

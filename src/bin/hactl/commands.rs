@@ -6,14 +6,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::CommandFactory as _;
-use had::control::api::{ControlAnswer, RefusalCode, Request, SOCKET};
+use had::control::api::{ControlAnswer, RefusalCode, Request, SCHEMA, SOCKET};
 use had::control::client::{ClientError, ControlClient};
 use had::model::Generation;
 use had::model::status::Status;
 use had::text::duration_for_people;
+use serde::Serialize;
 
 use crate::args::{Cli, Command, Wait};
-use crate::screen::{Screen, print};
+use crate::screen::{Screen, json_page, print};
 use crate::{Failure, compat, demo, journal, rehearse, replay, sim, status};
 
 /// For requests that the daemon answers at once, also on a machine under heavy load.
@@ -29,7 +30,7 @@ const GROUP_DOWN: u8 = 6;
 /// Runs the command line.
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let socket = socket_path(cli.socket);
-    let tool = Tool { socket: &socket };
+    let tool = Tool::new(&socket);
     match cli.command {
         Command::Status {
             json, watch: true, ..
@@ -45,8 +46,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             };
             tool.move_groups(&request, &wait)?;
         }
-        Command::Why { group, ago } => tool.show_why(group, ago)?,
-        Command::History { limit } => tool.show_history(limit)?,
+        Command::Why { group, ago, json } => tool.show_why(group, ago, json)?,
+        Command::History { limit, json } => tool.show_history(limit, json)?,
+        Command::Events(args) => crate::events::run(&socket, &args)?,
         Command::Clear { group } => tool.run_request(&Request::Clear { group })?,
         Command::Maintenance { switch, words } => {
             let on = switch == "on";
@@ -66,7 +68,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             dir,
             node,
             elsewhere,
-        } => return Ok(check_folder(&dir, node.as_deref(), elsewhere)),
+            json,
+        } => return check_folder(&dir, node.as_deref(), elsewhere, json),
         Command::Init(args) => crate::init::run(args)?,
         Command::Import(command) => return crate::import::run(command),
         Command::Sim(args) => return sim::run(&args),
@@ -80,6 +83,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             command: Some(command),
             ..
         } => return Ok(crate::drbd::run(&command, &socket)),
+        Command::Schema => print_text(SCHEMA)?,
         Command::Completions { shell } => print_text(&completions(shell)?)?,
         Command::DrbdPeerOutdater(rest) => {
             return Ok(run_compat("drbd-peer-outdater", &rest.words, &socket));
@@ -92,20 +96,36 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The result of `check` for programs.
+#[derive(Serialize)]
+struct CheckReport {
+    good: bool,
+    text: String,
+}
+
 /// Prints the problems of a folder, or what it means.
-fn check_folder(dir: &Path, node: Option<&str>, elsewhere: bool) -> ExitCode {
+fn check_folder(
+    dir: &Path,
+    node: Option<&str>,
+    elsewhere: bool,
+    json: bool,
+) -> Result<ExitCode, Failure> {
     let node = node.map(had::model::NodeName::new);
     let (text, good) = if elsewhere {
         had::assembly::check_elsewhere(dir, node.as_ref())
     } else {
         had::assembly::check(dir, &node.unwrap_or_else(had::assembly::own_name))
     };
-    print!("{text}");
-    if good {
+    if json {
+        print_text(&json_page(&CheckReport { good, text })?)?;
+    } else {
+        print!("{text}");
+    }
+    Ok(if good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
+    })
 }
 
 /// The daemon's socket: from the option, from the environment, or the default.
@@ -124,7 +144,12 @@ pub struct Tool<'a> {
     socket: &'a Path,
 }
 
-impl Tool<'_> {
+impl<'a> Tool<'a> {
+    /// The daemon that listens there.
+    pub fn new(socket: &'a Path) -> Self {
+        Tool { socket }
+    }
+
     fn ask(&self, request: &Request, within: Duration) -> Result<ControlAnswer, ClientError> {
         ControlClient::connect(self.socket)?.ask(request, within)
     }
@@ -232,22 +257,31 @@ impl Tool<'_> {
         print_text(&answer_text(&answer)?)
     }
 
-    fn show_why(&self, group: Option<String>, ago: Option<Duration>) -> Result<(), Failure> {
+    fn show_why(
+        &self,
+        group: Option<String>,
+        ago: Option<Duration>,
+        json: bool,
+    ) -> Result<(), Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let at_ms = ago.map(|ago| {
             let then = now.unwrap_or_default().saturating_sub(ago);
             u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
         });
-        self.show_entries(&Request::Why { group, at_ms })
+        self.show_entries(&Request::Why { group, at_ms }, json)
     }
 
-    fn show_history(&self, limit: usize) -> Result<(), Failure> {
+    fn show_history(&self, limit: usize, json: bool) -> Result<(), Failure> {
         let limit = journal::limit_entries(limit);
-        self.show_entries(&Request::History { limit })
+        self.show_entries(&Request::History { limit }, json)
     }
 
-    fn show_entries(&self, request: &Request) -> Result<(), Failure> {
+    fn show_entries(&self, request: &Request, json: bool) -> Result<(), Failure> {
         match self.ask(request, ANSWER_TIMEOUT)? {
+            ControlAnswer::Decisions(entries) if json => {
+                let node = self.request_status(ANSWER_TIMEOUT)?.node;
+                print_text(&journal::json_lines(&entries, &node)?)
+            }
             ControlAnswer::Decisions(entries) if entries.is_empty() => {
                 print_text("no journal entries\n")
             }

@@ -4,18 +4,27 @@ use std::time::Duration;
 
 use had::control::api::Request;
 use had::model::fencing::FencingStatus;
+use serde::Serialize;
 
 use crate::Failure;
 use crate::args::{Fence, FenceCommand};
 use crate::commands::{ANSWER_TIMEOUT, Tool, print_text};
+use crate::screen::json_page;
 
 /// How long a client waits for a power switch.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// How far fencing is, for programs.
+#[derive(Serialize)]
+struct FencingPage {
+    fencing: Vec<FencingStatus>,
+}
+
 impl Tool<'_> {
     pub fn fence(&self, fence: Fence) -> Result<(), Failure> {
         match (fence.command, fence.node) {
-            (None | Some(FenceCommand::Status), None) => self.show_fencing(),
+            (None, None) => self.show_fencing(false),
+            (Some(FenceCommand::Status { json }), None) => self.show_fencing(json),
             (Some(FenceCommand::Test { node }), _) => {
                 self.run_long_request(&Request::FenceTest { node }, FENCE_TIMEOUT)
             }
@@ -30,8 +39,12 @@ impl Tool<'_> {
         }
     }
 
-    fn show_fencing(&self) -> Result<(), Failure> {
+    fn show_fencing(&self, json: bool) -> Result<(), Failure> {
         let status = self.request_status(ANSWER_TIMEOUT)?;
+        if json {
+            let fencing = status.fencing;
+            return print_text(&json_page(&FencingPage { fencing })?);
+        }
         if status.fencing.is_empty() {
             return print_text("no node can be fenced: ha.cf has no fence line\n");
         }

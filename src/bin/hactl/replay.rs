@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use had::config::ha_cf::what_if::{SettingOverrides, differences};
 use had::engine::Engine;
-use had::model::Time;
 use had::model::cluster::Cluster;
+use had::model::{JSON_VERSION, Time};
 use had::replay::player::{ReplayEvent, ReplayMoment, ReplayPlayer};
 use had::replay::recording_format::{RecordingItem, RecordingStart, StartState};
 use had::replay::what_if::{Branch, WhatIf};
@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::Failure;
 use crate::args::Replay;
 use crate::commands::print_text;
+use crate::journal::is_from;
 use crate::screen::{Screen, Tone};
 use wording::{ReplayLine, ReplayWording};
 
@@ -83,6 +84,7 @@ struct ReplayPrinter<'a> {
 /// An event for programs.
 #[derive(Serialize)]
 struct JsonLine<'a> {
+    schema: u32,
     at_ms: u64,
     world: Branch,
     seen: &'a ReplayEvent,
@@ -170,6 +172,7 @@ impl<'a> ReplayPrinter<'a> {
             {
                 if self.args.json {
                     let json = JsonLine {
+                        schema: JSON_VERSION,
                         at_ms: wall,
                         world,
                         seen: &seen,
@@ -188,14 +191,8 @@ impl<'a> ReplayPrinter<'a> {
     }
 
     fn in_time(&self, wall: u64) -> bool {
-        let stamp = LocalTime::from_unix(wall / 1000).to_string();
-        let like = |wanted: &str| {
-            let skip = if wanted.contains(' ') { 0 } else { 11 };
-            stamp.get(skip..).unwrap_or_default()
-        };
-        let from = self.args.from.as_deref();
-        let to = self.args.to.as_deref();
-        from.is_none_or(|from| like(from) >= from) && to.is_none_or(|to| like(to) < to)
+        let (from, to) = (self.args.from.as_deref(), self.args.to.as_deref());
+        from.is_none_or(|from| is_from(wall, from)) && to.is_none_or(|to| !is_from(wall, to))
     }
 
     fn print_line(&mut self, world: Branch, wall: u64, line: &ReplayLine) {

@@ -1,9 +1,15 @@
 //! Output to the terminal: width, colour, wrapping, and a closed pipe.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 
+use had::model::JSON_VERSION;
 use had::sys::terminal;
 use had::text::{mask_secrets, printable_lines};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
+
+use crate::Failure;
 
 /// What the terminal can show.
 #[derive(Clone, Copy)]
@@ -105,6 +111,19 @@ fn harmless(text: &str) -> String {
     mask_secrets(&(shown + &printable_lines(rest)))
 }
 
+/// A value that becomes an object, with the version of the JSON, as a page for programs.
+pub fn json_page(value: &impl Serialize) -> Result<String, Failure> {
+    #[derive(Serialize)]
+    struct Versioned<'a, T> {
+        schema: u32,
+        #[serde(flatten)]
+        value: &'a T,
+    }
+    let schema = JSON_VERSION;
+    let text = serde_json::to_string_pretty(&Versioned { schema, value });
+    Ok(text.map_err(Failure::failed)? + "\n")
+}
+
 /// Writes to standard output. If the reader has gone (`hactl status | head -1`), the program ends without an error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -115,6 +134,17 @@ pub fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => result,
     }
+}
+
+/// Whether nobody can read what is written to standard output any more: the other end of its pipe is closed.
+pub fn reader_has_gone() -> bool {
+    let out = io::stdout();
+    let mut asked = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    poll(&mut asked, PollTimeout::ZERO).is_ok()
+        && asked
+            .iter()
+            .any(|fd| fd.revents().is_some_and(|found| found.intersects(gone)))
 }
 
 #[cfg(test)]

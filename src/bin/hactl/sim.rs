@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::args::Sim;
 use crate::commands::print_text;
-use crate::screen::Screen;
+use crate::screen::{Screen, json_page};
 use crate::{Failure, rehearse};
 
 /// Runs that may be spent to reduce a script that breaks a promise to the few steps that break it.
@@ -80,7 +80,7 @@ pub fn run(args: &Sim) -> Result<ExitCode, Failure> {
             let outcome = many_runs::run_seeds(&setup, &faults, seeds);
             save(args, outcome.worst())?;
             print_text(&if args.json {
-                json(&outcome)?
+                json_page(&outcome)?
             } else {
                 outcome.page(args, Screen::stdout())
             })?;
@@ -112,7 +112,7 @@ fn run_one(
     let outcome = one_run::FinishedRun::run(script);
     save(args, Some(outcome.script_to_save()))?;
     print_text(&if args.json {
-        json(&outcome.summary())?
+        json_page(&outcome.summary())?
     } else {
         outcome.page(faults, Screen::stdout())
     })?;
@@ -191,11 +191,6 @@ fn save(args: &Sim, script: Option<&FaultScript>) -> Result<(), Failure> {
     };
     std::fs::write(path, script.to_string())
         .map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::failed(e.to_string()))?;
-    Ok(text + "\n")
 }
 
 /// A seed from the clock, short enough to be typed.

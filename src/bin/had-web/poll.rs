@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use had::control::api::{ControlAnswer, Request};
 use had::control::client::{ClientError, ControlClient};
+use had::control::essence::essence_of;
 use had::model::status::Status;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -25,20 +26,6 @@ const SILENCE: Duration = Duration::from_secs(4);
 const RETRY: Duration = Duration::from_millis(200);
 /// What nothing else shows, such as ages, is sent to those who listen once in this time.
 const EVENT_EVERY: Duration = Duration::from_secs(5);
-/// Fields that always change, and whose change is no news.
-const ALWAYS_DIFFERENT: [&str; 10] = [
-    "silent_for",
-    "answered",
-    "looked",
-    "lasts",
-    "forgotten_in",
-    "changed",
-    "counters",
-    "lateness",
-    "start_times",
-    "last_start",
-];
-
 /// Starts the thread.
 pub fn follow(socket: PathBuf) -> Result<watch::Receiver<View>, String> {
     let (views, receiver) = watch::channel(View::default());
@@ -152,37 +139,10 @@ fn event_of(status: &Value, history: &Bytes) -> Bytes {
     event.into()
 }
 
-/// Without the fields that are different in every answer.
-fn essence_of(value: &Value) -> Value {
-    match value {
-        Value::Array(items) => items.iter().map(essence_of).collect(),
-        Value::Object(fields) => {
-            let lasting = fields
-                .iter()
-                .filter(|(name, _)| !ALWAYS_DIFFERENT.contains(&name.as_str()));
-            lasting
-                .map(|(name, value)| (name.clone(), essence_of(value)))
-                .collect()
-        }
-        other => other.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn an_age_is_no_news_and_a_state_is() {
-        let seen = |age: u32, state: &str| {
-            essence_of(
-                &json!({"nodes": [{"silent_for": age, "liveness": state}], "counters": {"a": age}}),
-            )
-        };
-        assert_eq!(seen(1, "active"), seen(2, "active"));
-        assert_ne!(seen(1, "active"), seen(1, "dead"));
-    }
 
     #[test]
     fn an_event_is_one_line_of_data() {

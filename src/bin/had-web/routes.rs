@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use had::control::api::SCHEMA;
 use had::control::select::select_group;
 use had::model::heartbeat::GroupState;
 use had::model::status::{GroupStatus, Status};
@@ -23,9 +24,6 @@ use crate::guard::Guard;
 use crate::metrics::{self, Format};
 use crate::policy::{self, PAGE};
 use crate::view::{Answer, View};
-
-/// The form of the status and of the history. By hand, because the types of the daemon have no need of it; a test compares.
-const SCHEMA: &str = include_str!("schema.json");
 
 /// What all answers are made from.
 #[derive(Clone)]

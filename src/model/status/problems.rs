@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
-use crate::model::{GroupName, NodeName};
+use crate::model::{GroupName, JSON_VERSION, NodeName};
 
 /// A sentence about a node or a group. It reads like its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,10 +117,11 @@ impl Status {
         found
     }
 
-    /// Everything as JSON, the problems included: what `hactl status --json` prints.
+    /// Everything as JSON, the problems and the version of the JSON included: what `hactl status --json` prints.
     pub fn to_json(&self) -> serde_json::Result<serde_json::Value> {
         let mut value = serde_json::to_value(self)?;
         if let Some(fields) = value.as_object_mut() {
+            fields.insert("schema".to_owned(), JSON_VERSION.into());
             let problems = serde_json::to_value(self.problems())?;
             fields.insert("problems".to_owned(), problems);
         }
