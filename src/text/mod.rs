@@ -20,6 +20,6 @@ pub use self::problem::{Problem, Problems, Severity};
 pub use self::quantity::{
     DURATION_FORM, count, duration_for_people, duration_in_files, parse_duration,
 };
-pub use self::secret::mask_secrets;
+pub use self::secret::{is_secret_name, mask_secrets, secret_values};
 pub use self::source::{SourceLine, SourceWord, is_blank, quote, split_lines};
 pub use self::suggest::{did_you_mean, nearest};

@@ -44,6 +44,15 @@ pub fn mask_secrets(text: &str) -> String {
     masked + text.get(end..).unwrap_or_default()
 }
 
+/// The values that [`mask_secrets`] hides.
+pub fn secret_values(text: &str) -> Vec<&str> {
+    let found = secrets(text);
+    found
+        .into_iter()
+        .filter_map(|range| text.get(range))
+        .collect()
+}
+
 /// Where the secrets of a text are, in bytes.
 pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
@@ -90,7 +99,8 @@ fn last_name(text: &str) -> &str {
     text.get(start..).unwrap_or_default()
 }
 
-fn is_secret_name(name: &str) -> bool {
+/// Whether what has this name is a secret.
+pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     if PLACES.iter().any(|place| name.ends_with(place)) {
         return false;

@@ -23,5 +23,6 @@ mod notify;
 mod planned;
 mod replay;
 mod seeds;
+mod support;
 mod tool;
 mod web;

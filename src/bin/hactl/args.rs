@@ -158,6 +158,8 @@ pub enum Command {
     /// Print the journal for programs, and go on as decisions are taken
     #[command(after_help = EVENTS)]
     Events(Events),
+    /// Collect everything for a bug report into one archive, without secrets
+    Support(crate::support::Support),
     /// Replay what a daemon recorded (`record` in ha.cf): what it decided, or would have decided with other settings
     #[command(after_help = REPLAY)]
     Replay(Replay),

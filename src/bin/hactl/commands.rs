@@ -83,6 +83,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             command: Some(command),
             ..
         } => return Ok(crate::drbd::run(&command, &socket)),
+        Command::Support(args) => return crate::support::run(&args, &socket),
         Command::Schema => print_text(SCHEMA)?,
         Command::Completions { shell } => print_text(&completions(shell)?)?,
         Command::DrbdPeerOutdater(rest) => {

@@ -98,8 +98,8 @@ mod tests {
         assert_eq!(
             lines,
             concat!(
-                r#"{"schema":1,"at_ms":5,"node":"alice","level":"warning","group":null,"event":"node-dead","about":"bob","#,
-                r#""reason":"silent for 3 s","text":"node bob is dead: silent for 3 s"}"#,
+                r#"{"schema":1,"at_ms":5,"node":"alice","level":"error","group":null,"event":"node-dead","about":"bob","#,
+                r#""reason":"nothing heard for 3 s","text":"node bob is dead: nothing heard for 3 s"}"#,
                 "\n"
             )
         );

@@ -22,6 +22,7 @@ mod replay;
 mod screen;
 mod sim;
 mod status;
+mod support;
 
 use std::error::Error;
 use std::ffi::OsString;
