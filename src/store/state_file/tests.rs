@@ -42,6 +42,7 @@ fn wishes() -> PersistentState {
     let group = GroupName::new("IPaddr::10.0.0.1");
     let machine = MachineRecord {
         addresses: vec![[10, 0, 0, 2].into()],
+        unproved_address: Some([10, 0, 0, 9].into()),
         hardware: vec![HardwareAddress([2, 0, 0, 0, 0, 7])],
         may_run: [(group.clone(), Term(7))].into(),
         runs_former: true,
