@@ -124,6 +124,19 @@ pub enum Request {
         /// Which node.
         node: String,
     },
+    /// An administrator has moved a group as an exercise: for the journal.
+    Drilled {
+        /// Which group.
+        group: String,
+        /// The node that took it over.
+        to: NodeName,
+        /// How long it was away, in microseconds, if that is known.
+        gap_us: Option<u64>,
+        /// Whether it was moved back.
+        returned: bool,
+        /// How long it was away then.
+        back_us: Option<u64>,
+    },
     /// Stop all groups in order, leave the cluster and end.
     Stop {
         /// Also if it costs the other nodes quorum, or a group then runs nowhere.
@@ -177,6 +190,7 @@ impl Request {
             | Self::ConfirmDead { .. }
             | Self::Fence { .. }
             | Self::FenceTest { .. }
+            | Self::Drilled { .. }
             | Self::Stop { .. }
             | Self::Restart { .. } => false,
         }
@@ -213,6 +227,7 @@ impl fmt::Display for Request {
             Self::ConfirmDead { node } => write!(f, "fence confirm {node} --yes"),
             Self::Fence { node } => write!(f, "fence {node} --yes"),
             Self::FenceTest { node } => write!(f, "fence test {node}"),
+            Self::Drilled { group, .. } => write!(f, "drill {group} (its result)"),
             Self::Stop { force } => f.write_str(if *force { "stop --force" } else { "stop" }),
             Self::Drbd { resource } => {
                 write!(f, "drbd {}", resource.as_deref().unwrap_or_default())

@@ -125,6 +125,8 @@ impl Engine {
             states,
             term: group.term(),
             resources: resources(group, now),
+            last_switch_ms: None,
+            last_drill_ms: None,
         }
     }
 }

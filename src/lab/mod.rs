@@ -47,7 +47,7 @@ pub use client::{Lab, RunningProbe, RunningSampler, STOP_TIMEOUT};
 pub use control::{HeldAddress, HostStatus, LabStatus, LinkDirection, ProgramExit};
 pub use exec::{EXEC_TIMEOUT, ExecOutput, SpawnedProgram};
 pub use plan::{CLIENT, Iface, LabPlan, NodePlan, PingPlan};
-pub use probe::ProbeReport;
+pub use probe::{ProbeReport, run as ping_until};
 pub use sampler::{DuplicateAddress, SamplerReport};
 
 use crate::model::Time;

@@ -197,6 +197,17 @@ pub enum What {
     RunsOn,
     /// The group does not go back to its preferred node yet.
     FailbackWaits(NodeName),
+    /// An administrator moved the group as an exercise.
+    Drilled {
+        /// To this node.
+        to: NodeName,
+        /// How long it was away from its clients then, if that is known.
+        gap: Option<Duration>,
+        /// Whether it was moved back.
+        returned: bool,
+        /// The same when it was moved back.
+        back: Option<Duration>,
+    },
 }
 
 /// The reason of a decision.

@@ -4,6 +4,7 @@
 mod activity;
 mod distribution;
 mod problems;
+mod readiness;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -214,6 +215,12 @@ pub struct GroupStatus {
     pub resources: Vec<ResourceStatus>,
     /// Its problems, one sentence each, with what to do.
     pub notes: Vec<Note>,
+    /// When it last came to another node, as far as the viewing node noticed: milliseconds since 1970, by its wall clock.
+    #[serde(default)]
+    pub last_switch_ms: Option<u64>,
+    /// When it was last drilled from the viewing node.
+    #[serde(default)]
+    pub last_drill_ms: Option<u64>,
 }
 
 /// One resource of a group on the viewing node.

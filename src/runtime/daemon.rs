@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::activity::Activity;
 use super::engine_handle::{EngineHandle, Output};
+use super::last_moves::KnownMoves;
 use super::logging::Log;
 use super::node_fencing::NodeFencer;
 use super::notify::Notifier;
@@ -71,6 +72,7 @@ pub struct Daemon {
     pub(super) reload: Reload,
     pub(super) leaving: bool,
     pub(super) activity: Activity,
+    pub(super) moves: KnownMoves,
 }
 
 /// How the daemon ended.
@@ -226,6 +228,7 @@ impl Daemon {
         self.notifier.add_decision(&decision);
         self.activity.count(&decision, clock::now());
         let entry = self.append_to_journal(decision);
+        self.moves.note(&entry.decision, entry.at_ms);
         log_line(entry.level, &entry.text);
     }
 

@@ -23,6 +23,7 @@ mod drbd;
 mod engine_handle;
 mod fencing;
 mod heartbeat_thread;
+mod last_moves;
 mod lateness;
 mod links;
 mod listeners;
@@ -59,6 +60,7 @@ use tokio::sync::{mpsc, watch};
 use activity::Activity;
 use daemon::{Daemon, DaemonEnd};
 use heartbeat_thread::HeartbeatSetup;
+use last_moves::KnownMoves;
 use peer_requests::{PeerClient, PeerRequests};
 use perform::Performer;
 use reload::Reload;
@@ -180,6 +182,7 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
     let (status_changed, status_changes) = watch::channel(());
     let (calls_in, calls) = mpsc::channel(CALLS_DEPTH);
     tokio::spawn(serve_clients(server, calls_in, status_changes));
+    let moves = KnownMoves::start(&folders.state, config.node.clone());
     let respawn = RespawnChildren::start(&config.respawn);
     service_manager::notify_ready();
     let performer = Performer::new(
@@ -204,6 +207,7 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         peer_requests: PeerRequests::new(node, peer_client),
         respawn,
         activity: Activity::default(),
+        moves,
         netlink,
         journal,
         log,

@@ -116,6 +116,7 @@ impl Daemon {
                 self.begin_reload(wish, ReloadReply::Client(call.reply));
             }
             Request::Restart { force } => self.begin_restart(force, asker, call.reply),
+            Request::Drilled { .. } => self.note_drill(call.request, call.reply).await,
             Request::Stop { force } => {
                 let command = if force { Command::Leave } else { Command::Stop };
                 let id = self.waiting.add_stop(call.reply);
@@ -165,12 +166,40 @@ impl Daemon {
         }
     }
 
+    /// Writes the result of a drill to the journal.
+    async fn note_drill(&mut self, request: Request, reply: ReplySender) {
+        let Request::Drilled {
+            group,
+            to,
+            gap_us,
+            returned,
+            back_us,
+        } = request
+        else {
+            return;
+        };
+        let what = What::Drilled {
+            to,
+            gap: gap_us.map(Duration::from_micros),
+            returned,
+            back: back_us.map(Duration::from_micros),
+        };
+        match select_group(&group, &self.known_groups().await) {
+            Ok(group) => {
+                self.record(Decision::group(&group, what, Because::Administrator));
+                send_reply(reply, Ok(ControlAnswer::Done("noted".to_owned())));
+            }
+            Err(text) => send_reply(reply, Err(Refusal::new(RefusalCode::NoSuchGroup, text))),
+        }
+    }
+
     async fn send_status(&mut self, reply: ReplySender) {
         let mut status = self.engine.status().await;
         if let Some(status) = &mut status {
             status.counters.extend(self.log.lost());
             self.add_not_saved(status);
             self.activity.add_to(status, clock::now());
+            self.moves.add_to(status);
         }
         let answer = status.map(|s| ControlAnswer::Status(Box::new(s)));
         send_reply(reply, answer.ok_or_else(daemon_is_ending));
@@ -317,6 +346,7 @@ impl Daemon {
             Request::ConfirmDead { node } => (Command::ConfirmDead(NodeName::new(&node)), true),
             Request::Fence { node } => (Command::Fence(NodeName::new(&node)), true),
             Request::FenceTest { .. }
+            | Request::Drilled { .. }
             | Request::Status
             | Request::Subscribe
             | Request::Why { .. }

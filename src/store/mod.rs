@@ -4,11 +4,13 @@
 //! * [`lease`]: when the lease of each group ends, for the next daemon of this boot.
 //! * [`life`]: the instance of each life of the daemon.
 //! * [`journal`]: the decisions, for people. The daemon runs without it, too.
+//! * [`move_file`]: when each group moved last, for people.
 //! * [`recording_writer`]: the inputs of the engine, for a replay; [`recording_reader`] reads them. Optional.
 
 pub mod journal;
 pub mod lease;
 pub mod life;
+pub mod move_file;
 pub mod recording_reader;
 pub mod recording_writer;
 pub mod state_file;

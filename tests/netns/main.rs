@@ -10,6 +10,7 @@ mod announce;
 mod common;
 mod daemon;
 mod drbd;
+mod drill;
 mod events;
 mod groups;
 mod health;

@@ -80,6 +80,10 @@ fn the_metrics_follow_a_failover_and_a_silent_daemon() {
     }
     let took = sample(&page, r#"had_group_last_start_seconds{group="web"}"#);
     assert!(took.is_some_and(|t| t > 0.0 && t < 30.0), "{page}");
+    let switched = sample(&page, r#"had_last_switch_timestamp_seconds{group="web"}"#);
+    assert!(switched.is_some_and(|at| at > 1.7e9), "{page}");
+    let drilled = r#"had_last_drill_timestamp_seconds{group="web"}"#;
+    assert_eq!(sample(&page, drilled), None, "{page}");
     assert_eq!(complaints(&cluster, BOB), "");
 
     // Stopped, not ended: it holds its socket and says nothing.

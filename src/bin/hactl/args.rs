@@ -135,6 +135,8 @@ pub enum Command {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Move a group to another node as an exercise, and measure how long its clients wait
+    Drill(crate::drill::Drill),
     /// Show the last decisions of this node and their reasons, about one group or about everything
     Why {
         /// A group: its name, or the first argument of its name

@@ -83,6 +83,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             command: Some(command),
             ..
         } => return Ok(crate::drbd::run(&command, &socket)),
+        Command::Drill(args) => crate::drill::run(&args, &socket)?,
         Command::Support(args) => return crate::support::run(&args, &socket),
         Command::Schema => print_text(SCHEMA)?,
         Command::Completions { shell } => print_text(&completions(shell)?)?,
@@ -151,7 +152,7 @@ impl<'a> Tool<'a> {
         Tool { socket }
     }
 
-    fn ask(&self, request: &Request, within: Duration) -> Result<ControlAnswer, ClientError> {
+    pub fn ask(&self, request: &Request, within: Duration) -> Result<ControlAnswer, ClientError> {
         ControlClient::connect(self.socket)?.ask(request, within)
     }
 

@@ -12,6 +12,7 @@ mod commands;
 mod compat;
 mod demo;
 mod drbd;
+mod drill;
 mod events;
 mod fence;
 mod import;

@@ -2,6 +2,7 @@
 //! configuration files. Every problem is on a line of its own that begins with `!`.
 
 mod health;
+mod last_switch;
 
 use had::model::NodeName;
 use had::model::heartbeat::GroupState;
@@ -44,6 +45,7 @@ pub fn render_status(status: &Status, screen: Screen) -> String {
     if status.groups.is_empty() {
         page.add_line(Tone::Plain, "  ", none);
     }
+    page.add_last_switches(status);
     page.add_scheduling_delay(status);
     page.add_checks(&status.checks);
     page.add_counters(status);

@@ -70,6 +70,7 @@ impl What {
             Self::Restart { .. } => "restart",
             Self::RunsOn => "runs-on",
             Self::FailbackWaits(_) => "failback-waits",
+            Self::Drilled { .. } => "drilled",
         }
     }
 
@@ -101,7 +102,8 @@ impl What {
             | Self::FenceHeld(node)
             | Self::PowerSwitchFails(node)
             | Self::PowerSwitchAnswers(node)
-            | Self::FailbackWaits(node) => Some(node),
+            | Self::FailbackWaits(node)
+            | Self::Drilled { to: node, .. } => Some(node),
             _ => None,
         }
     }

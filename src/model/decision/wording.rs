@@ -1,6 +1,7 @@
 //! The words of decisions, as the log, the journal and `hactl` show them: `GROUP: DECISION: REASON`.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::{Because, Decision, What};
 use crate::model::health::needs_of;
@@ -26,7 +27,7 @@ impl Decision {
                 Because::SaidSo,
             )
             | (What::VotersChange(_), Because::Reconfigured)
-            | (What::Commanded(_), Because::Administrator)
+            | (What::Commanded(_) | What::Drilled { .. }, Because::Administrator)
             | (What::Gap(_), Because::NodeWasStopped) => return None,
             (What::PingDown(_), Because::SilentFor(time)) => {
                 format!("no reply for {}", duration_for_people(*time))
@@ -193,6 +194,23 @@ impl fmt::Display for What {
             ),
             Self::RunsOn => write!(f, "stays here"),
             Self::FailbackWaits(n) => write!(f, "does not go back to {n} yet"),
+            Self::Drilled {
+                to,
+                gap,
+                returned,
+                back,
+            } => {
+                let time = |gap: &Option<Duration>| {
+                    gap.map_or_else(String::new, |gap| {
+                        format!(" in {}", duration_for_people(gap))
+                    })
+                };
+                write!(f, "drill: {to} took over{}", time(gap))?;
+                if *returned {
+                    write!(f, ", back{}", time(back))?;
+                }
+                Ok(())
+            }
         }
     }
 }

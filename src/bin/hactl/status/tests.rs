@@ -65,6 +65,8 @@ fn group(group: &str, preferred: &str, owners: &[&str], states: [GroupState; 2])
             })
             .to_vec(),
         notes: vec![],
+        last_switch_ms: None,
+        last_drill_ms: None,
     }
 }
 
@@ -171,6 +173,10 @@ Groups, with their resources on alice
   mysqld::shop runs on bob
       mysqld::shop  stopped here
       nginx         stopped here
+
+Last switch to another node
+  10.1.88.199/24/eth0  never
+  mysqld::shop         never
 ",
     );
 }
@@ -256,6 +262,10 @@ Groups, with their resources on alice
     ! split brain suspected: one of its addresses still answers (10.1.88.200 is
       at 00:16:3e:01:02:03); stop what runs there, or override with hactl
       takeover --force
+
+Last switch to another node
+  10.1.88.199/24/eth0  never
+  mysqld::shop         never
 ",
     );
 }
@@ -464,6 +474,9 @@ Groups, with their resources on alice
   on alice
       web    stopped
       nginx  stopped
+
+Last switch to another node
+  web  never
 ",
     );
 }

@@ -1,5 +1,7 @@
 //! Groups and their resources.
 
+use std::time::Duration;
+
 use had::model::heartbeat::GroupState;
 use had::model::status::{
     CLAIM_REASONS, GroupActivity, GroupStatus, ResourceState, ResourceStatus, Status,
@@ -24,6 +26,7 @@ pub(super) fn add(to: &mut Families, status: &Status) {
     add_places(to, status);
     add_states(to, status);
     add_activity(to, status);
+    add_moves(to, status);
     add_resources(to, status);
 }
 
@@ -81,6 +84,25 @@ fn add_states(to: &mut Families, status: &Status) {
         "group_state",
         "The state of a group on this node: 1 for the one that it is in.",
         states,
+    );
+}
+
+/// What never happened has no sample.
+fn add_moves(to: &mut Families, status: &Status) {
+    let mut time = |name, help, of: fn(&GroupStatus) -> Option<u64>| {
+        let groups = status.groups.iter();
+        let known = groups.filter_map(|g| Some((group_label(g), Duration::from_millis(of(g)?))));
+        to.seconds(name, help, known);
+    };
+    time(
+        "last_switch_timestamp",
+        "When a group last came to another node, as far as this node noticed.",
+        |g| g.last_switch_ms,
+    );
+    time(
+        "last_drill_timestamp",
+        "When a group was last drilled from this node (hactl drill).",
+        |g| g.last_drill_ms,
     );
 }
 

@@ -36,6 +36,8 @@ fn group(preferred: &str, state: GroupState) -> GroupStatus {
         term: Term(0),
         resources: vec![],
         notes: vec![],
+        last_switch_ms: None,
+        last_drill_ms: None,
     }
 }
 

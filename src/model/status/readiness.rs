@@ -1,0 +1,241 @@
+//! Whether a group could be moved to another node now, on purpose: what a drill asks before it begins.
+
+use super::{CheckState, GroupStatus, Liveness, NodeStatus, Note, Status};
+use crate::model::NodeName;
+use crate::model::health::FAILBACK_WHEN;
+use crate::model::heartbeat::{GroupState, Phase};
+
+impl Status {
+    /// Why a group should not be moved now, one sentence each; none if a node is ready to take it. Without a target any node
+    /// will do that does not run it.
+    pub fn not_ready_to_move(&self, group: &GroupStatus, target: Option<&NodeName>) -> Vec<String> {
+        let mut reasons = self.cluster_reasons();
+        reasons.extend(group_reasons(group));
+        let [owner] = group.owners.as_slice() else {
+            return reasons;
+        };
+        if target == Some(owner) {
+            reasons.push(format!("{owner} runs it already"));
+            return reasons;
+        }
+        let others = self.nodes.iter().filter(|n| !n.witness && n.name != *owner);
+        let wanted: Vec<&NodeStatus> = others
+            .filter(|n| target.is_none_or(|t| *t == n.name))
+            .collect();
+        let each: Vec<Vec<String>> = wanted.iter().map(|n| self.node_reasons(n, group)).collect();
+        match (wanted.is_empty(), target) {
+            (true, Some(target)) => {
+                reasons.push(format!("there is no node {target} that could run it"));
+            }
+            (true, None) => reasons.push("there is no other node that could run it".to_owned()),
+            (false, _) if each.iter().any(Vec::is_empty) => {}
+            (false, _) => reasons.extend(each.concat()),
+        }
+        reasons
+    }
+
+    fn cluster_reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.phase != Phase::Active {
+            reasons.push(format!("{} does not take part in the cluster", self.node));
+        }
+        reasons.extend(
+            self.quorum_problem()
+                .map(|note| format!("quorum is {note}")),
+        );
+        reasons
+    }
+
+    /// Why a node is not ready to take the group.
+    fn node_reasons(&self, node: &NodeStatus, group: &GroupStatus) -> Vec<String> {
+        let name = &node.name;
+        let problems = node.problems();
+        let mut reasons: Vec<String> = problems.iter().map(|p| format!("{name}: {p}")).collect();
+        let here = *name == self.node;
+        if !matches!(node.liveness, Liveness::Here | Liveness::Active) && problems.is_empty() {
+            reasons.push(format!("{name} is {}", node.liveness.as_str()));
+        }
+        let failed =
+            |c: &&super::CheckStatus| c.state == CheckState::Failed && c.name != FAILBACK_WHEN;
+        for check in self.checks.iter().filter(|_| here).filter(failed) {
+            reasons.push(format!(
+                "{name}: its check {} fails: {}",
+                check.name, check.text
+            ));
+        }
+        let begins = format!("{name} ");
+        let standby = group.notes.iter().filter(|note| note.id == "standby");
+        let about = standby.filter(|note| note.text.starts_with(&begins));
+        reasons.extend(about.map(ToString::to_string));
+        let state = group.states.iter().find(|(node, _)| node == name);
+        match state.map(|(_, state)| *state) {
+            Some(GroupState::Offline) => {}
+            Some(state) => reasons.push(format!("{name}: the group is {} there", state.as_str())),
+            None if reasons.is_empty() => {
+                reasons.push(format!("{name} has not said that it knows the group"));
+            }
+            None => {}
+        }
+        reasons
+    }
+}
+
+/// Why the group should stay, wherever it would go.
+fn group_reasons(group: &GroupStatus) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if !group.runs() {
+        reasons.push("it does not run on exactly one node".to_owned());
+    }
+    let matters = group.notes.iter().filter(|note| !is_of_one_node(note));
+    reasons.extend(matters.map(ToString::to_string));
+    reasons
+}
+
+/// Whether a note keeps a group from one node alone: standby there, a failure there, or that it gave the group away, which is how
+/// the group came where it is. While a stop of it has failed anywhere, the group may not be started elsewhere.
+fn is_of_one_node(note: &Note) -> bool {
+    match &*note.id {
+        "standby" | "given-away" => true,
+        "failure-elsewhere" => note.text.starts_with("failed on "),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::status::{CheckStatus, QuorumStatus};
+    use crate::model::{Generation, GroupName, Term};
+    use std::time::Duration;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::new(text)
+    }
+
+    fn node(text: &str, liveness: Liveness) -> NodeStatus {
+        NodeStatus {
+            name: name(text),
+            witness: text == "wit",
+            liveness,
+            silent_for: None,
+            generation: Some(Generation(1)),
+            reach: None,
+            links: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// alice runs it, bob and carol could.
+    fn trio() -> Status {
+        let group = GroupStatus {
+            name: GroupName::new("web"),
+            preferred: name("alice"),
+            owners: vec![name("alice")],
+            states: vec![
+                (name("alice"), GroupState::Online),
+                (name("bob"), GroupState::Offline),
+                (name("carol"), GroupState::Offline),
+            ],
+            term: Term(1),
+            resources: Vec::new(),
+            notes: Vec::new(),
+            last_switch_ms: None,
+            last_drill_ms: None,
+        };
+        Status {
+            node: name("alice"),
+            generation: Generation(1),
+            phase: Phase::Active,
+            waiting: None,
+            nodes: vec![
+                node("alice", Liveness::Here),
+                node("bob", Liveness::Active),
+                node("carol", Liveness::Active),
+                node("wit", Liveness::Active),
+            ],
+            pings: Vec::new(),
+            quorum: QuorumStatus {
+                held: true,
+                counted: true,
+                ignored: false,
+                votes: 4,
+                total: 4,
+            },
+            former_voters: Vec::new(),
+            groups: vec![group],
+            fencing: Vec::new(),
+            checks: Vec::new(),
+            counters: std::collections::BTreeMap::new(),
+            lateness: None,
+            activity: Vec::new(),
+        }
+    }
+
+    fn reasons(status: &Status, target: Option<&str>) -> String {
+        let target = target.map(name);
+        status
+            .not_ready_to_move(&status.groups[0], target.as_ref())
+            .join("; ")
+    }
+
+    #[test]
+    fn one_ready_node_is_enough_unless_another_is_wanted() {
+        let mut status = trio();
+        assert_eq!(reasons(&status, None), "");
+        status.nodes[1].notes = vec![Note::new("check-failed", "its check disk fails")];
+        assert_eq!(reasons(&status, None), "");
+        assert_eq!(reasons(&status, Some("bob")), "bob: its check disk fails");
+        status.nodes[2].liveness = Liveness::Dead;
+        assert!(reasons(&status, None).contains("carol: silent for longer than deadtime"));
+        assert_eq!(reasons(&status, Some("alice")), "alice runs it already");
+        let nobody = "there is no node wit that could run it";
+        assert_eq!(reasons(&status, Some("wit")), nobody);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_group_or_the_cluster_is_in_the_way() {
+        let mut status = trio();
+        status.groups[0].notes = vec![
+            Note::new("maintenance", "in maintenance"),
+            Note::new("given-away", "alice gave it away"),
+        ];
+        assert_eq!(reasons(&status, None), "in maintenance");
+        status.groups[0].notes = vec![Note::new("standby", "bob is in standby for it")];
+        assert_eq!(reasons(&status, Some("bob")), "bob is in standby for it");
+        assert_eq!(
+            reasons(&status, Some("carol")) + &reasons(&status, None),
+            ""
+        );
+        status.groups[0].owners.push(name("bob"));
+        assert!(reasons(&status, None).contains("does not run on exactly one node"));
+        let mut status = trio();
+        status.quorum.held = false;
+        assert!(reasons(&status, None).starts_with("quorum is lost"));
+        status.phase = Phase::Leaving;
+        assert!(reasons(&status, None).starts_with("alice does not take part"));
+    }
+
+    #[test]
+    fn a_failure_and_a_failing_check_of_this_node_count() {
+        let mut status = trio();
+        status.groups[0].states[1].1 = GroupState::Failed;
+        let note = "failed on bob: run hactl why web there";
+        status.groups[0].notes = vec![Note::new("failure-elsewhere", note)];
+        assert_eq!(reasons(&status, Some("carol")), "");
+        let failed = "bob: the group is failed there";
+        assert_eq!(reasons(&status, Some("bob")), failed);
+        let mut status = trio();
+        status.node = name("bob");
+        status.checks = vec![CheckStatus {
+            name: "disk".to_owned(),
+            state: CheckState::Failed,
+            lasts: Duration::ZERO,
+            against: 0,
+            looked: None,
+            text: "it is full".to_owned(),
+        }];
+        let check = "bob: its check disk fails: it is full";
+        assert_eq!(reasons(&status, Some("bob")), check);
+        assert_eq!(reasons(&status, Some("carol")), "");
+    }
+}
