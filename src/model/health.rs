@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::probe::{
-    DiskProbe, FreeSpace, HttpProbe, MysqlProbe, Probe, RedisProbe, RedisRole, Replica, TlsWishes,
+    DiskProbe, DnsProbe, FreeSpace, HttpProbe, MysqlProbe, Probe, RedisProbe, RedisRole, Replica,
+    TlsWishes,
 };
 use super::GroupName;
 

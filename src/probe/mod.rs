@@ -3,6 +3,7 @@
 //! Each module is one kind of probe. A result is a short text in both cases: what was found, or what is wrong.
 
 mod disk;
+mod dns;
 mod exec;
 mod http;
 mod https;
@@ -29,7 +30,7 @@ use crate::agent::builtin::mysqld::LOGIN;
 use crate::agent::exec::blocking::run_apart;
 use crate::agent::exec::environment::ScriptEnv;
 use crate::agent::exec::safe_path;
-use crate::model::health::{DiskProbe, Probe, RedisProbe};
+use crate::model::health::{DiskProbe, DnsProbe, Probe, RedisProbe};
 use crate::sys::netlink::Netlink;
 
 /// The result of a probe that reached its deadline.
@@ -46,6 +47,7 @@ enum Kind {
     Https(SecureWebProbe),
     Process(ProcessProbe),
     Link(InterfaceProbe),
+    Dns(DnsProbe),
     Disk(DiskProbe),
     Redis(RedisProbe),
     Drbd(DrbdFitness),
@@ -62,9 +64,12 @@ pub fn validate(probe: &Probe) -> Result<(), Mistake> {
         Probe::Mysql(probe) => mysql::validate(probe),
         Probe::Redis(probe) => redis::validate(probe),
         Probe::Http(probe) => probe.tls.as_ref().map_or(Ok(()), https::validate),
-        Probe::Tcp(_) | Probe::Process(_) | Probe::Link(_) | Probe::Disk(_) | Probe::Drbd(_) => {
-            Ok(())
-        }
+        Probe::Tcp(_)
+        | Probe::Dns(_)
+        | Probe::Process(_)
+        | Probe::Link(_)
+        | Probe::Disk(_)
+        | Probe::Drbd(_) => Ok(()),
     }
 }
 
@@ -86,6 +91,7 @@ impl ActiveProbe {
                 Some(wishes) => Kind::Https(SecureWebProbe::new(probe, wishes)),
             },
             Probe::Process(name) => Kind::Process(ProcessProbe::new(name)),
+            Probe::Dns(probe) => Kind::Dns(probe.clone()),
             Probe::Redis(probe) => Kind::Redis(probe.clone()),
             Probe::Disk(probe) => Kind::Disk(probe.clone()),
             Probe::Drbd(resource) => Kind::Drbd(DrbdFitness::new(resource, peers)),
@@ -100,7 +106,10 @@ impl ActiveProbe {
     /// or starts programs may block, so it runs in a thread of its own. One that hangs there does not return: the caller
     /// knows when it takes too long, and must not start another meanwhile.
     pub async fn run(self: &Arc<Self>, limits: &Limits) -> Result<String, String> {
-        if matches!(self.0, Kind::Tcp(_) | Kind::Http(_) | Kind::Link(_)) {
+        if matches!(
+            self.0,
+            Kind::Tcp(_) | Kind::Http(_) | Kind::Dns(_) | Kind::Link(_)
+        ) {
             return self.run_here(limits).await;
         }
         let (probe, own_limits) = (Arc::clone(self), limits.clone());
@@ -119,6 +128,7 @@ impl ActiveProbe {
                 Kind::Https(https) => https.run().await,
                 Kind::Process(process) => process.run(),
                 Kind::Link(link) => link.run().await,
+                Kind::Dns(probe) => dns::run(probe).await,
                 Kind::Disk(probe) => disk::run(probe),
                 Kind::Redis(probe) => redis::run(probe).await,
                 Kind::Drbd(fitness) => fitness.run(limits).await,
@@ -146,6 +156,7 @@ impl ActiveProbe {
             | Kind::Tcp(_)
             | Kind::Http(_)
             | Kind::Https(_)
+            | Kind::Dns(_)
             | Kind::Disk(_)
             | Kind::Redis(_)
             | Kind::Mysql(_)

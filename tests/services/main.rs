@@ -19,6 +19,7 @@ mod group;
 mod mail;
 mod mariadb;
 mod probe_disk;
+mod probe_dns;
 mod probe_https;
 mod probe_redis;
 mod probes;

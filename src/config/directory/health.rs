@@ -65,6 +65,7 @@ fn warn_of_probe_on_owner(check: &CheckRule, groups: &[GroupLine], report: &mut 
     let moves = match &check.probe {
         Probe::Tcp(server) => asks(server.ip()),
         Probe::Http(http) => asks(http.server.ip()),
+        Probe::Dns(dns) => asks(dns.server.ip()),
         Probe::Redis(redis) => asks(redis.server.ip()),
         Probe::Process(wanted) => {
             let mut tokens = groups.iter().flat_map(|g| &g.tokens);

@@ -4,6 +4,7 @@
 
 mod database;
 mod disk;
+mod dns;
 mod redis;
 mod web;
 
@@ -18,8 +19,8 @@ use crate::text::SourceWord;
 use crate::text::{did_you_mean, nearest};
 
 /// The first words of the probes.
-pub(super) const KINDS: [&str; 9] = [
-    "exec", "tcp", "http", "https", "process", "link", "disk", "mysql", "redis",
+pub(super) const KINDS: [&str; 10] = [
+    "exec", "tcp", "http", "https", "dns", "process", "link", "disk", "mysql", "redis",
 ];
 
 /// Reads a probe. `None` means that the report says why.
@@ -38,6 +39,7 @@ pub(super) fn read_probe_words(reader: &mut HaCfReader<'_>, words: &[SourceWord]
             note_missing_interface(reader, interface);
             Some(Probe::Link(interface.text.clone()))
         }
+        "dns" => dns::read_dns(reader, kind, rest),
         "disk" => disk::read_disk(reader, kind, rest),
         "mysql" => database::read_mysql(reader, rest),
         "redis" => redis::read_redis(reader, rest),

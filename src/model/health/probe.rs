@@ -1,7 +1,7 @@
 //! The probes of monitors and checks.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub enum Probe {
     Process(String),
     /// `link IFACE`: an interface is up and has its carrier.
     Link(String),
+    /// `dns NAME at SERVER`: a name server gives an address.
+    Dns(DnsProbe),
     /// `disk PATH free N`: a file system has room.
     Disk(DiskProbe),
     /// `mysql [SOCKET] [replica [lag T]]`: a database server answers.
@@ -28,6 +30,27 @@ pub enum Probe {
     Redis(RedisProbe),
     /// The data of a DRBD resource here is the newest, as far as known. It is probed without a line in ha.cf.
     Drbd(String),
+}
+
+/// `dns NAME at SERVER[:PORT] [expect ADDRESS]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsProbe {
+    /// The name that is asked for.
+    pub name: String,
+    /// The name server.
+    pub server: SocketAddr,
+    /// The address that must be among the answers.
+    pub expect: Option<IpAddr>,
+}
+
+impl fmt::Display for DnsProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dns {} at {}", self.name, self.server)?;
+        match self.expect {
+            Some(address) => write!(f, " expect {address}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// `disk PATH free N`.
@@ -161,6 +184,7 @@ impl fmt::Display for Probe {
             Self::Process(name) => write!(f, "process {name}"),
             Self::Link(name) => write!(f, "link {name}"),
             Self::Disk(disk) => write!(f, "disk {} free {}", disk.path.display(), disk.free),
+            Self::Dns(dns) => write!(f, "{dns}"),
             Self::Redis(redis) => write!(f, "{redis}"),
             Self::Mysql(mysql) => write!(f, "{mysql}"),
             Self::Drbd(resource) => write!(f, "drbd {resource}"),
