@@ -1,5 +1,6 @@
 //! `hactl init`: the three files of a new cluster, from options or from answers on the terminal.
 
+mod next_steps;
 mod questions;
 
 use std::io::{self, IsTerminal as _};
@@ -10,11 +11,12 @@ use std::time::Duration;
 use clap::Args;
 use had::setup::draft::{Draft, DraftGroup, DraftTimes};
 use had::setup::{answers, folder};
-use had::sys::own_address::{interface_towards, is_own};
+use had::sys::own_address::interface_towards;
 use had::text::count;
 
 use crate::Failure;
 use crate::commands::print_text;
+pub use next_steps::next_steps;
 use questions::Questions;
 
 /// The options of `hactl init`.
@@ -311,51 +313,6 @@ fn services(resources: &[String]) -> Vec<&str> {
         }
     }
     found
-}
-
-/// What to copy where, and what to run then. `services` are those that must not start by themselves.
-pub fn next_steps(
-    out: &Path,
-    nodes: &[(String, IpAddr)],
-    names: &[&str],
-    services: &[&str],
-) -> String {
-    let from = format!("{}/{{{}}}", shell_path(out), names.join(","));
-    let mut text = "Next, as root:\n".to_owned();
-    let etc = Path::new("/etc/ha.d");
-    let here = nodes.iter().any(|(_, address)| is_own(*address));
-    if here && out != etc {
-        text += &format!("  mkdir -p {0} && cp -rp {from} {0}/\n", etc.display());
-    }
-    for (name, address) in nodes.iter().filter(|(_, address)| !is_own(*address)) {
-        let at = match address {
-            IpAddr::V4(_) => address.to_string(),
-            IpAddr::V6(_) => format!("[{address}]"),
-        };
-        text += &format!("  scp -rp {from} root@{at}:{}/   # {name}\n", etc.display());
-    }
-    text += "  hactl check                  # on each node: go on only if there are no errors\n";
-    for service in services {
-        text += &format!(
-            "  systemctl disable --now {service}   # on each node that has this unit, before had is started\n"
-        );
-    }
-    text + "  systemctl enable --now had   # on each node\n  hactl status\n"
-}
-
-/// A path as one word of a shell, which no program reads as an option or as a path on another host.
-fn shell_path(path: &Path) -> String {
-    let text = path.display().to_string();
-    let text = match text.strip_prefix('/') {
-        None if text.starts_with('-') || text.contains(':') => format!("./{text}"),
-        _ => text,
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.:=@%+,".contains(c);
-    if text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }
 
 #[cfg(test)]

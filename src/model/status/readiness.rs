@@ -1,6 +1,6 @@
 //! Whether a group could be moved to another node now, on purpose: what a drill asks before it begins.
 
-use super::{CheckState, GroupStatus, Liveness, NodeStatus, Note, Status};
+use super::{CheckState, GroupStatus, Liveness, NodeStatus, Note, STANDBY_LACKS, Status};
 use crate::model::NodeName;
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
@@ -63,6 +63,12 @@ impl Status {
                 check.name, check.text
             ));
         }
+        // What concerns one group only; the rest is told with the node.
+        let own = ["cannot-run", "failback-waits", STANDBY_LACKS];
+        let standbys = group.standbys.iter().filter(|s| s.node == *name);
+        let lacks = standbys.flat_map(|s| s.reasons.iter());
+        let lacks = lacks.filter(|reason| own.contains(&&*reason.id));
+        reasons.extend(lacks.map(|reason| format!("{name}: {reason}")));
         let begins = format!("{name} ");
         let standby = group.notes.iter().filter(|note| note.id == "standby");
         let about = standby.filter(|note| note.text.starts_with(&begins));
@@ -104,7 +110,7 @@ fn is_of_one_node(note: &Note) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::{CheckStatus, QuorumStatus};
+    use crate::model::status::{CheckStatus, QuorumStatus, StandbyStatus};
     use crate::model::{Generation, GroupName, Term};
     use std::time::Duration;
 
@@ -138,6 +144,7 @@ mod tests {
             ],
             term: Term(1),
             resources: Vec::new(),
+            standbys: Vec::new(),
             notes: Vec::new(),
             last_switch_ms: None,
             last_drill_ms: None,
@@ -190,6 +197,24 @@ mod tests {
         assert_eq!(reasons(&status, Some("alice")), "alice runs it already");
         let nobody = "there is no node wit that could run it";
         assert_eq!(reasons(&status, Some("wit")), nobody);
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_is_not_drilled() {
+        let mut status = trio();
+        let reasons_of = [
+            Note::new(STANDBY_LACKS, "no script nginx"),
+            // Told with the node already, or not known.
+            Note::new("node-lacks", "the disk is full"),
+            Note::new("readiness-unknown", "has not said yet"),
+        ];
+        status.groups[0].standbys = vec![StandbyStatus {
+            node: name("bob"),
+            ready: false,
+            reasons: reasons_of.into(),
+        }];
+        assert_eq!(reasons(&status, Some("bob")), "bob: no script nginx");
+        assert_eq!(reasons(&status, None), "", "carol is ready");
     }
 
     #[test]
