@@ -222,6 +222,11 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
         leaving: false,
     };
     let end = daemon.run(outputs, calls, orders, reloads, signals).await;
+    log_end(end);
+    Ok(end)
+}
+
+fn log_end(end: DaemonEnd) {
     if end == DaemonEnd::Failed {
         tracing::error!(
             "the heartbeat thread has failed; the daemon exits. Resources keep running, and the daemon finds them when it starts again"
@@ -229,7 +234,6 @@ async fn start_and_run(folders: Folders) -> Result<DaemonEnd, String> {
     } else {
         tracing::info!("had ends");
     }
-    Ok(end)
 }
 
 fn heartbeat_setup(

@@ -87,6 +87,24 @@ pub fn keys() -> Keys {
     }
 }
 
+fn readiness() -> Readiness {
+    Readiness {
+        version: "0.1.0".to_owned(),
+        routes: DefaultRoutes {
+            v4: true,
+            v6: false,
+        },
+        lacks: vec![Lack {
+            group: Some(GroupName::new("g1")),
+            text: "no script".to_owned(),
+        }],
+        trees: vec![ComparedTree {
+            path: "/etc/nginx".to_owned(),
+            digest: Some(7),
+        }],
+    }
+}
+
 /// A heartbeat with everything in it.
 pub fn full(src: &str, peer: &str) -> Heartbeat {
     let report = |group: &str, state, term, node: &str| GroupReport {
@@ -173,21 +191,7 @@ pub fn full(src: &str, peer: &str) -> Heartbeat {
             id: 7,
             body: PeerMessageBody::Ask(PeerQuestion::Drbd("db".into())),
         }],
-        readiness: Readiness {
-            version: "0.1.0".to_owned(),
-            routes: DefaultRoutes {
-                v4: true,
-                v6: false,
-            },
-            lacks: vec![Lack {
-                group: Some(GroupName::new("g1")),
-                text: "no script".to_owned(),
-            }],
-            trees: vec![ComparedTree {
-                path: "/etc/nginx".to_owned(),
-                digest: Some(7),
-            }],
-        },
+        readiness: readiness(),
         digest: 1,
         voters: VotersReport {
             current: 2,
