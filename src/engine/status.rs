@@ -127,6 +127,7 @@ impl Engine {
             states,
             term: group.term(),
             resources: resources(group, now),
+            takeover: None,
             last_switch_ms: None,
             last_drill_ms: None,
         }

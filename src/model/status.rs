@@ -216,6 +216,10 @@ pub struct GroupStatus {
     /// The living nodes that do not have it, in the order of ha.cf, and whether each could take it over.
     #[serde(default)]
     pub standbys: Vec<StandbyStatus>,
+    /// How long a takeover after a crash takes about: deadtime, and as long as the last start on the viewing node took. None
+    /// before its daemon has started the group.
+    #[serde(with = "maybe_milliseconds", default)]
+    pub takeover: Option<Duration>,
     /// Its problems, one sentence each, with what to do.
     pub notes: Vec<Note>,
     /// When it last came to another node, as far as the viewing node noticed: milliseconds since 1970, by its wall clock.

@@ -1,6 +1,7 @@
 //! Counts what the daemon does with each group, for status: a program that looks once in a while sees what happened between.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::decision::{Because, Decision, What};
 use crate::model::status::{GroupActivity, Status};
@@ -34,8 +35,13 @@ impl Activity {
         counted.count(decision, now);
     }
 
-    /// Adds the counts to a status, for the groups that it has.
-    pub fn add_to(&self, status: &mut Status, now: Time) {
+    /// Adds the counts to a status, for the groups that it has, and what they say of the next takeover.
+    pub fn add_to(&self, status: &mut Status, now: Time, deadtime: Duration) {
+        for group in &mut status.groups {
+            let counted = self.groups.get(&group.name);
+            let last = counted.and_then(|c| c.counts.last_start);
+            group.takeover = last.map(|start| deadtime + start);
+        }
         let known = status
             .groups
             .iter()

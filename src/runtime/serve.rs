@@ -198,7 +198,8 @@ impl Daemon {
         if let Some(status) = &mut status {
             status.counters.extend(self.log.lost());
             self.add_not_saved(status);
-            self.activity.add_to(status, clock::now());
+            self.activity
+                .add_to(status, clock::now(), self.cluster.timing.deadtime);
             self.moves.add_to(status);
         }
         let answer = status.map(|s| ControlAnswer::Status(Box::new(s)));

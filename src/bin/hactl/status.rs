@@ -319,7 +319,10 @@ impl Page {
         let ready = group.standbys.iter().filter(|s| s.ready);
         let ready: Vec<&str> = ready.map(|s| s.node.as_str()).collect();
         if !ready.is_empty() {
-            let text = format!("ready to take it over: {}", ready.join(", "));
+            let mut text = format!("ready to take it over: {}", ready.join(", "));
+            if let Some(time) = group.takeover {
+                text += &format!(" (after a crash in about {})", duration_for_people(time));
+            }
             self.add_line(Tone::Plain, "      ", &text);
         }
         // One that has not said anything is as it was before this was said at all.

@@ -146,6 +146,7 @@ mod tests {
             resources: Vec::new(),
             standbys: Vec::new(),
             notes: Vec::new(),
+            takeover: None,
             last_switch_ms: None,
             last_drill_ms: None,
         };

@@ -66,6 +66,7 @@ fn group(group: &str, preferred: &str, owners: &[&str], states: [GroupState; 2])
             .to_vec(),
         standbys: Vec::new(),
         notes: vec![],
+        takeover: None,
         last_switch_ms: None,
         last_drill_ms: None,
     }
@@ -219,13 +220,14 @@ fn who_could_take_a_group_over_and_who_not() {
         standby("alice", vec![disk.clone(), lacks]),
         standby("carol", vec![disk]),
     ];
+    status.groups[0].takeover = Some(Duration::from_millis(3200));
     let page = render_status(&status, WIDE);
     assert!(page.contains("1 problem, marked"), "{page}");
     assert_eq!(status.problems().len(), 1);
     assert!(page.contains(
         "\
       nginx                running
-      ready to take it over: bob, carol
+      ready to take it over: bob, carol (after a crash in about 3.2 s)
 "
     ));
     assert!(

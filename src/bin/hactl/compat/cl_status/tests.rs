@@ -37,6 +37,7 @@ fn group(preferred: &str, state: GroupState) -> GroupStatus {
         resources: vec![],
         standbys: Vec::new(),
         notes: vec![],
+        takeover: None,
         last_switch_ms: None,
         last_drill_ms: None,
     }
