@@ -15,5 +15,5 @@ Or edit copies of those in /usr/share/doc/had/examples. Then, on every node:
   systemctl disable --now NAME    each service that haresources names, and what managed the addresses before
   systemctl enable --now had      when the line above is done on every node
 
-More: `man 7 had`. Whole systems: /usr/share/doc/had/examples. How to write a script:
-/usr/share/doc/had/resource-scripts.md.
+Step by step: `man 7 had-first-cluster`. More: `man 7 had`. Whole systems: /usr/share/doc/had/examples. How to write a
+script: /usr/share/doc/had/resource-scripts.md.

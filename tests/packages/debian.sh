@@ -7,13 +7,13 @@ in_root() {
         --directory="$root" "$@"
 }
 
-# Mode, owner and name of every file of the package.
+# files_of_deb PACKAGE: mode, owner and name of every file of a package.
 files_of_deb() {
-    dpkg-deb --contents "$(deb_of "$version")" | awk '{ print $1, $2, $6 }' | LC_ALL=C sort -k 3
+    dpkg-deb --contents "$(deb_of "$version" "$1")" | awk '{ print $1, $2, $6 }' | LC_ALL=C sort -k 3
 }
 
 test_debian() {
-    files_of_deb >"$work/files"
+    files_of_deb had >"$work/files"
     diff -u "$here/files" "$work/files" || fail "the files of the package are not those in $here/files"
     passed "every file has its mode and owner"
 

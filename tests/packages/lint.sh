@@ -11,18 +11,23 @@ left_alone_by_needrestart() {
     ' packaging/had.needrestart "$@"
 }
 
+lint_package() {
+    local package=$1
+    lintian --allow-root --fail-on error,warning "$(deb_of "$version" "$package")" || fail "lintian of $package, see above"
+    passed "lintian: $package"
+    rpmlint --config packaging/rpm/rpmlint.toml "$(rpm_of "$version" "$package")" >"$work/rpmlint" || {
+        cat "$work/rpmlint"
+        fail "rpmlint of $package, see above"
+    }
+    says "rpmlint: $package" "$work/rpmlint" '0 errors, 0 warnings'
+}
+
 test_lint() {
-    local deb rpm
-    deb=$(deb_of "$version")
-    rpm=$(rpm_of "$version")
-    lintian --allow-root --fail-on error,warning "$deb" || fail "lintian, see above"
-    passed lintian
+    local package
+    for package in had had-web; do
+        lint_package "$package"
+    done
     [ "$(left_alone_by_needrestart had.service had@other.service had-web.service haddock.service | xargs)" = \
         'had.service had@other.service' ] || fail "needrestart would restart the daemon, or leave others alone"
     passed "needrestart leaves the daemon alone"
-    rpmlint --config packaging/rpm/rpmlint.toml "$rpm" >"$work/rpmlint" || {
-        cat "$work/rpmlint"
-        fail "rpmlint, see above"
-    }
-    says "rpmlint" "$work/rpmlint" '0 errors, 0 warnings'
 }
