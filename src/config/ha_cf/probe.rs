@@ -170,7 +170,7 @@ fn read_socket_address(
 }
 
 /// Whether this may be the name of a host. Addresses of IPv4 look like one, too.
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let is_part = |part: &str| {
         let known = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         (1..=63).contains(&part.len()) && part.bytes().all(known)
