@@ -92,10 +92,7 @@ fn of_group(group: &str, what: What) -> Decision {
 
 #[tokio::test]
 async fn a_server_that_is_slow_delays_nobody_and_gets_everything_in_order() {
-    let folder = tempfile::Builder::new()
-        .prefix("had-notify")
-        .tempdir_in("/root")
-        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let quick = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let both = vec![webhook(&slow), webhook(&quick)];
