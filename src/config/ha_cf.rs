@@ -7,6 +7,7 @@ mod fence;
 mod health;
 mod media;
 mod members;
+mod notify;
 mod probe;
 mod programs;
 mod settings;

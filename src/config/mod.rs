@@ -23,6 +23,7 @@ use crate::model::fencing::Fencing;
 use crate::model::health::{CheckPolicy, Health, Pace, Policy, Probe};
 use crate::model::keys::Keys;
 use crate::model::medium::Medium;
+use crate::model::webhook::Webhook;
 use crate::model::{LinkName, NodeName};
 use crate::text::{Place, Problems};
 
@@ -225,15 +226,22 @@ pub struct CheckRule {
     pub place: Place,
 }
 
-/// `notify PATH [timeout T]`.
+/// `notify PATH ...` or `notify URL ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyRule {
-    /// A program or a folder of programs.
-    pub path: PathBuf,
-    /// The deadline of each.
-    pub timeout: Duration,
-    /// The place of the path.
+    /// Who is told.
+    pub target: NotifyTarget,
+    /// The place of the path or the URL.
     pub place: Place,
+}
+
+/// Who is told what happens to groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotifyTarget {
+    /// A program or a folder of programs, and the deadline of each.
+    Programs(PathBuf, Duration),
+    /// A server.
+    Webhook(Webhook),
 }
 
 /// Monitors and checks.

@@ -66,14 +66,10 @@ const LIVE: [(&str, Differ); 9] = [
         |a, b| fencing_of(a) != fencing_of(b),
     ),
     (
-        "the programs that are notified (notify) change; those that run are not ended",
+        "who is notified (notify) changes; what runs for that is not ended",
         |a, b| {
-            let rules = |c: &Config| -> Vec<_> {
-                c.notify
-                    .iter()
-                    .map(|r| (r.path.clone(), r.timeout))
-                    .collect()
-            };
+            let rules =
+                |c: &Config| -> Vec<_> { c.notify.iter().map(|r| r.target.clone()).collect() };
             rules(a) != rules(b)
         },
     ),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::probe::{
-    DiskProbe, DnsProbe, FreeSpace, HttpProbe, MysqlProbe, Probe, RedisProbe, RedisRole, Replica,
-    TlsWishes,
+    DatabaseWishes, DiskProbe, DnsProbe, FreeSpace, HttpProbe, Probe, RedisProbe, RedisRole,
+    Replica, TlsWishes,
 };
 use super::GroupName;
 

@@ -22,6 +22,7 @@ pub mod status;
 pub mod token;
 pub mod voter_list;
 pub mod votes;
+pub mod webhook;
 
 use std::fmt;
 use std::ops::{Add, Sub};

@@ -1,16 +1,13 @@
 //! `http URL [status N] [contains TEXT]`: one GET request on a new connection. No more of the response is read than needed.
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::tcp;
 use crate::model::health::HttpProbe;
+use crate::sys::http::{self, read};
 
-/// How many bytes of the head of a response are read.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How many bytes of a page are searched for a text.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
-/// How many bytes are read at once.
-const READ_BYTES: usize = 8192;
 /// How many characters of a first line are shown.
 const MAX_LINE_CHARS: usize = 60;
 
@@ -35,18 +32,12 @@ impl WebProbe {
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
         stream.flush().await.map_err(broken)?;
         let mut answer = Vec::new();
-        let head = loop {
-            if let Some(end) = find(&answer, b"\r\n\r\n") {
-                break end;
-            }
-            if answer.len() > MAX_HEAD_BYTES
-                || read(&mut stream, &mut answer).await.map_err(broken)? == 0
-            {
-                return Err(self.no_http(&answer));
-            }
+        let read = http::read_head(&mut stream, &mut answer).await;
+        let Some(head) = read.map_err(broken)? else {
+            return Err(self.no_http(&answer));
         };
-        let page = answer.split_off(head.saturating_add(4).min(answer.len()));
-        let status = parse_status(&answer).ok_or_else(|| self.no_http(&answer))?;
+        let page = answer.split_off(head.min(answer.len()));
+        let status = http::parse_status(&answer).ok_or_else(|| self.no_http(&answer))?;
         self.check_status(status)?;
         if let Some(text) = &self.0.contains {
             let chunked = is_chunked(&answer);
@@ -75,12 +66,6 @@ impl WebProbe {
             Some(_) | None => Ok(()),
         }
     }
-}
-
-/// Reads some more. Returns how many bytes.
-async fn read<S: AsyncRead + Unpin>(stream: &mut S, into: &mut Vec<u8>) -> std::io::Result<usize> {
-    into.reserve(READ_BYTES);
-    stream.read_buf(into).await
 }
 
 /// Reads until the text is found, or the page ends or is too long.
@@ -114,15 +99,6 @@ async fn find_text<S: AsyncRead + Unpin>(
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len().max(1)).position(|w| w == wanted)
-}
-
-/// The status in `HTTP/1.1 200 OK`: three digits, from 100 to 599.
-fn parse_status(head: &[u8]) -> Option<u16> {
-    let line = String::from_utf8_lossy(head);
-    let (version, rest) = line.lines().next()?.split_once(' ')?;
-    let number = rest.split(' ').next().filter(|n| n.len() == 3)?;
-    let status = number.parse().ok().filter(|s| (100..600).contains(s))?;
-    version.starts_with("HTTP/1.").then_some(status)
 }
 
 fn is_chunked(head: &[u8]) -> bool {

@@ -9,6 +9,7 @@ mod http;
 mod https;
 mod link;
 mod mysql;
+mod postgres;
 mod process;
 mod redis;
 mod tcp;
@@ -22,6 +23,7 @@ use self::http::WebProbe;
 use self::https::SecureWebProbe;
 use self::link::InterfaceProbe;
 use self::mysql::DatabaseProbe;
+use self::postgres::PostgresProbe;
 use self::process::ProcessProbe;
 use crate::agent::Limits;
 use crate::agent::builtin::drbd::DrbdFitness;
@@ -52,6 +54,7 @@ enum Kind {
     Redis(RedisProbe),
     Drbd(DrbdFitness),
     Mysql(DatabaseProbe),
+    Postgres(PostgresProbe),
 }
 
 /// Checks that a probe can work on this node, before it is ever run.
@@ -62,6 +65,7 @@ pub fn validate(probe: &Probe) -> Result<(), Mistake> {
     match probe {
         Probe::Exec(path, _) => safe_path::check(path),
         Probe::Mysql(probe) => mysql::validate(probe),
+        Probe::Postgres(_) => postgres::validate(),
         Probe::Redis(probe) => redis::validate(probe),
         Probe::Http(probe) => probe.tls.as_ref().map_or(Ok(()), https::validate),
         Probe::Tcp(_)
@@ -96,6 +100,10 @@ impl ActiveProbe {
             Probe::Disk(probe) => Kind::Disk(probe.clone()),
             Probe::Drbd(resource) => Kind::Drbd(DrbdFitness::new(resource, peers)),
             Probe::Link(name) => Kind::Link(InterfaceProbe::new(name, netlink.clone())),
+            Probe::Postgres(probe) => {
+                let login = env.config_dir.join(postgres::LOGIN);
+                Kind::Postgres(PostgresProbe::new(probe, login))
+            }
             Probe::Mysql(probe) => {
                 Kind::Mysql(DatabaseProbe::new(probe, env.config_dir.join(LOGIN)))
             }
@@ -123,6 +131,7 @@ impl ActiveProbe {
             match &self.0 {
                 Kind::Exec(exec) => exec.run(limits).await,
                 Kind::Mysql(mysql) => mysql.run(limits).await,
+                Kind::Postgres(postgres) => postgres.run(limits).await,
                 Kind::Tcp(server) => tcp::run(*server).await,
                 Kind::Http(http) => http.run().await,
                 Kind::Https(https) => https.run().await,
@@ -135,7 +144,10 @@ impl ActiveProbe {
             }
         };
         // These stop their programs at the deadline by themselves, and then report what they printed.
-        if matches!(self.0, Kind::Exec(_) | Kind::Mysql(_) | Kind::Drbd(_)) {
+        if matches!(
+            self.0,
+            Kind::Exec(_) | Kind::Mysql(_) | Kind::Postgres(_) | Kind::Drbd(_)
+        ) {
             return run.await;
         }
         let late = |_: tokio::time::error::Elapsed| Err(NO_ANSWER.to_owned());
@@ -160,6 +172,7 @@ impl ActiveProbe {
             | Kind::Disk(_)
             | Kind::Redis(_)
             | Kind::Mysql(_)
+            | Kind::Postgres(_)
             | Kind::Drbd(_) => std::future::pending::<()>().await,
         }
     }

@@ -11,19 +11,19 @@ use crate::agent::builtin::mysqld::replication::{self, Replication};
 use crate::agent::builtin::mysqld::{login_file, settings};
 use crate::agent::exec::system_tool;
 use crate::agent::{AgentError, Limits};
-use crate::model::health::{MysqlProbe, Replica};
+use crate::model::health::{DatabaseWishes, Replica};
 use crate::text::Mistake;
 
 /// A database server of this node.
 pub(super) struct DatabaseProbe {
-    probe: MysqlProbe,
+    probe: DatabaseWishes,
     login: PathBuf,
     /// The socket, if it is the one of the server's own configuration. Forgotten after an error.
     socket: Mutex<Option<PathBuf>>,
 }
 
 /// Checks that the programs that it needs are installed.
-pub(super) fn validate(probe: &MysqlProbe) -> Result<(), Mistake> {
+pub(super) fn validate(probe: &DatabaseWishes) -> Result<(), Mistake> {
     if system_tool::find(&query::CLIENTS).is_none() {
         return Err(Mistake::new(query::no_client()));
     }
@@ -36,7 +36,7 @@ pub(super) fn validate(probe: &MysqlProbe) -> Result<(), Mistake> {
 
 impl DatabaseProbe {
     /// `login` need not exist.
-    pub fn new(probe: &MysqlProbe, login: PathBuf) -> Self {
+    pub fn new(probe: &DatabaseWishes, login: PathBuf) -> Self {
         let socket = Mutex::new(None);
         let probe = probe.clone();
         DatabaseProbe {
@@ -87,7 +87,10 @@ impl DatabaseProbe {
     }
 }
 
-fn judge_replication(replication_state: Replication, wanted: Replica) -> Result<String, String> {
+pub(super) fn judge_replication(
+    replication_state: Replication,
+    wanted: Replica,
+) -> Result<String, String> {
     match (replication_state, wanted) {
         (Replication::Behind(seconds), Replica::Within(limit))
             if Duration::from_secs(seconds) >= limit =>

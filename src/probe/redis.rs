@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     /// Probes a server that sends this, whatever it is asked.
-    async fn probe(answer: &'static str) -> Result<String, String> {
+    async fn probe(answer: &str) -> Result<String, String> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = listener.local_addr().unwrap();
         let serve = async {
@@ -221,10 +221,8 @@ mod tests {
         ] {
             assert_eq!(probe(answer).await, Err(wanted), "{answer}");
         }
-        let well = probe(
-            "+PONG\r\n$60\r\nrole:slave\r\nmaster_host:a\r\nmaster_link_status:up        \r\n\r\n",
-        )
-        .await;
+        let info = "role:slave\r\nmaster_host:a\r\nmaster_link_status:up\r\n";
+        let well = probe(&format!("+PONG\r\n${}\r\n{info}\r\n", info.len())).await;
         assert_eq!(well, Ok("it is a replica, connected to a:?".to_owned()));
     }
 }

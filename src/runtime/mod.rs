@@ -52,6 +52,7 @@ mod socket_opener;
 mod source_filter;
 mod wait_for_interface;
 mod watcher;
+mod webhook;
 
 use std::process::ExitCode;
 use std::sync::Arc;

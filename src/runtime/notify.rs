@@ -1,30 +1,95 @@
-//! Runs programs when the state of a group changes here (`notify`), or that of a node (heartbeat's `rc.d/status`).
+//! Runs programs and tells servers when the state of a group changes here (`notify`), or that of a node (heartbeat's
+//! `rc.d/status`).
 //!
 //! Notifications about one group or node run one at a time, so they arrive in order. Changes in the meantime are merged into
-//! one, from the state that was notified last to the newest. Only the end of the daemon waits for these programs, and only
-//! for a limited time.
+//! one, from the state that was notified last to the newest. The programs together, and each server, have queues of their
+//! own: none waits for another. Only the end of the daemon waits for them, and only for a limited time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use super::webhook::{Patience, WebhookSender};
+use crate::agent::exec::environment::ScriptEnv;
 
 use crate::agent::exec::hook::{self, Hook};
 use crate::assembly::hooks::Hooks;
 use crate::model::decision::{Decision, What};
+use crate::model::webhook::Webhook;
+use crate::sys::clock::wall_seconds;
 use crate::text::{mask_secrets, printable};
 
 /// The state before the first notification.
 const UNKNOWN: &str = "unknown";
 
-impl Hooks {
-    /// The hooks that are run for a subject.
+/// Who is told, with a queue for each subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Listener {
+    /// The programs, one after the other.
+    Programs,
+    /// One server.
+    Server(Webhook),
+}
+
+/// The hooks, and what is known of the servers among them.
+struct Listeners {
+    hooks: Hooks,
+    servers: BTreeMap<Webhook, Arc<WebhookSender>>,
+    /// Whether the daemon ends.
+    ends: watch::Receiver<bool>,
+}
+
+impl Listeners {
+    /// Keeps what `former` knows of the servers that are still there.
+    fn new(hooks: Hooks, former: Option<&Listeners>, ends: watch::Receiver<bool>) -> Arc<Self> {
+        let servers = hooks.webhooks.iter().map(|webhook| {
+            let known = former.and_then(|f| f.servers.get(webhook)).cloned();
+            let new = || WebhookSender::new(webhook.clone(), Patience::USUAL);
+            (webhook.clone(), known.unwrap_or_else(new))
+        });
+        let servers = servers.collect();
+        Arc::new(Listeners {
+            hooks,
+            servers,
+            ends,
+        })
+    }
+
+    /// The programs that are run for a subject.
     fn hooks_for(&self, subject: &Subject) -> &[Hook] {
         match subject {
-            Subject::Group(_) | Subject::Fencing(_) => &self.notify,
-            Subject::Node(_) => self.status.as_slice(),
+            Subject::Group(_) | Subject::Fencing(_) => &self.hooks.notify,
+            Subject::Node(_) => self.hooks.status.as_slice(),
+        }
+    }
+
+    /// Who is told about a subject.
+    fn listeners_for(&self, subject: &Subject) -> Vec<Listener> {
+        let mut all = Vec::new();
+        if !self.hooks_for(subject).is_empty() {
+            all.push(Listener::Programs);
+        }
+        if !matches!(subject, Subject::Node(_)) {
+            all.extend(self.servers.keys().cloned().map(Listener::Server));
+        }
+        all
+    }
+
+    async fn tell(&self, listener: &Listener, notification: &Notification) {
+        match listener {
+            Listener::Programs => self.run_all(notification).await,
+            Listener::Server(webhook) => {
+                let Some(server) = self.servers.get(webhook) else {
+                    return;
+                };
+                let body = notification.json(&self.hooks.env).to_string();
+                let what = mask_secrets(&notification.to_string());
+                server.deliver(&body, &what, self.ends.clone()).await;
+            }
         }
     }
 
@@ -41,8 +106,9 @@ impl Hooks {
                     continue;
                 }
             };
+            let env = &self.hooks.env;
             for program in programs {
-                if let Err(why) = hook::run(&program, &words, hook.timeout, &self.env).await {
+                if let Err(why) = hook::run(&program, &words, hook.timeout, env).await {
                     tracing::warn!("notify: {why} (it was run for \"{notification}\")");
                 }
             }
@@ -80,6 +146,8 @@ struct Notification {
     sequence: u64,
     /// How many earlier changes are merged into this one.
     skipped: u64,
+    /// Seconds since 1970 by the wall clock.
+    time: u64,
 }
 
 impl std::fmt::Display for Notification {
@@ -109,6 +177,30 @@ impl Notification {
         }
     }
 
+    /// What servers are sent; ha.cf(5) describes it.
+    fn json(&self, env: &ScriptEnv) -> serde_json::Value {
+        let (about, name) = match &self.subject {
+            Subject::Group(name) => ("group", name),
+            Subject::Node(name) => ("node", name),
+            Subject::Fencing(name) => ("fencing", name),
+        };
+        let mut directives = env.directives.iter();
+        let cluster = directives.find(|(name, _)| name == "cluster");
+        serde_json::json!({
+            "version": 1,
+            "cluster": cluster.map(|(_, value)| value),
+            "node": env.node.as_str(),
+            "time": self.time,
+            "about": about,
+            "name": mask_secrets(name),
+            "from": self.from,
+            "to": self.to,
+            "reason": printable(&mask_secrets(&self.reason)),
+            "sequence": self.sequence,
+            "skipped": self.skipped,
+        })
+    }
+
     /// Merges an older notification that has not run yet into this one; none when both together change nothing.
     fn merge(self, older: Option<Notification>) -> Option<Notification> {
         let Some(older) = older else {
@@ -123,18 +215,19 @@ impl Notification {
     }
 }
 
-/// The notifications of one subject: one that waits, and whether one is running.
+/// The notifications of one subject for one listener: one that waits, and whether one is running.
 #[derive(Default)]
 struct NotificationQueue {
     next: Option<Notification>,
     running: bool,
 }
 
-type NotificationQueues = Arc<Mutex<BTreeMap<Subject, NotificationQueue>>>;
+type NotificationQueues = Arc<Mutex<BTreeMap<(Subject, Listener), NotificationQueue>>>;
 
 /// Turns decisions into notifications and runs them.
 pub struct Notifier {
-    hooks: Arc<Hooks>,
+    listeners: Arc<Listeners>,
+    ends: watch::Sender<bool>,
     /// The newest state of each subject.
     states: BTreeMap<Subject, &'static str>,
     sequence: u64,
@@ -145,8 +238,10 @@ pub struct Notifier {
 impl Notifier {
     /// Runs nothing before the first decision.
     pub fn new(hooks: Hooks) -> Self {
+        let (ends, ended) = watch::channel(false);
         Notifier {
-            hooks: Arc::new(hooks),
+            listeners: Listeners::new(hooks, None, ended),
+            ends,
             states: BTreeMap::new(),
             sequence: 0,
             queues: NotificationQueues::default(),
@@ -156,7 +251,8 @@ impl Notifier {
 
     /// Runs the hooks of a new configuration from now on.
     pub fn reconfigure(&mut self, hooks: Hooks) {
-        self.hooks = Arc::new(hooks);
+        let ends = self.ends.subscribe();
+        self.listeners = Listeners::new(hooks, Some(&self.listeners), ends);
     }
 
     /// Notifies of a decision, when it changes the state of a group or node.
@@ -172,9 +268,6 @@ impl Notifier {
         if !matches!(subject, Subject::Node(_)) {
             self.sequence = self.sequence.saturating_add(1);
         }
-        if self.hooks.hooks_for(&subject).is_empty() {
-            return;
-        }
         let notification = Notification {
             subject: subject.clone(),
             from,
@@ -182,42 +275,57 @@ impl Notifier {
             reason: decision.reason().unwrap_or_default(),
             sequence: self.sequence,
             skipped: 0,
+            time: wall_seconds(),
         };
+        for listener in self.listeners.listeners_for(&subject) {
+            self.enqueue(listener, notification.clone());
+        }
+    }
+
+    fn enqueue(&mut self, listener: Listener, notification: Notification) {
+        let key = (notification.subject.clone(), listener);
         let mut queues = locked(&self.queues);
-        let queue = queues.entry(subject.clone()).or_default();
+        let queue = queues.entry(key.clone()).or_default();
         queue.next = notification.merge(queue.next.take());
         if !std::mem::replace(&mut queue.running, true) {
-            let (queues, hooks) = (Arc::clone(&self.queues), Arc::clone(&self.hooks));
-            self.tasks.spawn(run_queue(subject, queues, hooks));
+            let (queues, listeners) = (Arc::clone(&self.queues), Arc::clone(&self.listeners));
+            self.tasks.spawn(run_queue(key, queues, listeners));
         }
     }
 
     /// Waits until all notifications have run, but no longer than `patience`.
     pub async fn finish(mut self, patience: Duration) {
+        self.ends.send_replace(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(patience, all).await.is_err() {
             tracing::warn!(
-                "notify: a program is still running; the daemon ends without waiting for it any longer"
+                "notify: a program is still running, or a server has not answered; the daemon ends without waiting any longer"
             );
         }
     }
 }
 
-/// Runs the notifications of one subject, one after the other.
-async fn run_queue(subject: Subject, queues: NotificationQueues, hooks: Arc<Hooks>) {
+/// Tells one listener about one subject, one notification after the other.
+async fn run_queue(
+    key: (Subject, Listener),
+    queues: NotificationQueues,
+    listeners: Arc<Listeners>,
+) {
     loop {
         let next = {
             let mut queues = locked(&queues);
-            let queue = queues.entry(subject.clone()).or_default();
+            let queue = queues.entry(key.clone()).or_default();
             queue.running = queue.next.is_some();
             queue.next.take()
         };
         let Some(notification) = next else { return };
-        hooks.run_all(&notification).await;
+        listeners.tell(&key.1, &notification).await;
     }
 }
 
-fn locked(queues: &NotificationQueues) -> MutexGuard<'_, BTreeMap<Subject, NotificationQueue>> {
+fn locked(
+    queues: &NotificationQueues,
+) -> MutexGuard<'_, BTreeMap<(Subject, Listener), NotificationQueue>> {
     queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -246,32 +354,4 @@ fn state_change(decision: &Decision) -> Option<(Subject, &'static str)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn notification(from: &'static str, to: &'static str, sequence: u64) -> Notification {
-        Notification {
-            subject: Subject::Group("db".to_owned()),
-            from,
-            to,
-            reason: format!("reason {sequence}"),
-            sequence,
-            skipped: 0,
-        }
-    }
-
-    #[test]
-    fn notifications_that_wait_are_merged_from_the_state_notified_last() {
-        let first = notification("online", "offline", 4).merge(None);
-        assert_eq!(first, Some(notification("online", "offline", 4)));
-        let wanted = Notification {
-            from: "online",
-            skipped: 1,
-            ..notification("offline", "failed", 5)
-        };
-        let second = notification("offline", "failed", 5).merge(first);
-        assert_eq!(second, Some(wanted));
-        // The state is again the one notified last.
-        assert_eq!(notification("failed", "online", 6).merge(second), None);
-    }
-}
+mod tests;

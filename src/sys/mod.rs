@@ -5,6 +5,7 @@ pub mod capability;
 pub mod clock;
 pub mod fdpass;
 pub mod foreign_file;
+pub mod http;
 pub mod icmp;
 pub mod kmsg;
 pub mod local_time;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -14,6 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 
+use super::clock::wall_seconds;
 use super::foreign_file::read_regular;
 
 /// A longer file of authorities is not read.
@@ -84,9 +85,8 @@ impl Trust {
         let Some([own, chain @ ..]) = connection.peer_certificates() else {
             return Err("the server shows no certificate".to_owned());
         };
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        // Certificates know no other clock.
+        let now = Duration::from_secs(wall_seconds());
         let then = UnixTime::since_unix_epoch(now + DAY * days);
         let judged = self
             .verifier

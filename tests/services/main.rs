@@ -21,6 +21,7 @@ mod mariadb;
 mod probe_disk;
 mod probe_dns;
 mod probe_https;
+mod probe_postgres;
 mod probe_redis;
 mod probes;
 mod scripts;

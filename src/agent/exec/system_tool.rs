@@ -40,10 +40,24 @@ pub async fn run<A: AsRef<OsStr>>(
     args: &[A],
     limits: &Limits,
 ) -> Result<ToolOutput, AgentError> {
+    run_command(command(program, args), program, limits).await
+}
+
+/// The command of [`run`], to be changed before [`run_command`].
+pub fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     let mut command = Command::new(program);
     command.args(args).current_dir("/").env_clear();
     // The client of a database looks for root's own settings in $HOME.
     command.envs([("PATH", PATH), ("LC_ALL", "C"), ("HOME", "/root")]);
+    command
+}
+
+/// The same as [`run`]; `program` names the command in errors.
+pub async fn run_command(
+    command: Command,
+    program: &str,
+    limits: &Limits,
+) -> Result<ToolOutput, AgentError> {
     let report = supervise::run(command, Streams::Split, limits)
         .await
         .map_err(|e| AgentError::Failed(format!("cannot run {program}: {e}")))?;

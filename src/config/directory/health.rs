@@ -7,7 +7,7 @@ use super::{known_nodes, virtual_addresses};
 use crate::config::ha_cf::HaCf;
 use crate::config::haresources::GroupLine;
 use crate::config::{CheckRule, HealthRules};
-use crate::model::health::{MysqlProbe, Probe, Replica};
+use crate::model::health::{DatabaseWishes, Probe, Replica};
 use crate::text::{Place, Problems};
 
 /// Warns of monitors and checks that do not do what they seem to.
@@ -73,7 +73,9 @@ fn warn_of_probe_on_owner(check: &CheckRule, groups: &[GroupLine], report: &mut 
             found.map(|(_, place)| (wanted.clone(), place.line))
         }
         Probe::Mysql(mysql) => asked_server(groups, mysql),
-        Probe::Exec(..) | Probe::Link(_) | Probe::Disk(_) | Probe::Drbd(_) => None,
+        Probe::Exec(..) | Probe::Postgres(_) | Probe::Link(_) | Probe::Disk(_) | Probe::Drbd(_) => {
+            None
+        }
     };
     let Some((what, line)) = moves else { return };
     let message = format!(
@@ -84,7 +86,7 @@ fn warn_of_probe_on_owner(check: &CheckRule, groups: &[GroupLine], report: &mut 
 }
 
 /// The resource that is the probed server: a `mysqld` with the same socket.
-fn asked_server(groups: &[GroupLine], asked: &MysqlProbe) -> Option<(String, usize)> {
+fn asked_server(groups: &[GroupLine], asked: &DatabaseWishes) -> Option<(String, usize)> {
     const SOCKET: usize = 2;
     let mut tokens = groups.iter().flat_map(|g| &g.tokens);
     let (token, place) = tokens.find(|(token, _)| {
@@ -98,13 +100,21 @@ fn asked_server(groups: &[GroupLine], asked: &MysqlProbe) -> Option<(String, usi
 /// this node is needed.
 fn warn_of_lag(probe: &Probe, what: &str, place: &Place, report: &mut Problems) {
     let (word, why, instead) = match probe {
-        Probe::Mysql(MysqlProbe {
+        Probe::Mysql(DatabaseWishes {
             replica: Some(Replica::Within(_)),
             ..
         }) => (
             "lag",
             "because the lag is then unknown",
             "mysql replica lag 5s",
+        ),
+        Probe::Postgres(DatabaseWishes {
+            replica: Some(Replica::Within(_)),
+            ..
+        }) => (
+            "lag",
+            "because the lag is then unknown",
+            "postgres replica lag 5s",
         ),
         Probe::Redis(redis) if redis.link_up => (
             "link up",

@@ -19,8 +19,8 @@ use crate::text::SourceWord;
 use crate::text::{did_you_mean, nearest};
 
 /// The first words of the probes.
-pub(super) const KINDS: [&str; 10] = [
-    "exec", "tcp", "http", "https", "dns", "process", "link", "disk", "mysql", "redis",
+pub(super) const KINDS: [&str; 11] = [
+    "exec", "tcp", "http", "https", "dns", "process", "link", "disk", "mysql", "postgres", "redis",
 ];
 
 /// Reads a probe. `None` means that the report says why.
@@ -41,7 +41,7 @@ pub(super) fn read_probe_words(reader: &mut HaCfReader<'_>, words: &[SourceWord]
         }
         "dns" => dns::read_dns(reader, kind, rest),
         "disk" => disk::read_disk(reader, kind, rest),
-        "mysql" => database::read_mysql(reader, rest),
+        "mysql" | "postgres" => database::read_database(reader, kind, rest),
         "redis" => redis::read_redis(reader, rest),
         _ => None,
     }
@@ -170,7 +170,7 @@ fn read_socket_address(
 }
 
 /// Whether this may be the name of a host. Addresses of IPv4 look like one, too.
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let is_part = |part: &str| {
         let known = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         (1..=63).contains(&part.len()) && part.bytes().all(known)

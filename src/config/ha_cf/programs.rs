@@ -1,17 +1,14 @@
-//! Reads the programs to run: children and notifications; their environment; and the deadlines of actions.
+//! Reads the programs to run: children; their environment; and the deadlines of actions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::health::read_duration;
 use super::{Directive, HaCfReader};
 use crate::config::values::boolean;
-use crate::config::{NotifyRule, Respawn, TakeoverWaitRule, TimeoutRule};
+use crate::config::{Respawn, TakeoverWaitRule, TimeoutRule};
 use crate::text::SourceWord;
 use crate::text::did_you_mean;
-
-/// The deadline of a notified program where none is given.
-const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Programs of heartbeat that need its client protocol, which `had` does not have.
 const CLIENTS: [&str; 8] = [
@@ -83,57 +80,6 @@ fn read_child(reader: &mut HaCfReader<'_>, directive: &Directive<'_>, failfast: 
             place,
         });
     }
-}
-
-/// `notify PATH [timeout T]`
-pub(super) fn read_notify(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {
-    let words = directive.plain_values();
-    let Some((path, rest)) = words.split_first() else {
-        let message = "`notify` needs a program, or a folder of programs";
-        let help = "for example: notify /etc/ha.d/notify.d";
-        return reader.report.error(&directive.name.place, message, help);
-    };
-    if !path.text.starts_with('/') {
-        let message = format!("{} is not a whole path", path.quoted());
-        let help = "begin it with `/`";
-        return reader.report.error(&path.place, message, help);
-    }
-    if !reader.claim_name("notify", &path.text, &path.place) {
-        return;
-    }
-    let timeout = match rest {
-        [] => NOTIFY_TIMEOUT,
-        [word, value] if word.text == "timeout" => {
-            let Some(timeout) = read_duration(reader, value) else {
-                return;
-            };
-            timeout
-        }
-        [word] if word.text == "timeout" => {
-            let message = format!("{} needs a time", word.quoted());
-            return reader.report.error(&word.place, message, "");
-        }
-        [word, _, more, ..] if word.text == "timeout" => {
-            let message = format!(
-                "`notify` takes one path and a timeout; {} is too many",
-                more.quoted()
-            );
-            return reader.report.error(&more.place, message, "");
-        }
-        [word, ..] => {
-            let help = match did_you_mean(&word.text, ["timeout"]) {
-                nothing if nothing.is_empty() => "write a line for each path".to_owned(),
-                guess => guess,
-            };
-            let message = format!("expected `timeout`, found {}", word.quoted());
-            return reader.report.error(&word.place, message, help);
-        }
-    };
-    reader.lists.notify.push(NotifyRule {
-        path: PathBuf::from(&path.text),
-        timeout,
-        place: path.place.clone(),
-    });
 }
 
 pub(super) fn read_apiauth(reader: &mut HaCfReader<'_>, directive: &Directive<'_>) {

@@ -1,6 +1,8 @@
 //! The table of all directives.
 
-use super::{Directive, HaCfReader, compare, fence, health, media, members, programs, timing};
+use super::{
+    Directive, HaCfReader, compare, fence, health, media, members, notify, programs, timing,
+};
 
 /// How a directive is treated.
 pub(super) enum DirectiveRule {
@@ -147,7 +149,7 @@ const TABLE: &[(&str, DirectiveRule)] = &[
         "failback_when",
         DirectiveRule::Custom(health::read_failback_when),
     ),
-    ("notify", DirectiveRule::Custom(programs::read_notify)),
+    ("notify", DirectiveRule::Custom(notify::read_notify)),
     ("compare", DirectiveRule::Custom(compare::read_compare)),
     // Fencing.
     ("fence", DirectiveRule::Custom(fence::read_fence)),

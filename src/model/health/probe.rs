@@ -25,7 +25,9 @@ pub enum Probe {
     /// `disk PATH free N`: a file system has room.
     Disk(DiskProbe),
     /// `mysql [SOCKET] [replica [lag T]]`: a database server answers.
-    Mysql(MysqlProbe),
+    Mysql(DatabaseWishes),
+    /// `postgres [SOCKET] [replica [lag T]]`: a server of PostgreSQL answers.
+    Postgres(DatabaseWishes),
     /// `redis [ADDR:PORT] ...`: a server of Redis answers.
     Redis(RedisProbe),
     /// The data of a DRBD resource here is the newest, as far as known. It is probed without a line in ha.cf.
@@ -71,10 +73,10 @@ pub enum FreeSpace {
     Percent(u32),
 }
 
-/// `mysql [SOCKET] [replica [lag T]]`.
+/// `[SOCKET] [replica [lag T]]` of `mysql` and `postgres`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MysqlProbe {
-    /// The socket. `None` takes that of the server's own configuration.
+pub struct DatabaseWishes {
+    /// The socket. `None` takes that of the server's own configuration, or the usual one.
     pub socket: Option<PathBuf>,
     /// What it must fulfil as a replica.
     pub replica: Option<Replica>,
@@ -186,7 +188,8 @@ impl fmt::Display for Probe {
             Self::Disk(disk) => write!(f, "disk {} free {}", disk.path.display(), disk.free),
             Self::Dns(dns) => write!(f, "{dns}"),
             Self::Redis(redis) => write!(f, "{redis}"),
-            Self::Mysql(mysql) => write!(f, "{mysql}"),
+            Self::Mysql(wishes) => write!(f, "mysql{wishes}"),
+            Self::Postgres(wishes) => write!(f, "postgres{wishes}"),
             Self::Drbd(resource) => write!(f, "drbd {resource}"),
         }
     }
@@ -204,9 +207,8 @@ impl fmt::Display for FreeSpace {
     }
 }
 
-impl fmt::Display for MysqlProbe {
+impl fmt::Display for DatabaseWishes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("mysql")?;
         if let Some(socket) = &self.socket {
             write!(f, " {}", socket.display())?;
         }

@@ -1,14 +1,18 @@
-//! Reads `mysql`.
+//! Reads `mysql` and `postgres`, which have the same form.
 
 use std::path::PathBuf;
 
 use super::super::HaCfReader;
 use super::super::health::{OPTIONS, read_duration};
-use crate::model::health::{MysqlProbe, Probe, Replica};
+use crate::model::health::{DatabaseWishes, Probe, Replica};
 use crate::text::{SourceWord, did_you_mean};
 
-/// `mysql [SOCKET] [replica [lag T]]`
-pub(super) fn read_mysql(reader: &mut HaCfReader<'_>, rest: &[SourceWord]) -> Option<Probe> {
+/// `mysql [SOCKET] [replica [lag T]]`, `postgres [SOCKET] [replica [lag T]]`
+pub(super) fn read_database(
+    reader: &mut HaCfReader<'_>,
+    kind: &SourceWord,
+    rest: &[SourceWord],
+) -> Option<Probe> {
     let (socket, wishes) = match rest.split_first() {
         Some((word, wishes)) if word.text.starts_with('/') => {
             (Some(PathBuf::from(&word.text)), wishes)
@@ -19,7 +23,7 @@ pub(super) fn read_mysql(reader: &mut HaCfReader<'_>, rest: &[SourceWord]) -> Op
         None => None,
         Some((word, [])) if word.text == "replica" => Some(Replica::Intact),
         Some((word, [lag, rest @ ..])) if word.text == "replica" && lag.text == "lag" => {
-            Some(read_lag(reader, lag, rest)?)
+            Some(read_lag(reader, kind, lag, rest)?)
         }
         Some((word, [wrong, ..])) if word.text == "replica" => {
             let all = ["lag"].into_iter().chain(OPTIONS);
@@ -29,19 +33,28 @@ pub(super) fn read_mysql(reader: &mut HaCfReader<'_>, rest: &[SourceWord]) -> Op
             return None;
         }
         Some((word, _)) => {
-            report_unknown_mysql_word(reader, word);
+            report_unknown_word(reader, kind, word);
             return None;
         }
     };
-    Some(Probe::Mysql(MysqlProbe { socket, replica }))
+    let wishes = DatabaseWishes { socket, replica };
+    Some(match kind.text.as_str() {
+        "postgres" => Probe::Postgres(wishes),
+        _ => Probe::Mysql(wishes),
+    })
 }
 
 /// Reads the time after `lag`.
-fn read_lag(reader: &mut HaCfReader<'_>, lag: &SourceWord, rest: &[SourceWord]) -> Option<Replica> {
+fn read_lag(
+    reader: &mut HaCfReader<'_>,
+    kind: &SourceWord,
+    lag: &SourceWord,
+    rest: &[SourceWord],
+) -> Option<Replica> {
     match rest {
         [time] => read_duration(reader, time).map(Replica::Within),
         [] => {
-            let help = "for example: mysql replica lag 5s";
+            let help = format!("for example: {} replica lag 5s", kind.text);
             reader.report.error(&lag.place, "`lag` needs a time", help);
             None
         }
@@ -54,12 +67,18 @@ fn read_lag(reader: &mut HaCfReader<'_>, lag: &SourceWord, rest: &[SourceWord]) 
     }
 }
 
-fn report_unknown_mysql_word(reader: &mut HaCfReader<'_>, word: &SourceWord) {
+fn report_unknown_word(reader: &mut HaCfReader<'_>, kind: &SourceWord, word: &SourceWord) {
     let all = ["replica"].into_iter().chain(OPTIONS);
     let help = match word.text.as_str() {
         "lag" => "write: replica lag ...".to_owned(),
         text if text.contains([':', '.', '/']) => {
-            "the server is asked through its socket on this node; write its whole path: mysql /run/mysqld/mysqld.sock".to_owned()
+            let example = match kind.text.as_str() {
+                "postgres" => "postgres /run/postgresql/.s.PGSQL.5432",
+                _ => "mysql /run/mysqld/mysqld.sock",
+            };
+            format!(
+                "the server is asked through its socket on this node; write its whole path: {example}"
+            )
         }
         text => did_you_mean(text, all),
     };
