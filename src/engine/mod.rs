@@ -204,7 +204,7 @@ impl Engine {
                 self.with_group(&group, |g, _, _| g.address_answered(now, answer));
             }
             Event::OwnHardware(hardware) => self.publisher.hardware = hardware,
-            Event::OwnReadiness(readiness) => self.publisher.readiness = readiness.limited(),
+            Event::OwnReadiness(readiness) => self.take_own_readiness(&readiness),
             Event::AddressSilent { group, sent } => {
                 self.with_group(&group, |g, _, _| g.address_silent(sent));
             }

@@ -23,6 +23,9 @@ pub struct Readiness {
     pub version: String,
     /// The families of IP for which it has a default route.
     pub routes: DefaultRoutes,
+    /// Those for which it has had one, since its daemon started, while no group ran there. A route that comes with a group is
+    /// not missing where the group is not.
+    pub usual_routes: DefaultRoutes,
     /// What it lacks.
     pub lacks: Vec<Lack>,
     /// The trees that ha.cf names with `compare`.
@@ -57,12 +60,12 @@ pub struct ComparedTree {
 }
 
 impl DefaultRoutes {
-    /// The routes that another node has and this one lacks, in words.
+    /// The families for which another node has a route and this one has not, in words.
     pub fn lacking(self, other: DefaultRoutes) -> Option<&'static str> {
         match (other.v4 && !self.v4, other.v6 && !self.v6) {
-            (true, true) => Some("a default route for IPv4 and IPv6"),
-            (true, false) => Some("a default route for IPv4"),
-            (false, true) => Some("a default route for IPv6"),
+            (true, true) => Some("IPv4 and IPv6"),
+            (true, false) => Some("IPv4"),
+            (false, true) => Some("IPv6"),
             (false, false) => None,
         }
     }
@@ -146,9 +149,9 @@ mod tests {
         assert_eq!(none.lacking(none), None);
         assert_eq!(routes(true, true).lacking(none), None);
         let lacked = none.lacking(routes(true, false));
-        assert_eq!(lacked, Some("a default route for IPv4"));
+        assert_eq!(lacked, Some("IPv4"));
         let lacked = routes(true, false).lacking(routes(true, true));
-        assert_eq!(lacked, Some("a default route for IPv6"));
+        assert_eq!(lacked, Some("IPv6"));
     }
 
     #[test]

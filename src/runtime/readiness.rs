@@ -152,6 +152,7 @@ impl Looker {
         Readiness {
             version: version(),
             routes: self.default_routes().await,
+            usual_routes: DefaultRoutes::default(),
             lacks,
             trees,
         }
@@ -207,10 +208,10 @@ fn in_words(problem: &Problem) -> String {
 }
 
 /// Lets agents check their configuration. What stands behind a member with storage is left out: its files may be there, and
-/// only its owner has them.
+/// only the owner of the group has them.
 async fn validate(group: &GroupName, steps: &[ResolvedStep]) -> Vec<Lack> {
     let mut lacks = Vec::new();
-    for step in steps.iter().take_while(|s| !s.step.shared_storage) {
+    for step in steps.iter().take_while(|s| !brings_files(s)) {
         let Some(agent) = step.agent.raw_actions() else {
             continue;
         };
@@ -223,6 +224,11 @@ async fn validate(group: &GroupName, steps: &[ResolvedStep]) -> Vec<Lack> {
         }
     }
     lacks
+}
+
+fn brings_files(step: &ResolvedStep) -> bool {
+    let mounts = |member: &String| member.contains("Filesystem");
+    step.step.shared_storage || step.step.members.iter().any(mounts)
 }
 
 fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {

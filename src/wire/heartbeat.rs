@@ -22,7 +22,7 @@
 //! | `wh` | groups that a silent node may still run because its machine answers, `GROUP,NODE`; `,?` after it while that is not known | `db,alice,?` |
 //! | `hw` | hardware addresses from which the sender may answer for the addresses of groups | `525400aabbcc` |
 //! | `bk` | back within this time in ms | `7530` |
-//! | `ry` | the version of had, and the families of IP for which the sender has a default route: `46 4 6 -` | `0.1.0,46` |
+//! | `ry` | the version of had, and the families of IP for which the sender has a default route, now and at any time while no group ran there: `46 4 6 -` | `0.1.0,-,46` |
 //! | `la` | what the sender lacks to take groups over: `GROUP,TEXT`, without a group for all; for people only | `,disk%20full` |
 //! | `ct` | trees named by `compare` in ha.cf: `PATH,DIGEST`, or `-` for one that cannot be read | `/etc/nginx,9f86d0` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |

@@ -4,19 +4,22 @@ use super::fields::{self, escape, unescape};
 use super::message::Message;
 use crate::model::readiness::{ComparedTree, DefaultRoutes, Lack, Readiness};
 
-/// `VERSION,ROUTES`, or nothing before the first look.
+/// `VERSION,ROUTES,USUAL ROUTES`, or nothing before the first look.
 pub(super) fn version_word(readiness: &Readiness) -> String {
     if readiness.version.is_empty() {
         return String::new();
     }
-    let DefaultRoutes { v4, v6 } = readiness.routes;
-    let routes = match (v4, v6) {
+    let [now, usual] = [readiness.routes, readiness.usual_routes].map(routes_word);
+    format!("{},{now},{usual}", escape(&readiness.version))
+}
+
+fn routes_word(routes: DefaultRoutes) -> &'static str {
+    match (routes.v4, routes.v6) {
         (true, true) => "46",
         (true, false) => "4",
         (false, true) => "6",
         (false, false) => "-",
-    };
-    format!("{},{routes}", escape(&readiness.version))
+    }
 }
 
 /// `GROUP,TEXT`; without a group the text concerns all.
@@ -36,11 +39,12 @@ pub(super) fn tree_word(tree: &ComparedTree) -> String {
 /// only, and no reason to refuse a heartbeat.
 pub(super) fn read(m: &Message<'_>) -> Readiness {
     let text = |name| m.text(name).ok().flatten();
-    let version = text("ry").and_then(read_version);
-    let (version, routes) = version.unwrap_or_default();
+    let said = text("ry").and_then(read_version);
+    let (version, routes, usual_routes) = said.unwrap_or_default();
     let readiness = Readiness {
         version,
         routes,
+        usual_routes,
         lacks: words(text("la")).filter_map(read_lack).collect(),
         trees: words(text("ct")).filter_map(read_tree).collect(),
     };
@@ -51,16 +55,25 @@ fn words(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.into_iter().flat_map(|text| text.split(' '))
 }
 
-fn read_version(word: &str) -> Option<(String, DefaultRoutes)> {
-    let (version, routes) = word.split_once(',')?;
-    let (v4, v6) = match routes {
+fn read_version(word: &str) -> Option<(String, DefaultRoutes, DefaultRoutes)> {
+    let mut parts = word.splitn(3, ',');
+    let version = unescape(parts.next()?)?;
+    Some((
+        version,
+        read_routes(parts.next()?)?,
+        read_routes(parts.next()?)?,
+    ))
+}
+
+fn read_routes(word: &str) -> Option<DefaultRoutes> {
+    let (v4, v6) = match word {
         "46" => (true, true),
         "4" => (true, false),
         "6" => (false, true),
         "-" => (false, false),
         _ => return None,
     };
-    Some((unescape(version)?, DefaultRoutes { v4, v6 }))
+    Some(DefaultRoutes { v4, v6 })
 }
 
 fn read_lack(word: &str) -> Option<Lack> {

@@ -94,6 +94,7 @@ fn readiness() -> Readiness {
             v4: true,
             v6: false,
         },
+        usual_routes: DefaultRoutes { v4: true, v6: true },
         lacks: vec![Lack {
             group: Some(GroupName::new("g1")),
             text: "no script".to_owned(),

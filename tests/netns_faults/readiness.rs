@@ -28,7 +28,7 @@ const FAULTS: [(&str, &str, &str, &str); 4] = [
         "ip route del default",
         "ip route add default via 10.0.0.254",
         "no-route",
-        "a default route for IPv4",
+        "no default route for IPv4",
     ),
     (
         "mv /run/folder /run/gone",

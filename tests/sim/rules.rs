@@ -2,6 +2,7 @@
 //! keeps even if one of them is broken, because another rule catches the consequence.
 
 mod alone;
+mod standbys;
 
 use had::engine::{Call, Command, Event, OrderId, Outcome};
 use had::model::hardware_address::HardwareAddress;

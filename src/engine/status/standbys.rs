@@ -9,24 +9,25 @@ use crate::model::status::{Note, READINESS_UNKNOWN, STANDBY_LACKS, StandbyStatus
 use crate::model::{GroupName, NodeName};
 
 impl Engine {
+    /// This node has looked at itself.
+    pub(in crate::engine) fn take_own_readiness(&mut self, found: &Readiness) {
+        let at_rest = !self.groups.iter().any(|g| g.state().holds());
+        let mut usual = self.publisher.readiness.usual_routes;
+        if at_rest {
+            usual.v4 |= found.routes.v4;
+            usual.v6 |= found.routes.v6;
+        }
+        self.publisher.readiness = Readiness {
+            usual_routes: usual,
+            ..found.limited()
+        };
+    }
+
     /// What would stop this node from running any group.
     pub(super) fn own_unready_notes(&self) -> Vec<Note> {
         let ours = &self.publisher.readiness;
         let mut notes = lacks(ours, None, "node-lacks");
-        let lacking = |p: &Peer| {
-            let what = ours.routes.lacking(p.readiness.routes)?;
-            Some(format!(
-                "has not {what}, and {} has: clients may not be able to reach groups here; see ip route",
-                p.name
-            ))
-        };
-        let mut said = self.view.living_nodes().filter(|p| has_said(&p.readiness));
-        let route = said.find_map(lacking);
-        notes.extend(
-            route
-                .filter(|_| has_said(ours))
-                .map(|t| Note::new("no-route", t)),
-        );
+        notes.extend(self.lacking_route(ours));
         notes
     }
 
@@ -54,13 +55,19 @@ impl Engine {
             );
             Note::new("tree-differs", text)
         }));
-        notes.extend(theirs.routes.lacking(ours.routes).map(|what| {
-            let text = format!(
-                "has not {what}, and {me} has: clients may not be able to reach groups there; see ip route"
-            );
-            Note::new("no-route", text)
-        }));
+        notes.extend(self.lacking_route(theirs));
         notes
+    }
+
+    /// A default route that a node lacks, and that it or another node has while no group runs there.
+    fn lacking_route(&self, of: &Readiness) -> Option<Note> {
+        let peers = self.view.living_nodes().map(|p| &p.readiness);
+        let mut nodes = peers.chain([&self.publisher.readiness]);
+        let what = nodes.find_map(|other| of.routes.lacking(other.usual_routes))?;
+        let text = format!(
+            "has no default route for {what}, as nodes of this cluster usually have: clients may not be able to reach groups there; see ip route"
+        );
+        has_said(of).then(|| Note::new("no-route", text))
     }
 
     /// The nodes that could take a group over if its owner failed, in the order of ha.cf, with what would stop each.

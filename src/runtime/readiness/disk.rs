@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 /// With less than this part of its size free, in percent, a file system counts as full.
 const MIN_FREE_PERCENT: u64 = 1;
@@ -19,7 +19,9 @@ pub fn full_file_systems(needed: [&Path; 3]) -> Vec<String> {
         let Ok(found) = statvfs(path) else {
             continue;
         };
-        if seen.contains(&found.filesystem_id()) {
+        // One that nobody writes to, such as an image of the system, is always full.
+        let read_only = found.flags().contains(FsFlags::ST_RDONLY);
+        if read_only || seen.contains(&found.filesystem_id()) {
             continue;
         }
         seen.push(found.filesystem_id());

@@ -122,6 +122,7 @@ fn readiness() -> Readiness {
             v4: true,
             v6: false,
         },
+        usual_routes: DefaultRoutes { v4: true, v6: true },
         lacks: vec![lack(None, "disk full"), lack(Some("a b"), "no /mnt")],
         trees: vec![tree("/etc/nginx", Some(0x9f)), tree("/srv", None)],
     }
@@ -178,7 +179,7 @@ fn it_looks_as_the_table_says() {
         had=1\npv=1-1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
         lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nhw=525400aabb0c 0a0000000001\nbk=7530\n\
         vo=1f2e3d4c5b6a7988 7\nfo=dave,7\ngb=da%20ve@1f\n\
-        ry=0.1.0,4\nla=,disk%20full a%20b,no%20/mnt\nct=/etc/nginx,9f /srv,-\n\
+        ry=0.1.0,4,46\nla=,disk%20full a%20b,no%20/mnt\nct=/etc/nginx,9f /srv,-\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }

@@ -7,7 +7,8 @@ use had::engine::{Action, Asker, Burden, Call, Command, Engine, Event, Outcome, 
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::hardware_address::HardwareAddress;
 use had::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Recognition};
-use had::model::status::Liveness;
+use had::model::readiness::Readiness;
+use had::model::status::{Liveness, Status};
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term, Time};
 use had::sim::World;
 
@@ -31,6 +32,8 @@ pub struct Voice {
     pub back_within: Option<Duration>,
     /// The hardware addresses that it publishes.
     pub hardware: Vec<HardwareAddress>,
+    /// What it says of its readiness.
+    pub readiness: Readiness,
 }
 
 /// Which calls on this node never end.
@@ -130,6 +133,7 @@ impl Alone {
             silent: false,
             back_within: None,
             hardware: Vec::new(),
+            readiness: Readiness::default(),
         };
         let mut alone = Alone {
             engine,
@@ -238,6 +242,7 @@ impl Alone {
                 ..Intent::default()
             },
             hardware: voice.hardware.clone(),
+            readiness: voice.readiness.clone(),
             digest: 1,
             ..Heartbeat::new(
                 NodeName::new(name),
@@ -299,6 +304,10 @@ impl Alone {
         let status = self.engine.status(self.now);
         let mut nodes = status.nodes.iter();
         nodes.any(|n| n.name.as_str() == name && n.liveness == Liveness::Dead)
+    }
+
+    pub fn status(&self) -> Status {
+        self.engine.status(self.now)
     }
 
     pub fn burden(&self) -> Burden {
