@@ -160,6 +160,7 @@ impl Config {
         self.health = HealthRules::default();
         self.respawn.clear();
         self.notify.clear();
+        self.compare.clear();
         self.fence_devices.clear();
         self.follow_connectivity = false;
     }

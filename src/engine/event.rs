@@ -86,7 +86,12 @@ pub enum Event {
     /// From now on these are the hardware addresses from which this node may answer for the addresses of groups.
     OwnHardware(Vec<HardwareAddress>),
     /// From now on this is what this node says of its readiness.
-    OwnReadiness(Box<Readiness>),
+    OwnReadiness {
+        /// What was found.
+        readiness: Box<Readiness>,
+        /// Whether the look ended; otherwise only what hangs is new.
+        complete: bool,
+    },
     /// The machine of a node that is being probed was really asked: at least one request went out.
     MachineAsked {
         /// The node.

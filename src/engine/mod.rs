@@ -204,7 +204,10 @@ impl Engine {
                 self.with_group(&group, |g, _, _| g.address_answered(now, answer));
             }
             Event::OwnHardware(hardware) => self.publisher.hardware = hardware,
-            Event::OwnReadiness(readiness) => self.take_own_readiness(&readiness),
+            Event::OwnReadiness {
+                readiness,
+                complete,
+            } => self.take_own_readiness(&readiness, complete),
             Event::AddressSilent { group, sent } => {
                 self.with_group(&group, |g, _, _| g.address_silent(sent));
             }

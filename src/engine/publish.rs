@@ -58,6 +58,9 @@ pub(super) struct Publisher {
     /// Whether this node could take groups over.
     #[serde(default)]
     pub readiness: Readiness,
+    /// Whether no group ran here at the last look at that.
+    #[serde(default)]
+    pub rested: bool,
 }
 
 /// The part of a heartbeat whose change is worth an extra one.
@@ -128,6 +131,7 @@ impl Publisher {
             peer_messages: Vec::new(),
             hardware: Vec::new(),
             readiness: Readiness::default(),
+            rested: false,
         }
     }
 

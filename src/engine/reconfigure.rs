@@ -32,6 +32,7 @@ impl Engine {
         let before = std::mem::replace(&mut self.view.cluster, cluster);
         let after = definitions_of(self.view.cluster.own_groups());
         self.inherit_holds(&definitions_of(before.own_groups()), &after);
+        self.forget_usual_routes();
         // A new node is waited for before anything is decided.
         self.update_joined();
         self.round.save = true;

@@ -53,9 +53,20 @@ impl Engine {
     /// Each node names all of its groups in every regular heartbeat.
     pub(super) fn forget_unnamed_groups(&mut self, now: Time) {
         let limit = self.view.cluster.timing.deadtime * 2;
-        if self.view.living_nodes().next().is_some() {
-            self.groups.retain(|g| !g.is_unnamed_since(now, limit));
+        if self.view.living_nodes().next().is_none() {
+            // Nobody is there who could name them. Whoever comes back needs more than one heartbeat for many groups.
+            for group in &mut self.groups {
+                group.note_named(now);
+            }
+            return;
         }
+        let machines = &self.view.machines;
+        let may_run = |g: &Group| {
+            let mut nodes = self.view.peer_nodes();
+            nodes.any(|p| !p.is_living() && machines.may_run(&p.name, g.name()))
+        };
+        self.groups
+            .retain(|g| !g.is_unnamed_since(now, limit) || may_run(g));
     }
 }
 

@@ -1,20 +1,25 @@
 //! Whether a node could take groups over: what it lacks, and what must be alike on all nodes. Each node looks at itself and
 //! publishes what it finds. Nothing is decided by it: it is for people, before a failover needs it.
+//!
+//! Heartbeats carry all of it, and one that outgrows a packet is not relayed. So reasons are short, and a tree is published
+//! as two numbers.
 
 use serde::{Deserialize, Serialize};
 
 use super::GroupName;
+use crate::text::one_line;
 
-/// A node publishes so many reasons at most.
-const MAX_LACKS: usize = 5;
-/// A published reason has so many bytes at most.
-const MAX_LACK_BYTES: usize = 200;
-/// A version has so many bytes at most.
-const MAX_VERSION_BYTES: usize = 32;
+/// A node publishes so many reasons at most, with so many bytes of text and group names.
+const MAX_LACKS: usize = 4;
+const MAX_LACK_BYTES: usize = 240;
+/// A published reason has so many characters at most.
+const MAX_LACK_CHARS: usize = 80;
+/// A version has so many characters at most.
+const MAX_VERSION_CHARS: usize = 32;
 /// So many trees can be compared.
-pub const MAX_TREES: usize = 16;
-/// A path that is compared has so many bytes at most: heartbeats carry it.
-pub const MAX_PATH_BYTES: usize = 100;
+pub const MAX_TREES: usize = 8;
+/// What stands for the reasons for which there is no room.
+const MORE: &str = "there is more; run hactl check there";
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,8 +28,8 @@ pub struct Readiness {
     pub version: String,
     /// The families of IP for which it has a default route.
     pub routes: DefaultRoutes,
-    /// Those for which it has had one, since its daemon started, while no group ran there. A route that comes with a group is
-    /// not missing where the group is not.
+    /// Those for which it has had one while no group ran there, since its daemon started or read new files. A route that
+    /// comes with a group is not missing where the group is not.
     pub usual_routes: DefaultRoutes,
     /// What it lacks.
     pub lacks: Vec<Lack>,
@@ -53,10 +58,25 @@ pub struct Lack {
 /// The content of a file, or of all files below a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ComparedTree {
-    /// Its path in ha.cf.
-    pub path: String,
-    /// A digest of all names and contents; none if it cannot be read. What is wrong is among the lacks then.
-    pub digest: Option<u64>,
+    /// Its path in ha.cf. Only the node itself knows it.
+    pub path: Option<String>,
+    /// Stands for the path.
+    pub key: u32,
+    /// Stands for all names and contents; none if it cannot be read. What is wrong is among the lacks then.
+    pub digest: Option<u32>,
+}
+
+impl ComparedTree {
+    /// A tree of this node.
+    pub fn of(path: &str, digest: Option<u32>) -> Self {
+        // FNV-1a: the same on every node and in every version.
+        let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        ComparedTree {
+            path: Some(path.to_owned()),
+            key: path.bytes().fold(0x811c_9dc5, mix),
+            digest,
+        }
+    }
 }
 
 impl DefaultRoutes {
@@ -72,73 +92,88 @@ impl DefaultRoutes {
 }
 
 impl Readiness {
-    /// What was heard, as far as it keeps to the limits.
+    /// What was found or heard, as far as it keeps to the limits. Where a reason has no room, another one says so, which
+    /// concerns all groups: a group whose reason is missing must not seem ready.
     #[must_use]
     pub fn limited(&self) -> Readiness {
-        let mut kept = self.clone();
-        truncate(&mut kept.version, MAX_VERSION_BYTES);
-        kept.lacks.truncate(MAX_LACKS);
-        for lack in &mut kept.lacks {
-            truncate(&mut lack.text, MAX_LACK_BYTES);
+        let mut lacks = Vec::new();
+        let mut room = MAX_LACK_BYTES;
+        for lack in &self.lacks {
+            let text = shortened(lack.text.trim());
+            let name = lack.group.as_ref().map_or(0, |g| g.as_str().len());
+            let fits = room.checked_sub(text.len() + name);
+            let Some(left) = fits.filter(|_| lacks.len() + 1 < MAX_LACKS) else {
+                lacks.push(Lack {
+                    group: None,
+                    text: MORE.to_owned(),
+                });
+                break;
+            };
+            room = left;
+            let group = lack.group.clone();
+            lacks.push(Lack { group, text });
         }
-        kept.trees.retain(|tree| tree.path.len() <= MAX_PATH_BYTES);
-        kept.trees.truncate(MAX_TREES);
-        kept
+        let mut trees = self.trees.clone();
+        trees.truncate(MAX_TREES);
+        Readiness {
+            version: one_line(&self.version, MAX_VERSION_CHARS),
+            lacks,
+            trees,
+            ..*self
+        }
     }
 
-    /// The paths whose content another node has otherwise.
+    /// The paths of this node whose content another node has otherwise.
     pub fn differing_trees<'a>(&'a self, other: &'a Readiness) -> impl Iterator<Item = &'a str> {
-        let theirs = |path: &str| other.trees.iter().find(|t| t.path == path)?.digest;
+        let theirs = |key: u32| other.trees.iter().find(|t| t.key == key)?.digest;
         let differs = move |ours: &&ComparedTree| {
-            let other = theirs(&ours.path);
+            let other = theirs(ours.key);
             ours.digest.is_some() && other.is_some() && ours.digest != other
         };
-        self.trees
-            .iter()
-            .filter(differs)
-            .map(|tree| tree.path.as_str())
+        let differing = self.trees.iter().filter(differs);
+        differing.filter_map(|tree| tree.path.as_deref())
     }
 }
 
-/// Cuts a text between two characters.
-fn truncate(text: &mut String, max: usize) {
-    let fits = |end: &usize| text.is_char_boundary(*end);
-    let end = (0..=max.min(text.len())).rev().find(fits);
-    text.truncate(end.unwrap_or_default());
+/// What was shortened before stays as it is.
+fn shortened(text: &str) -> String {
+    const DOTS: usize = 3;
+    let fits = text.chars().nth(MAX_LACK_CHARS + DOTS).is_none();
+    let most = if fits {
+        MAX_LACK_CHARS + DOTS
+    } else {
+        MAX_LACK_CHARS
+    };
+    one_line(text, most)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn tree(path: &str, digest: Option<u64>) -> ComparedTree {
-        ComparedTree {
-            path: path.to_owned(),
-            digest,
-        }
-    }
-
     #[test]
     fn only_trees_that_both_could_read_are_compared() {
-        let ours = Readiness {
-            trees: vec![
-                tree("/a", Some(1)),
-                tree("/b", Some(2)),
-                tree("/c", None),
-                tree("/d", Some(4)),
-                tree("/e", Some(5)),
-            ],
+        let tree = |(path, digest): &(&str, Option<u32>)| ComparedTree::of(path, *digest);
+        let node = |trees: &[(&str, Option<u32>)]| Readiness {
+            trees: trees.iter().map(tree).collect(),
             ..Readiness::default()
         };
-        let theirs = Readiness {
-            trees: vec![
-                tree("/b", Some(3)),
-                tree("/a", Some(1)),
-                tree("/c", Some(3)),
-                tree("/d", None),
-            ],
-            ..Readiness::default()
-        };
+        let ours = node(&[
+            ("/a", Some(1)),
+            ("/b", Some(2)),
+            ("/c", None),
+            ("/d", Some(4)),
+            ("/e", Some(5)),
+        ]);
+        let mut theirs = node(&[
+            ("/b", Some(3)),
+            ("/a", Some(1)),
+            ("/c", Some(3)),
+            ("/d", None),
+        ]);
+        for tree in &mut theirs.trees {
+            tree.path = None;
+        }
         assert_eq!(ours.differing_trees(&theirs).collect::<Vec<_>>(), ["/b"]);
     }
 
@@ -148,24 +183,45 @@ mod tests {
         let none = routes(false, false);
         assert_eq!(none.lacking(none), None);
         assert_eq!(routes(true, true).lacking(none), None);
-        let lacked = none.lacking(routes(true, false));
-        assert_eq!(lacked, Some("IPv4"));
-        let lacked = routes(true, false).lacking(routes(true, true));
-        assert_eq!(lacked, Some("IPv6"));
+        assert_eq!(none.lacking(routes(true, false)), Some("IPv4"));
+        assert_eq!(
+            routes(true, false).lacking(routes(true, true)),
+            Some("IPv6")
+        );
     }
 
     #[test]
-    fn what_is_too_long_is_cut_between_characters() {
-        let lack = Lack {
-            group: None,
-            text: "ä".repeat(MAX_LACK_BYTES),
+    fn what_has_no_room_is_said_of_all_groups() {
+        let lack = |group: &str, text: &str| Lack {
+            group: Some(GroupName::new(group)),
+            text: text.to_owned(),
         };
-        let much = Readiness {
-            lacks: vec![lack; MAX_LACKS + 3],
+        let with = |lacks: Vec<Lack>| Readiness {
+            lacks,
             ..Readiness::default()
         };
-        let kept = much.limited();
-        assert_eq!(kept.lacks.len(), MAX_LACKS);
-        assert_eq!(kept.lacks[0].text.len(), MAX_LACK_BYTES);
+        let few = with(vec![lack("a", "no script"), lack("b", "two\nlines")]);
+        let texts = |r: &Readiness| -> Vec<String> {
+            r.limited().lacks.into_iter().map(|l| l.text).collect()
+        };
+        assert_eq!(texts(&few), ["no script", "two?lines"]);
+        let many = with(
+            (0..6)
+                .map(|n| lack(&format!("g{n}"), "no script"))
+                .collect(),
+        );
+        let kept = many.limited().lacks;
+        assert_eq!(kept.len(), MAX_LACKS);
+        assert_eq!((&kept[3].group, kept[3].text.as_str()), (&None, MORE));
+        let long = with(vec![
+            lack("a", &"ä".repeat(300)),
+            lack("b", &"ä".repeat(300)),
+        ]);
+        let kept = long.limited().lacks;
+        assert!(kept[0].text.ends_with("..."));
+        assert_eq!((&kept[1].group, kept[1].text.as_str()), (&None, MORE));
+        for much in [many, long] {
+            assert_eq!(much.limited().limited(), much.limited());
+        }
     }
 }

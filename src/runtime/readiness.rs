@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::engine_handle::EngineHandle;
 use super::needs::Definitions;
 use crate::agent::builtin::drbd::fence::Peers;
 use crate::agent::exec::blocking::run_apart;
 use crate::agent::resolve::ResolvedStep;
-use crate::agent::{Abort, Limits};
+use crate::agent::{Abort, AgentError, Limits, RawActions};
 use crate::assembly::Folders;
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::config::haresources;
@@ -36,8 +36,12 @@ use tree::TreeReader;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A start has more urgent things to do.
 const FIRST_LOOK_AFTER: Duration = Duration::from_secs(3);
-/// A look that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What is new is looked at again after so long before it is told: a file may just be replaced, and systemd be started anew.
+const CONFIRM_AFTER: Duration = Duration::from_secs(3);
+/// A look that takes longer hangs. The first one may read many files.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// All agents together may take so long to check their configuration; what has not ended by then is looked at next time.
+const VALIDATION_TIMEOUT: Duration = Duration::from_secs(20);
 /// A longer haresources is not read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -57,22 +61,23 @@ struct Memory {
     /// What the configuration compares that could be read last.
     compared: Vec<PathBuf>,
     reader: TreeReader,
+    /// The routes that could be read last.
+    routes: DefaultRoutes,
 }
 
-/// Reports what this node lacks whenever that changes, until nobody defines groups any more.
+/// Reports what this node lacks, until nobody defines groups any more.
 pub async fn report_readiness(
     looker: Looker,
     mut definitions: watch::Receiver<Definitions>,
     engine: EngineHandle,
 ) {
     let memory = Arc::new(Mutex::new(Memory::default()));
-    let mut last = Readiness::default();
+    let (mut last, mut unconfirmed) = (None::<Readiness>, false);
     let mut pause = FIRST_LOOK_AFTER;
     loop {
         if let Ok(Err(_gone)) = timeout(pause, definitions.changed()).await {
             return;
         }
-        pause = LOOK_EVERY;
         let groups = definitions.borrow_and_update().clone();
         let (looker, memory) = (looker.clone(), Arc::clone(&memory));
         let look = move || async move { looker.look(&groups, &memory).await };
@@ -81,36 +86,46 @@ pub async fn report_readiness(
         let found = match timeout(PATIENCE, &mut look).await {
             Ok(found) => found,
             Err(_late) => {
-                let hangs = hanging(&last);
-                report(&mut last, &hangs, &engine);
+                let text = "its files cannot be read: that hangs (is a disk gone? see dmesg)";
+                send(&engine, with_lack(last.as_ref(), text), false);
                 look.await
             }
         };
-        let found = found.unwrap_or_else(|error| with_lack(&last, error.to_string()));
-        report(&mut last, &found, &engine);
+        let found = match found {
+            Ok(found) => found.limited(),
+            Err(error) => with_lack(last.as_ref(), &error.to_string()).limited(),
+        };
+        let is_known = |lack: &Lack| last.as_ref().is_some_and(|l| l.lacks.contains(lack));
+        if !unconfirmed && !found.lacks.iter().all(is_known) {
+            (unconfirmed, pause) = (true, CONFIRM_AFTER);
+            continue;
+        }
+        (unconfirmed, pause) = (false, LOOK_EVERY);
+        send(&engine, found.clone(), true);
+        last = Some(found);
     }
 }
 
-fn report(last: &mut Readiness, found: &Readiness, engine: &EngineHandle) {
-    let found = found.limited();
-    if found != *last {
-        engine.send_event(Event::OwnReadiness(Box::new(found.clone())));
-        *last = found;
-    }
+fn send(engine: &EngineHandle, found: Readiness, complete: bool) {
+    engine.send_event(Event::OwnReadiness {
+        readiness: Box::new(found),
+        complete,
+    });
 }
 
-fn hanging(last: &Readiness) -> Readiness {
-    let text =
-        "its files cannot be read: that hangs (a dead disk or network file system? see dmesg)";
-    with_lack(last, text.to_owned())
-}
-
-/// The last findings, and this one.
-fn with_lack(last: &Readiness, text: String) -> Readiness {
+/// The last findings with this lack instead. Before the first look no route is missed.
+fn with_lack(last: Option<&Readiness>, text: &str) -> Readiness {
+    let nothing = Readiness {
+        routes: DefaultRoutes { v4: true, v6: true },
+        ..Readiness::default()
+    };
     Readiness {
         version: version(),
-        lacks: vec![Lack { group: None, text }],
-        ..last.clone()
+        lacks: vec![Lack {
+            group: None,
+            text: text.to_owned(),
+        }],
+        ..last.cloned().unwrap_or(nothing)
     }
 }
 
@@ -138,28 +153,30 @@ impl Looker {
         let mut lacks = Vec::new();
         match assemble(&self.folders, &self.node, &self.netlink, &self.peers).await {
             Ok(Assembled { config, .. }) => lock(memory).compared = config.compare,
-            Err(problems) => lacks.extend(self.reasons_against_start(&problems)),
+            Err(problems) => lacks.extend(self.reasons_against_start(&problems, groups)),
         }
         let trees = read_trees(&mut lock(memory), &mut lacks);
         let needed = [&self.folders.config, &self.folders.state, &self.folders.run];
         let full = disk::full_file_systems(needed.map(PathBuf::as_path));
         lacks.extend(full.into_iter().map(|text| Lack { group: None, text }));
+        let until = Limits::within(VALIDATION_TIMEOUT, &Abort::new());
         for (group, steps) in groups {
-            lacks.extend(validate(group, steps).await);
+            lacks.extend(validate(group, steps, &until).await);
         }
         lacks.sort();
         lacks.dedup();
         Readiness {
             version: version(),
-            routes: self.default_routes().await,
+            routes: self.default_routes(memory).await,
             usual_routes: DefaultRoutes::default(),
             lacks,
             trees,
         }
     }
 
-    /// The errors for which the daemon would not start with the files as they are now.
-    fn reasons_against_start(&self, problems: &Problems) -> Vec<Lack> {
+    /// The errors for which the daemon would not start with the files as they are now. Only their places are told: a line may
+    /// have a secret. One that belongs to no group of the running configuration concerns all.
+    fn reasons_against_start(&self, problems: &Problems, groups: &Definitions) -> Vec<Lack> {
         let path = self.folders.config.join("haresources");
         let text = read_regular(&path, MAX_FILE_BYTES).unwrap_or_default();
         let lines = haresources::parse(&text, &path, None, &mut Problems::default());
@@ -170,65 +187,78 @@ impl Looker {
                 let mut places = line.tokens.iter();
                 is_there && places.any(|(_, place)| place.line == problem.place.line)
             })?;
-            let (first, _) = line.tokens.first()?;
-            Some(GroupName::new(&first.text))
+            let name = GroupName::new(&line.tokens.first()?.0.text);
+            groups.iter().any(|(g, _)| *g == name).then_some(name)
         };
         let errors = problems.list.iter();
         let errors = errors.filter(|p| p.severity == Severity::Error);
         errors
             .map(|problem| Lack {
                 group: group_at(problem),
-                text: format!("had would not start: {}", in_words(problem)),
+                text: format!(
+                    "had would not start: {}; run hactl check there",
+                    place_of(problem)
+                ),
             })
             .collect()
     }
 
-    async fn default_routes(&self) -> DefaultRoutes {
-        let routes = self.netlink.routes().await.unwrap_or_default();
-        let mut defaults = routes.iter().filter(|r| r.prefix == 0);
-        DefaultRoutes {
-            v4: defaults.clone().any(|r| r.destination.is_ipv4()),
-            v6: defaults.any(|r| r.destination.is_ipv6()),
+    /// Those that were read last, if the kernel does not tell.
+    async fn default_routes(&self, memory: &Mutex<Memory>) -> DefaultRoutes {
+        if let Ok(routes) = self.netlink.routes().await {
+            let mut defaults = routes.iter().filter(|r| r.prefix == 0);
+            lock(memory).routes = DefaultRoutes {
+                v4: defaults.clone().any(|r| r.destination.is_ipv4()),
+                v6: defaults.any(|r| r.destination.is_ipv6()),
+            };
         }
+        lock(memory).routes
     }
 }
 
-/// `haresources line 3: there is no script ...; write ...`
-fn in_words(problem: &Problem) -> String {
+/// `error in haresources, line 3`
+fn place_of(problem: &Problem) -> String {
     let file = problem.place.file.file_name().unwrap_or_default();
     let file = file.to_string_lossy();
-    let place = match problem.place.line {
-        0 => file.into_owned(),
-        line => format!("{file} line {line}"),
-    };
-    match &problem.help {
-        Some(help) => format!("{place}: {}; {help}", problem.message),
-        None => format!("{place}: {}", problem.message),
+    match problem.place.line {
+        0 => format!("error in {file}"),
+        line => format!("error in {file}, line {line}"),
     }
 }
 
-/// Lets agents check their configuration. What stands behind a member with storage is left out: its files may be there, and
-/// only the owner of the group has them.
-async fn validate(group: &GroupName, steps: &[ResolvedStep]) -> Vec<Lack> {
+/// Lets agents check their configuration. What stands behind another kind of member is left out: an address, a file or a
+/// module that it brings may be needed, and only the owner of the group has that.
+async fn validate(group: &GroupName, steps: &[ResolvedStep], until: &Limits) -> Vec<Lack> {
+    let checks_itself = |step: &ResolvedStep| {
+        let raw = step.agent.raw_actions();
+        raw.is_some_and(RawActions::checks_itself) && !step.step.shared_storage
+    };
     let mut lacks = Vec::new();
-    for step in steps.iter().take_while(|s| !brings_files(s)) {
+    for step in steps.iter().take_while(|step| checks_itself(step)) {
         let Some(agent) = step.agent.raw_actions() else {
             continue;
         };
-        let limits = Limits::within(step.step.monitor, &Abort::new());
-        if let Err(error) = agent.validate(&limits).await {
+        let limits = until.at_most(step.step.monitor);
+        let ended = Instant::now() < until.until;
+        if ended && matches!(agent.validate(&limits).await, Err(AgentError::Failed(_))) {
+            let names: Vec<&str> = step.step.members.iter().map(|m| name_of(m)).collect();
             lacks.push(Lack {
                 group: Some(group.clone()),
-                text: error.to_string(),
+                text: format!(
+                    "{} refuses its configuration; run hactl check there",
+                    names.join(", ")
+                ),
             });
         }
     }
     lacks
 }
 
-fn brings_files(step: &ResolvedStep) -> bool {
-    let mounts = |member: &String| member.contains("Filesystem");
-    step.step.shared_storage || step.step.members.iter().any(mounts)
+/// The agent of a word, without its arguments: they may have a secret.
+fn name_of(member: &str) -> &str {
+    let mut ends = member.match_indices("::");
+    let end = ends.next().map_or(member.len(), |(at, _)| at);
+    member.get(..end).unwrap_or_default()
 }
 
 fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
@@ -236,19 +266,18 @@ fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
 }
 
 fn read_trees(memory: &mut Memory, lacks: &mut Vec<Lack>) -> Vec<ComparedTree> {
-    let Memory { compared, reader } = memory;
+    let Memory {
+        compared, reader, ..
+    } = memory;
     reader.keep_only(compared);
     let mut trees = Vec::new();
     for path in compared {
         let found = reader.read(path);
-        if let Err(why) = &found {
-            let text = format!("`compare {}` in ha.cf: {why}", path.display());
-            lacks.push(Lack { group: None, text });
-        }
-        trees.push(ComparedTree {
-            path: path.display().to_string(),
-            digest: found.ok(),
-        });
+        lacks.extend(found.as_ref().err().map(|why| Lack {
+            group: None,
+            text: format!("compare: {why}"),
+        }));
+        trees.push(ComparedTree::of(&path.display().to_string(), found.ok()));
     }
     trees
 }

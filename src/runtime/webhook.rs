@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::agent::exec::blocking::run_blocking;
 use crate::agent::{Abort, Limits};
@@ -69,7 +69,7 @@ struct Prepared {
 pub(super) struct WebhookSender {
     webhook: Webhook,
     patience: Patience,
-    at_once: Semaphore,
+    at_once: Arc<Semaphore>,
     /// How many notifications it did not take since the last that it took.
     lost: AtomicU64,
 }
@@ -79,7 +79,7 @@ impl WebhookSender {
         Arc::new(WebhookSender {
             webhook,
             patience,
-            at_once: Semaphore::new(MAX_AT_ONCE),
+            at_once: Arc::new(Semaphore::new(MAX_AT_ONCE)),
             lost: AtomicU64::new(0),
         })
     }
@@ -130,16 +130,19 @@ impl WebhookSender {
 
     /// One attempt, within the deadline.
     async fn attempt(&self, body: &str) -> Result<(), Failure> {
-        // Never closed, so there is always a permit in the end.
-        let _permit = self.at_once.acquire().await;
         let limits = Limits::within(self.webhook.timeout, &Abort::new());
+        let permit = Arc::clone(&self.at_once).acquire_owned();
+        let Ok(Ok(permit)) = timeout_at(limits.until, permit).await else {
+            let why = "earlier attempts have not ended (does the name service answer?)";
+            return Err(Failure::Passing(why.to_owned()));
+        };
         let webhook = self.webhook.clone();
-        // A name service and a dead disk may hang.
-        let prepare = move || prepare(&webhook);
+        // A name service and a dead disk may hang. The thread has the permit until it ends, so that not many of them hang.
+        let prepare = move || (prepare(&webhook), permit);
         let prepared = run_blocking(&limits, "prepare the request", prepare).await;
-        let prepared = prepared.map_err(|e| Failure::Passing(e.to_string()))?;
+        let (prepared, _permit) = prepared.map_err(|e| Failure::Passing(e.to_string()))?;
         let prepared = prepared.map_err(Failure::Passing)?;
-        let sent = timeout_at(limits.until, self.send(body, &prepared)).await;
+        let sent = timeout_at(limits.until, self.send(body, &prepared, limits.until)).await;
         match sent {
             Ok(Ok(status)) => judge(status),
             Ok(Err(why)) => Err(Failure::Passing(why)),
@@ -148,8 +151,8 @@ impl WebhookSender {
     }
 
     /// Sends the request. Returns the status of the answer.
-    async fn send(&self, body: &str, prepared: &Prepared) -> Result<u16, String> {
-        let stream = connect(&prepared.addresses).await?;
+    async fn send(&self, body: &str, prepared: &Prepared, until: Instant) -> Result<u16, String> {
+        let stream = connect(&prepared.addresses, until).await?;
         let request = self.request(body, prepared.secret.as_deref(), wall_seconds());
         match &prepared.trust {
             None => exchange(stream, &request).await,
@@ -198,13 +201,17 @@ fn prepare(webhook: &Webhook) -> Result<Prepared, String> {
     })
 }
 
-/// Connects to the first of these addresses that accepts.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
+/// Connects to the first of these addresses that accepts. One that is silent leaves time for the others.
+async fn connect(addresses: &[SocketAddr], until: Instant) -> Result<TcpStream, String> {
     let mut why = "the name of the server has no address".to_owned();
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => why = format!("{address}: {error}"),
+    let left = (1..=addresses.len()).rev();
+    for (address, left) in addresses.iter().zip(left) {
+        let parts = u32::try_from(left).unwrap_or(u32::MAX);
+        let patience = until.saturating_duration_since(Instant::now()) / parts;
+        match timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => why = format!("{address}: {error}"),
+            Err(_late) => why = format!("{address} does not answer"),
         }
     }
     Err(why)

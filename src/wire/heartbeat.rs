@@ -24,7 +24,7 @@
 //! | `bk` | back within this time in ms | `7530` |
 //! | `ry` | the version of had, and the families of IP for which the sender has a default route, now and at any time while no group ran there: `46 4 6 -` | `0.1.0,-,46` |
 //! | `la` | what the sender lacks to take groups over: `GROUP,TEXT`, without a group for all; for people only | `,disk%20full` |
-//! | `ct` | trees named by `compare` in ha.cf: `PATH,DIGEST`, or `-` for one that cannot be read | `/etc/nginx,9f86d0` |
+//! | `ct` | trees named by `compare` in ha.cf: `PATH,DIGEST` in numbers, or `-` for one that cannot be read | `811c9dc5,9f86d0` |
 //! | `g` | one word per group, below | `web,o+5,= db,f+2,=bob#3` |
 //!
 //! ```text

@@ -28,11 +28,11 @@ pub(super) fn lack_word(lack: &Lack) -> String {
     format!("{},{}", group.unwrap_or_default(), escape(&lack.text))
 }
 
-/// `PATH,DIGEST`, or `-` where it cannot be read.
+/// `KEY,DIGEST`, or `-` where it cannot be read.
 pub(super) fn tree_word(tree: &ComparedTree) -> String {
     let digest = tree.digest.map(|d| format!("{d:x}"));
     let digest = digest.unwrap_or_else(|| "-".to_owned());
-    format!("{},{digest}", escape(&tree.path))
+    format!("{:x},{digest}", tree.key)
 }
 
 /// Reads all of it. A sender of an earlier version says nothing. What cannot be read counts as not said: it is for people
@@ -87,13 +87,15 @@ fn read_lack(word: &str) -> Option<Lack> {
 }
 
 fn read_tree(word: &str) -> Option<ComparedTree> {
-    let (path, digest) = word.split_once(',')?;
+    let (key, digest) = word.split_once(',')?;
+    let number = |word| u32::try_from(fields::number(word)?).ok();
     let digest = match digest {
         "-" => None,
-        digest => Some(fields::number(digest)?),
+        digest => Some(number(digest)?),
     };
     Some(ComparedTree {
-        path: unescape(path)?,
+        path: None,
+        key: number(key)?,
         digest,
     })
 }

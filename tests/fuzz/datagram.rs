@@ -99,10 +99,7 @@ fn readiness() -> Readiness {
             group: Some(GroupName::new("g1")),
             text: "no script".to_owned(),
         }],
-        trees: vec![ComparedTree {
-            path: "/etc/nginx".to_owned(),
-            digest: Some(7),
-        }],
+        trees: vec![ComparedTree::of("/etc/nginx", Some(7))],
     }
 }
 

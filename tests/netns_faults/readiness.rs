@@ -22,7 +22,7 @@ const FAULTS: [(&str, &str, &str, &str); 4] = [
         "mv /etc/ha.d/resource.d/svc /run/svc",
         "mv /run/svc /etc/ha.d/resource.d/svc",
         "standby-lacks",
-        "svc",
+        "error in haresources, line 1",
     ),
     (
         "ip route del default",

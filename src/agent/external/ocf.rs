@@ -303,9 +303,14 @@ impl RawActions for Ocf {
     }
 
     async fn validate(&self, limits: &Limits) -> Result<(), AgentError> {
-        self.run_action("validate-all", limits)
-            .await
-            .map_err(|f| f.error)
+        // It is asked again and again where it cannot run, so what it prints is no news.
+        let FinishedCall { status, report } = self.call("validate-all", limits).await?;
+        let what = format!("{} validate-all", self.name());
+        tracing::debug!(output = %report.output.text(), "{what}");
+        if status.success() {
+            return Ok(());
+        }
+        Err(action_failed(&what, status, &report.output))
     }
 
     async fn reject_unknown_action(&self, limits: &Limits) -> Result<(), AgentError> {

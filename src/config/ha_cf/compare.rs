@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::{Directive, HaCfReader};
-use crate::model::readiness::{MAX_PATH_BYTES, MAX_TREES};
+use crate::model::readiness::MAX_TREES;
 use crate::text::SourceWord;
 
 /// `compare PATH...`
@@ -24,10 +24,6 @@ pub(super) fn read_compare(reader: &mut HaCfReader<'_>, directive: &Directive<'_
         } else if path == Path::new("/") {
             let message = "`/` is too much to compare";
             let help = "name the folders that groups need, such as /etc/nginx";
-            reader.report.error(&word.place, message, help);
-        } else if word.text.len() > MAX_PATH_BYTES {
-            let message = format!("this path has more than {MAX_PATH_BYTES} bytes");
-            let help = "name a folder above it, or a link to it with a shorter name";
             reader.report.error(&word.place, message, help);
         } else if reader.lists.compare.len() >= MAX_TREES {
             let message = format!("more than {MAX_TREES} paths cannot be compared");

@@ -4,16 +4,18 @@ use crate::engine::peer::Peer;
 use crate::engine::{Engine, Group};
 use crate::model::health::{FAILBACK_WHEN, FailedCheck};
 use crate::model::heartbeat::GroupState;
-use crate::model::readiness::Readiness;
+use crate::model::readiness::{DefaultRoutes, Readiness};
 use crate::model::status::{Note, READINESS_UNKNOWN, STANDBY_LACKS, StandbyStatus};
 use crate::model::{GroupName, NodeName};
 
 impl Engine {
-    /// This node has looked at itself.
-    pub(in crate::engine) fn take_own_readiness(&mut self, found: &Readiness) {
-        let at_rest = !self.groups.iter().any(|g| g.state().holds());
+    /// This node has looked at itself. What it finds is usual where no group runs, and none did at the look before: a route may
+    /// leave a moment after its group.
+    pub(in crate::engine) fn take_own_readiness(&mut self, found: &Readiness, complete: bool) {
+        let rests = !self.groups.iter().any(|g| g.state().holds());
+        let rested = std::mem::replace(&mut self.publisher.rested, rests);
         let mut usual = self.publisher.readiness.usual_routes;
-        if at_rest {
+        if rests && rested && complete {
             usual.v4 |= found.routes.v4;
             usual.v6 |= found.routes.v6;
         }
@@ -23,11 +25,18 @@ impl Engine {
         };
     }
 
+    /// Other files may mean another network.
+    pub(in crate::engine) fn forget_usual_routes(&mut self) {
+        self.publisher.readiness.usual_routes = DefaultRoutes::default();
+    }
+
     /// What would stop this node from running any group.
     pub(super) fn own_unready_notes(&self) -> Vec<Note> {
         let ours = &self.publisher.readiness;
         let mut notes = lacks(ours, None, "node-lacks");
-        notes.extend(self.lacking_route(ours));
+        if !self.view.this_node_is_witness() {
+            notes.extend(self.lacking_route(ours));
+        }
         notes
     }
 
@@ -115,7 +124,9 @@ impl Engine {
             return None;
         }
         let mut reasons = unknown(&peer.readiness);
-        reasons.extend(self.peer_unready_notes(peer));
+        // Nodes are upgraded one after the other, and each takes groups over from the other version.
+        let of_node = self.peer_unready_notes(peer).into_iter();
+        reasons.extend(of_node.filter(|note| note.id != "version-differs"));
         reasons.extend(lacks(&peer.readiness, Some(group), STANDBY_LACKS));
         reasons.extend(failed_checks(peer.failed_checks.iter(), group));
         reasons.extend(standby(peer.intent.standby.contains(group)));

@@ -1,5 +1,7 @@
 //! Whether the file systems that a node needs have room.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -16,15 +18,15 @@ pub fn full_file_systems(needed: [&Path; 3]) -> Vec<String> {
     let mut seen = Vec::new();
     let mut full = Vec::new();
     for path in needed.into_iter().chain(USUAL.map(Path::new)) {
-        let Ok(found) = statvfs(path) else {
+        let (Ok(found), Ok(folder)) = (statvfs(path), fs::metadata(path)) else {
             continue;
         };
         // One that nobody writes to, such as an image of the system, is always full.
         let read_only = found.flags().contains(FsFlags::ST_RDONLY);
-        if read_only || seen.contains(&found.filesystem_id()) {
+        if read_only || seen.contains(&folder.dev()) {
             continue;
         }
-        seen.push(found.filesystem_id());
+        seen.push(folder.dev());
         let unit = found.fragment_size();
         let room = Room {
             size: found.blocks().saturating_mul(unit),

@@ -23,10 +23,13 @@ const MAX_DEPTH: usize = 64;
 
 type Sum = [u8; 32];
 
-/// Reads trees, and remembers the files.
+/// The files of a tree.
+type Files = BTreeMap<PathBuf, (Stamp, Sum)>;
+
+/// Reads trees, and remembers the files of each as they were at the last walk.
 #[derive(Default)]
 pub struct TreeReader {
-    files: BTreeMap<PathBuf, (Stamp, Sum)>,
+    trees: BTreeMap<PathBuf, Files>,
 }
 
 /// What changes when a file does.
@@ -50,62 +53,53 @@ impl Stamp {
 }
 
 /// One walk.
-struct Walk<'r> {
-    reader: &'r mut TreeReader,
+#[derive(Default)]
+struct Walk {
+    known: Files,
+    files: Files,
     sum: Sha256,
     entries: usize,
     bytes: u64,
 }
 
 impl TreeReader {
-    /// Forgets the files below other paths.
+    /// Forgets other trees.
     pub fn keep_only(&mut self, roots: &[PathBuf]) {
-        let below = |file: &PathBuf| roots.iter().any(|root| file.starts_with(root));
-        self.files.retain(|file, _| below(file));
+        self.trees.retain(|root, _| roots.contains(root));
     }
 
     /// The digest of a file, or of all below a folder.
     ///
     /// # Errors
     /// Why it cannot be read, or that it is too much to be compared.
-    pub fn read(&mut self, root: &Path) -> Result<u64, String> {
+    pub fn read(&mut self, root: &Path) -> Result<u32, String> {
         let mut walk = Walk {
-            reader: self,
-            sum: Sha256::new(),
-            entries: 0,
-            bytes: 0,
+            known: self.trees.remove(root).unwrap_or_default(),
+            ..Walk::default()
         };
         // The path itself may be a link to where the files are.
         let found = fs::metadata(root).map_err(|e| failed(root, &e))?;
-        walk.add(root, Path::new(""), &found, 0)?;
+        let done = walk.add(root, Path::new(""), &found, 0);
+        self.trees.insert(root.to_owned(), walk.files);
+        done?;
         let sum = walk.sum.finalize();
-        let first = sum.iter().take(8);
-        Ok(first.fold(0, |number, byte| (number << 8) | u64::from(*byte)))
-    }
-
-    fn file_sum(&mut self, path: &Path, file: &Metadata) -> io::Result<Sum> {
-        let stamp = Stamp::of(file);
-        if let Some((known, sum)) = self.files.get(path)
-            && *known == stamp
-        {
-            return Ok(*sum);
-        }
-        let mut content = foreign_file::open_regular(path)?.take(MAX_BYTES);
-        let (mut sum, mut buffer) = (Sha256::new(), [0; 16 * 1024]);
-        loop {
-            let count = content.read(&mut buffer)?;
-            let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
-                break;
-            };
-            sum.update(read);
-        }
-        let sum: Sum = sum.finalize().into();
-        self.files.insert(path.to_owned(), (stamp, sum));
-        Ok(sum)
+        let first = sum.iter().take(4);
+        Ok(first.fold(0, |number, byte| (number << 8) | u32::from(*byte)))
     }
 }
 
-impl Walk<'_> {
+impl Walk {
+    fn file_sum(&mut self, path: &Path, file: &Metadata) -> io::Result<Sum> {
+        let stamp = Stamp::of(file);
+        let known = self.known.get(path).filter(|(known, _)| *known == stamp);
+        let sum = match known {
+            Some((_, sum)) => *sum,
+            None => sum_of(path)?,
+        };
+        self.files.insert(path.to_owned(), (stamp, sum));
+        Ok(sum)
+    }
+
     fn add(
         &mut self,
         path: &Path,
@@ -131,8 +125,12 @@ impl Walk<'_> {
                     "the files are too large to compare, more than {limit} MiB"
                 ));
             }
-            let sum = self.reader.file_sum(path, found);
-            let sum = sum.map_err(|e| failed(path, &e))?;
+            let sum = match self.file_sum(path, found) {
+                Ok(sum) => sum,
+                // What is removed at this moment is as if it had not been there.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(e) => return Err(failed(path, &e)),
+            };
             let can_run = found.permissions().mode() & 0o111 != 0;
             self.note(if can_run { b'x' } else { b'f' }, name, &sum);
             Ok(())
@@ -159,7 +157,6 @@ impl Walk<'_> {
         }
         for child in names {
             let path = path.join(&child);
-            // What is removed at this moment is as if it had not been there.
             match fs::symlink_metadata(&path) {
                 Ok(found) => self.add(&path, &name.join(&child), &found, depth + 1)?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -177,6 +174,18 @@ impl Walk<'_> {
             self.sum.update(part.len().to_be_bytes());
             self.sum.update(part);
         }
+    }
+}
+
+fn sum_of(path: &Path) -> io::Result<Sum> {
+    let mut content = foreign_file::open_regular(path)?.take(MAX_BYTES);
+    let (mut sum, mut buffer) = (Sha256::new(), [0; 16 * 1024]);
+    loop {
+        let count = content.read(&mut buffer)?;
+        let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
+            return Ok(sum.finalize().into());
+        };
+        sum.update(read);
     }
 }
 
@@ -207,7 +216,7 @@ mod tests {
         dir
     }
 
-    fn digest(dir: &tempfile::TempDir) -> u64 {
+    fn digest(dir: &tempfile::TempDir) -> u32 {
         TreeReader::default().read(dir.path()).unwrap()
     }
 
@@ -260,8 +269,13 @@ mod tests {
         assert_ne!(reader.read(dir.path()).unwrap(), first);
         write(&dir.path().join("main"), "two");
         assert_eq!(reader.read(dir.path()).unwrap(), first);
+        assert_eq!(reader.trees[dir.path()].len(), 2);
+        // What is gone is forgotten.
+        fs::remove_file(dir.path().join("main")).unwrap();
+        reader.read(dir.path()).unwrap();
+        assert_eq!(reader.trees[dir.path()].len(), 1);
         reader.keep_only(&[]);
-        assert!(reader.files.is_empty());
+        assert!(reader.trees.is_empty());
     }
 
     #[test]

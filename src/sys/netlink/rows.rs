@@ -134,7 +134,7 @@ pub struct Route {
     pub destination: IpAddr,
     /// Bits of the destination that count; 0 for a default route.
     pub prefix: u8,
-    /// The interface.
+    /// The interface; 0 for a default route by several gateways.
     pub index: u32,
     /// Its metric; the lower is preferred.
     pub metric: u32,
@@ -307,7 +307,8 @@ pub(super) fn route_of(message: &RouteMessage) -> Option<Route> {
     Some(Route {
         destination: destination.unwrap_or(any),
         prefix: header.destination_prefix_length,
-        index: index?,
+        // A default route by several gateways has no interface of its own.
+        index: index.or((header.destination_prefix_length == 0).then_some(0))?,
         metric,
         connected: connected && header.destination_prefix_length > 0,
     })

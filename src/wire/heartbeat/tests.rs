@@ -112,8 +112,9 @@ fn readiness() -> Readiness {
         group: group.map(GroupName::new),
         text: text.to_owned(),
     };
-    let tree = |path: &str, digest| ComparedTree {
-        path: path.to_owned(),
+    let tree = |key, digest| ComparedTree {
+        path: None,
+        key,
         digest,
     };
     Readiness {
@@ -124,7 +125,7 @@ fn readiness() -> Readiness {
         },
         usual_routes: DefaultRoutes { v4: true, v6: true },
         lacks: vec![lack(None, "disk full"), lack(Some("a b"), "no /mnt")],
-        trees: vec![tree("/etc/nginx", Some(0x9f)), tree("/srv", None)],
+        trees: vec![tree(7, Some(0x9f)), tree(0x18, None)],
     }
 }
 
@@ -134,7 +135,7 @@ fn readiness_that_cannot_be_read_is_not_said() {
     let hb = usual(1);
     let env = envelope();
     let mut message = write(&hb, &env);
-    for (name, bad) in [("ry", "0.1.0,x"), ("la", "%zz,a b"), ("ct", "/a,zz")] {
+    for (name, bad) in [("ry", "0.1.0,x"), ("la", "%zz,a b"), ("ct", "a,zz")] {
         message.string(name, bad);
     }
     assert_eq!(read(&message, "ha"), Ok(hb));
@@ -179,7 +180,7 @@ fn it_looks_as_the_table_says() {
         had=1\npv=1-1\ncn=ha\ncd=9f86d081884c7d65\nme=active + 1/1\nh=alice@6b00e19b#234568,eth0,eth1\n\
         lo=c8\nsb=a%20b 50%25\nai=web,-,no%20answer%2c%2050%25 sql@a%20b,?\nwh=a%20b,alice db,alice,?\nhw=525400aabb0c 0a0000000001\nbk=7530\n\
         vo=1f2e3d4c5b6a7988 7\nfo=dave,7\ngb=da%20ve@1f\n\
-        ry=0.1.0,4,46\nla=,disk%20full a%20b,no%20/mnt\nct=/etc/nginx,9f /srv,-\n\
+        ry=0.1.0,4,46\nla=,disk%20full a%20b,no%20/mnt\nct=7,9f 18,-\n\
         g=IPaddr::192.168.10.0/24/eth0,f+21,>carol,=alice#22 IPaddr::192.168.10.1/24/eth0,f+21,~@7\n";
     assert_eq!(text, expected);
 }

@@ -22,6 +22,13 @@ fn sound() -> Readiness {
     }
 }
 
+fn looked(readiness: Readiness) -> Event {
+    Event::OwnReadiness {
+        readiness: Box::new(readiness),
+        complete: true,
+    }
+}
+
 /// What is said against a node, by kinds; none where it is no standby.
 fn against(status: &Status, node: &str) -> Option<Vec<String>> {
     let mut standbys = status.groups[0].standbys.iter();
@@ -33,7 +40,7 @@ fn against(status: &Status, node: &str) -> Option<Vec<String>> {
 /// `a` holds the group and has looked at itself, `b` and `c` hear it.
 fn holder() -> Alone {
     let mut a = Alone::holding(&["b", "c"]);
-    a.tell(Event::OwnReadiness(Box::new(sound())));
+    a.tell(looked(sound()));
     for peer in ["b", "c"] {
         a.voice(peer).readiness = sound();
     }
@@ -107,13 +114,10 @@ fn a_node_that_has_said_nothing_is_neither_ready_nor_a_problem() {
 #[test]
 fn trees_versions_and_what_a_node_says_of_itself_count() {
     let mut a = holder();
-    let tree = |digest| ComparedTree {
-        path: "/etc/nginx".to_owned(),
-        digest: Some(digest),
-    };
+    let tree = |digest| ComparedTree::of("/etc/nginx", Some(digest));
     let mut own = sound();
     own.trees = vec![tree(1)];
-    a.tell(Event::OwnReadiness(Box::new(own)));
+    a.tell(looked(own));
     let b = a.voice("b");
     b.readiness.trees = vec![tree(2)];
     b.readiness.version = "2".to_owned();
@@ -123,7 +127,12 @@ fn trees_versions_and_what_a_node_says_of_itself_count() {
     c.report = report(GroupState::Offline, 0);
     c.report.can = false;
     a.run_for(secs(1));
-    let differ = ["version-differs", "tree-differs"].map(str::to_owned);
-    assert_eq!(against(&a.status(), "b"), Some(differ.to_vec()));
+    assert_eq!(against(&a.status(), "b").unwrap(), ["tree-differs"]);
+    // Each takes groups over from the other, so that is told with the node only.
+    let problems = a.status().problems();
+    assert!(
+        problems.iter().any(|p| p.id == "version-differs"),
+        "{problems:?}"
+    );
     assert_eq!(against(&a.status(), "c").unwrap(), ["cannot-run"]);
 }

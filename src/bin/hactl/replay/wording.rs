@@ -130,7 +130,7 @@ impl ReplayWording {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 format!("hardware addresses of this node: {}", addresses.join(", "))
             }
-            Event::OwnReadiness(readiness) => {
+            Event::OwnReadiness { readiness, .. } => {
                 let lacks: Vec<&str> = readiness.lacks.iter().map(|l| l.text.as_str()).collect();
                 match lacks.join("; ") {
                     none if none.is_empty() => {

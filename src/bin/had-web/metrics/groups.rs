@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use had::model::heartbeat::GroupState;
 use had::model::status::{
-    CLAIM_REASONS, GroupActivity, GroupStatus, ResourceState, ResourceStatus, Status,
+    CLAIM_REASONS, GroupActivity, GroupStatus, ResourceState, ResourceStatus, StandbyStatus, Status,
 };
 
 use super::{Families, Labels, label, number};
@@ -73,7 +73,10 @@ fn add_places(to: &mut Families, status: &Status) {
         "group_standby_ready",
         "Whether a living node that does not have a group could take it over, as far as this node knows.",
         groups.flat_map(|g| {
+            // Who is in standby on purpose need not be ready.
+            let on_purpose = |s: &&StandbyStatus| s.reasons.iter().any(|r| r.id == "standby");
             let known = g.standbys.iter().filter(|s| s.is_known());
+            let known = known.filter(move |s| !on_purpose(s));
             known.map(|s| {
                 let labels = vec![label("group", &g.name), label("node", &s.node)];
                 (labels, number(s.ready))
