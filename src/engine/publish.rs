@@ -131,7 +131,8 @@ impl Publisher {
             peer_messages: Vec::new(),
             hardware: Vec::new(),
             readiness: Readiness::default(),
-            rested: false,
+            // Nothing of this life has run.
+            rested: true,
         }
     }
 

@@ -204,7 +204,7 @@ mod tests {
         let texts = |r: &Readiness| -> Vec<String> {
             r.limited().lacks.into_iter().map(|l| l.text).collect()
         };
-        assert_eq!(texts(&few), ["no script", "two?lines"]);
+        assert_eq!(texts(&few), ["no script", "two lines"]);
         let many = with(
             (0..6)
                 .map(|n| lack(&format!("g{n}"), "no script"))

@@ -281,8 +281,20 @@ pub const TABLE: &[Mutation] = &[
     m(
         "29: a witness never forgets a group",
         "witness.rs",
-        "            self.groups.retain(|g| !g.is_unnamed_since(now, limit));",
+        "            .retain(|g| !g.is_unnamed_since(now, limit) || may_run(g));",
+        "            .retain(|g| !g.is_unnamed_since(now, limit) || may_run(g) || limit.as_nanos() > 0);",
+    ),
+    m(
+        "32: a witness that starts knows no group",
+        "mod.rs",
+        "        groups.extend(witness::known_groups(&view.cluster, &kept, now));",
         "",
+    ),
+    m(
+        "32: where a heartbeat came from that is not fresh is never asked",
+        "machine_probe.rs",
+        "        let unproved = self.unproved_address.filter(|_| self.addresses.is_empty());",
+        "        let unproved = self.unproved_address.filter(|_| false);",
     ),
     m(
         "8: the kernel keeps an address that a peer is about to take over",

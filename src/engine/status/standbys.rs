@@ -12,7 +12,8 @@ impl Engine {
     /// This node has looked at itself. What it finds is usual where no group runs, and none did at the look before: a route may
     /// leave a moment after its group.
     pub(in crate::engine) fn take_own_readiness(&mut self, found: &Readiness, complete: bool) {
-        let rests = !self.groups.iter().any(|g| g.state().holds());
+        let runs = |g: &Group| g.state().holds() || g.state() == GroupState::Unknown;
+        let rests = !self.groups.iter().any(runs);
         let rested = std::mem::replace(&mut self.publisher.rested, rests);
         let mut usual = self.publisher.readiness.usual_routes;
         if rests && rested && complete {
