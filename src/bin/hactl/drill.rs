@@ -105,7 +105,8 @@ pub fn run(args: &Drill, socket: &Path) -> Result<(), Failure> {
     if args.json && !moves.is_empty() {
         let group = drill.plan.group.as_str();
         let moves = &moves;
-        print_text(&json_page(&DrillReport { group, moves })?)?;
+        // The outcome counts, also where nobody reads.
+        drop(print_and_go_on(&json_page(&DrillReport { group, moves })?));
     }
     outcome
 }
@@ -122,8 +123,9 @@ fn confirm(args: &Drill, plan: &Plan) -> Result<(), Failure> {
     }
     let (group, meaning) = (&plan.group, plan.meaning(args.back));
     if !io::stdin().is_terminal() {
+        let back = if args.back { " --back" } else { "" };
         let text = format!(
-            "{meaning} Nothing was done; if you are sure: hactl drill {} --yes",
+            "{meaning} Nothing was done; if you are sure: hactl drill {}{back} --yes",
             args.group
         );
         return Err(Failure::failed(text));

@@ -52,6 +52,11 @@ impl Status {
         others.filter(|n| !is_barred(n, group)).collect()
     }
 
+    /// Whether `failback_when` runs on this node. Where no group prefers it, that has no result for ever.
+    pub fn is_asked_failback_when(&self, node: &NodeName) -> bool {
+        self.groups.iter().any(|group| group.preferred == *node)
+    }
+
     /// Why the choice cannot be left to the cluster.
     fn choice_reasons(
         &self,
@@ -109,9 +114,11 @@ impl Status {
         }
         // What concerns one group only; the rest is told with the node.
         let own = ["cannot-run", "failback-waits", STANDBY_LACKS];
+        let asked = self.is_asked_failback_when(name);
         let standbys = group.standbys.iter().filter(|s| s.node == *name);
         let lacks = standbys.flat_map(|s| s.reasons.iter());
         let lacks = lacks.filter(|reason| own.contains(&&*reason.id));
+        let lacks = lacks.filter(|reason| asked || reason.id != "failback-waits");
         reasons.extend(lacks.map(|reason| format!("{name}: {reason}")));
         let begins = format!("{name} ");
         let standby = group.notes.iter().filter(|note| note.id == "standby");
@@ -285,6 +292,23 @@ mod tests {
         let possible = status.may_choose(&status.groups[0]);
         let names: Vec<&str> = possible.iter().map(|n| n.name.as_str()).collect();
         assert_eq!(names, ["carol"]);
+    }
+
+    #[test]
+    fn failback_when_counts_where_it_is_asked() {
+        let mut status = trio();
+        let waits = Note::new("failback-waits", "does not fulfil failback_when ()");
+        status.groups[0].standbys = vec![StandbyStatus {
+            node: name("bob"),
+            ready: false,
+            reasons: vec![waits],
+        }];
+        assert_eq!(reasons(&status, Some("bob")), "");
+        let mut other = status.groups[0].clone();
+        (other.name, other.preferred) = (GroupName::new("db"), name("bob"));
+        status.groups.push(other);
+        let text = "bob: does not fulfil failback_when ()";
+        assert_eq!(reasons(&status, Some("bob")), text);
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub fn obstacles(
         return vec!["it is no longer in haresources".to_owned()];
     };
     let mut reasons = status.not_ready_to_move(group, Some(origin));
-    let asks = status.checks.iter().filter(|c| c.name == FAILBACK_WHEN);
+    let asked = status.is_asked_failback_when(origin);
+    let checks = status.checks.iter().filter(|_| asked);
+    let asks = checks.filter(|c| c.name == FAILBACK_WHEN);
     reasons.extend(asks.filter_map(|check| old_answer(check, ago)));
     if reasons.is_empty() && ago < LOOKED_AGAIN {
         let time = duration_for_people(LOOKED_AGAIN);
