@@ -185,7 +185,7 @@ impl World {
     fn write(&self, machine: &str, path: &str, text: &str) {
         let mode = match text {
             _ if text.starts_with("#!") => "755",
-            _ if path.ends_with("authkeys") || path.ends_with(".token") => "600",
+            _ if path.ends_with("authkeys") || path.ends_with("had-web.token") => "600",
             _ => "644",
         };
         let folder = Path::new(path).parent().unwrap().display();
