@@ -9,7 +9,7 @@ const MASK: &str = "***";
 /// A name that contains one of these is that of a secret.
 const SECRET_NAMES: [&str; 5] = ["passw", "passphrase", "secret", "credential", "token"];
 /// A part of a name, between `_`, `-` and `.`, that makes it the name of a secret.
-const SECRET_PARTS: [&str; 7] = [
+const SECRET_PARTS: [&str; 8] = [
     "pass",
     "pwd",
     "pw",
@@ -17,6 +17,8 @@ const SECRET_PARTS: [&str; 7] = [
     "apikey",
     "authkey",
     "privkey",
+    // The key of IPMI, as fence_ipmilan calls it: hexadecimal_kg.
+    "kg",
 ];
 /// The name of a secret when one of these comes before `key`.
 const SECRET_KEYS: [&str; 8] = [
@@ -136,6 +138,10 @@ mod tests {
             (
                 "replication_passwd=x api_key=y auth-key=z snmp.community=q",
                 "replication_passwd=*** api_key=*** auth-key=*** snmp.community=***",
+            ),
+            (
+                "hexadecimal_kg=0a kg=0b pkg=x",
+                "hexadecimal_kg=*** kg=*** pkg=x",
             ),
             ("token=a secret= passwd", "token=*** secret= passwd"),
             ("pässword=ä passphrase=ö", "pässword=ä passphrase=***"),

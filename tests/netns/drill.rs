@@ -21,11 +21,19 @@ status) if [ -e /run/$name.on ]; then echo running; else echo stopped; fi;;
 esac
 ";
 
+/// Whether this node is ready to get its groups back.
+const READY: &str = "#!/bin/sh\n[ ! -e /run/stale ] || { echo lag 900 s; exit 1; }\n";
+
 fn pair(name: &str) -> Cluster {
+    pair_with(name, "")
+}
+
+fn pair_with(name: &str, more: &str) -> Cluster {
     let haresources = "alice 10.0.0.100 first\nalice second\n";
-    let cluster = Blueprint::new(name, &format!("{TIMES}{HA_CF}"), haresources)
+    let cluster = Blueprint::new(name, &format!("{TIMES}{HA_CF}{more}"), haresources)
         .script("first", SCRIPT)
         .script("second", SCRIPT)
+        .file("ready", READY, 0o755)
         .node("alice", &["eth0 10.0.0.1/24"], &[])
         .node("bob", &["eth0 10.0.0.2/24"], &[])
         .client("eth0 10.0.0.9/24")
@@ -57,7 +65,7 @@ fn a_drill_there_and_back_is_measured_and_remembered() {
     );
     says(
         &cluster.sh("alice", "hactl status"),
-        &["Last switch to another node\n  10.0.0.100  never\n"],
+        &["Last switch to another node\n  10.0.0.100  none known\n"],
     );
 
     let probe = cluster
@@ -88,6 +96,9 @@ fn a_drill_there_and_back_is_measured_and_remembered() {
         (longest - client).abs() < TOLERANCE_MS,
         "{longest} ms here, {client} ms at a client"
     );
+    let short = format!("hactl drill {ADDRESS} --back --yes --timeout 10s");
+    let said = cluster.exits(1, "alice", &short);
+    says(&said, &["--back needs a --timeout of at least 35 s"]);
 
     says(
         &cluster.sh("alice", "hactl history"),
@@ -130,9 +141,13 @@ fn a_drill_from_the_other_node_takes_the_group_there() {
         &[
             "bob took over from alice in ",
             "by pings of 10.0.0.100 from here",
+            "note: alice has given it away",
+            "`hactl standby off 10.0.0.100`, typed there,",
         ],
     );
     cluster.until_owner(ADDRESS, "bob");
+    let said = cluster.exits(1, "alice", &format!("hactl drill {ADDRESS} --back --yes"));
+    says(&said, &["run hactl drill 10.0.0.100 --back on bob"]);
     let said = cluster.exits(1, "bob", &format!("hactl drill {ADDRESS} --to bob --yes"));
     says(&said, &["bob runs it already"]);
     // On a terminal it asks.
@@ -208,4 +223,42 @@ fn a_drill_that_fails_says_where_the_group_is_and_what_to_do() {
     assert!(!page.contains("gave it away"), "{page}");
     let history = cluster.sh("alice", "hactl history");
     assert!(!history.contains("drill: "), "{history}");
+}
+
+/// `failback_when` says what the database lacks: an order to take over would not ask it.
+#[test]
+fn a_group_does_not_go_back_to_a_node_that_is_not_ready() {
+    let cluster = pair_with(
+        "drill-stale",
+        "failback_when exec /etc/ha.d/ready every 1s\n",
+    );
+    cluster.sh("alice", "touch /run/stale");
+    let drill = format!("hactl drill {ADDRESS} --back --yes --timeout 35s");
+    let said = cluster.exits(1, "alice", &drill);
+    says(&said, &["it stays on bob: ", "lag 900 s"]);
+    cluster.until_owner(ADDRESS, "bob");
+    let history = cluster.sh("alice", "hactl history");
+    says(&history, &["drill: bob took over in "]);
+    assert!(!history.contains(", back in "), "{history}");
+}
+
+/// Nobody reads, and Ctrl-C comes in the middle: the wish to give the group away is taken back all the same.
+#[test]
+fn an_interrupted_drill_leaves_nothing_behind() {
+    let cluster = pair("drill-interrupted");
+    let drill = format!("exec hactl drill {ADDRESS} --back --yes 2>/run/said");
+    let drill = format!("sh -c 'echo $$ >/run/pid; {drill}' | true");
+    let interrupt =
+        "until grep -q waiting /run/said; do sleep 0.05; done; kill -INT $(cat /run/pid)";
+    let both = format!("touch /run/said; ({interrupt}) & {drill}; wait");
+    cluster.sh("alice", &both);
+    let said = cluster.sh("alice", "cat /run/said");
+    says(&said, &["it stays on bob: the drill was interrupted"]);
+    cluster.until_owner(ADDRESS, "bob");
+    let page = cluster.sh("alice", "hactl status; true");
+    assert!(!page.contains("gave it away"), "{page}");
+    says(
+        &cluster.sh("alice", "hactl history"),
+        &["drill: bob took over in "],
+    );
 }

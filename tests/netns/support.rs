@@ -3,7 +3,7 @@
 use crate::common::{Blueprint, Cluster, TIMES};
 
 /// A word for each place where a secret may be.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 9] = [
     "a-key-for-a-test",
     "sekret-of-a-resource",
     "sekret-of-the-switch",
@@ -12,6 +12,7 @@ const SECRETS: [&str; 8] = [
     "sekret-of-stonith",
     "sekret-of-a-notifier",
     "sekret-of-the-log",
+    "sekret-of-a-hook",
 ];
 const HA_CF: &str =
     "auto_failback off\nrecord 1M\nnode alice bob\nucast eth0 10.0.0.1\nucast eth0 10.0.0.2
@@ -21,6 +22,9 @@ fence bob /etc/ha.d/switch ip=10.9.9.2 password=@/etc/ha.d/switch-password
 # check web http://admin:sekret-of-a-url@10.0.0.7/
 # stonith_host * external/ipmi 10.9.9.9 root sekret-of-stonith
 # notify /usr/local/bin/tell --token sekret-of-a-notifier
+# fence carol /etc/ha.d/switch ip=10.9.9.3 password=@/etc/ha.d/long-password
+notify http://127.0.0.1:9/T0/sekret-of-a-hook timeout 1s
+#notify https://hooks.example.org/T0/sekret-of-a-hook
 ";
 /// It says its own parameters, as careless scripts do.
 const TALKATIVE: &str = "#!/bin/sh
@@ -86,7 +90,13 @@ fn file(cluster: &Cluster, path: &str) -> String {
 #[test]
 fn the_archive_has_what_is_needed_and_no_secret() {
     let cluster = pair("support-whole");
+    let logs = "mkdir /run/a /run/b && echo one >/run/a/tell && echo two >/run/b/tell";
+    let name = "printf 'logfile /run/a/tell\\ndebugfile /run/b/tell\\n' >>/etc/ha.d/ha.cf";
+    cluster.sh("alice", &format!("{logs} && {name}"));
+    // An older recording.
+    cluster.sh("alice", "test -s /var/lib/had/recording.old || cp /var/lib/had/recording /var/lib/had/recording.old");
     let said = unpacked(&cluster, "whole");
+    assert_eq!(file(&cluster, "whole/logs/tell-2"), "two\n");
     for name in [
         "version.txt",
         "uname.txt",
@@ -98,6 +108,9 @@ fn the_archive_has_what_is_needed_and_no_secret() {
         "history.txt",
         "journal.jsonl",
         "recording",
+        "recording.old",
+        "logs/tell",
+        "logs/tell-2",
         "log.txt",
         "ip-address.txt",
         "ip-route.txt",
@@ -117,6 +130,7 @@ fn the_archive_has_what_is_needed_and_no_secret() {
         "deadtime 2",
         "fence bob /etc/ha.d/switch ip=10.9.9.2 password=",
         "http://***@10.0.0.7/",
+        "notify http://127.0.0.1:9/*** timeout 1s",
     ] {
         assert!(ha_cf.contains(kept), "{kept}: {ha_cf}");
     }
@@ -137,12 +151,18 @@ fn a_dead_daemon_and_a_broken_configuration_are_no_obstacle() {
     // What is asked for is on the disk: entries are written together, a moment later.
     cluster.sh("alice", "hactl history");
     cluster.lab.kill_had("alice").unwrap();
+    let long = "head -c 70000 /dev/zero | tr '\\0' x >/etc/ha.d/long-password";
+    cluster.sh("alice", long);
     cluster.sh("alice", "echo 'deadtme 3' >>/etc/ha.d/ha.cf; rm /etc/ha.d/haresources; mkfifo /etc/ha.d/haresources");
     let said = unpacked(&cluster, "broken");
     let problems = file(&cluster, "broken/problems.txt");
     for (problem, why) in [
         ("status.json: ", "cannot reach had"),
         ("/etc/ha.d/haresources: ", "not a regular file"),
+        (
+            "/etc/ha.d/long-password: ",
+            "its words are not masked, because it cannot be read: it is longer",
+        ),
     ] {
         let line = problems.lines().find(|line| line.starts_with(problem));
         assert!(

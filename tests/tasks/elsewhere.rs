@@ -28,6 +28,11 @@ pub enum Instead {
 type Judge = fn(&[&str]) -> Result<Instead, String>;
 const ELSEWHERE: &[(&str, &str, Judge)] = &[
     ("systemctl", "a lab has no systemd", systemctl),
+    (
+        "journalctl",
+        "a lab has no systemd, so nobody keeps its logs there",
+        journalctl,
+    ),
     ("scp", "the machines of a lab have no sshd", scp),
     (
         "apt",
@@ -78,6 +83,8 @@ fn systemctl(words: &[&str]) -> Result<Instead, String> {
     };
     let unit = (**unit).to_owned();
     Ok(match *verb {
+        // A page asks for the state of a daemon that does not run.
+        "status" if unit == "had" => Instead::Stop(unit),
         "start" => Instead::Start(unit),
         "enable" if now => Instead::Start(unit),
         "stop" => Instead::Stop(unit),
@@ -97,6 +104,16 @@ fn unit_exists(unit: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("there is no packaging/{file}"))
+}
+
+/// The last lines of a unit.
+fn journalctl(words: &[&str]) -> Result<Instead, String> {
+    match words {
+        ["-u", unit, "-n", number] if number.parse::<u32>().is_ok() => {
+            unit_exists(unit).map(|()| Instead::Nothing)
+        }
+        _ => Err("options that are not expected here".to_owned()),
+    }
 }
 
 /// One or more files, and a folder of another machine.
@@ -141,10 +158,19 @@ fn apt(words: &[&str]) -> Result<Instead, String> {
         "heartbeat",
         "keepalived",
     ];
-    match packages.iter().find(|p| !ours.contains(p)) {
+    let known = |p: &&&str| ours.contains(p) || is_package_file(p);
+    match packages.iter().find(|p| !known(p)) {
         None => Ok(Instead::Nothing),
         Some(other) => Err(format!("{other} is no package that packaging/build makes")),
     }
+}
+
+/// `./had_0.2.0_amd64.deb`
+fn is_package_file(word: &str) -> bool {
+    let name = word.strip_prefix("./").and_then(|w| w.strip_suffix(".deb"));
+    let parts: Vec<&str> = name.unwrap_or_default().split('_').collect();
+    let is_version = |text: &str| text.split('.').all(|n| n.parse::<u32>().is_ok());
+    matches!(parts.as_slice(), ["had" | "had-web", version, "amd64"] if is_version(version))
 }
 
 /// The options of `docker run` that a page may use, as version 28 has them.
@@ -196,6 +222,10 @@ fn what_is_judged_is_judged() {
         Some(Instead::Nothing)
     );
     assert_eq!(instead("hactl status"), None);
+    assert_eq!(
+        instead("apt install ./had_0.2.0_amd64.deb"),
+        Some(Instead::Nothing)
+    );
     for wrong in [
         "systemctl begin had",
         "systemctl start hda",
@@ -203,6 +233,8 @@ fn what_is_judged_is_judged() {
         "scp a bob",
         "scp -r a bob:/etc/",
         "apt install ./hat.deb",
+        "apt install ./had_new_amd64.deb",
+        "journalctl -u hda -n 50",
         "apt upgrade",
         "reboot now",
     ] {

@@ -185,7 +185,7 @@ impl World {
     fn write(&self, machine: &str, path: &str, text: &str) {
         let mode = match text {
             _ if text.starts_with("#!") => "755",
-            _ if path.ends_with("authkeys") => "600",
+            _ if path.ends_with("authkeys") || path.ends_with("had-web.token") => "600",
             _ => "644",
         };
         let folder = Path::new(path).parent().unwrap().display();
@@ -313,7 +313,7 @@ impl World {
         let more = "cat /etc/systemd/system/had-web.service.d/*.conf 2>/dev/null || true";
         text += &self.must(on, more);
         let mut lines = text.lines().filter_map(|l| l.strip_prefix("ExecStart="));
-        let line = lines.next_back().unwrap();
+        let line = with_credentials(&text, lines.next_back().unwrap());
         let words = line.strip_prefix("/usr/sbin/had-web").unwrap();
         let words: Vec<&str> = [HAD_WEB]
             .into_iter()
@@ -330,6 +330,16 @@ impl World {
             self.write(to, &format!("{folder}{name}"), &text);
         }
     }
+}
+
+/// In place of the folder of systemd, the files that it copies there.
+fn with_credentials(unit: &str, line: &str) -> String {
+    let loads = unit
+        .lines()
+        .filter_map(|l| l.strip_prefix("LoadCredential=")?.split_once(':'));
+    loads.fold(line.to_owned(), |line, (name, path)| {
+        line.replace(&format!("${{CREDENTIALS_DIRECTORY}}/{name}"), path)
+    })
 }
 
 fn write(folder: &Path, name: &str, text: &str) {

@@ -1,7 +1,9 @@
 //! `hactl drill`: a real planned switch as an exercise, with the gap that clients see measured from this node.
 
+mod back;
 mod measure;
 mod plan;
+mod signals;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -13,20 +15,23 @@ use had::control::api::Request;
 use had::control::client::ControlClient;
 use had::model::NodeName;
 use had::model::status::{GroupStatus, Status};
-use had::text::duration_for_people;
+use had::text::{duration_for_people, printable};
 use serde::Serialize;
 
 use crate::Failure;
 use crate::args::duration;
 use crate::commands::{ANSWER_TIMEOUT, Tool, print_text};
-use crate::screen::{Screen, json_page};
+use crate::screen::{Screen, json_page, print_and_go_on};
 use crate::status::render_owners;
 use measure::{Measured, Probe, in_journal};
 use plan::{Direction, Plan};
+use signals::Held;
 
 /// Time for the status to show what a command has already reported.
 const SHOWN_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
+/// Between two looks whether the group may go back.
+const READY_POLL: Duration = Duration::from_millis(200);
 
 /// The options of `hactl drill`.
 #[derive(Args)]
@@ -34,7 +39,7 @@ pub struct Drill {
     /// A group: its name, or the first argument of its name
     #[arg(value_name = "GROUP")]
     group: String,
-    /// Move it back afterwards, and measure that too
+    /// Move it back when this node is ready to take it back, and measure that too
     #[arg(long)]
     back: bool,
     /// The node that is to take it [default: where the cluster moves it; on another node than its own, this one]
@@ -46,7 +51,7 @@ pub struct Drill {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// How long to wait for each move, such as 90, 90s or 2m
+    /// How long to wait for each move, and with --back until this node is ready again, such as 90, 90s or 2m
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration)]
     timeout: Duration,
 }
@@ -71,28 +76,44 @@ struct Moved {
 pub fn run(args: &Drill, socket: &Path) -> Result<(), Failure> {
     let tool = Tool::new(socket);
     let status = tool.request_status(ANSWER_TIMEOUT)?;
-    let plan = Plan::make(&args.group, args.to.as_deref(), &status).map_err(Failure::failed)?;
+    let to = args.to.as_deref();
+    let plan = Plan::make(&args.group, to, args.back, &status).map_err(Failure::failed)?;
+    if args.back && args.timeout < back::LOOKED_AGAIN {
+        let least = duration_for_people(back::LOOKED_AGAIN);
+        let text = format!(
+            "--back needs a --timeout of at least {least}: so long this node needs to look whether it is ready again; nothing was done"
+        );
+        return Err(Failure::failed(text));
+    }
     confirm(args, &plan)?;
+    let held = Held::new().map_err(|e| Failure::failed(format!("cannot hold signals: {e}")))?;
     let drill = Exercise {
         args,
         socket,
         tool,
         plan,
+        held,
     };
     let mut moves = Vec::new();
     let outcome = drill.run(&mut moves);
     // What is still under way goes on; otherwise an exercise leaves no wish behind.
     let under_way = |failure: &Failure| failure.code == Failure::TIMED_OUT;
-    if !outcome.as_ref().is_err_and(under_way) {
+    if drill.plan.direction == Direction::Away && !outcome.as_ref().is_err_and(under_way) {
         drill.end_giving();
     }
     drill.note(&moves);
     if args.json && !moves.is_empty() {
         let group = drill.plan.group.as_str();
         let moves = &moves;
-        print_text(&json_page(&DrillReport { group, moves })?)?;
+        // The outcome counts, also where nobody reads.
+        drop(print_and_go_on(&json_page(&DrillReport { group, moves })?));
     }
     outcome
+}
+
+/// Whether it came back to where it was.
+fn returned(moves: &[Moved]) -> bool {
+    matches!(moves, [there, back] if back.to == there.from)
 }
 
 /// Asks on a terminal; elsewhere `--yes` is needed.
@@ -102,8 +123,9 @@ fn confirm(args: &Drill, plan: &Plan) -> Result<(), Failure> {
     }
     let (group, meaning) = (&plan.group, plan.meaning(args.back));
     if !io::stdin().is_terminal() {
+        let back = if args.back { " --back" } else { "" };
         let text = format!(
-            "{meaning} Nothing was done; if you are sure: hactl drill {} --yes",
+            "{meaning} Nothing was done; if you are sure: hactl drill {}{back} --yes",
             args.group
         );
         return Err(Failure::failed(text));
@@ -126,19 +148,55 @@ struct Exercise<'a> {
     socket: &'a Path,
     tool: Tool<'a>,
     plan: Plan,
+    held: Held,
 }
 
 impl Exercise<'_> {
     /// Moves it there, and back if that is wanted.
     fn run(&self, moves: &mut Vec<Moved>) -> Result<(), Failure> {
-        let there = self.plan.direction;
-        let back = self.args.back.then(|| there.reverse());
-        for direction in [Some(there), back].into_iter().flatten() {
-            let moved = self.go(direction)?;
-            self.tell(&moved)?;
-            moves.push(moved);
+        let there = self.go(self.plan.direction)?;
+        let left = Instant::now();
+        self.tell(&there);
+        let (from, to) = (there.from.clone(), there.to.clone());
+        moves.push(there);
+        if !self.args.back {
+            self.tell_given(&from);
+            return Ok(());
         }
-        Ok(())
+        self.until_ready(left, &from, &to)?;
+        let back = self.go(Direction::Here)?;
+        self.tell(&back);
+        let now = back.to.clone();
+        moves.push(back);
+        if returned(moves) {
+            return Ok(());
+        }
+        Err(self.stuck(&format!("{now} has it, not {from}"), Failure::FAILED))
+    }
+
+    /// Until the node that gave it away is ready to take it back: not with data that lacks what was written meanwhile.
+    fn until_ready(&self, left: Instant, origin: &NodeName, at: &NodeName) -> Result<(), Failure> {
+        say(&format!(
+            "note: waiting until {origin} is ready to take it back, {} at least",
+            duration_for_people(back::LOOKED_AGAIN)
+        ));
+        loop {
+            let ago = left.elapsed();
+            let status = self.status();
+            let obstacles = status.map(|s| back::obstacles(&s, &self.plan.group, origin, ago));
+            let obstacles = obstacles.unwrap_or_else(|| vec!["the daemon does not answer".into()]);
+            if self.held.came() {
+                return Err(stays(at, &["the drill was interrupted".to_owned()]));
+            }
+            if obstacles.is_empty() {
+                return Ok(());
+            }
+            // The time that a look at itself takes is not part of what the user waits for.
+            if ago > self.args.timeout + READY_POLL {
+                return Err(stays(at, &obstacles));
+            }
+            sleep(READY_POLL);
+        }
     }
 
     /// Moves the group once and measures.
@@ -206,13 +264,41 @@ impl Exercise<'_> {
         };
         let places = self.status().map(|status| render_owners(&status, wide));
         let places = places.unwrap_or_else(|| "  the daemon does not answer\n".to_owned());
+        let advice = if code == Failure::TIMED_OUT {
+            self.advice_under_way()
+        } else {
+            format!(
+                "`hactl why {group}` says what happened, and `hactl status` what is wrong; \
+                 `hactl takeover {group}`, typed on a node that is well, moves it there"
+            )
+        };
         Failure {
             code,
             text: format!(
-                "the drill of {group} did not succeed: {why}\nnow:\n{places}\
-                 what to do: `hactl why {group}` says what happened, and `hactl status` what is wrong; \
-                 `hactl takeover {group}`, typed on a node that is well, moves it there"
+                "the drill of {group} did not succeed: {why}\nnow:\n{places}what to do: {advice}"
             ),
+        }
+    }
+
+    fn advice_under_way(&self) -> String {
+        let wait = "the move still goes on: wait and look at `hactl status --watch`; do not order another move";
+        match self.plan.direction {
+            Direction::Away => format!(
+                "{wait}; afterwards type `hactl standby off {}` here",
+                self.plan.group
+            ),
+            Direction::Here => wait.to_owned(),
+        }
+    }
+
+    /// A preferred node that gave its group away on request of another one remembers that.
+    fn tell_given(&self, from: &NodeName) {
+        let group = &self.plan.group;
+        if self.plan.direction == Direction::Here && self.plan.preferred == *from {
+            say(&format!(
+                "note: {from} has given it away and takes it back only if no other node can run it; \
+                 `hactl standby off {group}`, typed there, ends this (with auto_failback on the group then goes back)"
+            ));
         }
     }
 
@@ -224,15 +310,18 @@ impl Exercise<'_> {
             .ask(&Request::Unstandby { words }, ANSWER_TIMEOUT)
             .is_err()
         {
-            eprintln!("hactl: warning: end the giving away of the group with hactl standby off");
+            let group = &self.plan.group;
+            say(&format!(
+                "warning: end the giving away of the group with hactl standby off {group}"
+            ));
         }
     }
 
-    fn tell(&self, moved: &Moved) -> Result<(), Failure> {
-        if self.args.json {
-            return Ok(());
+    /// A reader who has gone does not keep the drill from its end.
+    fn tell(&self, moved: &Moved) {
+        if !self.args.json {
+            drop(print_and_go_on(&self.line(moved)));
         }
-        print_text(&self.line(moved))
     }
 
     fn line(&self, moved: &Moved) -> String {
@@ -265,11 +354,13 @@ impl Exercise<'_> {
             group: self.plan.group.to_string(),
             to: first.to.clone(),
             gap_us: micros(first),
-            returned: moves.len() > 1,
+            returned: returned(moves),
             back_us: moves.get(1).and_then(micros),
         };
         if let Err(error) = self.tool.ask(&request, ANSWER_TIMEOUT) {
-            eprintln!("hactl: warning: the drill is not in the journal: {error}");
+            say(&format!(
+                "warning: the drill is not in the journal: {error}"
+            ));
         }
     }
 }
@@ -278,6 +369,16 @@ impl Moved {
     fn gap(&self) -> Option<Duration> {
         Duration::try_from_secs_f64(self.gap_ms? / 1000.0).ok()
     }
+}
+
+/// The group is not moved back.
+fn stays(at: &NodeName, reasons: &[String]) -> Failure {
+    Failure::failed(format!("it stays on {at}: {}", reasons.join("; ")))
+}
+
+/// A closed terminal is no reason to end.
+fn say(text: &str) {
+    drop(writeln!(io::stderr(), "hactl: {}", printable(text)));
 }
 
 /// The one node that runs it.

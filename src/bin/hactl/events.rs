@@ -123,9 +123,6 @@ impl Follower<'_> {
             let ControlAnswer::Status(status) = client.receive(SILENCE)? else {
                 return Err(Broken::Output(unexpected_answer()));
             };
-            if std::mem::take(&mut self.silent) {
-                say("note: the daemon answers again");
-            }
             if reader_has_gone() {
                 return Ok(());
             }
@@ -134,6 +131,10 @@ impl Follower<'_> {
             if changed || again || asked.elapsed() >= ASK_EVERY {
                 self.print_newer()?;
                 asked = Instant::now();
+                // Not before: a daemon that pushes its status may still fail to read its journal.
+                if std::mem::take(&mut self.silent) {
+                    say("note: the daemon answers again");
+                }
             }
             // A decision may reach the journal a moment after the status shows it.
             (essence, again) = (now, changed);
@@ -144,9 +145,14 @@ impl Follower<'_> {
         let mut entries = ask(self.socket, FEW)?;
         if entries.len() == FEW && !self.seen.joins(&entries) {
             entries = ask(self.socket, HISTORY_MAX)?;
-            if !self.seen.joins(&entries) {
-                say("warning: too many decisions at once; some are left out");
-            }
+        }
+        if !self.seen.joins(&entries) {
+            let whole = entries.len() < HISTORY_MAX || self.seen.last_seen_in(&entries).is_some();
+            say(if whole {
+                "warning: the journal has lost some of the decisions that were shown, and maybe others"
+            } else {
+                "warning: too many decisions at once; some are left out"
+            });
         }
         let newer = self.seen.add(entries);
         self.print(&newer).map_err(Broken::Output)

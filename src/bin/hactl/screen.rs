@@ -126,14 +126,17 @@ pub fn json_page(value: &impl Serialize) -> Result<String, Failure> {
 
 /// Writes to standard output. If the reader has gone (`hactl status | head -1`), the program ends without an error.
 pub fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out
-        .write_all(harmless(text).as_bytes())
-        .and_then(|()| out.flush())
-    {
+    match print_and_go_on(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => result,
     }
+}
+
+/// The same for a program that has more to do, even if nobody reads what it says.
+pub fn print_and_go_on(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(harmless(text).as_bytes())?;
+    out.flush()
 }
 
 /// Whether nobody can read what is written to standard output any more: the other end of its pipe is closed.

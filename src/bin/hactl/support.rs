@@ -6,6 +6,7 @@
 mod archive;
 mod collect;
 mod command;
+mod file_end;
 mod journal_copy;
 mod redact;
 
@@ -71,7 +72,7 @@ fn summary(out: &Path, parts: &[Part], problems: &[String]) -> String {
         text += &format!("  {}\n", part.name);
     }
     if !problems.is_empty() {
-        text += "\nnot collected, as problems.txt in it says too:\n";
+        text += "\nnot collected or not complete, as problems.txt in it says too:\n";
         for problem in problems {
             text += &format!("  {problem}\n");
         }

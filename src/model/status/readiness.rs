@@ -5,9 +5,19 @@ use crate::model::NodeName;
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
 
+/// What keeps the engine from choosing a node for a group; other things make the node no less a candidate.
+const BARS: [&str; 4] = ["check-failed", "standby", "group-failed", "cannot-run"];
+/// The same of what is said about the node.
+const BARS_OF_NODE: [&str; 4] = [
+    "config-differs",
+    "not-heard-by",
+    "node-leaving",
+    "node-not-joined",
+];
+
 impl Status {
-    /// Why a group should not be moved now, one sentence each; none if a node is ready to take it. Without a target any node
-    /// will do that does not run it.
+    /// Why a group should not be moved now, one sentence each. Without a target the cluster chooses, so each node that it may
+    /// choose must be ready.
     pub fn not_ready_to_move(&self, group: &GroupStatus, target: Option<&NodeName>) -> Vec<String> {
         let mut reasons = self.cluster_reasons();
         reasons.extend(group_reasons(group));
@@ -28,10 +38,49 @@ impl Status {
                 reasons.push(format!("there is no node {target} that could run it"));
             }
             (true, None) => reasons.push("there is no other node that could run it".to_owned()),
-            (false, _) if each.iter().any(Vec::is_empty) => {}
-            (false, _) => reasons.extend(each.concat()),
+            (false, None) => reasons.extend(self.choice_reasons(group, &wanted, &each)),
+            (false, Some(_)) => reasons.extend(each.concat()),
         }
         reasons
+    }
+
+    /// The nodes to which the cluster may move a group that leaves its owner, ready or not. It does not look at all that makes a
+    /// node ready, and chooses by its own rules.
+    pub fn may_choose(&self, group: &GroupStatus) -> Vec<&NodeStatus> {
+        let others = self.nodes.iter().filter(|n| !n.witness);
+        let others = others.filter(|n| !group.owners.contains(&n.name));
+        others.filter(|n| !is_barred(n, group)).collect()
+    }
+
+    /// Whether `failback_when` runs on this node. Where no group prefers it, that has no result for ever.
+    pub fn is_asked_failback_when(&self, node: &NodeName) -> bool {
+        self.groups.iter().any(|group| group.preferred == *node)
+    }
+
+    /// Why the choice cannot be left to the cluster.
+    fn choice_reasons(
+        &self,
+        group: &GroupStatus,
+        nodes: &[&NodeStatus],
+        reasons: &[Vec<String>],
+    ) -> Vec<String> {
+        let mut pairs = nodes.iter().zip(reasons);
+        let Some((ready, _)) = pairs.find(|(_, reasons)| reasons.is_empty()) else {
+            return reasons.concat();
+        };
+        let (name, ready) = (&group.name, &ready.name);
+        let possible = self.may_choose(group);
+        let chosen = |node: &NodeName| possible.iter().any(|p| p.name == *node);
+        let unready = nodes.iter().zip(reasons);
+        let unready = unready.filter(|(node, reasons)| !reasons.is_empty() && chosen(&node.name));
+        let sentence = |(node, reasons): (&&NodeStatus, &Vec<String>)| {
+            format!(
+                "{} is not ready and the cluster may choose it ({}); run hactl drill {name} on {ready}, which takes it there",
+                node.name,
+                reasons.join("; ")
+            )
+        };
+        unready.map(sentence).collect()
     }
 
     fn cluster_reasons(&self) -> Vec<String> {
@@ -65,9 +114,11 @@ impl Status {
         }
         // What concerns one group only; the rest is told with the node.
         let own = ["cannot-run", "failback-waits", STANDBY_LACKS];
+        let asked = self.is_asked_failback_when(name);
         let standbys = group.standbys.iter().filter(|s| s.node == *name);
         let lacks = standbys.flat_map(|s| s.reasons.iter());
         let lacks = lacks.filter(|reason| own.contains(&&*reason.id));
+        let lacks = lacks.filter(|reason| asked || reason.id != "failback-waits");
         reasons.extend(lacks.map(|reason| format!("{name}: {reason}")));
         let begins = format!("{name} ");
         let standby = group.notes.iter().filter(|note| note.id == "standby");
@@ -84,6 +135,23 @@ impl Status {
         }
         reasons
     }
+}
+
+/// Whether the engine would not move the group to this node. In doubt it would.
+fn is_barred(node: &NodeStatus, group: &GroupStatus) -> bool {
+    let name = &node.name;
+    let living = matches!(node.liveness, Liveness::Here | Liveness::Active);
+    let state = group.states.iter().find(|(n, _)| n == name);
+    let rests = state.is_some_and(|(_, state)| *state == GroupState::Offline);
+    let begins = format!("{name} ");
+    let mut notes = group.notes.iter();
+    let stands_by = notes.any(|n| n.id == "standby" && n.text.starts_with(&begins));
+    let bars = |notes: &[Note], ids: &[&str]| notes.iter().any(|n| ids.contains(&&*n.id));
+    let fails = match group.standbys.iter().find(|s| s.node == *name) {
+        Some(standby) => bars(&standby.reasons, &BARS),
+        None => bars(&node.notes, &["check-failed"]),
+    };
+    !living || !rests || stands_by || fails || bars(&node.notes, &BARS_OF_NODE)
 }
 
 /// Why the group should stay, wherever it would go.
@@ -215,7 +283,32 @@ mod tests {
             reasons: reasons_of.into(),
         }];
         assert_eq!(reasons(&status, Some("bob")), "bob: no script nginx");
-        assert_eq!(reasons(&status, None), "", "carol is ready");
+        // carol is ready, but the engine looks at other things.
+        let chosen = "bob is not ready and the cluster may choose it (bob: no script nginx); run hactl drill web on carol, which takes it there";
+        assert_eq!(reasons(&status, None), chosen);
+        let fails = Note::new("check-failed", "fails check disk");
+        status.groups[0].standbys[0].reasons.push(fails);
+        assert_eq!(reasons(&status, None), "", "bob cannot be chosen");
+        let possible = status.may_choose(&status.groups[0]);
+        let names: Vec<&str> = possible.iter().map(|n| n.name.as_str()).collect();
+        assert_eq!(names, ["carol"]);
+    }
+
+    #[test]
+    fn failback_when_counts_where_it_is_asked() {
+        let mut status = trio();
+        let waits = Note::new("failback-waits", "does not fulfil failback_when ()");
+        status.groups[0].standbys = vec![StandbyStatus {
+            node: name("bob"),
+            ready: false,
+            reasons: vec![waits],
+        }];
+        assert_eq!(reasons(&status, Some("bob")), "");
+        let mut other = status.groups[0].clone();
+        (other.name, other.preferred) = (GroupName::new("db"), name("bob"));
+        status.groups.push(other);
+        let text = "bob: does not fulfil failback_when ()";
+        assert_eq!(reasons(&status, Some("bob")), text);
     }
 
     #[test]

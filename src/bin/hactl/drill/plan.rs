@@ -20,14 +20,6 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The other one.
-    pub fn reverse(self) -> Self {
-        match self {
-            Self::Away => Self::Here,
-            Self::Here => Self::Away,
-        }
-    }
-
     /// The command for the daemon.
     pub fn order(self, group: &GroupName) -> Request {
         let words = vec![group.to_string()];
@@ -55,13 +47,15 @@ pub struct Plan {
     pub direction: Direction,
     /// The address of the group that is measured.
     pub address: Option<IpAddr>,
+    /// Its preferred node.
+    pub preferred: NodeName,
     owner: NodeName,
     to: Option<NodeName>,
 }
 
 impl Plan {
     /// Refuses with all reasons if the group could not be moved now.
-    pub fn make(word: &str, to: Option<&str>, status: &Status) -> Result<Plan, String> {
+    pub fn make(word: &str, to: Option<&str>, back: bool, status: &Status) -> Result<Plan, String> {
         let names = status
             .groups
             .iter()
@@ -77,6 +71,12 @@ impl Plan {
         };
         let mut reasons = status.not_ready_to_move(group, target.as_ref());
         reasons.extend(cannot_aim(status, group, target.as_ref(), here));
+        if let (true, false, [owner]) = (back, here, group.owners.as_slice()) {
+            reasons.push(format!(
+                "--back needs the node that it comes back to, which knows when it is ready again: \
+                 run hactl drill {name} --back on {owner}"
+            ));
+        }
         if !reasons.is_empty() {
             return Err(format!(
                 "{name} is not ready for a drill, so nothing was done:\n  {}",
@@ -90,6 +90,7 @@ impl Plan {
             } else {
                 Direction::Here
             },
+            preferred: group.preferred.clone(),
             address: group.resources.iter().find_map(|r| address_of(&r.token)),
             owner: group
                 .owners
@@ -103,10 +104,18 @@ impl Plan {
     /// What the administrator orders.
     pub fn meaning(&self, back: bool) -> String {
         let to = self.to.as_ref().map_or("another node", NodeName::as_str);
-        let back = if back { ", and back afterwards" } else { "" };
+        let (owner, preferred) = (&self.owner, &self.preferred);
+        let back_words = if back { ", and back afterwards" } else { "" };
+        let again = if !back && self.direction == Direction::Away && owner == preferred {
+            format!(
+                " With auto_failback on it then moves back to {preferred} by itself, a second interruption."
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "`hactl drill` really moves {} from {} to {to}{back}: its services are stopped and started, and clients notice.",
-            self.group, self.owner
+            "`hactl drill` really moves {} from {owner} to {to}{back_words}: its services are stopped and started, and clients notice.{again}",
+            self.group
         )
     }
 }
@@ -125,11 +134,11 @@ fn cannot_aim(
             "only {target} can take it to {target}: run hactl drill {name} there"
         ));
     }
-    let mut others = status.nodes.iter().filter(|n| n.name != *target);
-    let ready = others.find(|n| status.not_ready_to_move(group, Some(&n.name)).is_empty())?;
+    let mut others = status.may_choose(group).into_iter();
+    let other = others.find(|n| n.name != *target)?;
     Some(format!(
         "{} could take it too, and the cluster chooses: run hactl drill {name} on {target}, which takes it there",
-        ready.name
+        other.name
     ))
 }
 
@@ -168,11 +177,5 @@ mod tests {
         for token in ["nginx", "drbddisk::10.0.0.1", "Filesystem::/dev/x::/y", ""] {
             assert_eq!(address_of(token), None, "{token}");
         }
-    }
-
-    #[test]
-    fn back_is_the_other_direction() {
-        assert_eq!(Direction::Away.reverse(), Direction::Here);
-        assert_eq!(Direction::Here.reverse(), Direction::Away);
     }
 }

@@ -8,9 +8,14 @@ use had::model::journal::Entry;
 pub struct Seen(Vec<Entry>);
 
 impl Seen {
-    /// Takes an answer in, and returns what is new in it.
+    /// Takes an answer in, and returns what is new in it. Where the journal has lost what was shown last, that is what comes after
+    /// the last decision that was shown.
     pub fn add(&mut self, answer: Vec<Entry>) -> Vec<Entry> {
-        let known = self.known_in(&answer).unwrap_or(0);
+        let joint = self.known_in(&answer);
+        let known = joint.unwrap_or_else(|| self.last_seen_in(&answer).map_or(0, |at| at + 1));
+        if joint.is_none() && !answer.is_empty() {
+            self.0 = answer.iter().take(known).cloned().collect();
+        }
         let newer: Vec<Entry> = answer.into_iter().skip(known).collect();
         self.0.extend(newer.iter().cloned());
         let most = self.0.len().saturating_sub(HISTORY_MAX);
@@ -20,7 +25,12 @@ impl Seen {
 
     /// Whether an answer begins with something that was seen, so that nothing is missing between.
     pub fn joins(&self, answer: &[Entry]) -> bool {
-        self.0.is_empty() || self.known_in(answer).is_some()
+        self.0.is_empty() || answer.is_empty() || self.known_in(answer).is_some()
+    }
+
+    /// Where the last decision of an answer is that was seen.
+    pub fn last_seen_in(&self, answer: &[Entry]) -> Option<usize> {
+        answer.iter().rposition(|entry| self.0.contains(entry))
     }
 
     /// How many at the beginning of an answer were seen. Two decisions may be equal, even to the millisecond, so a whole
@@ -75,5 +85,20 @@ mod tests {
         assert!(!seen.joins(&entries(&[7, 8])));
         assert_eq!(times(&seen.add(entries(&[7, 8]))), [7, 8]);
         assert_eq!(times(&seen.add(entries(&[]))), [] as [u64; 0]);
+        assert!(seen.joins(&[]));
+    }
+
+    #[test]
+    fn what_the_journal_lost_does_not_make_the_rest_new() {
+        let mut seen = Seen::default();
+        seen.add(entries(&[1, 2, 3, 4, 5]));
+        let answer = entries(&[1, 2, 3, 6, 7]);
+        assert!(!seen.joins(&answer));
+        assert_eq!(seen.last_seen_in(&answer), Some(2));
+        assert_eq!(times(&seen.add(answer)), [6, 7]);
+        // It is told once.
+        let answer = entries(&[1, 2, 3, 6, 7, 8]);
+        assert!(seen.joins(&answer));
+        assert_eq!(times(&seen.add(answer)), [8]);
     }
 }

@@ -21,7 +21,9 @@ impl Page {
             .unwrap_or_default();
         for group in &status.groups {
             let name = pad(group.name.as_str(), width);
-            let mut text = ago(group.last_switch_ms, now).unwrap_or_else(|| "never".to_owned());
+            // Not "never": the node may not have seen it, or have lost the file that remembers.
+            let switch = ago(group.last_switch_ms, now);
+            let mut text = switch.unwrap_or_else(|| "none known".to_owned());
             if let Some(drill) = ago(group.last_drill_ms, now) {
                 text += &format!(", last drill {drill}");
             }

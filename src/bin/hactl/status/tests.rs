@@ -177,8 +177,8 @@ Groups, with their resources on alice
       nginx         stopped here
 
 Last switch to another node
-  10.1.88.199/24/eth0  never
-  mysqld::shop         never
+  10.1.88.199/24/eth0  none known
+  mysqld::shop         none known
 ",
     );
 }
@@ -309,8 +309,8 @@ Groups, with their resources on alice
       takeover --force
 
 Last switch to another node
-  10.1.88.199/24/eth0  never
-  mysqld::shop         never
+  10.1.88.199/24/eth0  none known
+  mysqld::shop         none known
 ",
     );
 }
@@ -521,7 +521,7 @@ Groups, with their resources on alice
       nginx  stopped
 
 Last switch to another node
-  web  never
+  web  none known
 ",
     );
 }

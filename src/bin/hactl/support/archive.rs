@@ -47,6 +47,8 @@ fn refusal(out: &Path, error: &io::Error) -> String {
 /// The archive under its first name, which goes with this value.
 struct Draft {
     path: PathBuf,
+    /// Opened once, when it is made: in a folder of others the name may mean another file a moment later.
+    file: File,
 }
 
 impl Draft {
@@ -55,17 +57,14 @@ impl Draft {
         let draft = format!(".{}.{}", name.to_string_lossy(), std::process::id());
         let path = out.with_file_name(draft);
         let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        Ok(Draft { path })
+        options.write(true).create_new(true).mode(0o600);
+        let file = options.open(&path)?;
+        Ok(Draft { path, file })
     }
 
     fn fill(&self, folder: &str, parts: &[Part]) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(&self.path)?;
-        let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
+        let file = GzEncoder::new(&self.file, Compression::default());
+        let mut archive = tar::Builder::new(file);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default().as_secs();
         for part in parts {
@@ -76,7 +75,7 @@ impl Draft {
             let name = format!("{folder}/{}", part.name);
             archive.append_data(&mut header, name, part.text.as_bytes())?;
         }
-        let mut file: File = archive.into_inner()?.finish()?;
+        let mut file: &File = archive.into_inner()?.finish()?;
         file.flush()?;
         file.sync_all()
     }
@@ -86,5 +85,24 @@ impl Drop for Draft {
     fn drop(&mut self) {
         // After a rename it is gone already.
         fs::remove_file(&self.path).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_the_place_of_the_draft_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "kept").unwrap();
+        let draft = Draft::new(&dir.path().join("a.tar.gz")).unwrap();
+        fs::remove_file(&draft.path).unwrap();
+        std::os::unix::fs::symlink(&victim, &draft.path).unwrap();
+        let (name, text) = ("x".to_owned(), "secret".to_owned());
+        draft.fill("folder", &[Part { name, text }]).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        assert!(draft.file.metadata().unwrap().len() > 20);
     }
 }

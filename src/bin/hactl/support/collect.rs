@@ -1,5 +1,6 @@
 //! Collects the parts of the archive.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
@@ -12,6 +13,7 @@ use had::store::recording_writer::recording_paths;
 use had::sys::foreign_file::read_regular;
 use had::text::printable;
 
+use super::file_end::read_end;
 use super::redact::Redactor;
 use super::{Part, Support, command, journal_copy};
 use crate::journal;
@@ -22,8 +24,9 @@ const FILE_TIME: Duration = Duration::from_secs(5);
 const PROGRAM_TIME: Duration = Duration::from_secs(20);
 /// Time for `hactl check`, which asks agents.
 const CHECK_TIME: Duration = Duration::from_secs(60);
-/// Longer files are left out.
+/// A longer configuration file is left out.
 const MAX_CONFIG: u64 = 1024 * 1024;
+/// The end of a longer log or recording.
 const MAX_LOG: u64 = 64 * 1024 * 1024;
 /// Lines of the log, the newest.
 const LOG_LINES: usize = 5000;
@@ -80,7 +83,11 @@ impl<'a> Collector<'a> {
     }
 
     fn add(&mut self, name: &str, text: String) {
-        let name = name.to_owned();
+        // Log files of two folders may have one name.
+        let taken = |name: &String| self.parts.iter().any(|part| part.name == *name);
+        let numbered = (2..).map(|n| format!("{name}-{n}"));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        let name = names.find(|name| !taken(name)).unwrap_or_default();
         self.parts.push(Part { name, text });
     }
 
@@ -90,15 +97,35 @@ impl<'a> Collector<'a> {
     }
 
     fn read(&mut self, path: &Path, max: u64) -> Option<String> {
+        self.read_by(path, move |path| read_regular(path, max))
+    }
+
+    fn read_by<T: Send + 'static>(
+        &mut self,
+        path: &Path,
+        read: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Option<T> {
         let owned = path.to_owned();
-        let read = within(FILE_TIME, move || read_regular(&owned, max));
-        let problem = match read {
-            Some(Ok(text)) => return Some(text),
+        let problem = match within(FILE_TIME, move || read(&owned)) {
+            Some(Ok(read)) => return Some(read),
             Some(Err(error)) => error.to_string(),
             None => format!("it could not be read within {} s", FILE_TIME.as_secs()),
         };
         self.add_problem(&path.display().to_string(), &problem);
         None
+    }
+
+    /// The end of a file that may be long.
+    fn read_end(&mut self, path: &Path) -> Option<String> {
+        let (text, cut) = self.read_by(path, |path| read_end(path, MAX_LOG))?;
+        if cut {
+            let size = MAX_LOG / (1024 * 1024);
+            self.add_problem(
+                &path.display().to_string(),
+                &format!("it is long, so only its last {size} MiB are in the archive"),
+            );
+        }
+        Some(text)
     }
 
     /// The two files without secrets. Returns the log files that ha.cf names.
@@ -107,7 +134,12 @@ impl<'a> Collector<'a> {
         let names = ["ha.cf", "haresources"];
         let texts = names.map(|name| self.read(&dir.join(name), MAX_CONFIG));
         let known: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
-        self.redactor = Redactor::learn(&dir, &known);
+        let (redactor, unread) = Redactor::learn(&dir, &known);
+        self.redactor = redactor;
+        for (path, why) in unread {
+            let problem = format!("its words are not masked, because it cannot be read: {why}");
+            self.add_problem(&path, &problem);
+        }
         for (name, text) in names.iter().zip(&texts) {
             if let Some(text) = text {
                 let text = self.redactor.hide_in_lines(text);
@@ -189,15 +221,16 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The newer of the two files. None is no problem: a daemon records only if it is told to.
+    /// Both files. None is no problem: a daemon records only if it is told to.
     fn add_recording(&mut self) {
         let there = |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.len() > 0);
         let paths = recording_paths(&self.args.state);
-        if let Some(path) = paths.iter().rev().find(|path| there(path))
-            && let Some(text) = self.read(path, MAX_LOG)
-        {
-            let text = self.redactor.hide(&text);
-            self.add("recording", text);
+        for path in paths.iter().filter(|path| there(path)) {
+            if let Some(text) = self.read_end(path) {
+                let text = self.redactor.hide(&text);
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                self.add(&name, text);
+            }
         }
     }
 
@@ -214,7 +247,7 @@ impl<'a> Collector<'a> {
         ];
         self.run("log.txt", "journalctl", &words);
         for path in files {
-            if let Some(text) = self.read(&path, MAX_LOG) {
+            if let Some(text) = self.read_end(&path) {
                 let skipped = text.lines().count().saturating_sub(LOG_LINES);
                 let newest: Vec<&str> = text.lines().skip(skipped).collect();
                 let text = self.redactor.hide(&(newest.join("\n") + "\n"));

@@ -38,8 +38,10 @@ struct Copy(PathBuf);
 impl Copy {
     fn of(journal: &Path) -> io::Result<Copy> {
         let name = format!("hactl-support-{}", std::process::id());
-        let copy = Copy(std::env::temp_dir().join(name));
-        DirBuilder::new().mode(0o700).create(&copy.0)?;
+        let path = std::env::temp_dir().join(name);
+        // Only a folder that was made here is removed.
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let copy = Copy(path);
         copy_folder(journal, &copy.0, &mut 0)?;
         Ok(copy)
     }
@@ -68,4 +70,22 @@ fn copy_folder(from: &Path, to: &Path, copied: &mut u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_somebody_else_stays() {
+        let journal = tempfile::tempdir().unwrap();
+        fs::write(journal.path().join("db"), "entries").unwrap();
+        let copy = Copy::of(journal.path()).unwrap();
+        assert!(copy.0.join("db").exists());
+        assert!(Copy::of(journal.path()).is_err());
+        assert!(copy.0.join("db").exists());
+        let path = copy.0.clone();
+        drop(copy);
+        assert!(!path.exists());
+    }
 }

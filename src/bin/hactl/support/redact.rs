@@ -4,7 +4,8 @@
 //! configuration shows to be a secret is looked for in every text, in whatever place: the words of authkeys, the content of files
 //! that are named with `@`, passwords that have only a place in a line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,9 +28,15 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Learns the secrets of a configuration folder. What cannot be read adds nothing.
-    pub fn learn(dir: &Path, configuration: &[&str]) -> Redactor {
-        let mut found = BTreeSet::new();
+    /// Learns the secrets of a configuration folder. Also returns the files whose secrets it could not learn, with the reasons.
+    pub fn learn(dir: &Path, configuration: &[&str]) -> (Redactor, BTreeMap<String, String>) {
+        let (mut found, mut unread) = (BTreeSet::new(), BTreeMap::new());
+        let mut secret_file = |path: &Path| {
+            read_secrets(path).unwrap_or_else(|why| {
+                unread.insert(path.display().to_string(), why);
+                String::new()
+            })
+        };
         let keys = secret_file(&dir.join("authkeys"));
         found.extend(keys.lines().flat_map(in_authkeys).map(str::to_owned));
         for text in configuration {
@@ -42,7 +49,7 @@ impl Redactor {
                 found.extend(secret_values(&content).into_iter().map(str::to_owned));
             }
         }
-        Redactor::of(found)
+        (Redactor::of(found), unread)
     }
 
     fn of(found: BTreeSet<String>) -> Redactor {
@@ -75,10 +82,18 @@ impl Redactor {
     }
 }
 
-fn secret_file(path: &Path) -> String {
+/// What is not there has no secrets.
+fn read_secrets(path: &Path) -> Result<String, String> {
     let path = path.to_owned();
-    let read = within(FILE_TIME, move || read_regular(&path, MAX_SECRET_BYTES));
-    read.and_then(Result::ok).unwrap_or_default()
+    match within(FILE_TIME, move || read_regular(&path, MAX_SECRET_BYTES)) {
+        Some(Ok(text)) => Ok(text),
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err(format!(
+            "it did not answer within {} s",
+            FILE_TIME.as_secs()
+        )),
+    }
 }
 
 /// The words of a line of authkeys that may be keys, also where the line is mistyped or an old one in a comment.
@@ -122,24 +137,27 @@ fn in_line(line: &str) -> Vec<&str> {
             found.push(value);
         }
     }
-    let first = words
-        .iter()
-        .map(|w| w.trim_start_matches('#'))
-        .position(|w| !w.is_empty());
-    let is_stonith = |at: usize| {
-        words
-            .get(at)
-            .is_some_and(|w| w.trim_start_matches('#').starts_with("stonith"))
-    };
-    if let Some(at) = first.filter(|at| is_stonith(*at)) {
+    let bare: Vec<&str> = words.iter().map(|w| w.trim_start_matches('#')).collect();
+    let first = bare.iter().position(|w| !w.is_empty());
+    let directive = first.and_then(|at| bare.get(at)).copied();
+    if let Some(at) = first.filter(|_| directive.is_some_and(|d| d.starts_with("stonith"))) {
         found.extend(words.iter().skip(at + 3));
     }
-    for rest in line.split("://").skip(1) {
-        let host = rest.split(['/', ' ', '\t']).next().unwrap_or_default();
+    // Whoever knows the path of a web hook may use it. A line that is switched off is often longer than a `#`.
+    let is_hook = line.contains("notify");
+    for url in line.split("://").skip(1).filter_map(first_word) {
+        let (host, rest) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
         found.extend(host.rsplit_once('@').map(|(user, _)| user));
+        found.extend(Some(rest.get(1..).unwrap_or_default()).filter(|_| is_hook));
     }
     found.retain(|secret| !secret.is_empty() && *secret != MASK && !secret.starts_with("@/"));
     found
+}
+
+/// What stands before the first blank or quote.
+fn first_word(text: &str) -> Option<&str> {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',');
+    text.split(ends).next()
 }
 
 /// The line with those parts of it masked.
@@ -170,6 +188,14 @@ mod tests {
             ("alice x::passwd=hunter2::y", vec!["hunter2"]),
             ("fence bob x password=@/etc/p ip=1", vec![]),
             ("deadtime 15", vec![]),
+            (
+                "notify https://hooks.example.org/T0/B1/xyz timeout 10s",
+                vec!["T0/B1/xyz"],
+            ),
+            ("#notify https://x.org?key=abc", vec!["key=abc"]),
+            (" # notify\thttps://me:pw@x.org:8/p", vec!["me:pw", "p"]),
+            ("notify https://x.org/", vec![]),
+            ("check web http://10.0.0.1/health", vec![]),
         ] {
             assert_eq!(in_line(line), secrets, "{line}");
         }
@@ -181,6 +207,9 @@ mod tests {
         let redactor = Redactor::of(found.into_iter().collect());
         let text = r#"said hunter2, "a\"b\\c" and xy: a"b\c"#;
         assert_eq!(redactor.hide(text), r#"said ***, "***" and xy: ***"#);
+        let hook = Redactor::of(["T0/xyz".to_owned()].into());
+        let said = "cannot reach https://x.org/T0/xyz";
+        assert_eq!(hook.hide(said), "cannot reach https://x.org/***");
         let line = "check x http://me:pw@host/ y";
         assert_eq!(redactor.hide_in_lines(line), "check x http://***@host/ y\n");
     }
@@ -197,6 +226,22 @@ mod tests {
         ] {
             assert_eq!(in_authkeys(line), keys, "{line}");
         }
+    }
+
+    #[test]
+    fn secrets_that_cannot_be_read_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (keys, long) = (dir.path().join("authkeys"), dir.path().join("long"));
+        std::fs::create_dir(&keys).unwrap();
+        std::fs::write(&long, "x".repeat(65 * 1024)).unwrap();
+        let text = format!(
+            "fence a x p=@{}\nfence b x p=@/nonexistent\n",
+            long.display()
+        );
+        let (_, unread) = Redactor::learn(dir.path(), &[&text]);
+        let files: Vec<&str> = unread.keys().map(String::as_str).collect();
+        assert_eq!(files, [keys.to_str().unwrap(), long.to_str().unwrap()]);
+        assert_eq!(unread[files[0]], "it is not a regular file");
     }
 
     #[test]
