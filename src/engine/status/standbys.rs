@@ -167,7 +167,11 @@ fn failed_checks<'a>(
 ) -> Vec<Note> {
     let note = |check: &FailedCheck| {
         if check.check == FAILBACK_WHEN {
-            // It would take the group when its owner dies, with what this objects to: an old copy of the data.
+            // It would take the group when its owner dies, with what this objects to: an old copy of the data. On a node to
+            // which nothing goes back it never has a result.
+            if check.pending {
+                return None;
+            }
             let text = format!("does not fulfil failback_when ({})", check.text);
             return Some(Note::new("failback-waits", text));
         }
