@@ -13,7 +13,7 @@ use crate::text::one_line;
 const MAX_LACKS: usize = 4;
 const MAX_LACK_BYTES: usize = 240;
 /// A published reason has so many characters at most.
-const MAX_LACK_CHARS: usize = 80;
+const MAX_LACK_CHARS: usize = 100;
 /// A version has so many characters at most.
 const MAX_VERSION_CHARS: usize = 32;
 /// So many trees can be compared.
