@@ -95,7 +95,7 @@ fn firing(cluster: &Cluster) -> BTreeSet<String> {
 }
 
 #[test]
-fn prometheus_fires_an_alert_about_a_crash() {
+fn prometheus_fires_an_alert_about_a_crash_and_resolves_it() {
     let cluster = pair("web-prometheus");
     let mut known = measured(&cluster);
     start(&cluster);
@@ -143,4 +143,9 @@ fn prometheus_fires_an_alert_about_a_crash() {
         );
     }
     assert_eq!(named(&file("packaging/man/had-web.8")), known, "had-web(8)");
+
+    // The machine comes back, and what its crash fired is resolved.
+    cluster.lab.restart("alice").unwrap();
+    let resolved = || !firing(&cluster).iter().any(|a| a.ends_with(" alice"));
+    assert!(wait(resolved), "{:?}", firing(&cluster));
 }
