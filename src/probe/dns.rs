@@ -107,7 +107,21 @@ fn read_answer(
             return Some(Err(format!("it cannot find out about {name} (SERVFAIL)")));
         }
         RCODE::Refused => return Some(Err(format!("it refuses to tell about {name} (REFUSED)"))),
-        other => return Some(Err(format!("it answers for {name} with error {other:?}"))),
+        RCODE::FormatError => {
+            return Some(Err(format!(
+                "it does not understand the question about {name} (FORMERR)"
+            )));
+        }
+        RCODE::NotImplemented => {
+            return Some(Err(format!(
+                "it does not support this question about {name} (NOTIMP)"
+            )));
+        }
+        _ => {
+            return Some(Err(format!(
+                "it answers for {name} with an error of another kind"
+            )));
+        }
     }
     let asked = packet.questions.first()?;
     let same_name = asked
@@ -194,7 +208,7 @@ mod tests {
             ),
             (
                 RCODE::NotImplemented,
-                "it answers for Www.example.org. with error NotImplemented",
+                "it does not support this question about Www.example.org. (NOTIMP)",
             ),
             (RCODE::NoError, "Www.example.org. has no address"),
         ] {
