@@ -4,11 +4,17 @@
 //! Heartbeats carry all of it, and one that outgrows a packet is not relayed. So reasons are short, and a tree is published
 //! as two numbers.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::GroupName;
 use crate::text::one_line;
 
+/// How often a node looks at itself.
+pub const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// After so long a node has told what was wrong before: at its next look, and at the one that confirms it.
+pub const TOLD_WITHIN: Duration = Duration::from_secs(40);
 /// A node publishes so many reasons at most, with so many bytes of text and group names.
 const MAX_LACKS: usize = 4;
 const MAX_LACK_BYTES: usize = 240;

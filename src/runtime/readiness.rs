@@ -25,15 +25,13 @@ use crate::assembly::Folders;
 use crate::assembly::assemble::{Assembled, assemble};
 use crate::config::haresources;
 use crate::engine::Event;
-use crate::model::readiness::{ComparedTree, DefaultRoutes, Lack, Readiness};
+use crate::model::readiness::{ComparedTree, DefaultRoutes, LOOK_EVERY, Lack, Readiness};
 use crate::model::{GroupName, NodeName};
 use crate::sys::foreign_file::read_regular;
 use crate::sys::netlink::Netlink;
 use crate::text::{Problem, Problems, Severity};
 use tree::TreeReader;
 
-/// The pause between two looks. What a person does to a standby is seen within a minute.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A start has more urgent things to do.
 const FIRST_LOOK_AFTER: Duration = Duration::from_secs(3);
 /// What is new is looked at again after so long before it is told: a file may just be replaced, and systemd be started anew.
@@ -42,6 +40,8 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// All agents together may take so long to check their configuration; what has not ended by then is looked at next time.
 const VALIDATION_TIMEOUT: Duration = Duration::from_secs(20);
+/// A route of which nothing is known is not missed.
+const UNKNOWN_ROUTES: DefaultRoutes = DefaultRoutes { v4: true, v6: true };
 /// A longer haresources is not read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -61,8 +61,8 @@ struct Memory {
     /// What the configuration compares that could be read last.
     compared: Vec<PathBuf>,
     reader: TreeReader,
-    /// The routes that could be read last.
-    routes: DefaultRoutes,
+    /// The routes that could be read last; none before that.
+    routes: Option<DefaultRoutes>,
 }
 
 /// Reports what this node lacks, until nobody defines groups any more.
@@ -79,8 +79,8 @@ pub async fn report_readiness(
             return;
         }
         let groups = definitions.borrow_and_update().clone();
-        let (looker, memory) = (looker.clone(), Arc::clone(&memory));
-        let look = move || async move { looker.look(&groups, &memory).await };
+        let (looker, kept) = (looker.clone(), Arc::clone(&memory));
+        let look = move || async move { looker.look(&groups, &kept).await };
         let limits = Limits::within(PATIENCE, &Abort::new()).patient();
         let mut look = pin!(run_apart(&limits, "the look at what this node lacks", look));
         let found = match timeout(PATIENCE, &mut look).await {
@@ -101,7 +101,7 @@ pub async fn report_readiness(
             continue;
         }
         (unconfirmed, pause) = (false, LOOK_EVERY);
-        send(&engine, found.clone(), true);
+        send(&engine, found.clone(), lock(&memory).routes.is_some());
         last = Some(found);
     }
 }
@@ -113,10 +113,10 @@ fn send(engine: &EngineHandle, found: Readiness, complete: bool) {
     });
 }
 
-/// The last findings with this lack instead. Before the first look no route is missed.
+/// The last findings with this lack instead.
 fn with_lack(last: Option<&Readiness>, text: &str) -> Readiness {
     let nothing = Readiness {
-        routes: DefaultRoutes { v4: true, v6: true },
+        routes: UNKNOWN_ROUTES,
         ..Readiness::default()
     };
     Readiness {
@@ -167,7 +167,7 @@ impl Looker {
         lacks.dedup();
         Readiness {
             version: version(),
-            routes: self.default_routes(memory).await,
+            routes: self.default_routes(memory).await.unwrap_or(UNKNOWN_ROUTES),
             usual_routes: DefaultRoutes::default(),
             lacks,
             trees,
@@ -204,13 +204,13 @@ impl Looker {
     }
 
     /// Those that were read last, if the kernel does not tell.
-    async fn default_routes(&self, memory: &Mutex<Memory>) -> DefaultRoutes {
+    async fn default_routes(&self, memory: &Mutex<Memory>) -> Option<DefaultRoutes> {
         if let Ok(routes) = self.netlink.routes().await {
             let mut defaults = routes.iter().filter(|r| r.prefix == 0);
-            lock(memory).routes = DefaultRoutes {
+            lock(memory).routes = Some(DefaultRoutes {
                 v4: defaults.clone().any(|r| r.destination.is_ipv4()),
                 v6: defaults.any(|r| r.destination.is_ipv6()),
-            };
+            });
         }
         lock(memory).routes
     }

@@ -98,7 +98,7 @@ fn a_drill_there_and_back_is_measured_and_remembered() {
     );
     let short = format!("hactl drill {ADDRESS} --back --yes --timeout 10s");
     let said = cluster.exits(1, "alice", &short);
-    says(&said, &["--back needs a --timeout of at least 35 s"]);
+    says(&said, &["--back needs a --timeout of at least 40 s"]);
 
     says(
         &cluster.sh("alice", "hactl history"),
@@ -233,7 +233,7 @@ fn a_group_does_not_go_back_to_a_node_that_is_not_ready() {
         "failback_when exec /etc/ha.d/ready every 1s\n",
     );
     cluster.sh("alice", "touch /run/stale");
-    let drill = format!("hactl drill {ADDRESS} --back --yes --timeout 35s");
+    let drill = format!("hactl drill {ADDRESS} --back --yes --timeout 40s");
     let said = cluster.exits(1, "alice", &drill);
     says(&said, &["it stays on bob: ", "lag 900 s"]);
     cluster.until_owner(ADDRESS, "bob");

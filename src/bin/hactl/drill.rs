@@ -191,7 +191,7 @@ impl Exercise<'_> {
             if obstacles.is_empty() {
                 return Ok(());
             }
-            // The time that a look at itself takes is not part of what the user waits for.
+            // One more poll, for what becomes true just at the end.
             if ago > self.args.timeout + READY_POLL {
                 return Err(stays(at, &obstacles));
             }

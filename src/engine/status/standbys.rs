@@ -44,12 +44,12 @@ impl Engine {
     /// What would stop a living peer from running any group, and what it has otherwise than this node.
     pub(super) fn peer_unready_notes(&self, peer: &Peer) -> Vec<Note> {
         let (ours, theirs) = (&self.publisher.readiness, &peer.readiness);
-        if !peer.is_living() || !has_said(theirs) || !has_said(ours) {
+        if !peer.is_living() || !has_said(theirs) {
             return Vec::new();
         }
         let me = self.view.me();
         let mut notes = lacks(theirs, None, "node-lacks");
-        if theirs.version != ours.version {
+        if has_said(ours) && theirs.version != ours.version {
             let text = format!(
                 "runs had {}, {me} runs {}: install the same version on both",
                 theirs.version, ours.version
@@ -61,7 +61,7 @@ impl Engine {
         }
         notes.extend(ours.differing_trees(theirs).map(|path| {
             let text = format!(
-                "has not the same content in {path} as {me}: make them equal (see `compare` in ha.cf)"
+                "has other content in {path} than {me}: make them equal (see `compare` in ha.cf)"
             );
             Note::new("tree-differs", text)
         }));
@@ -75,7 +75,7 @@ impl Engine {
         let mut nodes = peers.chain([&self.publisher.readiness]);
         let what = nodes.find_map(|other| of.routes.lacking(other.usual_routes))?;
         let text = format!(
-            "has no default route for {what}, as nodes of this cluster usually have: clients may not be able to reach groups there; see ip route"
+            "has no default route for {what}, but had one before, or another node has one: clients may not reach groups there; see ip route"
         );
         has_said(of).then(|| Note::new("no-route", text))
     }
@@ -150,7 +150,7 @@ fn has_said(readiness: &Readiness) -> bool {
 }
 
 fn unknown(readiness: &Readiness) -> Vec<Note> {
-    let text = "has not said yet whether it could";
+    let text = "has not reported yet whether it could";
     let note = (!has_said(readiness)).then(|| Note::new(READINESS_UNKNOWN, text));
     note.into_iter().collect()
 }

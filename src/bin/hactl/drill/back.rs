@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use had::model::health::FAILBACK_WHEN;
+use had::model::readiness::TOLD_WITHIN;
 use had::model::status::{CheckState, CheckStatus, Status};
 use had::model::{GroupName, NodeName};
 use had::text::duration_for_people;
 
-/// A node looks every 30 s whether it could run its groups. What it knew while it ran the group says nothing.
-pub const LOOKED_AGAIN: Duration = Duration::from_secs(35);
+/// What a node told while it ran the group says nothing of whether it could take it back.
+pub const LOOKED_AGAIN: Duration = TOLD_WITHIN;
 
 /// Why this node should not take the group back now that it gave it away so long ago; none when it is ready.
 pub fn obstacles(
