@@ -241,6 +241,10 @@ pub const READINESS_UNKNOWN: &str = "readiness-unknown";
 pub struct StandbyStatus {
     /// The node.
     pub node: NodeName,
+    /// Whether the cluster may choose it if the owner fails or gives the group away. It does not look at all that makes a node
+    /// ready.
+    #[serde(default)]
+    pub candidate: bool,
     /// Whether nothing is known that would stop it.
     pub ready: bool,
     /// What would stop it; each reads on after the name of the node.

@@ -191,7 +191,7 @@ fn what_is_not_ready_is_not_drilled() {
     cluster.until_status("alice", "bob is in standby", |s| {
         !group_of(s, ADDRESS).notes.is_empty()
     });
-    drill("alice", &["bob is in standby for it"]);
+    drill("alice", &["bob: is in standby"]);
     cluster.exits(0, "bob", "hactl standby off");
     cluster.until_status("alice", "standby has ended", |s| {
         group_of(s, ADDRESS).notes.is_empty()

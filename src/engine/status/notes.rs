@@ -10,7 +10,7 @@ use crate::engine::{Engine, Round, checks};
 use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
 use crate::model::status::{Liveness, Note};
-use crate::model::{NodeName, Time};
+use crate::model::{GroupName, NodeName, Time};
 use crate::text::duration_for_people;
 
 /// Lost heartbeats in a thousand from which the loss is reported; a cable in good order loses none.
@@ -169,9 +169,9 @@ impl Engine {
         if let Some(text) = self.waits_for_failback(group) {
             note("failback-waits", text);
         }
-        for text in self.peers_failures(group) {
-            note("failure-elsewhere", text);
-        }
+        let peers = self.view.peers.iter();
+        notes.extend(peers.filter_map(|peer| Self::failure_elsewhere(peer, name)));
+        let mut note = |id: &'static str, text: String| notes.push(Note::new(id, text));
         if let Some(because) = self.why_down(group, owners, now) {
             note("not-running", format!("not running: {because}"));
         }
@@ -274,28 +274,32 @@ impl Engine {
         ))
     }
 
-    /// Failures that the peers report. The status of that node says what failed.
-    fn peers_failures(&self, group: &Group) -> Vec<String> {
-        let name = group.name();
-        let mut notes = Vec::new();
-        for peer in &self.view.peers {
-            let at = &peer.name;
-            match peer.state(name) {
-                GroupState::Failed if peer.is_living() => {
-                    notes.push(format!("failed on {at}: run hactl why {name} there, repair it, then run hactl clear {name} there"));
-                }
-                GroupState::Stuck if peer.is_confirmed_dead() => {}
-                GroupState::Stuck if peer.unaware.contains(name) => notes.push(format!(
+    /// The failure that a peer reports. The status of that node says what failed.
+    fn failure_elsewhere(peer: &Peer, name: &GroupName) -> Option<Note> {
+        let at = &peer.name;
+        match peer.state(name) {
+            GroupState::Failed if peer.is_living() => Some(Note::new(
+                "failure-elsewhere",
+                format!(
+                    "failed on {at}: run hactl why {name} there, repair it, then run hactl clear {name} there"
+                ),
+            )),
+            GroupState::Stuck if peer.is_confirmed_dead() => None,
+            GroupState::Stuck if peer.unaware.contains(name) => Some(Note::new(
+                "stuck-elsewhere",
+                format!(
                     "stuck on {at}: it was in maintenance there when {at} fell silent, so no other node may start it; make sure that nothing of it runs there, then run hactl clear {name} here"
-                )),
-                GroupState::Stuck => notes.push(format!(
+                ),
+            )),
+            GroupState::Stuck => Some(Note::new(
+                "stuck-elsewhere",
+                format!(
                     "stuck on {at}: its stop failed, so no other node may start it; stop it there by hand, then run hactl clear {name} {}",
                     if peer.is_living() { "there" } else { "here" }
-                )),
-                _ => {}
-            }
+                ),
+            )),
+            _ => None,
         }
-        notes
     }
 
     fn why_down(&self, group: &Group, owners: &[NodeName], now: Time) -> Option<String> {

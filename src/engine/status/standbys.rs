@@ -1,12 +1,13 @@
 //! Whether the other nodes could take a group over, and what would stop them. For people: nothing is decided by it.
 
 use crate::engine::peer::Peer;
+use crate::engine::placement::Candidate;
 use crate::engine::{Engine, Group};
+use crate::model::GroupName;
 use crate::model::health::{FAILBACK_WHEN, FailedCheck};
 use crate::model::heartbeat::GroupState;
 use crate::model::readiness::{DefaultRoutes, Readiness};
 use crate::model::status::{Note, READINESS_UNKNOWN, STANDBY_LACKS, StandbyStatus};
-use crate::model::{GroupName, NodeName};
 
 impl Engine {
     /// This node has looked at itself. What it finds is usual where no group runs, and none did at the look before: a route may
@@ -85,43 +86,41 @@ impl Engine {
         if self.view.this_node_is_witness() {
             return Vec::new();
         }
-        let nodes = self.view.cluster.nodes.iter();
-        let reasons = |node: &NodeName| match self.view.peer(node) {
-            None => self.own_obstacles(group),
-            Some(peer) => self.obstacles_at(peer, group.name()),
+        let candidates = group.candidates(&self.view, &self.round);
+        let standby = |candidate: Candidate| match self.view.peer(&candidate.name) {
+            None => self.own_standby(group, candidate),
+            Some(peer) => self.standby_at(peer, group.name(), candidate),
         };
-        nodes
-            .filter_map(|node| {
-                let reasons = reasons(node)?;
-                Some(StandbyStatus {
-                    node: node.clone(),
-                    ready: reasons.is_empty(),
-                    reasons,
-                })
-            })
-            .collect()
+        candidates.into_iter().filter_map(standby).collect()
     }
 
     /// None where this node has the group.
-    fn own_obstacles(&self, group: &Group) -> Option<Vec<Note>> {
+    fn own_standby(&self, group: &Group, candidate: Candidate) -> Option<StandbyStatus> {
         if group.state().holds() {
             return None;
         }
         let (name, ours) = (group.name(), &self.publisher.readiness);
+        let failed = self.view.checks.failed_checks();
         let mut reasons = unknown(ours);
         reasons.extend(self.own_unready_notes());
         reasons.extend(lacks(ours, Some(name), STANDBY_LACKS));
-        let failed = self.view.checks.failed_checks();
-        reasons.extend(failed_checks(failed.iter(), name));
-        reasons.extend(standby(group.wishes().standby));
-        reasons.extend(failed_before(group.state()));
-        Some(reasons)
+        reasons.extend(failback_waits(&failed));
+        Some(with_bar(
+            candidate,
+            reasons,
+            &failed,
+            group.wishes().standby,
+        ))
     }
 
-    /// None for a witness, a node that is not heard, and one that has the group.
-    fn obstacles_at(&self, peer: &Peer, group: &GroupName) -> Option<Vec<Note>> {
-        let state = peer.state(group);
-        if self.view.cluster.is_witness(&peer.name) || !peer.is_living() || state.holds() {
+    /// None for a node that is not heard, and for one that has the group.
+    fn standby_at(
+        &self,
+        peer: &Peer,
+        group: &GroupName,
+        candidate: Candidate,
+    ) -> Option<StandbyStatus> {
+        if !peer.is_living() || peer.state(group).holds() {
             return None;
         }
         let mut reasons = unknown(&peer.readiness);
@@ -129,18 +128,35 @@ impl Engine {
         let of_node = self.peer_unready_notes(peer).into_iter();
         reasons.extend(of_node.filter(|note| note.id != "version-differs"));
         reasons.extend(lacks(&peer.readiness, Some(group), STANDBY_LACKS));
-        reasons.extend(failed_checks(peer.failed_checks.iter(), group));
-        reasons.extend(standby(peer.intent.standby.contains(group)));
-        reasons.extend(failed_before(state));
-        let can = peer.groups.get(group).is_some_and(|report| report.can);
-        if reasons.is_empty() && !can {
-            let text = format!(
-                "says that it cannot run it; see hactl status on {}",
-                peer.name
-            );
-            reasons.push(Note::new("cannot-run", text));
-        }
-        Some(reasons)
+        let failed = &peer.failed_checks;
+        reasons.extend(failback_waits(failed));
+        let standby = peer.intent.standby.contains(group);
+        Some(with_bar(candidate, reasons, failed, standby))
+    }
+}
+
+/// Adds what keeps the cluster from choosing the node.
+fn with_bar(
+    candidate: Candidate,
+    mut reasons: Vec<Note>,
+    failed: &[FailedCheck],
+    standby: bool,
+) -> StandbyStatus {
+    let bar = candidate.ineligible;
+    let is_check = |text: &String| failed.iter().any(|check| check.to_string() == *text);
+    reasons.extend(bar.iter().map(|text| {
+        let id = match () {
+            () if standby => "standby",
+            () if is_check(text) => "check-failed",
+            () => "cannot-run",
+        };
+        Note::new(id, text.clone())
+    }));
+    StandbyStatus {
+        node: candidate.name,
+        candidate: bar.is_none(),
+        ready: reasons.is_empty(),
+        reasons,
     }
 }
 
@@ -161,31 +177,11 @@ fn lacks(readiness: &Readiness, of: Option<&GroupName>, id: &'static str) -> Vec
     lacks.map(|lack| Note::new(id, lack.text.clone())).collect()
 }
 
-fn failed_checks<'a>(
-    checks: impl Iterator<Item = &'a FailedCheck>,
-    group: &GroupName,
-) -> Vec<Note> {
-    let note = |check: &FailedCheck| {
-        if check.check == FAILBACK_WHEN {
-            // It would take the group when its owner dies, with what this objects to: an old copy of the data. On a node to
-            // which nothing goes back it never has a result.
-            if check.pending {
-                return None;
-            }
-            let text = format!("does not fulfil failback_when ({})", check.text);
-            return Some(Note::new("failback-waits", text));
-        }
-        let concerns = check.makes_ineligible(group);
-        concerns.then(|| Note::new("check-failed", check.to_string()))
-    };
-    checks.filter_map(note).collect()
-}
-
-fn standby(is: bool) -> Option<Note> {
-    is.then(|| Note::new("standby", "is in standby for it"))
-}
-
-fn failed_before(state: GroupState) -> Option<Note> {
-    let failed = state == GroupState::Failed;
-    failed.then(|| Note::new("group-failed", "failed to run it"))
+/// It would take the group when its owner dies, with what this objects to: an old copy of the data. On a node to which nothing
+/// goes back it never has a result.
+fn failback_waits(failed: &[FailedCheck]) -> Option<Note> {
+    let is_asked = |check: &&FailedCheck| check.check == FAILBACK_WHEN && !check.pending;
+    let check = failed.iter().find(is_asked)?;
+    let text = format!("does not fulfil failback_when ({})", check.text);
+    Some(Note::new("failback-waits", text))
 }

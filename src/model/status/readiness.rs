@@ -1,19 +1,8 @@
 //! Whether a group could be moved to another node now, on purpose: what a drill asks before it begins.
 
-use super::{CheckState, GroupStatus, Liveness, NodeStatus, Note, STANDBY_LACKS, Status};
+use super::{GroupStatus, Liveness, NodeStatus, Note, READINESS_UNKNOWN, Status};
 use crate::model::NodeName;
-use crate::model::health::FAILBACK_WHEN;
 use crate::model::heartbeat::{GroupState, Phase};
-
-/// What keeps the engine from choosing a node for a group; other things make the node no less a candidate.
-const BARS: [&str; 4] = ["check-failed", "standby", "group-failed", "cannot-run"];
-/// The same of what is said about the node.
-const BARS_OF_NODE: [&str; 4] = [
-    "config-differs",
-    "not-heard-by",
-    "node-leaving",
-    "node-not-joined",
-];
 
 impl Status {
     /// Why a group should not be moved now, one sentence each. Without a target the cluster chooses, so each node that it may
@@ -38,49 +27,15 @@ impl Status {
                 reasons.push(format!("there is no node {target} that could run it"));
             }
             (true, None) => reasons.push("there is no other node that could run it".to_owned()),
-            (false, None) => reasons.extend(self.choice_reasons(group, &wanted, &each)),
+            (false, None) => reasons.extend(choice_reasons(group, &wanted, &each)),
             (false, Some(_)) => reasons.extend(each.concat()),
         }
         reasons
     }
 
-    /// The nodes to which the cluster may move a group that leaves its owner, ready or not. It does not look at all that makes a
-    /// node ready, and chooses by its own rules.
-    pub fn may_choose(&self, group: &GroupStatus) -> Vec<&NodeStatus> {
-        let others = self.nodes.iter().filter(|n| !n.witness);
-        let others = others.filter(|n| !group.owners.contains(&n.name));
-        others.filter(|n| !is_barred(n, group)).collect()
-    }
-
     /// Whether `failback_when` runs on this node. Where no group prefers it, that has no result for ever.
     pub fn is_asked_failback_when(&self, node: &NodeName) -> bool {
         self.groups.iter().any(|group| group.preferred == *node)
-    }
-
-    /// Why the choice cannot be left to the cluster.
-    fn choice_reasons(
-        &self,
-        group: &GroupStatus,
-        nodes: &[&NodeStatus],
-        reasons: &[Vec<String>],
-    ) -> Vec<String> {
-        let mut pairs = nodes.iter().zip(reasons);
-        let Some((ready, _)) = pairs.find(|(_, reasons)| reasons.is_empty()) else {
-            return reasons.concat();
-        };
-        let (name, ready) = (&group.name, &ready.name);
-        let possible = self.may_choose(group);
-        let chosen = |node: &NodeName| possible.iter().any(|p| p.name == *node);
-        let unready = nodes.iter().zip(reasons);
-        let unready = unready.filter(|(node, reasons)| !reasons.is_empty() && chosen(&node.name));
-        let sentence = |(node, reasons): (&&NodeStatus, &Vec<String>)| {
-            format!(
-                "{} is not ready and the cluster may choose it ({}); run hactl drill {name} on {ready}, which takes it there",
-                node.name,
-                reasons.join("; ")
-            )
-        };
-        unready.map(sentence).collect()
     }
 
     fn cluster_reasons(&self) -> Vec<String> {
@@ -100,30 +55,20 @@ impl Status {
         let name = &node.name;
         let problems = node.problems();
         let mut reasons: Vec<String> = problems.iter().map(|p| format!("{name}: {p}")).collect();
-        let here = *name == self.node;
         if !matches!(node.liveness, Liveness::Here | Liveness::Active) && problems.is_empty() {
             reasons.push(format!("{name} is {}", node.liveness.as_str()));
         }
-        let failed =
-            |c: &&super::CheckStatus| c.state == CheckState::Failed && c.name != FAILBACK_WHEN;
-        for check in self.checks.iter().filter(|_| here).filter(failed) {
-            reasons.push(format!(
-                "{name}: its check {} fails: {}",
-                check.name, check.text
-            ));
-        }
-        // What concerns one group only; the rest is told with the node.
-        let own = ["cannot-run", "failback-waits", STANDBY_LACKS];
+        let told = |id: &str| problems.iter().any(|problem| problem.id == id);
         let asked = self.is_asked_failback_when(name);
+        let counts = |reason: &&Note| match &*reason.id {
+            // A daemon that has just started, or is of an earlier version, may be ready all the same.
+            READINESS_UNKNOWN => false,
+            "failback-waits" => asked,
+            id => !told(id),
+        };
         let standbys = group.standbys.iter().filter(|s| s.node == *name);
-        let lacks = standbys.flat_map(|s| s.reasons.iter());
-        let lacks = lacks.filter(|reason| own.contains(&&*reason.id));
-        let lacks = lacks.filter(|reason| asked || reason.id != "failback-waits");
+        let lacks = standbys.flat_map(|s| s.reasons.iter()).filter(counts);
         reasons.extend(lacks.map(|reason| format!("{name}: {reason}")));
-        let begins = format!("{name} ");
-        let standby = group.notes.iter().filter(|note| note.id == "standby");
-        let about = standby.filter(|note| note.text.starts_with(&begins));
-        reasons.extend(about.map(ToString::to_string));
         let state = group.states.iter().find(|(node, _)| node == name);
         match state.map(|(_, state)| *state) {
             Some(GroupState::Offline) => {}
@@ -137,21 +82,39 @@ impl Status {
     }
 }
 
-/// Whether the engine would not move the group to this node. In doubt it would.
-fn is_barred(node: &NodeStatus, group: &GroupStatus) -> bool {
-    let name = &node.name;
-    let living = matches!(node.liveness, Liveness::Here | Liveness::Active);
-    let state = group.states.iter().find(|(n, _)| n == name);
-    let rests = state.is_some_and(|(_, state)| *state == GroupState::Offline);
-    let begins = format!("{name} ");
-    let mut notes = group.notes.iter();
-    let stands_by = notes.any(|n| n.id == "standby" && n.text.starts_with(&begins));
-    let bars = |notes: &[Note], ids: &[&str]| notes.iter().any(|n| ids.contains(&&*n.id));
-    let fails = match group.standbys.iter().find(|s| s.node == *name) {
-        Some(standby) => bars(&standby.reasons, &BARS),
-        None => bars(&node.notes, &["check-failed"]),
+impl GroupStatus {
+    /// The nodes to which the cluster may move the group when it leaves its owner, ready or not.
+    pub fn candidates(&self) -> impl Iterator<Item = &NodeName> {
+        let standbys = self.standbys.iter().filter(|s| s.candidate);
+        standbys.map(|s| &s.node)
+    }
+
+    fn may_move_to(&self, node: &NodeName) -> bool {
+        self.candidates().any(|name| name == node)
+    }
+}
+
+/// Why the choice cannot be left to the cluster.
+fn choice_reasons(
+    group: &GroupStatus,
+    nodes: &[&NodeStatus],
+    reasons: &[Vec<String>],
+) -> Vec<String> {
+    let mut pairs = nodes.iter().zip(reasons);
+    let Some((ready, _)) = pairs.find(|(_, reasons)| reasons.is_empty()) else {
+        return reasons.concat();
     };
-    !living || !rests || stands_by || fails || bars(&node.notes, &BARS_OF_NODE)
+    let (name, ready) = (&group.name, &ready.name);
+    let unready = nodes.iter().zip(reasons);
+    let unready = unready.filter(|(node, why)| !why.is_empty() && group.may_move_to(&node.name));
+    let sentence = |(node, reasons): (&&NodeStatus, &Vec<String>)| {
+        format!(
+            "{} is not ready and the cluster may choose it ({}); run hactl drill {name} on {ready}, which takes it there",
+            node.name,
+            reasons.join("; ")
+        )
+    };
+    unready.map(sentence).collect()
 }
 
 /// Why the group should stay, wherever it would go.
@@ -166,21 +129,16 @@ fn group_reasons(group: &GroupStatus) -> Vec<String> {
 }
 
 /// Whether a note keeps a group from one node alone: standby there, a failure there, or that it gave the group away, which is how
-/// the group came where it is. While a stop of it has failed anywhere, the group may not be started elsewhere.
+/// the group came where it is.
 fn is_of_one_node(note: &Note) -> bool {
-    match &*note.id {
-        "standby" | "given-away" => true,
-        "failure-elsewhere" => note.text.starts_with("failed on "),
-        _ => false,
-    }
+    ["standby", "given-away", "failure-elsewhere"].contains(&&*note.id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::{CheckStatus, QuorumStatus, StandbyStatus};
+    use crate::model::status::{QuorumStatus, STANDBY_LACKS, StandbyStatus};
     use crate::model::{Generation, GroupName, Term};
-    use std::time::Duration;
 
     fn name(text: &str) -> NodeName {
         NodeName::new(text)
@@ -199,6 +157,16 @@ mod tests {
         }
     }
 
+    /// A candidate.
+    fn standby(node: &str, reasons: Vec<Note>) -> StandbyStatus {
+        StandbyStatus {
+            node: name(node),
+            candidate: true,
+            ready: reasons.is_empty(),
+            reasons,
+        }
+    }
+
     /// alice runs it, bob and carol could.
     fn trio() -> Status {
         let group = GroupStatus {
@@ -212,7 +180,7 @@ mod tests {
             ],
             term: Term(1),
             resources: Vec::new(),
-            standbys: Vec::new(),
+            standbys: vec![standby("bob", Vec::new()), standby("carol", Vec::new())],
             notes: Vec::new(),
             takeover: None,
             last_switch_ms: None,
@@ -258,9 +226,13 @@ mod tests {
     fn one_ready_node_is_enough_unless_another_is_wanted() {
         let mut status = trio();
         assert_eq!(reasons(&status, None), "");
-        status.nodes[1].notes = vec![Note::new("check-failed", "its check disk fails")];
+        let fails = |text| vec![Note::new("check-failed", text)];
+        status.nodes[1].notes = fails("its check disk fails, so it takes no groups");
+        status.groups[0].standbys[0] = standby("bob", fails("its check disk fails"));
+        status.groups[0].standbys[0].candidate = false;
         assert_eq!(reasons(&status, None), "");
-        assert_eq!(reasons(&status, Some("bob")), "bob: its check disk fails");
+        let once = "bob: its check disk fails, so it takes no groups";
+        assert_eq!(reasons(&status, Some("bob")), once);
         status.nodes[2].liveness = Liveness::Dead;
         assert!(reasons(&status, None).contains("carol: silent for longer than deadtime"));
         assert_eq!(reasons(&status, Some("alice")), "alice runs it already");
@@ -271,26 +243,24 @@ mod tests {
     #[test]
     fn a_node_that_is_not_ready_is_not_drilled() {
         let mut status = trio();
+        let full = Note::new("node-lacks", "the disk is full");
         let reasons_of = [
             Note::new(STANDBY_LACKS, "no script nginx"),
             // Told with the node already, or not known.
-            Note::new("node-lacks", "the disk is full"),
+            full.clone(),
             Note::new("readiness-unknown", "has not said yet"),
         ];
-        status.groups[0].standbys = vec![StandbyStatus {
-            node: name("bob"),
-            ready: false,
-            reasons: reasons_of.into(),
-        }];
-        assert_eq!(reasons(&status, Some("bob")), "bob: no script nginx");
+        status.groups[0].standbys[0] = standby("bob", reasons_of.into());
+        status.nodes[1].notes = vec![full];
+        let both = "bob: the disk is full; bob: no script nginx";
+        assert_eq!(reasons(&status, Some("bob")), both);
         // carol is ready, but the engine looks at other things.
-        let chosen = "bob is not ready and the cluster may choose it (bob: no script nginx); run hactl drill web on carol, which takes it there";
+        let chosen = "bob is not ready and the cluster may choose it (bob: the disk is full; bob: no script nginx); run hactl drill web on carol, which takes it there";
         assert_eq!(reasons(&status, None), chosen);
-        let fails = Note::new("check-failed", "fails check disk");
-        status.groups[0].standbys[0].reasons.push(fails);
+        status.groups[0].standbys[0].candidate = false;
         assert_eq!(reasons(&status, None), "", "bob cannot be chosen");
-        let possible = status.may_choose(&status.groups[0]);
-        let names: Vec<&str> = possible.iter().map(|n| n.name.as_str()).collect();
+        let possible = status.groups[0].candidates();
+        let names: Vec<&str> = possible.map(NodeName::as_str).collect();
         assert_eq!(names, ["carol"]);
     }
 
@@ -298,11 +268,7 @@ mod tests {
     fn failback_when_counts_where_it_is_asked() {
         let mut status = trio();
         let waits = Note::new("failback-waits", "does not fulfil failback_when ()");
-        status.groups[0].standbys = vec![StandbyStatus {
-            node: name("bob"),
-            ready: false,
-            reasons: vec![waits],
-        }];
+        status.groups[0].standbys[0] = standby("bob", vec![waits]);
         assert_eq!(reasons(&status, Some("bob")), "");
         let mut other = status.groups[0].clone();
         (other.name, other.preferred) = (GroupName::new("db"), name("bob"));
@@ -320,7 +286,10 @@ mod tests {
         ];
         assert_eq!(reasons(&status, None), "in maintenance");
         status.groups[0].notes = vec![Note::new("standby", "bob is in standby for it")];
-        assert_eq!(reasons(&status, Some("bob")), "bob is in standby for it");
+        let note = Note::new("standby", "is in standby");
+        status.groups[0].standbys[0] = standby("bob", vec![note]);
+        status.groups[0].standbys[0].candidate = false;
+        assert_eq!(reasons(&status, Some("bob")), "bob: is in standby");
         assert_eq!(
             reasons(&status, Some("carol")) + &reasons(&status, None),
             ""
@@ -343,17 +312,12 @@ mod tests {
         assert_eq!(reasons(&status, Some("carol")), "");
         let failed = "bob: the group is failed there";
         assert_eq!(reasons(&status, Some("bob")), failed);
+        // This node tells of its checks by themselves, not in its notes.
         let mut status = trio();
         status.node = name("bob");
-        status.checks = vec![CheckStatus {
-            name: "disk".to_owned(),
-            state: CheckState::Failed,
-            lasts: Duration::ZERO,
-            against: 0,
-            looked: None,
-            text: "it is full".to_owned(),
-        }];
-        let check = "bob: its check disk fails: it is full";
+        let fails = Note::new("check-failed", "fails check disk (it is full)");
+        status.groups[0].standbys[0] = standby("bob", vec![fails]);
+        let check = "bob: fails check disk (it is full)";
         assert_eq!(reasons(&status, Some("bob")), check);
         assert_eq!(reasons(&status, Some("carol")), "");
     }

@@ -127,7 +127,10 @@ fn trees_versions_and_what_a_node_says_of_itself_count() {
     c.report = report(GroupState::Offline, 0);
     c.report.can = false;
     a.run_for(secs(1));
-    assert_eq!(against(&a.status(), "b").unwrap(), ["tree-differs"]);
+    assert_eq!(
+        against(&a.status(), "b").unwrap(),
+        ["tree-differs", "cannot-run"]
+    );
     // Each takes groups over from the other, so that is told with the node only.
     let problems = a.status().problems();
     assert!(
@@ -135,4 +138,46 @@ fn trees_versions_and_what_a_node_says_of_itself_count() {
         "{problems:?}"
     );
     assert_eq!(against(&a.status(), "c").unwrap(), ["cannot-run"]);
+}
+
+/// Whether the cluster may choose a node.
+fn is_candidate(status: &Status, node: &str) -> bool {
+    let mut standbys = status.groups[0].standbys.iter();
+    standbys.any(|s| s.node.as_str() == node && s.candidate)
+}
+
+#[test]
+fn a_node_that_the_cluster_does_not_choose_is_not_ready() {
+    let mut a = holder();
+    a.voice("b").readiness.lacks = vec![Lack {
+        group: None,
+        text: "the disk is full".to_owned(),
+    }];
+    a.run_for(secs(1));
+    let status = a.status();
+    assert!(
+        is_candidate(&status, "b"),
+        "a lack keeps no node from the choice"
+    );
+    assert!(is_candidate(&status, "c"));
+    a.deafen("c");
+    a.run_for(secs(5));
+    let status = a.status();
+    assert!(!is_candidate(&status, "c"));
+    assert_eq!(against(&status, "c").unwrap(), ["cannot-run"]);
+}
+
+#[test]
+fn what_a_peer_lacks_is_told_before_this_node_has_looked_at_itself() {
+    let mut a = Alone::holding(&["b", "c"]);
+    let b = a.voice("b");
+    b.readiness = sound();
+    b.readiness.lacks = vec![Lack {
+        group: None,
+        text: "the disk is full".to_owned(),
+    }];
+    a.run_for(secs(1));
+    let problems = a.status().problems();
+    let kinds: Vec<&str> = problems.iter().map(|p| &*p.id).collect();
+    assert_eq!(kinds, ["node-lacks"]);
 }

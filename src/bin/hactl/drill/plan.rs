@@ -134,11 +134,9 @@ fn cannot_aim(
             "only {target} can take it to {target}: run hactl drill {name} there"
         ));
     }
-    let mut others = status.may_choose(group).into_iter();
-    let other = others.find(|n| n.name != *target)?;
+    let other = group.candidates().find(|node| *node != target)?;
     Some(format!(
-        "{} could take it too, and the cluster chooses: run hactl drill {name} on {target}, which takes it there",
-        other.name
+        "{other} could take it too, and the cluster chooses: run hactl drill {name} on {target}, which takes it there"
     ))
 }
 

@@ -205,6 +205,7 @@ fn who_could_take_a_group_over_and_who_not() {
     let mut status = pair();
     let standby = |node: &str, reasons: Vec<Note>| StandbyStatus {
         node: name(node),
+        candidate: true,
         ready: reasons.is_empty(),
         reasons,
     };
