@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, wait};
-use crate::rig::{BOB, file, get, pair};
+use crate::rig::{BOB, blueprint_with, file, get, up};
 
 const RULES: &str = "packaging/prometheus/had.rules.yml";
 const DASHBOARD: &str = "packaging/grafana/had.json";
@@ -96,7 +96,10 @@ fn firing(cluster: &Cluster) -> BTreeSet<String> {
 
 #[test]
 fn prometheus_fires_an_alert_about_a_crash_and_resolves_it() {
-    let cluster = pair("web-prometheus");
+    // No group here waits for it, so nobody is fenced.
+    let switch = "fence alice /etc/ha.d/fence_lab plug=alice\n";
+    let blueprint = blueprint_with("web-prometheus", switch);
+    let cluster = up(blueprint.file("fence_lab", "#!/bin/sh\nexit 0\n", 0o755));
     let mut known = measured(&cluster);
     start(&cluster);
     let scraped = || {

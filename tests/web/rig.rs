@@ -13,9 +13,14 @@ pub const ANYWHERE: &str = "--listen 0.0.0.0:9694 --plain-http-anywhere";
 
 /// The cluster before it is built.
 pub fn blueprint(name: &str) -> Blueprint {
+    blueprint_with(name, "")
+}
+
+/// The same with more lines of ha.cf.
+pub fn blueprint_with(name: &str, more: &str) -> Blueprint {
     let ha_cf = format!(
         "{TIMES}node alice bob\nucast eth0 {ALICE}\nucast eth0 {BOB}\nping 10.0.0.254\nauto_failback off\n\
-         monitor * every 1s\ncheck disk exec /bin/true every 1s\n"
+         monitor * every 1s\ncheck disk exec /bin/true every 1s\n{more}"
     );
     Blueprint::new(name, &ha_cf, "alice web\nbob db\n")
         .script("web", STAND_IN)

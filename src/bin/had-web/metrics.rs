@@ -5,6 +5,7 @@
 
 mod cluster;
 mod counters;
+mod fencing;
 mod groups;
 mod histograms;
 
@@ -90,6 +91,7 @@ struct Families(Registry);
 impl Families {
     fn add_status(&mut self, status: &Status) {
         cluster::add(self, status);
+        fencing::add(self, status);
         groups::add(self, status);
         counters::add(self, status);
     }

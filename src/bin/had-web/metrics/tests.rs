@@ -17,6 +17,7 @@ const STATUS: &str = r#"{"node":"alice","generation":3,"phase":"active","waiting
     "term":4,"notes":[],"standbys":[{"node":"bob","ready":false,"reasons":[{"id":"standby-lacks","text":"no script"}]},
       {"node":"carol","ready":true,"reasons":[]},{"node":"dave","ready":false,"reasons":[{"id":"readiness-unknown","text":"-"}]}],
     "resources":[{"token":"nginx","state":"running","error":null}]}],
+  "fencing":[{"node":"bob","state":"held","failed":2,"error":"no route to the switch"}],
   "counters":{"heartbeats sent":12,"datagrams refused: signed with key 9, which ...":2,"datagrams refused: new":5},
   "activity":[{"group":"we\"b\nhad_up 7","changed":61000,"start_times":{"sum":2500,"buckets":[{"up_to":1000,"count":1},{"up_to":null,"count":1}]},"starts":2,"stops":1,"failures":0,"stuck":0,"restarts":3,
     "claims":{"owner-dead":1}}]}"#;
@@ -108,6 +109,19 @@ fn a_status_is_told_in_numbers() {
             r#"had_datagrams_rejected_total{reason="bad-digest"}"#.to_owned(),
             "0",
         ),
+        (
+            r#"had_fencing_state{node="bob",state="held"}"#.to_owned(),
+            "1.0",
+        ),
+        (
+            r#"had_fencing_state{node="bob",state="idle"}"#.to_owned(),
+            "0.0",
+        ),
+        (
+            r#"had_fencing_failed_attempts{node="bob"}"#.to_owned(),
+            "2.0",
+        ),
+        (r#"had_fencing_device_works{node="bob"}"#.to_owned(), "0.0"),
         (r#"had_problems{kind="link-down"}"#.to_owned(), "1.0"),
     ] {
         assert_eq!(value(&page, &sample), Some(wanted), "{sample}\n{page}");
