@@ -7,6 +7,8 @@
 )]
 
 mod access;
+mod attention;
+mod browser;
 #[allow(dead_code)] // what only others of its users need
 #[path = "../netns/common.rs"]
 mod cluster;

@@ -137,7 +137,7 @@ impl Engine {
                 format!("will be fenced in {}", duration_for_people(from.since(now)))
             }
             _ => format!(
-                "fencing failed {} times: {failed}; it is tried again in {}; check its power switch and its fence line in ha.cf; {by_hand}",
+                "fencing failed (attempt {}): {failed}; it is tried again in {}; check its power switch and its fence line in ha.cf; {by_hand}",
                 case.failed,
                 duration_for_people(case.next.since(now))
             ),
