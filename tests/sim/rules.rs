@@ -2,6 +2,7 @@
 //! keeps even if one of them is broken, because another rule catches the consequence.
 
 mod alone;
+mod changes;
 mod rights;
 mod standbys;
 
