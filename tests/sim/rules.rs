@@ -3,6 +3,7 @@
 
 mod alone;
 mod changes;
+mod fencing;
 mod rights;
 mod standbys;
 

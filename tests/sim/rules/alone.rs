@@ -71,6 +71,8 @@ pub struct Alone {
     pub calls: Vec<Call>,
     /// How often the addresses were announced.
     pub announced: u32,
+    /// How often a power switch was told or asked something.
+    pub fenced: u32,
 }
 
 pub fn g() -> GroupName {
@@ -95,6 +97,14 @@ pub fn report(state: GroupState, term: u64) -> GroupReport {
         offer: None,
         to: None,
     }
+}
+
+/// A group that no address probe holds up.
+pub fn without_addresses(mut cluster: Cluster) -> Cluster {
+    for step in &mut cluster.groups[0].steps {
+        step.addresses = false;
+    }
+    cluster
 }
 
 pub fn cluster(names: &[&str]) -> Cluster {
@@ -176,6 +186,7 @@ impl Alone {
             started: false,
             calls: Vec::new(),
             announced: 0,
+            fenced: 0,
         };
         alone.perform(actions);
         alone
@@ -242,6 +253,7 @@ impl Alone {
                     answers.push(Event::Pong { ping: 0, sent });
                 }
                 Action::Announce(_) => self.announced += 1,
+                Action::Fence { .. } => self.fenced += 1,
                 _ => {}
             }
         }
@@ -252,7 +264,8 @@ impl Alone {
 
     fn speak(&mut self, name: &'static str) {
         let ours = self.sent.last().map_or(Sequence(0), |(_, h)| h.sequence);
-        let others: Vec<&str> = self.voices.keys().copied().filter(|n| *n != name).collect();
+        let others = self.voices.iter().filter(|(n, v)| **n != name && !v.silent);
+        let others: Vec<&str> = others.map(|(n, _)| *n).collect();
         let voice = self.voices.get_mut(name).unwrap();
         voice.sequence += 1;
         let mut heard = vec![Heard {

@@ -6,7 +6,7 @@ use had::model::heartbeat::GroupState;
 use had::model::{Generation, NodeName};
 use had::sim::World;
 
-use super::alone::{Alone, Broken, cluster, report};
+use super::alone::{Alone, Broken, cluster, report, without_addresses};
 use crate::{ms, secs};
 
 /// Nodes with a ping node, and a group that no address probe holds up.
@@ -16,13 +16,6 @@ fn with_gateway(names: &[&str]) -> Cluster {
         me: NodeName::new("a"),
         ..world.cluster
     })
-}
-
-fn without_addresses(mut cluster: Cluster) -> Cluster {
-    for step in &mut cluster.groups[0].steps {
-        step.addresses = false;
-    }
-    cluster
 }
 
 #[test]
