@@ -73,6 +73,8 @@ pub struct Alone {
     pub announced: u32,
     /// How often a power switch was told or asked something.
     pub fenced: u32,
+    /// The answers to commands.
+    pub replies: Vec<Result<String, String>>,
 }
 
 pub fn g() -> GroupName {
@@ -187,6 +189,7 @@ impl Alone {
             calls: Vec::new(),
             announced: 0,
             fenced: 0,
+            replies: Vec::new(),
         };
         alone.perform(actions);
         alone
@@ -254,6 +257,7 @@ impl Alone {
                 }
                 Action::Announce(_) => self.announced += 1,
                 Action::Fence { .. } => self.fenced += 1,
+                Action::Reply { result, .. } => self.replies.push(result),
                 _ => {}
             }
         }

@@ -103,3 +103,55 @@ fn rule_31_ping_nodes_have_no_vote_by_a_former_list_of_three() {
     a.run_for(secs(2));
     assert!(!a.ours().state.holds());
 }
+
+/// A list of these nodes, and a configuration of its own.
+fn with_list(nodes: &[&str], digest: u64) -> Event {
+    let cluster = cluster(nodes);
+    Event::Reconfigured(Box::new(Cluster { digest, ..cluster }))
+}
+
+/// Whom the change of the list waits for.
+fn awaited(a: &Alone) -> String {
+    let own = a
+        .status()
+        .nodes
+        .into_iter()
+        .find(|n| n.name.as_str() == "a");
+    let mut notes = own.unwrap().notes;
+    notes.retain(|n| n.starts_with("the list of voters changes"));
+    notes.join("\n")
+}
+
+#[test]
+fn rule_31_a_word_on_a_gone_node_is_about_one_change() {
+    let mut a = Alone::among(&["b", "c", "d"]);
+    a.run_for(secs(1));
+    a.voice("b").silent = true;
+    a.run_for(secs(4));
+    a.tell(with_list(&["a", "b", "c", "d", "e"], 2));
+    a.command(Command::Forget(NodeName::new("b")));
+    a.run_for(ms(300));
+    let first = "the list of voters changes: c and d have not shown";
+    assert!(awaited(&a).starts_with(first), "{}", awaited(&a));
+    a.tell(with_list(&["a", "b", "c", "d", "e", "f"], 3));
+    a.run_for(ms(300));
+    let next = "the list of voters changes: b and c and d and e have not shown";
+    assert!(awaited(&a).starts_with(next), "{}", awaited(&a));
+}
+
+#[test]
+fn rule_31_a_stop_is_judged_by_the_former_list_too() {
+    let mut a = Alone::among(&["b", "c", "d", "e"]);
+    a.run_for(secs(1));
+    for name in ["d", "e"] {
+        a.voice(name).silent = true;
+    }
+    a.run_for(secs(4));
+    a.tell(with_list(&["a", "b", "c"], 2));
+    a.run_for(ms(300));
+    // By the new list they have two votes of three.
+    a.command(Command::Stop);
+    let refusal = a.replies.pop().unwrap().unwrap_err();
+    let why = "b and c have 2 of 5 votes, 3 needed";
+    assert!(refusal.contains(why), "{refusal}");
+}
