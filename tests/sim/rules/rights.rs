@@ -55,10 +55,13 @@ fn rule_8_who_could_start_it_alone_is_not_waited_for_until_it_does() {
     two.quorum = QuorumPolicy::Off;
     let mut a = Alone::holding_in(two, &["b"]);
     a.run_for(secs(1));
+    let (at, _) = a.sent.last().cloned().unwrap();
     a.deafen("b");
-    // b takes us for dead after two seconds. A right ends 400 ms sooner.
+    // b takes us for dead after two seconds. A right ends 400 ms sooner, in the kernel too.
     a.run_for(ms(1300));
     assert_eq!(a.ours().state, GroupState::Online);
+    let until = a.right();
+    assert!(until <= at + ms(1600), "{until:?} after {at:?}");
     a.run_for(ms(500));
     assert!(!a.ours().state.holds());
 }
