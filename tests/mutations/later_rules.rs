@@ -177,7 +177,7 @@ pub const TABLE: &[Mutation] = &[
         "        let left = view.peers.iter().filter(|p| p.liveness == Liveness::Left).count();\n        let _ = needed;\n        let others_needed = ((list.shares().total() - u32::try_from(left).unwrap_or(0)) / 2 + 1).saturating_sub(list.votes_of(view.me()));",
     ),
     m(
-        "15: ping nodes have a vote among three nodes",
+        "27: what ping nodes answered before they had a vote counts",
         "quorum.rs",
         "    if !shares.has_arbiter() {",
         "    if pings.is_empty() {",
@@ -623,6 +623,12 @@ pub const TABLE: &[Mutation] = &[
         "voters.rs",
         "        self.former.push(before);\n",
         "        drop(before);\n",
+    ),
+    m(
+        "31: ping nodes have a vote by a former list of three nodes",
+        "group/right.rs",
+        "        let arbiter = view.arbiter_lease_end().filter(|_| has_arbiter);",
+        "        let arbiter = view.arbiter_lease_end().filter(|_| has_arbiter || view.cluster.relay);",
     ),
     m(
         "31: a node without the old list counts the votes of those who have it",

@@ -185,6 +185,8 @@ fn the_owner_fires_first_whatever_else_the_other_node_runs() {
         let mut world = fenced(world, false);
         stand_by(&mut world, "a");
         settle_on(&mut world, "db", "b");
+        // Otherwise a would not want it, and fence nobody.
+        world.command("a", Command::Unstandby(vec![GroupName::new("db")]));
         world.cut_all_links("a", "b");
         world.run_for(secs(60));
         assert!(
@@ -292,24 +294,6 @@ fn a_side_without_quorum_fences_nobody() {
     world.run_for(secs(60));
     assert!(!is_on(&world, "a") && is_on(&world, "b") && is_on(&world, "c"));
     assert!(!said(&world, "a", "fencing "), "{}", story(&world));
-    no_double(&world);
-}
-
-/// b no longer hears e, and has heard c and d just now, but not since. That is no quorum for an order that cannot be taken back.
-#[test]
-fn quorum_of_a_moment_ago_is_not_enough() {
-    let five = World::new(&["a", "b", "c", "d", "e"]).with(|c| c.quorum = QuorumPolicy::Stop);
-    let mut world = fenced(five, false);
-    world.cut_all_links("b", "e");
-    world.run_for(ms(1400));
-    for other in ["c", "d"] {
-        world.cut_all_links("b", other);
-    }
-    until(&mut world, secs(5), |w| said(w, "b", "node e is dead"));
-    assert!(!said(&world, "b", "node c is dead"), "{}", story(&world));
-    world.command("a", Command::Leave);
-    world.run_for(secs(60));
-    assert!(is_on(&world, "e"), "{}", story(&world));
     no_double(&world);
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use had::engine::{Action, Asker, Burden, Call, Command, Engine, Event, Outcome, PersistentState};
+use had::engine::{
+    Action, Asker, Burden, Call, Command, Engine, Event, OrderId, Outcome, PersistentState,
+};
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::hardware_address::HardwareAddress;
 use had::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Recognition};
@@ -27,6 +29,8 @@ pub struct Voice {
     pub report: GroupReport,
     /// The newest heartbeat of ours that it has heard. `None`: it hears every one.
     pub heard: Option<Sequence>,
+    /// The generation of ours that it has heard.
+    pub heard_life: u64,
     pub silent: bool,
     /// A restart that it announces.
     pub back_within: Option<Duration>,
@@ -43,6 +47,7 @@ pub enum Broken {
     Disk,
     Looks,
     Starts,
+    Stops,
 }
 
 /// The engine of node `a`, with made-up peers.
@@ -54,7 +59,11 @@ pub struct Alone {
     renewed: Vec<Time>,
     pub saves: Vec<u64>,
     pub broken: Broken,
+    /// The calls that have not ended.
+    hung: Vec<(GroupName, OrderId)>,
     steps: usize,
+    /// Whether a look finds it running.
+    runs: bool,
     /// Whether the ping node answers, at once.
     pub gateway: bool,
     pub started: bool,
@@ -62,6 +71,10 @@ pub struct Alone {
     pub calls: Vec<Call>,
     /// How often the addresses were announced.
     pub announced: u32,
+    /// How often a power switch was told or asked something.
+    pub fenced: u32,
+    /// The answers to commands.
+    pub replies: Vec<Result<String, String>>,
 }
 
 pub fn g() -> GroupName {
@@ -86,6 +99,14 @@ pub fn report(state: GroupState, term: u64) -> GroupReport {
         offer: None,
         to: None,
     }
+}
+
+/// A group that no address probe holds up.
+pub fn without_addresses(mut cluster: Cluster) -> Cluster {
+    for step in &mut cluster.groups[0].steps {
+        step.addresses = false;
+    }
+    cluster
 }
 
 pub fn cluster(names: &[&str]) -> Cluster {
@@ -117,10 +138,26 @@ impl Alone {
     }
 
     pub fn in_cluster(cluster: Cluster, names: &[&'static str], broken: Broken) -> Alone {
+        Alone::after(PersistentState::default(), cluster, names, broken)
+    }
+
+    /// After a restart: what it held is found running, with a right that was stored until then.
+    pub fn restarted(cluster: Cluster, names: &[&'static str], right: Time) -> Alone {
         let kept = PersistentState {
-            generation: Generation(2),
+            leases: BTreeMap::from([(g(), right)]),
             ..PersistentState::default()
         };
+        Alone::after(kept, cluster, names, Broken::Nothing)
+    }
+
+    fn after(
+        mut kept: PersistentState,
+        cluster: Cluster,
+        names: &[&'static str],
+        broken: Broken,
+    ) -> Alone {
+        kept.generation = Generation(2);
+        let runs = !kept.leases.is_empty();
         let begin = World::BEGIN;
         let steps = cluster.groups.iter().map(|g| g.steps.len()).sum();
         let (engine, actions) = Engine::new(cluster, kept, begin);
@@ -130,6 +167,7 @@ impl Alone {
             sequence: 0,
             report: report(GroupState::Offline, 0),
             heard: None,
+            heard_life: 2,
             silent: false,
             back_within: None,
             hardware: Vec::new(),
@@ -143,11 +181,15 @@ impl Alone {
             renewed: Vec::new(),
             saves: Vec::new(),
             broken,
+            hung: Vec::new(),
             steps,
+            runs,
             gateway: true,
             started: false,
             calls: Vec::new(),
             announced: 0,
+            fenced: 0,
+            replies: Vec::new(),
         };
         alone.perform(actions);
         alone
@@ -167,7 +209,19 @@ impl Alone {
         match call {
             Call::Probe => self.broken == Broken::Looks,
             Call::Start(_) => self.broken == Broken::Starts,
-            Call::Stop(_) => false,
+            Call::Stop(_) => self.broken == Broken::Stops,
+        }
+    }
+
+    /// What hung ends well, and nothing hangs any more.
+    pub fn mend(&mut self) {
+        self.broken = Broken::Nothing;
+        for (group, order) in std::mem::take(&mut self.hung) {
+            self.tell(Event::Done {
+                group,
+                order,
+                outcome: Outcome::Succeeded,
+            });
         }
     }
 
@@ -181,12 +235,14 @@ impl Alone {
                     answers.push(Event::Saved { version });
                 }
                 Action::Save { version, .. } => self.saves.push(version),
-                Action::Run { call, .. } if self.hangs(call) => {}
+                Action::Run { group, order, call } if self.hangs(call) => {
+                    self.hung.push((group, order));
+                }
                 Action::Run { group, order, call } => {
                     self.calls.push(call);
                     self.started |= matches!(call, Call::Start(_));
                     let outcome = match call {
-                        Call::Probe => Outcome::Seen(vec![Some(false); self.steps]),
+                        Call::Probe => Outcome::Seen(vec![Some(self.runs); self.steps]),
                         Call::Start(_) | Call::Stop(_) => Outcome::Succeeded,
                     };
                     answers.push(Event::Done {
@@ -200,6 +256,8 @@ impl Alone {
                     answers.push(Event::Pong { ping: 0, sent });
                 }
                 Action::Announce(_) => self.announced += 1,
+                Action::Fence { .. } => self.fenced += 1,
+                Action::Reply { result, .. } => self.replies.push(result),
                 _ => {}
             }
         }
@@ -210,13 +268,14 @@ impl Alone {
 
     fn speak(&mut self, name: &'static str) {
         let ours = self.sent.last().map_or(Sequence(0), |(_, h)| h.sequence);
-        let others: Vec<&str> = self.voices.keys().copied().filter(|n| *n != name).collect();
+        let others = self.voices.iter().filter(|(n, v)| **n != name && !v.silent);
+        let others: Vec<&str> = others.map(|(n, _)| *n).collect();
         let voice = self.voices.get_mut(name).unwrap();
         voice.sequence += 1;
         let mut heard = vec![Heard {
             instance: None,
             node: NodeName::new("a"),
-            generation: Generation(2),
+            generation: Generation(voice.heard_life),
             sequence: voice.heard.unwrap_or(ours),
             loss: 0,
             links: vec![LinkName::new("eth0")],
