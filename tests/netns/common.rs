@@ -139,6 +139,14 @@ impl Blueprint {
         self
     }
 
+    /// Runs this program as the daemon of each node, again whenever it has ended.
+    #[allow(dead_code)] // only the tests of two versions run another one
+    pub fn daemon(mut self, program: &Path) -> Blueprint {
+        self.plan.had = program.into();
+        self.plan.restart = true;
+        self
+    }
+
     /// Boots it and begins to watch its addresses.
     pub fn up(mut self) -> Cluster {
         let mut folders = Vec::new();
