@@ -180,6 +180,7 @@ impl Checks {
             lasts: now.since(c.since),
             against: c.against,
             looked: c.last.as_ref().map(|(at, _)| now.since(*at)),
+            lag: None,
             text: match &c.last {
                 Some((_, Ok(text) | Err(text))) => one_line(text, MAX_LOCAL_CHARS),
                 None => String::new(),

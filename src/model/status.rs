@@ -307,6 +307,9 @@ pub struct CheckStatus {
     /// Time since its last result.
     #[serde(with = "maybe_milliseconds", default)]
     pub looked: Option<Duration>,
+    /// How far behind its source the replica was at the last look, if the check watches one and the lag is known.
+    #[serde(with = "maybe_milliseconds", default)]
+    pub lag: Option<Duration>,
     /// The message of its last result.
     pub text: String,
 }

@@ -7,6 +7,7 @@ mod dns;
 mod exec;
 mod http;
 mod https;
+mod lag;
 mod link;
 mod mysql;
 mod postgres;
@@ -15,6 +16,7 @@ mod redis;
 mod tcp;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout_at;
 
@@ -124,6 +126,15 @@ impl ActiveProbe {
         let run = move || async move { probe.run_here(&own_limits).await };
         let done = run_apart(&limits.patient(), "the probe", run).await;
         done.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// How far behind its source the replica was at the last run, if the probe asks for that and the lag is known.
+    pub fn lag(&self) -> Option<Duration> {
+        match &self.0 {
+            Kind::Mysql(mysql) => mysql.lag.get(),
+            Kind::Postgres(postgres) => postgres.lag.get(),
+            _ => None,
+        }
     }
 
     async fn run_here(&self, limits: &Limits) -> Result<String, String> {

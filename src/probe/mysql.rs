@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::lag::LastLag;
 use crate::agent::builtin::mysqld::arguments::ServerArguments;
 use crate::agent::builtin::mysqld::query::{self, QueryAnswer};
 use crate::agent::builtin::mysqld::replication::{self, Replication};
@@ -18,6 +19,7 @@ use crate::text::Mistake;
 pub(super) struct DatabaseProbe {
     probe: DatabaseWishes,
     login: PathBuf,
+    pub(super) lag: LastLag,
     /// The socket, if it is the one of the server's own configuration. Forgotten after an error.
     socket: Mutex<Option<PathBuf>>,
 }
@@ -42,11 +44,13 @@ impl DatabaseProbe {
         DatabaseProbe {
             probe,
             login,
+            lag: LastLag::default(),
             socket,
         }
     }
 
     pub async fn run(&self, limits: &Limits) -> Result<String, String> {
+        self.lag.set(None);
         let found = self.query(limits).await;
         if found.is_err() {
             // The server may use another socket next time.
@@ -69,6 +73,7 @@ impl DatabaseProbe {
             };
         };
         let replication_state = replication::query_replication(&socket, login, limits).await?;
+        self.lag.set(Some(&replication_state));
         judge_replication(replication_state, wanted).map_err(AgentError::Failed)
     }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Uid, User};
 use tokio::process::Command;
 
+use super::lag::LastLag;
 use super::mysql::judge_replication;
 use crate::agent::builtin::mysqld::login_file;
 use crate::agent::builtin::mysqld::replication::Replication;
@@ -40,6 +41,7 @@ pub(super) struct PostgresProbe {
     wishes: DatabaseWishes,
     socket: PathBuf,
     login: PathBuf,
+    pub(super) lag: LastLag,
 }
 
 /// Checks that the programs that it needs are installed.
@@ -64,10 +66,12 @@ impl PostgresProbe {
             wishes: wishes.clone(),
             socket: socket.unwrap_or_else(|| USUAL_SOCKET.into()),
             login,
+            lag: LastLag::default(),
         }
     }
 
     pub async fn run(&self, limits: &Limits) -> Result<String, String> {
+        self.lag.set(None);
         self.query(limits).await.map_err(|e| match e {
             AgentError::Failed(text) | AgentError::NotExecuted(text) => text,
             AgentError::TimedOut(_) => super::NO_ANSWER.to_owned(),
@@ -89,8 +93,11 @@ impl PostgresProbe {
         }
         match self.wishes.replica {
             None => Ok("it answers".to_owned()),
-            Some(wanted) => judge_replication(read_row(done.output.trim_end()), wanted)
-                .map_err(AgentError::Failed),
+            Some(wanted) => {
+                let found = read_row(done.output.trim_end());
+                self.lag.set(Some(&found));
+                judge_replication(found, wanted).map_err(AgentError::Failed)
+            }
         }
     }
 

@@ -29,6 +29,7 @@ use crate::assembly::watch_plan::WatchPlan;
 use crate::engine::{Call, Event, MachineAnswer, OrderId, Outcome};
 use crate::model::cluster::Timing;
 use crate::model::decision::What;
+use crate::model::status::CheckStatus;
 use crate::model::{GroupName, NodeName, Time};
 use crate::store::lease::LeaseFile;
 
@@ -105,6 +106,11 @@ impl Performer {
         };
         performer.publish_definitions();
         performer
+    }
+
+    /// Adds how far behind replicas are that checks watch.
+    pub fn add_lags(&self, checks: &mut [CheckStatus]) {
+        self.watcher.add_lags(checks);
     }
 
     /// The steps of a group have changed.

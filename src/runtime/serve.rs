@@ -201,6 +201,7 @@ impl Daemon {
             self.activity
                 .add_to(status, clock::now(), self.cluster.timing.deadtime);
             self.moves.add_to(status);
+            self.performer.add_lags(&mut status.checks);
         }
         let answer = status.map(|s| ControlAnswer::Status(Box::new(s)));
         send_reply(reply, answer.ok_or_else(daemon_is_ending));

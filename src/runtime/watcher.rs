@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -20,6 +20,7 @@ use crate::assembly::watch_plan::{Monitor, WatchPlan};
 use crate::engine::Event;
 use crate::model::GroupName;
 use crate::model::health::{Pace, Probe};
+use crate::model::status::CheckStatus;
 use crate::probe::ActiveProbe;
 use crate::text::duration_for_people;
 
@@ -34,7 +35,11 @@ pub struct Watcher {
     engine: EngineHandle,
     groups: HashMap<GroupName, ProbeTasks>,
     checks: ProbeTasks,
+    lags: Lags,
 }
+
+/// How far behind the replicas are that checks watch, by the name of the check.
+type Lags = Arc<Mutex<HashMap<String, Duration>>>;
 
 /// Tasks that are aborted, together with what they run, when this is dropped.
 #[derive(Default)]
@@ -75,6 +80,7 @@ impl Watcher {
             engine,
             groups: HashMap::new(),
             checks: ProbeTasks::default(),
+            lags: Lags::default(),
         };
         watcher.start_checks();
         watcher
@@ -89,6 +95,7 @@ impl Watcher {
             ..
         } = &self.watch_plan;
         let probes = Abort::new();
+        self.lags = Lags::default();
         let task = |(name, probe, pace): &(String, Probe, Pace)| {
             let check = ActiveProbe::new(probe, env, netlink, peers);
             tokio::spawn(keep_checking(
@@ -96,11 +103,19 @@ impl Watcher {
                 Arc::new(check),
                 *pace,
                 probes.clone(),
-                self.engine.clone(),
+                (self.engine.clone(), Arc::clone(&self.lags)),
             ))
         };
         let tasks = checks.iter().map(task).collect();
         self.checks = ProbeTasks { tasks, probes };
+    }
+
+    /// Adds how far behind replicas are, which the engine does not need.
+    pub fn add_lags(&self, checks: &mut [CheckStatus]) {
+        let lags = lock(&self.lags);
+        for check in checks {
+            check.lag = lags.get(&check.name).copied();
+        }
     }
 
     /// Starts the monitors of a group.
@@ -224,7 +239,7 @@ async fn keep_checking(
     check: Arc<ActiveProbe>,
     pace: Pace,
     probes: Abort,
-    engine: EngineHandle,
+    (engine, lags): (EngineHandle, Lags),
 ) {
     loop {
         let due = Instant::now() + pace.every;
@@ -236,6 +251,7 @@ async fn keep_checking(
             });
         };
         report_in_time(check.run(&limits), pace, report).await;
+        keep_lag(&lags, &name, check.lag());
         tokio::select! {
             () = sleep_until(due) => {}
             () = check.changed() => {}
@@ -268,6 +284,18 @@ async fn report_in_time<T>(
             }
         }
     }
+}
+
+fn keep_lag(lags: &Lags, check: &str, lag: Option<Duration>) {
+    let mut lags = lock(lags);
+    match lag {
+        Some(lag) => lags.insert(check.to_owned(), lag),
+        None => lags.remove(check),
+    };
+}
+
+fn lock(lags: &Lags) -> MutexGuard<'_, HashMap<String, Duration>> {
+    lags.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 
 use std::fs;
 
+use std::time::Duration;
+
 use had::lab::LinkDirection;
-use had::model::status::{CheckState, Liveness};
+use had::model::status::{CheckState, CheckStatus, Liveness};
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, STAND_IN, group_of, wait};
@@ -131,7 +133,8 @@ fn both_addresses_move_and_return_with_the_files_and_not_before_the_rows() {
     mariadb::sql(&cluster, "web2", "insert into d.t values (1, 2)");
     cluster.until_status("web1", "its copy is behind", |s| {
         let mut checks = s.checks.iter();
-        checks.any(|c| c.name == "failback_when" && c.state == CheckState::Failed)
+        let behind = |c: &CheckStatus| c.lag.is_some_and(|lag| lag >= Duration::from_secs(1));
+        checks.any(|c| c.name == "failback_when" && c.state == CheckState::Failed && behind(c))
     });
     web::mend_configuration(&cluster, "web1");
     cluster.sh("web1", "nginx -c /run/nginx.conf");

@@ -78,6 +78,9 @@ fn a_primary_and_its_replica_are_known() {
             run(&of_primary).await,
             Err("it is not a replica".to_owned())
         );
+        let watching = active(&lag);
+        watching.run(&within(10)).await.unwrap();
+        assert_eq!(watching.lag(), Some(Duration::ZERO));
         // What arrives is not applied.
         sql(folder, 5433, "SELECT pg_wal_replay_pause()");
         let paused = until(&intact, false).await;
@@ -92,6 +95,8 @@ fn a_primary_and_its_replica_are_known() {
         primary.signal(Signal::SIGQUIT);
         primary.ended_by();
         let away = until(&lag, false).await;
+        watching.run(&within(10)).await.unwrap_err();
+        assert_eq!(watching.lag(), None);
         assert_eq!(away, "no changes arrive from the other server");
         assert_eq!(run(&intact).await, Ok(away));
         replica.signal(Signal::SIGQUIT);

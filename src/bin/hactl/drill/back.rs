@@ -56,6 +56,7 @@ mod tests {
             lasts: Duration::from_secs(900),
             against,
             looked: looked.map(Duration::from_secs),
+            lag: None,
             text: "lag 9 s".to_owned(),
         }
     }

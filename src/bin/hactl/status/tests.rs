@@ -594,6 +594,7 @@ fn checks_and_monitors_are_shown_with_their_numbers() {
         lasts: Duration::from_secs(90),
         against: u32::from(state == CheckState::Good),
         looked: Some(Duration::from_secs(1)),
+        lag: None,
         text: text.to_owned(),
     };
     status.checks = vec![

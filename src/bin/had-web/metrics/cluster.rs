@@ -165,6 +165,11 @@ fn add_checks(to: &mut Families, status: &Status) {
         "Time since a check of this node gave a result.",
         checks().filter_map(|(labels, c)| Some((labels, c.looked?))),
     );
+    to.seconds(
+        "check_replica_lag",
+        "How far behind its source the replica was that a check of this node watches, at the last look; none if unknown.",
+        checks().filter_map(|(labels, c)| Some((labels, c.lag?))),
+    );
 }
 
 fn add_delay(to: &mut Families, status: &Status) {
