@@ -106,15 +106,26 @@ pub fn sql(cluster: &Cluster, node: &str, query: &str) -> String {
 }
 
 /// A client that writes row after row, and notes which were acknowledged and when.
-pub struct Writer(SpawnedProgram);
+pub struct Writer {
+    host: String,
+    program: SpawnedProgram,
+}
 
 impl Writer {
     pub fn begin(cluster: &Cluster, address: &str) -> Writer {
+        Writer::on(cluster, "client", address, 0)
+    }
+
+    /// On this host, with the rows after this number.
+    pub fn on(cluster: &Cluster, host: &str, address: &str, after: u32) -> Writer {
         let write = format!(
-            "n=0; while :; do n=$((n+1)); timeout 3 mariadb --connect-timeout=1 -h {address} -u shop -pshop \
+            "n={after}; while :; do n=$((n+1)); timeout 3 mariadb --connect-timeout=1 -h {address} -u shop -pshop \
              -e \"insert into d.t values ($n, @@server_id)\" 2>> /var/log/writer.err && echo $n $(date +%s%3N) >> /var/log/acknowledged; sleep 0.02; done"
         );
-        Writer(cluster.lab.spawn("client", &["sh", "-c", &write]).unwrap())
+        Writer {
+            host: host.to_owned(),
+            program: cluster.lab.spawn(host, &["sh", "-c", &write]).unwrap(),
+        }
     }
 
     /// Waits until this node's server, which has this id, acknowledges another row.
@@ -131,15 +142,21 @@ impl Writer {
     /// Ends it. Returns how many rows were acknowledged; all of them must reach these nodes. No write may have been refused as
     /// read-only, because a server becomes writable before it gets the address.
     pub fn compare(self, cluster: &Cluster, nodes: [&str; 2]) -> usize {
-        let lab = &cluster.lab;
-        lab.signal("client", -self.0.pid, Signal::SIGKILL).unwrap();
-        let errors = cluster.sh("client", "cat /var/log/writer.err");
+        let errors = cluster.sh(&self.host, "cat /var/log/writer.err");
         assert!(!errors.contains("read-only"), "{errors}");
+        self.end(cluster, &nodes)
+    }
+
+    /// Ends it. Returns how many rows were acknowledged; all of them must reach these nodes.
+    pub fn end(self, cluster: &Cluster, nodes: &[&str]) -> usize {
+        let lab = &cluster.lab;
+        lab.signal(&self.host, -self.program.pid, Signal::SIGKILL)
+            .unwrap();
         let rows = |text: &str| -> BTreeSet<u32> {
             let numbers = text.lines().map(|l| l.split(' ').next().unwrap());
             numbers.map(|n| n.trim().parse().unwrap()).collect()
         };
-        let acknowledged = rows(&cluster.sh("client", "cat /var/log/acknowledged"));
+        let acknowledged = rows(&cluster.sh(&self.host, "cat /var/log/acknowledged"));
         for node in nodes {
             let missing = || {
                 let there = rows(&sql(cluster, node, "select n from d.t"));

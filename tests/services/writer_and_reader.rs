@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use had::lab::LinkDirection;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -433,6 +434,25 @@ fn a_server_that_hangs_is_ended_and_the_other_is_written_to() {
     site.until_reader("server2", "server1");
     assert_eq!(site.owners(), ["server1", "server2"]);
     writer.compare(&site.cluster, NODES);
+}
+
+#[test]
+fn a_writer_that_is_cut_off_acknowledges_nothing_that_the_next_one_lacks() {
+    let site = site("writer-cut-off");
+    // It needs no network to reach its server.
+    let writer = Writer::on(&site.cluster, "server1", "127.0.0.1", 1_000_000);
+    let rows = "select count(*) from d.t where n > 1000000";
+    assert!(wait(|| sql(&site.cluster, "server2", rows) != "0"));
+    let lab = &site.cluster.lab;
+    lab.isolate("server1", None, LinkDirection::Both).unwrap();
+    assert!(
+        wait(|| site.writes("server2")),
+        "server2 does not take over"
+    );
+    assert!(!site.writes("server1"), "both are written to");
+    lab.heal_all().unwrap();
+    let rows = writer.end(&site.cluster, &["server2"]);
+    println!("{rows} rows were acknowledged, none is lost");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod alone;
 mod changes;
 mod fencing;
+mod machines;
 mod rights;
 mod standbys;
 

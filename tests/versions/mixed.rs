@@ -26,13 +26,11 @@ fn each_takes_over(new: &str, old: &str) {
 }
 
 #[test]
-#[ignore = "needs a build of the former version: tests/run versions"]
 fn the_former_version_on_alice() {
     each_takes_over("bob", "alice");
 }
 
 #[test]
-#[ignore = "needs a build of the former version: tests/run versions"]
 fn the_former_version_on_bob() {
     each_takes_over("alice", "bob");
 }

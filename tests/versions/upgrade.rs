@@ -10,7 +10,6 @@ fn starts(pair: &Pair, node: &str) -> usize {
 }
 
 #[test]
-#[ignore = "needs a build of the former version: tests/run versions"]
 fn nothing_moves_and_no_request_is_lost() {
     let mut pair = Pair::up("versions-upgrade");
     let before = NODES.map(|node| starts(&pair, node));
@@ -43,7 +42,6 @@ fn nothing_moves_and_no_request_is_lost() {
 }
 
 #[test]
-#[ignore = "needs a build of the former version: tests/run versions"]
 fn a_node_goes_back_to_the_former_version() {
     let pair = Pair::up("versions-back");
     pair.replace("bob", &former(), &present());
@@ -55,7 +53,6 @@ fn a_node_goes_back_to_the_former_version() {
 }
 
 #[test]
-#[ignore = "needs a build of the former version: tests/run versions"]
 fn a_recording_of_the_former_version_is_replayed() {
     let pair = Pair::up("versions-recording");
     pair.replace("alice", &former(), &present());

@@ -9,6 +9,7 @@ use had::engine::{
 use had::model::cluster::{Cluster, QuorumPolicy};
 use had::model::hardware_address::HardwareAddress;
 use had::model::heartbeat::{GroupReport, GroupState, Heard, Heartbeat, Intent, Recognition};
+use had::model::identity::{FirstLife, Identity, Instance, Namesake};
 use had::model::readiness::Readiness;
 use had::model::status::{Liveness, Status};
 use had::model::{Generation, GroupName, LinkName, NodeName, Sequence, Term, Time};
@@ -38,7 +39,16 @@ pub struct Voice {
     pub hardware: Vec<HardwareAddress>,
     /// What it says of its readiness.
     pub readiness: Readiness,
+    /// Its configuration; 1 is ours.
+    pub digest: u64,
+    /// Who its life is.
+    pub identity: Identity,
+    /// The life that it takes for the member of our name. Then it says that ours is the second of two that live.
+    pub first: Option<Instance>,
 }
+
+/// Who the life of node `a` is.
+pub const OURS: Instance = Instance(7);
 
 /// Which calls on this node never end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,6 +111,19 @@ pub fn report(state: GroupState, term: u64) -> GroupReport {
     }
 }
 
+/// What a node says of ours as the second life of its name, both of which it hears.
+fn second_life(heard: Sequence) -> Namesake {
+    Namesake {
+        node: NodeName::new("a"),
+        instance: OURS,
+        generation: Generation(2),
+        sequence: heard,
+        first: FirstLife::Lives,
+        first_address: None,
+        address: None,
+    }
+}
+
 /// A group that no address probe holds up.
 pub fn without_addresses(mut cluster: Cluster) -> Cluster {
     for step in &mut cluster.groups[0].steps {
@@ -141,6 +164,13 @@ impl Alone {
         Alone::after(PersistentState::default(), cluster, names, broken)
     }
 
+    /// The same, with a life that has an identity.
+    pub fn identified(cluster: Cluster, names: &[&'static str]) -> Alone {
+        let mut kept = PersistentState::default();
+        kept.identity.instance = Some(OURS);
+        Alone::after(kept, cluster, names, Broken::Nothing)
+    }
+
     /// After a restart: what it held is found running, with a right that was stored until then.
     pub fn restarted(cluster: Cluster, names: &[&'static str], right: Time) -> Alone {
         let kept = PersistentState {
@@ -172,6 +202,9 @@ impl Alone {
             back_within: None,
             hardware: Vec::new(),
             readiness: Readiness::default(),
+            digest: 1,
+            identity: Identity::default(),
+            first: None,
         };
         let mut alone = Alone {
             engine,
@@ -273,7 +306,7 @@ impl Alone {
         let voice = self.voices.get_mut(name).unwrap();
         voice.sequence += 1;
         let mut heard = vec![Heard {
-            instance: None,
+            instance: voice.first,
             node: NodeName::new("a"),
             generation: Generation(voice.heard_life),
             sequence: voice.heard.unwrap_or(ours),
@@ -302,7 +335,9 @@ impl Alone {
             },
             hardware: voice.hardware.clone(),
             readiness: voice.readiness.clone(),
-            digest: 1,
+            identity: voice.identity,
+            namesakes: voice.first.map(|_| second_life(ours)).into_iter().collect(),
+            digest: voice.digest,
             ..Heartbeat::new(
                 NodeName::new(name),
                 Generation(voice.life),
@@ -414,5 +449,16 @@ impl Alone {
             alone.agrees(name);
         }
         alone
+    }
+
+    /// Lets these agree with whatever is claimed, for so long.
+    pub fn run_with_agreement(&mut self, names: &[&str], time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            for name in names {
+                self.agrees(name);
+            }
+            self.run_for(KEEPALIVE);
+        }
     }
 }
