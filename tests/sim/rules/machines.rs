@@ -53,7 +53,7 @@ fn rule_30_the_second_machine_of_a_name_gives_way_when_a_peer_says_so() {
 #[test]
 fn rule_32_a_machine_that_nobody_can_ask_is_waited_for_twice_the_stop_deadlines() {
     let mut a = after_the_death_of_the_owner();
-    a.run_with_agreement(&["c"], STOP * 2 - secs(4));
+    a.run_with_agreement(&["c"], secs(36));
     assert!(!a.started, "{:?}", a.ours());
     a.run_with_agreement(&["c"], secs(5));
     assert!(a.started, "{:?}", a.ours());
