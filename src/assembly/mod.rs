@@ -4,8 +4,10 @@
 //! * [`watch_plan`]: which resources and checks are probed, and how often;
 //! * [`hooks`]: the programs that are notified;
 //! * [`reload_plan`]: what a reload would change;
-//! * [`agents`]: one agent alone, for `hactl agent`.
+//! * [`agents`]: one agent alone, for `hactl agent`;
+//! * [`adoption`]: what another manager left running, for `hactl adopt`.
 
+pub mod adoption;
 pub mod agents;
 pub mod assemble;
 mod describe;

@@ -13,10 +13,10 @@ start_network() {
     ip link set "$lan" up
 }
 
-# boot NAME ADDRESS: a machine of the archive, with what the tests need on it.
+# boot NAME ADDRESS [ARCHIVE]: a machine of an archive, with what the tests need on it.
 boot() {
     local name=$1 address=$2
-    fresh_root systemd "$name"
+    fresh_root "${3-systemd}" "$name"
     printf '%s\n' "$name" >"$root/etc/hostname"
     printf '[Match]\nName=host0\n[Network]\nLinkLocalAddressing=no\nAddress=%s/24\n' "$address" >"$root/etc/systemd/network/10-lan.network"
     mkdir -p "$root/etc/systemd/system/multi-user.target.wants"

@@ -16,6 +16,8 @@ pub enum Instead {
     Reboot,
     /// The machine is switched off.
     PowerOff,
+    /// The programs of a package are unpacked below this folder.
+    Unpack(String),
     /// Files are copied to a folder of another machine.
     Copy {
         files: String,
@@ -38,6 +40,11 @@ const ELSEWHERE: &[(&str, &str, Judge)] = &[
         "apt",
         "packages are not installed in a lab; tests/packages installs them",
         apt,
+    ),
+    (
+        "dpkg-deb",
+        "there is no package in a lab; tests/packages unpacks one",
+        dpkg_deb,
     ),
     ("docker", "the tests have no container engine", docker),
     ("reboot", "a lab boots its machines from outside", reboot),
@@ -162,6 +169,18 @@ fn apt(words: &[&str]) -> Result<Instead, String> {
     match packages.iter().find(|p| !known(p)) {
         None => Ok(Instead::Nothing),
         Some(other) => Err(format!("{other} is no package that packaging/build makes")),
+    }
+}
+
+/// A package, and a folder that begins with a slash.
+fn dpkg_deb(words: &[&str]) -> Result<Instead, String> {
+    match words {
+        ["-x", package, folder]
+            if is_package_file(&format!("./{package}")) && folder.starts_with('/') =>
+        {
+            Ok(Instead::Unpack((*folder).to_owned()))
+        }
+        _ => Err("options that are not expected here".to_owned()),
     }
 }
 

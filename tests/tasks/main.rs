@@ -17,12 +17,13 @@ use std::process::Command;
 use world::{PAIR, Scene, follow};
 
 /// The pages, each followed by the test of that name.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "had-add-node",
     "had-change-key",
     "had-cloud",
     "had-container",
     "had-first-cluster",
+    "had-from-heartbeat",
     "had-night",
     "had-remove-node",
     "had-replace-machine",
@@ -90,6 +91,31 @@ monitor * every 2s
 #[test]
 fn had_night() {
     follow("had-night", PAIR);
+}
+
+/// What heartbeat leaves on the machines of a lab. Programs that only wait stand for its own; tests/packages has the real ones.
+const LEFT_BEHIND: &str = "set -e
+mount -t tmpfs tmpfs /usr/local/lib
+mkdir /usr/local/lib/heartbeat
+for program in heartbeat ipfail; do
+    cp /bin/sleep /usr/local/lib/heartbeat/$program
+    setsid /usr/local/lib/heartbeat/$program 1000 </dev/null >/dev/null 2>&1 &
+done
+[ $(hostname) = alice ] || exit 0
+ip address add 192.168.1.100/24 dev eth0 label eth0:0
+/etc/ha.d/resource.d/nginx start
+";
+
+#[test]
+fn had_from_heartbeat() {
+    let left_behind = Some(LEFT_BEHIND);
+    follow(
+        "had-from-heartbeat",
+        Scene {
+            left_behind,
+            ..PAIR
+        },
+    );
 }
 
 /// The command of a provider: it knows one address and one machine that has it.

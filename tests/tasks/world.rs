@@ -77,6 +77,8 @@ pub struct Scene {
     /// A program in /usr/local/sbin of each machine: its name and its text, in which `SHARED` is a folder that all machines
     /// share.
     pub program: Option<(&'static str, &'static str)>,
+    /// What another manager has started on each machine, as a script; then no daemon runs yet.
+    pub left_behind: Option<&'static str>,
 }
 
 /// alice and bob run a web server.
@@ -86,6 +88,7 @@ pub const PAIR: Scene = Scene {
     ha_cf: HA_CF,
     haresources: HARESOURCES,
     program: None,
+    left_behind: None,
 };
 
 /// The lab, while a page is followed.
@@ -126,6 +129,12 @@ impl World {
         };
         for machine in world.scene.machines {
             world.prepare(machine);
+        }
+        if let Some(script) = world.scene.left_behind {
+            for machine in world.scene.machines {
+                world.must(machine, script);
+            }
+            return world;
         }
         for member in world.scene.members {
             world.lab.start_had(member).unwrap();
@@ -287,6 +296,13 @@ impl World {
                 self.lab.crash(on).unwrap();
             }
             Instead::Copy { files, to, folder } => self.copy(on, &files, &to, &folder),
+            Instead::Unpack(folder) => {
+                let programs = format!("{folder}/usr/sbin");
+                self.must(
+                    on,
+                    &format!("mkdir -p {programs} && ln -s {HACTL} {programs}/hactl"),
+                );
+            }
         }
     }
 

@@ -81,6 +81,9 @@ pub enum Command {
     /// Make a configuration of the files of another manager
     #[command(subcommand)]
     Import(crate::import::Command),
+    /// Go on with what heartbeat 3 has started, without a stop: see had-from-heartbeat(7)
+    #[command(subcommand)]
+    Adopt(crate::adopt::Command),
     /// Check a configuration folder: print every problem, and what each resource means
     Check {
         /// Configuration folder

@@ -72,6 +72,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         } => return check_folder(&dir, node.as_deref(), elsewhere, json),
         Command::Init(args) => crate::init::run(args)?,
         Command::Import(command) => return crate::import::run(command),
+        Command::Adopt(command) => return crate::adopt::run(command),
         Command::Sim(args) => return sim::run(&args),
         Command::Replay(args) => return replay::run(&args),
         Command::Agent(command) => return crate::agent::run(command, &socket),

@@ -6,6 +6,7 @@
 // A page of text is built once per command: readable code matters more than its allocations.
 #![allow(clippy::format_push_string)]
 
+mod adopt;
 mod agent;
 mod args;
 mod commands;
