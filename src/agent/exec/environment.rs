@@ -93,6 +93,10 @@ impl ScriptEnv {
             ("HA_BIN", "/usr/lib/heartbeat".to_owned()),
             ("HA_FIFO", "/var/lib/heartbeat/fifo".to_owned()),
             ("HA_DOCDIR", "/usr/share/doc/heartbeat".to_owned()),
+            (
+                "HAD_SOCKET",
+                self.run_dir.join("had.sock").display().to_string(),
+            ),
             ("OCF_ROOT", ocf.to_string()),
             ("OCF_AGENTS", format!("{ocf}/resource.d/heartbeat")),
         ]

@@ -148,16 +148,26 @@ fn group_line(group: &FoundGroup) -> String {
     if group.is_down() {
         return format!("group {name}: does not run here\n");
     }
-    let of = |wanted: &Found| {
-        let words = group.steps.iter().filter(|(_, found)| found == wanted);
-        let words: Vec<&str> = words.map(|(word, _)| word.as_str()).collect();
-        words.join(", ")
-    };
-    format!(
-        "group {name}: runs here in part (running: {}; not running: {})\n",
-        of(&Found::Running),
-        of(&Found::Stopped)
-    )
+    let kinds = [
+        ("running", of_kind(group, |f| *f == Found::Running)),
+        ("not running", of_kind(group, |f| *f == Found::Stopped)),
+        (
+            "unclear",
+            of_kind(group, |f| matches!(f, Found::Unclear(_))),
+        ),
+    ];
+    let kinds = kinds.iter().filter(|(_, words)| !words.is_empty());
+    let kinds: Vec<String> = kinds
+        .map(|(kind, words)| format!("{kind}: {words}"))
+        .collect();
+    format!("group {name}: runs here in part ({})\n", kinds.join("; "))
+}
+
+/// The words of the steps that were found so.
+fn of_kind(group: &FoundGroup, is_so: impl Fn(&Found) -> bool) -> String {
+    let words = group.steps.iter().filter(|(_, found)| is_so(found));
+    let words: Vec<&str> = words.map(|(word, _)| word.as_str()).collect();
+    words.join(", ")
 }
 
 /// What keeps had from going on with what runs here.
@@ -250,5 +260,57 @@ fn exit_code(obstacles: &[String]) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use had::model::GroupName;
+
+    use super::*;
+
+    fn group(found: &[(&str, Found)]) -> FoundGroup {
+        let steps = found
+            .iter()
+            .map(|(word, f)| ((*word).to_owned(), f.clone()));
+        FoundGroup {
+            name: GroupName::new("web"),
+            steps: steps.collect(),
+        }
+    }
+
+    #[test]
+    fn each_state_of_a_group_has_its_words() {
+        let unclear = Found::Unclear("nginx: timed out".to_owned());
+        let (up, down) = (Found::Running, Found::Stopped);
+        for (address, script, line, obstacle) in [
+            (&up, &up, "group web: runs here\n", None),
+            (&down, &down, "group web: does not run here\n", None),
+            (
+                &up,
+                &down,
+                "group web: runs here in part (running: 10.0.0.1; not running: nginx)\n",
+                Some("group web runs here in part;"),
+            ),
+            (
+                &up,
+                &unclear,
+                "group web: runs here in part (running: 10.0.0.1; unclear: nginx)\n",
+                Some("group web: it cannot be told whether nginx runs: nginx: timed out"),
+            ),
+        ] {
+            let group = group(&[("10.0.0.1", address.clone()), ("nginx", script.clone())]);
+            assert_eq!(group_line(&group), line);
+            let said = group_obstacle(&group);
+            assert_eq!(said.is_some(), obstacle.is_some(), "{said:?}");
+            assert!(said.unwrap_or_default().starts_with(obstacle.unwrap_or("")));
+        }
+    }
+
+    #[test]
+    fn every_obstacle_is_an_error_and_they_are_counted() {
+        assert_eq!(obstacles_text(&[]), "");
+        let two = ["one".to_owned(), "two".to_owned()];
+        assert_eq!(obstacles_text(&two), "error: one\nerror: two\n\n2 errors\n");
     }
 }
