@@ -48,6 +48,7 @@ heartbeat_starts_the_group() {
         configure_heartbeat "$name"
         on "$name" systemctl start heartbeat
     done
+    sleep 30; on alice journalctl -n 400 --no-pager | grep -i "ResourceManager\|Filesystem\|error\|maria" | head -40
     until_ok "heartbeat runs the group on alice" is_on alice
     database alice 'create database d; create table d.t (n int); insert into d.t values (42)'
     passed "Debian's heartbeat runs the group on alice"

@@ -127,11 +127,6 @@ impl Site {
     /// Starts everything that a node starts at boot, except the daemon.
     fn boot(&self, node: &str) {
         let (cluster, id) = (&self.cluster, number(node));
-        // Where a package has it.
-        cluster.sh(
-            node,
-            &format!("mount -t tmpfs tmpfs /usr/local/sbin && ln -s {HACTL} /usr/local/sbin/hactl"),
-        );
         let disk = self.disk(node);
         cluster.sh(node, &format!("mount --bind {disk} /var/lib/mysql"));
         let lines = format!("server_id={id}\n!include /etc/ha.d/mariadb.cnf\n");
@@ -139,6 +134,8 @@ impl Site {
         mariadb::start(cluster, node);
         let peer = PLACES[usize::from(node == "server1")];
         web::install(cluster, node, &SITE.replace("PEER", peer));
+        // Scripts find it as where a package has put it.
+        cluster.sh(node, &format!("ln -s {HACTL} /usr/local/sbin/hactl"));
         cluster.sh(
             node,
             &format!(
