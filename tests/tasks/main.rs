@@ -187,7 +187,7 @@ fn commands_within_sentences_are_understood() {
                 .split_whitespace()
                 .filter(|w| ![".", ",", ";", ":", ")."].contains(w));
             let mut words: Vec<&str> = words.collect();
-            if ["check", "init", "lab", "replay", "sim"].contains(&words[0]) {
+            if ["adopt", "check", "init", "lab", "replay", "sim"].contains(&words[0]) {
                 words.push("--help");
             }
             let ended = Command::new(env!("CARGO_BIN_EXE_hactl"))
