@@ -81,19 +81,27 @@ fn end_heartbeat(config: &Path, others_end: bool) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::FAILURE);
     }
     let ended = old_manager::end_all().map_err(Failure::failed)?;
-    let deadtime = duration_for_people(findings.cluster.timing.deadtime);
-    let mut text = format!(
-        "heartbeat has ended on this node ({} killed)\n",
-        count(ended.len(), "process")
-    );
+    let processes = count(ended.len(), "process");
+    print_text(&format!(
+        "heartbeat has ended on this node ({processes} killed)\n"
+    ))?;
     let after = find_running(config).map_err(Failure::failed)?;
-    text += &groups_text(&after.groups);
-    text += &format!(
-        "what it had started runs on, and nobody watches it. End heartbeat on all nodes within {deadtime}; until had is started, \
-         `systemctl start heartbeat` goes back\n"
-    );
-    print_text(&text)?;
+    print_text(&(groups_text(&after.groups) + &what_follows(&after)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What an administrator does next, and how to go back.
+fn what_follows(findings: &Findings) -> String {
+    let deadtime = duration_for_people(findings.cluster.timing.deadtime);
+    let next = if findings.groups.iter().all(FoundGroup::is_down) {
+        "next, end heartbeat on the nodes that run groups".to_owned()
+    } else {
+        format!(
+            "what it had started runs on, and nobody watches it. Where heartbeat still runs, end it within {deadtime}: else it starts \
+             the same there"
+        )
+    };
+    format!("{next}. Until had is started, `systemctl start heartbeat` goes back\n")
 }
 
 fn prepare(config: &Path, state: &Path) -> Result<ExitCode, Failure> {
@@ -106,12 +114,14 @@ fn prepare(config: &Path, state: &Path) -> Result<ExitCode, Failure> {
         )));
     }
     let opened = StateFile::open(state).map_err(Failure::failed)?;
+    let warnings = opened.warnings.iter();
+    let warnings: Vec<String> = warnings.map(|w| format!("warning: {w}\n")).collect();
     let mut kept = opened.kept;
     kept.maintenance = findings.groups.iter().map(|g| g.name.clone()).collect();
     let save = opened.file.save(&kept);
     save.map_err(|e| Failure::failed(format!("cannot write to {}: {e}", state.display())))?;
     mark_addresses(&findings.unmarked).map_err(Failure::failed)?;
-    let mut text = groups_text(&findings.groups);
+    let mut text = warnings.concat() + &groups_text(&findings.groups);
     for address in &findings.unmarked {
         text += &format!("{address} is marked as had's own\n");
     }

@@ -106,25 +106,27 @@ pub fn find_watchdog(all: &[OldProcess]) -> Option<PathBuf> {
 /// Ends all of them, without a chance for any to act on the end of another: each stands still before the first is killed.
 ///
 /// # Errors
-/// One cannot be ended; the others are.
+/// One cannot be stopped: then all go on as before. Or one does not end although it was killed.
 pub fn end_all() -> Result<Vec<OldProcess>, String> {
     end_in(&PREFIXES)
 }
 
 fn end_in(prefixes: &[&str]) -> Result<Vec<OldProcess>, String> {
     let mut held: Vec<(OldProcess, PidFd)> = Vec::new();
-    // A process that was not stopped yet may have started another one meanwhile.
-    loop {
-        let is_new = |p: &OldProcess| !held.iter().any(|(known, _)| known.pid == p.pid);
-        let new: Vec<OldProcess> = find_in(prefixes).into_iter().filter(is_new).collect();
-        if new.is_empty() {
-            break;
-        }
-        for process in new {
-            if let Some(handle) = hold(&process, prefixes)? {
-                held.push((process, handle));
-            }
-        }
+    if let Err(error) = hold_all(prefixes, &mut held) {
+        // A heartbeat that stands still is taken for dead, and its groups would be started elsewhere beside those here.
+        let stuck = held
+            .iter()
+            .filter(|(_, h)| h.signal(Signal::SIGCONT).is_err());
+        let stuck: Vec<String> = stuck.map(|(p, _)| p.pid.to_string()).collect();
+        return Err(if stuck.is_empty() {
+            format!("{error}; nothing was done")
+        } else {
+            format!(
+                "{error}; stopped processes must go on at once: kill -CONT {}",
+                stuck.join(" ")
+            )
+        });
     }
     for (process, handle) in &held {
         handle
@@ -144,6 +146,22 @@ fn end_in(prefixes: &[&str]) -> Result<Vec<OldProcess>, String> {
             ));
         }
         sleep(Duration::from_millis(10));
+    }
+}
+
+/// Stops all of them, also those that one started before it was stopped itself.
+fn hold_all(prefixes: &[&str], held: &mut Vec<(OldProcess, PidFd)>) -> Result<(), String> {
+    loop {
+        let is_new = |p: &OldProcess| !held.iter().any(|(known, _)| known.pid == p.pid);
+        let new: Vec<OldProcess> = find_in(prefixes).into_iter().filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for process in new {
+            if let Some(handle) = hold(&process, prefixes)? {
+                held.push((process, handle));
+            }
+        }
     }
 }
 
